@@ -65,8 +65,8 @@ def tiny_recipe() -> Recipe:
     return replace(
         recipe,
         architecture=replace(recipe.architecture, refinement="none"),
-        background=replace(recipe.background, steps=3, batch_size=4, exponent_ramp_steps=2),
-        foreground=replace(recipe.foreground, steps=6, frozen_steps=3, batch_size=4),
+        background=replace(recipe.background, steps=3, batch_size=4, exponent_ramp_start=0, exponent_ramp_steps=2),
+        foreground=replace(recipe.foreground, steps=6, frozen_steps=3, batch_size=4, shadow_start=0),
     )
 
 

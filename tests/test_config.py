@@ -8,7 +8,14 @@ from astseg.model.architecture import Architecture
 
 class TestBackgroundTraining:
     @pytest.mark.parametrize(
-        "settings", [{"steps": 0}, {"batch_size": 0}, {"complex_steps": 0}, {"exponent_ramp_steps": -1}]
+        "settings",
+        [
+            {"steps": 0},
+            {"batch_size": 0},
+            {"complex_steps": 0},
+            {"exponent_ramp_steps": -1},
+            {"exponent_ramp_start": -1},
+        ],
     )
     def test_refuses_the_impossible(self, settings) -> None:
         with pytest.raises(ValueError, match="impossible background training"):

@@ -13,9 +13,18 @@ from torch import Tensor, nn
 from astseg import metrics
 from astseg.data.store import Split
 from astseg.errors import UserError
-from astseg.evaluate import Evaluation, evaluate, reconstruct_at, write_per_image, write_scores
+from astseg.evaluate import (
+    LABELS_BY_EVIDENCE,
+    LABELS_BY_WEIGHTS,
+    Evaluation,
+    evaluate,
+    reconstruct_at,
+    write_per_image,
+    write_scores,
+)
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.rendering import PixelEvidence
 from astseg.pixels import as_pictures
 
 SLOTS = 3
@@ -26,6 +35,7 @@ class RedChannelModel(AstSeg):
 
     slots = SLOTS
     image_size = (8, 8)
+    architecture = SimpleNamespace(pixel_evidence=PixelEvidence())
 
     def __init__(self, paints_background: bool = True) -> None:
         nn.Module.__init__(self)
@@ -33,9 +43,10 @@ class RedChannelModel(AstSeg):
         self.background = nn.Identity() if paints_background else None
         self.batches: list[int] = []
 
-    def segment(self, images: Tensor) -> Any:
+    def segment(self, images: Tensor, *, by_weights_alone: bool = False) -> Any:
         self.batches.append(len(images))
-        return SimpleNamespace(labels=(images[:, 0] * 255).round().long())
+        labels = (images[:, 0] * 255).round().long()
+        return SimpleNamespace(labels=0 * labels if by_weights_alone else labels)
 
     def reconstruct(self, images: Tensor) -> Any:
         assert tuple(images.shape[-2:]) == self.image_size
@@ -140,6 +151,13 @@ class TestEvaluate:
         error = (model.reconstruct(alone).image - alone).square().sum().item()
         assert found.mse is not None
         assert found.mse[2] == pytest.approx(error, rel=1e-4)
+
+    def test_the_papers_rule_can_be_asked_for(self, split: Split) -> None:
+        own, plain = (evaluate(RedChannelModel(), split, by_weights_alone=alone) for alone in (False, True))
+        assert LABELS_BY_EVIDENCE in own.protocol
+        assert LABELS_BY_WEIGHTS in plain.protocol
+        np.testing.assert_array_equal(plain.scores.miou, plain.background_everywhere.miou)
+        assert own.scores.miou.mean() > plain.scores.miou.mean()
 
 
 class TestSummary:

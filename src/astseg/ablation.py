@@ -162,7 +162,8 @@ def miniature(recipe: Recipe, image_size: tuple[int, int] = (64, 64), steps: int
             steps=max(1, steps // 2),
             batch_size=MINIATURE_BATCH,
             learning_rate=replace(start.background.learning_rate, warmup_steps=steps // 20),
-            exponent_ramp_steps=steps // 3,
+            exponent_ramp_start=steps // 4,
+            exponent_ramp_steps=steps // 5,
         ),
         foreground=_short_foreground(recipe.foreground, steps),
     )

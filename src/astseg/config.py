@@ -19,8 +19,11 @@ class BackgroundTraining:
     steps: int = 500_000
     batch_size: int = 128
     learning_rate: LearningRate = field(default_factory=lambda: LearningRate(2e-3, decay_start=0.8))
+    exponent_ramp_start: int = 0
+    """Steps for which the robust weight's exponent stays 0, so that all pixels count alike: whatever moves with the
+    camera would else be discounted like an object before it is learned. The paper has no such steps."""
     exponent_ramp_steps: int = 0
-    """Steps over which the robust weight's exponent rises from 0 to its 6; the paper has no ramp."""
+    """Steps after those over which the exponent rises from 0 to its 6; the paper has no ramp."""
     automatic_complexity: bool = False
     """Begin with the simple channels, look at the backgrounds after 2 000 steps, and start again with the complex
     channels and ``complex_steps`` where they differ between pictures (AE-NE)."""
@@ -28,7 +31,8 @@ class BackgroundTraining:
     """Steps where the automatic choice falls on the complex channels."""
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.complex_steps, self.batch_size) < 1 or self.exponent_ramp_steps < 0:
+        ramp = (self.exponent_ramp_start, self.exponent_ramp_steps)
+        if min(self.steps, self.complex_steps, self.batch_size) < 1 or min(ramp) < 0:
             raise ValueError(f"impossible background training: {self}")
 
 
@@ -51,12 +55,15 @@ class ForegroundTraining:
     """Cost of a slot in use; the paper has none."""
     slot_use_warmup_steps: int = 0
     """Steps over which that cost rises, like the entropy's weight: objects must be found before slots may be saved."""
+    shadow_start: int = 0
+    """The step from which on objects throw shadows, in a model that has them: a shadow darkens what it falls on, and
+    while nothing paints well yet that is a cheap way to explain a dark object."""
 
     def __post_init__(self) -> None:
         if self.scenario not in get_args(Scenario):
             raise ValueError(f"the scenario should be one of {', '.join(get_args(Scenario))}, not {self.scenario!r}")
         weights = (self.entropy_weight, self.slot_use_weight)
-        warmups = (self.entropy_warmup_steps, self.slot_use_warmup_steps)
+        warmups = (self.entropy_warmup_steps, self.slot_use_warmup_steps, self.shadow_start)
         if self.steps < 1 or self.batch_size < 1 or min(weights + warmups) < 0:
             raise ValueError(f"impossible foreground training: {self}")
         if self.scenario == "curriculum" and not 0 <= self.frozen_steps < self.steps:

@@ -30,6 +30,12 @@ PROTOCOL = (
     "MSE: squared error in [0, 1], summed over channels and pixels."
 )
 
+LABELS_BY_WEIGHTS = "Labels: each pixel to the layer with the largest weight, as in the paper."
+LABELS_BY_EVIDENCE = (
+    "Labels: each pixel to the layer with the largest weight once the layers' errors in that pixel are held against "
+    "them, which the paper does not do."
+)
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -123,6 +129,8 @@ def evaluate(
     split: Split,
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
+    *,
+    by_weights_alone: bool = False,
 ) -> Evaluation:
     """Segment and reconstruct every image of a split and compare with the truth.
 
@@ -136,6 +144,7 @@ def evaluate(
         split: images with masks, and with shadow maps if there are any.
         batch_size: how many images at a time; changes nothing but the speed and the memory.
         progress: called with the number of images done and their total after every batch.
+        by_weights_alone: the paper's rule for the labels, even if the model has one of its own.
 
     Raises:
         UserError: the split has no masks, or no images.
@@ -147,7 +156,7 @@ def evaluate(
         )
     if not len(split):
         raise UserError(f"The split '{split.name}' has no images, so nothing can be scored.")
-    labels, mse = _predict(model, split, batch_size, progress)
+    labels, mse = _predict(model, split, batch_size, progress, by_weights_alone)
     scores = score_segmentations(labels, split.masks, model.slots + 1)
     nothing = score_segmentations(np.zeros_like(labels), split.masks, model.slots + 1)
     shadow_claimed, lit_claimed = None, None
@@ -157,7 +166,7 @@ def evaluate(
         lit_claimed = _share_claimed(labels, background & ~shadow)
     return Evaluation(
         slots=model.slots,
-        protocol=_protocol(model, split),
+        protocol=_protocol(model, split, by_weights_alone),
         index=np.arange(len(split)),
         objects=_count_objects(split.masks),
         scores=scores,
@@ -221,7 +230,11 @@ def write_scores(path: Path | str, summary: Summary, details: Mapping[str, Any] 
 
 
 def _predict(
-    model: AstSeg, split: Split, batch_size: int, progress: Callable[[int, int], None] | None
+    model: AstSeg,
+    split: Split,
+    batch_size: int,
+    progress: Callable[[int, int], None] | None,
+    by_weights_alone: bool,
 ) -> tuple[UInt8[np.ndarray, "images height width"], PerImage | None]:
     """The labels of all images, in one byte each, and their squared errors."""
     device = next(model.parameters()).device
@@ -230,7 +243,7 @@ def _predict(
     for start in range(0, len(split), batch_size):
         chosen = slice(start, start + batch_size)
         images = as_pictures(split.images[chosen], device)
-        labels[chosen] = model.segment(images).labels.cpu().numpy()
+        labels[chosen] = model.segment(images, by_weights_alone=by_weights_alone).labels.cpu().numpy()
         if model.background is not None:
             errors[chosen] = squared_error(reconstruct_at(model, images), images)
         if progress is not None:
@@ -238,7 +251,7 @@ def _predict(
     return labels, None if model.background is None else errors
 
 
-def _protocol(model: AstSeg, split: Split) -> str:
+def _protocol(model: AstSeg, split: Split, by_weights_alone: bool) -> str:
     height, width = split.images.shape[1:3]
     size = f"{len(split)} images of the split '{split.name}' at {height} x {width} pixels."
     if (height, width) != model.image_size:
@@ -247,7 +260,8 @@ def _protocol(model: AstSeg, split: Split) -> str:
             f" The model saw them resized to {own_height} x {own_width}; "
             "its labels and its reconstruction were resized back."
         )
-    return f"{size} {PROTOCOL}"
+    evidence = None if by_weights_alone else model.architecture.pixel_evidence
+    return f"{size} {LABELS_BY_WEIGHTS if evidence is None else LABELS_BY_EVIDENCE} {PROTOCOL}"
 
 
 def _count_objects(masks: UInt8[np.ndarray, "images height width"]) -> Int64[np.ndarray, "images"]:

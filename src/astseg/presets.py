@@ -14,6 +14,7 @@ from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.errors import UserError
 from astseg.model.architecture import Architecture
 from astseg.model.latents import LatentLayout
+from astseg.model.rendering import PixelEvidence
 from astseg.schedules import LearningRate
 
 PAPER_BACKBONE = "nvidia/mit-b3"
@@ -165,13 +166,17 @@ def small_recipe(
             refinement="none",
             latents=LatentLayout(anisotropic=anisotropic, minimum_inverse_scale=2.0, initial_inverse_scale=5.0),
             initial_background_log_activation=background_log_activation,
+            attention_to_unexplained=4.0,
+            pixel_evidence=PixelEvidence(),
+            shadows=True,
             background_network="quick",
         ),
         background=BackgroundTraining(
-            steps=800,
+            steps=2_000,
             batch_size=32,
             learning_rate=LearningRate(5e-3, warmup_steps=30, decay="cosine", decay_start=0.3),
-            exponent_ramp_steps=700,
+            exponent_ramp_start=1_200,
+            exponent_ramp_steps=600,
         ),
         foreground=ForegroundTraining(
             steps=8_000,
@@ -181,6 +186,7 @@ def small_recipe(
             entropy_warmup_steps=1_000,
             slot_use_weight=slot_cost / (image_size[0] * image_size[1]),
             slot_use_warmup_steps=8_000,
+            shadow_start=3_500,
         ),
     )
 
@@ -191,7 +197,9 @@ def large_recipe(image_size: tuple[int, int], slots: int) -> Recipe:
     return replace(
         small,
         architecture=replace(small.architecture, feature_network="unet"),
-        background=replace(small.background, steps=3_000, batch_size=128),
+        background=replace(
+            small.background, steps=3_000, batch_size=128, exponent_ramp_start=1_800, exponent_ramp_steps=900
+        ),
         foreground=replace(
             small.foreground,
             steps=20_000,
@@ -200,6 +208,7 @@ def large_recipe(image_size: tuple[int, int], slots: int) -> Recipe:
             learning_rate=LearningRate(2e-4, warmup_steps=1_000, decay="cosine", decay_start=0.5),
             entropy_warmup_steps=3_000,
             slot_use_warmup_steps=20_000,
+            shadow_start=8_000,
         ),
     )
 
@@ -208,20 +217,21 @@ def _long(recipe: Recipe) -> Recipe:
     """The same for two hours on two CPU cores."""
     return replace(
         recipe,
-        background=replace(recipe.background, steps=4_000, exponent_ramp_steps=3_500),
+        background=replace(recipe.background, steps=4_000, exponent_ramp_start=2_400, exponent_ramp_steps=1_200),
         foreground=replace(
             recipe.foreground,
             steps=40_000,
             frozen_steps=20_000,
             entropy_warmup_steps=3_000,
             slot_use_warmup_steps=40_000,
+            shadow_start=12_000,
         ),
     )
 
 
 def _small() -> list[Preset]:
     side = (64, 64)
-    rooms = small_recipe(side, 3, slot_cost=24.0, background_log_activation=4.0)
+    rooms = small_recipe(side, 3, slot_cost=12.0, background_log_activation=4.0)
     towers = _long(small_recipe(side, 6, anisotropic=False, background_log_activation=4.0))
     clevr = _long(small_recipe(side, 10, anisotropic=False, background_log_activation=4.0))
     return [

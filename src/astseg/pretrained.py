@@ -7,16 +7,26 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from astseg.errors import UserError
 from astseg.model.ast_seg import CONFIG_FILE, AstSeg
 
-HINT = "Give the folder of a training run, as 'astseg train' writes it."
+SHIPPED = Path(__file__).parent / "weights"
+"""The models that come with astseg, a folder each, with a model card."""
+CARD_FILE = "README.md"
+
+
+def shipped_models() -> tuple[str, ...]:
+    """The names of the models that come with astseg."""
+    return tuple(sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{CONFIG_FILE}")))
 
 
 def load_model(where: Path | str) -> AstSeg:
-    """Load a model from a training run's folder, a model's folder, or a name on the model hub.
+    """Load a model from a training run's folder, a model's folder, by the name of one that comes with astseg, or by a
+    name on the model hub. A folder goes before a name.
 
     Raises:
         UserError: there is no such model, or it cannot be read.
     """
     folder = Path(where)
+    if str(where) in shipped_models() and not folder.exists():
+        folder = SHIPPED / where
     for candidate in (folder, folder / "model"):
         if (candidate / CONFIG_FILE).is_file():
             model: AstSeg = AstSeg.from_pretrained(candidate)
@@ -26,13 +36,16 @@ def load_model(where: Path | str) -> AstSeg:
             f"{folder} holds no model: neither {CONFIG_FILE} nor model/{CONFIG_FILE} is there. "
             "Give the folder of a training run or of a saved model."
         )
+    hint = "Give the folder of a training run, as 'astseg train' writes it"
+    if names := shipped_models():
+        hint += f", or one of the models that come with astseg: {', '.join(names)}"
     if "/" not in str(where):  # a name on the hub has its owner in front, so there is nothing to ask for
-        raise UserError(f"There is no model '{where}': no such folder. {HINT}")
+        raise UserError(f"There is no model '{where}': no such folder. {hint}.")
     try:
         model = AstSeg.from_pretrained(str(where))
     except (HFValidationError, HfHubHTTPError, OSError, ValueError, TypeError) as error:
         raise UserError(
             f"There is no model '{where}': no such folder, and none of that name could be had from the model hub. "
-            f"{HINT}"
+            f"{hint}."
         ) from error
     return model

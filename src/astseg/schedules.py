@@ -18,6 +18,17 @@ def quadratic_warmup(step: int, steps: int) -> float:
     return min(1.0, step / steps) ** 2 if steps else 1.0
 
 
+def linear_ramp(step: int, start: int, steps: int) -> float:
+    """0 before a step, then a straight rise to 1 over so many steps.
+
+    >>> [linear_ramp(step, 4, 2) for step in (0, 4, 5, 6, 100)]
+    [0.0, 0.0, 0.5, 1.0, 1.0]
+    """
+    if step < start:
+        return 0.0
+    return min(1.0, (step - start) / steps) if steps else 1.0
+
+
 @dataclass(frozen=True)
 class LearningRate:
     """A learning rate that warms up, holds, and decays."""

@@ -1,9 +1,11 @@
+import json
 from dataclasses import replace
 
 import pytest
 
 from astseg.model.architecture import Architecture
 from astseg.model.latents import LatentLayout
+from astseg.model.rendering import PixelEvidence
 from astseg.plain import from_plain, to_plain
 
 
@@ -15,6 +17,14 @@ def test_defaults_are_the_paper_s() -> None:
     assert architecture.glimpse_channels == (128, 64, 32, 16, 8)
     assert architecture.corner_convention == "published"
     assert architecture.initial_background_log_activation == 11
+    assert architecture.attention_to_unexplained == 0
+    assert architecture.pixel_evidence is None
+    assert not architecture.shadows
+
+
+def test_evidence_to_plain_and_back() -> None:
+    architecture = Architecture((32, 48), 3, pixel_evidence=PixelEvidence(background_error=7.0))
+    assert from_plain(Architecture, json.loads(json.dumps(to_plain(architecture)))) == architecture
 
 
 def test_plain_and_back() -> None:
@@ -33,6 +43,8 @@ def test_plain_and_back() -> None:
         ({"feature_network": "segformer"}, "feature_network should be one of segformer-b0, .*, not 'segformer'"),
         ({"refinement": None}, "refinement should be one of transformer, residual, none, not None"),
         ({"corner_convention": "both"}, "corner_convention should be one of published, consistent, not 'both'"),
+        ({"attention_to_unexplained": 4.0, "background_network": None}, "need a background network"),
+        ({"pixel_evidence": PixelEvidence(), "background_network": None}, "need a background network"),
         ({"background_network": "plain"}, "background_network should be one of simple, complex, quick, None"),
     ],
 )

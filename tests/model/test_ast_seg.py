@@ -11,7 +11,7 @@ from astseg.errors import UserError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.latents import LatentLayout
-from astseg.model.rendering import place
+from astseg.model.rendering import DEEPEST_SHADOW, PixelEvidence, composite, place, posterior_weights
 
 ARCHITECTURE = Architecture(
     (32, 40),
@@ -52,8 +52,7 @@ class TestFlow:
             activated = [torch.full((32, 40), float(model.background_log_activation.detach().exp()))]
             layers = [found.background[n]]
             for k in range(3):
-                colours, mask = model.glimpse_generator(latents.appearances[n, k][None])
-                glimpse = torch.cat((colours, mask), 1)[None]
+                glimpse = model.glimpse_generator(latents.appearances[n, k][None])[None]
                 where = (latents.positions[n : n + 1, k : k + 1], latents.inverse_scales[n : n + 1, k : k + 1])
                 placed = place(glimpse, *where, (32, 40))[0, 0]
                 torch.testing.assert_close(found.layers[n, k], placed[:3])
@@ -120,8 +119,48 @@ class TestFlow:
         found = model.train()(pictures(2, 3, 32, 40))
         (found.image - pictures(2, 3, 32, 40)).square().sum().backward()
         still = {name for name, p in model.named_parameters() if p.grad is None}
-        # The background's prediction of its own error shares its layers with the picture.
-        assert not still
+        assert still == {"background.error.weight", "background.error.bias"}, "what no picture depends on"
+
+    def test_shadows_fall_on_the_background_alone(self) -> None:
+        images = pictures(2, 3, 32, 40)
+        model = build(shadows=True)
+        with torch.no_grad():
+            latents = model.encode(images)
+            faint, weights = model.render(latents, images).background, model.render(latents, images).weights
+            model.glimpse_generator[-2].bias[4] = 30.0  # as deep as they get, all over every glimpse
+            deep = model.render(latents, images)
+        assert (faint < images).any()
+        assert (deep.background < 0.3 * images).any()
+        assert (deep.background >= (1 - DEEPEST_SHADOW) ** 3 * images - 1e-6).all()
+        torch.testing.assert_close(deep.weights, weights)
+        torch.testing.assert_close(deep.image, composite(deep.weights, deep.background, deep.layers))
+
+    def test_shadows_can_be_left_out(self) -> None:
+        images = pictures(2, 3, 32, 40)
+        model = build(shadows=True).eval()
+        with torch.no_grad():
+            assert (model(images, images, shadows=False).background == images).all()
+            assert (model(images, images).background != images).any()
+
+    def test_attention_goes_where_the_background_is_wrong(self) -> None:
+        model = build(attention_to_unexplained=50.0, corner_convention="consistent")
+        backgrounds = pictures(2, 3, 32, 40)
+        images = backgrounds.clone()
+        images[0, :, 4:8, 28:32] = (backgrounds[0, :, 4:8, 28:32] + 0.5) % 1  # one cell of the map, all of it different
+        with torch.no_grad():
+            found = model.encode(images, backgrounds).positions
+            own = build(corner_convention="consistent").encode(images).positions
+        torch.testing.assert_close(found[0], torch.tensor([0.5, -0.625]).expand(3, 2), atol=1e-3, rtol=0)
+        torch.testing.assert_close(found[1], own[1])  # nothing is unexplained there
+
+    def test_paints_the_backgrounds_that_attention_needs(self) -> None:
+        model = build(attention_to_unexplained=4.0)
+        images = pictures(2, 3, 32, 40)
+        with torch.no_grad():
+            known = model.encode(images, model.background(images).image)
+            assert (model.encode(images).positions == known.positions).all()
+        found = model.segment(images)
+        assert (found.positions == known.positions).all()
 
 
 class TestSegment:
@@ -141,6 +180,16 @@ class TestSegment:
         found = model.segment(images)
         assert found.labels.unique().tolist() == [0, 1, 2, 3], "the test needs all labels"
         assert (found.labels == model.reconstruct(images).weights.argmax(1)).all()
+
+    def test_labels_by_evidence(self) -> None:
+        images = pictures(4, 3, 32, 40)
+        model = build(pixel_evidence=PixelEvidence(2.0, 5.0, 0.5))
+        rendering = model.reconstruct(images)
+        found = model.segment(images).labels
+        assert (found == posterior_weights(rendering, images, PixelEvidence(2.0, 5.0, 0.5)).argmax(1)).all()
+        by_weights = model.segment(images, by_weights_alone=True).labels
+        assert (by_weights == rendering.weights.argmax(1)).all()
+        assert (found != by_weights).any()
 
     def test_masks_are_the_labels_taken_apart(self, model: AstSeg) -> None:
         found = model.segment(pictures(4, 3, 45, 64))

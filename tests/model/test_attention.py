@@ -9,6 +9,7 @@ from astseg.model.attention import (
     gather_queries,
     soft_argmax,
     spatial_softmax,
+    unexplained,
 )
 
 MAP = (5, 7)
@@ -113,3 +114,27 @@ class TestGatherQueries:
         logits = random_logits(1, 2, 3, 4).requires_grad_()
         features = random_logits(1, 3, 3, 4, seed=1).requires_grad_()
         assert torch.autograd.gradcheck(lambda a, f: gather_queries(a, f, convention), (logits, features))
+
+
+class TestUnexplained:
+    def test_is_the_mean_over_a_cell(self) -> None:
+        images, backgrounds = (torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(n)) for n in (0, 1))
+        found = unexplained(images, backgrounds, (2, 3))
+        assert found.shape == (2, 1, 2, 3)
+        cell = [
+            np.tanh(float((images[1, :, j, i] - backgrounds[1, :, j, i]).abs().mean()) / 0.25)
+            for j in range(4, 8)
+            for i in range(4)
+        ]
+        assert found[1, 0, 1, 0].item() == pytest.approx(np.mean(cell), abs=1e-6)
+
+    def test_lies_between_zero_and_one(self) -> None:
+        images = torch.rand(1, 3, 9, 9)
+        assert (unexplained(images, images, (3, 3)) == 0).all()
+        farthest = unexplained(torch.zeros_like(images), torch.ones_like(images), (3, 3))
+        assert (farthest > 0.99).all()
+        assert (farthest <= 1).all()
+
+    def test_teaches_the_background_nothing(self) -> None:
+        backgrounds = torch.rand(1, 3, 4, 4, requires_grad=True)
+        assert not unexplained(torch.rand(1, 3, 4, 4), backgrounds, (2, 2)).requires_grad

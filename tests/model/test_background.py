@@ -8,8 +8,10 @@ from torch import nn
 
 from astseg.model.background import (
     BackgroundReconstruction,
+    QuickBackground,
     background_foreground_mask,
     build_background,
+    edges,
     positional_channels,
     side_steps,
 )
@@ -121,7 +123,8 @@ class TestAutoencoder:
         model = build_background(network, (32, 40)).eval()
         images = torch.rand(2, 3, 32, 40)
         found = model(images)
-        latent = model.encoder(images).flatten(1)
+        seen = torch.cat((images, edges(images)), 1) if network == "quick" else images
+        latent = model.encoder(seen).flatten(1)
         assert latent.shape == (2, 16)
         for values in found:
             assert values.min() >= 0
@@ -131,6 +134,35 @@ class TestAutoencoder:
     def test_too_small(self, network: str) -> None:
         with pytest.raises(ValueError, match="at least 32 pixels a side, not 31x64"):
             build_background(network, (31, 64))
+
+
+class TestEdges:
+    def test_lie_between_differing_neighbours(self) -> None:
+        images = torch.zeros(1, 3, 4, 5)
+        images[0, 1, :2, 3:] = 0.5
+        right, down = edges(images)[0]
+        assert right.nonzero().tolist() == [[0, 2], [1, 2]]
+        assert down.nonzero().tolist() == [[1, 3], [1, 4]]
+        assert edges(images).max() > 0.99
+
+    def test_do_not_depend_on_the_colours(self) -> None:
+        images = torch.rand(2, 3, 6, 6)
+        torch.testing.assert_close(edges(1 - images), edges(images))
+        torch.testing.assert_close(edges(images.flip(1)), edges(images))
+
+
+class TestQuickBackground:
+    def test_is_put_together_from_regions_of_one_colour(self) -> None:
+        model = QuickBackground((32, 40), regions=3).eval()
+        images = torch.rand(2, 3, 32, 40)
+        with torch.no_grad():
+            latents = model.encoder(torch.cat((images, edges(images)), 1))
+            outlines, colours = model.outlines(latents).view(2, 3, 32, 40), model.colours(latents).view(2, 3, 3)
+            found = model(images).image
+        for n, j, i in ((0, 0, 0), (0, 31, 39), (1, 7, 20)):
+            shares = outlines[n, :, j, i].exp() / outlines[n, :, j, i].exp().sum()
+            expected = sum(share * colour for share, colour in zip(shares, colours[n], strict=True)).sigmoid()
+            torch.testing.assert_close(found[n, :, j, i], expected)
 
 
 class TestPositionalChannels:

@@ -48,18 +48,21 @@ def test_stages_for_a_picture(image_size: tuple[int, int], stages: int) -> None:
     assert len(published_glimpse_channels(image_size)) == stages
 
 
-def test_colours_and_masks() -> None:
-    colours, masks = GlimpseGenerator(5, (8,))(10 * torch.randn(7, 5))
-    assert colours.shape == (7, 3, 4, 4)
-    assert masks.shape == (7, 1, 4, 4)
-    for painted in (colours, masks):
-        assert painted.min() >= 0
-        assert painted.max() <= 1
+@pytest.mark.parametrize("shadows", [False, True])
+def test_values_lie_between_zero_and_one(shadows: bool) -> None:
+    painted = GlimpseGenerator(5, (8,), shadows=shadows)(10 * torch.randn(7, 5))
+    assert painted.shape == (7, 5 if shadows else 4, 4, 4)
+    assert painted.min() >= 0
+    assert painted.max() <= 1
+
+
+def test_objects_begin_with_next_to_no_shadow() -> None:
+    painted = GlimpseGenerator(32, (64, 32, 16, 8), shadows=True)(torch.randn(9, 32))
+    assert painted[:, 4].mean() < 0.1
+    assert painted[:, :4].mean() > 0.3
 
 
 def test_a_glimpse_depends_on_its_own_vector_only() -> None:
     generator = GlimpseGenerator(5, (16, 8)).eval()
     vectors = torch.randn(4, 5)
-    together = torch.cat(generator(vectors), 1)
-    alone = torch.cat(generator(vectors[2:3]), 1)
-    torch.testing.assert_close(together[2:3], alone)
+    torch.testing.assert_close(generator(vectors)[2:3], generator(vectors[2:3]))

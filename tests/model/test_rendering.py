@@ -6,7 +6,17 @@ import torch
 from torch import Tensor
 
 from astseg.model.attention import soft_argmax, spatial_softmax
-from astseg.model.rendering import composite, compositing_weights, place
+from astseg.model.latents import ObjectLatents
+from astseg.model.rendering import (
+    DEEPEST_SHADOW,
+    PixelEvidence,
+    Rendering,
+    composite,
+    compositing_weights,
+    place,
+    posterior_weights,
+    shaded,
+)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -136,3 +146,73 @@ def test_composite_is_equation_18() -> None:
         for channel in range(3):
             expected[:, channel] += weights[:, k].numpy() * layer[:, channel].numpy()
     np.testing.assert_allclose(composite(weights, background, layers), expected)
+
+
+class TestShaded:
+    def test_equals_the_formula(self) -> None:
+        background, shadows = random(2, 3, 4, 5), random(2, 6, 4, 5, seed=1)
+        found = shaded(background, shadows)
+        for n, c, j, i in np.ndindex(2, 3, 4, 5):
+            light = math.prod(1 - DEEPEST_SHADOW * shadow for shadow in shadows[n, :, j, i].tolist())
+            assert found[n, c, j, i].item() == pytest.approx(light * background[n, c, j, i].item(), abs=1e-12)
+
+    def test_no_shadow_leaves_the_background(self) -> None:
+        background = random(1, 3, 2, 2)
+        assert (shaded(background, torch.zeros(1, 3, 2, 2, dtype=torch.float64)) == background).all()
+
+    def test_gradients(self) -> None:
+        arguments = (random(1, 3, 2, 3).requires_grad_(), random(1, 2, 2, 3, seed=1).requires_grad_())
+        assert torch.autograd.gradcheck(shaded, arguments)
+
+
+class TestPosteriorWeights:
+    def rendering(self) -> Rendering:
+        weights = random(2, 4, 3, 5)
+        weights = weights / weights.sum(1, keepdim=True)
+        layers, background = random(2, 3, 3, 3, 5, seed=1), random(2, 3, 3, 5, seed=2)
+        empty = torch.zeros(2, 3, 2, dtype=torch.float64)
+        latents = ObjectLatents(empty, empty, empty[..., 0], empty)
+        image = composite(weights, background, layers)
+        return Rendering(image, weights, layers, random(2, 3, 3, 5, seed=3), background, latents)
+
+    def test_equals_the_formula(self) -> None:
+        rendering, images = self.rendering(), random(2, 3, 3, 5, seed=4)
+        found = posterior_weights(rendering, images, PixelEvidence(2.0, 9.0, 0.7))
+        for n, j, i in np.ndindex(2, 3, 5):
+            pixel = images[n, :, j, i].numpy()
+            background = rendering.background[n, :, j, i].numpy()
+            shades = np.linspace(1 - DEEPEST_SHADOW, 1, 100_001)
+            nearest = shades[np.argmin(((pixel[:, None] - shades * background[:, None]) ** 2).sum(0))]
+            errors = [9.0 * np.abs(pixel - nearest * background).sum() + 0.7]
+            errors += [2.0 * np.abs(pixel - layer[:, j, i].numpy()).sum() for layer in rendering.layers[n]]
+            expected = rendering.weights[n, :, j, i].numpy() * np.exp(-np.array(errors))
+            np.testing.assert_allclose(found[n, :, j, i].numpy(), expected / expected.sum(), atol=1e-3)
+
+    def test_no_evidence_leaves_the_weights(self) -> None:
+        rendering = self.rendering()
+        found = posterior_weights(rendering, random(2, 3, 3, 5, seed=4), PixelEvidence(0.0, 0.0, 0.0))
+        torch.testing.assert_close(found, rendering.weights)
+
+    def test_a_shade_of_the_background_counts_as_background(self) -> None:
+        rendering = self.rendering()
+        evidence = PixelEvidence(object_error=0.0)
+        lit, dim = (posterior_weights(rendering, light * rendering.background, evidence) for light in (1.0, 0.5))
+        torch.testing.assert_close(lit, dim)
+        too_dark = posterior_weights(rendering, 0.05 * rendering.background, evidence)
+        assert (too_dark[:, 0] < dim[:, 0]).all()
+
+    def test_a_layer_without_weight_stays_without(self) -> None:
+        rendering = self.rendering()
+        rendering.weights[:, 1] = 0
+        found = posterior_weights(rendering, torch.ones(2, 3, 3, 5, dtype=torch.float64), PixelEvidence())
+        assert found[:, 1].max() < 1e-9
+        torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
+
+    def test_black_pictures_are_no_exception(self) -> None:
+        black = torch.zeros(2, 3, 3, 5, dtype=torch.float64)
+        rendering = self.rendering()._replace(background=black)
+        assert posterior_weights(rendering, black, PixelEvidence()).isfinite().all()
+
+    def test_refuses_negative_evidence(self) -> None:
+        with pytest.raises(ValueError, match="evidence cannot be negative"):
+            PixelEvidence(background_error=-1.0)

@@ -23,7 +23,8 @@ class TestWithSteps:
         recipe = with_steps(large_recipe((64, 64), 3), 400, 600)
         assert recipe.foreground.learning_rate.warmup_steps == 60
         assert recipe.foreground.entropy_warmup_steps == 200
-        assert recipe.background.exponent_ramp_steps == 360
+        assert recipe.background.exponent_ramp_start + recipe.background.exponent_ramp_steps == 360
+        assert recipe.background.exponent_ramp_start == 240
         assert recipe.background.learning_rate.warmup_steps == 30
 
     def test_keeps_warmups_that_fit(self) -> None:

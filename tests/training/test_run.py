@@ -156,6 +156,8 @@ class TestFinishing:
         text = json.dumps(scores)
         for part in ('"seed": 3', '"joint": 2.0', "a protocol", __version__):
             assert part in text
+        assert scores["by_weights_alone"]["images"] == 4
+        assert scores["by_weights_alone"]["protocol"] != scores["protocol"]
         assert len((folder / "per_image.csv").read_text().splitlines()) == 5
         assert "a test" in (folder / "page.html").read_text()
 

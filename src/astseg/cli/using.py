@@ -54,6 +54,10 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split.")] = "test",
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the files.")] = Path("evaluation"),
     batch_size: Annotated[int, typer.Option(help="Pictures at a time.", min=1)] = 64,
+    by_weights_alone: Annotated[
+        bool,
+        typer.Option("--by-weights-alone", help="Label pixels by the paper's rule, whatever the model's own."),
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Score a model where the truth is known: mIoU, ARI-FG, ARI, MSC-FG, MSC, MSE.
@@ -79,7 +83,7 @@ def evaluate(
     with folder_written_whole(out) as folder:
         segmenter = load_model(model).to(where)
         with progress("Scoring", "pictures") as show:
-            evaluation = score(segmenter, chosen, batch_size, show)
+            evaluation = score(segmenter, chosen, batch_size, show, by_weights_alone=by_weights_alone)
         summary = evaluation.summary()
         write_per_image(folder / "per_image.csv", evaluation)
         details = {"model": model, "data": str(data), "split": split, "data_protocol": store.manifest.protocol}

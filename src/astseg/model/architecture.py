@@ -9,6 +9,7 @@ from astseg.model.background import BackgroundNetwork
 from astseg.model.feature_maps import FeatureNetwork
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
+from astseg.model.rendering import PixelEvidence
 
 Refinement: TypeAlias = Literal["transformer", "residual", "none"]
 """``transformer`` replaces the queries as in the paper, ``residual`` adds to them, ``none`` leaves them alone."""
@@ -36,6 +37,14 @@ class Architecture:
     """The logarithm of the background's activation, alpha_0, before training (Table 6)."""
     per_pixel_background_activation: bool = False
     """Learn a background activation for each pixel, as for natural video."""
+    attention_to_unexplained: float = 0.0
+    """What is added to the attention logits where the background is far from the picture, so that slots look there from
+    the first step on; 0 as in the paper. Segmenting then needs the background network too."""
+    pixel_evidence: PixelEvidence | None = None
+    """How a pixel's own colours take part in the decision which layer owns it. None is the paper's rule, the largest
+    weight. Training knows nothing of it; segmenting then needs the background network too."""
+    shadows: bool = False
+    """Let each object paint a shadow on the background as well, so that its mask need not hold it. Not in the paper."""
     background_network: BackgroundNetwork | None = "complex"
     """None for a model that only segments."""
 
@@ -44,6 +53,10 @@ class Architecture:
             raise ValueError(f"the image size should be a height and a width, not {self.image_size}")
         if not self.glimpse_channels:
             object.__setattr__(self, "glimpse_channels", published_glimpse_channels(self.image_size))
+        if self.background_network is None and (self.attention_to_unexplained or self.pixel_evidence):
+            raise ValueError(
+                "attention to what the background leaves unexplained and evidence need a background network"
+            )
         if not 1 <= self.slots <= 254:  # labels are stored in one byte, and 255 is left free
             raise ValueError(f"a model needs between 1 and 254 slots, not {self.slots}")
         for name, choices in _CHOICES.items():

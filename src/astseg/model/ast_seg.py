@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from astseg.errors import UserError
 from astseg.files import written_whole
 from astseg.model.architecture import Architecture
-from astseg.model.attention import gather_queries
+from astseg.model.attention import gather_queries, unexplained
 from astseg.model.background import build_background
 from astseg.model.feature_maps import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.latents import ObjectLatents, read_latents
 from astseg.model.refinement import NoRefinement, TransformerRefinement
-from astseg.model.rendering import Rendering, composite, compositing_weights, place
+from astseg.model.rendering import Rendering, composite, compositing_weights, place, posterior_weights, shaded
 from astseg.model.resizing import resized
 from astseg.plain import from_plain, to_plain
 
@@ -79,7 +79,9 @@ class AstSeg(
             if architecture.refinement == "none"
             else TransformerRefinement(layout.columns, residual=architecture.refinement == "residual")
         )
-        self.glimpse_generator = GlimpseGenerator(layout.appearance, architecture.glimpse_channels)
+        self.glimpse_generator = GlimpseGenerator(
+            layout.appearance, architecture.glimpse_channels, shadows=architecture.shadows
+        )
         self.background_log_activation = nn.Parameter(
             torch.tensor(float(architecture.initial_background_log_activation))
         )
@@ -102,21 +104,44 @@ class AstSeg(
         """Height and width that the model works at."""
         return self.architecture.image_size
 
-    def encode(self, images: Float[Tensor, "batch 3 height width"]) -> ObjectLatents:
-        """Find the objects: Algorithm 1."""
+    def encode(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        backgrounds: Float[Tensor, "batch 3 height width"] | None = None,
+    ) -> ObjectLatents:
+        """Find the objects: Algorithm 1.
+
+        Args:
+            images: pictures in [0, 1] of the model's own size.
+            backgrounds: their backgrounds, for a model that attends to what they leave unexplained; painted by the
+                background network if they are not given.
+        """
         maps = self.feature_maps(images)
-        logits, features = maps[:, : self.slots], maps[:, self.slots :]
+        logits, features = torch.split(maps, [self.slots, maps.shape[1] - self.slots], 1)
+        if self.architecture.attention_to_unexplained:
+            known = self._backgrounds(images) if backgrounds is None else backgrounds
+            attraction = unexplained(images, known, (logits.shape[-2], logits.shape[-1]))
+            logits = logits + self.architecture.attention_to_unexplained * attraction
         queries = self.refinement(gather_queries(logits, features, self.architecture.corner_convention))
         return read_latents(queries, self.architecture.latents)
 
-    def render(self, latents: ObjectLatents, background: Float[Tensor, "batch 3 height width"]) -> Rendering:
-        """Paint the objects over a background: Algorithm 2."""
-        batch = len(latents.positions)
-        colours, masks = self.glimpse_generator(latents.appearances.flatten(0, 1))
-        painted = torch.cat((colours, masks), 1)
-        glimpses = painted.view(batch, self.slots, *painted.shape[1:])
+    def render(
+        self, latents: ObjectLatents, background: Float[Tensor, "batch 3 height width"], *, shadows: bool = True
+    ) -> Rendering:
+        """Paint the objects over a background: Algorithm 2.
+
+        Args:
+            latents: what to paint.
+            background: what to paint it on.
+            shadows: whether objects throw their shadows, if the architecture has any.
+        """
+        painted = self.glimpse_generator(latents.appearances.flatten(0, 1))
+        glimpses = painted.view(len(latents.positions), self.slots, *painted.shape[1:])
         placed = place(glimpses, latents.positions, latents.inverse_scales, self.image_size)
-        layers, masks = placed[:, :, :3], placed[:, :, 3]
+        layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
+        masks, *cast = (channel.squeeze(2) for channel in single)
+        if cast and shadows:
+            background = shaded(background, cast[0])
         weights = compositing_weights(masks, latents.log_activations, self._background_log_activation())
         return Rendering(composite(weights, background, layers), weights, layers, masks, background, latents)
 
@@ -124,21 +149,21 @@ class AstSeg(
         self,
         images: Float[Tensor, "batch 3 height width"],
         backgrounds: Float[Tensor, "batch 3 height width"] | None = None,
+        *,
+        shadows: bool = True,
     ) -> Rendering:
         """Find the objects and put the pictures together again.
 
         Args:
             images: pictures in [0, 1] of the model's own size.
             backgrounds: their backgrounds where they are known already; by default the background network paints them.
+            shadows: whether objects throw their shadows, if the architecture has any.
 
         Raises:
             ValueError: no backgrounds came, and the model has no background network.
         """
-        if backgrounds is None:
-            if self.background is None:
-                raise ValueError("this model has no background network: hand in the backgrounds")
-            backgrounds = self.background(images).image
-        return self.render(self.encode(images), backgrounds)
+        known = self._backgrounds(images) if backgrounds is None else backgrounds
+        return self.render(self.encode(images, known), known, shadows=shadows)
 
     def reconstruct(self, images: Float[Tensor, "batch 3 height width"]) -> Rendering:
         """Like calling the model, but in evaluation mode and without gradients."""
@@ -147,15 +172,19 @@ class AstSeg(
         return rendering
 
     @torch.no_grad()
-    def segment(self, images: Float[Tensor, "*batch 3 height width"]) -> Segmentation:
+    def segment(
+        self, images: Float[Tensor, "*batch 3 height width"], *, by_weights_alone: bool = False
+    ) -> Segmentation:
         """Find the objects in pictures of any size.
 
         The pictures are resized to the model's size, and the compositing weights back to the pictures', where each
-        pixel goes to the layer with the largest. Neither the background network nor an image of the background is
-        needed. The model is used in evaluation mode and left in the mode it was in.
+        pixel goes to the layer with the largest. No image of the background is needed, and the background network only
+        where the architecture looks at what it leaves unexplained. The model is used in evaluation mode and left in
+        the mode it was in.
 
         Args:
             images: N pictures or a single one, in [0, 1], on the model's device.
+            by_weights_alone: the paper's rule, even if the architecture holds pixels' own colours against the weights.
 
         Raises:
             ValueError: the shape or the type is not that of pictures.
@@ -166,13 +195,18 @@ class AstSeg(
                 f"not {images.dtype} of shape {tuple(images.shape)}"
             )
         batch = (images if images.ndim == 4 else images[None]).to(self.background_log_activation.dtype)
+        evidence = None if by_weights_alone else self.architecture.pixel_evidence
         with _evaluating(self):
             small = resized(batch, self.image_size)
-            latents = self.encode(small)
-            weights = self.render(latents, torch.zeros_like(small)).weights  # no weight depends on the background
+            needs_background = evidence or self.architecture.attention_to_unexplained
+            # No weight depends on the picture of the background.
+            background = self._backgrounds(small) if needs_background else torch.zeros_like(small)
+            rendering = self.render(self.encode(small, background), background)
+        weights = posterior_weights(rendering, small, evidence) if evidence else rendering.weights
         # One picture at a time: K + 1 weights for each pixel of many large pictures would not fit.
         labels = torch.stack([resized(single[None], batch.shape[-2:])[0].argmax(0) for single in weights])
         slots = torch.arange(1, self.slots + 1, device=labels.device)
+        latents = rendering.latents
         found = (
             labels,
             labels[:, None] == slots[:, None, None],
@@ -182,6 +216,11 @@ class AstSeg(
             latents.appearances,
         )
         return Segmentation(*(found if images.ndim == 4 else (part[0] for part in found)))
+
+    def _backgrounds(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+        if self.background is None:
+            raise ValueError("this model has no background network: hand in the backgrounds")
+        return self.background(images).image  # type: ignore[no-any-return]
 
     def _background_log_activation(self) -> Float[Tensor, "#height #width"]:
         activation = self.background_log_activation.view(1, 1)

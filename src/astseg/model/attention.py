@@ -7,6 +7,7 @@ top to +1 at the bottom.
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,6 +18,9 @@ CornerConvention: TypeAlias = Literal["published", "consistent"]
 them on the outer borders of the picture, so a predicted displacement is larger than the true one by w*/(w* - 1).
 ``consistent``: on the outer borders in both places.
 """
+
+
+CLEARLY_DIFFERENT = 0.25  # a mean difference of the colours that no shading explains
 
 
 class ObjectQueries(NamedTuple):
@@ -76,6 +80,20 @@ def attention_pooling(
 ) -> Float[Tensor, "batch slots features"]:
     """The mean of the feature map under each attention map (equation 16), as one matrix product."""
     return attention.flatten(2) @ features.flatten(2).transpose(1, 2)
+
+
+def unexplained(
+    images: Float[Tensor, "batch 3 height width"],
+    backgrounds: Float[Tensor, "batch 3 height width"],
+    map_size: tuple[int, int],
+) -> Float[Tensor, "batch 1 map_height map_width"]:
+    """How far each cell of a map is from its background, from 0 to 1. Not in the paper.
+
+    Added to all attention logits, it draws the attention of every slot to what the background does not explain, from
+    the first step on; which of the objects there is its own, each slot still has to learn.
+    """
+    distance = (images - backgrounds.detach()).abs().mean(1, keepdim=True)
+    return F.adaptive_avg_pool2d((distance / CLEARLY_DIFFERENT).tanh(), map_size)
 
 
 def gather_queries(

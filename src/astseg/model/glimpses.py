@@ -3,8 +3,11 @@
 import itertools
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+FIRST_SHADOW_LOGIT = -3.0  # objects throw next to no shadow until they learn to
 
 
 def published_glimpse_channels(image_size: tuple[int, int]) -> tuple[int, ...]:
@@ -22,15 +25,16 @@ def published_glimpse_channels(image_size: tuple[int, int]) -> tuple[int, ...]:
 
 
 class GlimpseGenerator(nn.Sequential):
-    """Paints appearance vectors: rows of ``z_what`` in, colours and masks in [0, 1] out.
+    """Paints appearance vectors: rows of ``z_what`` in, glimpses with values in [0, 1] out.
 
     Args:
         appearance: the dimension of ``z_what``.
         channels: the channels of the stages before the last. A glimpse has 2^(len(channels) + 1) pixels a side.
+        shadows: whether a fifth channel, the object's shadow, follows the three colours and the mask.
     """
 
-    def __init__(self, appearance: int, channels: Sequence[int]) -> None:
-        sizes = (appearance, *channels, 4)
+    def __init__(self, appearance: int, channels: Sequence[int], *, shadows: bool = False) -> None:
+        sizes = (appearance, *channels, 5 if shadows else 4)
         layers: list[nn.Module] = []
         for stage, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             last = stage == len(channels)
@@ -39,10 +43,12 @@ class GlimpseGenerator(nn.Sequential):
             layers.append(nn.ConvTranspose2d(inputs, outputs, kernel, stride, padding, bias=last))
             layers += [nn.Sigmoid()] if last else [nn.GroupNorm(max(1, outputs // 16), outputs), nn.CELU()]
         super().__init__(*layers)
+        if shadows:
+            with torch.no_grad():
+                self.get_parameter(f"{len(self) - 2}.bias")[4] = FIRST_SHADOW_LOGIT
 
     def forward(
         self, appearances: Float[Tensor, "glimpses appearance"]
-    ) -> tuple[Float[Tensor, "glimpses 3 side side"], Float[Tensor, "glimpses 1 side side"]]:
-        """Paint each appearance vector; returns colours and masks."""
-        painted: Tensor = super().forward(appearances[..., None, None])  # type: ignore[no-untyped-call]
-        return painted[:, :3], painted[:, 3:]
+    ) -> Float[Tensor, "glimpses channels side side"]:
+        """Paint each appearance vector: colours, mask, and the shadow if there is one."""
+        return super().forward(appearances[..., None, None])  # type: ignore[no-any-return, no-untyped-call]

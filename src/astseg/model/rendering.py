@@ -1,5 +1,6 @@
 """Placing glimpses on the picture and letting them compete for each pixel: Algorithm 2, equations 17 and 18."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from astseg.model.latents import ObjectLatents
 
 MOST_NEGATIVE_LOG_WEIGHT = -80.0  # exp(-80) is the smallest round power that float32 still tells from zero
+DEEPEST_SHADOW = 0.75
 
 
 class Rendering(NamedTuple):
@@ -24,9 +26,31 @@ class Rendering(NamedTuple):
     masks: Float[Tensor, "batch slots height width"]
     """The placed mask of each object before it competes, zero outside its glimpse."""
     background: Float[Tensor, "batch 3 height width"]
-    """The background layer."""
+    """The background layer, with the objects' shadows on it if the model paints shadows."""
     latents: ObjectLatents
     """What the objects were painted from."""
+
+
+@dataclass(frozen=True)
+class PixelEvidence:
+    """How much a pixel's own colours say about the layer that owns it. Not in the paper.
+
+    The paper gives each pixel to the layer with the largest weight, and the weights know a pixel's colours only through
+    a few numbers of appearance: corners are round and rims a pixel too narrow. Here the weights are what is expected
+    before a look at the pixel, and each layer's error there is held against it, as in a mixture of Laplace
+    distributions. Backgrounds are painted more exactly than objects, so their errors say more.
+    """
+
+    object_error: float = 3.0
+    """What an object's log-weight loses for each unit of its L1 error (0 to 3, equation 19)."""
+    background_error: float = 20.0
+    """The same for the background, whose error is that of the shade of it that fits best."""
+    background_margin: float = 1.0
+    """What the background's log-weight loses in any case, for pixels that it shares with an object's rim."""
+
+    def __post_init__(self) -> None:
+        if min(self.object_error, self.background_error, self.background_margin) < 0:
+            raise ValueError(f"evidence cannot be negative: {self}")
 
 
 def place(
@@ -44,6 +68,52 @@ def place(
     grid = F.affine_grid(theta.flatten(0, 1), [batch * slots, channels, *image_size], align_corners=False)
     placed = F.grid_sample(glimpses.flatten(0, 1), grid.to(glimpses.dtype), align_corners=False)
     return placed.view(batch, slots, channels, *image_size)
+
+
+def posterior_weights(
+    rendering: Rendering, images: Float[Tensor, "batch 3 height width"], evidence: PixelEvidence
+) -> Float[Tensor, "batch layers height width"]:
+    """The share of each layer in each pixel once the pixel itself has been looked at. Not in the paper.
+
+    A pixel counts as background when it shows *some shade* of it: the factor, down to that of the deepest shadow, under
+    which the background comes nearest. A shadow that no object has learned to throw stays with the background.
+
+    Args:
+        rendering: what the pictures were put together from, on their real backgrounds.
+        images: the pictures, in [0, 1].
+        evidence: how much errors say.
+
+    Returns:
+        Weights that sum to one over the layers; a layer whose weight was zero keeps it next to zero.
+    """
+    background = rendering.background
+    brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
+    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - DEEPEST_SHADOW, 1)
+    background_error = (images - light * background).abs().sum(1, keepdim=True)
+    object_errors = (images[:, None] - rendering.layers).abs().sum(2)
+    against = torch.cat(
+        (
+            evidence.background_error * background_error + evidence.background_margin,
+            evidence.object_error * object_errors,
+        ),
+        1,
+    )
+    log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
+    return (log_weights - against).softmax(1)
+
+
+def shaded(
+    background: Float[Tensor, "batch 3 height width"], shadows: Float[Tensor, "batch slots height width"]
+) -> Float[Tensor, "batch 3 height width"]:
+    """Let the shadows of all objects fall on the background. Not in the paper.
+
+    A shadow takes the same share of the light from all three colours, at most ``DEEPEST_SHADOW``: enough for a shadow,
+    not for painting a dark object.
+
+    >>> shaded(torch.ones(1, 3, 1, 1), torch.ones(1, 1, 1, 1)).flatten().tolist() == [1 - DEEPEST_SHADOW] * 3
+    True
+    """
+    return background * (1 - DEEPEST_SHADOW * shadows).prod(1, keepdim=True)
 
 
 def compositing_weights(
@@ -69,4 +139,5 @@ def composite(
     layers: Float[Tensor, "batch slots 3 height width"],
 ) -> Float[Tensor, "batch 3 height width"]:
     """The weighted sum of the background and the object layers (equation 18)."""
-    return weights[:, :1] * background + (weights[:, 1:, None] * layers).sum(1)
+    behind, before = torch.split(weights, [1, layers.shape[1]], 1)
+    return behind * background + (before[:, :, None] * layers).sum(1)

@@ -18,6 +18,8 @@ BACKGROUND_SHARE = 0.2
 """The share of the time for the background alone."""
 FROZEN_SHARE = 0.6
 """The share of the foreground's steps on the frozen background."""
+SHADOW_SHARE = 0.4
+"""The share of the foreground's steps without shadows, at the most."""
 FEWEST_STEPS = 200
 """Less than this teaches nothing, however little time there is."""
 
@@ -88,15 +90,18 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
     """A recipe with other numbers of steps, and with warm-ups that fit into them.
 
     Learning rates warm up over a tenth of the steps at the most, the entropy over a third, the robust weight's exponent
-    over nine tenths, and the cost of slots in use over all of them.
+    is at its highest after nine tenths, and the cost of slots in use over all of them.
     """
+    start, ramp = recipe.background.exponent_ramp_start, recipe.background.exponent_ramp_steps
+    fitting = min(1.0, 0.9 * background / max(1, start + ramp))
     return replace(
         recipe,
         background=replace(
             recipe.background,
             steps=background,
             complex_steps=background,
-            exponent_ramp_steps=min(recipe.background.exponent_ramp_steps, 9 * background // 10),
+            exponent_ramp_start=round(fitting * start),
+            exponent_ramp_steps=round(fitting * ramp),
             learning_rate=_shortened(recipe.background.learning_rate, background // 10),
         ),
         foreground=replace(
@@ -105,6 +110,7 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
             frozen_steps=min(round(FROZEN_SHARE * foreground), foreground - 1),
             entropy_warmup_steps=min(recipe.foreground.entropy_warmup_steps, foreground // 3),
             slot_use_warmup_steps=min(recipe.foreground.slot_use_warmup_steps, foreground),
+            shadow_start=min(recipe.foreground.shadow_start, round(SHADOW_SHARE * foreground)),
             learning_rate=_shortened(recipe.foreground.learning_rate, foreground // 10),
         ),
     )

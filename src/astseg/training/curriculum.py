@@ -14,7 +14,7 @@ from astseg.config import Recipe
 from astseg.losses import ROBUST_EXPONENT, background_loss, pixel_entropy_loss, reconstruction_loss, slot_use_loss
 from astseg.model.ast_seg import AstSeg
 from astseg.model.rendering import Rendering
-from astseg.schedules import quadratic_warmup
+from astseg.schedules import linear_ramp, quadratic_warmup
 
 PhaseName: TypeAlias = Literal["background", "objects", "joint"]
 
@@ -92,9 +92,9 @@ def background_losses(
 ) -> Losses:
     """The robust loss of phase 1."""
     assert model.background is not None
-    ramp = recipe.background.exponent_ramp_steps
-    exponent = ROBUST_EXPONENT * min(1.0, step / ramp) if ramp else ROBUST_EXPONENT
-    loss = background_loss(images, model.background(images), exponent)
+    settings = recipe.background
+    share = linear_ramp(step, settings.exponent_ramp_start, settings.exponent_ramp_steps)
+    loss = background_loss(images, model.background(images), share * ROBUST_EXPONENT)
     return Losses(loss, {"background": loss}, None)
 
 
@@ -114,8 +114,8 @@ def foreground_losses(
         step: the step, counted from the beginning of phase 2.
         recipe: the weights of the terms.
     """
-    rendering: Rendering = model(images, backgrounds)
     settings = recipe.foreground
+    rendering: Rendering = model(images, backgrounds, shadows=step >= settings.shadow_start)
     warmup = quadratic_warmup(step, settings.entropy_warmup_steps)
     terms = {
         "reconstruction": reconstruction_loss(rendering.image, images),

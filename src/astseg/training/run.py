@@ -143,7 +143,14 @@ def finish_run(
     if "test" in store and shown.masks is not None:
         evaluation = evaluate(model, shown, progress=progress)
         summary = evaluation.summary()
-        details = {"data": store.manifest.protocol, "store": describe_store(store), "seed": settings.seed}
+        details: dict[str, Any] = {
+            "data": store.manifest.protocol,
+            "store": describe_store(store),
+            "seed": settings.seed,
+        }
+        if model.architecture.pixel_evidence:
+            plain = evaluate(model, shown, progress=progress, by_weights_alone=True).summary()
+            details["by_weights_alone"] = plain.to_dict()
         write_per_image(folder / "per_image.csv", evaluation)
         write_scores(folder / SCORES_FILE, summary, {**details, "seconds": seconds, **origin})
     truths = None if shown.masks is None else shown.masks[:PAGE_PICTURES]
