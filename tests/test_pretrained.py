@@ -2,12 +2,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from astseg.config import Recipe
 from astseg.errors import UserError
 from astseg.model.ast_seg import AstSeg
-from astseg.pretrained import load_model
+from astseg.pretrained import SHIPPED, load_model, shipped_models
 
 
 @pytest.fixture
@@ -22,6 +23,33 @@ def test_from_a_run_or_a_model_folder(run: Path, inside: str) -> None:
         model = load_model(where)
         assert model.slots == 2
         assert not model.training
+
+
+class TestShipped:
+    @pytest.mark.parametrize("name", shipped_models())
+    def test_can_be_loaded_by_name(self, name: str) -> None:
+        model = load_model(name)
+        assert not model.training
+        found = model.segment(torch.rand(1, 3, *model.image_size))
+        assert found.labels.max() <= model.slots
+
+    @pytest.mark.parametrize("name", shipped_models())
+    def test_are_small_and_say_where_they_come_from(self, name: str) -> None:
+        folder = SHIPPED / name
+        assert (folder / "model.safetensors").stat().st_size < 8e6
+        card = (folder / "README.md").read_text()
+        for part in ("Data", "seed", "Steps", "Time", "Machine", "Commit", "ARI-FG", "background everywhere"):
+            assert part in card
+
+    def test_a_folder_goes_first(self, run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.chdir(tmp_path)
+        name = shipped_models()[0]
+        run.rename(tmp_path / name)
+        assert load_model(name).image_size == (32, 32)
+
+    def test_are_named_where_one_is_not_found(self) -> None:
+        with pytest.raises(UserError, match=f"models that come with astseg: {', '.join(shipped_models())}"):
+            load_model("no-such-model")
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ for command in (
     training.train,
     using.segment,
     using.evaluate,
+    using.export,
     using.background,
     tables.ablate,
     tables.report,

@@ -1,4 +1,4 @@
-"""``astseg segment``, ``evaluate``, ``background`` and ``doctor``: what one does with a model and a machine."""
+"""What one does with a model and a machine: ``segment``, ``evaluate``, ``export``, ``background``, ``doctor``."""
 
 import math
 from pathlib import Path
@@ -90,6 +90,30 @@ def evaluate(
         write_scores(folder / "scores.json", summary, {**details, "store": describe_store(store), **provenance(where)})
     print_scores(summary)
     output.print(f"Files: {out / 'scores.json'}, {out / 'per_image.csv'}", markup=False)
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A training run's folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")] = Path("exported"),
+    device: Device = "auto",
+) -> None:
+    """Make a trained model ready to be handed on: half as large, with a card that says where it comes from.
+
+    Writes config.json, model.safetensors and README.md, as the model hub expects them. The model is scored again after
+    its weights were halved, if the truth is known, and the card holds the scores of both.
+
+    ```
+    astseg export my-run --out my-model
+    ```
+    """
+    from astseg.cli.scores import print_scores
+    from astseg.exporting import export_model
+
+    with progress("Scoring", "pictures") as show:
+        scores = export_model(run, out, find_device(device), show)
+    if scores is not None:
+        print_scores(scores)
+    output.print(f"Model: {out}", markup=False)
 
 
 def background(
