@@ -14,7 +14,6 @@ from astseg import metrics
 from astseg.data.store import Split
 from astseg.errors import UserError
 from astseg.evaluate import (
-    LABELS_BY_EVIDENCE,
     LABELS_BY_WEIGHTS,
     Evaluation,
     evaluate,
@@ -24,7 +23,7 @@ from astseg.evaluate import (
 )
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.rendering import PixelEvidence
+from astseg.model.rendering import LabelRule
 from astseg.pixels import as_pictures
 
 SLOTS = 3
@@ -35,7 +34,7 @@ class RedChannelModel(AstSeg):
 
     slots = SLOTS
     image_size = (8, 8)
-    architecture = SimpleNamespace(pixel_evidence=PixelEvidence())
+    architecture = SimpleNamespace(label_rule=LabelRule())
 
     def __init__(self, paints_background: bool = True) -> None:
         nn.Module.__init__(self)
@@ -154,7 +153,8 @@ class TestEvaluate:
 
     def test_the_papers_rule_can_be_asked_for(self, split: Split) -> None:
         own, plain = (evaluate(RedChannelModel(), split, by_weights_alone=alone) for alone in (False, True))
-        assert LABELS_BY_EVIDENCE in own.protocol
+        assert "(6 for an object's, 20 for the background's, margin 1), without slots of fewer than 12" in own.protocol
+        assert LABELS_BY_WEIGHTS not in own.protocol
         assert LABELS_BY_WEIGHTS in plain.protocol
         np.testing.assert_array_equal(plain.scores.miou, plain.background_everywhere.miou)
         assert own.scores.miou.mean() > plain.scores.miou.mean()

@@ -16,6 +16,7 @@ from astseg.errors import UserError
 from astseg.files import written_whole
 from astseg.metrics import PerImage, SegmentationScores, score_segmentations, squared_error
 from astseg.model.ast_seg import AstSeg
+from astseg.model.rendering import LabelRule
 from astseg.model.resizing import resized
 from astseg.pixels import as_pictures
 
@@ -31,10 +32,6 @@ PROTOCOL = (
 )
 
 LABELS_BY_WEIGHTS = "Labels: each pixel to the layer with the largest weight, as in the paper."
-LABELS_BY_EVIDENCE = (
-    "Labels: each pixel to the layer with the largest weight once the layers' errors in that pixel are held against "
-    "them, which the paper does not do."
-)
 
 
 @dataclass(frozen=True)
@@ -260,8 +257,17 @@ def _protocol(model: AstSeg, split: Split, by_weights_alone: bool) -> str:
             f" The model saw them resized to {own_height} x {own_width}; "
             "its labels and its reconstruction were resized back."
         )
-    evidence = None if by_weights_alone else model.architecture.pixel_evidence
-    return f"{size} {LABELS_BY_WEIGHTS if evidence is None else LABELS_BY_EVIDENCE} {PROTOCOL}"
+    rule = None if by_weights_alone else model.architecture.label_rule
+    return f"{size} {LABELS_BY_WEIGHTS if rule is None else _described(rule)} {PROTOCOL}"
+
+
+def _described(rule: LabelRule) -> str:
+    return (
+        "Labels: each pixel to the layer with the largest weight once the layers' errors there are held against it "
+        f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, margin "
+        f"{rule.background_margin:g}), without slots of fewer than {rule.fewest_pixels} pixels. "
+        "The paper does none of this."
+    )
 
 
 def _count_objects(masks: UInt8[np.ndarray, "images height width"]) -> Int64[np.ndarray, "images"]:

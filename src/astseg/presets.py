@@ -14,7 +14,7 @@ from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.errors import UserError
 from astseg.model.architecture import Architecture
 from astseg.model.latents import LatentLayout
-from astseg.model.rendering import PixelEvidence
+from astseg.model.rendering import LabelRule
 from astseg.schedules import LearningRate
 
 PAPER_BACKBONE = "nvidia/mit-b3"
@@ -167,7 +167,7 @@ def small_recipe(
             latents=LatentLayout(anisotropic=anisotropic, minimum_inverse_scale=2.0, initial_inverse_scale=5.0),
             initial_background_log_activation=background_log_activation,
             attention_to_unexplained=4.0,
-            pixel_evidence=PixelEvidence(),
+            label_rule=LabelRule(),
             shadows=True,
             background_network="quick",
         ),
@@ -233,7 +233,7 @@ def _small() -> list[Preset]:
     side = (64, 64)
     rooms = small_recipe(side, 3, slot_cost=12.0, background_log_activation=4.0)
     towers = _long(small_recipe(side, 6, anisotropic=False, background_log_activation=4.0))
-    clevr = _long(small_recipe(side, 10, anisotropic=False, background_log_activation=4.0))
+    clevr = _long(small_recipe(side, 10, anisotropic=False))
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", rooms),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),

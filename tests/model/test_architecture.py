@@ -5,7 +5,7 @@ import pytest
 
 from astseg.model.architecture import Architecture
 from astseg.model.latents import LatentLayout
-from astseg.model.rendering import PixelEvidence
+from astseg.model.rendering import LabelRule
 from astseg.plain import from_plain, to_plain
 
 
@@ -18,12 +18,12 @@ def test_defaults_are_the_paper_s() -> None:
     assert architecture.corner_convention == "published"
     assert architecture.initial_background_log_activation == 11
     assert architecture.attention_to_unexplained == 0
-    assert architecture.pixel_evidence is None
+    assert architecture.label_rule is None
     assert not architecture.shadows
 
 
 def test_evidence_to_plain_and_back() -> None:
-    architecture = Architecture((32, 48), 3, pixel_evidence=PixelEvidence(background_error=7.0))
+    architecture = Architecture((32, 48), 3, label_rule=LabelRule(background_error=7.0))
     assert from_plain(Architecture, json.loads(json.dumps(to_plain(architecture)))) == architecture
 
 
@@ -44,7 +44,7 @@ def test_plain_and_back() -> None:
         ({"refinement": None}, "refinement should be one of transformer, residual, none, not None"),
         ({"corner_convention": "both"}, "corner_convention should be one of published, consistent, not 'both'"),
         ({"attention_to_unexplained": 4.0, "background_network": None}, "need a background network"),
-        ({"pixel_evidence": PixelEvidence(), "background_network": None}, "need a background network"),
+        ({"label_rule": LabelRule(), "background_network": None}, "need a background network"),
         ({"background_network": "plain"}, "background_network should be one of simple, complex, quick, None"),
     ],
 )

@@ -11,7 +11,7 @@ from astseg.errors import UserError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.latents import LatentLayout
-from astseg.model.rendering import DEEPEST_SHADOW, PixelEvidence, composite, place, posterior_weights
+from astseg.model.rendering import DEEPEST_SHADOW, LabelRule, composite, place, posterior_weights
 
 ARCHITECTURE = Architecture(
     (32, 40),
@@ -183,10 +183,10 @@ class TestSegment:
 
     def test_labels_by_evidence(self) -> None:
         images = pictures(4, 3, 32, 40)
-        model = build(pixel_evidence=PixelEvidence(2.0, 5.0, 0.5))
+        model = build(label_rule=LabelRule(2.0, 5.0, 0.5))
         rendering = model.reconstruct(images)
         found = model.segment(images).labels
-        assert (found == posterior_weights(rendering, images, PixelEvidence(2.0, 5.0, 0.5)).argmax(1)).all()
+        assert (found == posterior_weights(rendering, images, LabelRule(2.0, 5.0, 0.5)).argmax(1)).all()
         by_weights = model.segment(images, by_weights_alone=True).labels
         assert (by_weights == rendering.weights.argmax(1)).all()
         assert (found != by_weights).any()

@@ -9,7 +9,7 @@ from astseg.model.attention import soft_argmax, spatial_softmax
 from astseg.model.latents import ObjectLatents
 from astseg.model.rendering import (
     DEEPEST_SHADOW,
-    PixelEvidence,
+    LabelRule,
     Rendering,
     composite,
     compositing_weights,
@@ -177,7 +177,7 @@ class TestPosteriorWeights:
 
     def test_equals_the_formula(self) -> None:
         rendering, images = self.rendering(), random(2, 3, 3, 5, seed=4)
-        found = posterior_weights(rendering, images, PixelEvidence(2.0, 9.0, 0.7))
+        found = posterior_weights(rendering, images, LabelRule(2.0, 9.0, 0.7, 0))
         for n, j, i in np.ndindex(2, 3, 5):
             pixel = images[n, :, j, i].numpy()
             background = rendering.background[n, :, j, i].numpy()
@@ -190,29 +190,44 @@ class TestPosteriorWeights:
 
     def test_no_evidence_leaves_the_weights(self) -> None:
         rendering = self.rendering()
-        found = posterior_weights(rendering, random(2, 3, 3, 5, seed=4), PixelEvidence(0.0, 0.0, 0.0))
+        found = posterior_weights(rendering, random(2, 3, 3, 5, seed=4), LabelRule(0.0, 0.0, 0.0, 0))
         torch.testing.assert_close(found, rendering.weights)
 
     def test_a_shade_of_the_background_counts_as_background(self) -> None:
         rendering = self.rendering()
-        evidence = PixelEvidence(object_error=0.0)
-        lit, dim = (posterior_weights(rendering, light * rendering.background, evidence) for light in (1.0, 0.5))
+        rule = LabelRule(object_error=0.0, fewest_pixels=0)
+        lit, dim = (posterior_weights(rendering, light * rendering.background, rule) for light in (1.0, 0.5))
         torch.testing.assert_close(lit, dim)
-        too_dark = posterior_weights(rendering, 0.05 * rendering.background, evidence)
+        too_dark = posterior_weights(rendering, 0.05 * rendering.background, rule)
         assert (too_dark[:, 0] < dim[:, 0]).all()
 
     def test_a_layer_without_weight_stays_without(self) -> None:
         rendering = self.rendering()
         rendering.weights[:, 1] = 0
-        found = posterior_weights(rendering, torch.ones(2, 3, 3, 5, dtype=torch.float64), PixelEvidence())
+        found = posterior_weights(rendering, torch.ones(2, 3, 3, 5, dtype=torch.float64), LabelRule())
         assert found[:, 1].max() < 1e-9
         torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
+
+    @pytest.mark.parametrize(("fewest", "left"), [(0, True), (3, True), (4, False)])
+    def test_crumbs_go_to_the_others(self, fewest: int, left: bool) -> None:
+        rendering = self.rendering()
+        rendering.weights[:] = torch.tensor([0.1, 0.2, 0.6, 0.1]).view(4, 1, 1)
+        rendering.weights[:, :, 0, :3] = torch.tensor([0.1, 0.6, 0.2, 0.1]).view(4, 1)  # three pixels of slot 1
+        found = posterior_weights(rendering, random(2, 3, 3, 5), LabelRule(0.0, 0.0, 0.0, fewest))
+        owners = found.argmax(1)
+        assert (owners == 1).any() == left
+        assert (owners == 2).sum() == 2 * (12 if left else 15)
+        torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
+
+    def test_a_picture_of_crumbs_is_background(self) -> None:
+        found = posterior_weights(self.rendering(), random(2, 3, 3, 5), LabelRule(0.0, 0.0, 0.0, 16))
+        assert (found.argmax(1) == 0).all()
 
     def test_black_pictures_are_no_exception(self) -> None:
         black = torch.zeros(2, 3, 3, 5, dtype=torch.float64)
         rendering = self.rendering()._replace(background=black)
-        assert posterior_weights(rendering, black, PixelEvidence()).isfinite().all()
+        assert posterior_weights(rendering, black, LabelRule()).isfinite().all()
 
-    def test_refuses_negative_evidence(self) -> None:
-        with pytest.raises(ValueError, match="evidence cannot be negative"):
-            PixelEvidence(background_error=-1.0)
+    def test_refuses_negative_values(self) -> None:
+        with pytest.raises(ValueError, match="no negative values"):
+            LabelRule(background_error=-1.0)

@@ -9,7 +9,7 @@ from astseg.model.background import BackgroundNetwork
 from astseg.model.feature_maps import FeatureNetwork
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
-from astseg.model.rendering import PixelEvidence
+from astseg.model.rendering import LabelRule
 
 Refinement: TypeAlias = Literal["transformer", "residual", "none"]
 """``transformer`` replaces the queries as in the paper, ``residual`` adds to them, ``none`` leaves them alone."""
@@ -40,9 +40,9 @@ class Architecture:
     attention_to_unexplained: float = 0.0
     """What is added to the attention logits where the background is far from the picture, so that slots look there from
     the first step on; 0 as in the paper. Segmenting then needs the background network too."""
-    pixel_evidence: PixelEvidence | None = None
-    """How a pixel's own colours take part in the decision which layer owns it. None is the paper's rule, the largest
-    weight. Training knows nothing of it; segmenting then needs the background network too."""
+    label_rule: LabelRule | None = None
+    """How pixels are given to layers when a picture is segmented. None is the paper's rule, the largest weight.
+    Training knows nothing of it; segmenting needs the background network too, unless it is None."""
     shadows: bool = False
     """Let each object paint a shadow on the background as well, so that its mask need not hold it. Not in the paper."""
     background_network: BackgroundNetwork | None = "complex"
@@ -53,9 +53,9 @@ class Architecture:
             raise ValueError(f"the image size should be a height and a width, not {self.image_size}")
         if not self.glimpse_channels:
             object.__setattr__(self, "glimpse_channels", published_glimpse_channels(self.image_size))
-        if self.background_network is None and (self.attention_to_unexplained or self.pixel_evidence):
+        if self.background_network is None and (self.attention_to_unexplained or self.label_rule):
             raise ValueError(
-                "attention to what the background leaves unexplained and evidence need a background network"
+                "attention to what a background leaves unexplained and a label rule need a background network"
             )
         if not 1 <= self.slots <= 254:  # labels are stored in one byte, and 255 is left free
             raise ValueError(f"a model needs between 1 and 254 slots, not {self.slots}")

@@ -184,7 +184,7 @@ class AstSeg(
 
         Args:
             images: N pictures or a single one, in [0, 1], on the model's device.
-            by_weights_alone: the paper's rule, even if the architecture holds pixels' own colours against the weights.
+            by_weights_alone: the paper's rule, even if the architecture has another.
 
         Raises:
             ValueError: the shape or the type is not that of pictures.
@@ -195,14 +195,14 @@ class AstSeg(
                 f"not {images.dtype} of shape {tuple(images.shape)}"
             )
         batch = (images if images.ndim == 4 else images[None]).to(self.background_log_activation.dtype)
-        evidence = None if by_weights_alone else self.architecture.pixel_evidence
+        rule = None if by_weights_alone else self.architecture.label_rule
         with _evaluating(self):
             small = resized(batch, self.image_size)
-            needs_background = evidence or self.architecture.attention_to_unexplained
+            needs_background = rule or self.architecture.attention_to_unexplained
             # No weight depends on the picture of the background.
             background = self._backgrounds(small) if needs_background else torch.zeros_like(small)
             rendering = self.render(self.encode(small, background), background)
-        weights = posterior_weights(rendering, small, evidence) if evidence else rendering.weights
+        weights = posterior_weights(rendering, small, rule) if rule else rendering.weights
         # One picture at a time: K + 1 weights for each pixel of many large pictures would not fit.
         labels = torch.stack([resized(single[None], batch.shape[-2:])[0].argmax(0) for single in weights])
         slots = torch.arange(1, self.slots + 1, device=labels.device)

@@ -32,8 +32,8 @@ class Rendering(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PixelEvidence:
-    """How much a pixel's own colours say about the layer that owns it. Not in the paper.
+class LabelRule:
+    """How pixels are given to layers when a picture is segmented. Not in the paper.
 
     The paper gives each pixel to the layer with the largest weight, and the weights know a pixel's colours only through
     a few numbers of appearance: corners are round and rims a pixel too narrow. Here the weights are what is expected
@@ -41,16 +41,18 @@ class PixelEvidence:
     distributions. Backgrounds are painted more exactly than objects, so their errors say more.
     """
 
-    object_error: float = 3.0
+    object_error: float = 6.0
     """What an object's log-weight loses for each unit of its L1 error (0 to 3, equation 19)."""
     background_error: float = 20.0
     """The same for the background, whose error is that of the shade of it that fits best."""
     background_margin: float = 1.0
     """What the background's log-weight loses in any case, for pixels that it shares with an object's rim."""
+    fewest_pixels: int = 12
+    """A slot that would own fewer pixels of the model's size owns none: crumbs are no objects."""
 
     def __post_init__(self) -> None:
-        if min(self.object_error, self.background_error, self.background_margin) < 0:
-            raise ValueError(f"evidence cannot be negative: {self}")
+        if min(self.object_error, self.background_error, self.background_margin, self.fewest_pixels) < 0:
+            raise ValueError(f"a rule for labels has no negative values: {self}")
 
 
 def place(
@@ -71,7 +73,7 @@ def place(
 
 
 def posterior_weights(
-    rendering: Rendering, images: Float[Tensor, "batch 3 height width"], evidence: PixelEvidence
+    rendering: Rendering, images: Float[Tensor, "batch 3 height width"], rule: LabelRule
 ) -> Float[Tensor, "batch layers height width"]:
     """The share of each layer in each pixel once the pixel itself has been looked at. Not in the paper.
 
@@ -81,7 +83,7 @@ def posterior_weights(
     Args:
         rendering: what the pictures were put together from, on their real backgrounds.
         images: the pictures, in [0, 1].
-        evidence: how much errors say.
+        rule: how much errors say, and how small an object may be.
 
     Returns:
         Weights that sum to one over the layers; a layer whose weight was zero keeps it next to zero.
@@ -92,14 +94,22 @@ def posterior_weights(
     background_error = (images - light * background).abs().sum(1, keepdim=True)
     object_errors = (images[:, None] - rendering.layers).abs().sum(2)
     against = torch.cat(
-        (
-            evidence.background_error * background_error + evidence.background_margin,
-            evidence.object_error * object_errors,
-        ),
-        1,
+        (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
     )
     log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
-    return (log_weights - against).softmax(1)
+    return _without_crumbs((log_weights - against).softmax(1), rule.fewest_pixels)
+
+
+def _without_crumbs(
+    weights: Float[Tensor, "batch layers height width"], fewest_pixels: int
+) -> Float[Tensor, "batch layers height width"]:
+    """The weights without the slots that would own too few pixels; the others share what these had."""
+    layers = torch.arange(weights.shape[1], device=weights.device)
+    pixels = (weights.argmax(1, keepdim=True) == layers[:, None, None]).sum((2, 3))
+    kept = (pixels >= fewest_pixels) | (layers == 0)
+    # No background is without any weight, so that something is left to divide by.
+    left = weights * kept[..., None, None]
+    return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 def shaded(

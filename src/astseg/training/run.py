@@ -148,7 +148,7 @@ def finish_run(
             "store": describe_store(store),
             "seed": settings.seed,
         }
-        if model.architecture.pixel_evidence:
+        if model.architecture.label_rule:
             plain = evaluate(model, shown, progress=progress, by_weights_alone=True).summary()
             details["by_weights_alone"] = plain.to_dict()
         write_per_image(folder / "per_image.csv", evaluation)
