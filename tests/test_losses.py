@@ -77,8 +77,8 @@ class TestSlotUse:
 
     def test_equals_the_formula(self) -> None:
         weights = random_weights(2, 3, 4, 5)
-        expected = np.mean([sum(math.tanh(float(weights[n, k].sum()) / 7) for k in (1, 2)) for n in range(2)])
-        assert slot_use_loss(weights, pixels=7.0).item() == pytest.approx(expected)
+        expected = np.mean([sum(math.tanh(float(weights[n, k].sum()) / 20) for k in (1, 2)) for n in range(2)])
+        assert slot_use_loss(weights).item() == pytest.approx(expected)
 
     def test_a_second_slot_on_the_same_pixels_costs_more_than_one(self) -> None:
         alone = torch.zeros(1, 3, 10, 10)

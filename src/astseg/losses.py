@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg.model.background import BackgroundReconstruction
+from astseg.model.rendering import presence
 
 ENTROPY_EPSILON = 1e-20
 BACKGROUND_SMOOTHNESS = 3.0  # beta of the smooth L1 loss on the 0-255 scale
@@ -41,13 +42,12 @@ def pixel_entropy_loss(weights: Float[Tensor, "batch layers height width"]) -> F
     return pixel_entropy(weights).square().mean()
 
 
-def slot_use_loss(weights: Float[Tensor, "batch layers height width"], pixels: float = 20.0) -> Float[Tensor, ""]:
-    """The mean number of slots in use in a picture, made smooth. Not in the paper.
+def slot_use_loss(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, ""]:
+    """The mean number of slots in use in a picture, made smooth by ``presence``. Not in the paper.
 
-    A slot counts as sum over pixels of its weight / ``pixels``, saturated by tanh: a second slot on an object that one
-    slot explains already costs as much as a slot that finds an object of its own.
+    A second slot on an object that one slot explains already costs as much as a slot that finds an object of its own.
     """
-    return torch.tanh(weights[:, 1:].sum((-2, -1)) / pixels).sum(1).mean()
+    return presence(weights).sum(1).mean()
 
 
 def background_pixel_error(

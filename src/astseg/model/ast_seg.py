@@ -23,7 +23,7 @@ from astseg.model.feature_maps import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.latents import ObjectLatents, read_latents
 from astseg.model.refinement import NoRefinement, TransformerRefinement
-from astseg.model.rendering import Rendering, composite, compositing_weights, place, posterior_weights, shaded
+from astseg.model.rendering import Rendering, composite, compositing_weights, place, posterior_weights, presence, shaded
 from astseg.model.resizing import resized
 from astseg.plain import from_plain, to_plain
 
@@ -140,9 +140,9 @@ class AstSeg(
         placed = place(glimpses, latents.positions, latents.inverse_scales, self.image_size)
         layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
         masks, *cast = (channel.squeeze(2) for channel in single)
-        if cast and shadows:
-            background = shaded(background, cast[0])
         weights = compositing_weights(masks, latents.log_activations, self._background_log_activation())
+        if cast and shadows:
+            background = shaded(background, cast[0] * presence(weights)[..., None, None])
         return Rendering(composite(weights, background, layers), weights, layers, masks, background, latents)
 
     def forward(

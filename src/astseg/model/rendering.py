@@ -11,7 +11,8 @@ from torch import Tensor
 from astseg.model.latents import ObjectLatents
 
 MOST_NEGATIVE_LOG_WEIGHT = -80.0  # exp(-80) is the smallest round power that float32 still tells from zero
-DEEPEST_SHADOW = 0.75
+DEEPEST_SHADOW = 0.6
+PRESENCE_PIXELS = 20.0  # a slot of so many pixels is there for the most part
 
 
 class Rendering(NamedTuple):
@@ -45,7 +46,7 @@ class LabelRule:
     """What an object's log-weight loses for each unit of its L1 error (0 to 3, equation 19)."""
     background_error: float = 20.0
     """The same for the background, whose error is that of the shade of it that fits best."""
-    background_margin: float = 1.0
+    background_margin: float = 2.0
     """What the background's log-weight loses in any case, for pixels that it shares with an object's rim."""
     fewest_pixels: int = 12
     """A slot that would own fewer pixels of the model's size owns none: crumbs are no objects."""
@@ -112,13 +113,19 @@ def _without_crumbs(
     return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
 
+def presence(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, "batch slots"]:
+    """How much each slot is there, from 0 to 1: its weight over all pixels, saturated by tanh. Not in the paper."""
+    return torch.tanh(weights[:, 1:].sum((-2, -1)) / PRESENCE_PIXELS)
+
+
 def shaded(
     background: Float[Tensor, "batch 3 height width"], shadows: Float[Tensor, "batch slots height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
     """Let the shadows of all objects fall on the background. Not in the paper.
 
     A shadow takes the same share of the light from all three colours, at most ``DEEPEST_SHADOW``: enough for a shadow,
-    not for painting a dark object.
+    not for painting a dark object. It must come from an object that is there (see ``presence``), or dark objects would
+    be painted as shadows of nothing, which no cost of slots in use would notice.
 
     >>> shaded(torch.ones(1, 3, 1, 1), torch.ones(1, 1, 1, 1)).flatten().tolist() == [1 - DEEPEST_SHADOW] * 3
     True
