@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from astseg.cli import training
@@ -269,6 +270,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("astseg.presets.PRESETS", {"demo": replace(PRESETS["demo"], recipe=recipe)})
     monkeypatch.setattr(training, "DEMO_TRAIN", 6)
     monkeypatch.setattr(training, "DEMO_TEST", 4)
+    monkeypatch.setattr(training, "FIRST_LOOK_PICTURES", 2)
 
 
 @pytest.mark.usefixtures("small_demo")
@@ -277,6 +279,11 @@ class TestDemo:
         out = tmp_path / "demo[1]"
         assert astseg("demo", "--out", out, "--seed", 3, "--device", "cpu") == 0
         printed = capsys.readouterr().out
+        assert printed.startswith(
+            f"What the model that comes with astseg finds in a few rooms: {out / 'first-look.png'}"
+        )
+        with Image.open(out / "first-look.png") as look:
+            assert look.width > look.height  # two rows with truth, segmentation and each slot
         assert printed.endswith(f"Scores: {out / 'scores.json'}\nPage:   {out / 'page.html'}\n")
         scores = json.loads((out / "scores.json").read_text())
         assert {"miou", "ari_fg", "ari", "msc_fg", "mse", "by_objects", "seconds", "seed", "commit"} <= scores.keys()
@@ -320,6 +327,20 @@ class TestDemo:
         monkeypatch.setattr(SplitWriter, "append", lambda *_, **__: signal.raise_signal(signal.SIGINT))
         assert astseg("demo", "--out", tmp_path / "demo", "--device", "cpu") == 130
         assert not list((tmp_path / "demo").glob("*"))
+
+    def test_stopped_after_the_first_look(self, astseg, tmp_path: Path, monkeypatch) -> None:
+        make_scenes = training.make_scenes
+
+        def interrupted(name: str, destination: Path, counts: dict[str, int], seed: int) -> None:
+            if "train" in counts:
+                raise KeyboardInterrupt
+            make_scenes(name, destination, counts, seed)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training, "make_scenes", interrupted)
+            assert astseg("demo", "--out", tmp_path / "demo", "--device", "cpu") == 130
+        assert [path.name for path in (tmp_path / "demo").glob("*")] == ["first-look.png"]
+        assert astseg("demo", "--out", tmp_path / "demo", "--device", "cpu") == 0
 
 
 def test_presets_are_listed_with_size_and_slots(astseg, capsys) -> None:

@@ -12,7 +12,13 @@ from astseg.cli.preparing import open_pictures, prepare, report_skipped
 from astseg.cli.training import train_background
 from astseg.errors import UserError
 
-Model = Annotated[str, typer.Argument(help="A training run's folder, a model's folder, or a name on the model hub.")]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="A training run's folder, a model's folder, one that comes with astseg (rooms, towers, clevr), "
+        "or a name on the model hub."
+    ),
+]
 Source = Annotated[Path, typer.Argument(help="A folder of pictures, a picture, a video, an array file, prepared data.")]
 
 
