@@ -2,9 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from astseg.authors.architecture import background_architecture, foreground_architecture
+from astseg.authors.architecture import background_architecture, background_notes, foreground_architecture
 from astseg.authors.shapes import ForegroundShapes
 from astseg.errors import UserError
+from astseg.model.background import BackgroundLayout, published_layout
 from astseg.presets import PRESETS
 
 CLEVRTEX = ForegroundShapes(
@@ -98,9 +99,20 @@ def test_sizes_that_disagree_are_refused() -> None:
 
 
 def test_the_architecture_around_a_background() -> None:
-    found, notes = background_architecture((128, 128), "simple", PRESETS["clevrtex"])
-    assert found == replace(PRESETS["clevrtex"].recipe.architecture, background_network="simple")
-    assert "untrained" in notes[0]
-    assert background_architecture((96, 64), "complex", None).architecture.image_size == (96, 64)
+    layout = replace(published_layout((128, 128), "simple"), largest_value=255.0)
+    found, notes = background_architecture((128, 128), "simple", layout, PRESETS["clevr"])
+    around = PRESETS["clevr"].recipe.architecture
+    assert found == replace(around, background_network="simple", background_layout=layout)
+    assert [note for note in notes if "untrained" not in note] == []
+    _, (_, other) = background_architecture((128, 128), "simple", layout, PRESETS["clevrtex"])
+    assert other == "Read from the checkpoint in place of the preset's: background network simple, not complex."
+    wide = published_layout((96, 64), "complex")
+    assert background_architecture((96, 64), "complex", wide, None).architecture.image_size == (96, 64)
     with pytest.raises(UserError, match="image size 96x64, not 128x128"):
-        background_architecture((96, 64), "complex", PRESETS["clevrtex"])
+        background_architecture((96, 64), "complex", wide, PRESETS["clevrtex"])
+
+
+def test_channels_of_neither_list_are_told() -> None:
+    own = BackgroundLayout((3, 8, 8, 8, 8, 16), (4, 8, 8, 8, 8, 16))
+    (note,) = background_notes((32, 32), "simple", own, None)
+    assert "encoder 3x8x8x8x8x16, decoder 4x8x8x8x8x16" in note

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from astseg.authors.shapes import (
-    background_complexity,
+    background_networks,
     background_picture_size,
     foreground_shapes,
     has_background,
@@ -13,6 +13,7 @@ from astseg.authors.shapes import (
     has_trained_transformer,
 )
 from astseg.errors import UserError
+from astseg.model.background import BackgroundLayout, published_layout
 from astseg.model.feature_maps import MIX_TRANSFORMER_SIZES, SegformerMaps
 
 
@@ -82,12 +83,30 @@ def test_a_transformer_is_untrained_while_its_layers_are_copies() -> None:
     assert has_trained_transformer({**named, "transformer.layers.1.norm1.weight": torch.full((8,), 0.99)})
 
 
-def test_a_background_shows_its_size_and_complexity(weights: dict[str, torch.Tensor], original: type) -> None:
+def test_a_background_shows_its_size_and_channels(weights: dict[str, torch.Tensor], original: type) -> None:
     assert background_picture_size(weights) == (32, 32)
     assert background_picture_size({}) is None
-    assert background_complexity(weights, (32, 32)) == "simple"
+    simple = BackgroundLayout((3, 64, 160, 160, 32, 16), (4, 144, 256, 256, 32, 16), 255.0)
+    assert background_networks(weights, (32, 32), 255.0) == ("simple", simple)
     wide: Any = original(size=(32, 32), background="complex")
     states = {**wide.background_encoder.state_dict(), **wide.background_generator.state_dict()}
-    assert background_complexity(states, (32, 32)) == "complex"
-    with pytest.raises(UserError, match="at least 32 pixels a side"):
-        background_complexity(weights, (8, 8))
+    complexity, found = background_networks(states, (32, 32), 1.0)
+    assert (complexity, found) == ("complex", published_layout((32, 32), "complex"))
+    # What is missing is taken to be as published, to be listed by its name later on.
+    assert background_networks(without(weights, "background_encoder.2."), (32, 32), 255.0)[1] == simple
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "size", "message"),
+    [
+        ("background_encoder.0.downsample.0.weight", None, (8, 8), "no background network of 3 blocks is defined"),
+        ("background_encoder.1.downsample.0.weight", (50, 66, 5, 5), (32, 32), "must be divisible"),
+        ("background_generator.4.upsample.0.weight", (146, 3, 5, 5), (32, 32), "do not fit together"),
+    ],
+)
+def test_a_background_that_cannot_be_built(
+    weights: dict[str, torch.Tensor], name: str, shape: Any, size: tuple[int, int], message: str
+) -> None:
+    changed = {**weights, name: torch.zeros(shape)} if shape else weights
+    with pytest.raises(UserError, match=f"This background cannot be read: .*{message}"):
+        background_networks(changed, size, 255.0)

@@ -4,9 +4,12 @@ from dataclasses import replace
 import pytest
 
 from astseg.model.architecture import Architecture
+from astseg.model.background import BackgroundLayout
 from astseg.model.latents import LatentLayout
 from astseg.model.rendering import LabelRule
 from astseg.plain import from_plain, to_plain
+
+LAYOUT = BackgroundLayout((3, 8, 16), (4, 8, 16))
 
 
 def test_defaults_are_the_paper_s() -> None:
@@ -30,6 +33,8 @@ def test_evidence_to_plain_and_back() -> None:
 def test_plain_and_back() -> None:
     architecture = Architecture((32, 48), 3, latents=LatentLayout(appearance=7), background_network=None)
     assert from_plain(Architecture, to_plain(architecture)) == architecture
+    imported = replace(architecture, background_network="simple", background_layout=LAYOUT)
+    assert from_plain(Architecture, json.loads(json.dumps(to_plain(imported)))) == imported
 
 
 @pytest.mark.parametrize(
@@ -45,6 +50,7 @@ def test_plain_and_back() -> None:
         ({"corner_convention": "both"}, "corner_convention should be one of published, consistent, not 'both'"),
         ({"attention_to_unexplained": 4.0, "background_network": None}, "need a background network"),
         ({"label_rule": LabelRule(), "background_network": None}, "need a background network"),
+        ({"background_network": "quick", "background_layout": LAYOUT}, "is for AE-NE, not for 'quick'"),
         ({"background_network": "plain"}, "background_network should be one of simple, complex, quick, None"),
     ],
 )

@@ -1,4 +1,6 @@
 import itertools
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,12 +9,14 @@ from scipy import ndimage
 from torch import nn
 
 from astseg.model.background import (
+    BackgroundLayout,
     BackgroundReconstruction,
     QuickBackground,
     background_foreground_mask,
     build_background,
     edges,
     positional_channels,
+    published_layout,
     side_steps,
 )
 
@@ -163,6 +167,45 @@ class TestQuickBackground:
             shares = outlines[n, :, j, i].exp() / outlines[n, :, j, i].exp().sum()
             expected = sum(share * colour for share, colour in zip(shares, colours[n], strict=True)).sigmoid()
             torch.testing.assert_close(found[n, :, j, i], expected)
+
+
+class TestBackgroundLayout:
+    LAYOUT = BackgroundLayout((3, 8, 8, 8, 8, 6), (4, 24, 8, 8, 8, 6), 255.0)
+
+    def test_other_channels_and_another_range(self) -> None:
+        model = build_background("simple", (32, 32), self.LAYOUT)
+        same = build_background("simple", (32, 32), replace(self.LAYOUT, largest_value=1.0))
+        same.load_state_dict(model.state_dict())
+        images = torch.rand(2, 3, 32, 32)
+        assert model.encoder(images).shape == (2, 6, 1, 1)
+        assert torch.equal(model(images).image, same(255 * images).image)
+
+    def test_the_published_one_is_the_default(self) -> None:
+        with torch.device("meta"):
+            chosen = build_background("complex", (64, 64), published_layout((64, 64), "complex")).state_dict()
+            default = build_background("complex", (64, 64)).state_dict()
+        assert {name: value.shape for name, value in chosen.items()} == {
+            name: value.shape for name, value in default.items()
+        }
+
+    def test_of_another_size(self) -> None:
+        with pytest.raises(ValueError, match="64x64 take 6 blocks, but channels for 5 were given"):
+            build_background("simple", (64, 64), self.LAYOUT)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"encoder_channels": (3, 8, 8, 8, 6)}, "do not fit together"),
+            ({"encoder_channels": (3, 8, 8, 8, 8, 7)}, "do not fit together"),
+            ({"encoder_channels": (1, 8, 8, 8, 8, 6)}, "do not fit together"),
+            ({"decoder_channels": (3, 24, 8, 8, 8, 6)}, "do not fit together"),
+            ({"decoder_channels": (4, 24, 0, 8, 8, 6)}, "impossible"),
+            ({"largest_value": 0.0}, "impossible"),
+        ],
+    )
+    def test_refuses_the_impossible(self, change: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            replace(self.LAYOUT, **change)
 
 
 class TestPositionalChannels:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from astseg.authors.shapes import Complexity, ForegroundShapes
 from astseg.errors import UserError
 from astseg.model.architecture import Architecture, Refinement
+from astseg.model.background import BackgroundLayout, published_layout
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
 from astseg.presets import PRESETS, Preset, small_recipe
@@ -71,7 +72,9 @@ def foreground_architecture(
     return Inference(found, tuple(notes))
 
 
-def background_architecture(image_size: tuple[int, int], complexity: Complexity, preset: Preset | None) -> Inference:
+def background_architecture(
+    image_size: tuple[int, int], complexity: Complexity, layout: BackgroundLayout, preset: Preset | None
+) -> Inference:
     """The architecture around a checkpoint of the background alone; the rest of the model stays untrained.
 
     Raises:
@@ -80,8 +83,25 @@ def background_architecture(image_size: tuple[int, int], complexity: Complexity,
     if preset and preset.recipe.architecture.image_size != image_size:
         _refuse(preset, [_difference("image size", preset.recipe.architecture.image_size, image_size)])
     around = (preset.recipe if preset else small_recipe(image_size, 1)).architecture
-    notes = ("Only the background was in the file: the part of the model that finds objects is untrained.",)
-    return Inference(replace(around, background_network=complexity), notes)
+    only = "Only the background was in the file: the part of the model that finds objects is untrained."
+    notes = (only, *background_notes(image_size, complexity, layout, preset))
+    return Inference(replace(around, background_network=complexity, background_layout=layout), notes)
+
+
+def background_notes(
+    image_size: tuple[int, int], complexity: Complexity, layout: BackgroundLayout, preset: Preset | None
+) -> tuple[str, ...]:
+    """What a user should know of a background whose channels are not those that were to be expected."""
+    published = published_layout(image_size, complexity)
+    if replace(published, largest_value=layout.largest_value) != layout:
+        return (
+            "The background's channels are neither of AE-NE's published lists and were read from the checkpoint: "
+            f"encoder {_size(layout.encoder_channels)}, decoder {_size(layout.decoder_channels)}.",
+        )
+    if preset and preset.recipe.architecture.background_network not in (complexity, "quick"):
+        difference = _difference("background network", preset.recipe.architecture.background_network, complexity)
+        return (f"Read from the checkpoint in place of the preset's: {difference}.",)
+    return ()
 
 
 def _refinement(shapes: ForegroundShapes, expected: Architecture | None, notes: list[str]) -> Refinement:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import Tensor
 
-from astseg.authors.architecture import Inference, background_architecture, foreground_architecture
+from astseg.authors.architecture import Inference, background_architecture, background_notes, foreground_architecture
 from astseg.authors.checkpoint_file import read_checkpoint_file
 from astseg.authors.constants import without_constants
 from astseg.authors.names import TRANSFORMER, addresses, published_name
 from astseg.authors.shapes import (
-    background_complexity,
+    background_networks,
     background_picture_size,
     foreground_shapes,
     has_background,
@@ -24,7 +24,6 @@ from astseg.presets import Preset, find_preset
 
 AUTHORS_BACKGROUND_RANGE = 255.0
 """The authors' programs show their background networks pictures from 0 to 255; astseg's see 0 to 1."""
-_FIRST_BACKGROUND_KERNEL = "background.encoder.0.layers.0.weight"
 _RESHAPED = {"background_activation_logit", "local_background_activation_logit"}
 _LISTED = 20
 
@@ -72,7 +71,7 @@ def convert_authors_checkpoint(
     weights, unread = read_checkpoint_file(Path(path))
     if background is not None:
         weights = _joined(weights, Path(background))
-    found = _infer(weights, chosen)
+    found = _infer(weights, chosen, background_range)
     model = AstSeg(found.architecture)
     notes = list(found.notes)
     if has_foreground(weights) and not has_background(weights):
@@ -82,10 +81,6 @@ def convert_authors_checkpoint(
     if found.architecture.refinement == "none" and not has_trained_transformer(weights):
         weights = {name: value for name, value in weights.items() if not name.startswith(TRANSFORMER)}
     state = _matched(model, without_constants(weights, model), alone=not has_foreground(weights))
-    if _FIRST_BACKGROUND_KERNEL in state:
-        kernel = state[_FIRST_BACKGROUND_KERNEL].clone()
-        kernel[:, :3] *= background_range  # the picture's channels; the two positional ones follow
-        state[_FIRST_BACKGROUND_KERNEL] = kernel
     model.load_state_dict(state, strict=False)  # _matched was strict, in the checkpoint's own words
     return Conversion(model.eval(), tuple(notes))
 
@@ -99,17 +94,18 @@ def _joined(weights: Mapping[str, Tensor], background: Path) -> dict[str, Tensor
     return {**weights, **others}
 
 
-def _infer(weights: Mapping[str, Tensor], preset: Preset | None) -> Inference:
+def _infer(weights: Mapping[str, Tensor], preset: Preset | None, background_range: float) -> Inference:
     size = background_picture_size(weights)
     if not has_foreground(weights):
         size = size or (preset.recipe.architecture.image_size if preset else None)
         if size is None:
             raise UserError("The checkpoint does not show the size of its pictures. Name its preset.")
-        return background_architecture(size, background_complexity(weights, size), preset)
+        return background_architecture(size, *background_networks(weights, size, background_range), preset)
     architecture, notes = foreground_architecture(foreground_shapes(weights), preset, size)
     if has_background(weights):
-        complexity = background_complexity(weights, architecture.image_size)
-        architecture = replace(architecture, background_network=complexity)
+        complexity, layout = background_networks(weights, architecture.image_size, background_range)
+        architecture = replace(architecture, background_network=complexity, background_layout=layout)
+        notes += background_notes(architecture.image_size, complexity, layout, preset)
     return Inference(architecture, notes)
 
 

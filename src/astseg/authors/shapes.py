@@ -1,19 +1,20 @@
 """What the shapes of a checkpoint's weights say of the model that they belong to."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, addresses, published_name
+from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, addresses
 from astseg.errors import UserError
-from astseg.model.background import BackgroundAutoencoder
+from astseg.model.background import BackgroundAutoencoder, BackgroundLayout, block_count, published_layout
 from astseg.model.feature_maps import MIX_TRANSFORMER_SIZES, FeatureNetwork, MixTransformerSize
 
 Complexity = Literal["simple", "complex"]
+_COMPLEXITIES: tuple[Complexity, ...] = get_args(Complexity)
 _COORDINATES = 2  # x and y stand before the features in a query
 
 
@@ -86,26 +87,57 @@ def background_picture_size(weights: Mapping[str, Tensor]) -> tuple[int, int] | 
     return None if positions is None else _sides(positions)
 
 
-def background_complexity(weights: Mapping[str, Tensor], picture_size: tuple[int, int]) -> Complexity:
-    """Which of AE-NE's two lists of channels the background's networks have; the nearer one if it is neither.
+def background_networks(
+    weights: Mapping[str, Tensor], picture_size: tuple[int, int], largest_value: float
+) -> tuple[Complexity, BackgroundLayout]:
+    """Which of AE-NE's two kinds the background's networks are, the nearer one if neither, and their own channels.
+
+    A kernel that is missing is taken to have its kind's channels, so that it can be listed.
+
+    Args:
+        weights: the checkpoint's.
+        picture_size: height and width of the pictures.
+        largest_value: in the pictures that the networks were trained to see.
 
     Raises:
-        UserError: AE-NE does not work at this size.
+        UserError: no such networks can be built for pictures of this size.
     """
-    found = addresses(weights)
-    mismatches: dict[Complexity, int] = {"simple": 0, "complex": 0}
-    for complexity in mismatches:
-        try:
-            with torch.device("meta"):  # shapes alone
-                network = BackgroundAutoencoder(picture_size, complexity)
-        except ValueError as error:
-            raise UserError(f"This background cannot be read: {error}.") from error
-        named = {published_name(f"background.{name}"): value for name, value in network.state_dict().items()}
-        mismatches[complexity] = sum(
-            address not in found or weights[found[address]].shape != named[name].shape
-            for address, name in addresses(named).items()
+    encoder, decoder = _background_channels(weights, block_count(picture_size))
+    try:
+        kinds = {kind: published_layout(picture_size, kind) for kind in _COMPLEXITIES}
+        complexity = min(_COMPLEXITIES, key=lambda kind: _strangers(encoder, decoder, kinds[kind]))
+        usual = kinds[complexity]
+        layout = BackgroundLayout(
+            _filled(encoder, usual.encoder_channels), _filled(decoder, usual.decoder_channels), largest_value
         )
-    return min(mismatches, key=lambda complexity: mismatches[complexity])
+        with torch.device("meta"):  # shapes alone
+            BackgroundAutoencoder(picture_size, complexity, layout)
+    except ValueError as error:
+        raise UserError(f"This background cannot be read: {error}.") from error
+    return complexity, layout
+
+
+def _background_channels(weights: Mapping[str, Tensor], blocks: int) -> tuple[list[int | None], list[int | None]]:
+    """The channels of both networks from the picture to the latent; None where a block has no kernel."""
+    found = addresses(weights)
+
+    def outputs(block: str, axis: int) -> int | None:
+        name = found.get(f"{block}.0.convolution.weight")
+        return weights[name].shape[axis] if name is not None else None
+
+    encoder = [outputs(f"background_encoder.{number}.downsample", 0) for number in range(blocks)]
+    # The generator's blocks are in the order of its forward pass, and transposed kernels have their outputs second.
+    generator = [outputs(f"background_generator.{number}.upsample", 1) for number in reversed(range(blocks))]
+    return [3, *encoder], [*generator, encoder[-1]]
+
+
+def _strangers(encoder: Sequence[int | None], decoder: Sequence[int | None], layout: BackgroundLayout) -> int:
+    usual = (*layout.encoder_channels, *layout.decoder_channels)
+    return sum(map(int.__ne__, _filled((*encoder, *decoder), usual), usual))
+
+
+def _filled(channels: Sequence[int | None], usual: Sequence[int]) -> tuple[int, ...]:
+    return tuple(there if there is not None else other for there, other in zip(channels, usual, strict=True))
 
 
 def _feature_network(weights: Mapping[str, Tensor], found: Mapping[str, str]) -> tuple[FeatureNetwork, str]:

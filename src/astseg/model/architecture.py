@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from astseg.model.attention import CornerConvention
-from astseg.model.background import BackgroundNetwork
+from astseg.model.background import BackgroundLayout, BackgroundNetwork
 from astseg.model.feature_maps import FeatureNetwork
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
@@ -47,6 +47,8 @@ class Architecture:
     """Let each object paint a shadow on the background as well, so that its mask need not hold it. Not in the paper."""
     background_network: BackgroundNetwork | None = "complex"
     """None for a model that only segments."""
+    background_layout: BackgroundLayout | None = None
+    """How AE-NE's networks were built and trained by another program; None for those of this one."""
 
     def __post_init__(self) -> None:
         if len(self.image_size) != 2 or min(self.image_size) < 1:
@@ -59,6 +61,8 @@ class Architecture:
             )
         if not 1 <= self.slots <= 254:  # labels are stored in one byte, and 255 is left free
             raise ValueError(f"a model needs between 1 and 254 slots, not {self.slots}")
+        if self.background_layout and self.background_network not in ("simple", "complex"):
+            raise ValueError(f"a background layout is for AE-NE, not for {self.background_network!r}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} should be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")

@@ -89,7 +89,7 @@ class AstSeg(
             nn.Parameter(torch.zeros(architecture.image_size)) if architecture.per_pixel_background_activation else None
         )
         self.background = (
-            build_background(architecture.background_network, architecture.image_size)
+            build_background(architecture.background_network, architecture.image_size, architecture.background_layout)
             if architecture.background_network
             else None
         )

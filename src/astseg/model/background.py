@@ -6,6 +6,7 @@ objects, which change from picture to picture, do not pass.
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -45,6 +46,29 @@ _DECODER_CHANNELS = {  # from the picture to the latent
         7: (4, 144, 640, 1280, 640, 320, 16, 16),
     },
 }
+
+
+@dataclass(frozen=True)
+class BackgroundLayout:
+    """AE-NE's networks as another program built and trained them.
+
+    Raises:
+        ValueError: these are no channels of two networks that fit together.
+    """
+
+    encoder_channels: tuple[int, ...]
+    """From the picture's three to the latent."""
+    decoder_channels: tuple[int, ...]
+    """From the picture's four, of which the last is the predicted error, to the latent."""
+    largest_value: float = 255.0
+    """How white is shown to the encoder; astseg's own networks are shown 1."""
+
+    def __post_init__(self) -> None:
+        encoder, decoder = self.encoder_channels, self.decoder_channels
+        if not (len(encoder) == len(decoder) > 1 and (encoder[0], decoder[0], decoder[-1]) == (3, 4, encoder[-1])):
+            raise ValueError(f"encoder channels {encoder} and decoder channels {decoder} do not fit together")
+        if min(*encoder, *decoder) < 1 or self.largest_value <= 0:
+            raise ValueError(f"impossible background networks: {self}")
 
 
 class BackgroundReconstruction(NamedTuple):
@@ -93,12 +117,15 @@ def side_steps(side: int, *, large: bool) -> list[Step]:
     return steps
 
 
-def _plan(image_size: tuple[int, int]) -> list[tuple[Step, Step]]:
-    """The steps of height and width, block by block; a side that has reached 1 waits for the other."""
+def _check_sides(image_size: tuple[int, int]) -> None:
     if min(image_size) < SMALLEST_SIDE:
         raise ValueError(
             f"the background network needs at least {SMALLEST_SIDE} pixels a side, not {image_size[0]}x{image_size[1]}"
         )
+
+
+def _plan(image_size: tuple[int, int]) -> list[tuple[Step, Step]]:
+    """The steps of height and width, block by block; a side that has reached 1 waits for the other."""
     large = max(image_size) >= 200
     heights, widths = (side_steps(side, large=large) for side in image_size)
     blocks = max(len(heights), len(widths))
@@ -111,6 +138,23 @@ def _plan(image_size: tuple[int, int]) -> list[tuple[Step, Step]]:
 
 def _pad(steps: list[Step], blocks: int, wait: Step) -> list[Step]:
     return steps + [wait] * (blocks - len(steps))
+
+
+def published_layout(image_size: tuple[int, int], complexity: Literal["simple", "complex"]) -> BackgroundLayout:
+    """AE-NE's channels for pictures of a height and width, which are shown from 0 to 1 here.
+
+    Raises:
+        ValueError: both sides are shorter than 17 pixels, for which there are none.
+    """
+    blocks = block_count(image_size)
+    tables = (_ENCODER_CHANNELS[complexity], _DECODER_CHANNELS[complexity])
+    encoder, decoder = (_channels(table, blocks) for table in tables)
+    return BackgroundLayout(encoder, decoder, largest_value=1.0)
+
+
+def block_count(image_size: tuple[int, int]) -> int:
+    """How many blocks it takes to shrink a picture to a single cell."""
+    return len(_plan(image_size))
 
 
 def _channels(table: dict[int, tuple[int, ...]], blocks: int) -> tuple[int, ...]:
@@ -154,13 +198,30 @@ class BackgroundAutoencoder(nn.Module):
     Args:
         image_size: height and width in pixels.
         complexity: ``simple`` for one background seen under changing light, ``complex`` for many backgrounds.
+        layout: networks of other channels, or trained on pictures of another range.
+
+    Raises:
+        ValueError: the layout is for pictures of another size.
     """
 
-    def __init__(self, image_size: tuple[int, int], complexity: Literal["simple", "complex"]) -> None:
+    def __init__(
+        self,
+        image_size: tuple[int, int],
+        complexity: Literal["simple", "complex"],
+        layout: BackgroundLayout | None = None,
+    ) -> None:
         super().__init__()
+        if layout is None:
+            _check_sides(image_size)
+            layout = published_layout(image_size, complexity)
+        encoder, decoder = layout.encoder_channels, layout.decoder_channels
+        self.largest_value = layout.largest_value
         plan = _plan(image_size)
-        encoder = _channels(_ENCODER_CHANNELS[complexity], len(plan))
-        decoder = _channels(_DECODER_CHANNELS[complexity], len(plan))
+        if len(encoder) != len(plan) + 1:
+            raise ValueError(
+                f"pictures of {image_size[0]}x{image_size[1]} take {len(plan)} blocks, but channels for "
+                f"{len(encoder) - 1} were given"
+            )
         self.encoder = nn.Sequential(
             *(
                 _encoder_block(*steps, *channels)
@@ -175,7 +236,7 @@ class BackgroundAutoencoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
         """Squeeze the picture through sixteen numbers and paint what comes out."""
-        painted = self.decoder(self.encoder(images))
+        painted = self.decoder(self.encoder(self.largest_value * images))
         return BackgroundReconstruction(painted[:, :3], painted[:, 3:])
 
 
@@ -237,7 +298,7 @@ class QuickBackground(nn.Module):
         self, image_size: tuple[int, int], channels: Sequence[int] = (16, 32, 64, 96), regions: int = 8
     ) -> None:
         super().__init__()
-        _plan(image_size)  # the same limits as the published network's
+        _check_sides(image_size)  # the same limits as the published network's
         self.image_size = image_size
         self.regions = regions
         layers: list[nn.Module] = []
@@ -263,13 +324,15 @@ class QuickBackground(nn.Module):
         return BackgroundReconstruction(image, error)
 
 
-def build_background(network: BackgroundNetwork, image_size: tuple[int, int]) -> nn.Module:
-    """Build a background network for pictures of a height and width.
+def build_background(
+    network: BackgroundNetwork, image_size: tuple[int, int], layout: BackgroundLayout | None = None
+) -> nn.Module:
+    """Build a background network for pictures of a height and width; ``layout`` is for AE-NE's networks alone.
 
     Raises:
-        ValueError: the picture is smaller than 32 pixels a side.
+        ValueError: the picture is smaller than 32 pixels a side, or the layout is for pictures of another size.
     """
-    return QuickBackground(image_size) if network == "quick" else BackgroundAutoencoder(image_size, network)
+    return QuickBackground(image_size) if network == "quick" else BackgroundAutoencoder(image_size, network, layout)
 
 
 def background_foreground_mask(
