@@ -13,7 +13,7 @@ from torch import Tensor
 from astseg.errors import UserError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.attention import cell_coordinates
+from astseg.model.attention import coordinate_map
 from astseg.model.background import BackgroundAutoencoder, PositionalBlock
 
 _TOLERANCE = 1e-5
@@ -57,5 +57,4 @@ def position_map(architecture: Architecture) -> Tensor:
     """The coordinates of the cells of the feature map (equations 12 and 13), 1 x 2 x h x w: x, then y."""
     step = 1 if architecture.feature_network == "unet" else 4
     height, width = (-(-side // step) for side in architecture.image_size)
-    y, x = torch.meshgrid(cell_coordinates(height), cell_coordinates(width), indexing="ij")
-    return torch.stack((x, y))[None]
+    return coordinate_map((height, width))[None]

@@ -59,6 +59,14 @@ def cell_coordinates(
     return torch.linspace(-end, end, cells, dtype=dtype, device=device)
 
 
+def coordinate_map(
+    size: tuple[int, int], convention: CornerConvention = "published", *, like: Tensor | None = None
+) -> Float[Tensor, "2 height width"]:
+    """The coordinates x and y of the cells of a map of a height and width, as two channels."""
+    y, x = (cell_coordinates(cells, convention, like=like) for cells in size)
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"))
+
+
 def soft_argmax(
     attention: Float[Tensor, "*batch height width"], convention: CornerConvention = "published"
 ) -> Float[Tensor, "*batch 2"]:
@@ -102,5 +110,9 @@ def gather_queries(
     convention: CornerConvention = "published",
 ) -> ObjectQueries:
     """Positions and pooled features of all slots from the network's maps (equations 11 to 16)."""
-    attention = spatial_softmax(logits)
-    return ObjectQueries(soft_argmax(attention, convention), attention_pooling(attention, features))
+    # A position is the pooling of coordinates, so they join the features. In single precision the order of a sum shows:
+    # a glimpse that is shrunk much moves by a visible part of its pixels for the last digit of its place.
+    coordinates = coordinate_map((features.shape[-2], features.shape[-1]), convention, like=features)
+    triplets = torch.cat((coordinates.expand(len(features), -1, -1, -1), features), 1)
+    pooled = attention_pooling(spatial_softmax(logits), triplets)
+    return ObjectQueries(pooled[..., :2], pooled[..., 2:])
