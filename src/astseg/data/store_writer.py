@@ -183,7 +183,7 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            if not self.resume or not self._holds_pictures():
+            if not self.resume or not self.holds_pictures():
                 shutil.rmtree(self._partial, ignore_errors=True)
             return
         (self._partial / BEGUN).unlink(missing_ok=True)
@@ -211,7 +211,8 @@ class StoreWriter:
         finally:
             writer.close()
 
-    def _holds_pictures(self) -> bool:
+    def holds_pictures(self) -> bool:
+        """Whether anything was appended to a split, by an interrupted run included."""
         return any(file.stat().st_size > HEADER_BYTES for file in self._partial.glob("*.npy"))
 
     def _settings(self) -> dict[str, Any]:

@@ -161,6 +161,15 @@ def test_a_file_without_records(formats, tmp_path):
     path = formats.write_records(tmp_path / "a.tfrecords", [])
     with pytest.raises(UserError, match="holds no records"):
         import_benchmark("objects-room", path, tmp_path / "s")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_records_that_no_split_wants(formats, tmp_path):
+    path = formats.write_records(tmp_path / "clevr.tfrecords", [formats.scene_message(*formats.clevr_scene(0))])
+    later = Protocol("later", "all but the first nine", (Portion("test", 9, None),))
+    with pytest.raises(UserError, match="none of the records is of a split of the protocol 'later'"):
+        import_benchmark("clevr", path, tmp_path / "s", protocol=later)
+    assert list(tmp_path.iterdir()) == [path]
 
 
 # -- CLEVRTEX

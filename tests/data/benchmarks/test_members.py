@@ -95,6 +95,22 @@ def test_a_damaged_archive(tmp_path, archive):
         contents(source)
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+@pytest.mark.parametrize("damage", ["header", "end", "all that follows"])
+def test_a_damaged_header_is_no_end(formats, tmp_path, damage, compress):
+    content = formats.tar(FILES)
+    middle = content.index(b"folder/020.bin")
+    changed = {
+        "header": content[:middle] + b"\x55" * 100 + content[middle + 100 :],
+        "end": content.rstrip(b"\0") + bytes(-len(content.rstrip(b"\0")) % 512),
+        "all that follows": content[:middle],
+    }
+    (tmp_path / "a").write_bytes(compress(changed[damage]))
+    (source,) = open_sources([tmp_path / "a"])
+    with pytest.raises(UserError, match="The archive a is damaged or ends too early"):
+        contents(source)
+
+
 def test_only_files_come_and_nothing_is_written(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name, kind in (("../out", tarfile.REGTYPE), ("link", tarfile.SYMTYPE), ("folder", tarfile.DIRTYPE)):

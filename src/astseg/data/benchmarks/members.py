@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 from astseg.errors import UserError
 
@@ -106,13 +106,27 @@ def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) ->
     with _damage_reported(name), _Pieces(paths, advance) as pieces:
         buffered = io.BufferedReader(pieces, 1 << 20)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=buffered) if pieces.compressed else buffered)
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
             for member in archive:
                 if member.isfile() and member.size <= LARGEST_MEMBER:
                     yield Member(member.name, partial(_read_member, archive, member, name))
         # The gzip checksum lies at the very end.
         while stream.read(1 << 20):
             pass
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header. By itself tarfile takes a damaged header, or none at all, for the end of the archive."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """Read a header; only a block of zeros ends an archive."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == BLOCK and not any(buf):
+                raise
+            raise tarfile.ReadError(str(error)) from error
 
 
 def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:

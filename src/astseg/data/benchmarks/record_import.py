@@ -15,7 +15,7 @@ from astseg.data.benchmarks.multi_object import ROOM_BACKGROUND, Sample, read_re
 from astseg.data.benchmarks.protocols import ALL_TEST
 from astseg.data.benchmarks.registry import Records
 from astseg.data.benchmarks.remarks import Remarks
-from astseg.data.benchmarks.settings import ImportSettings, Progress, Report
+from astseg.data.benchmarks.settings import ImportSettings, Progress, Report, names
 from astseg.data.store_writer import StoreWriter
 from astseg.errors import UserError
 
@@ -48,19 +48,23 @@ def import_records(settings: ImportSettings, records: Records, report: Report) -
     splits = [split for source in sources for split in source.indices]
     if len(set(splits)) < len(splits):
         raise UserError("Two of the files would fill the same split. Give each file once, and one training file.")
-    with settings.writer() as writer:
-        with Remarks(settings.beside, [source.path.name for source in sources]) as remarks:
-            with ExitStack() as stack:
-                for source in sources:
-                    found = _write(source, writer, stack, remarks, settings, report)
-                    writer.details.setdefault("records_read", {})[source.path.name] = found
-            writer.details["records_needed"] = {source.path.name: source.total for source in sources}
-            if records.layout.background == ROOM_BACKGROUND:
-                writer.details["background_entities"] = {
-                    source.path.name: remarks.histogram(source.path.name, source.indices.values()) for source in sources
-                }
+    with settings.writer() as writer, Remarks(settings.beside, [source.path.name for source in sources]) as remarks:
+        with ExitStack() as stack:
+            for source in sources:
+                found = _write(source, writer, stack, remarks, settings, report)
+                writer.details.setdefault("records_read", {})[source.path.name] = found
+        writer.details["records_needed"] = {source.path.name: source.total for source in sources}
+        if records.layout.background == ROOM_BACKGROUND:
+            writer.details["background_entities"] = {
+                source.path.name: remarks.histogram(source.path.name, source.indices.values()) for source in sources
+            }
         if not sum(writer.details["records_read"].values()):
             raise UserError(f"{settings.files[0]} holds no records. Download it again.")
+        if not writer.holds_pictures():
+            raise UserError(
+                f"{names(settings.files)}: none of the records is of a split of the protocol "
+                f"'{settings.protocol.name}'. Give the whole file, or choose another protocol."
+            )
     remarks.remove()
 
 
