@@ -50,13 +50,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         start = 0
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        if match and server.ranges and self.headers.get("If-Range") == server.tag:
+        if match and server.ranges and self.headers.get("If-Range") == (server.tag or None):
             start = int(match[1])
         self.send_response(206 if start else 200)
         self.send_header("Content-Length", str(len(content) - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
-        self.send_header("ETag", server.tag)
+        if server.tag:
+            self.send_header("ETag", server.tag)
         self.end_headers()
         if body:
             stop = start + server.drop_after.pop(0) if server.drop_after else len(content)
@@ -125,6 +126,14 @@ def test_a_second_run_goes_on(server, tmp_path):
     assert path.read_bytes() == CONTENT
     assert gets(server) == ["bytes=300000-"]
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
+
+
+def test_a_server_without_tags_and_dates(server, tmp_path):
+    server.tag = ""
+    server.drop_after = [300_000]
+    (path,) = download(plan_files([server.remote()], tmp_path))
+    assert path.read_bytes() == CONTENT
+    assert gets(server) == [None, "bytes=300000-"]
 
 
 def test_a_file_that_has_changed_is_fetched_anew(server, tmp_path):

@@ -155,9 +155,10 @@ def _fetch(file: PlannedFile, part: Path, report: Report) -> None:
     start = _length(part)
     request = urllib.request.Request(file.remote.address)
     validator = _read_validator(part)
-    if start and validator and start < file.size:
+    if validator is not None and 0 < start < file.size:
         request.add_header("Range", f"bytes={start}-")
-        request.add_header("If-Range", validator)
+        if validator:  # a server that sent none leaves the size, below, to tell another file
+            request.add_header("If-Range", validator)
     with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         done = start if resumed else 0
@@ -228,6 +229,7 @@ def _validator_file(part: Path) -> Path:
 
 
 def _read_validator(part: Path) -> str | None:
+    """What the server called the file of this part: empty if it had no name for it, None if that is not known."""
     try:
         return str(json.loads(_validator_file(part).read_text()))
     except (OSError, ValueError):
