@@ -1,10 +1,12 @@
 import copy
 import re
+import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -218,6 +220,18 @@ def test_variants_that_compute_the_same(
     assert torch.equal(found.positions, expected.positions)
 
 
+def test_numbers_of_numpy_beside_the_weights(saved: Save, content: dict[str, Any], tmp_path: Path) -> None:
+    noted = {"loss": np.float64(0.1), "step": np.int64(3), "best": np.float32(2), "done": np.bool_(True)}
+    path = saved({**content, "trainer_state_dict": noted})
+    # The first numpy called its function otherwise, and so do checkpoints of that time.
+    old = tmp_path / "old.pth"
+    with zipfile.ZipFile(path) as file, zipfile.ZipFile(old, "w") as other:
+        for name in file.namelist():
+            other.writestr(name, file.read(name).replace(b"numpy._core.multiarray\n", b"numpy.core.multiarray\n"))
+    for each in (path, old):
+        assert any("trainer_state_dict" in note for note in convert_authors_checkpoint(each, "objectsroom").notes)
+
+
 def test_the_first_names_of_segformer_are_read(
     saved: Save, content: dict[str, Any], rooms: Any, tmp_path: Path
 ) -> None:
@@ -303,14 +317,17 @@ def test_files_of_another_kind(saved: Save, tmp_path: Path) -> None:
         ({"model": {}, "epoch": 3}, "expected encoder_state_dict.*found model, epoch"),
         ([1], "found list"),
         ({"encoder_state_dict": {"position_map": 3}}, "should hold names and tensors"),
-        ({"encoder_state_dict": Path("/tmp")}, "no checkpoint that can be read safely"),
+        (
+            {"encoder_state_dict": {}, "trainer_state_dict": Path("/tmp")},
+            r"no checkpoint that can be read safely: it holds an object of pathlib\S+\. Give",
+        ),
         ({"encoder_state_dict": {"x": torch.ones(1), "module.x": torch.ones(1)}}, "two tensors called x"),
         ({"encoder_state_dict": {"x": torch.ones(1)}}, "lacks glimpse_generator.0.weight"),
     )
     files = [(saved(content, f"{number}.pth"), message) for number, (content, message) in enumerate(contents)]
     files += [
         (tmp_path / "nothing.pth", "Cannot read .*nothing.pth: No such file"),
-        (tmp_path / "text.pth", "no checkpoint that can be read safely"),
+        (tmp_path / "text.pth", "no checkpoint that can be read safely: it is damaged or no file of torch.save"),
     ]
     for path, message in files:
         with pytest.raises(UserError, match=message):

@@ -1,9 +1,11 @@
 """The authors' checkpoint file: up to four state dicts, and what only training needs."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,12 +58,25 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
 
 def _load(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numpy_numbers()):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
     except Exception as error:  # a file of another kind makes torch's reader raise almost anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path} is no checkpoint that can be read safely: {reason}") from error
+        # torch advises to read the file as code, which is not what its reader is here for: only what it met is told.
+        met = re.search(r"GLOBAL (\S+) ", str(error))
+        what = f"it holds an object of {met[1]}" if met else "it is damaged or no file of torch.save"
+        raise UserError(
+            f"{path} is no checkpoint that can be read safely: {what}. Give the file as it was published."
+        ) from error
+
+
+def _numpy_numbers() -> list[Any]:
+    """What reads the numbers of numpy, harmless values that a training program may have noted beside its weights."""
+    scalar = np.float64().__reduce__()[0]
+    kinds = (np.float16, np.float32, np.float64, np.int32, np.int64, np.bool_)
+    # The function has moved since the checkpoints were written.
+    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
 
 
 def _section(path: Path, content: Mapping[str, Any], section: str) -> Mapping[str, Tensor]:
