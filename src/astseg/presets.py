@@ -232,7 +232,7 @@ def _long(recipe: Recipe) -> Recipe:
 def _small() -> list[Preset]:
     side = (64, 64)
     rooms = small_recipe(side, 3, slot_cost=12.0, background_log_activation=4.0)
-    towers = _long(small_recipe(side, 6, anisotropic=False, background_log_activation=4.0))
+    towers = _long(small_recipe(side, 6, anisotropic=False))
     clevr = _long(small_recipe(side, 10, anisotropic=False))
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", rooms),
