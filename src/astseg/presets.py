@@ -158,8 +158,8 @@ def small_recipe(
         slot_cost: what a slot in use costs, in pixels whose squared error is 1: an object that is smaller or paler than
             this is left to the background. Large and bright objects bear more, which leaves fewer of them doubled.
         background_log_activation: the background's lead before training; the smaller, the sooner many slots take part.
-        label_rule: how pixels are given to layers; by default by their weights, because the other rule breaks objects up
-            that several slots share, as they do after little training on video.
+        label_rule: how pixels are given to layers; by default by the weights alone, because another rule breaks up
+            objects that several slots share, as they do after little training on video.
     """
     return Recipe(
         architecture=Architecture(
