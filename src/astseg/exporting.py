@@ -18,7 +18,7 @@ from astseg.training.run import (
     describe_store,
     phase_seconds,
     read_run,
-    shown_split,
+    scored_split,
     trained_model,
 )
 
@@ -61,8 +61,8 @@ def export_model(
 
 
 def _scored(model: AstSeg, settings: RunSettings, progress: Callable[[int, int], None] | None) -> Summary | None:
-    shown = shown_split(Store(settings.data))
-    return None if shown.name != "test" or shown.masks is None else evaluate(model, shown, progress=progress).summary()
+    split = scored_split(Store(settings.data))
+    return None if split is None else evaluate(model, split, progress=progress).summary()
 
 
 def _card(run: Path, settings: RunSettings, size: int, whole: Summary | None, halved: Summary | None) -> str:

@@ -9,7 +9,6 @@ from astseg.model.ast_seg import CONFIG_FILE, AstSeg
 
 SHIPPED = Path(__file__).parent / "weights"
 """The models that come with astseg, a folder each, with a model card."""
-CARD_FILE = "README.md"
 
 
 def shipped_models() -> tuple[str, ...]:

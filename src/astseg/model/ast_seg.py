@@ -179,8 +179,8 @@ class AstSeg(
 
         The pictures are resized to the model's size, and the compositing weights back to the pictures', where each
         pixel goes to the layer with the largest. No image of the background is needed, and the background network only
-        where the architecture looks at what it leaves unexplained. The model is used in evaluation mode and left in
-        the mode it was in.
+        where the architecture attends to what it leaves unexplained or has a label rule. The model is used in
+        evaluation mode and left in the mode it was in.
 
         Args:
             images: N pictures or a single one, in [0, 1], on the model's device.

@@ -123,6 +123,11 @@ def shown_split(store: Store) -> Split:
     return store["test" if "test" in store else "train"]
 
 
+def scored_split(store: Store) -> Split | None:
+    """The held-out pictures whose truth is known, if there are any."""
+    return store["test"] if "test" in store and store["test"].masks is not None else None
+
+
 def finish_run(
     folder: Path,
     model: AstSeg,
@@ -140,7 +145,7 @@ def finish_run(
     shown = shown_split(store)
     origin = provenance(device)
     summary = None
-    if "test" in store and shown.masks is not None:
+    if scored_split(store) is not None:
         evaluation = evaluate(model, shown, progress=progress)
         summary = evaluation.summary()
         details: dict[str, Any] = {
