@@ -24,7 +24,7 @@ jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED], "beart
 from astseg.config import Recipe  # noqa: E402
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
-from astseg.model.rendering import LabelRule  # noqa: E402
+from astseg.model.labelling import LabelRule  # noqa: E402
 from astseg.presets import small_recipe  # noqa: E402
 
 SIDE = 32

@@ -16,7 +16,7 @@ from astseg.errors import UserError
 from astseg.files import written_whole
 from astseg.metrics import PerImage, SegmentationScores, score_segmentations, squared_error
 from astseg.model.ast_seg import AstSeg
-from astseg.model.rendering import LabelRule
+from astseg.model.labelling import LabelRule
 from astseg.model.resizing import resized
 from astseg.pixels import as_pictures
 
@@ -265,7 +265,8 @@ def _described(rule: LabelRule) -> str:
     return (
         "Labels: each pixel to the layer with the largest weight once the layers' errors there are held against it "
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, margin "
-        f"{rule.background_margin:g}), without slots of fewer than {rule.fewest_pixels} pixels. "
+        f"{rule.background_margin:g}) and neighbours have been asked ({rule.neighbour_pull:g} for each of the same "
+        f"colour, down to 1/e at {rule.likeness:g}), without slots of fewer than {rule.fewest_pixels} pixels. "
         "The paper does none of this."
     )
 

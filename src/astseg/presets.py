@@ -13,8 +13,8 @@ from types import MappingProxyType
 from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.errors import UserError
 from astseg.model.architecture import Architecture
+from astseg.model.labelling import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.model.rendering import LabelRule
 from astseg.schedules import LearningRate
 
 PAPER_BACKBONE = "nvidia/mit-b3"

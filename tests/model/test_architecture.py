@@ -5,8 +5,8 @@ import pytest
 
 from astseg.model.architecture import Architecture
 from astseg.model.background import BackgroundLayout
+from astseg.model.labelling import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.model.rendering import LabelRule
 from astseg.plain import from_plain, to_plain
 
 LAYOUT = BackgroundLayout((3, 8, 16), (4, 8, 16))

@@ -10,8 +10,9 @@ from torch import Tensor
 from astseg.errors import UserError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.labelling import LabelRule, posterior_weights
 from astseg.model.latents import LatentLayout
-from astseg.model.rendering import DEEPEST_SHADOW, LabelRule, composite, place, posterior_weights
+from astseg.model.rendering import DEEPEST_SHADOW, composite, place
 
 ARCHITECTURE = Architecture(
     (32, 40),

@@ -6,15 +6,11 @@ import torch
 from torch import Tensor
 
 from astseg.model.attention import soft_argmax, spatial_softmax
-from astseg.model.latents import ObjectLatents
 from astseg.model.rendering import (
     DEEPEST_SHADOW,
-    LabelRule,
-    Rendering,
     composite,
     compositing_weights,
     place,
-    posterior_weights,
     shaded,
 )
 
@@ -163,71 +159,3 @@ class TestShaded:
     def test_gradients(self) -> None:
         arguments = (random(1, 3, 2, 3).requires_grad_(), random(1, 2, 2, 3, seed=1).requires_grad_())
         assert torch.autograd.gradcheck(shaded, arguments)
-
-
-class TestPosteriorWeights:
-    def rendering(self) -> Rendering:
-        weights = random(2, 4, 3, 5)
-        weights = weights / weights.sum(1, keepdim=True)
-        layers, background = random(2, 3, 3, 3, 5, seed=1), random(2, 3, 3, 5, seed=2)
-        empty = torch.zeros(2, 3, 2, dtype=torch.float64)
-        latents = ObjectLatents(empty, empty, empty[..., 0], empty)
-        image = composite(weights, background, layers)
-        return Rendering(image, weights, layers, random(2, 3, 3, 5, seed=3), background, latents)
-
-    def test_equals_the_formula(self) -> None:
-        rendering, images = self.rendering(), random(2, 3, 3, 5, seed=4)
-        found = posterior_weights(rendering, images, LabelRule(2.0, 9.0, 0.7, 0))
-        for n, j, i in np.ndindex(2, 3, 5):
-            pixel = images[n, :, j, i].numpy()
-            background = rendering.background[n, :, j, i].numpy()
-            shades = np.linspace(1 - DEEPEST_SHADOW, 1, 100_001)
-            nearest = shades[np.argmin(((pixel[:, None] - shades * background[:, None]) ** 2).sum(0))]
-            errors = [9.0 * np.abs(pixel - nearest * background).sum() + 0.7]
-            errors += [2.0 * np.abs(pixel - layer[:, j, i].numpy()).sum() for layer in rendering.layers[n]]
-            expected = rendering.weights[n, :, j, i].numpy() * np.exp(-np.array(errors))
-            np.testing.assert_allclose(found[n, :, j, i].numpy(), expected / expected.sum(), atol=1e-3)
-
-    def test_no_evidence_leaves_the_weights(self) -> None:
-        rendering = self.rendering()
-        found = posterior_weights(rendering, random(2, 3, 3, 5, seed=4), LabelRule(0.0, 0.0, 0.0, 0))
-        torch.testing.assert_close(found, rendering.weights)
-
-    def test_a_shade_of_the_background_counts_as_background(self) -> None:
-        rendering = self.rendering()
-        rule = LabelRule(object_error=0.0, fewest_pixels=0)
-        lit, dim = (posterior_weights(rendering, light * rendering.background, rule) for light in (1.0, 0.5))
-        torch.testing.assert_close(lit, dim)
-        too_dark = posterior_weights(rendering, 0.05 * rendering.background, rule)
-        assert (too_dark[:, 0] < dim[:, 0]).all()
-
-    def test_a_layer_without_weight_stays_without(self) -> None:
-        rendering = self.rendering()
-        rendering.weights[:, 1] = 0
-        found = posterior_weights(rendering, torch.ones(2, 3, 3, 5, dtype=torch.float64), LabelRule())
-        assert found[:, 1].max() < 1e-9
-        torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
-
-    @pytest.mark.parametrize(("fewest", "left"), [(0, True), (3, True), (4, False)])
-    def test_crumbs_go_to_the_others(self, fewest: int, left: bool) -> None:
-        rendering = self.rendering()
-        rendering.weights[:] = torch.tensor([0.1, 0.2, 0.6, 0.1]).view(4, 1, 1)
-        rendering.weights[:, :, 0, :3] = torch.tensor([0.1, 0.6, 0.2, 0.1]).view(4, 1)  # three pixels of slot 1
-        found = posterior_weights(rendering, random(2, 3, 3, 5), LabelRule(0.0, 0.0, 0.0, fewest))
-        owners = found.argmax(1)
-        assert (owners == 1).any() == left
-        assert (owners == 2).sum() == 2 * (12 if left else 15)
-        torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
-
-    def test_a_picture_of_crumbs_is_background(self) -> None:
-        found = posterior_weights(self.rendering(), random(2, 3, 3, 5), LabelRule(0.0, 0.0, 0.0, 16))
-        assert (found.argmax(1) == 0).all()
-
-    def test_black_pictures_are_no_exception(self) -> None:
-        black = torch.zeros(2, 3, 3, 5, dtype=torch.float64)
-        rendering = self.rendering()._replace(background=black)
-        assert posterior_weights(rendering, black, LabelRule()).isfinite().all()
-
-    def test_refuses_negative_values(self) -> None:
-        with pytest.raises(ValueError, match="no negative values"):
-            LabelRule(background_error=-1.0)

@@ -21,9 +21,10 @@ from astseg.model.attention import gather_queries, unexplained
 from astseg.model.background import build_background
 from astseg.model.feature_maps import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
+from astseg.model.labelling import posterior_weights
 from astseg.model.latents import ObjectLatents, read_latents
 from astseg.model.refinement import NoRefinement, TransformerRefinement
-from astseg.model.rendering import Rendering, composite, compositing_weights, place, posterior_weights, presence, shaded
+from astseg.model.rendering import Rendering, composite, compositing_weights, place, presence, shaded
 from astseg.model.resizing import resized
 from astseg.plain import from_plain, to_plain
 

@@ -1,6 +1,5 @@
 """Placing glimpses on the picture and letting them compete for each pixel: Algorithm 2, equations 17 and 18."""
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -32,30 +31,6 @@ class Rendering(NamedTuple):
     """What the objects were painted from."""
 
 
-@dataclass(frozen=True)
-class LabelRule:
-    """How pixels are given to layers when a picture is segmented. Not in the paper.
-
-    The paper gives each pixel to the layer with the largest weight, and the weights know a pixel's colours only through
-    a few numbers of appearance: corners are round and rims a pixel too narrow. Here the weights are what is expected
-    before a look at the pixel, and each layer's error there is held against it, as in a mixture of Laplace
-    distributions. Backgrounds are painted more exactly than objects, so their errors say more.
-    """
-
-    object_error: float = 6.0
-    """What an object's log-weight loses for each unit of its L1 error (0 to 3, equation 19)."""
-    background_error: float = 20.0
-    """The same for the background, whose error is that of the shade of it that fits best."""
-    background_margin: float = 2.0
-    """What the background's log-weight loses in any case, for pixels that it shares with an object's rim."""
-    fewest_pixels: int = 12
-    """A slot that would own fewer pixels of the model's size owns none: crumbs are no objects."""
-
-    def __post_init__(self) -> None:
-        if min(self.object_error, self.background_error, self.background_margin, self.fewest_pixels) < 0:
-            raise ValueError(f"a rule for labels has no negative values: {self}")
-
-
 def place(
     glimpses: Float[Tensor, "batch slots channels side side"],
     positions: Float[Tensor, "batch slots 2"],
@@ -71,46 +46,6 @@ def place(
     grid = F.affine_grid(theta.flatten(0, 1), [batch * slots, channels, *image_size], align_corners=False)
     placed = F.grid_sample(glimpses.flatten(0, 1), grid.to(glimpses.dtype), align_corners=False)
     return placed.view(batch, slots, channels, *image_size)
-
-
-def posterior_weights(
-    rendering: Rendering, images: Float[Tensor, "batch 3 height width"], rule: LabelRule
-) -> Float[Tensor, "batch layers height width"]:
-    """The share of each layer in each pixel once the pixel itself has been looked at. Not in the paper.
-
-    A pixel counts as background when it shows *some shade* of it: the factor, down to that of the deepest shadow, under
-    which the background comes nearest. A shadow that no object has learned to throw stays with the background.
-
-    Args:
-        rendering: what the pictures were put together from, on their real backgrounds.
-        images: the pictures, in [0, 1].
-        rule: how much errors say, and how small an object may be.
-
-    Returns:
-        Weights that sum to one over the layers; a layer whose weight was zero keeps it next to zero.
-    """
-    background = rendering.background
-    brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
-    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - DEEPEST_SHADOW, 1)
-    background_error = (images - light * background).abs().sum(1, keepdim=True)
-    object_errors = (images[:, None] - rendering.layers).abs().sum(2)
-    against = torch.cat(
-        (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
-    )
-    log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
-    return _without_crumbs((log_weights - against).softmax(1), rule.fewest_pixels)
-
-
-def _without_crumbs(
-    weights: Float[Tensor, "batch layers height width"], fewest_pixels: int
-) -> Float[Tensor, "batch layers height width"]:
-    """The weights without the slots that would own too few pixels; the others share what these had."""
-    layers = torch.arange(weights.shape[1], device=weights.device)
-    pixels = (weights.argmax(1, keepdim=True) == layers[:, None, None]).sum((2, 3))
-    kept = (pixels >= fewest_pixels) | (layers == 0)
-    # No background is without any weight, so that something is left to divide by.
-    left = weights * kept[..., None, None]
-    return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
 
 def presence(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, "batch slots"]:

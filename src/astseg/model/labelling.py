@@ -1,0 +1,130 @@
+"""Giving pixels to layers by what the pixels show and what their neighbours say. Not in the paper.
+
+The paper gives each pixel to the layer with the largest weight, and the weights know a pixel's colours only through a
+few numbers of appearance: corners are round and rims a pixel too narrow. Here the weights are what is expected before
+a look at the pixels. Each layer's error at a pixel is held against it, as in a mixture of Laplace distributions, and
+pixels of like colours draw each other to the same layer, as in a Potts model whose pull ends at edges of the picture.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from astseg.model.rendering import DEEPEST_SHADOW, Rendering
+
+ROUNDS = 5  # of asking the neighbours; after three, next to no label changes any more
+HALF_THE_NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))  # the others are these, seen from the other side
+
+
+@dataclass(frozen=True)
+class LabelRule:
+    """How pixels are given to layers when a picture is segmented.
+
+    Backgrounds are painted more exactly than objects, so their errors say more.
+
+    Raises:
+        ValueError: a value is negative, or no two colours would be alike.
+    """
+
+    object_error: float = 4.0
+    """What an object's log-weight loses for each unit of its L1 error (0 to 3, equation 19)."""
+    background_error: float = 25.0
+    """The same for the background, whose error is that of the shade of it that fits best."""
+    background_margin: float = 2.0
+    """What the background's log-weight loses in any case, for pixels that it shares with an object's rim."""
+    neighbour_pull: float = 4.0
+    """What a layer's log-weight gains where one of the eight neighbours has the same colour and belongs to it."""
+    likeness: float = 0.1
+    """The L1 distance of two colours at which a neighbour's pull has fallen to exp(-1)."""
+    fewest_pixels: int = 12
+    """A slot that would own fewer pixels of the model's size owns none: crumbs are no objects."""
+
+    def __post_init__(self) -> None:
+        if min(getattr(self, field.name) for field in fields(self)) < 0 or not self.likeness:
+            raise ValueError(f"a rule for labels has no negative values, and a likeness above 0: {self}")
+
+
+def posterior_weights(
+    rendering: Rendering, images: Float[Tensor, "batch 3 height width"], rule: LabelRule
+) -> Float[Tensor, "batch layers height width"]:
+    """The share of each layer in each pixel once the pixels themselves have been looked at.
+
+    A pixel counts as background when it shows *some shade* of it: the factor, down to that of the deepest shadow, under
+    which the background comes nearest. A shadow that no object has learned to throw stays with the background.
+
+    Args:
+        rendering: what the pictures were put together from, on their real backgrounds.
+        images: the pictures, in [0, 1].
+        rule: how much errors and neighbours say, and how small an object may be.
+
+    Returns:
+        Weights that sum to one over the layers.
+    """
+    background = rendering.background
+    brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
+    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - DEEPEST_SHADOW, 1)
+    background_error = (images - light * background).abs().sum(1, keepdim=True)
+    object_errors = (images[:, None] - rendering.layers).abs().sum(2)
+    against = torch.cat(
+        (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
+    )
+    log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
+    agreed = agree_with_neighbours(log_weights - against, images, rule.neighbour_pull, rule.likeness)
+    return without_crumbs(agreed, rule.fewest_pixels)
+
+
+def agree_with_neighbours(
+    log_weights: Float[Tensor, "batch layers height width"],
+    images: Float[Tensor, "batch 3 height width"],
+    pull: float,
+    likeness: float,
+) -> Float[Tensor, "batch layers height width"]:
+    """Let pixels of like colours draw each other to the same layer: the mean field of a Potts model.
+
+    Args:
+        log_weights: what speaks for each layer at each pixel by itself; any constant may be added.
+        images: the pictures, whose edges end the pull.
+        pull: what a layer gains where a neighbour of the same colour belongs to it.
+        likeness: the L1 distance of two colours at which the pull has fallen to exp(-1).
+
+    Returns:
+        Weights that sum to one over the layers.
+    """
+    weights = log_weights.softmax(1)
+    if not pull:
+        return weights
+    pulls = []
+    for down, right in HALF_THE_NEIGHBOURS:
+        distance = (images - _moved(images, down, right)).abs().sum(1, keepdim=True)
+        # Beyond the picture's border there are no neighbours.
+        there = _moved(torch.ones_like(distance), down, right)
+        pulls.append(pull * there * (-distance / likeness).exp())
+    for _ in range(ROUNDS):
+        heard = torch.zeros_like(weights)
+        for (down, right), strength in zip(HALF_THE_NEIGHBOURS, pulls, strict=True):
+            heard += strength * _moved(weights, down, right)
+            heard += _moved(strength * weights, -down, -right)
+        weights = (log_weights + heard).softmax(1)
+    return weights
+
+
+def without_crumbs(
+    weights: Float[Tensor, "batch layers height width"], fewest_pixels: int
+) -> Float[Tensor, "batch layers height width"]:
+    """The weights without the slots that would own too few pixels; the others share what these had."""
+    layers = torch.arange(weights.shape[1], device=weights.device)
+    pixels = (weights.argmax(1, keepdim=True) == layers[:, None, None]).sum((2, 3))
+    kept = (pixels >= fewest_pixels) | (layers == 0)
+    # Where nothing is left to divide, everything becomes zero, and the background comes first among equals.
+    left = weights * kept[..., None, None]
+    return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def _moved(values: Float[Tensor, "batch channels height width"], down: int, right: int) -> Tensor:
+    """At each pixel the values of the one so far below and to the right, zero beyond the border."""
+    height, width = values.shape[-2:]
+    padded = F.pad(values, (1, 1, 1, 1))
+    return padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]

@@ -1,0 +1,143 @@
+"""Giving pixels to layers: each formula against a slow loop, and what neighbours may and may not do."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from astseg.model.labelling import ROUNDS, LabelRule, agree_with_neighbours, posterior_weights
+from astseg.model.latents import ObjectLatents
+from astseg.model.rendering import DEEPEST_SHADOW, Rendering, composite
+
+SILENT = LabelRule(0.0, 0.0, 0.0, 0.0, 0.1, 0)
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class TestPosteriorWeights:
+    def rendering(self) -> Rendering:
+        weights = random(2, 4, 3, 5)
+        weights = weights / weights.sum(1, keepdim=True)
+        layers, background = random(2, 3, 3, 3, 5, seed=1), random(2, 3, 3, 5, seed=2)
+        empty = torch.zeros(2, 3, 2, dtype=torch.float64)
+        latents = ObjectLatents(empty, empty, empty[..., 0], empty)
+        image = composite(weights, background, layers)
+        return Rendering(image, weights, layers, random(2, 3, 3, 5, seed=3), background, latents)
+
+    def test_equals_the_formula(self) -> None:
+        rendering, images = self.rendering(), random(2, 3, 3, 5, seed=4)
+        found = posterior_weights(
+            rendering, images, replace(SILENT, object_error=2.0, background_error=9.0, background_margin=0.7)
+        )
+        for n, j, i in np.ndindex(2, 3, 5):
+            pixel = images[n, :, j, i].numpy()
+            background = rendering.background[n, :, j, i].numpy()
+            shades = np.linspace(1 - DEEPEST_SHADOW, 1, 100_001)
+            nearest = shades[np.argmin(((pixel[:, None] - shades * background[:, None]) ** 2).sum(0))]
+            errors = [9.0 * np.abs(pixel - nearest * background).sum() + 0.7]
+            errors += [2.0 * np.abs(pixel - layer[:, j, i].numpy()).sum() for layer in rendering.layers[n]]
+            expected = rendering.weights[n, :, j, i].numpy() * np.exp(-np.array(errors))
+            np.testing.assert_allclose(found[n, :, j, i].numpy(), expected / expected.sum(), atol=1e-3)
+
+    def test_no_evidence_leaves_the_weights(self) -> None:
+        rendering = self.rendering()
+        found = posterior_weights(rendering, random(2, 3, 3, 5, seed=4), SILENT)
+        torch.testing.assert_close(found, rendering.weights)
+
+    def test_a_shade_of_the_background_counts_as_background(self) -> None:
+        rendering = self.rendering()
+        rule = replace(LabelRule(), object_error=0.0, neighbour_pull=0.0, fewest_pixels=0)
+        lit, dim = (posterior_weights(rendering, light * rendering.background, rule) for light in (1.0, 0.5))
+        torch.testing.assert_close(lit, dim)
+        too_dark = posterior_weights(rendering, 0.05 * rendering.background, rule)
+        assert (too_dark[:, 0] < dim[:, 0]).all()
+
+    def test_a_layer_without_weight_stays_without(self) -> None:
+        rendering = self.rendering()
+        rendering.weights[:, 1] = 0
+        found = posterior_weights(rendering, torch.ones(2, 3, 3, 5, dtype=torch.float64), LabelRule())
+        assert found[:, 1].max() < 1e-9
+        torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
+
+    @pytest.mark.parametrize(("fewest", "left"), [(0, True), (3, True), (4, False)])
+    def test_crumbs_go_to_the_others(self, fewest: int, left: bool) -> None:
+        rendering = self.rendering()
+        rendering.weights[:] = torch.tensor([0.1, 0.2, 0.6, 0.1]).view(4, 1, 1)
+        rendering.weights[:, :, 0, :3] = torch.tensor([0.1, 0.6, 0.2, 0.1]).view(4, 1)  # three pixels of slot 1
+        found = posterior_weights(rendering, random(2, 3, 3, 5), replace(SILENT, fewest_pixels=fewest))
+        owners = found.argmax(1)
+        assert (owners == 1).any() == left
+        assert (owners == 2).sum() == 2 * (12 if left else 15)
+        torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
+
+    def test_a_picture_of_crumbs_is_background(self) -> None:
+        found = posterior_weights(self.rendering(), random(2, 3, 3, 5), replace(SILENT, fewest_pixels=16))
+        assert (found.argmax(1) == 0).all()
+
+    def test_black_pictures_are_no_exception(self) -> None:
+        black = torch.zeros(2, 3, 3, 5, dtype=torch.float64)
+        rendering = self.rendering()._replace(background=black)
+        assert posterior_weights(rendering, black, LabelRule()).isfinite().all()
+
+    def test_refuses_negative_values(self) -> None:
+        with pytest.raises(ValueError, match="no negative values"):
+            LabelRule(background_error=-1.0)
+
+    @pytest.mark.parametrize("value", [0.0, -0.1])
+    def test_refuses_that_no_colours_are_alike(self, value: float) -> None:
+        with pytest.raises(ValueError, match="likeness above 0"):
+            LabelRule(likeness=value)
+
+    def test_neighbours_are_asked_before_crumbs_are_left_out(self) -> None:
+        rendering = self.rendering()
+        rendering.weights[:] = torch.tensor([0.2, 0.6, 0.1, 0.1]).view(4, 1, 1)
+        rendering.weights[:, :, 1, 2] = torch.tensor([0.6, 0.2, 0.1, 0.1])  # a hole in slot 1
+        images = torch.full((2, 3, 3, 5), 0.5, dtype=torch.float64)
+        alone = replace(SILENT, fewest_pixels=15)
+        assert (posterior_weights(rendering, images, alone).argmax(1) == 0).all()
+        together = posterior_weights(rendering, images, replace(alone, neighbour_pull=1.0))
+        assert (together.argmax(1) == 1).all()
+
+
+class TestAgreeWithNeighbours:
+    def test_equals_a_loop_over_pixels(self) -> None:
+        log_weights, images = 3 * random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
+        found = agree_with_neighbours(log_weights, images, 1.3, 0.7)
+        for own, image, result in zip(log_weights.numpy(), images.numpy(), found.numpy(), strict=True):
+            weights = np.exp(own) / np.exp(own).sum(0)
+            for _ in range(ROUNDS):
+                heard = own.copy()
+                for j, i, y, x in np.ndindex(4, 5, 4, 5):
+                    if max(abs(j - y), abs(i - x)) == 1:
+                        alike = np.exp(-np.abs(image[:, j, i] - image[:, y, x]).sum() / 0.7)
+                        heard[:, j, i] += 1.3 * alike * weights[:, y, x]
+                weights = np.exp(heard) / np.exp(heard).sum(0)
+            np.testing.assert_allclose(result, weights, rtol=1e-9)
+
+    def test_no_pull_leaves_each_pixel_alone(self) -> None:
+        log_weights = random(1, 3, 4, 5)
+        found = agree_with_neighbours(log_weights, random(1, 3, 4, 5), 0.0, 0.1)
+        assert (found == log_weights.softmax(1)).all()
+
+    def test_the_pull_ends_at_edges(self) -> None:
+        log_weights = torch.zeros(1, 2, 1, 6, dtype=torch.float64)
+        log_weights[:, 1, :, 0] = 5.0  # one pixel knows that it is of layer 1, and the others know nothing
+        images = torch.zeros(1, 3, 1, 6, dtype=torch.float64)
+        images[..., 3:] = 1
+        found = agree_with_neighbours(log_weights, images, 4.0, 0.1)[0, :, 0]
+        assert (found[1, :3] > 0.9).all()
+        torch.testing.assert_close(found[1, 3:], torch.full((3,), 0.5, dtype=torch.float64))
+
+    @pytest.mark.parametrize("dimensions", [(2,), (3,), (2, 3)])
+    def test_no_direction_is_favoured(self, dimensions: tuple[int, ...]) -> None:
+        log_weights, images = random(1, 3, 4, 5), random(1, 3, 4, 5, seed=1)
+        turned = agree_with_neighbours(log_weights.flip(dimensions), images.flip(dimensions), 2.0, 0.3)
+        torch.testing.assert_close(turned.flip(dimensions), agree_with_neighbours(log_weights, images, 2.0, 0.3))
+
+    def test_a_single_pixel_has_no_neighbours(self) -> None:
+        log_weights = random(2, 3, 1, 1)
+        found = agree_with_neighbours(log_weights, random(2, 3, 1, 1), 4.0, 0.1)
+        torch.testing.assert_close(found, log_weights.softmax(1))
