@@ -55,6 +55,9 @@ class ForegroundTraining:
     """Cost of a slot in use; the paper has none."""
     slot_use_warmup_steps: int = 0
     """Steps over which that cost rises, like the entropy's weight: objects must be found before slots may be saved."""
+    revive_slots_until: int = 0
+    """The last step after which slots that find nothing may get another start (``training.revival``); 0 as in the
+    paper, where they get none."""
     shadow_start: int = 0
     """The step from which on objects throw shadows, in a model that has them: a shadow darkens what it falls on, and
     while nothing paints well yet that is a cheap way to explain a dark object."""
@@ -63,8 +66,13 @@ class ForegroundTraining:
         if self.scenario not in get_args(Scenario):
             raise ValueError(f"the scenario should be one of {', '.join(get_args(Scenario))}, not {self.scenario!r}")
         weights = (self.entropy_weight, self.slot_use_weight)
-        warmups = (self.entropy_warmup_steps, self.slot_use_warmup_steps, self.shadow_start)
-        if self.steps < 1 or self.batch_size < 1 or min(weights + warmups) < 0:
+        counts = (
+            self.entropy_warmup_steps,
+            self.slot_use_warmup_steps,
+            self.revive_slots_until,
+            self.shadow_start,
+        )
+        if self.steps < 1 or self.batch_size < 1 or min(weights + counts) < 0:
             raise ValueError(f"impossible foreground training: {self}")
         if self.scenario == "curriculum" and not 0 <= self.frozen_steps < self.steps:
             raise ValueError(f"of {self.steps} steps, {self.frozen_steps} cannot have a frozen background")

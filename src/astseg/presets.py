@@ -140,6 +140,9 @@ def _natural_video() -> Preset:
     return Preset("natural-video", "Natural video, 200x320, from a fixed camera", recipe)
 
 
+WHOLE_OBJECTS = LabelRule(between_objects=False)
+
+
 def small_recipe(
     image_size: tuple[int, int],
     slots: int,
@@ -147,7 +150,7 @@ def small_recipe(
     anisotropic: bool = True,
     slot_cost: float = 4.0,
     background_log_activation: float = 2.0,
-    label_rule: LabelRule | None = None,
+    label_rule: LabelRule = WHOLE_OBJECTS,
 ) -> Recipe:
     """A recipe for two CPU cores: what proved best in ``docs/experiments.md``.
 
@@ -158,8 +161,8 @@ def small_recipe(
         slot_cost: what a slot in use costs, in pixels whose squared error is 1: an object that is smaller or paler than
             this is left to the background. Large and bright objects bear more, which leaves fewer of them doubled.
         background_log_activation: the background's lead before training; the smaller, the sooner many slots take part.
-        label_rule: how pixels are given to layers; by default by the weights alone, because another rule breaks up
-            objects that several slots share, as they do after little training on video.
+        label_rule: how pixels are given to layers; by default so that an object which several slots share, as they do
+            after little training on video, keeps what its weights make of it.
     """
     return Recipe(
         architecture=Architecture(
@@ -189,6 +192,7 @@ def small_recipe(
             entropy_warmup_steps=1_000,
             slot_use_weight=slot_cost / (image_size[0] * image_size[1]),
             slot_use_warmup_steps=8_000,
+            revive_slots_until=2_500,
             shadow_start=3_500,
         ),
     )
@@ -211,6 +215,7 @@ def large_recipe(image_size: tuple[int, int], slots: int) -> Recipe:
             learning_rate=LearningRate(2e-4, warmup_steps=1_000, decay="cosine", decay_start=0.5),
             entropy_warmup_steps=3_000,
             slot_use_warmup_steps=20_000,
+            revive_slots_until=4_000,
             shadow_start=8_000,
         ),
     )
@@ -227,6 +232,7 @@ def _long(recipe: Recipe) -> Recipe:
             frozen_steps=20_000,
             entropy_warmup_steps=3_000,
             slot_use_warmup_steps=40_000,
+            revive_slots_until=4_000,
             shadow_start=12_000,
         ),
     )

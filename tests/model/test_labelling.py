@@ -10,7 +10,7 @@ from astseg.model.labelling import ROUNDS, LabelRule, agree_with_neighbours, pos
 from astseg.model.latents import ObjectLatents
 from astseg.model.rendering import DEEPEST_SHADOW, Rendering, composite
 
-SILENT = LabelRule(0.0, 0.0, 0.0, 0.0, 0.1, 0)
+SILENT = LabelRule(0.0, background_error=0.0, background_margin=0.0, neighbour_pull=0.0, fewest_pixels=0)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -41,6 +41,19 @@ class TestPosteriorWeights:
             errors += [2.0 * np.abs(pixel - layer[:, j, i].numpy()).sum() for layer in rendering.layers[n]]
             expected = rendering.weights[n, :, j, i].numpy() * np.exp(-np.array(errors))
             np.testing.assert_allclose(found[n, :, j, i].numpy(), expected / expected.sum(), atol=1e-3)
+
+    def test_between_objects_only_weights_decide_if_the_rule_says_so(self) -> None:
+        rendering, images = self.rendering(), random(2, 3, 3, 5, seed=4)
+        rule = replace(SILENT, object_error=2.0, background_error=9.0, between_objects=False)
+        found = posterior_weights(rendering, images, rule)
+        alone = posterior_weights(rendering, images, replace(rule, between_objects=True))
+        objects = rendering.weights[:, 1:]
+        torch.testing.assert_close(found[:, 1:] / found[:, 1:2], objects / objects[:, :1])
+        # The mean error lies between the errors, and so does the background's share.
+        errors = (images[:, None] - rendering.layers).abs().sum(2)
+        mean = (objects * errors).sum(1) / objects.sum(1)
+        lost = found[:, 1:].sum(1) / found[:, 0] * (alone[:, 0] / (alone[:, 1:] * torch.exp(2 * errors)).sum(1))
+        torch.testing.assert_close(lost, torch.exp(-2 * mean))
 
     def test_no_evidence_leaves_the_weights(self) -> None:
         rendering = self.rendering()

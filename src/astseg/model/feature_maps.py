@@ -74,6 +74,11 @@ class SegformerMaps(nn.Module):
         self.register_state_dict_post_hook(_to_first_names)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_to_current_names)  # type: ignore[no-untyped-call]
 
+    @property
+    def output_layer(self) -> nn.Conv2d:
+        """The layer with a row of weights for each map: the K slots' come first."""
+        return self.network.decode_head.classifier
+
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
@@ -153,6 +158,11 @@ class UnetMaps(nn.Module):
         self.residual = _same(channels, channels)
         self.last = nn.Conv2d(channels, channels, 1, bias=False)
 
+    @property
+    def output_layer(self) -> nn.Conv2d:
+        """The layer with a row of weights for each map: the K slots' come first."""
+        return self.last
+
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels height width"]:
         """Return maps as large as the picture."""
         skips = [self.first(images)]
@@ -183,6 +193,11 @@ class CompactUnetMaps(nn.Module):
             _normalised(_same(levels[1], levels[1]), levels[1]), nn.Conv2d(levels[1], channels, 1)
         )
 
+    @property
+    def output_layer(self) -> nn.Conv2d:
+        """The layer with a row of weights for each map: the K slots' come first."""
+        return self.last[-1]  # type: ignore[return-value]
+
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
@@ -199,7 +214,9 @@ class CompactUnetMaps(nn.Module):
         return self.last(x)  # type: ignore[no-any-return]
 
 
-def build_feature_maps(network: FeatureNetwork, image_size: tuple[int, int], channels: int) -> nn.Module:
+def build_feature_maps(
+    network: FeatureNetwork, image_size: tuple[int, int], channels: int
+) -> SegformerMaps | UnetMaps | CompactUnetMaps:
     """Build a feature network for pictures of a height and width.
 
     Raises:

@@ -31,6 +31,9 @@ class LabelRule:
 
     object_error: float = 4.0
     """What an object's log-weight loses for each unit of its L1 error (0 to 3, equation 19)."""
+    between_objects: bool = True
+    """Whether objects' errors also decide between objects. Else each is charged the mean of all by their weights: an
+    object that several slots share does not break up into the colours of each."""
     background_error: float = 25.0
     """The same for the background, whose error is that of the shade of it that fits best."""
     background_margin: float = 2.0
@@ -43,7 +46,7 @@ class LabelRule:
     """A slot that would own fewer pixels of the model's size owns none: crumbs are no objects."""
 
     def __post_init__(self) -> None:
-        if min(getattr(self, field.name) for field in fields(self)) < 0 or not self.likeness:
+        if min(float(getattr(self, field.name)) for field in fields(self)) < 0 or not self.likeness:
             raise ValueError(f"a rule for labels has no negative values, and a likeness above 0: {self}")
 
 
@@ -68,6 +71,10 @@ def posterior_weights(
     light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - DEEPEST_SHADOW, 1)
     background_error = (images - light * background).abs().sum(1, keepdim=True)
     object_errors = (images[:, None] - rendering.layers).abs().sum(2)
+    if not rule.between_objects:
+        weights = rendering.weights[:, 1:]
+        shares = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+        object_errors = (shares * object_errors).sum(1, keepdim=True).expand_as(weights)
     against = torch.cat(
         (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
     )

@@ -38,6 +38,7 @@ from astseg.training.curriculum import (
     start_phase,
 )
 from astseg.training.health import health
+from astseg.training.revival import REVIVAL_INTERVAL, REVIVAL_PICTURES, revive_slots
 
 CHECKPOINT_FILE = "checkpoint.pt"
 BACKGROUNDS_FILE = "backgrounds.npy"
@@ -243,7 +244,14 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         losses.total.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        if phase.name != "background":
+            self._revive_slots(phase.offset + self._step + 1, optimizer)
         return losses
+
+    def _revive_slots(self, done: int, optimizer: torch.optim.Optimizer) -> None:
+        if done % REVIVAL_INTERVAL == 0 and done <= self.recipe.foreground.revive_slots_until:
+            chosen = batch_indices(self.seed, self._phase, self._step, REVIVAL_PICTURES, len(self.images))
+            revive_slots(self.model, optimizer, self.images[chosen])
 
     def _report(self, phase: Phase, losses: Losses) -> None:
         terms = {name: float(term.detach()) for name, term in losses.terms.items()}

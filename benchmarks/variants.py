@@ -1,0 +1,102 @@
+"""What single parts of the small recipe bring: short runs of variants of it, over several seeds.
+
+    astseg data make rooms rooms --size 32x32 --train 8000 --test 500
+    python benchmarks/variants.py rooms --slots 3 --log-activation 4 --slot-cost 3
+
+Prints a line for each run, and for each variant the mean, the lowest and the highest of its seeds. Scores are by the
+paper's rule for labels: this is about what training brings.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+
+from astseg.config import Recipe
+from astseg.data.store import Store
+from astseg.evaluate import Means, evaluate
+from astseg.presets import small_recipe
+from astseg.training.budget import with_steps
+from astseg.training.loop import Trainer
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def architecture(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with another architecture."""
+    return replace(recipe, architecture=replace(recipe.architecture, **changes))
+
+
+def foreground(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with another foreground training."""
+    return replace(recipe, foreground=replace(recipe.foreground, **changes))
+
+
+VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
+    {
+        "curriculum": lambda recipe: recipe,
+        "baseline": lambda recipe: foreground(
+            recipe, scenario="baseline", steps=recipe.background.steps + recipe.foreground.steps
+        ),
+        "frozen": lambda recipe: foreground(recipe, scenario="frozen"),
+        "no-attraction": lambda recipe: architecture(recipe, attention_to_unexplained=0.0),
+        "no-shadows": lambda recipe: architecture(recipe, shadows=False),
+        "no-slot-cost": lambda recipe: foreground(recipe, slot_use_weight=0.0),
+        "published-start": lambda recipe: architecture(recipe, initial_background_log_activation=11.0),
+        "baseline-no-attraction": lambda recipe: architecture(
+            VARIANTS["baseline"](recipe), attention_to_unexplained=0.0
+        ),
+    }
+)
+
+
+def run(recipe: Recipe, data: Store, seed: int) -> Means:
+    """Train a recipe and score the model by the paper's rule."""
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(recipe, data["train"].images, Path(folder), DEVICE, seed)
+        trainer.run()
+        return evaluate(trainer.model, data["test"], by_weights_alone=True).summary().overall
+
+
+def main() -> None:
+    """Train and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="prepared pictures with masks, such as astseg data make writes")
+    parser.add_argument("--slots", type=int, required=True, help="K")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="variant")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="seed")
+    parser.add_argument("--background", type=int, default=800, help="steps for the background")
+    parser.add_argument("--steps", type=int, default=2500, help="steps for the objects")
+    parser.add_argument("--log-activation", type=float, default=2.0, help="the background's, before training")
+    parser.add_argument("--slot-cost", type=float, default=1.0, help="in pixels")
+    arguments = parser.parse_args()
+    data = Store(arguments.data)
+    height, width = data["train"].images.shape[1:3]
+    whole = small_recipe(
+        (height, width),
+        arguments.slots,
+        background_log_activation=arguments.log_activation,
+        slot_cost=arguments.slot_cost,
+    )
+    recipe = with_steps(whole, arguments.background, arguments.steps)
+    for name in arguments.variants:
+        scores = []
+        for seed in arguments.seeds:
+            begin = time.perf_counter()
+            found = run(VARIANTS[name](recipe), data, seed)
+            scores.append(found.miou)
+            seconds = time.perf_counter() - begin
+            line = f"{name:24} seed {seed}: mIoU {found.miou:.3f}  ARI-FG {found.ari_fg:.3f}  {seconds:4.0f} s"
+            print(line, flush=True)
+        mean = sum(scores) / len(scores)
+        print(f"{name:24} mIoU {mean:.3f} from {min(scores):.3f} to {max(scores):.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

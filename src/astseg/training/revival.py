@@ -1,0 +1,52 @@
+"""Giving slots that find nothing another start. Not in the paper.
+
+A slot may fall behind in the first steps: while it paints badly, a small activation is its best, and what has no weight
+in any picture has no gradient. The reconstruction does not suffer: another slot learns to hold two objects. Two runs of
+the same recipe then differ by a slot, which is much of what separates a good run from a bad one.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from astseg.model.ast_seg import AstSeg
+
+REVIVAL_INTERVAL = 500  # steps: a revived slot is in use again after about as many
+REVIVAL_PICTURES = 256
+FOUND_IN = 0.02  # the share of the pictures below which a slot counts as dead
+
+
+@torch.no_grad()
+def revive_slots(
+    model: AstSeg, optimizer: torch.optim.Optimizer, images: Float[Tensor, "batch 3 height width"]
+) -> list[int]:
+    """Let slots that own no pixel in nearly all pictures attend to what the busiest slots attend to, half as sharply.
+
+    Half the logits are as sure of nothing, so that the pull of the objects that are left can tell the two apart. Slots
+    differ by their attention alone: whatever an attention map gathers is read alike for all.
+
+    Args:
+        model: the model.
+        optimizer: its state for a revived slot becomes that of the other, without the momentum.
+        images: many pictures.
+
+    Returns:
+        The slots that were revived, counted from 0.
+    """
+    owners = model.reconstruct(images).weights.argmax(1)
+    slots = torch.arange(1, model.slots + 1, device=owners.device)
+    found_in = (owners[:, None] == slots[:, None, None]).flatten(2).any(-1).float().mean(0)
+    dead: list[int] = (found_in < FOUND_IN).nonzero().flatten().tolist()
+    left = found_in.clone()
+    if not left.any():
+        return []
+    for slot in dead:
+        busiest = int(left.argmax())
+        left[busiest] /= 2  # shared from now on
+        for rows in model.feature_maps.output_layer.parameters():
+            rows[slot] = rows[busiest] / 2
+            state = optimizer.state[rows]
+            if state:
+                state["exp_avg"][slot] = 0
+                state["exp_avg_sq"][slot] = state["exp_avg_sq"][busiest]
+    return dead
