@@ -16,7 +16,7 @@ from torch import Tensor
 from astseg.model.rendering import DEEPEST_SHADOW, Rendering
 
 ROUNDS = 5  # of asking the neighbours; after three, next to no label changes any more
-HALF_THE_NEIGHBOURS = ((0, 1), (1, -1), (1, 0), (1, 1))  # the others are these, seen from the other side
+NEIGHBOURS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
 
 
 @dataclass(frozen=True)
@@ -103,19 +103,26 @@ def agree_with_neighbours(
     weights = log_weights.softmax(1)
     if not pull:
         return weights
+    padded = F.pad(images, (1, 1, 1, 1))
+    inside = F.pad(torch.ones_like(images[:, :1]), (1, 1, 1, 1))  # beyond the border there are no neighbours
     pulls = []
-    for down, right in HALF_THE_NEIGHBOURS:
-        distance = (images - _moved(images, down, right)).abs().sum(1, keepdim=True)
-        # Beyond the picture's border there are no neighbours.
-        there = _moved(torch.ones_like(distance), down, right)
-        pulls.append(pull * there * (-distance / likeness).exp())
+    for neighbour in NEIGHBOURS:
+        distance = (images - _seen_at(padded, neighbour)).abs().sum(1, keepdim=True)
+        pulls.append(pull * _seen_at(inside, neighbour) * (-distance / likeness).exp())
     for _ in range(ROUNDS):
-        heard = torch.zeros_like(weights)
-        for (down, right), strength in zip(HALF_THE_NEIGHBOURS, pulls, strict=True):
-            heard += strength * _moved(weights, down, right)
-            heard += _moved(strength * weights, -down, -right)
-        weights = (log_weights + heard).softmax(1)
+        padded = F.pad(weights, (1, 1, 1, 1))
+        heard = log_weights.clone()
+        for neighbour, strength in zip(NEIGHBOURS, pulls, strict=True):
+            heard.addcmul_(strength, _seen_at(padded, neighbour))
+        weights = heard.softmax(1)
     return weights
+
+
+def _seen_at(padded: Float[Tensor, "batch channels height+2 width+2"], neighbour: tuple[int, int]) -> Tensor:
+    """At each pixel of values with a border of one pixel, those of the neighbour so far below and to the right."""
+    down, right = neighbour
+    height, width = padded.shape[-2] - 2, padded.shape[-1] - 2
+    return padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
 def without_crumbs(
@@ -128,10 +135,3 @@ def without_crumbs(
     # Where nothing is left to divide, everything becomes zero, and the background comes first among equals.
     left = weights * kept[..., None, None]
     return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-
-
-def _moved(values: Float[Tensor, "batch channels height width"], down: int, right: int) -> Tensor:
-    """At each pixel the values of the one so far below and to the right, zero beyond the border."""
-    height, width = values.shape[-2:]
-    padded = F.pad(values, (1, 1, 1, 1))
-    return padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
