@@ -17,14 +17,15 @@ from astseg.training.loop import Trainer
 from astseg.training.revival import revive_slots
 
 SLOTS = 4
+NUMBERED = torch.arange(100.0).view(100, 1, 1, 1).expand(100, 3, 2, 2)
 
 
-def found_in(*shares: float) -> SimpleNamespace:
-    """A rendering of 100 pictures of 2x2 in which the slots own a pixel each in such shares of the pictures."""
-    weights = torch.zeros(100, len(shares) + 1, 2, 2)
+def found_in(images: torch.Tensor, *shares: float) -> SimpleNamespace:
+    """A rendering in which the slots own a pixel each in such shares of 100 numbered pictures of 2x2."""
+    weights = torch.zeros(len(images), len(shares) + 1, 2, 2)
     weights[:, 0] = 0.5
     for slot, share in enumerate(shares):
-        weights[: round(100 * share), slot + 1, slot // 2, slot % 2] = 1
+        weights[images[:, 0, 0, 0] < round(100 * share), slot + 1, slot // 2, slot % 2] = 1
     return SimpleNamespace(weights=weights)
 
 
@@ -36,8 +37,8 @@ def model(request: pytest.FixtureRequest) -> AstSeg:
 
 
 def revive(model: AstSeg, monkeypatch: pytest.MonkeyPatch, *shares: float) -> list[int]:
-    monkeypatch.setattr(model, "reconstruct", lambda images: found_in(*shares))
-    return revive_slots(model, torch.optim.Adam(model.parameters()), torch.zeros(100, 3, 2, 2))
+    monkeypatch.setattr(model, "reconstruct", lambda images: found_in(images, *shares))
+    return revive_slots(model, torch.optim.Adam(model.parameters()), NUMBERED)
 
 
 def test_rows_are_half_the_busiest_slots(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,11 +81,11 @@ def test_the_optimiser_forgets_where_the_slot_was_going(model: AstSeg, monkeypat
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.rand(2, 3, 32, 32)).image.sum().backward()
     optimizer.step()
-    monkeypatch.setattr(model, "reconstruct", lambda images: found_in(0.5, 0.0, 0.2, 0.2))
+    monkeypatch.setattr(model, "reconstruct", lambda images: found_in(images, 0.5, 0.0, 0.2, 0.2))
     for rows in model.feature_maps.output_layer.parameters():
         optimizer.state[rows]["exp_avg"] += 1
         optimizer.state[rows]["exp_avg_sq"][0] += 1
-    assert revive_slots(model, optimizer, torch.zeros(100, 3, 2, 2)) == [1]
+    assert revive_slots(model, optimizer, NUMBERED) == [1]
     for rows in model.feature_maps.output_layer.parameters():
         state = optimizer.state[rows]
         assert not state["exp_avg"][1].any()

@@ -104,13 +104,12 @@ def agree_with_neighbours(
     if not pull:
         return weights
     padded = F.pad(images, (1, 1, 1, 1))
-    inside = F.pad(torch.ones_like(images[:, :1]), (1, 1, 1, 1))  # beyond the border there are no neighbours
     pulls = []
     for neighbour in NEIGHBOURS:
         distance = (images - _seen_at(padded, neighbour)).abs().sum(1, keepdim=True)
-        pulls.append(pull * _seen_at(inside, neighbour) * (-distance / likeness).exp())
+        pulls.append(pull * (-distance / likeness).exp())
     for _ in range(ROUNDS):
-        padded = F.pad(weights, (1, 1, 1, 1))
+        padded = F.pad(weights, (1, 1, 1, 1))  # beyond the border nothing belongs to any layer
         heard = log_weights.clone()
         for neighbour, strength in zip(NEIGHBOURS, pulls, strict=True):
             heard.addcmul_(strength, _seen_at(padded, neighbour))

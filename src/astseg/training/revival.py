@@ -13,6 +13,7 @@ from astseg.model.ast_seg import AstSeg
 
 REVIVAL_INTERVAL = 500  # steps: a revived slot is in use again after about as many
 REVIVAL_PICTURES = 256
+BATCH = 32  # of these at a time
 FOUND_IN = 0.02  # the share of the pictures below which a slot counts as dead
 
 
@@ -33,7 +34,7 @@ def revive_slots(
     Returns:
         The slots that were revived, counted from 0.
     """
-    owners = model.reconstruct(images).weights.argmax(1)
+    owners = torch.cat([model.reconstruct(batch).weights.argmax(1) for batch in torch.split(images, BATCH)])
     slots = torch.arange(1, model.slots + 1, device=owners.device)
     found_in = (owners[:, None] == slots[:, None, None]).flatten(2).any(-1).float().mean(0)
     dead: list[int] = (found_in < FOUND_IN).nonzero().flatten().tolist()
