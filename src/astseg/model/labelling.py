@@ -36,8 +36,9 @@ class LabelRule:
     object that several slots share does not break up into the colours of each."""
     background_error: float = 25.0
     """The same for the background, whose error is that of the shade of it that fits best."""
-    background_margin: float = 2.0
-    """What the background's log-weight loses in any case, for pixels that it shares with an object's rim."""
+    background_margin: float = 0.0
+    """What the background's log-weight loses in any case. It wins pixels that the background shares with an object's
+    rim, and shadows with them."""
     neighbour_pull: float = 4.0
     """What a layer's log-weight gains where one of the eight neighbours has the same colour and belongs to it."""
     likeness: float = 0.1
