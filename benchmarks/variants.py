@@ -1,6 +1,6 @@
 """What single parts of the small recipe bring: short runs of variants of it, over several seeds.
 
-    astseg data make rooms rooms --size 32x32 --train 8000 --test 500
+    astseg data make rooms rooms --size 32 --train 8000 --test 500
     python benchmarks/variants.py rooms --slots 3 --log-activation 4 --slot-cost 3
 
 Prints a line for each run, and for each variant the mean, the lowest and the highest of its seeds. Scores are by the
@@ -48,7 +48,8 @@ VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
         "no-attraction": lambda recipe: architecture(recipe, attention_to_unexplained=0.0),
         "no-shadows": lambda recipe: architecture(recipe, shadows=False),
         "no-slot-cost": lambda recipe: foreground(recipe, slot_use_weight=0.0),
-        "published-start": lambda recipe: architecture(recipe, initial_background_log_activation=11.0),
+        "no-revival": lambda recipe: foreground(recipe, revive_slots_until=0),
+        "published-activation": lambda recipe: architecture(recipe, initial_background_log_activation=11.0),
         "baseline-no-attraction": lambda recipe: architecture(
             VARIANTS["baseline"](recipe), attention_to_unexplained=0.0
         ),
