@@ -18,6 +18,7 @@ from astseg.model.latents import LatentLayout
 from astseg.schedules import LearningRate
 
 PAPER_BACKBONE = "nvidia/mit-b3"
+WHOLE_OBJECTS = LabelRule(between_objects=False)
 FULL_ROW = "full"
 """The row of AST-Seg-B3-CT as it is published, which all other rows change in one thing."""
 
@@ -138,9 +139,6 @@ def _natural_video() -> Preset:
         backbone=PAPER_BACKBONE,
     )
     return Preset("natural-video", "Natural video, 200x320, from a fixed camera", recipe)
-
-
-WHOLE_OBJECTS = LabelRule(between_objects=False)
 
 
 def small_recipe(

@@ -193,15 +193,11 @@ class TestSegment:
 
     def test_labels_by_evidence(self) -> None:
         images = pictures(4, 3, 32, 40)
-        model = build(label_rule=LabelRule(2.0, background_error=5.0, background_margin=0.5))
+        rule = LabelRule(2.0, background_error=5.0, background_margin=0.5)
+        model = build(label_rule=rule)
         rendering = model.reconstruct(images)
         found = model.segment(images).labels
-        assert (
-            found
-            == posterior_weights(rendering, images, LabelRule(2.0, background_error=5.0, background_margin=0.5)).argmax(
-                1
-            )
-        ).all()
+        assert (found == posterior_weights(rendering, images, rule).argmax(1)).all()
         by_weights = model.segment(images, by_weights_alone=True).labels
         assert (by_weights == rendering.weights.argmax(1)).all()
         assert (found != by_weights).any()

@@ -21,12 +21,11 @@ NUMBERED = torch.arange(100.0).view(100, 1, 1, 1).expand(100, 3, 2, 2)
 
 
 def found_in(images: torch.Tensor, *shares: float) -> SimpleNamespace:
-    """A rendering in which the slots own a pixel each in such shares of 100 numbered pictures of 2x2."""
-    weights = torch.zeros(len(images), len(shares) + 1, 2, 2)
-    weights[:, 0] = 0.5
+    """A segmentation in which the slots own a pixel each in such shares of 100 numbered pictures of 2x2."""
+    masks = torch.zeros(len(images), len(shares), 2, 2, dtype=torch.bool)
     for slot, share in enumerate(shares):
-        weights[images[:, 0, 0, 0] < round(100 * share), slot + 1, slot // 2, slot % 2] = 1
-    return SimpleNamespace(weights=weights)
+        masks[images[:, 0, 0, 0] < round(100 * share), slot, slot // 2, slot % 2] = True
+    return SimpleNamespace(masks=masks)
 
 
 @pytest.fixture(params=["compact-unet", "unet", "segformer-b0"])
@@ -37,7 +36,7 @@ def model(request: pytest.FixtureRequest) -> AstSeg:
 
 
 def revive(model: AstSeg, monkeypatch: pytest.MonkeyPatch, *shares: float) -> list[int]:
-    monkeypatch.setattr(model, "reconstruct", lambda images: found_in(images, *shares))
+    monkeypatch.setattr(model, "segment", lambda images, *, by_weights_alone: found_in(images, *shares))
     return revive_slots(model, torch.optim.Adam(model.parameters()), NUMBERED)
 
 
@@ -81,7 +80,7 @@ def test_the_optimiser_forgets_where_the_slot_was_going(model: AstSeg, monkeypat
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.rand(2, 3, 32, 32)).image.sum().backward()
     optimizer.step()
-    monkeypatch.setattr(model, "reconstruct", lambda images: found_in(images, 0.5, 0.0, 0.2, 0.2))
+    monkeypatch.setattr(model, "segment", lambda images, *, by_weights_alone: found_in(images, 0.5, 0.0, 0.2, 0.2))
     for rows in model.feature_maps.output_layer.parameters():
         optimizer.state[rows]["exp_avg"] += 1
         optimizer.state[rows]["exp_avg_sq"][0] += 1

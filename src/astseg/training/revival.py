@@ -1,8 +1,8 @@
 """Giving slots that find nothing another start. Not in the paper.
 
 A slot may fall behind in the first steps: while it paints badly, a small activation is its best, and what has no weight
-in any picture has no gradient. The reconstruction does not suffer: another slot learns to hold two objects. Two runs of
-the same recipe then differ by a slot, which is much of what separates a good run from a bad one.
+in any picture has no gradient. The reconstruction does not suffer: another slot learns to hold two objects. What a
+revived slot is worth is told by ``docs/experiments.md``: more where objects are many, less where they are few.
 """
 
 import torch
@@ -34,9 +34,8 @@ def revive_slots(
     Returns:
         The slots that were revived, counted from 0.
     """
-    owners = torch.cat([model.reconstruct(batch).weights.argmax(1) for batch in torch.split(images, BATCH)])
-    slots = torch.arange(1, model.slots + 1, device=owners.device)
-    found_in = (owners[:, None] == slots[:, None, None]).flatten(2).any(-1).float().mean(0)
+    masks = torch.cat([model.segment(batch, by_weights_alone=True).masks for batch in torch.split(images, BATCH)])
+    found_in = masks.flatten(2).any(-1).float().mean(0)
     dead: list[int] = (found_in < FOUND_IN).nonzero().flatten().tolist()
     left = found_in.clone()
     if not left.any():

@@ -145,8 +145,9 @@ def finish_run(
     shown = shown_split(store)
     origin = provenance(device)
     summary = None
-    if scored_split(store) is not None:
-        evaluation = evaluate(model, shown, progress=progress)
+    scored = scored_split(store)
+    if scored is not None:
+        evaluation = evaluate(model, scored, progress=progress)
         summary = evaluation.summary()
         details: dict[str, Any] = {
             "data": store.manifest.protocol,
@@ -154,7 +155,7 @@ def finish_run(
             "seed": settings.seed,
         }
         if model.architecture.label_rule:
-            plain = evaluate(model, shown, progress=progress, by_weights_alone=True).summary()
+            plain = evaluate(model, scored, progress=progress, by_weights_alone=True).summary()
             details["by_weights_alone"] = plain.to_dict()
         write_per_image(folder / "per_image.csv", evaluation)
         write_scores(folder / SCORES_FILE, summary, {**details, "seconds": seconds, **origin})
