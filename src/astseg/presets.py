@@ -240,7 +240,11 @@ def _small() -> list[Preset]:
     side = (64, 64)
     rule = LabelRule()
     rooms = small_recipe(
-        side, 3, slot_cost=12.0, background_log_activation=4.0, label_rule=replace(rule, background_margin=2.0)
+        side,
+        3,
+        slot_cost=12.0,
+        background_log_activation=4.0,
+        label_rule=replace(rule, background_error=35.0, background_margin=1.5),
     )
     towers = _long(small_recipe(side, 6, anisotropic=False, label_rule=rule))
     clevr = _long(small_recipe(side, 10, anisotropic=False, label_rule=rule))

@@ -1,16 +1,26 @@
 """Giving pixels to layers: each formula against a slow loop, and what neighbours may and may not do."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from astseg.model.labelling import ROUNDS, LabelRule, agree_with_neighbours, posterior_weights
+from astseg.model.labelling import (
+    ROUNDS,
+    LabelRule,
+    agree_with_neighbours,
+    likeness_of_neighbours,
+    posterior_weights,
+    without_doubles,
+)
 from astseg.model.latents import ObjectLatents
 from astseg.model.rendering import DEEPEST_SHADOW, Rendering, composite
 
-SILENT = LabelRule(0.0, background_error=0.0, background_margin=0.0, neighbour_pull=0.0, fewest_pixels=0)
+SILENT = LabelRule(
+    0.0, background_error=0.0, background_margin=0.0, neighbour_pull=0.0, fewest_pixels=0, doubled_likeness=0.0
+)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -62,7 +72,7 @@ class TestPosteriorWeights:
 
     def test_a_shade_of_the_background_counts_as_background(self) -> None:
         rendering = self.rendering()
-        rule = replace(LabelRule(), object_error=0.0, neighbour_pull=0.0, fewest_pixels=0)
+        rule = replace(SILENT, background_error=25.0)
         lit, dim = (posterior_weights(rendering, light * rendering.background, rule) for light in (1.0, 0.5))
         torch.testing.assert_close(lit, dim)
         too_dark = posterior_weights(rendering, 0.05 * rendering.background, rule)
@@ -118,7 +128,7 @@ class TestPosteriorWeights:
 class TestAgreeWithNeighbours:
     def test_equals_a_loop_over_pixels(self) -> None:
         log_weights, images = 3 * random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
-        found = agree_with_neighbours(log_weights, images, 1.3, 0.7)
+        found = agree_with_neighbours(log_weights, likeness_of_neighbours(images, 0.7), 1.3)
         for own, image, result in zip(log_weights.numpy(), images.numpy(), found.numpy(), strict=True):
             weights = np.exp(own) / np.exp(own).sum(0)
             for _ in range(ROUNDS):
@@ -132,7 +142,7 @@ class TestAgreeWithNeighbours:
 
     def test_no_pull_leaves_each_pixel_alone(self) -> None:
         log_weights = random(1, 3, 4, 5)
-        found = agree_with_neighbours(log_weights, random(1, 3, 4, 5), 0.0, 0.1)
+        found = agree_with_neighbours(log_weights, likeness_of_neighbours(random(1, 3, 4, 5), 0.1), 0.0)
         assert (found == log_weights.softmax(1)).all()
 
     def test_the_pull_ends_at_edges(self) -> None:
@@ -140,17 +150,98 @@ class TestAgreeWithNeighbours:
         log_weights[:, 1, :, 0] = 5.0  # one pixel knows that it is of layer 1, and the others know nothing
         images = torch.zeros(1, 3, 1, 6, dtype=torch.float64)
         images[..., 3:] = 1
-        found = agree_with_neighbours(log_weights, images, 4.0, 0.1)[0, :, 0]
+        found = agree_with_neighbours(log_weights, likeness_of_neighbours(images, 0.1), 4.0)[0, :, 0]
         assert (found[1, :3] > 0.9).all()
         torch.testing.assert_close(found[1, 3:], torch.full((3,), 0.5, dtype=torch.float64))
 
     @pytest.mark.parametrize("dimensions", [(2,), (3,), (2, 3)])
     def test_no_direction_is_favoured(self, dimensions: tuple[int, ...]) -> None:
         log_weights, images = random(1, 3, 4, 5), random(1, 3, 4, 5, seed=1)
-        turned = agree_with_neighbours(log_weights.flip(dimensions), images.flip(dimensions), 2.0, 0.3)
-        torch.testing.assert_close(turned.flip(dimensions), agree_with_neighbours(log_weights, images, 2.0, 0.3))
+        alike = likeness_of_neighbours(images.flip(dimensions), 0.3)
+        turned = agree_with_neighbours(log_weights.flip(dimensions), alike, 2.0)
+        straight = agree_with_neighbours(log_weights, likeness_of_neighbours(images, 0.3), 2.0)
+        torch.testing.assert_close(turned.flip(dimensions), straight)
 
     def test_a_single_pixel_has_no_neighbours(self) -> None:
         log_weights = random(2, 3, 1, 1)
-        found = agree_with_neighbours(log_weights, random(2, 3, 1, 1), 4.0, 0.1)
+        found = agree_with_neighbours(log_weights, likeness_of_neighbours(random(2, 3, 1, 1), 0.1), 4.0)
         torch.testing.assert_close(found, log_weights.softmax(1))
+
+
+class TestWithoutDoubles:
+    """Pictures of 4x6 whose columns belong to slots, three colours, and what may become of them."""
+
+    COLOURS = torch.tensor([[0.2, 0.4, 0.6], [0.6, 0.3, 0.1], [0.9, 0.9, 0.9]], dtype=torch.float64)
+
+    def joined(
+        self, owners: list[int], shown: list[int], *, layers: int = 5, doubled_likeness: float = 0.15
+    ) -> list[int]:
+        """Who owns each column afterwards, if the columns show these colours."""
+        labels = torch.tensor(owners).expand(1, 4, -1)
+        weights = torch.nn.functional.one_hot(labels, layers).permute(0, 3, 1, 2).double()
+        images = self.COLOURS[torch.tensor(shown)].T.reshape(1, 3, 1, -1).expand(-1, -1, 4, -1)
+        found = without_doubles(weights, images, likeness_of_neighbours(images, 0.1), doubled_likeness)
+        torch.testing.assert_close(found.sum(1), torch.ones(1, 4, len(owners), dtype=torch.float64))
+        columns: list[int] = found.argmax(1)[0, 0].tolist()
+        return columns
+
+    def test_two_slots_of_one_colour_that_touch_are_one(self) -> None:
+        assert self.joined([0, 1, 1, 1, 2, 2], [2, 0, 0, 0, 0, 0]) == [0, 1, 1, 1, 1, 1]
+
+    def test_the_slot_with_most_pixels_gets_them(self) -> None:
+        assert self.joined([0, 1, 2, 2, 2, 0], [2, 0, 0, 0, 0, 2]) == [0, 2, 2, 2, 2, 0]
+
+    def test_other_colours_are_other_objects(self) -> None:
+        assert self.joined([0, 1, 1, 2, 2, 2], [2, 0, 0, 1, 1, 1]) == [0, 1, 1, 2, 2, 2]
+
+    def test_objects_apart_stay_apart(self) -> None:
+        assert self.joined([1, 1, 0, 2, 2, 0], [0, 0, 2, 0, 0, 2]) == [1, 1, 0, 2, 2, 0]
+
+    def test_an_edge_parts_slots_of_one_colour(self) -> None:
+        # The columns where the two slots meet show a line of another colour; the medians are alike.
+        assert self.joined([1, 1, 1, 2, 2, 2], [0, 0, 1, 0, 0, 0]) == [1, 1, 1, 2, 2, 2]
+
+    def test_a_few_pixels_of_something_else_do_not_part_them(self) -> None:
+        assert self.joined([1, 1, 1, 2, 2, 2], [2, 0, 0, 0, 0, 0]) == [1] * 6
+
+    def test_a_double_of_a_double_is_a_double(self) -> None:
+        assert self.joined([1, 4, 2, 3, 5, 6], [0] * 6, layers=7) == [1] * 6
+
+    def test_zero_joins_none(self) -> None:
+        assert self.joined([1, 1, 1, 2, 2, 2], [0] * 6, doubled_likeness=0.0) == [1, 1, 1, 2, 2, 2]
+
+    def test_slots_without_pixels_join_nobody(self) -> None:
+        assert self.joined([0] * 6, [0] * 6) == [0] * 6
+        assert self.joined([3, 3, 3, 0, 0, 0], [0] * 6) == [3, 3, 3, 0, 0, 0]
+
+    def test_equals_a_loop_over_pairs(self) -> None:
+        shape, slots = (6, 7), 4
+        few = 3 * random(20, slots + 1, *shape)
+        weights = torch.nn.functional.interpolate(few, scale_factor=2).softmax(1)
+        images = self.COLOURS[(random(20, 12, 14, seed=1) < 0.3).long()].permute(0, 3, 1, 2)
+        images = (images + 0.04 * random(20, 3, 12, 14, seed=2)).clamp(0, 1)
+        found = without_doubles(weights, images, likeness_of_neighbours(images, 0.3), 0.15)
+        joins = 0
+        for own, image, result in zip(weights.numpy(), images.numpy(), found.numpy(), strict=True):
+            labels = own.argmax(0)
+            group = list(range(slots + 1))
+            for a, b in itertools.combinations(range(1, slots + 1), 2):
+                touching = [
+                    np.exp(-np.abs(image[:, j, i] - image[:, y, x]).sum() / 0.3)
+                    for j, i in np.argwhere(labels == a)
+                    for y, x in np.argwhere(labels == b)
+                    if max(abs(j - y), abs(i - x)) == 1
+                ]
+                if not touching or np.mean(touching) < 0.5:
+                    continue
+                # The lower of the two middle values where their number is even.
+                medians = [np.sort(image[:, labels == k])[:, ((labels == k).sum() - 1) // 2] for k in (a, b)]
+                if np.abs(medians[0] - medians[1]).sum() < 0.15:
+                    group = [group[a] if member == group[b] else member for member in group]
+                    joins += 1
+            expected = np.zeros_like(own)
+            for members in {tuple(k for k in range(slots + 1) if group[k] == g) for g in group}:
+                owner = max(members, key=lambda k: (labels == k).sum())
+                expected[owner] = own[list(members)].sum(0)
+            np.testing.assert_allclose(result, expected, atol=1e-12)
+        assert joins > 5  # or nothing was tested

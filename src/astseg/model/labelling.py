@@ -4,8 +4,10 @@ The paper gives each pixel to the layer with the largest weight, and the weights
 few numbers of appearance: corners are round and rims a pixel too narrow. Here the weights are what is expected before
 a look at the pixels. Each layer's error at a pixel is held against it, as in a mixture of Laplace distributions, and
 pixels of like colours draw each other to the same layer, as in a Potts model whose pull ends at edges of the picture.
+Slots whose pixels have one colour, and no edge between them, have found the same object twice.
 """
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
 import torch
@@ -45,6 +47,9 @@ class LabelRule:
     """The L1 distance of two colours at which a neighbour's pull has fallen to exp(-1)."""
     fewest_pixels: int = 12
     """A slot that would own fewer pixels of the model's size owns none: crumbs are no objects."""
+    doubled_likeness: float = 0.15
+    """The L1 distance of two touching slots' median colours below which they are one object, unless an edge parts
+    them: then one slot owns both. 0 joins none."""
 
     def __post_init__(self) -> None:
         if min(float(getattr(self, field.name)) for field in fields(self)) < 0 or not self.likeness:
@@ -80,23 +85,35 @@ def posterior_weights(
         (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
     )
     log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
-    agreed = agree_with_neighbours(log_weights - against, images, rule.neighbour_pull, rule.likeness)
-    return without_crumbs(agreed, rule.fewest_pixels)
+    alike = likeness_of_neighbours(images, rule.likeness)
+    agreed = agree_with_neighbours(log_weights - against, alike, rule.neighbour_pull)
+    return without_doubles(without_crumbs(agreed, rule.fewest_pixels), images, alike, rule.doubled_likeness)
+
+
+def likeness_of_neighbours(
+    images: Float[Tensor, "batch 3 height width"], likeness: float
+) -> Float[Tensor, "neighbours batch 1 height width"]:
+    """How like each pixel's eight neighbours are to it: 1 where colours are the same, near 0 across edges.
+
+    Args:
+        images: the pictures; beyond their borders all is black.
+        likeness: the L1 distance of two colours at which the likeness has fallen to exp(-1).
+    """
+    distances = torch.stack([(images - seen).abs().sum(1, keepdim=True) for seen in _neighbours(images)])
+    return (-distances / likeness).exp()
 
 
 def agree_with_neighbours(
     log_weights: Float[Tensor, "batch layers height width"],
-    images: Float[Tensor, "batch 3 height width"],
+    alike: Float[Tensor, "neighbours batch 1 height width"],
     pull: float,
-    likeness: float,
 ) -> Float[Tensor, "batch layers height width"]:
     """Let pixels of like colours draw each other to the same layer: the mean field of a Potts model.
 
     Args:
         log_weights: what speaks for each layer at each pixel by itself; any constant may be added.
-        images: the pictures, whose edges end the pull.
+        alike: how like its neighbours are to each pixel.
         pull: what a layer gains where a neighbour of the same colour belongs to it.
-        likeness: the L1 distance of two colours at which the pull has fallen to exp(-1).
 
     Returns:
         Weights that sum to one over the layers.
@@ -104,25 +121,25 @@ def agree_with_neighbours(
     weights = log_weights.softmax(1)
     if not pull:
         return weights
-    padded = F.pad(images, (1, 1, 1, 1))
-    pulls = []
-    for neighbour in NEIGHBOURS:
-        distance = (images - _seen_at(padded, neighbour)).abs().sum(1, keepdim=True)
-        pulls.append(pull * (-distance / likeness).exp())
     for _ in range(ROUNDS):
-        padded = F.pad(weights, (1, 1, 1, 1))  # beyond the border nothing belongs to any layer
-        heard = log_weights.clone()
-        for neighbour, strength in zip(NEIGHBOURS, pulls, strict=True):
-            heard.addcmul_(strength, _seen_at(padded, neighbour))
-        weights = heard.softmax(1)
+        weights = (log_weights + pull * _sum_of_neighbours(weights, alike)).softmax(1)
     return weights
 
 
-def _seen_at(padded: Float[Tensor, "batch channels height+2 width+2"], neighbour: tuple[int, int]) -> Tensor:
-    """At each pixel of values with a border of one pixel, those of the neighbour so far below and to the right."""
-    down, right = neighbour
-    height, width = padded.shape[-2] - 2, padded.shape[-1] - 2
-    return padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
+def _sum_of_neighbours(maps: Tensor, alike: Iterable[Tensor]) -> Tensor:
+    """At each pixel the sum of its eight neighbours, each as much as it is alike."""
+    total = torch.zeros_like(maps)
+    for seen, strength in zip(_neighbours(maps), alike, strict=True):
+        total.addcmul_(strength, seen)
+    return total
+
+
+def _neighbours(maps: Float[Tensor, "batch channels height width"]) -> Iterator[Tensor]:
+    """For each of the eight directions, what each pixel sees there; beyond the borders there is nothing."""
+    height, width = maps.shape[-2:]
+    padded = F.pad(maps, (1, 1, 1, 1))
+    for down, right in NEIGHBOURS:
+        yield padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
 def without_crumbs(
@@ -135,3 +152,43 @@ def without_crumbs(
     # Where nothing is left to divide, everything becomes zero, and the background comes first among equals.
     left = weights * kept[..., None, None]
     return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+
+
+def without_doubles(
+    weights: Float[Tensor, "batch layers height width"],
+    images: Float[Tensor, "batch 3 height width"],
+    alike: Float[Tensor, "neighbours batch 1 height width"],
+    doubled_likeness: float,
+) -> Float[Tensor, "batch layers height width"]:
+    """The weights with slots that share an object joined: the one that owns most pixels gets all that they have.
+
+    Two slots share an object where they touch, show the same colour, and no edge runs between them: their pixels'
+    median colours differ by less than ``doubled_likeness``, and where they touch the two sides are half alike or more.
+
+    Args:
+        weights: they sum to one over the layers.
+        images: the pictures.
+        alike: how like its neighbours are to each pixel.
+        doubled_likeness: an L1 distance of colours. 0 joins none.
+    """
+    if not doubled_likeness:
+        return weights
+    slots = torch.arange(1, weights.shape[1], device=weights.device)
+    owned = weights.argmax(1, keepdim=True) == slots[:, None, None]
+    masks = owned.to(weights.dtype)
+    contacts, unparted = (
+        torch.einsum("bihw, bjhw -> bij", masks, _sum_of_neighbours(masks, strength))
+        for strength in (torch.ones_like(alike), alike)
+    )
+    # A few pixels of something else do not move the median. A slot without pixels has none and is near nobody.
+    colours = torch.where(owned[:, :, None], images[:, None], torch.nan).flatten(3).nanmedian(-1).values
+    near = (colours[:, :, None] - colours[:, None]).abs().sum(-1) < doubled_likeness
+    same = (contacts > 0) & (unparted >= contacts / 2) & near | torch.eye(
+        len(slots), dtype=torch.bool, device=near.device
+    )
+    reached = same.to(weights.dtype)
+    for _ in range(len(slots).bit_length()):  # a double of a double is a double
+        reached = (reached @ reached).clamp(max=1)
+    owner = (reached * (1 + masks.sum((2, 3)))[:, None]).argmax(-1)
+    joined = torch.zeros_like(weights[:, 1:]).scatter_add_(1, owner[..., None, None].expand_as(masks), weights[:, 1:])
+    return torch.cat((weights[:, :1], joined), 1)
