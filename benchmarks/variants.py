@@ -17,10 +17,13 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from astseg.config import Recipe
 from astseg.data.store import Store
 from astseg.evaluate import Means, evaluate
+from astseg.model.background import LATENT, BackgroundReconstruction, QuickBackground, edges
 from astseg.presets import small_recipe
 from astseg.training.budget import with_steps
 from astseg.training.loop import Trainer
@@ -38,6 +41,33 @@ def foreground(recipe: Recipe, **changes: Any) -> Recipe:
     return replace(recipe, foreground=replace(recipe.foreground, **changes))
 
 
+def background(recipe: Recipe, **changes: Any) -> Recipe:
+    """The recipe with another training of the background."""
+    return replace(recipe, background=replace(recipe.background, **changes))
+
+
+class LinearBackground(nn.Module):
+    """What the quick background was before it had regions: a mean picture and a basis of sixteen.
+
+    Args:
+        image_size: height and width in pixels.
+    """
+
+    def __init__(self, image_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.encoder = QuickBackground(image_size).encoder
+        self.decoder = nn.Sequential(nn.Linear(LATENT, 4 * image_size[0] * image_size[1]), nn.Sigmoid())
+        self.unflatten = nn.Unflatten(1, (4, *image_size))
+        nn.init.normal_(self.decoder[0].weight, std=0.02)
+        nn.init.zeros_(self.decoder[0].bias)
+
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
+        """Squeeze the picture through sixteen numbers and paint what comes out."""
+        painted = self.unflatten(self.decoder(self.encoder(torch.cat((images, edges(images)), 1))))
+        return BackgroundReconstruction(painted[:, :3], painted[:, 3:])
+
+
+LINEAR_BACKGROUND = "linear-background"
 VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
     {
         "curriculum": lambda recipe: recipe,
@@ -45,6 +75,8 @@ VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
             recipe, scenario="baseline", steps=recipe.background.steps + recipe.foreground.steps
         ),
         "frozen": lambda recipe: foreground(recipe, scenario="frozen"),
+        LINEAR_BACKGROUND: lambda recipe: recipe,  # the model's background network is exchanged before it is trained
+        "robust-from-the-start": lambda recipe: background(recipe, exponent_ramp_start=0),
         "no-attraction": lambda recipe: architecture(recipe, attention_to_unexplained=0.0),
         "no-shadows": lambda recipe: architecture(recipe, shadows=False),
         "no-slot-cost": lambda recipe: foreground(recipe, slot_use_weight=0.0),
@@ -57,10 +89,12 @@ VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
 )
 
 
-def run(recipe: Recipe, data: Store, seed: int) -> Means:
-    """Train a recipe and score the model by the paper's rule."""
+def run(name: str, recipe: Recipe, data: Store, seed: int) -> Means:
+    """Train a variant of a recipe and score the model by the paper's rule."""
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(recipe, data["train"].images, Path(folder), DEVICE, seed)
+        trainer = Trainer(VARIANTS[name](recipe), data["train"].images, Path(folder), DEVICE, seed)
+        if name == LINEAR_BACKGROUND:
+            trainer.model.background = LinearBackground(trainer.model.image_size).to(DEVICE)
         trainer.run()
         return evaluate(trainer.model, data["test"], by_weights_alone=True).summary().overall
 
@@ -90,7 +124,7 @@ def main() -> None:
         scores = []
         for seed in arguments.seeds:
             begin = time.perf_counter()
-            found = run(VARIANTS[name](recipe), data, seed)
+            found = run(name, recipe, data, seed)
             scores.append(found.miou)
             seconds = time.perf_counter() - begin
             line = f"{name:24} seed {seed}: mIoU {found.miou:.3f}  ARI-FG {found.ari_fg:.3f}  {seconds:4.0f} s"
