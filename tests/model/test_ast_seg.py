@@ -385,15 +385,21 @@ class TestSaving:
         ):
             AstSeg.from_pretrained(tmp_path / "two")
 
+    def test_whoever_reads_the_settings_can_read_the_weights(self, model: AstSeg, tmp_path: Path) -> None:
+        model.save_pretrained(tmp_path)
+        settings, weights = ((tmp_path / name).stat().st_mode for name in ("config.json", "model.safetensors"))
+        assert settings == weights
+
     def test_a_full_disk(self, model: AstSeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         model.save_pretrained(tmp_path)
         before = (tmp_path / "model.safetensors").read_bytes()
 
-        def fail(weights: object, path: Path) -> None:
-            path.write_bytes(b"half")
+        def fail(path: Path, content: bytes) -> int:
+            with path.open("wb") as file:
+                file.write(content[: len(content) // 2])
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("astseg.model.ast_seg.save_file", fail)
+        monkeypatch.setattr(Path, "write_bytes", fail)
         with pytest.raises(UserError, match=r"Cannot write .*model\.safetensors: No space left on device"):
             model.save_pretrained(tmp_path)
         assert (tmp_path / "model.safetensors").read_bytes() == before
