@@ -47,7 +47,7 @@ def background(recipe: Recipe, **changes: Any) -> Recipe:
 
 
 class LinearBackground(nn.Module):
-    """What the quick background was before it had regions: a mean picture and a basis of sixteen.
+    """The quick background with the decoder it had before it had regions: a mean picture and a basis of sixteen.
 
     Args:
         image_size: height and width in pixels.
@@ -76,7 +76,7 @@ VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
         ),
         "frozen": lambda recipe: foreground(recipe, scenario="frozen"),
         LINEAR_BACKGROUND: lambda recipe: recipe,  # the model's background network is exchanged before it is trained
-        "robust-from-the-start": lambda recipe: background(recipe, exponent_ramp_start=0),
+        "early-ramp": lambda recipe: background(recipe, exponent_ramp_start=0),
         "no-attraction": lambda recipe: architecture(recipe, attention_to_unexplained=0.0),
         "no-shadows": lambda recipe: architecture(recipe, shadows=False),
         "no-slot-cost": lambda recipe: foreground(recipe, slot_use_weight=0.0),

@@ -262,13 +262,17 @@ def _protocol(model: AstSeg, split: Split, by_weights_alone: bool) -> str:
 
 
 def _described(rule: LabelRule) -> str:
+    joined = (
+        f"touching slots joined whose colours differ by less than {rule.doubled_likeness:g} and that no edge parts, "
+        if rule.doubled_likeness
+        else ""
+    )
     return (
         "Labels: each pixel to the layer with the largest weight once the layers' errors there are held against it "
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, margin "
         f"{rule.background_margin:g}) and neighbours have been asked ({rule.neighbour_pull:g} for each of the same "
-        f"colour, down to 1/e at {rule.likeness:g}), without slots of fewer than {rule.fewest_pixels} pixels, and "
-        f"with touching slots joined whose colours differ by less than {rule.doubled_likeness:g} and that no edge "
-        "parts. The paper does none of this."
+        f"colour, down to 1/e at {rule.likeness:g}), {joined}without slots of fewer than {rule.fewest_pixels} pixels. "
+        "The paper does none of this."
     )
 
 

@@ -100,6 +100,18 @@ class TestPosteriorWeights:
         found = posterior_weights(self.rendering(), random(2, 3, 3, 5), replace(SILENT, fewest_pixels=16))
         assert (found.argmax(1) == 0).all()
 
+    @pytest.mark.parametrize(("doubled_likeness", "left"), [(0.15, [1]), (0.0, [])])
+    def test_doubles_are_joined_before_crumbs_are_left_out(self, doubled_likeness: float, left: list[int]) -> None:
+        rendering = self.rendering()
+        rendering.weights[:] = torch.tensor([0.7, 0.1, 0.1, 0.1]).view(4, 1, 1)
+        rendering.weights[..., 0] = torch.tensor([0.1, 0.7, 0.1, 0.1]).view(4, 1)  # three pixels of slot 1
+        rendering.weights[..., 1] = torch.tensor([0.1, 0.1, 0.7, 0.1]).view(4, 1)  # and three of slot 2
+        images = torch.full((2, 3, 3, 5), 0.5, dtype=torch.float64)
+        rule = replace(SILENT, fewest_pixels=6, doubled_likeness=doubled_likeness)
+        owners = posterior_weights(rendering, images, rule).argmax(1)
+        assert owners.unique().tolist() == [0, *left]
+        assert (owners > 0).sum() == 12 * len(left)
+
     def test_black_pictures_are_no_exception(self) -> None:
         black = torch.zeros(2, 3, 3, 5, dtype=torch.float64)
         rendering = self.rendering()._replace(background=black)

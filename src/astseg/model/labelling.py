@@ -45,11 +45,12 @@ class LabelRule:
     """What a layer's log-weight gains where one of the eight neighbours has the same colour and belongs to it."""
     likeness: float = 0.1
     """The L1 distance of two colours at which a neighbour's pull has fallen to exp(-1)."""
-    fewest_pixels: int = 12
-    """A slot that would own fewer pixels of the model's size owns none: crumbs are no objects."""
     doubled_likeness: float = 0.15
     """The L1 distance of two touching slots' median colours below which they are one object, unless an edge parts
     them: then one slot owns both. 0 joins none."""
+    fewest_pixels: int = 12
+    """A slot that would own fewer pixels of the model's size, its doubles' with them, owns none: crumbs are no
+    objects."""
 
     def __post_init__(self) -> None:
         if min(float(getattr(self, field.name)) for field in fields(self)) < 0 or not self.likeness:
@@ -87,7 +88,7 @@ def posterior_weights(
     log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
     alike = likeness_of_neighbours(images, rule.likeness)
     agreed = agree_with_neighbours(log_weights - against, alike, rule.neighbour_pull)
-    return without_doubles(without_crumbs(agreed, rule.fewest_pixels), images, alike, rule.doubled_likeness)
+    return without_crumbs(without_doubles(agreed, images, alike, rule.doubled_likeness), rule.fewest_pixels)
 
 
 def likeness_of_neighbours(
@@ -96,7 +97,7 @@ def likeness_of_neighbours(
     """How like each pixel's eight neighbours are to it: 1 where colours are the same, near 0 across edges.
 
     Args:
-        images: the pictures; beyond their borders all is black.
+        images: the pictures. Beyond their borders there is nothing that could be asked, whatever it is like.
         likeness: the L1 distance of two colours at which the likeness has fallen to exp(-1).
     """
     distances = torch.stack([(images - seen).abs().sum(1, keepdim=True) for seen in _neighbours(images)])
@@ -189,6 +190,7 @@ def without_doubles(
     reached = same.to(weights.dtype)
     for _ in range(len(slots).bit_length()):  # a double of a double is a double
         reached = (reached @ reached).clamp(max=1)
+    # One more than its pixels, so that a slot without any is its own.
     owner = (reached * (1 + masks.sum((2, 3)))[:, None]).argmax(-1)
     joined = torch.zeros_like(weights[:, 1:]).scatter_add_(1, owner[..., None, None].expand_as(masks), weights[:, 1:])
     return torch.cat((weights[:, :1], joined), 1)
