@@ -31,19 +31,9 @@ from astseg.training.loop import Trainer
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def architecture(recipe: Recipe, **changes: Any) -> Recipe:
-    """The recipe with another architecture."""
-    return replace(recipe, architecture=replace(recipe.architecture, **changes))
-
-
-def foreground(recipe: Recipe, **changes: Any) -> Recipe:
-    """The recipe with another foreground training."""
-    return replace(recipe, foreground=replace(recipe.foreground, **changes))
-
-
-def background(recipe: Recipe, **changes: Any) -> Recipe:
-    """The recipe with another training of the background."""
-    return replace(recipe, background=replace(recipe.background, **changes))
+def changed(recipe: Recipe, part: str, **changes: Any) -> Recipe:
+    """The recipe with other settings in its architecture, background or foreground."""
+    return replace(recipe, **{part: replace(getattr(recipe, part), **changes)})
 
 
 class LinearBackground(nn.Module):
@@ -71,19 +61,19 @@ LINEAR_BACKGROUND = "linear-background"
 VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
     {
         "curriculum": lambda recipe: recipe,
-        "baseline": lambda recipe: foreground(
-            recipe, scenario="baseline", steps=recipe.background.steps + recipe.foreground.steps
+        "baseline": lambda recipe: changed(
+            recipe, "foreground", scenario="baseline", steps=recipe.background.steps + recipe.foreground.steps
         ),
-        "frozen": lambda recipe: foreground(recipe, scenario="frozen"),
+        "frozen": lambda recipe: changed(recipe, "foreground", scenario="frozen"),
         LINEAR_BACKGROUND: lambda recipe: recipe,  # the model's background network is exchanged before it is trained
-        "early-ramp": lambda recipe: background(recipe, exponent_ramp_start=0),
-        "no-attraction": lambda recipe: architecture(recipe, attention_to_unexplained=0.0),
-        "no-shadows": lambda recipe: architecture(recipe, shadows=False),
-        "no-slot-cost": lambda recipe: foreground(recipe, slot_use_weight=0.0),
-        "no-revival": lambda recipe: foreground(recipe, revive_slots_until=0),
-        "published-activation": lambda recipe: architecture(recipe, initial_background_log_activation=11.0),
-        "baseline-no-attraction": lambda recipe: architecture(
-            VARIANTS["baseline"](recipe), attention_to_unexplained=0.0
+        "early-ramp": lambda recipe: changed(recipe, "background", exponent_ramp_start=0),
+        "no-attraction": lambda recipe: changed(recipe, "architecture", attention_to_unexplained=0.0),
+        "no-shadows": lambda recipe: changed(recipe, "architecture", shadows=False),
+        "no-slot-cost": lambda recipe: changed(recipe, "foreground", slot_use_weight=0.0),
+        "no-revival": lambda recipe: changed(recipe, "foreground", revive_slots_until=0),
+        "published-activation": lambda recipe: changed(recipe, "architecture", initial_background_log_activation=11.0),
+        "baseline-no-attraction": lambda recipe: changed(
+            VARIANTS["baseline"](recipe), "architecture", attention_to_unexplained=0.0
         ),
     }
 )
