@@ -68,6 +68,11 @@ VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
         LINEAR_BACKGROUND: lambda recipe: recipe,  # the model's background network is exchanged before it is trained
         "early-ramp": lambda recipe: changed(recipe, "background", exponent_ramp_start=0),
         "no-attraction": lambda recipe: changed(recipe, "architecture", attention_to_unexplained=0.0),
+        "more-attraction": lambda recipe: changed(recipe, "architecture", attention_to_unexplained=8.0),
+        "places": lambda recipe: changed(recipe, "architecture", slot_places=True),
+        "places-and-more-attraction": lambda recipe: changed(
+            VARIANTS["places"](recipe), "architecture", attention_to_unexplained=8.0
+        ),
         "no-shadows": lambda recipe: changed(recipe, "architecture", shadows=False),
         "no-slot-cost": lambda recipe: changed(recipe, "foreground", slot_use_weight=0.0),
         "no-revival": lambda recipe: changed(recipe, "foreground", revive_slots_until=0),

@@ -148,6 +148,8 @@ def small_recipe(
     anisotropic: bool = True,
     slot_cost: float = 4.0,
     background_log_activation: float = 2.0,
+    attention_to_unexplained: float = 8.0,
+    slot_places: bool = True,
     label_rule: LabelRule = WHOLE_OBJECTS,
 ) -> Recipe:
     """A recipe for two CPU cores: what proved best in ``docs/experiments.md``.
@@ -159,6 +161,9 @@ def small_recipe(
         slot_cost: what a slot in use costs, in pixels whose squared error is 1: an object that is smaller or paler than
             this is left to the background. Large and bright objects bear more, which leaves fewer of them doubled.
         background_log_activation: the background's lead before training; the smaller, the sooner many slots take part.
+        attention_to_unexplained: the stronger, the smaller the objects may be that draw the attention of a slot.
+        slot_places: whether each slot begins to look in a region of its own, without which many small objects are
+            never told apart.
         label_rule: how pixels are given to layers; by default so that an object which several slots share, as they do
             after little training on video, keeps what its weights make of it.
     """
@@ -170,7 +175,8 @@ def small_recipe(
             refinement="none",
             latents=LatentLayout(anisotropic=anisotropic, minimum_inverse_scale=2.0, initial_inverse_scale=5.0),
             initial_background_log_activation=background_log_activation,
-            attention_to_unexplained=4.0,
+            attention_to_unexplained=attention_to_unexplained,
+            slot_places=slot_places,
             label_rule=label_rule,
             shadows=True,
             background_network="quick",
@@ -244,10 +250,16 @@ def _small() -> list[Preset]:
         3,
         slot_cost=12.0,
         background_log_activation=4.0,
+        attention_to_unexplained=4.0,
+        slot_places=False,
         label_rule=replace(rule, background_error=35.0, background_margin=1.5),
     )
-    towers = _long(small_recipe(side, 6, anisotropic=False, label_rule=rule))
-    clevr = _long(small_recipe(side, 10, anisotropic=False, label_rule=rule))
+    towers = _long(
+        small_recipe(side, 6, anisotropic=False, attention_to_unexplained=4.0, slot_places=False, label_rule=rule)
+    )
+    clevr = _long(
+        small_recipe(side, 10, anisotropic=False, attention_to_unexplained=4.0, slot_places=False, label_rule=rule)
+    )
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", rooms),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),

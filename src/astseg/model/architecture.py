@@ -40,6 +40,8 @@ class Architecture:
     attention_to_unexplained: float = 0.0
     """What is added to the attention logits where the background is far from the picture, so that slots look there from
     the first step on; 0 as in the paper. Segmenting then needs the background network too."""
+    slot_places: bool = False
+    """Give each slot a place of its own, where it would rather look (``SlotPlaces``). Not in the paper."""
     label_rule: LabelRule | None = None
     """How pixels are given to layers when a picture is segmented. None is the paper's rule, the largest weight.
     Training knows nothing of it; segmenting needs the background network too, unless it is None."""

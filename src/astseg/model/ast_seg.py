@@ -22,6 +22,7 @@ from astseg.model.feature_maps import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.labelling import posterior_weights
 from astseg.model.latents import ObjectLatents, read_latents
+from astseg.model.places import SlotPlaces
 from astseg.model.refinement import NoRefinement, TransformerRefinement
 from astseg.model.rendering import Rendering, composite, compositing_weights, place, presence, shaded
 from astseg.model.resizing import resized
@@ -79,6 +80,7 @@ class AstSeg(
             if architecture.refinement == "none"
             else TransformerRefinement(layout.columns, residual=architecture.refinement == "residual")
         )
+        self.places = SlotPlaces(architecture.slots) if architecture.slot_places else None
         self.glimpse_generator = GlimpseGenerator(
             layout.appearance, architecture.glimpse_channels, shadows=architecture.shadows
         )
@@ -122,6 +124,8 @@ class AstSeg(
             known = self._backgrounds(images) if backgrounds is None else backgrounds
             attraction = unexplained(images, known, (logits.shape[-2], logits.shape[-1]))
             logits = logits + self.architecture.attention_to_unexplained * attraction
+        if self.places is not None:
+            logits = logits + self.places((logits.shape[-2], logits.shape[-1]), self.architecture.corner_convention)
         queries = self.refinement(gather_queries(logits, features, self.architecture.corner_convention))
         return read_latents(queries, self.architecture.latents)
 

@@ -38,6 +38,7 @@ from astseg.training.curriculum import (
     start_phase,
 )
 from astseg.training.health import health
+from astseg.training.places import settle_places
 from astseg.training.revival import REVIVAL_INTERVAL, REVIVAL_PICTURES, revive_slots
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -207,6 +208,8 @@ class Trainer:
         for observer in self._observers:
             observer.phase_started(self, phase, self._step)
         backgrounds = Pictures(self._frozen_backgrounds(), self.device) if phase.name == "objects" else None
+        if backgrounds is not None and self.model.places is not None and self._step == 0:
+            settle_places(self.model, self.images, backgrounds, self.seed)
         earlier = self.seconds.get(phase.name, 0.0)
         started = saved = time.monotonic()
         while self._step < phase.steps:

@@ -1,0 +1,36 @@
+"""A place for each slot: where it would rather look. Not in the paper."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from astseg.model.attention import CornerConvention, coordinate_map
+
+
+class SlotPlaces(nn.Module):
+    """Attention logits that fall with the squared distance from a slot's own place, learned with all the rest.
+
+    Where many small objects look alike, nothing tells a slot which of them is its own: its attention spreads over all,
+    and their mean is a place where there is none. A place of its own makes each slot begin with what is near.
+
+    A new one prefers nothing, and learns nothing before ``settle_places`` of ``astseg.training.places`` has told it
+    where objects are.
+
+    Args:
+        slots: K.
+    """
+
+    def __init__(self, slots: int) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.zeros(slots, 2))
+        """x and y of each slot's place, in the frame of ``soft_argmax``."""
+        self.inverse_widths = nn.Parameter(torch.zeros(slots, 2))
+        """One over the standard deviation of the attention along x and y, where nothing else draws it."""
+
+    def forward(
+        self, map_size: tuple[int, int], convention: CornerConvention
+    ) -> Float[Tensor, "slots map_height map_width"]:
+        """The logits of all cells of a map, 0 at a slot's place and negative elsewhere."""
+        coordinates = coordinate_map(map_size, convention, like=self.centres)
+        distances = (coordinates - self.centres[:, :, None, None]) * self.inverse_widths[:, :, None, None]
+        return -distances.square().sum(1) / 2
