@@ -24,7 +24,6 @@ jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED], "beart
 from astseg.config import Recipe  # noqa: E402
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
-from astseg.model.labelling import LabelRule  # noqa: E402
 from astseg.presets import small_recipe  # noqa: E402
 
 SIDE = 32
@@ -65,7 +64,7 @@ def tiny_recipe() -> Recipe:
     recipe = small_recipe((SIDE, SIDE), 2)
     return replace(
         recipe,
-        architecture=replace(recipe.architecture, refinement="none", label_rule=LabelRule()),
+        architecture=replace(recipe.architecture, refinement="none"),
         background=replace(recipe.background, steps=3, batch_size=4, exponent_ramp_start=0, exponent_ramp_steps=2),
         foreground=replace(recipe.foreground, steps=6, frozen_steps=3, batch_size=4, shadow_start=0),
     )

@@ -8,7 +8,7 @@ from astseg.errors import UserError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.latents import LatentLayout
-from astseg.presets import BENCHMARKS, PRESETS, find_preset, large_recipe, small_recipe
+from astseg.presets import BENCHMARKS, PRESETS, find_preset, large_recipe, own_pictures_recipe, small_recipe
 from astseg.schedules import LearningRate
 from astseg.training.curriculum import Phase, background_losses, foreground_losses, phases, start_phase
 
@@ -178,7 +178,7 @@ def test_a_preset_of_each_network_learns_a_step(name: str) -> None:
 
 
 class TestOwnPictures:
-    @pytest.mark.parametrize("make", [small_recipe, large_recipe])
+    @pytest.mark.parametrize("make", [own_pictures_recipe, large_recipe])
     def test_any_size(self, make) -> None:
         recipe = make((96, 128), 5)
         assert recipe.architecture.image_size == (96, 128)
@@ -186,8 +186,15 @@ class TestOwnPictures:
         with torch.device("meta"):
             AstSeg(recipe.architecture)
 
+    @pytest.mark.parametrize("make", [own_pictures_recipe, large_recipe])
+    def test_what_makes_small_objects_and_few_pictures_work(self, make) -> None:
+        recipe = make((96, 128), 5)
+        assert recipe.architecture.slot_places
+        assert not recipe.architecture.label_rule.between_objects
+        assert [phase.name for phase in phases(recipe)] == ["background", "objects"]
+
     def test_networks(self) -> None:
-        assert small_recipe((64, 64), 3).architecture.feature_network == "compact-unet"
+        assert own_pictures_recipe((64, 64), 3).architecture.feature_network == "compact-unet"
         assert large_recipe((64, 64), 3).architecture.feature_network == "unet"
         assert isinstance(phases(large_recipe((64, 64), 3))[0], Phase)
 

@@ -18,7 +18,6 @@ from astseg.model.latents import LatentLayout
 from astseg.schedules import LearningRate
 
 PAPER_BACKBONE = "nvidia/mit-b3"
-WHOLE_OBJECTS = LabelRule(between_objects=False)
 FULL_ROW = "full"
 """The row of AST-Seg-B3-CT as it is published, which all other rows change in one thing."""
 
@@ -148,9 +147,8 @@ def small_recipe(
     anisotropic: bool = True,
     slot_cost: float = 4.0,
     background_log_activation: float = 2.0,
-    attention_to_unexplained: float = 8.0,
-    slot_places: bool = True,
-    label_rule: LabelRule = WHOLE_OBJECTS,
+    slot_places: bool = False,
+    label_rule: LabelRule | None = None,
 ) -> Recipe:
     """A recipe for two CPU cores: what proved best in ``docs/experiments.md``.
 
@@ -161,11 +159,8 @@ def small_recipe(
         slot_cost: what a slot in use costs, in pixels whose squared error is 1: an object that is smaller or paler than
             this is left to the background. Large and bright objects bear more, which leaves fewer of them doubled.
         background_log_activation: the background's lead before training; the smaller, the sooner many slots take part.
-        attention_to_unexplained: the stronger, the smaller the objects may be that draw the attention of a slot.
-        slot_places: whether each slot begins to look in a region of its own, without which many small objects are
-            never told apart.
-        label_rule: how pixels are given to layers; by default so that an object which several slots share, as they do
-            after little training on video, keeps what its weights make of it.
+        slot_places: whether each slot begins to look in a region of its own, which keeps slots from dying.
+        label_rule: how pixels are given to layers; by default ``LabelRule()``.
     """
     return Recipe(
         architecture=Architecture(
@@ -175,36 +170,52 @@ def small_recipe(
             refinement="none",
             latents=LatentLayout(anisotropic=anisotropic, minimum_inverse_scale=2.0, initial_inverse_scale=5.0),
             initial_background_log_activation=background_log_activation,
-            attention_to_unexplained=attention_to_unexplained,
+            attention_to_unexplained=4.0,
             slot_places=slot_places,
-            label_rule=label_rule,
+            label_rule=label_rule or LabelRule(),
             shadows=True,
             background_network="quick",
         ),
         background=BackgroundTraining(
-            steps=2_000,
+            steps=1_500,
             batch_size=32,
             learning_rate=LearningRate(5e-3, warmup_steps=30, decay="cosine", decay_start=0.3),
-            exponent_ramp_start=1_200,
-            exponent_ramp_steps=600,
+            exponent_ramp_start=900,
+            exponent_ramp_steps=450,
         ),
         foreground=ForegroundTraining(
-            steps=8_000,
-            frozen_steps=5_000,
+            steps=6_000,
+            frozen_steps=3_600,
             batch_size=16,
             learning_rate=LearningRate(1e-3, warmup_steps=150, decay="cosine", decay_start=0.5),
             entropy_warmup_steps=1_000,
             slot_use_weight=slot_cost / (image_size[0] * image_size[1]),
-            slot_use_warmup_steps=8_000,
-            revive_slots_until=2_500,
-            shadow_start=3_500,
+            slot_use_warmup_steps=6_000,
+            revive_slots_until=2_000,
+            shadow_start=2_400,
         ),
     )
 
 
+def own_pictures_recipe(image_size: tuple[int, int], slots: int) -> Recipe:
+    """A recipe for people's own pictures on two CPU cores, which may be few and hold many small objects.
+
+    Slots begin in regions of their own and are drawn the more to what the background leaves unexplained, because small
+    objects that look alike are otherwise never told apart. The background stays as it was learned alone: a few hundred
+    frames of a video are soon known by heart, objects and all. An object which several slots share, as they do after
+    little training, keeps what its weights make of it.
+    """
+    small = small_recipe(image_size, slots, slot_places=True, label_rule=LabelRule(between_objects=False))
+    return replace(
+        small,
+        architecture=replace(small.architecture, attention_to_unexplained=8.0),
+        foreground=replace(small.foreground, scenario="frozen"),
+    )
+
+
 def large_recipe(image_size: tuple[int, int], slots: int) -> Recipe:
-    """A recipe for people's own pictures on a GPU: the start that learns soon, with the U-net of Table 8."""
-    small = small_recipe(image_size, slots)
+    """The recipe for people's own pictures on a GPU: longer, with larger batches and the U-net of Table 8."""
+    small = own_pictures_recipe(image_size, slots)
     return replace(
         small,
         architecture=replace(small.architecture, feature_network="unet"),
@@ -244,22 +255,15 @@ def _long(recipe: Recipe) -> Recipe:
 
 def _small() -> list[Preset]:
     side = (64, 64)
-    rule = LabelRule()
     rooms = small_recipe(
         side,
         3,
         slot_cost=12.0,
         background_log_activation=4.0,
-        attention_to_unexplained=4.0,
-        slot_places=False,
-        label_rule=replace(rule, background_error=35.0, background_margin=1.5),
+        slot_places=True,
+        label_rule=LabelRule(background_error=35.0, background_margin=1.5),
     )
-    towers = _long(
-        small_recipe(side, 6, anisotropic=False, attention_to_unexplained=4.0, slot_places=False, label_rule=rule)
-    )
-    clevr = _long(
-        small_recipe(side, 10, anisotropic=False, attention_to_unexplained=4.0, slot_places=False, label_rule=rule)
-    )
+    towers, clevr = (_long(small_recipe(side, slots, anisotropic=False)) for slots in (6, 10))
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", rooms),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),

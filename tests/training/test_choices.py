@@ -8,7 +8,7 @@ from astseg.config import Recipe
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
 from astseg.errors import UserError
-from astseg.presets import PRESETS, small_recipe
+from astseg.presets import PRESETS, own_pictures_recipe
 from astseg.training import choices
 from astseg.training.budget import with_steps
 from astseg.training.choices import background_recipe, choose_recipe
@@ -37,7 +37,7 @@ def small_store(path: Path, side: int) -> Store:
 class TestRecipe:
     def test_by_default_half_an_hour_of_the_small_one(self, store: Store) -> None:
         choice = choose_recipe(store, CPU)
-        assert choice.recipe == with_steps(small_recipe((32, 32), 8), 3_000, 9_000)
+        assert choice.recipe == with_steps(own_pictures_recipe((32, 32), 8), 3_000, 9_000)
         reasons = "\n".join(choice.reasons)
         for words in ("the one for a CPU", "12 of 32x32", "at most 8", "a guess", "3000 for", "9000 for", "30 minutes"):
             assert words in reasons

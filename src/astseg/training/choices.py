@@ -9,7 +9,7 @@ from astseg.config import BackgroundTraining, Recipe
 from astseg.data.store import Store
 from astseg.errors import UserError
 from astseg.model.ast_seg import AstSeg
-from astseg.presets import find_preset, large_recipe, small_recipe
+from astseg.presets import find_preset, large_recipe, own_pictures_recipe, small_recipe
 from astseg.training.budget import background_steps, fit_to_time, with_steps
 
 DEFAULT_SLOTS = 8
@@ -55,7 +55,7 @@ def choose_recipe(
             recipe = _buildable(_adapted(find_preset(preset).recipe, store.image_size, slots))
             reasons.append(f"Recipe: the preset {preset}.")
         else:
-            make, kind = (large_recipe, "GPU") if device.type == "cuda" else (small_recipe, "CPU")
+            make, kind = (large_recipe, "GPU") if device.type == "cuda" else (own_pictures_recipe, "CPU")
             recipe = _buildable(make(store.image_size, slots or DEFAULT_SLOTS))
             reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
             minutes = DEFAULT_MINUTES if minutes is None and steps is None else minutes
