@@ -260,12 +260,12 @@ def _small() -> list[Preset]:
         3,
         slot_cost=12.0,
         background_log_activation=4.0,
-        slot_places=True,
         label_rule=LabelRule(background_error=35.0, background_margin=1.5),
     )
+    demo = replace(rooms, architecture=replace(rooms.architecture, slot_places=True))
     towers, clevr = (_long(small_recipe(side, slots, anisotropic=False)) for slots in (6, 10))
     return [
-        Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", rooms),
+        Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", demo),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),
         Preset("towers-cpu", "Towers at 64x64 in two hours on two CPU cores", towers),
         Preset("clevr-cpu", "CLEVR at 64x64 in two hours on two CPU cores", clevr),
