@@ -116,3 +116,15 @@ def test_happens_at_intervals_up_to_a_step(
     trainer = Trainer(recipe, tiny_images, tmp_path, torch.device("cpu"))
     trainer.run()
     assert revived == expected  # three steps of objects, three of both
+
+
+def test_a_revived_slot_shares_the_busiest_slots_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = AstSeg(Architecture((32, 32), 4, "compact-unet", "none", background_network="quick", slot_places=True))
+    with torch.no_grad():
+        model.places.centres.copy_(torch.arange(8.0).view(4, 2) / 10)
+        model.places.inverse_widths.copy_(torch.arange(1.0, 9.0).view(4, 2))
+        before = model.places((8, 8), "published")
+        assert revive(model, monkeypatch, 0.3, 0.0, 0.9, 0.2) == [1]
+        now = model.places((8, 8), "published")
+    torch.testing.assert_close(now[1], before[2] / 2)
+    assert torch.equal(now[[0, 2, 3]], before[[0, 2, 3]])
