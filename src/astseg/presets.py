@@ -147,8 +147,6 @@ def small_recipe(
     anisotropic: bool = True,
     slot_cost: float = 4.0,
     background_log_activation: float = 2.0,
-    slot_places: bool = False,
-    label_rule: LabelRule | None = None,
 ) -> Recipe:
     """A recipe for two CPU cores: what proved best in ``docs/experiments.md``.
 
@@ -159,8 +157,6 @@ def small_recipe(
         slot_cost: what a slot in use costs, in pixels whose squared error is 1: an object that is smaller or paler than
             this is left to the background. Large and bright objects bear more, which leaves fewer of them doubled.
         background_log_activation: the background's lead before training; the smaller, the sooner many slots take part.
-        slot_places: whether each slot begins to look in a region of its own, which keeps slots from dying.
-        label_rule: how pixels are given to layers; by default ``LabelRule()``.
     """
     return Recipe(
         architecture=Architecture(
@@ -171,8 +167,7 @@ def small_recipe(
             latents=LatentLayout(anisotropic=anisotropic, minimum_inverse_scale=2.0, initial_inverse_scale=5.0),
             initial_background_log_activation=background_log_activation,
             attention_to_unexplained=4.0,
-            slot_places=slot_places,
-            label_rule=label_rule or LabelRule(),
+            label_rule=LabelRule(),
             shadows=True,
             background_network="quick",
         ),
@@ -205,10 +200,11 @@ def own_pictures_recipe(image_size: tuple[int, int], slots: int) -> Recipe:
     frames of a video are soon known by heart, objects and all. An object which several slots share, as they do after
     little training, keeps what its weights make of it.
     """
-    small = small_recipe(image_size, slots, slot_places=True, label_rule=LabelRule(between_objects=False))
+    small = small_recipe(image_size, slots)
+    rule = LabelRule(between_objects=False)
     return replace(
         small,
-        architecture=replace(small.architecture, attention_to_unexplained=8.0),
+        architecture=replace(small.architecture, attention_to_unexplained=8.0, slot_places=True, label_rule=rule),
         foreground=replace(small.foreground, scenario="frozen"),
     )
 
@@ -255,13 +251,9 @@ def _long(recipe: Recipe) -> Recipe:
 
 def _small() -> list[Preset]:
     side = (64, 64)
-    rooms = small_recipe(
-        side,
-        3,
-        slot_cost=12.0,
-        background_log_activation=4.0,
-        label_rule=LabelRule(background_error=35.0, background_margin=1.5),
-    )
+    rooms = small_recipe(side, 3, slot_cost=12.0, background_log_activation=4.0)
+    rule = LabelRule(background_error=35.0, background_margin=1.5)
+    rooms = replace(rooms, architecture=replace(rooms.architecture, label_rule=rule))
     demo = replace(rooms, architecture=replace(rooms.architecture, slot_places=True))
     towers, clevr = (_long(small_recipe(side, slots, anisotropic=False)) for slots in (6, 10))
     return [

@@ -43,11 +43,11 @@ def revive_slots(
     for slot in dead:
         busiest = int(left.argmax())
         left[busiest] /= 2  # shared from now on
-        halved = dict.fromkeys(model.feature_maps.output_layer.parameters(), 0.5)
+        shares = dict.fromkeys(model.feature_maps.output_layer.parameters(), 0.5)
         if model.places is not None:  # its logits are quadratic in the inverse widths
-            halved |= {model.places.centres: 1.0, model.places.inverse_widths: 0.5**0.5}
-        for rows, factor in halved.items():
-            rows[slot] = factor * rows[busiest]
+            shares |= {model.places.centres: 1.0, model.places.inverse_widths: 0.5**0.5}
+        for rows, share in shares.items():
+            rows[slot] = share * rows[busiest]
             state = optimizer.state[rows]
             if state:
                 state["exp_avg"][slot] = 0
