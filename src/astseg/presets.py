@@ -192,26 +192,33 @@ def small_recipe(
     )
 
 
-def own_pictures_recipe(image_size: tuple[int, int], slots: int) -> Recipe:
+def own_pictures_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
     """A recipe for people's own pictures on two CPU cores, which may be few and hold many small objects.
 
     Slots begin in regions of their own and are drawn the more to what the background leaves unexplained, because small
     objects that look alike are otherwise never told apart. The background stays as it was learned alone: a few hundred
     frames of a video are soon known by heart, objects and all. An object which several slots share, as they do after
     little training, keeps what its weights make of it.
+
+    Args:
+        image_size: height and width in pixels.
+        slots: K.
+        still: whether all pictures show one background, as a camera that stands still does (``FixedBackground``).
     """
     small = small_recipe(image_size, slots)
-    rule = LabelRule(between_objects=False)
-    return replace(
-        small,
-        architecture=replace(small.architecture, attention_to_unexplained=8.0, slot_places=True, label_rule=rule),
-        foreground=replace(small.foreground, scenario="frozen"),
+    shape = replace(
+        small.architecture,
+        attention_to_unexplained=8.0,
+        slot_places=True,
+        label_rule=LabelRule(between_objects=False),
+        background_network="fixed" if still else "quick",
     )
+    return replace(small, architecture=shape, foreground=replace(small.foreground, scenario="frozen"))
 
 
-def large_recipe(image_size: tuple[int, int], slots: int) -> Recipe:
+def large_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
     """The recipe for people's own pictures on a GPU: longer, with larger batches and the U-net of Table 8."""
-    small = own_pictures_recipe(image_size, slots)
+    small = own_pictures_recipe(image_size, slots, still=still)
     return replace(
         small,
         architecture=replace(small.architecture, feature_network="unet"),

@@ -11,6 +11,7 @@ from torch import nn
 from astseg.model.background import (
     BackgroundLayout,
     BackgroundReconstruction,
+    FixedBackground,
     QuickBackground,
     background_foreground_mask,
     build_background,
@@ -92,7 +93,7 @@ class TestAutoencoder:
             assert isinstance(activation, nn.CELU)
         assert [type(layer) for layer in blocks[-1].layers] == [nn.ConvTranspose2d, nn.Sigmoid]
 
-    @pytest.mark.parametrize("network", ["simple", "complex", "quick"])
+    @pytest.mark.parametrize("network", ["simple", "complex", "quick", "fixed"])
     @pytest.mark.parametrize(
         "size",
         [
@@ -134,7 +135,7 @@ class TestAutoencoder:
             assert values.min() >= 0
             assert values.max() <= 1
 
-    @pytest.mark.parametrize("network", ["simple", "complex", "quick"])
+    @pytest.mark.parametrize("network", ["simple", "complex", "quick", "fixed"])
     def test_too_small(self, network: str) -> None:
         with pytest.raises(ValueError, match="at least 32 pixels a side, not 31x64"):
             build_background(network, (31, 64))
@@ -167,6 +168,69 @@ class TestQuickBackground:
             shares = outlines[n, :, j, i].exp() / outlines[n, :, j, i].exp().sum()
             expected = sum(share * colour for share, colour in zip(shares, colours[n], strict=True)).sigmoid()
             torch.testing.assert_close(found[n, :, j, i], expected)
+
+
+class TestFixedBackground:
+    @pytest.fixture
+    def model(self) -> FixedBackground:
+        torch.manual_seed(0)
+        model = FixedBackground((33, 40))
+        nn.init.uniform_(model.still)
+        nn.init.normal_(model.light.weight, std=0.4)
+        nn.init.normal_(model.light.bias, std=0.2)
+        return model
+
+    def test_is_one_picture_until_it_has_seen_light(self) -> None:
+        model = FixedBackground((32, 40))
+        nn.init.uniform_(model.still)
+        found = model(torch.rand(2, 3, 32, 40))
+        torch.testing.assert_close(found.image, model.still.expand(2, -1, -1, -1))
+        assert found.error.unique().tolist() == pytest.approx([0.1])
+
+    @torch.no_grad()
+    def test_light_equals_the_formula(self, model: FixedBackground) -> None:
+        images = torch.rand(2, 3, 33, 40)
+        found = model(images).image
+        saturated = np.tanh((images - model.still).numpy() / 0.1)
+        rows = [slice(i * 33 // 8, -(-(i + 1) * 33 // 8)) for i in range(8)]
+        columns = [slice(j * 5, j * 5 + 5) for j in range(8)]
+        cells = [
+            [picture[c, i, j].mean() / 8 for c in range(3) for i in rows for j in columns] for picture in saturated
+        ]
+        light = np.array(cells) @ model.light.weight.numpy().T + model.light.bias.numpy()
+        for n, i, j in ((0, 0, 0), (0, 32, 39), (1, 11, 27)):
+            # Patches are centred on eighths: between two centres their light goes over evenly.
+            down, across = np.clip([(i + 0.5) * 4 / 33 - 0.5, (j + 0.5) * 4 / 40 - 0.5], 0, 3)
+            near = ndimage.map_coordinates(light[n, 3:].reshape(4, 4), [[down], [across]], order=1)
+            expected = np.clip(model.still[:, i, j].numpy() * np.exp(light[n, :3] + near), 0, 1)
+            np.testing.assert_allclose(found[n, :, i, j].numpy(), expected, rtol=1e-4)
+
+    def test_stays_within_the_range_of_pictures(self, model: FixedBackground) -> None:
+        nn.init.constant_(model.light.bias, 3.0)
+        nn.init.uniform_(model.error, -1, 2)
+        for values in model(torch.rand(2, 3, 33, 40)):
+            assert values.min() >= 0
+            assert values.max() <= 1
+
+    def test_learns_what_stands_still_under_changing_light_and_no_object(self) -> None:
+        torch.manual_seed(0)
+        still = 0.3 + 0.4 * torch.rand(3, 32, 32)
+        clear = still * (1 + 0.2 * torch.rand(200, 1, 1, 1))
+        images = clear.clone()
+        for n, (i, j) in enumerate(torch.randint(0, 24, (200, 2)).tolist()):
+            images[n, :, i : i + 8, j : j + 8] = torch.rand(3, 1, 1)
+        model = FixedBackground((32, 32))
+        optimizer = torch.optim.Adam(model.parameters(), 0.01)
+        for step in range(400):
+            batch = images[step * 20 % 200 :][:20]
+            loss = (model(batch).image - batch).abs().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.no_grad():
+            painted = model(images).image
+        assert (painted - clear).abs().mean() < 0.02
+        assert (images - clear).abs().mean() > 0.01
 
 
 class TestBackgroundLayout:

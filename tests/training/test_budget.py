@@ -73,6 +73,17 @@ class TestFitting:
         assert foreground.frozen_steps == round(0.6 * foreground.steps)
         assert recipe.architecture == tiny_recipe.architecture
 
+    @pytest.mark.parametrize(("minutes", "steps"), [(240.0, 1_500), (30.0, 720)])
+    def test_a_fixed_background_is_soon_learned(
+        self, minutes: float, steps: int, tiny_recipe: Recipe, tiny_images: Bytes
+    ) -> None:
+        recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="fixed"))
+        fitted = fit_to_time(recipe, tiny_images, CPU, minutes)
+        foreground = fitted.foreground
+        joint = foreground.steps - foreground.frozen_steps
+        assert fitted.background.steps == steps
+        assert 0.5 * steps + 2.0 * foreground.frozen_steps + 4.0 * joint == pytest.approx(60 * minutes, rel=1e-3)
+
     def test_background_alone(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         assert background_steps(tiny_recipe, tiny_images, CPU, 10.0) == 1_200
         assert background_steps(tiny_recipe, tiny_images, CPU, 0.1) == 200

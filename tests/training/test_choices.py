@@ -28,19 +28,31 @@ def store(tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     return tiny_store
 
 
-def small_store(path: Path, side: int) -> Store:
+def small_store(path: Path, side: int, largest: int = 0) -> Store:
+    images = np.random.default_rng(0).integers(0, largest, (3, side, side, 3), np.uint8, endpoint=True)
     with StoreWriter(path, (side, side), "nothing", "none") as writer, writer.split("train") as split:
-        split.append(np.zeros((3, side, side, 3), np.uint8))
+        split.append(images)
     return Store(path)
 
 
 class TestRecipe:
     def test_by_default_half_an_hour_of_the_small_one(self, store: Store) -> None:
         choice = choose_recipe(store, CPU)
-        assert choice.recipe == with_steps(own_pictures_recipe((32, 32), 8), 3_000, 9_000)
+        assert choice.recipe == with_steps(own_pictures_recipe((32, 32), 8, still=True), 3_000, 9_000)
         reasons = "\n".join(choice.reasons)
         for words in ("the one for a CPU", "12 of 32x32", "at most 8", "a guess", "3000 for", "9000 for", "30 minutes"):
             assert words in reasons
+
+    @pytest.mark.parametrize("device", [CPU, torch.device("cuda")])
+    def test_one_background_for_a_camera_that_stands_still(
+        self, device: torch.device, store: Store, tmp_path: Path
+    ) -> None:
+        choice = choose_recipe(small_store(tmp_path / "still", 32), device)
+        assert choice.recipe.architecture.background_network == "fixed"
+        assert any("one for all pictures (100% of" in reason for reason in choice.reasons)
+        choice = choose_recipe(small_store(tmp_path / "many", 32, largest=255), device)
+        assert choice.recipe.architecture.background_network == "quick"
+        assert any("Background: many" in reason for reason in choice.reasons)
 
     def test_a_gpu_gets_the_large_one(self, store: Store) -> None:
         choice = choose_recipe(store, torch.device("cuda"), minutes=10)

@@ -8,7 +8,7 @@ from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.background import BackgroundReconstruction
 from astseg.training.batches import Pictures
-from astseg.training.complexity import background_variation, backgrounds_are_complex
+from astseg.training.complexity import background_variation, backgrounds_are_complex, still_share
 
 
 def test_equals_the_formula() -> None:
@@ -48,3 +48,30 @@ def test_one_background_or_many(count: int, seen: int, varied: bool) -> None:
     images = np.broadcast_to(colours, (count, 32, 32, 3))
     assert backgrounds_are_complex(model, Pictures(images, torch.device("cpu")), batch_size=2) is varied
     assert model.background.seen == seen, "up to fifteen batches"
+
+
+class TestStillShare:
+    def test_equals_the_definition(self) -> None:
+        random = np.random.default_rng(0)
+        images = np.clip(random.integers(0, 256, (4, 5, 3)) + random.normal(0, 30, (7, 4, 5, 3)), 0, 255).astype(
+            np.uint8
+        )
+        shares = []
+        for picture in images:
+            near = 0
+            for i in range(4):
+                for j in range(5):
+                    medians = [sorted(images[:, i, j, c].tolist())[3] for c in range(3)]
+                    near += sum(abs(int(picture[i, j, c]) - medians[c]) for c in range(3)) < 255 * 0.25
+            shares.append(near / 20)
+        assert 0.1 < sorted(shares)[3] < 1
+        assert still_share(images) == pytest.approx(sorted(shares)[3])
+
+    def test_tells_a_fixed_camera_from_others(self) -> None:
+        random = np.random.default_rng(0)
+        place = random.integers(0, 256, (1, 32, 32, 3)).repeat(300, 0).astype(np.uint8)
+        other_places = random.integers(0, 256, (300, 32, 32, 3), np.uint8)
+        for n in range(300):
+            place[n, :16, n % 32] = 255 * (n % 2)  # something comes by
+        assert still_share(place) > 0.95
+        assert still_share(other_places) < 0.1

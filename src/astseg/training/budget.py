@@ -16,6 +16,8 @@ from astseg.training.loop import Observer, Trainer
 TIMED_STEPS = 6
 BACKGROUND_SHARE = 0.2
 """The share of the time for the background alone."""
+FIXED_BACKGROUND_STEPS = 1_500
+"""A single background has learned by then what it can, and the time is better spent on the objects."""
 FROZEN_SHARE = 0.6
 """The share of the foreground's steps on the frozen background."""
 SHADOW_SHARE = 0.4
@@ -59,10 +61,13 @@ def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: fl
     times = _seconds_per_step(recipe, images, device, scenario)
     seconds = 60 * minutes
     background = 0.0 if scenario == "baseline" else BACKGROUND_SHARE * seconds
+    background_step = times.get("background", 1.0)
+    if recipe.architecture.background_network == "fixed":
+        background = min(background, FIXED_BACKGROUND_STEPS * background_step)
     frozen = {"curriculum": FROZEN_SHARE, "frozen": 1.0, "baseline": 0.0}[scenario]
     step = frozen * times.get("objects", 0.0) + (1 - frozen) * times.get("joint", 0.0)
     foreground = max(FEWEST_STEPS, int((seconds - background) / step))
-    return with_steps(recipe, max(FEWEST_STEPS, int(background / times.get("background", 1.0))), foreground)
+    return with_steps(recipe, max(FEWEST_STEPS, int(background / background_step)), foreground)
 
 
 def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> int:

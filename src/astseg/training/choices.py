@@ -11,9 +11,12 @@ from astseg.errors import UserError
 from astseg.model.ast_seg import AstSeg
 from astseg.presets import find_preset, large_recipe, own_pictures_recipe, small_recipe
 from astseg.training.budget import background_steps, fit_to_time, with_steps
+from astseg.training.complexity import still_share
 
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
+STILL_SHARE = 0.75
+"""With more of an ordinary picture as in most pictures, the camera stands still (``still_share``)."""
 MOST_SLOTS = 254
 
 
@@ -56,8 +59,12 @@ def choose_recipe(
             reasons.append(f"Recipe: the preset {preset}.")
         else:
             make, kind = (large_recipe, "GPU") if device.type == "cuda" else (own_pictures_recipe, "CPU")
-            recipe = _buildable(make(store.image_size, slots or DEFAULT_SLOTS))
+            share = still_share(store["train"].images)
+            still = share > STILL_SHARE
+            recipe = _buildable(make(store.image_size, slots or DEFAULT_SLOTS, still=still))
             reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
+            shown = "one for all pictures" if still else "many"
+            reasons.append(f"Background: {shown} ({share:.0%} of an ordinary picture is as in most of them).")
             minutes = DEFAULT_MINUTES if minutes is None and steps is None else minutes
     except ValueError as error:
         raise UserError(f"These pictures do not suit the model: {error}.") from error

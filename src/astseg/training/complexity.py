@@ -1,10 +1,11 @@
-"""Whether a set of pictures shows one background or many (AE-NE's automatic choice of channels)."""
+"""Whether a set of pictures shows one background or many: told by the pictures, or by what a network paints (AE-NE)."""
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Pictures
 
@@ -13,6 +14,32 @@ COMPLEXITY_STEPS = 2000
 COMPLEXITY_BATCHES = 15
 COMPLEXITY_THRESHOLD = 0.24
 COMPLEXITY_SCALE = 0.25
+STILL_PICTURES = 200
+"""How many pictures are looked at to tell whether the camera stands still."""
+STILL_DISTANCE = 0.25
+"""A pixel this near to the median, as the sum of its channels, shows what the median shows."""
+
+
+def still_share(images: Bytes) -> float:
+    """How much of an ordinary picture shows what most pictures show in the same place.
+
+    Near 1 for a camera that stands still, whatever comes and goes before it; near 0 where each picture has a background
+    of its own.
+
+    Args:
+        images: pictures as bytes; up to two hundred, spread over them evenly, are looked at.
+
+    Returns:
+        The share of pixels near the median of all pictures, in the picture that is in the middle by this share.
+
+    >>> still_share(np.zeros((3, 2, 2, 3), np.uint8))
+    1.0
+    """
+    chosen = np.linspace(0, len(images) - 1, min(len(images), STILL_PICTURES)).astype(np.int64)
+    pictures = images[chosen]
+    median = np.median(pictures, 0)
+    shares = [np.mean(np.abs(picture - median).sum(-1) < 255 * STILL_DISTANCE) for picture in pictures]
+    return float(np.median(shares))
 
 
 def background_variation(backgrounds: Float[Tensor, "batch 3 height width"]) -> float:
