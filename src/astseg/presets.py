@@ -197,21 +197,23 @@ def own_pictures_recipe(image_size: tuple[int, int], slots: int, *, still: bool 
 
     Slots begin in regions of their own and are drawn the more to what the background leaves unexplained, because small
     objects that look alike are otherwise never told apart. The background stays as it was learned alone: a few hundred
-    frames of a video are soon known by heart, objects and all. An object which several slots share, as they do after
+    frames of a video are soon known by heart, objects and all. No shadows are thrown: dark objects would be painted as
+    the shadows of nothing. An object which several slots share, as they do after
     little training, keeps what its weights make of it.
 
     Args:
         image_size: height and width in pixels.
         slots: K.
-        still: whether all pictures show one background, as a camera that stands still does (``FixedBackground``).
+        still: whether all pictures show one background, as a camera that stands still does (``StillBackground``).
     """
     small = small_recipe(image_size, slots)
     shape = replace(
         small.architecture,
         attention_to_unexplained=8.0,
         slot_places=True,
+        shadows=False,
         label_rule=LabelRule(between_objects=False),
-        background_network="fixed" if still else "quick",
+        background_network="still" if still else "quick",
     )
     return replace(small, architecture=shape, foreground=replace(small.foreground, scenario="frozen"))
 

@@ -51,7 +51,7 @@ def test_plain_and_back() -> None:
         ({"attention_to_unexplained": 4.0, "background_network": None}, "need a background network"),
         ({"label_rule": LabelRule(), "background_network": None}, "need a background network"),
         ({"background_network": "quick", "background_layout": LAYOUT}, "is for AE-NE, not for 'quick'"),
-        ({"background_network": "plain"}, "background_network should be one of simple, complex, quick, fixed, None"),
+        ({"background_network": "plain"}, "background_network should be one of simple, complex, quick, still, None"),
     ],
 )
 def test_refuses_the_impossible(settings, message: str) -> None:

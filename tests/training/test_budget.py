@@ -5,9 +5,10 @@ import torch
 
 from astseg.config import Recipe, Scenario
 from astseg.data.store import Bytes
+from astseg.model.background import BackgroundNetwork
 from astseg.presets import large_recipe, small_recipe
 from astseg.training import budget
-from astseg.training.budget import background_steps, fit_to_time, with_steps
+from astseg.training.budget import background_steps, fit_to_steps, fit_to_time, with_steps
 
 CPU = torch.device("cpu")
 
@@ -74,15 +75,21 @@ class TestFitting:
         assert recipe.architecture == tiny_recipe.architecture
 
     @pytest.mark.parametrize(("minutes", "steps"), [(240.0, 1_500), (30.0, 720)])
-    def test_a_fixed_background_is_soon_learned(
+    def test_a_still_background_is_soon_learned(
         self, minutes: float, steps: int, tiny_recipe: Recipe, tiny_images: Bytes
     ) -> None:
-        recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="fixed"))
+        recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="still"))
         fitted = fit_to_time(recipe, tiny_images, CPU, minutes)
         foreground = fitted.foreground
         joint = foreground.steps - foreground.frozen_steps
         assert fitted.background.steps == steps
         assert 0.5 * steps + 2.0 * foreground.frozen_steps + 4.0 * joint == pytest.approx(60 * minutes, rel=1e-3)
+
+    @pytest.mark.parametrize(("network", "steps"), [("still", 1_500), ("quick", 3_000)])
+    def test_to_steps(self, network: BackgroundNetwork, steps: int, tiny_recipe: Recipe) -> None:
+        recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network=network))
+        assert fit_to_steps(recipe, 9_000) == with_steps(recipe, steps, 9_000)
+        assert fit_to_steps(recipe, 2) == with_steps(recipe, 1, 2)
 
     def test_background_alone(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         assert background_steps(tiny_recipe, tiny_images, CPU, 10.0) == 1_200

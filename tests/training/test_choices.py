@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def store(tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def small_store(path: Path, side: int, largest: int = 0) -> Store:
-    images = np.random.default_rng(0).integers(0, largest, (3, side, side, 3), np.uint8, endpoint=True)
+    images = np.random.default_rng(0).integers(0, largest, (12, side, side, 3), np.uint8, endpoint=True)
     with StoreWriter(path, (side, side), "nothing", "none") as writer, writer.split("train") as split:
         split.append(images)
     return Store(path)
@@ -44,15 +45,28 @@ class TestRecipe:
             assert words in reasons
 
     @pytest.mark.parametrize("device", [CPU, torch.device("cuda")])
-    def test_one_background_for_a_camera_that_stands_still(
-        self, device: torch.device, store: Store, tmp_path: Path
+    @pytest.mark.parametrize(
+        ("largest", "still", "network", "reason"),
+        [
+            (0, None, "still", r"one for all pictures \(100% of nearly every picture is as in the others; --moving"),
+            (255, None, "quick", r"many \(\d% of nearly every picture is as in the others; --still"),
+            (255, True, "still", r"one for all pictures \(as you say; --moving"),
+            (0, False, "quick", r"many \(as you say; --still"),
+        ],
+    )
+    def test_one_background_or_many(
+        self,
+        device: torch.device,
+        largest: int,
+        still: bool | None,
+        network: str,
+        reason: str,
+        store: Store,
+        tmp_path: Path,
     ) -> None:
-        choice = choose_recipe(small_store(tmp_path / "still", 32), device)
-        assert choice.recipe.architecture.background_network == "fixed"
-        assert any("one for all pictures (100% of" in reason for reason in choice.reasons)
-        choice = choose_recipe(small_store(tmp_path / "many", 32, largest=255), device)
-        assert choice.recipe.architecture.background_network == "quick"
-        assert any("Background: many" in reason for reason in choice.reasons)
+        choice = choose_recipe(small_store(tmp_path / "small", 32, largest), device, still=still)
+        assert choice.recipe.architecture.background_network == network
+        assert any(re.match(f"Background: {reason} says otherwise", line) for line in choice.reasons)
 
     def test_a_gpu_gets_the_large_one(self, store: Store) -> None:
         choice = choose_recipe(store, torch.device("cuda"), minutes=10)
@@ -93,6 +107,7 @@ class TestRecipe:
             ({"minutes": -3.0}, "should be more than 0"),
             ({"steps": 0}, "should be more than 0"),
             ({"minutes": 3, "steps": 100}, "either --minutes or --steps"),
+            ({"preset": "demo", "still": False}, "either --preset or --still and --moving"),
             ({"preset": "nothing"}, "There is no preset 'nothing'"),
         ],
     )

@@ -98,8 +98,9 @@ def background_notes(
             "The background's channels are neither of AE-NE's published lists and were read from the checkpoint: "
             f"encoder {_size(layout.encoder_channels)}, decoder {_size(layout.decoder_channels)}.",
         )
-    if preset and preset.recipe.architecture.background_network not in (complexity, "quick"):
-        difference = _difference("background network", preset.recipe.architecture.background_network, complexity)
+    expected = preset.recipe.architecture.background_network if preset else None
+    if expected in ("simple", "complex") and expected != complexity:
+        difference = _difference("background network", expected, complexity)
         return (f"Read from the checkpoint in place of the preset's: {difference}.",)
     return ()
 

@@ -54,6 +54,13 @@ def train(
         float | None, typer.Option(help="How long to train; decides the number of steps. [default: 30]")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Foreground steps, in place of --minutes.")] = None,
+    still: Annotated[
+        bool | None,
+        typer.Option(
+            "--still/--moving",
+            help="Whether all pictures show one place, from a camera that stands still. By default the pictures tell.",
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -61,8 +68,8 @@ def train(
     """Learn to find the objects in pictures that nobody has labelled.
 
     Works on a folder of pictures, a video from a fixed camera, or prepared data. Choices that you do not make are made
-    for you: the size from the pictures, the steps from the time you give and the speed of the machine. Ctrl-C stops
-    after the step and saves; --resume goes on to the identical result.
+    for you: size and background from the pictures, the steps from the time you give and the speed of the machine.
+    Ctrl-C stops after the step and saves; --resume goes on to the identical result.
 
     ```
     astseg train my-pictures/ --objects 5 --minutes 60 --out my-run
@@ -79,11 +86,13 @@ def train(
         return
     if source is None:
         raise UserError("What should be learned from? Give a folder of pictures, a video or prepared data.")
-    check_wishes(preset=preset, slots=objects, minutes=minutes, steps=steps)
+    check_wishes(preset=preset, slots=objects, minutes=minutes, steps=steps, still=still)
     _refuse_taken(out)
     data = prepare(source, out / "data", parse_size(size))
     with messages.status("Choosing what suits the pictures and the machine..."):
-        choice = choose_recipe(Store(data), where, preset=preset, slots=objects, minutes=minutes, steps=steps)
+        choice = choose_recipe(
+            Store(data), where, preset=preset, slots=objects, minutes=minutes, steps=steps, still=still
+        )
     for line in choice.reasons:
         messages.print(line, style="dim", markup=False)
     settings = RunSettings(f"astseg on {source.name}", choice.recipe, str(data.resolve()), seed, preset)

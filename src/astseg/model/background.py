@@ -1,10 +1,11 @@
-"""The autoencoder that reconstructs the background (AE-NE, reference [35] of the paper), a quick one, and a fixed one.
+"""The autoencoder that reconstructs the background (AE-NE, reference [35] of the paper), a quick one, and a still one.
 
 Backgrounds lie on a manifold of few dimensions: all a picture may say of its background are a few numbers, so that
 objects, which change from picture to picture, do not pass.
 """
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
@@ -21,10 +22,11 @@ EDGE_SHARPNESS = 20.0  # a step of a tenth of the range is an edge for certain
 LIGHT_CELLS = 8  # what a picture says of its light: how much each of 8x8 cells differs from the still background
 LIGHT_PATCHES = 4  # light changes over a quarter of the picture, which no small object does, and keeps its colour
 LIGHT_SATURATION = 0.1  # a difference beyond this is an object's, whose size counts but not its colour
+LARGEST_LIGHT = math.log(2)  # twice or half the light; a lorry before the lens does not turn the picture black
 
-BackgroundNetwork: TypeAlias = Literal["simple", "complex", "quick", "fixed"]
+BackgroundNetwork: TypeAlias = Literal["simple", "complex", "quick", "still"]
 """``simple`` and ``complex``: AE-NE with its narrow and wide channels. ``quick``: see :class:`QuickBackground`.
-``fixed``: see :class:`FixedBackground`."""
+``still``: see :class:`StillBackground`."""
 
 _ENCODER_CHANNELS = {
     "simple": {
@@ -328,11 +330,11 @@ class QuickBackground(nn.Module):
         return BackgroundReconstruction(image, error)
 
 
-class FixedBackground(nn.Module):
+class StillBackground(nn.Module):
     """One background under changing light, for a camera that stands still. Not in the paper.
 
-    An autoencoder knows a few hundred frames by heart after as many steps, the objects in them too. This one cannot: it
-    is a single picture, lightened or darkened smoothly and tinted as a whole.
+    An autoencoder knows a few hundred frames by heart after as many steps, the objects in them too. This one has no
+    room for them: it is a single picture, lightened or darkened smoothly and tinted as a whole.
 
     Args:
         image_size: height and width in pixels.
@@ -342,21 +344,25 @@ class FixedBackground(nn.Module):
         super().__init__()
         _check_sides(image_size)  # the same limits as the published network's
         self.still = nn.Parameter(torch.full((3, *image_size), 0.5))
-        self.error = nn.Parameter(torch.full((1, *image_size), 0.1))
+        self.error_logits = nn.Parameter(torch.full((1, *image_size), -2.0))
         self.light = nn.Linear(3 * LIGHT_CELLS**2, 3 + LIGHT_PATCHES**2)
         nn.init.zeros_(self.light.weight)
         nn.init.zeros_(self.light.bias)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
-        """Paint the one background in the light of each picture."""
+        """Paint the one background in the light of each picture.
+
+        While training, colours may leave [0, 1]: a clamp would never let white learn again, once it is too bright.
+        """
         difference = torch.tanh((images - self.still.detach()) / LIGHT_SATURATION)
         # As large together as one cell, so that one step of the optimiser changes the light by little.
         cells = F.adaptive_avg_pool2d(difference, LIGHT_CELLS).flatten(1) / LIGHT_CELLS
         tint, patches = self.light(cells).tensor_split([3], 1)
         patches = patches.view(-1, 1, LIGHT_PATCHES, LIGHT_PATCHES)
-        light = F.interpolate(patches, self.still.shape[1:], mode="bilinear", align_corners=False)
-        image = (self.still * (tint[..., None, None] + light).exp()).clamp(0, 1)
-        return BackgroundReconstruction(image, self.error.clamp(0, 1).expand(len(images), -1, -1, -1))
+        light = tint[..., None, None] + F.interpolate(patches, self.still.shape[1:], mode="bilinear")
+        image = self.still * (LARGEST_LIGHT * torch.tanh(light / LARGEST_LIGHT)).exp()
+        error = self.error_logits.sigmoid().expand(len(images), -1, -1, -1)
+        return BackgroundReconstruction(image if self.training else image.clamp(0, 1), error)
 
 
 def build_background(
@@ -370,8 +376,8 @@ def build_background(
     match network:
         case "quick":
             return QuickBackground(image_size)
-        case "fixed":
-            return FixedBackground(image_size)
+        case "still":
+            return StillBackground(image_size)
         case _:
             return BackgroundAutoencoder(image_size, network, layout)
 

@@ -16,7 +16,7 @@ from astseg.training.loop import Observer, Trainer
 TIMED_STEPS = 6
 BACKGROUND_SHARE = 0.2
 """The share of the time for the background alone."""
-FIXED_BACKGROUND_STEPS = 1_500
+STILL_BACKGROUND_STEPS = 1_500
 """A single background has learned by then what it can, and the time is better spent on the objects."""
 FROZEN_SHARE = 0.6
 """The share of the foreground's steps on the frozen background."""
@@ -62,12 +62,20 @@ def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: fl
     seconds = 60 * minutes
     background = 0.0 if scenario == "baseline" else BACKGROUND_SHARE * seconds
     background_step = times.get("background", 1.0)
-    if recipe.architecture.background_network == "fixed":
-        background = min(background, FIXED_BACKGROUND_STEPS * background_step)
+    if recipe.architecture.background_network == "still":
+        background = min(background, STILL_BACKGROUND_STEPS * background_step)
     frozen = {"curriculum": FROZEN_SHARE, "frozen": 1.0, "baseline": 0.0}[scenario]
     step = frozen * times.get("objects", 0.0) + (1 - frozen) * times.get("joint", 0.0)
     foreground = max(FEWEST_STEPS, int((seconds - background) / step))
     return with_steps(recipe, max(FEWEST_STEPS, int(background / background_step)), foreground)
+
+
+def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
+    """Give the foreground so many steps, and the background a third of them, or what a still one needs."""
+    background = max(1, foreground // 3)
+    if recipe.architecture.background_network == "still":
+        background = min(background, STILL_BACKGROUND_STEPS)
+    return with_steps(recipe, background, foreground)
 
 
 def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> int:

@@ -10,13 +10,13 @@ from astseg.data.store import Store
 from astseg.errors import UserError
 from astseg.model.ast_seg import AstSeg
 from astseg.presets import find_preset, large_recipe, own_pictures_recipe, small_recipe
-from astseg.training.budget import background_steps, fit_to_time, with_steps
+from astseg.training.budget import background_steps, fit_to_steps, fit_to_time
 from astseg.training.complexity import still_share
 
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
 STILL_SHARE = 0.75
-"""With more of an ordinary picture as in most pictures, the camera stands still (``still_share``)."""
+"""With more of nearly every picture as in the others, the camera stands still (``still_share``)."""
 MOST_SLOTS = 254
 
 
@@ -36,6 +36,7 @@ def choose_recipe(
     slots: int | None = None,
     minutes: float | None = None,
     steps: int | None = None,
+    still: bool | None = None,
 ) -> Choice:
     """Choose a recipe for prepared pictures and a machine.
 
@@ -46,11 +47,13 @@ def choose_recipe(
         slots: K; by default the preset's, or 8.
         minutes: how long training may take; by default the preset's own number of steps, or 30 minutes.
         steps: the foreground's steps, in place of a time.
+        still: whether the camera stands still, so that all pictures show one background; by default the pictures tell.
 
     Raises:
-        UserError: the preset is unknown, a number is impossible, or the pictures do not suit the model.
+        UserError: the preset is unknown or has a background of its own, a number is impossible, or the pictures do not
+            suit the model.
     """
-    check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps)
+    check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps, still=still)
     reasons = []
     height, width = store.image_size
     try:
@@ -60,11 +63,12 @@ def choose_recipe(
         else:
             make, kind = (large_recipe, "GPU") if device.type == "cuda" else (own_pictures_recipe, "CPU")
             share = still_share(store["train"].images)
-            still = share > STILL_SHARE
+            how = f"{share:.0%} of nearly every picture is as in the others" if still is None else "as you say"
+            still = share > STILL_SHARE if still is None else still
             recipe = _buildable(make(store.image_size, slots or DEFAULT_SLOTS, still=still))
             reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
-            shown = "one for all pictures" if still else "many"
-            reasons.append(f"Background: {shown} ({share:.0%} of an ordinary picture is as in most of them).")
+            one, other = ("one for all pictures", "moving") if still else ("many", "still")
+            reasons.append(f"Background: {one} ({how}; --{other} says otherwise).")
             minutes = DEFAULT_MINUTES if minutes is None and steps is None else minutes
     except ValueError as error:
         raise UserError(f"These pictures do not suit the model: {error}.") from error
@@ -75,7 +79,7 @@ def choose_recipe(
         recipe = fit_to_time(recipe, store["train"].images, device, minutes)
         why = f", about {minutes:g} minutes on this machine"
     elif steps is not None:
-        recipe = with_steps(recipe, max(1, steps // 3), steps)
+        recipe = fit_to_steps(recipe, steps)
         why = ", as you say"
     else:
         why = ", as the preset has it"
@@ -85,13 +89,20 @@ def choose_recipe(
 
 
 def check_wishes(
-    *, preset: str | None = None, slots: int | None = None, minutes: float | None = None, steps: int | None = None
+    *,
+    preset: str | None = None,
+    slots: int | None = None,
+    minutes: float | None = None,
+    steps: int | None = None,
+    still: bool | None = None,
 ) -> None:
     """Refuse what `choose_recipe` could not follow, before any work is done.
 
     Raises:
-        UserError: the preset is unknown, or a number is impossible.
+        UserError: the preset is unknown or has a background of its own, or a number is impossible.
     """
+    if preset is not None and still is not None:
+        raise UserError("Give either --preset or --still and --moving: a preset has a background network of its own.")
     if minutes is not None and steps is not None:
         raise UserError("Give either --minutes or --steps, not both.")
     if slots is not None and not 1 <= slots <= MOST_SLOTS:
