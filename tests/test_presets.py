@@ -7,6 +7,7 @@ from astseg.config import ForegroundTraining, Recipe
 from astseg.errors import UserError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.labelling import LabelRule
 from astseg.model.latents import LatentLayout
 from astseg.presets import BENCHMARKS, PRESETS, find_preset, large_recipe, own_pictures_recipe, small_recipe
 from astseg.schedules import LearningRate
@@ -179,8 +180,10 @@ def test_a_preset_of_each_network_learns_a_step(name: str) -> None:
 
 class TestOwnPictures:
     @pytest.mark.parametrize("make", [own_pictures_recipe, large_recipe])
-    def test_any_size(self, make) -> None:
-        recipe = make((96, 128), 5)
+    @pytest.mark.parametrize("still", [False, True])
+    def test_any_size(self, make, still: bool) -> None:
+        recipe = make((96, 128), 5, still=still)
+        assert recipe.architecture.background_network == ("still" if still else "quick")
         assert recipe.architecture.image_size == (96, 128)
         assert recipe.architecture.slots == 5
         with torch.device("meta"):
@@ -191,6 +194,8 @@ class TestOwnPictures:
         recipe = make((96, 128), 5)
         assert recipe.architecture.slot_places
         assert not recipe.architecture.label_rule.between_objects
+        assert not recipe.architecture.shadows
+        assert recipe.architecture.label_rule.deepest_shade < LabelRule().deepest_shade
         assert [phase.name for phase in phases(recipe)] == ["background", "objects"]
 
     def test_networks(self) -> None:

@@ -270,9 +270,9 @@ def _described(rule: LabelRule) -> str:
     return (
         "Labels: each pixel to the layer with the largest weight once the layers' errors there are held against it "
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, margin "
-        f"{rule.background_margin:g}) and neighbours have been asked ({rule.neighbour_pull:g} for each of the same "
-        f"colour, down to 1/e at {rule.likeness:g}), {joined}without slots of fewer than {rule.fewest_pixels} pixels. "
-        "The paper does none of this."
+        f"{rule.background_margin:g}, in a shade of up to {rule.deepest_shade:.0%}) and neighbours have been asked "
+        f"({rule.neighbour_pull:g} for each of the same colour, down to 1/e at {rule.likeness:g}), {joined}"
+        f"without slots of fewer than {rule.fewest_pixels} pixels. The paper does none of this."
     )
 
 

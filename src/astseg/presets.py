@@ -197,9 +197,9 @@ def own_pictures_recipe(image_size: tuple[int, int], slots: int, *, still: bool 
 
     Slots begin in regions of their own and are drawn the more to what the background leaves unexplained, because small
     objects that look alike are otherwise never told apart. The background stays as it was learned alone: a few hundred
-    frames of a video are soon known by heart, objects and all. No shadows are thrown: dark objects would be painted as
-    the shadows of nothing. An object which several slots share, as they do after
-    little training, keeps what its weights make of it.
+    frames of a video are soon known by heart, objects and all. No shadows are thrown, and a pixel much darker than the
+    background is an object's: dark objects would be shadows of nothing. An object which several slots share, as they do
+    after little training, keeps what its weights make of it.
 
     Args:
         image_size: height and width in pixels.
@@ -212,10 +212,10 @@ def own_pictures_recipe(image_size: tuple[int, int], slots: int, *, still: bool 
         attention_to_unexplained=8.0,
         slot_places=True,
         shadows=False,
-        label_rule=LabelRule(between_objects=False),
+        label_rule=LabelRule(between_objects=False, deepest_shade=0.15),
         background_network="still" if still else "quick",
     )
-    return replace(small, architecture=shape, foreground=replace(small.foreground, scenario="frozen"))
+    return replace(small, architecture=shape, foreground=replace(small.foreground, scenario="frozen", batch_size=8))
 
 
 def large_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
@@ -236,7 +236,6 @@ def large_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False
             entropy_warmup_steps=3_000,
             slot_use_warmup_steps=20_000,
             revive_slots_until=4_000,
-            shadow_start=8_000,
         ),
     )
 

@@ -16,7 +16,7 @@ from astseg.model.labelling import (
     without_doubles,
 )
 from astseg.model.latents import ObjectLatents
-from astseg.model.rendering import DEEPEST_SHADOW, Rendering, composite
+from astseg.model.rendering import Rendering, composite
 
 SILENT = LabelRule(
     0.0, background_error=0.0, background_margin=0.0, neighbour_pull=0.0, fewest_pixels=0, doubled_likeness=0.0
@@ -39,13 +39,12 @@ class TestPosteriorWeights:
 
     def test_equals_the_formula(self) -> None:
         rendering, images = self.rendering(), random(2, 3, 3, 5, seed=4)
-        found = posterior_weights(
-            rendering, images, replace(SILENT, object_error=2.0, background_error=9.0, background_margin=0.7)
-        )
+        rule = replace(SILENT, object_error=2.0, background_error=9.0, background_margin=0.7, deepest_shade=0.3)
+        found = posterior_weights(rendering, images, rule)
         for n, j, i in np.ndindex(2, 3, 5):
             pixel = images[n, :, j, i].numpy()
             background = rendering.background[n, :, j, i].numpy()
-            shades = np.linspace(1 - DEEPEST_SHADOW, 1, 100_001)
+            shades = np.linspace(0.7, 1, 100_001)
             nearest = shades[np.argmin(((pixel[:, None] - shades * background[:, None]) ** 2).sum(0))]
             errors = [9.0 * np.abs(pixel - nearest * background).sum() + 0.7]
             errors += [2.0 * np.abs(pixel - layer[:, j, i].numpy()).sum() for layer in rendering.layers[n]]
@@ -77,6 +76,8 @@ class TestPosteriorWeights:
         torch.testing.assert_close(lit, dim)
         too_dark = posterior_weights(rendering, 0.05 * rendering.background, rule)
         assert (too_dark[:, 0] < dim[:, 0]).all()
+        strict = posterior_weights(rendering, 0.5 * rendering.background, replace(rule, deepest_shade=0.1))
+        assert (strict[:, 0] < dim[:, 0]).all()
 
     def test_a_layer_without_weight_stays_without(self) -> None:
         rendering = self.rendering()
@@ -120,6 +121,10 @@ class TestPosteriorWeights:
     def test_refuses_negative_values(self) -> None:
         with pytest.raises(ValueError, match="no negative values"):
             LabelRule(background_error=-1.0)
+
+    def test_refuses_that_black_is_a_shade_of_everything(self) -> None:
+        with pytest.raises(ValueError, match="less than all light"):
+            LabelRule(deepest_shade=1.0)
 
     @pytest.mark.parametrize("value", [0.0, -0.1])
     def test_refuses_that_no_colours_are_alike(self, value: float) -> None:

@@ -41,6 +41,9 @@ class LabelRule:
     background_margin: float = 0.0
     """What the background's log-weight loses in any case. It wins pixels that the background shares with an object's
     rim, and shadows with them."""
+    deepest_shade: float = DEEPEST_SHADOW
+    """The share of its light that the background may lack and still count as background, below 1: the more, the fewer
+    shadows are taken for objects, and the more dark objects for shadows."""
     neighbour_pull: float = 4.0
     """What a layer's log-weight gains where one of the eight neighbours has the same colour and belongs to it."""
     likeness: float = 0.1
@@ -55,6 +58,8 @@ class LabelRule:
     def __post_init__(self) -> None:
         if min(float(getattr(self, field.name)) for field in fields(self)) < 0 or not self.likeness:
             raise ValueError(f"a rule for labels has no negative values, and a likeness above 0: {self}")
+        if self.deepest_shade >= 1:
+            raise ValueError(f"a shade takes less than all light: {self}")
 
 
 def posterior_weights(
@@ -62,7 +67,7 @@ def posterior_weights(
 ) -> Float[Tensor, "batch layers height width"]:
     """The share of each layer in each pixel once the pixels themselves have been looked at.
 
-    A pixel counts as background when it shows *some shade* of it: the factor, down to that of the deepest shadow, under
+    A pixel counts as background when it shows *some shade* of it: the factor, down to that of the deepest shade, under
     which the background comes nearest. A shadow that no object has learned to throw stays with the background.
 
     Args:
@@ -75,7 +80,7 @@ def posterior_weights(
     """
     background = rendering.background
     brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
-    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - DEEPEST_SHADOW, 1)
+    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.deepest_shade, 1)
     background_error = (images - light * background).abs().sum(1, keepdim=True)
     object_errors = (images[:, None] - rendering.layers).abs().sum(2)
     if not rule.between_objects:

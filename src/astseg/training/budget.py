@@ -123,7 +123,7 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
             frozen_steps=min(round(FROZEN_SHARE * foreground), foreground - 1),
             entropy_warmup_steps=min(recipe.foreground.entropy_warmup_steps, foreground // 3),
             slot_use_warmup_steps=min(recipe.foreground.slot_use_warmup_steps, foreground),
-            revive_slots_until=min(recipe.foreground.revive_slots_until, foreground // 3),
+            revive_slots_until=min(recipe.foreground.revive_slots_until, foreground // 2),
             shadow_start=min(recipe.foreground.shadow_start, round(SHADOW_SHARE * foreground)),
             learning_rate=_shortened(recipe.foreground.learning_rate, foreground // 10),
         ),
