@@ -60,22 +60,23 @@ def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: fl
     scenario = recipe.foreground.scenario
     times = _seconds_per_step(recipe, images, device, scenario)
     seconds = 60 * minutes
-    background = 0.0 if scenario == "baseline" else BACKGROUND_SHARE * seconds
     background_step = times.get("background", 1.0)
-    if recipe.architecture.background_network == "still":
-        background = min(background, STILL_BACKGROUND_STEPS * background_step)
+    background = 0.0 if scenario == "baseline" else _worthwhile(recipe, BACKGROUND_SHARE * seconds / background_step)
     frozen = {"curriculum": FROZEN_SHARE, "frozen": 1.0, "baseline": 0.0}[scenario]
     step = frozen * times.get("objects", 0.0) + (1 - frozen) * times.get("joint", 0.0)
-    foreground = max(FEWEST_STEPS, int((seconds - background) / step))
-    return with_steps(recipe, max(FEWEST_STEPS, int(background / background_step)), foreground)
+    foreground = max(FEWEST_STEPS, int((seconds - background * background_step) / step))
+    return with_steps(recipe, max(FEWEST_STEPS, int(background)), foreground)
 
 
 def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
     """Give the foreground so many steps, and the background a third of them, or what a still one needs."""
-    background = max(1, foreground // 3)
-    if recipe.architecture.background_network == "still":
-        background = min(background, STILL_BACKGROUND_STEPS)
-    return with_steps(recipe, background, foreground)
+    return with_steps(recipe, int(_worthwhile(recipe, max(1, foreground // 3))), foreground)
+
+
+def _worthwhile(recipe: Recipe, background: float) -> float:
+    """So many steps of the background, or as many as a still one needs."""
+    still = recipe.architecture.background_network == "still"
+    return min(background, STILL_BACKGROUND_STEPS) if still else background
 
 
 def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> int:
@@ -103,7 +104,8 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
     """A recipe with other numbers of steps, and with warm-ups that fit into them.
 
     Learning rates warm up over a tenth of the steps at the most, the entropy over a third, the robust weight's exponent
-    is at its highest after nine tenths, and the cost of slots in use over all of them.
+    is at its highest after nine tenths, and the cost of slots in use over all of them. Slots are revived in the first
+    half at the most.
     """
     start, ramp = recipe.background.exponent_ramp_start, recipe.background.exponent_ramp_steps
     fitting = min(1.0, 0.9 * background / max(1, start + ramp))

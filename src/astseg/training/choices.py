@@ -62,9 +62,11 @@ def choose_recipe(
             reasons.append(f"Recipe: the preset {preset}.")
         else:
             make, kind = (large_recipe, "GPU") if device.type == "cuda" else (own_pictures_recipe, "CPU")
-            share = still_share(store["train"].images)
-            how = f"{share:.0%} of nearly every picture is as in the others" if still is None else "as you say"
-            still = share > STILL_SHARE if still is None else still
+            how = "as you say"
+            if still is None:
+                share = still_share(store["train"].images)
+                still = share > STILL_SHARE
+                how = f"{share:.0%} of nearly every picture is as in the others"
             recipe = _buildable(make(store.image_size, slots or DEFAULT_SLOTS, still=still))
             reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
             one, other = ("one for all pictures", "moving") if still else ("many", "still")
