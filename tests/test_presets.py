@@ -198,6 +198,20 @@ class TestOwnPictures:
         assert recipe.architecture.label_rule.deepest_shade < LabelRule().deepest_shade
         assert [phase.name for phase in phases(recipe)] == ["background", "objects"]
 
+    @pytest.mark.parametrize("make", [own_pictures_recipe, large_recipe])
+    def test_glimpses_are_those_of_pictures_half_as_large(self, make) -> None:
+        recipe = make((96, 128), 5)
+        generator = AstSeg(replace(recipe.architecture, background_network="still")).glimpse_generator
+        with torch.no_grad():
+            painted = generator(torch.zeros(1, recipe.architecture.latents.appearance))
+        assert painted.shape[-2:] == (32, 32)  # 64x64 for these by Table 7
+        assert recipe.architecture.latents.minimum_inverse_scale >= 2
+
+    @pytest.mark.parametrize("make", [own_pictures_recipe, large_recipe])
+    def test_entropy_counts_less_where_the_camera_stands_still(self, make) -> None:
+        moving, still = (make((96, 128), 5, still=still).foreground.entropy_weight for still in (False, True))
+        assert still < moving
+
     def test_networks(self) -> None:
         assert own_pictures_recipe((64, 64), 3).architecture.feature_network == "compact-unet"
         assert large_recipe((64, 64), 3).architecture.feature_network == "unet"

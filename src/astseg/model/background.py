@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor, nn
 
+from astseg.model.resizing import resized
+
 LATENT = 16
 SMALLEST_SIDE = 32
 EDGE_SHARPNESS = 20.0  # a step of a tenth of the range is an edge for certain
@@ -359,7 +361,7 @@ class StillBackground(nn.Module):
         cells = F.adaptive_avg_pool2d(difference, LIGHT_CELLS).flatten(1) / LIGHT_CELLS
         tint, patches = self.light(cells).tensor_split([3], 1)
         patches = patches.view(-1, 1, LIGHT_PATCHES, LIGHT_PATCHES)
-        light = tint[..., None, None] + F.interpolate(patches, self.still.shape[1:], mode="bilinear")
+        light = tint[..., None, None] + resized(patches, self.still.shape[1:])
         image = self.still * (LARGEST_LIGHT * torch.tanh(light / LARGEST_LIGHT)).exp()
         error = self.error_logits.sigmoid().expand(len(images), -1, -1, -1)
         return BackgroundReconstruction(image if self.training else image.clamp(0, 1), error)
