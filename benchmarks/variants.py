@@ -75,7 +75,6 @@ VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
         ),
         "no-shadows": lambda recipe: changed(recipe, "architecture", shadows=False),
         "less-entropy": lambda recipe: changed(recipe, "foreground", entropy_weight=1e-3),
-        "no-entropy": lambda recipe: changed(recipe, "foreground", entropy_weight=0.0),
         "no-slot-cost": lambda recipe: changed(recipe, "foreground", slot_use_weight=0.0),
         "no-revival": lambda recipe: changed(recipe, "foreground", revive_slots_until=0),
         "published-activation": lambda recipe: changed(recipe, "architecture", initial_background_log_activation=11.0),
