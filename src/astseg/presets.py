@@ -19,10 +19,11 @@ from astseg.model.latents import LatentLayout
 from astseg.schedules import LearningRate
 
 PAPER_BACKBONE = "nvidia/mit-b3"
-STILL_ENTROPY_WEIGHT = 1e-3
-"""A tenth of the paper's: what more costs on roads, and less on towers, stands in ``docs/experiments.md``."""
 FULL_ROW = "full"
 """The row of AST-Seg-B3-CT as it is published, which all other rows change in one thing."""
+STILL_ENTROPY_WEIGHT = 1e-3
+"""A tenth of the paper's: on roads more makes slots give up, on towers so little leaves objects mixed
+(``docs/experiments.md``)."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ def small_recipe(
             this is left to the background. Large and bright objects bear more, which leaves fewer of them doubled.
         background_log_activation: the background's lead before training; the smaller, the sooner many slots take part.
     """
+    height, width = image_size
     return Recipe(
         architecture=Architecture(
             image_size=image_size,
@@ -168,6 +170,8 @@ def small_recipe(
             feature_network="compact-unet",
             refinement="none",
             latents=LatentLayout(anisotropic=anisotropic, minimum_inverse_scale=2.0, initial_inverse_scale=5.0),
+            # A glimpse covers half of the picture's sides at the most: what pictures half as large have is enough.
+            glimpse_channels=published_glimpse_channels((height // 2, width // 2)),
             initial_background_log_activation=background_log_activation,
             attention_to_unexplained=4.0,
             label_rule=LabelRule(),
@@ -202,8 +206,7 @@ def own_pictures_recipe(image_size: tuple[int, int], slots: int, *, still: bool 
     objects that look alike are otherwise never told apart. The background stays as it was learned alone: a few hundred
     frames of a video are soon known by heart, objects and all. No shadows are thrown, and a pixel much darker than the
     background is an object's: dark objects would be shadows of nothing. An object which several slots share, as they do
-    after little training, keeps what its weights make of it. A glimpse covers half of the picture's sides at the most,
-    and so what Table 7 has for pictures half as large is enough.
+    after little training, keeps what its weights make of it.
 
     Args:
         image_size: height and width in pixels.
@@ -212,10 +215,8 @@ def own_pictures_recipe(image_size: tuple[int, int], slots: int, *, still: bool 
             objects that differ little from it then need a small entropy weight, or their slots give up early.
     """
     small = small_recipe(image_size, slots)
-    height, width = image_size
     shape = replace(
         small.architecture,
-        glimpse_channels=published_glimpse_channels((height // 2, width // 2)),
         attention_to_unexplained=8.0,
         slot_places=True,
         shadows=False,
