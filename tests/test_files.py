@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from astseg.errors import UserError
-from astseg.files import written_whole
+from astseg.files import beside, folder_written_whole, remove_leftovers, written_whole
 
 
 def write_until(path: Path, interruption: BaseException) -> None:
@@ -40,3 +40,67 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(UserError, match="Cannot write"), written_whole(tmp_path / "runs" / "page.html"):
         pytest.fail("nothing to write to")
+
+
+def replace_until(path: Path, interruption: BaseException) -> None:
+    with folder_written_whole(path, replace=True) as partial:
+        (partial / "weights").write_text("hal")
+        raise interruption
+
+
+class TestFolders:
+    @pytest.fixture
+    def older(self, tmp_path: Path) -> Path:
+        path = tmp_path / "model"
+        with folder_written_whole(path) as partial:
+            (partial / "weights").write_text("older")
+        return path
+
+    def test_a_new_one_takes_the_place_of_an_older_one(self, older: Path) -> None:
+        with folder_written_whole(older, replace=True) as partial:
+            (partial / "weights").write_text("newer")
+            assert (older / "weights").read_text() == "older"
+        assert (older / "weights").read_text() == "newer"
+        assert [path.name for path in older.parent.iterdir()] == ["model"]
+
+    @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError(28, "No space left on device")])
+    def test_an_interruption_leaves_the_older_one_alone(self, older: Path, interruption) -> None:
+        with pytest.raises((KeyboardInterrupt, UserError)):
+            replace_until(older, interruption)
+        assert (older / "weights").read_text() == "older"
+        assert [path.name for path in older.parent.iterdir()] == ["model"]
+
+    def test_an_interruption_between_the_two_renamings(self, older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        rename = Path.rename
+
+        def interrupted(self: Path, target: Path) -> Path:
+            if self.name == "model.partial":
+                raise KeyboardInterrupt
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt), folder_written_whole(older, replace=True) as partial:
+            (partial / "weights").write_text("newer")
+        assert (older / "weights").read_text() == "older"
+        assert [path.name for path in older.parent.iterdir()] == ["model"]
+
+    def test_nothing_is_written_over_unasked(self, older: Path) -> None:
+        with pytest.raises(UserError, match="exists already"), folder_written_whole(older):
+            pytest.fail("nothing to write to")
+
+
+@pytest.mark.parametrize("place", [".", "/", "..", "a/.."])
+def test_a_place_is_no_name(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is a place and no name: name what is to be made there"):
+        beside(Path(place), "anything")
+    with pytest.raises(UserError), folder_written_whole(Path(place)):
+        pytest.fail("nothing to write to")
+
+
+def test_leftovers_of_processes_that_were_killed(tmp_path: Path) -> None:
+    for name in (".checkpoint.4711.partial.pt", ".backgrounds.1.partial.npy", "run.json", ".hidden"):
+        (tmp_path / name).write_text("")
+    (tmp_path / ".folder.partial").mkdir()  # cannot be removed as a file, and is left alone
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".folder.partial", ".hidden", "run.json"]

@@ -22,7 +22,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     # The process number keeps two programs that write the same file out of each other's way; the ending stays,
     # because libraries choose the format by it.
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = beside(path, f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -48,15 +48,44 @@ def folder_written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]
     """
     if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(f"{path} exists already. Choose another place, or remove it first.")
-    partial = path.with_name(path.name + ".partial")
+    partial, former = (beside(path, path.name + ending) for ending in (".partial", ".former"))
     try:
-        shutil.rmtree(partial, ignore_errors=True)
+        for leftover in (partial, former):
+            shutil.rmtree(leftover, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
+        # Between two renamings there is next to no time in which neither folder stands at the path.
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(former)
         partial.rename(path)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if former.exists() and not path.exists():
+            former.rename(path)
+        for leftover in (partial, former):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what `written_whole` had begun when its process was killed, from a folder that only one process writes.
+
+    What cannot be removed stays.
+    """
+    for leftover in folder.glob(".*.partial*"):
+        with suppress(OSError):
+            leftover.unlink()
+
+
+def beside(path: Path, name: str) -> Path:
+    """The place of a name beside a file or folder that is to be made.
+
+    Raises:
+        UserError: the path ends in no name that anything could be made under, such as the present folder's.
+
+    >>> beside(Path("run/model"), "model.partial").as_posix()
+    'run/model.partial'
+    """
+    if path.name in ("", ".."):
+        raise UserError(f"'{path}' is a place and no name: name what is to be made there.")
+    return path.with_name(name)

@@ -78,6 +78,12 @@ class TestMake:
         assert "Traceback" not in err
         assert not any(tmp_path.iterdir())
 
+    def test_a_place_is_no_name(self, astseg, tmp_path: Path, monkeypatch, capsys) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert astseg("data", "make", "rooms", ".", "--train", 1, "--test", 1) == 2
+        assert "'.' is a place and no name" in capsys.readouterr().err
+        assert not list(tmp_path.iterdir())
+
 
 class TestImport:
     def test_pictures_and_what_was_skipped(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:

@@ -282,6 +282,27 @@ class TestFrozenBackgrounds:
         resumed.run()
         assert states_equal(resumed.model, whole.model)
 
+    def test_a_model_that_could_not_be_written_is_written_when_the_run_goes_on(
+        self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer, monkeypatch
+    ) -> None:
+        folder = tmp_path / "run"
+        folder.mkdir()
+        written = AstSeg.save_pretrained
+
+        def full(model: AstSeg, path: Path) -> None:
+            if trainer._phase == len(phases(dropout_recipe)):
+                raise OSError(28, "No space left on device")
+            written(model, path)
+
+        trainer = Trainer(dropout_recipe, tiny_images, folder, CPU)
+        with monkeypatch.context() as patch:
+            patch.setattr(AstSeg, "save_pretrained", full)
+            with pytest.raises(UserError, match="No space left on device"):
+                trainer.run()
+        assert not states_equal(AstSeg.from_pretrained(folder / "model"), whole.model)
+        assert Trainer.resume(tiny_images, folder, CPU).run()
+        assert states_equal(AstSeg.from_pretrained(folder / "model"), whole.model)
+
 
 class TestAutomaticComplexity:
     @pytest.fixture

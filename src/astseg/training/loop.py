@@ -1,7 +1,8 @@
 """The training loop: the run, the phase, the step.
 
-A run can stop after any step. All it needs to go on with the identical result is in its checkpoint: the batches, the
-learning rates and the weights of the losses are functions of the step alone.
+A run can stop after any step. All it needs to go on is in its checkpoint: the batches, the learning rates and the
+weights of the losses are functions of the step alone. On a CPU with as many threads the result is identical; on a GPU
+it is up to rounding, because some gradients are summed there in whatever order they come.
 """
 
 import time
@@ -274,9 +275,10 @@ class Trainer:
             observer.reported(self, report)
 
     def _save_all(self, optimizer: torch.optim.Optimizer | None) -> None:
-        self.save(optimizer)
+        # The model first: a checkpoint that says that all is done would leave nothing to write a model that failed.
         with folder_written_whole(self.folder / MODEL_FOLDER, replace=True) as partial:
             self.model.save_pretrained(partial)
+        self.save(optimizer)
 
     def _restart_with_complex_background(self, phase: Phase) -> bool:
         """Begin phase 1 again with the complex channels if the backgrounds turn out to need them (AE-NE)."""
@@ -312,12 +314,12 @@ def paint_backgrounds(model: AstSeg, images: Pictures, path: Path, batch_size: i
     assert model.background is not None
     model.background.eval()
     shape = (len(images), *model.image_size, 3)
-    painted = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-    for start in range(0, len(images), batch_size):
-        indices = np.arange(start, min(start + batch_size, len(images)))
-        background = model.background(images[indices]).image
-        painted[indices] = as_bytes(background)
-    painted.flush()
+    # Written, not mapped: where the disk is full, a map kills the process without a word.
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for start in range(0, len(images), batch_size):
+            indices = np.arange(start, min(start + batch_size, len(images)))
+            file.write(np.ascontiguousarray(as_bytes(model.background(images[indices]).image)).data)
 
 
 def _sides(image_size: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from astseg.data.benchmarks.protocols import Protocol
 from astseg.data.benchmarks.registry import Benchmark
 from astseg.data.store_writer import StoreWriter
+from astseg.files import beside
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ImportSettings:
     @property
     def beside(self) -> Path:
         """A folder beside the destination for what is needed only until the store is whole."""
-        return self.destination.with_name(self.destination.name + ".staging")
+        return beside(self.destination, self.destination.name + ".staging")
 
     def writer(self) -> StoreWriter:
         """A writer of the store that can be interrupted."""
