@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -233,6 +234,28 @@ class TestSquaredError:
     def test_shapes_must_agree(self) -> None:
         with pytest.raises(ValueError, match="reconstruction"):
             metrics.squared_error(torch.zeros(1, 3, 4, 4), torch.zeros(1, 3, 4, 5))
+
+
+class TestScoreSegmentations:
+    def test_chunks_change_nothing(self, blocks: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
+        # A high label in one image makes the tables of its chunk larger, and must not matter to the others.
+        predicted, true = np.roll(blocks, 3, axis=2), blocks.copy()
+        true[3][true[3] == 1] = 200
+        whole = metrics.score_segmentations(predicted, true, 4)
+        for images in (1, 4):
+            monkeypatch.setattr(metrics, "IMAGES_AT_A_TIME", images)
+            parts = metrics.score_segmentations(predicted, true, 4)
+            for field in fields(whole):
+                np.testing.assert_allclose(getattr(parts, field.name), getattr(whole, field.name), rtol=1e-12)
+
+    def test_no_images(self) -> None:
+        none = np.zeros((0, 4, 4), int)
+        scores = metrics.score_segmentations(none, none)
+        assert all(len(getattr(scores, field.name)) == 0 for field in fields(scores))
+
+    def test_as_many_predicted_as_true(self) -> None:
+        with pytest.raises(ValueError, match="predicted labels"):
+            metrics.score_segmentations(np.zeros((3, 4, 4), int), np.zeros((2, 4, 4), int))
 
 
 class TestContingencyTables:

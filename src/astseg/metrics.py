@@ -18,6 +18,7 @@ LabelMaps: TypeAlias = Integer[np.ndarray, "batch height width"] | Integer[Tenso
 Tables: TypeAlias = Int64[np.ndarray, "batch predicted true"]
 PerImage: TypeAlias = Float64[np.ndarray, "batch"]
 
+IMAGES_AT_A_TIME = 64  # masks of 0 and 255 make tables of half a megabyte each
 PIXELS_AT_A_TIME = 1 << 22  # keeps the 64-bit keys of a chunk near 32 MB, however many images there are
 
 
@@ -50,14 +51,21 @@ def score_segmentations(predicted: LabelMaps, true: LabelMaps, label_count: int 
     Raises:
         ValueError: see `contingency_tables`.
     """
-    tables = contingency_tables(predicted, true)
-    return SegmentationScores(
-        miou=_mean_iou(tables, label_count),
-        ari_fg=_adjusted_rand_index(tables[:, :, 1:]),
-        ari=_adjusted_rand_index(tables),
-        msc_fg=_segmentation_covering(tables, foreground_only=True, scaled=False),
-        msc=_segmentation_covering(tables, foreground_only=False, scaled=False),
-        scaled_sc=_segmentation_covering(tables, foreground_only=True, scaled=True),
+    _check_shapes(predicted, true)
+    chunks = [slice(start, start + IMAGES_AT_A_TIME) for start in range(0, max(1, len(true)), IMAGES_AT_A_TIME)]
+    parts = [_scores_of(contingency_tables(predicted[chunk], true[chunk]), label_count) for chunk in chunks]
+    return SegmentationScores(*map(np.concatenate, zip(*parts, strict=True)))
+
+
+def _scores_of(tables: Tables, label_count: int | None) -> tuple[PerImage, ...]:
+    """In the order of `SegmentationScores`."""
+    return (
+        _mean_iou(tables, label_count),
+        _adjusted_rand_index(tables[:, :, 1:]),
+        _adjusted_rand_index(tables),
+        _segmentation_covering(tables, foreground_only=True, scaled=False),
+        _segmentation_covering(tables, foreground_only=False, scaled=False),
+        _segmentation_covering(tables, foreground_only=True, scaled=True),
     )
 
 
@@ -178,8 +186,7 @@ def contingency_tables(predicted: LabelMaps, true: LabelMaps) -> Tables:
         ValueError: the shapes differ or are not N x H x W, a type is no integer, or a label is negative.
     """
     predicted_labels, true_labels = _flat_labels(predicted), _flat_labels(true)
-    if tuple(predicted.shape) != tuple(true.shape):
-        raise ValueError(f"predicted labels {tuple(predicted.shape)} for true ones {tuple(true.shape)}")
+    _check_shapes(predicted, true)
     count, pixels = true_labels.shape
     rows = int(predicted_labels.max(initial=0)) + 1
     columns = int(true_labels.max(initial=0)) + 1
@@ -194,6 +201,11 @@ def contingency_tables(predicted: LabelMaps, true: LabelMaps) -> Tables:
         counts = np.bincount(keys.reshape(-1), minlength=len(keys) * rows * columns)
         tables[chunk] = counts.reshape(len(keys), rows, columns)
     return tables
+
+
+def _check_shapes(predicted: LabelMaps, true: LabelMaps) -> None:
+    if tuple(predicted.shape) != tuple(true.shape):
+        raise ValueError(f"predicted labels {tuple(predicted.shape)} for true ones {tuple(true.shape)}")
 
 
 def _flat_labels(labels: LabelMaps) -> np.ndarray[Any, np.dtype[np.integer[Any]]]:
