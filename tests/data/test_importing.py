@@ -91,6 +91,12 @@ def test_pictures_that_are_too_small_are_named(tmp_path):
     assert "1 x 1 pixels" in reason
 
 
+@pytest.mark.parametrize(("count", "rule"), [(1, "nothing held out"), (2, "a random choice (seed 0), 10%, held out")])
+def test_says_what_is_held_out(tmp_path, count, rule):
+    save_pictures(tmp_path / "in", count)
+    assert import_source(tmp_path / "in", tmp_path / "out").manifest.protocol.endswith(rule)
+
+
 def test_nothing_large_enough_is_an_error(tmp_path):
     save_pictures(tmp_path / "in", 2, size=(1, 1))
     with pytest.raises(UserError, match=r"Nothing in .* 1 x 1 pixels"):

@@ -33,6 +33,22 @@ def test_reads_a_nested_folder_in_the_order_in_which_people_count(tmp_path):
     assert not source.has_masks
 
 
+@pytest.mark.parametrize("marks", [("run.json", "checkpoint.pt"), ("objects.json", "labels/a.png")])
+def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
+    save_picture(tmp_path / "a.png")
+    save_picture(tmp_path / "more" / "b.png")
+    for mark in marks:
+        (tmp_path / "own" / mark).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "own" / mark).write_bytes(b"")
+    for file in ("own/pictures/grid.png", "own/overlays/a.jpg", "masks.partial/labels/a.png"):
+        save_picture(tmp_path / file)
+    with StoreWriter(tmp_path / "prepared", (8, 8), "s", "p") as writer, writer.split("train") as split:
+        split.append(np.zeros((2, 8, 8, 3), np.uint8))
+    assert names(open_source(tmp_path)) == ["a", "more/b"]
+    # Who names them means them.
+    assert "overlays/a" in names(open_source(tmp_path / "own"))
+
+
 def test_sorts_numbers_as_numbers():
     unsorted = ["a10", "a2", "a", "A1", "10", "9", "a2b", "a02"]
     assert sorted(unsorted, key=natural_key) == ["9", "10", "a", "A1", "a02", "a2", "a2b", "a10"]

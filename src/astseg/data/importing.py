@@ -89,7 +89,7 @@ def import_source(
     if min(size) < SMALLEST_SIDE:
         raise UserError(f"Pictures should be at least {SMALLEST_SIDE} pixels a side, not {size[0]} x {size[1]}.")
     masks = {split: all(part.source.has_masks for part in parts if part.split == split) for split in _splits(parts)}
-    rule = "as the folder is divided" if len(parts) > 1 else _rule(source, test_share, seed)
+    rule = "as the folder is divided" if len(parts) > 1 else _rule(parts[0], test_share, seed)
     protocol = f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
     with StoreWriter(destination, size, str(Path(path).resolve()), protocol) as writer, ExitStack() as stack:
         out = _Splits(writer, stack, masks)
@@ -224,10 +224,10 @@ def _splits(parts: list[_Part]) -> set[str]:
     return {part.split for part in parts} | {"test" for part in parts if part.test_indices}
 
 
-def _rule(source: Source, test_share: float, seed: int) -> str:
-    if not test_share:
+def _rule(part: _Part, test_share: float, seed: int) -> str:
+    if not part.test_indices:
         return "nothing held out"
-    chosen = "the last frames" if isinstance(source, VideoSource) else f"a random choice (seed {seed})"
+    chosen = "the last frames" if isinstance(part.source, VideoSource) else f"a random choice (seed {seed})"
     return f"{chosen}, {test_share:.0%}, held out"
 
 

@@ -19,6 +19,11 @@ from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 from astseg.errors import UserError
 
+OWN_FOLDERS = (("run.json", "checkpoint.pt"), ("objects.json", "labels"))
+"""What the folders of runs and of masks hold."""
+UNFINISHED = ".partial"
+"""How the name of a folder ends that astseg was writing when it was killed."""
+
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 Progress: TypeAlias = Callable[[int, int | None], None]
@@ -190,7 +195,7 @@ def open_source(path: Path | str, split: str = "test", every: int = 1) -> Source
     """Open a folder, a picture, an `.npy` or `.npz` file, a video, or a prepared data set.
 
     A folder is searched with all its subfolders for pictures and arrays, in the order in which people count
-    (`frame2` before `frame10`); hidden files and the folders of masks are left out.
+    (`frame2` before `frame10`); hidden files, the folders of masks and what astseg itself made there are left out.
 
     Args:
         path: what to open.
@@ -219,10 +224,17 @@ def open_source(path: Path | str, split: str = "test", every: int = 1) -> Source
 def find_files(folder: Path) -> list[Path]:
     """All pictures and arrays in a folder and its subfolders, sorted as people count.
 
+    Runs, masks and prepared data that astseg made in a subfolder are no pictures to learn from.
+
     Raises:
         UserError: there are none.
     """
-    files = [file for file in folder.rglob("*") if file.is_file() and not _is_hidden(file.relative_to(folder))]
+    own = {path for path in folder.rglob("*") if path.is_dir() and _is_made_by_astseg(path)}
+    files = [
+        file
+        for file in folder.rglob("*")
+        if file.is_file() and not _is_hidden(file.relative_to(folder)) and own.isdisjoint(file.parents)
+    ]
     wanted = [
         file
         for file in files
@@ -285,6 +297,14 @@ def _array_count(file: Path) -> int:
 
 def _is_array(file: Path) -> bool:
     return file.suffix.lower() in ARRAY_SUFFIXES
+
+
+def _is_made_by_astseg(folder: Path) -> bool:
+    return (
+        Store.is_store(folder)
+        or folder.suffix == UNFINISHED
+        or any(all((folder / name).exists() for name in names) for names in OWN_FOLDERS)
+    )
 
 
 def _is_hidden(relative: Path) -> bool:

@@ -23,6 +23,9 @@ VIDEO_SUFFIXES = frozenset(
 USUAL_RATE = Fraction(25)
 """Frames a second where a file does not say."""
 
+LARGEST_DENOMINATOR = 1001
+"""Of frames a second: encoders know 30000/1001, and refuse the odd fractions of long files, which say the same."""
+
 CONSTANT_QUALITY = {
     "libx264": {"crf": "20", "preset": "veryfast"},
     # Quantiser 4 in units of FFmpeg's lambda, 118 to one.
@@ -50,9 +53,17 @@ def read_facts(path: Path | str) -> VideoFacts:
     with _opened(Path(path)) as (container, stream):
         # Files written by streaming tell no number, and cut-off files a wrong one: count what is there.
         frames = sum(1 for packet in _packets(container, stream, lambda _: None) if packet.size)
-        # Odd fractions of long files say the same as 25 or 30000/1001, and encoders refuse them.
-        rate = Fraction(stream.average_rate or stream.guessed_rate or USUAL_RATE).limit_denominator(1001)
-        return VideoFacts(rate, frames)
+        rate = Fraction(stream.average_rate or stream.guessed_rate or USUAL_RATE)
+        return VideoFacts(encodable_rate(rate), frames)
+
+
+def encodable_rate(rate: Fraction) -> Fraction:
+    """The frames a second that encoders take for a file's; of a time lapse, however slow, at least a few an hour.
+
+    >>> encodable_rate(Fraction(29970029, 1000000)), encodable_rate(Fraction(1, 86400))
+    (Fraction(30000, 1001), Fraction(1, 1001))
+    """
+    return rate.limit_denominator(LARGEST_DENOMINATOR) or Fraction(1, LARGEST_DENOMINATOR)
 
 
 def read_frames(
