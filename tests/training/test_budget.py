@@ -48,21 +48,23 @@ class TestFitting:
         monkeypatch.setattr(budget._Stopwatch, "seconds_per_step", lambda _, name: seconds[name])
 
     def test_never_fewer_steps_than_can_teach_anything(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
-        recipe = fit_to_time(tiny_recipe, tiny_images, CPU, 0.01)
+        recipe, minutes = fit_to_time(tiny_recipe, tiny_images, CPU, 0.01)
         assert (recipe.background.steps, recipe.foreground.steps) == (200, 200)
+        assert minutes == pytest.approx(200 * (0.5 + 0.6 * 2.0 + 0.4 * 4.0) / 60)
 
     @pytest.mark.parametrize(("scenario", "share"), [("frozen", 2.0), ("baseline", 4.0)])
     def test_other_scenarios_take_the_time_too(
         self, scenario: Scenario, share: float, tiny_recipe: Recipe, tiny_images: Bytes
     ) -> None:
         recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario=scenario))
-        fitted = fit_to_time(recipe, tiny_images, CPU, 240.0)
+        fitted, estimate = fit_to_time(recipe, tiny_images, CPU, 240.0)
+        assert estimate == pytest.approx(240.0, rel=1e-3)
         background = 0.0 if scenario == "baseline" else 0.5 * fitted.background.steps
         assert background + share * fitted.foreground.steps == pytest.approx(60 * 240.0, rel=1e-3)
 
     def test_phases_take_the_time(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         minutes = 240.0
-        recipe = fit_to_time(tiny_recipe, tiny_images, CPU, minutes)
+        recipe, _ = fit_to_time(tiny_recipe, tiny_images, CPU, minutes)
         foreground = recipe.foreground
         seconds = [
             0.5 * recipe.background.steps,
@@ -79,7 +81,7 @@ class TestFitting:
         self, minutes: float, steps: int, tiny_recipe: Recipe, tiny_images: Bytes
     ) -> None:
         recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="still"))
-        fitted = fit_to_time(recipe, tiny_images, CPU, minutes)
+        fitted, _ = fit_to_time(recipe, tiny_images, CPU, minutes)
         foreground = fitted.foreground
         joint = foreground.steps - foreground.frozen_steps
         assert fitted.background.steps == steps
@@ -111,7 +113,7 @@ def test_measures_a_few_steps_of_each_phase(
     shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
     recipe = replace(tiny_recipe, architecture=shape, backbone="./nowhere")
     recipe = replace(recipe, background=replace(recipe.background, automatic_complexity=True))
-    fitted = fit_to_time(recipe, tiny_images, CPU, 1e-3)
+    fitted, _ = fit_to_time(recipe, tiny_images, CPU, 1e-3)
     assert {name: count for name, (count, _) in measured.items()} == {"background": 6, "objects": 6, "joint": 6}
     assert all(seconds > 0 for _, seconds in measured.values())
     assert fitted.backbone == "./nowhere"

@@ -21,11 +21,14 @@ CPU = torch.device("cpu")
 def store(tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store, and a machine on which a minute is a hundred steps."""
 
-    def fit(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> Recipe:
-        return with_steps(recipe, int(100 * minutes), int(300 * minutes))
+    def fit(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[Recipe, float]:
+        return with_steps(recipe, int(100 * minutes), int(300 * minutes)), max(minutes, 0.7)
+
+    def alone(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> int:
+        return int({"simple": 100, "complex": 25}[recipe.architecture.background_network] * minutes)
 
     monkeypatch.setattr(choices, "fit_to_time", fit)
-    monkeypatch.setattr(choices, "background_steps", lambda recipe, images, device, minutes: int(100 * minutes))
+    monkeypatch.setattr(choices, "background_steps", alone)
     return tiny_store
 
 
@@ -43,6 +46,11 @@ class TestRecipe:
         reasons = "\n".join(choice.reasons)
         for words in ("the one for a CPU", "12 of 32x32", "at most 8", "a guess", "3000 for", "9000 for", "30 minutes"):
             assert words in reasons
+
+    def test_says_when_it_takes_longer_than_was_wished(self, store: Store) -> None:
+        assert "about 0.6 minutes on this machine." in choose_recipe(store, CPU, minutes=0.6).reasons[-1]
+        longer = "about 1 min on this machine: fewer would teach nothing."
+        assert longer in choose_recipe(store, CPU, minutes=0.5).reasons[-1]
 
     @pytest.mark.parametrize("device", [CPU, torch.device("cuda")])
     @pytest.mark.parametrize(
@@ -126,7 +134,7 @@ class TestBackgroundRecipe:
         recipe = background_recipe(store, CPU, 20.0)
         assert recipe.architecture.background_network == "simple"
         assert recipe.background.automatic_complexity
-        assert recipe.background.steps == recipe.background.complex_steps == 2_000
+        assert (recipe.background.steps, recipe.background.complex_steps) == (2_000, 500), "each takes the minutes"
         assert recipe.foreground.scenario == "background"
 
     def test_pictures_that_are_too_small(self, store: Store, tmp_path: Path) -> None:

@@ -125,7 +125,10 @@ def export(
 def background(
     source: Source,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")] = Path("background"),
-    minutes: Annotated[float, typer.Option(help="How long to train.")] = 10.0,
+    minutes: Annotated[
+        float,
+        typer.Option(help="How long to train; up to twice as long where each picture has a background of its own."),
+    ] = 10.0,
     seed: Annotated[int, typer.Option(help="Decides the first weights and the order of the pictures.", min=0)] = 0,
     device: Device = "auto",
 ) -> None:

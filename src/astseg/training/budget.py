@@ -46,7 +46,7 @@ class _Stopwatch(Observer):
         return (times[-1] - times[0]) / (len(times) - 1)
 
 
-def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> Recipe:
+def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[Recipe, float]:
     """Give a scenario's phases as many steps as fit a time, measured by a few steps of each.
 
     Warm-ups are shortened as by ``with_steps``.
@@ -56,6 +56,9 @@ def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: fl
         images: the training pictures.
         device: where.
         minutes: the time that all phases may take together.
+
+    Returns:
+        The recipe, and how many minutes it takes: more than there are where these are too few to learn anything.
     """
     scenario = recipe.foreground.scenario
     times = _seconds_per_step(recipe, images, device, scenario)
@@ -65,7 +68,9 @@ def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: fl
     frozen = {"curriculum": FROZEN_SHARE, "frozen": 1.0, "baseline": 0.0}[scenario]
     step = frozen * times.get("objects", 0.0) + (1 - frozen) * times.get("joint", 0.0)
     foreground = max(FEWEST_STEPS, int((seconds - background * background_step) / step))
-    return with_steps(recipe, max(FEWEST_STEPS, int(background)), foreground)
+    alone = max(FEWEST_STEPS, int(background))
+    taken = foreground * step + (0.0 if scenario == "baseline" else alone * background_step)
+    return with_steps(recipe, alone, foreground), taken / 60
 
 
 def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
@@ -80,7 +85,7 @@ def _worthwhile(recipe: Recipe, background: float) -> float:
 
 
 def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> int:
-    """How many steps of the background alone fit a time, measured by a few steps."""
+    """How many steps of the background alone fit a time, measured by a few steps of the network that the recipe has."""
     times = _seconds_per_step(recipe, images, device, "background")
     return max(FEWEST_STEPS, int(60 * minutes / times["background"]))
 

@@ -9,6 +9,7 @@ from astseg.config import BackgroundTraining, Recipe
 from astseg.data.store import Store
 from astseg.errors import UserError
 from astseg.model.ast_seg import AstSeg
+from astseg.model.background import BackgroundNetwork
 from astseg.presets import find_preset, large_recipe, own_pictures_recipe, small_recipe
 from astseg.training.budget import background_steps, fit_to_steps, fit_to_time
 from astseg.training.complexity import still_share
@@ -18,6 +19,11 @@ DEFAULT_MINUTES = 30.0
 STILL_SHARE = 0.75
 """With more of nearly every picture as in the others, the camera stands still (``still_share``)."""
 MOST_SLOTS = 254
+TOO_LONG = 1.25
+"""How many times the wish an estimate may be before one should be told."""
+
+
+_COMPLEXITIES: tuple[BackgroundNetwork, ...] = ("simple", "complex")
 
 
 @dataclass(frozen=True)
@@ -78,8 +84,10 @@ def choose_recipe(
     guess = "as you say" if slots else f"{'the preset has it so' if preset else 'a guess'}; --objects says better"
     reasons.append(f"Objects: at most {recipe.architecture.slots} in a picture ({guess}).")
     if minutes is not None:
-        recipe = fit_to_time(recipe, store["train"].images, device, minutes)
+        recipe, estimate = fit_to_time(recipe, store["train"].images, device, minutes)
         why = f", about {minutes:g} minutes on this machine"
+        if estimate > TOO_LONG * minutes:
+            why = f", about {math.ceil(estimate)} min on this machine: fewer would teach nothing"
     elif steps is not None:
         recipe = fit_to_steps(recipe, steps)
         why = ", as you say"
@@ -118,6 +126,9 @@ def check_wishes(
 def background_recipe(store: Store, device: torch.device, minutes: float) -> Recipe:
     """A recipe for the background alone, which chooses between one background and many by itself.
 
+    It takes the minutes for one background. Where there turn out to be many, it begins anew with the larger network
+    that they need, which gets as many minutes again.
+
     Raises:
         UserError: the pictures are too small.
     """
@@ -125,14 +136,22 @@ def background_recipe(store: Store, device: torch.device, minutes: float) -> Rec
         recipe = _buildable(replace(small_recipe(store.image_size, 1), background=BackgroundTraining(batch_size=32)))
     except ValueError as error:
         raise UserError(f"These pictures do not suit the model: {error}.") from error
-    recipe = replace(
-        recipe,
-        architecture=replace(recipe.architecture, background_network="simple"),
-        foreground=replace(recipe.foreground, scenario="background"),
+    images = store["train"].images
+    simple, wide = (
+        replace(
+            recipe,
+            architecture=replace(recipe.architecture, background_network=network),
+            foreground=replace(recipe.foreground, scenario="background"),
+        )
+        for network in _COMPLEXITIES
     )
-    steps = background_steps(recipe, store["train"].images, device, minutes)
-    automatic = replace(recipe.background, steps=steps, complex_steps=steps, automatic_complexity=True)
-    return replace(recipe, background=automatic)
+    automatic = replace(
+        recipe.background,
+        steps=background_steps(simple, images, device, minutes),
+        complex_steps=background_steps(wide, images, device, minutes),
+        automatic_complexity=True,
+    )
+    return replace(simple, background=automatic)
 
 
 def _adapted(recipe: Recipe, image_size: tuple[int, int], slots: int | None) -> Recipe:
