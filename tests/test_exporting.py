@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,12 +82,14 @@ def test_pictures_without_truth_have_no_scores(settings: RunSettings, tmp_path: 
     assert "not recorded" in card
 
 
-def test_the_data_must_be_there(run: Path, tmp_path: Path) -> None:
+def test_the_data_must_be_there(run: Path, settings: RunSettings, tmp_path: Path) -> None:
     content = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**content, "data": str(tmp_path / "gone")}))
     with pytest.raises(UserError, match="The data of this run is no longer in"):
         export_model(run, tmp_path / "out", CPU)
     assert not (tmp_path / "out").exists()
+    shutil.copytree(settings.data, run / "data")  # it has moved with the run
+    assert export_model(run, tmp_path / "out", CPU) is not None
 
 
 def test_writes_over_nothing(run: Path, tmp_path: Path) -> None:

@@ -47,6 +47,12 @@ class TestShipped:
         run.rename(tmp_path / name)
         assert load_model(name).image_size == (32, 32)
 
+    def test_a_folder_without_a_model_does_not_hide_them(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.chdir(tmp_path)
+        name = shipped_models()[0]
+        (tmp_path / name).mkdir()
+        assert load_model(name).architecture == load_model(SHIPPED / name).architecture
+
     def test_are_named_where_one_is_not_found(self) -> None:
         with pytest.raises(UserError, match=f"models that come with astseg: {', '.join(shipped_models())}"):
             load_model("no-such-model")

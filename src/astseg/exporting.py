@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from astseg.data.store import Store
-from astseg.errors import UserError
 from astseg.evaluate import Means, Summary, evaluate
 from astseg.files import folder_written_whole
 from astseg.model.ast_seg import WEIGHTS_FILE, AstSeg
@@ -16,6 +16,7 @@ from astseg.training.run import (
     RUN_FILE,
     RunSettings,
     describe_store,
+    find_data,
     phase_seconds,
     read_run,
     scored_split,
@@ -46,8 +47,7 @@ def export_model(
         UserError: the run has no model, its data is gone, or the place is taken.
     """
     settings = read_run(run)
-    if not Store.is_store(settings.data):
-        raise UserError(f"The data of this run is no longer in {settings.data}. Put it back there: the card needs it.")
+    settings = replace(settings, data=find_data(run, settings))
     model = trained_model(run).to(device)
     whole = _scored(model, settings, progress)
     with folder_written_whole(out) as folder:
@@ -56,7 +56,7 @@ def export_model(
         halved = AstSeg.from_pretrained(folder).to(device)
         scores = _scored(halved, settings, progress)
         size = (folder / WEIGHTS_FILE).stat().st_size
-        (folder / CARD_FILE).write_text(_card(run, settings, size, whole, scores))
+        (folder / CARD_FILE).write_text(_card(run, settings, size, whole, scores), encoding="utf-8")
     return scores
 
 

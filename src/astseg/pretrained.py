@@ -18,15 +18,16 @@ def shipped_models() -> tuple[str, ...]:
 
 def load_model(where: Path | str) -> AstSeg:
     """Load a model from a training run's folder, a model's folder, by the name of one that comes with astseg, or by a
-    name on the model hub. A folder goes before a name.
+    name on the model hub. A folder that holds a model goes before a name.
 
     Raises:
         UserError: there is no such model, or it cannot be read.
     """
     folder = Path(where)
-    if str(where) in shipped_models() and not folder.exists():
-        folder = SHIPPED / where
-    for candidate in (folder, folder / "model"):
+    candidates = [folder, folder / "model"]
+    if str(where) in shipped_models():
+        candidates.append(SHIPPED / where)  # whatever else of that name is there, such as pictures of rooms
+    for candidate in candidates:
         if (candidate / CONFIG_FILE).is_file():
             model: AstSeg = AstSeg.from_pretrained(candidate)
             return model

@@ -35,6 +35,7 @@ class TestRun:
             (OSError(errno.ENOSPC, "No space left on device"), 2, "Error: The disk is full."),
             (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "Error: The disk is full."),
             (PermissionError(errno.EACCES, "Permission denied", "out[1]"), 2, "Error: Permission denied: out[1].\n"),
+            (torch.OutOfMemoryError("CUDA out of memory."), 2, "Error: The GPU's memory is full. Less fits:"),
             (OSError(errno.EIO, "Input/output error"), 2, "Error: Input/output error.\n"),
         ],
     )

@@ -82,6 +82,16 @@ class TestAblate:
         for name, weights in theirs.items():
             torch.testing.assert_close(ours[name], weights, rtol=0, atol=0)
 
+    def test_nothing_to_score_elsewhere_is_said_before_any_work(
+        self, tiny_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        plain = tmp_path / "plain"
+        with StoreWriter(plain, tiny_store.image_size, "s", "p") as writer, writer.split("test") as split:
+            split.append(np.array(tiny_store["test"].images))
+        assert ablate("clevrtex", tiny_store, tmp_path / "out", "--rows", "unet", "--camo", plain) == 2
+        assert f"{plain} has no split 'test' with masks" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
     def test_rows_that_are_the_same_are_named(
         self, tiny_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:

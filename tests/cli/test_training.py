@@ -78,7 +78,7 @@ class TestTrain:
         assert "Skipped broken[b]" in err
         assert "Pictures: 5 of 32x32 to learn from." in err
         assert "Objects: at most 2 in a picture (as you say)." in err
-        assert "Steps: 2 for the background and 2 for the objects, about 0.0001 minutes" in err
+        assert "Steps: 2 for the background and 2 for the objects, about 1 min on this machine: fewer would" in err
         assert "Scoring" not in err
         assert "<html" in (run / "page.html").read_text(encoding="utf-8")
 
@@ -320,6 +320,22 @@ class TestDemo:
         assert astseg("data", "make", "rooms", tmp_path / "demo" / "data", "--train", 6, "--test", 2) == 0
         assert astseg("demo", "--resume", "--out", tmp_path / "demo", "--device", "cpu") == 0
         assert len(Store(tmp_path / "demo" / "data")["train"]) == 6
+
+    def test_begun_anew_where_one_had_begun(self, astseg, tmp_path: Path, capsys) -> None:
+        out = tmp_path / "demo"
+        (out / "data.partial").mkdir(parents=True)  # left by a process that was killed while it made rooms
+        (out / "data.partial" / "train.images.npy").write_bytes(b"")
+        assert astseg("demo", "--out", out, "--device", "cpu") == 0
+        for path in (out / "run.json", out / "scores.json"):
+            path.unlink()
+        capsys.readouterr()
+        assert astseg("demo", "--out", out) == 2
+        assert "holds a demo that was begun. Go on with it by --resume" in capsys.readouterr().err
+
+    def test_beside_a_folder_called_rooms(self, astseg, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "rooms").mkdir()
+        assert astseg("demo", "--out", "demo", "--device", "cpu") == 0
 
     def test_stopped_while_rooms_are_made(self, astseg, tmp_path: Path, monkeypatch, capsys) -> None:
         from astseg.data.store_writer import SplitWriter

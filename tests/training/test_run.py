@@ -12,6 +12,7 @@ from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.errors import UserError
 from astseg.model.ast_seg import AstSeg
+from astseg.training import loop
 from astseg.training.curriculum import Phase
 from astseg.training.journal import read_journal
 from astseg.training.loop import Observer, Trainer
@@ -132,6 +133,30 @@ class TestTraining:
         with pytest.raises(KeyboardInterrupt):
             train_run(folder, settings, CPU, observers=[Broken()])
         assert is_run(folder)
+
+    def test_records_the_background_that_the_pictures_needed(
+        self, settings: RunSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loop, "backgrounds_are_complex", lambda *_: True)
+        recipe = settings.recipe
+        recipe = replace(
+            recipe,
+            architecture=replace(recipe.architecture, background_network="simple"),
+            background=replace(recipe.background, steps=2, complex_steps=1, automatic_complexity=True),
+            foreground=replace(recipe.foreground, scenario="background"),
+        )
+        train_run(folder, replace(settings, recipe=recipe), CPU)
+        written = read_run(folder)
+        assert written.recipe.architecture.background_network == "complex"
+        assert written.recipe.background.steps == 1
+        assert replace(written, recipe=recipe) == replace(settings, recipe=recipe)
+
+    def test_what_a_killed_process_left_is_removed(self, settings: RunSettings, folder: Path) -> None:
+        folder.mkdir()
+        leftover = folder / ".backgrounds.4711.partial.npy"
+        leftover.write_bytes(b"half")
+        train_run(folder, settings, CPU)
+        assert not leftover.exists()
 
     def test_data_of_another_size(self, settings: RunSettings, folder: Path, tmp_path: Path) -> None:
         train_run(folder, settings, CPU, stop=stop_after(1))

@@ -28,6 +28,9 @@ EXIT_INTERRUPTED = 130
 UNBOUNDED = 10_000
 """Columns; wider than any table."""
 
+OUT_OF_MEMORY = "OutOfMemoryError"
+"""torch's error, by its name: to import it takes seconds, and a mistake should be told at once."""
+
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """A full disk, a quota that is used up, a file larger than is allowed."""
 
@@ -101,6 +104,12 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
         where = f": {error.filename}" if error.filename is not None else ""
         return _complain(f"{error.strerror}{where}.", EXIT_MISTAKE)
     except Exception as error:
+        if type(error).__name__ == OUT_OF_MEMORY:
+            return _complain(
+                "The GPU's memory is full. Less fits: a smaller --size or --batch-size, fewer --objects. "
+                "Or take --device cpu.",
+                EXIT_MISTAKE,
+            )
         show = getattr(error, "show", None)  # how typer's own errors present themselves
         if show is None:
             raise

@@ -51,7 +51,8 @@ def train(
         typer.Option(help="Height x width to work at, such as 96x128. By default one that suits the pictures."),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option(help="How long to train; decides the number of steps. [default: 30]")
+        float | None,
+        typer.Option(help="How long to train; decides the steps. [default: 30, or the preset's own steps]"),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Foreground steps, in place of --minutes.")] = None,
     still: Annotated[
@@ -69,7 +70,7 @@ def train(
 
     Works on a folder of pictures, a video from a fixed camera, or prepared data. Choices that you do not make are made
     for you: size and background from the pictures, the steps from the time you give and the speed of the machine.
-    Ctrl-C stops after the step and saves; --resume goes on to the identical result.
+    Ctrl-C stops after the step and saves; --resume goes on to the same result (on a GPU, up to rounding).
 
     ```
     astseg train my-pictures/ --objects 5 --minutes 60 --out my-run
@@ -128,8 +129,10 @@ def demo(
     else:
         if resume and not Store.is_store(data):
             raise UserError(f"{out} holds no demo to go on with. Leave --resume out to begin one.")
-        if not resume and out.exists():
-            _refuse_taken(out, allowed=(FIRST_LOOK_FILE,))
+        if not resume and Store.is_store(data) and not is_run(out):
+            raise UserError(f"{out} holds a demo that was begun. Go on with it by --resume, or choose another --out.")
+        if not resume:
+            _refuse_taken(out, allowed=(FIRST_LOOK_FILE, f"{data.name}.partial"))
         started = time.monotonic()
         if not resume:
             _first_look(out / FIRST_LOOK_FILE)
@@ -149,14 +152,14 @@ def _first_look(picture: Path) -> None:
     from astseg.data.store import Store
     from astseg.files import written_whole
     from astseg.gallery import draw_samples, sample
-    from astseg.pretrained import load_model
+    from astseg.pretrained import SHIPPED, load_model
 
     with TemporaryDirectory() as folder:
         rooms = Path(folder) / "rooms"
         make_scenes("rooms", rooms, {"test": FIRST_LOOK_PICTURES}, FIRST_LOOK_SEED)
         split = Store(rooms)["test"]
         assert split.masks is not None
-        samples = sample(load_model("rooms"), np.array(split.images), np.array(split.masks))
+        samples = sample(load_model(SHIPPED / "rooms"), np.array(split.images), np.array(split.masks))
     with written_whole(picture) as partial:
         draw_samples(samples).save(partial)
     output.print(f"What the model that comes with astseg finds in a few rooms: {picture}", markup=False)
@@ -183,15 +186,10 @@ def go_on(folder: Path, context: typer.Context, device: str) -> None:
         UserError: the folder holds no run, or its data is gone.
         Stopped: the user stopped it.
     """
-    from astseg.data.store import Store
-    from astseg.training.run import read_run
+    from astseg.training.run import find_data, read_run
 
     settings = read_run(folder)
-    if not Store.is_store(settings.data):
-        # Runs are moved together with the data that was prepared for them.
-        if not Store.is_store(folder / "data"):
-            raise UserError(f"The data of this run is no longer in {settings.data}. Put it back there to go on.")
-        settings = replace(settings, data=str((folder / "data").resolve()))
+    settings = replace(settings, data=find_data(folder, settings))
     ignored = [name for name in context.params if _given(context, name) and name not in ("out", "device", "resume")]
     if ignored:
         names = ", ".join("the source" if name == "source" else f"--{name}" for name in ignored)
@@ -231,13 +229,14 @@ def run_to_the_end(
         Stopped: the user stopped it.
     """
     from astseg.cli.watching import TrainingBars
-    from astseg.training.run import PAGE_FILE, finish_run, phase_seconds, train_run, trained_model
+    from astseg.training.run import PAGE_FILE, finish_run, phase_seconds, read_run, train_run, trained_model
 
     where = find_device(device)
     with patient_interrupt() as stop, TrainingBars() as bars:
         finished = train_run(folder, settings, where, resume=resume, observers=[bars], stop=stop)
     if not finished:
         raise Stopped(f"Everything learned is saved. {to_go_on}")
+    settings = replace(settings, recipe=read_run(folder).recipe)  # with the background that the pictures needed
     times = {**(seconds or {}), **phase_seconds(folder)}
     with progress("Scoring", "pictures") as show:
         summary = finish_run(folder, trained_model(folder).to(where), settings, times, where, show)

@@ -14,7 +14,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from astseg.config import Recipe
 from astseg.data.store import Split, Store
 from astseg.errors import UserError
 from astseg.evaluate import Summary, evaluate, write_per_image, write_scores
-from astseg.files import written_whole
+from astseg.files import remove_leftovers, written_whole
 from astseg.gallery import sample
 from astseg.model.ast_seg import AstSeg
 from astseg.page import Page, write_page
@@ -85,6 +85,18 @@ def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None
         partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
+def find_data(folder: Path, settings: RunSettings) -> str:
+    """Where the data of a run is: as the run says, or in its own folder, with which it may have been moved.
+
+    Raises:
+        UserError: in neither place.
+    """
+    for place in (Path(settings.data), folder / "data"):
+        if Store.is_store(place):
+            return str(place.resolve())
+    raise UserError(f"The data of this run is no longer in {settings.data}. Put it back there.")
+
+
 def train_run(
     folder: Path,
     settings: RunSettings,
@@ -102,6 +114,7 @@ def train_run(
     store = Store(settings.data)
     if is_run(folder) and not resume:
         raise UserError(f"{folder} holds a training run already. Go on with it by --resume, or choose another folder.")
+    remove_leftovers(folder)
     shown = shown_split(store)
     journal = Journal(folder)
     truths = None if shown.masks is None else shown.masks[:GRID_PICTURES]
@@ -113,9 +126,12 @@ def train_run(
         else:
             write_run(folder, settings, device)
             trainer = Trainer(settings.recipe, images, folder, device, settings.seed, watching)
-        return trainer.run(stop)
+        finished = trainer.run(stop)
     finally:
         journal.close()
+    if trainer.recipe != settings.recipe:  # the backgrounds turned out to need the larger network
+        write_run(folder, replace(settings, recipe=trainer.recipe), device)
+    return finished
 
 
 def shown_split(store: Store) -> Split:
@@ -145,20 +161,15 @@ def finish_run(
     shown = shown_split(store)
     origin = provenance(device)
     summary = None
+    details: dict[str, Any] = {"data": store.manifest.protocol, "store": describe_store(store), "seed": settings.seed}
     scored = scored_split(store)
     if scored is not None:
         evaluation = evaluate(model, scored, progress=progress)
         summary = evaluation.summary()
-        details: dict[str, Any] = {
-            "data": store.manifest.protocol,
-            "store": describe_store(store),
-            "seed": settings.seed,
-        }
         if model.architecture.label_rule:
             plain = evaluate(model, scored, progress=progress, by_weights_alone=True).summary()
             details["by_weights_alone"] = plain.to_dict()
         write_per_image(folder / "per_image.csv", evaluation)
-        write_scores(folder / SCORES_FILE, summary, {**details, "seconds": seconds, **origin})
     truths = None if shown.masks is None else shown.masks[:PAGE_PICTURES]
     page = Page(
         title=settings.title,
@@ -171,6 +182,8 @@ def finish_run(
         settings={"data": describe_store(store), "recipe": to_plain(settings.recipe), "program": origin},
     )
     write_page(folder / PAGE_FILE, page)
+    if summary is not None:  # last: a run that has scores is finished
+        write_scores(folder / SCORES_FILE, summary, {**details, "seconds": seconds, **origin})
     return summary
 
 
