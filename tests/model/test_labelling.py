@@ -14,6 +14,7 @@ from astseg.model.labelling import (
     likeness_of_neighbours,
     posterior_weights,
     without_doubles,
+    without_shades,
 )
 from astseg.model.latents import ObjectLatents
 from astseg.model.rendering import Rendering, composite
@@ -101,6 +102,22 @@ class TestPosteriorWeights:
         found = posterior_weights(self.rendering(), random(2, 3, 3, 5), replace(SILENT, fewest_pixels=16))
         assert (found.argmax(1) == 0).all()
 
+    @pytest.mark.parametrize("light", [1.0, 0.6])
+    def test_a_slot_that_shows_a_shade_of_the_background_is_none(self, light: float) -> None:
+        rendering = self.rendering()
+        rendering.weights[:] = torch.tensor([0.1, 0.2, 0.6, 0.1]).view(4, 1, 1)
+        rendering.weights[..., :2] = torch.tensor([0.1, 0.8, 0.1, 0.0]).view(4, 1, 1)
+        background = torch.full((2, 3, 3, 5), 0.5, dtype=torch.float64)
+        images = light * background
+        images[:, 0, :, 2:] = 0.0
+        rendering = rendering._replace(background=background)
+        owners = posterior_weights(rendering, images, replace(SILENT, background_likeness=0.2)).argmax(1)
+        # Slot 2 has nothing of the background's colour; slot 1's pixels go to who comes next there.
+        assert (owners[..., 2:] == 2).all()
+        assert (owners[..., :2] == 0).all()
+        unasked = posterior_weights(rendering, images, SILENT).argmax(1)
+        assert (unasked[..., :2] == 1).all()
+
     @pytest.mark.parametrize(("doubled_likeness", "left"), [(0.15, [1]), (0.0, [])])
     def test_doubles_are_joined_before_crumbs_are_left_out(self, doubled_likeness: float, left: list[int]) -> None:
         rendering = self.rendering()
@@ -183,6 +200,31 @@ class TestAgreeWithNeighbours:
         log_weights = random(2, 3, 1, 1)
         found = agree_with_neighbours(log_weights, likeness_of_neighbours(random(2, 3, 1, 1), 0.1), 4.0)
         torch.testing.assert_close(found, log_weights.softmax(1))
+
+
+class TestWithoutShades:
+    def test_equals_a_loop_over_slots(self) -> None:
+        weights, errors = (6 * random(8, 5, 4, 6)).softmax(1), random(8, 1, 4, 6, seed=1)
+        found = without_shades(weights, errors, 0.45)
+        gone = 0
+        for own, error, result in zip(weights.numpy(), errors[:, 0].numpy(), found.numpy(), strict=True):
+            labels, expected = own.argmax(0), own.copy()
+            for slot in range(1, 5):
+                distances = np.sort(error[labels == slot])
+                if len(distances) and distances[(len(distances) - 1) // 2] < 0.45:
+                    expected[slot] = 0
+                    gone += 1
+            np.testing.assert_allclose(result, expected / expected.sum(0), rtol=1e-9)
+        assert 5 < gone < 27  # or nothing was tested
+
+    def test_zero_lets_all_stay(self) -> None:
+        weights = random(1, 3, 4, 5).softmax(1)
+        assert without_shades(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.0) is weights
+
+    def test_a_picture_of_shades_is_background(self) -> None:
+        weights = torch.nn.functional.one_hot(torch.ones(1, 4, 5, dtype=torch.long), 3).permute(0, 3, 1, 2).double()
+        found = without_shades(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.2)
+        assert (found.argmax(1) == 0).all()
 
 
 class TestWithoutDoubles:

@@ -4,7 +4,8 @@ The paper gives each pixel to the layer with the largest weight, and the weights
 few numbers of appearance: corners are round and rims a pixel too narrow. Here the weights are what is expected before
 a look at the pixels. Each layer's error at a pixel is held against it, as in a mixture of Laplace distributions, and
 pixels of like colours draw each other to the same layer, as in a Potts model whose pull ends at edges of the picture.
-Slots whose pixels have one colour, and no edge between them, have found the same object twice.
+Slots whose pixels have one colour, and no edge between them, have found the same object twice, and a slot whose pixels
+are the background in another light has found none.
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from astseg.model.rendering import DEEPEST_SHADOW, Rendering
@@ -44,6 +45,10 @@ class LabelRule:
     deepest_shade: float = DEEPEST_SHADOW
     """The share of its light that the background may lack and still count as background, below 1: the more, the fewer
     shadows are taken for objects, and the more dark objects for shadows."""
+    background_likeness: float = 0.0
+    """The L1 distance from the nearest shade of the background below which a slot's median pixel shows that the slot is
+    no object but a shadow, or what else the background could not paint. 0 asks none, as it must be where objects may
+    have the background's colour."""
     neighbour_pull: float = 4.0
     """What a layer's log-weight gains where one of the eight neighbours has the same colour and belongs to it."""
     likeness: float = 0.1
@@ -93,7 +98,8 @@ def posterior_weights(
     log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
     alike = likeness_of_neighbours(images, rule.likeness)
     agreed = agree_with_neighbours(log_weights - against, alike, rule.neighbour_pull)
-    return without_crumbs(without_doubles(agreed, images, alike, rule.doubled_likeness), rule.fewest_pixels)
+    real = without_shades(agreed, background_error, rule.background_likeness)
+    return without_crumbs(without_doubles(real, images, alike, rule.doubled_likeness), rule.fewest_pixels)
 
 
 def likeness_of_neighbours(
@@ -148,13 +154,43 @@ def _neighbours(maps: Float[Tensor, "batch channels height width"]) -> Iterator[
         yield padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
+def without_shades(
+    weights: Float[Tensor, "batch layers height width"],
+    background_error: Float[Tensor, "batch 1 height width"],
+    background_likeness: float,
+) -> Float[Tensor, "batch layers height width"]:
+    """The weights without the slots that show nothing but a shade of the background; the others share what these had.
+
+    Args:
+        weights: they sum to one over the layers.
+        background_error: the L1 distance of each pixel from the shade of the background that fits best.
+        background_likeness: a slot goes if the median of its pixels' distances is below this. 0 lets all stay.
+    """
+    if not background_likeness:
+        return weights
+    # Of an object half hidden in its own shadow most pixels are the object's, and the median asks them.
+    errors = torch.where(_owned(weights), background_error, torch.nan).flatten(2).nanmedian(-1).values
+    shades = errors < background_likeness  # a slot without pixels has no median, and is none
+    return _shared(weights, ~F.pad(shades, (1, 0)))
+
+
 def without_crumbs(
     weights: Float[Tensor, "batch layers height width"], fewest_pixels: int
 ) -> Float[Tensor, "batch layers height width"]:
     """The weights without the slots that would own too few pixels; the others share what these had."""
-    layers = torch.arange(weights.shape[1], device=weights.device)
-    pixels = (weights.argmax(1, keepdim=True) == layers[:, None, None]).sum((2, 3))
-    kept = (pixels >= fewest_pixels) | (layers == 0)
+    return _shared(weights, F.pad(_owned(weights).sum((2, 3)) >= fewest_pixels, (1, 0), value=True))
+
+
+def _owned(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
+    """Which pixels each slot owns: those in which its weight is the largest of all layers."""
+    slots = torch.arange(1, weights.shape[1], device=weights.device)
+    return weights.argmax(1, keepdim=True) == slots[:, None, None]
+
+
+def _shared(
+    weights: Float[Tensor, "batch layers height width"], kept: Bool[Tensor, "batch layers"]
+) -> Float[Tensor, "batch layers height width"]:
+    """The weights of the layers that are kept, which share what the others had."""
     # Where nothing is left to divide, everything becomes zero, and the background comes first among equals.
     left = weights * kept[..., None, None]
     return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
@@ -179,8 +215,7 @@ def without_doubles(
     """
     if not doubled_likeness:
         return weights
-    slots = torch.arange(1, weights.shape[1], device=weights.device)
-    owned = weights.argmax(1, keepdim=True) == slots[:, None, None]
+    owned = _owned(weights)
     masks = owned.to(weights.dtype)
     contacts, unparted = (
         torch.einsum("bihw, bjhw -> bij", masks, _sum_of_neighbours(masks, strength))
@@ -189,11 +224,10 @@ def without_doubles(
     # A few pixels of something else do not move the median. A slot without pixels has none and is near nobody.
     colours = torch.where(owned[:, :, None], images[:, None], torch.nan).flatten(3).nanmedian(-1).values
     near = (colours[:, :, None] - colours[:, None]).abs().sum(-1) < doubled_likeness
-    same = (contacts > 0) & (unparted >= contacts / 2) & near | torch.eye(
-        len(slots), dtype=torch.bool, device=near.device
-    )
+    slots = masks.shape[1]
+    same = (contacts > 0) & (unparted >= contacts / 2) & near | torch.eye(slots, dtype=torch.bool, device=near.device)
     reached = same.to(weights.dtype)
-    for _ in range(len(slots).bit_length()):  # a double of a double is a double
+    for _ in range(slots.bit_length()):  # a double of a double is a double
         reached = (reached @ reached).clamp(max=1)
     # One more than its pixels, so that a slot without any is its own.
     owner = (reached * (1 + masks.sum((2, 3)))[:, None]).argmax(-1)
