@@ -151,6 +151,13 @@ class TestEvaluate:
         assert found.mse is not None
         assert found.mse[2] == pytest.approx(error, rel=1e-4)
 
+    def test_says_which_slots_are_left_out_and_joined(self, split: Split) -> None:
+        model = RedChannelModel()
+        model.architecture = SimpleNamespace(label_rule=LabelRule(background_likeness=0.2, doubled_likeness=0.0))
+        protocol = evaluate(model, split).protocol
+        assert "at 0.1), slots left out whose median pixel is within 0.2 of a shade, without slots of" in protocol
+        assert "at 0.1), touching slots joined" in evaluate(RedChannelModel(), split).protocol
+
     def test_the_papers_rule_can_be_asked_for(self, split: Split) -> None:
         own, plain = (evaluate(RedChannelModel(), split, by_weights_alone=alone) for alone in (False, True))
         assert "(4 for an object's, 25 for the background's, margin 0, in a shade of up to 60%)" in own.protocol

@@ -262,16 +262,17 @@ def _protocol(model: AstSeg, split: Split, by_weights_alone: bool) -> str:
 
 
 def _described(rule: LabelRule) -> str:
-    joined = (
-        f"touching slots joined whose colours differ by less than {rule.doubled_likeness:g} and that no edge parts, "
-        if rule.doubled_likeness
-        else ""
-    )
+    shades = joined = ""
+    if rule.background_likeness:
+        shades = f"slots left out whose median pixel is within {rule.background_likeness:g} of a shade, "
+    if rule.doubled_likeness:
+        distance = f"{rule.doubled_likeness:g}"
+        joined = f"touching slots joined whose colours differ by less than {distance} and that no edge parts, "
     return (
         "Labels: each pixel to the layer with the largest weight once the layers' errors there are held against it "
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, margin "
         f"{rule.background_margin:g}, in a shade of up to {rule.deepest_shade:.0%}) and neighbours have been asked "
-        f"({rule.neighbour_pull:g} for each of the same colour, down to 1/e at {rule.likeness:g}), {joined}"
+        f"({rule.neighbour_pull:g} for each of the same colour, down to 1/e at {rule.likeness:g}), {shades}{joined}"
         f"without slots of fewer than {rule.fewest_pixels} pixels. The paper does none of this."
     )
 
