@@ -278,6 +278,8 @@ def _small() -> list[Preset]:
     rooms = replace(rooms, architecture=replace(rooms.architecture, label_rule=rule))
     demo = replace(rooms, architecture=replace(rooms.architecture, slot_places=True))
     towers, clevr = (_long(small_recipe(side, slots, anisotropic=False)) for slots in (6, 10))
+    shape = replace(towers.architecture, label_rule=LabelRule(background_likeness=0.2))
+    towers = replace(towers, architecture=shape)
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", demo),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),
