@@ -24,7 +24,7 @@ from astseg.config import Recipe
 from astseg.data.store import Store
 from astseg.evaluate import Means, evaluate
 from astseg.model.background import LATENT, BackgroundReconstruction, QuickBackground, edges
-from astseg.presets import small_recipe
+from astseg.presets import STILL_ENTROPY_WEIGHT, small_recipe
 from astseg.training.budget import with_steps
 from astseg.training.loop import Trainer
 
@@ -74,7 +74,7 @@ VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
             VARIANTS["places"](recipe), "architecture", attention_to_unexplained=8.0
         ),
         "no-shadows": lambda recipe: changed(recipe, "architecture", shadows=False),
-        "less-entropy": lambda recipe: changed(recipe, "foreground", entropy_weight=1e-3),
+        "less-entropy": lambda recipe: changed(recipe, "foreground", entropy_weight=STILL_ENTROPY_WEIGHT),
         "no-slot-cost": lambda recipe: changed(recipe, "foreground", slot_use_weight=0.0),
         "no-revival": lambda recipe: changed(recipe, "foreground", revive_slots_until=0),
         "published-activation": lambda recipe: changed(recipe, "architecture", initial_background_log_activation=11.0),

@@ -19,7 +19,7 @@ from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.feature_maps import FeatureNetwork
 from astseg.presets import BENCHMARKS, PRESETS, Preset, small_recipe
-from astseg.training.run import SCORES_FILE, RunSettings, is_run, read_run
+from astseg.training.run import SCORES_FILE, RunSettings, check_scored, is_run, read_run
 
 MINIATURE_STEPS = 300
 MINIATURE_BATCH = 16
@@ -114,8 +114,7 @@ def plan_runs(
         raise UserError(f"At least one seed and two steps are needed, not {seeds} and {steps}.")
     if steps is not None and not small:
         raise UserError("A row of the tables has the paper's number of steps; only a --miniature takes others.")
-    if "test" not in store or store["test"].masks is None:
-        raise UserError(f"{store.path} has no split 'test' with masks, so there would be nothing to score.")
+    check_scored(store)
     recipes = {}
     for preset in presets:
         shrunk = miniature(preset.recipe, store.image_size, steps or MINIATURE_STEPS) if small else preset.recipe

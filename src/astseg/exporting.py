@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,8 @@ from astseg.training.run import (
     RUN_FILE,
     RunSettings,
     describe_store,
-    find_data,
     phase_seconds,
-    read_run,
+    read_run_with_data,
     scored_split,
     trained_model,
 )
@@ -46,8 +44,7 @@ def export_model(
     Raises:
         UserError: the run has no model, its data is gone, or the place is taken.
     """
-    settings = read_run(run)
-    settings = replace(settings, data=find_data(run, settings))
+    settings = read_run_with_data(run)
     model = trained_model(run).to(device)
     whole = _scored(model, settings, progress)
     with folder_written_whole(out) as folder:

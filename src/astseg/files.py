@@ -8,6 +8,9 @@ from pathlib import Path
 
 from astseg.errors import UserError
 
+UNFINISHED = ".partial"
+"""How the name of a folder ends that is being written, or was when its process was killed."""
+
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
@@ -48,10 +51,9 @@ def folder_written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]
     """
     if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
         raise UserError(f"{path} exists already. Choose another place, or remove it first.")
-    partial, former = (beside(path, path.name + ending) for ending in (".partial", ".former"))
+    partial, former = unfinished(path), beside(path, f".{path.name}.{os.getpid()}.former")
     try:
-        for leftover in (partial, former):
-            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
         # Between two renamings there is next to no time in which neither folder stands at the path.
@@ -75,6 +77,15 @@ def remove_leftovers(folder: Path) -> None:
     for leftover in folder.glob(".*.partial*"):
         with suppress(OSError):
             leftover.unlink()
+
+
+def unfinished(path: Path) -> Path:
+    """Where a folder is written until it is whole.
+
+    Raises:
+        UserError: see `beside`.
+    """
+    return beside(path, path.name + UNFINISHED)
 
 
 def beside(path: Path, name: str) -> Path:

@@ -5,7 +5,7 @@ which counts the pixels that carry predicted label p and true label t; `score_se
 once for all scores. Averages over images are left to the caller.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -54,18 +54,18 @@ def score_segmentations(predicted: LabelMaps, true: LabelMaps, label_count: int 
     _check_shapes(predicted, true)
     chunks = [slice(start, start + IMAGES_AT_A_TIME) for start in range(0, max(1, len(true)), IMAGES_AT_A_TIME)]
     parts = [_scores_of(contingency_tables(predicted[chunk], true[chunk]), label_count) for chunk in chunks]
-    return SegmentationScores(*map(np.concatenate, zip(*parts, strict=True)))
+    names = [field.name for field in fields(SegmentationScores)]
+    return SegmentationScores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def _scores_of(tables: Tables, label_count: int | None) -> tuple[PerImage, ...]:
-    """In the order of `SegmentationScores`."""
-    return (
-        _mean_iou(tables, label_count),
-        _adjusted_rand_index(tables[:, :, 1:]),
-        _adjusted_rand_index(tables),
-        _segmentation_covering(tables, foreground_only=True, scaled=False),
-        _segmentation_covering(tables, foreground_only=False, scaled=False),
-        _segmentation_covering(tables, foreground_only=True, scaled=True),
+def _scores_of(tables: Tables, label_count: int | None) -> SegmentationScores:
+    return SegmentationScores(
+        miou=_mean_iou(tables, label_count),
+        ari_fg=_adjusted_rand_index(tables[:, :, 1:]),
+        ari=_adjusted_rand_index(tables),
+        msc_fg=_segmentation_covering(tables, foreground_only=True, scaled=False),
+        msc=_segmentation_covering(tables, foreground_only=False, scaled=False),
+        scaled_sc=_segmentation_covering(tables, foreground_only=True, scaled=True),
     )
 
 

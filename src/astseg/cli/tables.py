@@ -40,16 +40,15 @@ def ablate(
     """
     from astseg.ablation import State, choose_rows, coinciding_rows, plan_runs
     from astseg.data.store import Store
-    from astseg.training.run import scored_split
+    from astseg.training.run import check_scored
 
     elsewhere = {name: path for name, path in (("ood", ood), ("camo", camo)) if path is not None}
     if elsewhere and dataset != "clevrtex":
         raise UserError(f"Only models of clevrtex are evaluated on OOD and CAMO, not those of {dataset}.")
     find_device(device)
     store = Store(data)
-    for path in elsewhere.values():  # refused here, before hours of training
-        if scored_split(Store(path)) is None:
-            raise UserError(f"{path} has no split 'test' with masks, so there would be nothing to score.")
+    for path in elsewhere.values():
+        check_scored(Store(path))
     names = [name.strip() for name in rows.split(",")] if rows else []
     presets = choose_rows(dataset, names)
     runs = plan_runs(presets, seeds, store, out, small=miniature, steps=steps)

@@ -119,6 +119,7 @@ def demo(
     ```
     """
     from astseg.data.store import Store
+    from astseg.files import unfinished
     from astseg.presets import PRESETS
     from astseg.training.run import PAGE_FILE, SCORES_FILE, RunSettings, is_run
 
@@ -127,17 +128,19 @@ def demo(
     if resume and is_run(out):
         go_on(out, context, device)
     else:
-        if resume and not Store.is_store(data):
-            raise UserError(f"{out} holds no demo to go on with. Leave --resume out to begin one.")
-        if not resume and Store.is_store(data) and not is_run(out):
-            raise UserError(f"{out} holds a demo that was begun. Go on with it by --resume, or choose another --out.")
+        seconds = {}
         if not resume:
-            _refuse_taken(out, allowed=(FIRST_LOOK_FILE, f"{data.name}.partial"))
-        started = time.monotonic()
-        if not resume:
+            if Store.is_store(data) and not is_run(out):
+                raise UserError(
+                    f"{out} holds a demo that was begun. Go on with it by --resume, or choose another --out."
+                )
+            _refuse_taken(out, allowed=(FIRST_LOOK_FILE, unfinished(data).name))
+            started = time.monotonic()
             _first_look(out / FIRST_LOOK_FILE)
             make_scenes("rooms", data, {"train": DEMO_TRAIN, "test": DEMO_TEST}, seed)
-        seconds = {} if resume else {"generating": time.monotonic() - started}
+            seconds["generating"] = time.monotonic() - started
+        elif not Store.is_store(data):
+            raise UserError(f"{out} holds no demo to go on with. Leave --resume out to begin one.")
         settings = RunSettings("astseg demo: rooms", PRESETS["demo"].recipe, str(data.resolve()), seed, "demo")
         run_to_the_end(out, settings, device=device, seconds=seconds)
     output.print(f"Scores: {out / SCORES_FILE}\nPage:   {out / PAGE_FILE}", markup=False)
@@ -186,10 +189,9 @@ def go_on(folder: Path, context: typer.Context, device: str) -> None:
         UserError: the folder holds no run, or its data is gone.
         Stopped: the user stopped it.
     """
-    from astseg.training.run import find_data, read_run
+    from astseg.training.run import read_run_with_data
 
-    settings = read_run(folder)
-    settings = replace(settings, data=find_data(folder, settings))
+    settings = read_run_with_data(folder)
     ignored = [name for name in context.params if _given(context, name) and name not in ("out", "device", "resume")]
     if ignored:
         names = ", ".join("the source" if name == "source" else f"--{name}" for name in ignored)

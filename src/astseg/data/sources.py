@@ -18,11 +18,10 @@ from astseg.data.pictures import PICTURE_SUFFIXES, read_mask, read_picture
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 from astseg.errors import UserError
+from astseg.files import UNFINISHED
 
 OWN_FOLDERS = (("run.json", "checkpoint.pt"), ("objects.json", "labels"))
 """What the folders of runs and of masks hold."""
-UNFINISHED = ".partial"
-"""How the name of a folder ends that astseg was writing when it was killed."""
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -229,10 +228,11 @@ def find_files(folder: Path) -> list[Path]:
     Raises:
         UserError: there are none.
     """
-    own = {path for path in folder.rglob("*") if path.is_dir() and _is_made_by_astseg(path)}
+    everything = list(folder.rglob("*"))
+    own = {path for path in everything if path.is_dir() and _is_made_by_astseg(path)}
     files = [
         file
-        for file in folder.rglob("*")
+        for file in everything
         if file.is_file() and not _is_hidden(file.relative_to(folder)) and own.isdisjoint(file.parents)
     ]
     wanted = [

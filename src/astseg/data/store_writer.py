@@ -23,7 +23,7 @@ from astseg.data.store import (
     file_sha256,
 )
 from astseg.errors import UserError
-from astseg.files import beside
+from astseg.files import unfinished
 
 HEADER_BYTES = 128
 """What numpy's header of an array of this kind takes, room for the first dimension to grow included."""
@@ -157,7 +157,7 @@ class StoreWriter:
         self.details: dict[str, Any] = dict(details or {})
         self._source = source
         self._protocol = protocol
-        self._partial = beside(self.path, self.path.name + ".partial")
+        self._partial = unfinished(self.path)
         self._splits: dict[str, SplitRecord] = {}
 
     def check_destination(self) -> None:

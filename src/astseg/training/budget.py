@@ -63,14 +63,13 @@ def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: fl
     scenario = recipe.foreground.scenario
     times = _seconds_per_step(recipe, images, device, scenario)
     seconds = 60 * minutes
-    background_step = times.get("background", 1.0)
+    background_step = times.get("background", 0.0)  # baseline training has none
     background = 0.0 if scenario == "baseline" else _worthwhile(recipe, BACKGROUND_SHARE * seconds / background_step)
     frozen = {"curriculum": FROZEN_SHARE, "frozen": 1.0, "baseline": 0.0}[scenario]
     step = frozen * times.get("objects", 0.0) + (1 - frozen) * times.get("joint", 0.0)
     foreground = max(FEWEST_STEPS, int((seconds - background * background_step) / step))
     alone = max(FEWEST_STEPS, int(background))
-    taken = foreground * step + (0.0 if scenario == "baseline" else alone * background_step)
-    return with_steps(recipe, alone, foreground), taken / 60
+    return with_steps(recipe, alone, foreground), (alone * background_step + foreground * step) / 60
 
 
 def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:

@@ -9,7 +9,6 @@ from astseg.config import BackgroundTraining, Recipe
 from astseg.data.store import Store
 from astseg.errors import UserError
 from astseg.model.ast_seg import AstSeg
-from astseg.model.background import BackgroundNetwork
 from astseg.presets import find_preset, large_recipe, own_pictures_recipe, small_recipe
 from astseg.training.budget import background_steps, fit_to_steps, fit_to_time
 from astseg.training.complexity import still_share
@@ -21,9 +20,6 @@ STILL_SHARE = 0.75
 MOST_SLOTS = 254
 TOO_LONG = 1.25
 """How many times the wish an estimate may be before one should be told."""
-
-
-_COMPLEXITIES: tuple[BackgroundNetwork, ...] = ("simple", "complex")
 
 
 @dataclass(frozen=True)
@@ -136,15 +132,13 @@ def background_recipe(store: Store, device: torch.device, minutes: float) -> Rec
         recipe = _buildable(replace(small_recipe(store.image_size, 1), background=BackgroundTraining(batch_size=32)))
     except ValueError as error:
         raise UserError(f"These pictures do not suit the model: {error}.") from error
-    images = store["train"].images
-    simple, wide = (
-        replace(
-            recipe,
-            architecture=replace(recipe.architecture, background_network=network),
-            foreground=replace(recipe.foreground, scenario="background"),
-        )
-        for network in _COMPLEXITIES
+    simple = replace(
+        recipe,
+        architecture=replace(recipe.architecture, background_network="simple"),
+        foreground=replace(recipe.foreground, scenario="background"),
     )
+    wide = replace(simple, architecture=replace(simple.architecture, background_network="complex"))
+    images = store["train"].images
     automatic = replace(
         recipe.background,
         steps=background_steps(simple, images, device, minutes),

@@ -85,15 +85,16 @@ def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None
         partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def find_data(folder: Path, settings: RunSettings) -> str:
-    """Where the data of a run is: as the run says, or in its own folder, with which it may have been moved.
+def read_run_with_data(folder: Path) -> RunSettings:
+    """Read what a run was asked to do, and find its data: where the run says, or in its own folder if both have moved.
 
     Raises:
-        UserError: in neither place.
+        UserError: the folder holds no run of this version, or the data is in neither place.
     """
+    settings = read_run(folder)
     for place in (Path(settings.data), folder / "data"):
         if Store.is_store(place):
-            return str(place.resolve())
+            return replace(settings, data=str(place.resolve()))
     raise UserError(f"The data of this run is no longer in {settings.data}. Put it back there.")
 
 
@@ -144,6 +145,16 @@ def scored_split(store: Store) -> Split | None:
     return store["test"] if "test" in store and store["test"].masks is not None else None
 
 
+def check_scored(store: Store) -> None:
+    """Refuse data on which nothing could be scored, before hours of training.
+
+    Raises:
+        UserError: it has no held-out pictures whose truth is known.
+    """
+    if scored_split(store) is None:
+        raise UserError(f"{store.path} has no split 'test' with masks, so there would be nothing to score.")
+
+
 def finish_run(
     folder: Path,
     model: AstSeg,
@@ -179,7 +190,7 @@ def finish_run(
         seconds=seconds,
         seeds={"training": settings.seed},
         commit=origin["commit"],
-        settings={"data": describe_store(store), "recipe": to_plain(settings.recipe), "program": origin},
+        settings={"data": details["store"], "recipe": to_plain(settings.recipe), "program": origin},
     )
     write_page(folder / PAGE_FILE, page)
     if summary is not None:  # last: a run that has scores is finished
