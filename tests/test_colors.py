@@ -34,21 +34,31 @@ def test_refuses_an_impossible_count(count):
         label_colors(count)
 
 
-def contours_by_loops(labels):
-    height, width = labels.shape
+def contours_by_distance(labels, width):
+    """Pixels of objects that as many steps as the width, up, down, left and right, lead out of."""
+    rows, columns = np.indices(labels.shape)
     edge = np.zeros(labels.shape, bool)
-    for i in range(height):
-        for j in range(width):
-            for y, x in ((i - 1, j), (i + 1, j), (i, j - 1), (i, j + 1)):
-                if labels[i, j] and 0 <= y < height and 0 <= x < width and labels[y, x] != labels[i, j]:
-                    edge[i, j] = True
+    for row, column in np.ndindex(*labels.shape):
+        other = labels != labels[row, column]
+        distance = abs(rows - row) + abs(columns - column)
+        edge[row, column] = labels[row, column] > 0 and bool((distance[other] <= width).any())
     return edge
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5), (7, 9)])
-def test_contours_match_a_slow_reference(shape):
-    labels = np.random.default_rng(0).integers(0, 3, shape)
-    np.testing.assert_array_equal(contours(labels), contours_by_loops(labels))
+@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("coarse", [1, 4])
+def test_contours_match_a_slow_reference(shape, width, coarse):
+    labels = np.random.default_rng(0).integers(0, 3, shape).repeat(coarse, 0).repeat(coarse, 1)
+    np.testing.assert_array_equal(contours(labels, width), contours_by_distance(labels, width))
+
+
+@pytest.mark.parametrize(("side", "width"), [(64, 1), (1199, 1), (1200, 2), (3000, 5)])
+def test_contours_are_wider_in_large_pictures(side, width):
+    labels = np.zeros((20, side), np.uint8)
+    labels[:, side // 2 :] = 1
+    colored = overlay(np.zeros((20, side, 3), np.uint8), labels)[10]
+    assert (colored == label_colors(1)[1]).all(axis=-1).sum() == width
 
 
 def test_overlay_mixes_inside_draws_contours_and_leaves_the_background():

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,7 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
 
 def replace_until(path: Path, interruption: BaseException) -> None:
     with folder_written_whole(path, replace=True) as partial:
+        assert not list(partial.iterdir())
         (partial / "weights").write_text("hal")
         raise interruption
 
@@ -74,7 +77,7 @@ class TestFolders:
         rename = Path.rename
 
         def interrupted(self: Path, target: Path) -> Path:
-            if self.name == "model.partial":
+            if self.name == ".model.partial":
                 raise KeyboardInterrupt
             return rename(self, target)
 
@@ -104,3 +107,88 @@ def test_leftovers_of_processes_that_were_killed(tmp_path: Path) -> None:
     (tmp_path / ".folder.partial").mkdir()  # cannot be removed as a file, and is left alone
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".folder.partial", ".hidden", "run.json"]
+
+
+class TestTwoCommands:
+    def test_the_second_waits_for_the_first(self, tmp_path: Path) -> None:
+        path = tmp_path / "masks"
+        with folder_written_whole(path) as partial:
+            (partial / "labels").write_text("first")
+            with pytest.raises(UserError, match=r"Another command is writing .*masks\."), folder_written_whole(path):
+                pytest.fail("the folder is taken")
+        assert (path / "labels").read_text() == "first"
+        assert [place.name for place in tmp_path.iterdir()] == ["masks"]
+
+    def test_the_first_has_ended_just_before_the_second_asked(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        opened = os.open
+
+        def moved_meanwhile(folder: Path, flags: int) -> int:
+            number = opened(folder, flags)
+            folder.rename(tmp_path / "masks")
+            return number
+
+        monkeypatch.setattr("astseg.files.os.open", moved_meanwhile)
+        with pytest.raises(UserError, match="Another command"), folder_written_whole(tmp_path / "masks"):
+            pytest.fail("the folder is no longer there")
+
+    def test_a_disk_without_locks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(number: int, how: int) -> None:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+        monkeypatch.setattr("astseg.files.fcntl.flock", refused)
+        with folder_written_whole(tmp_path / "masks") as partial:
+            (partial / "labels").write_text("whole")
+        assert (tmp_path / "masks" / "labels").read_text() == "whole"
+
+    def test_what_came_meanwhile_stays_and_what_was_made_lies_beside_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "masks"
+        (tmp_path / "masks-2").write_text("taken too")
+
+        def made_beside() -> None:
+            with folder_written_whole(path) as partial:
+                (partial / "labels").write_text("made")
+                path.mkdir()
+                (path / "mine").write_text("by hand")
+
+        with pytest.raises(UserError, match=r"was filled .* lies in .*masks-3\."):
+            made_beside()
+        assert [file.name for file in path.iterdir()] == ["mine"]
+        assert (tmp_path / "masks-3" / "labels").read_text() == "made"
+
+    def test_a_place_that_is_lost_on_the_way_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(UserError, match="Cannot write"), folder_written_whole(tmp_path / "masks") as partial:
+            partial.rmdir()
+
+
+def test_a_users_own_folder_of_a_like_name_stays(tmp_path: Path) -> None:
+    (tmp_path / "masks.partial").mkdir()
+    (tmp_path / "masks.partial" / "mine").write_text("by hand")
+    with folder_written_whole(tmp_path / "masks"):
+        pass
+    assert (tmp_path / "masks.partial" / "mine").exists()
+
+
+def test_what_a_killed_process_left_goes_or_comes_back(tmp_path: Path) -> None:
+    for name in (".model.partial/deep", ".model.former"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "weights").write_text("older")
+    (tmp_path / ".model.partial" / "weights").write_text("hal")
+    with pytest.raises(KeyboardInterrupt):
+        replace_until(tmp_path / "model", KeyboardInterrupt())
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "weights").read_text() == "older"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_stays_a_link(tmp_path: Path, exists: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    place = tmp_path / "disk" / "masks"
+    if exists:
+        place.mkdir()
+    (tmp_path / "masks").symlink_to(place)
+    with folder_written_whole(tmp_path / "masks") as partial:
+        (partial / "labels").write_text("whole")
+    assert (tmp_path / "masks").is_symlink()
+    assert (place / "labels").read_text() == "whole"

@@ -124,6 +124,17 @@ def test_lists_the_objects(tmp_path, folder):
     assert [name for name, _ in summary.skipped] == ["d"]
 
 
+def test_a_file_name_may_be_whatever_the_disk_says(tmp_path):
+    name = "caf\udce9"  # Latin-1 read as UTF-8
+    save(tmp_path / "in" / f"{name}.png", picture())
+    (tmp_path / "in" / f"{name}-broken.png").write_text("")
+    segment_source(FakeModel(), open_source(tmp_path / "in"), tmp_path / "out")
+    assert (tmp_path / "out" / "labels" / f"{name}.png").is_file()
+    content = (tmp_path / "out" / "objects.json").read_bytes().decode()
+    assert '"name": "caf\\udce9"' in content
+    assert json.loads(content)["images"][0]["name"] == name
+
+
 @pytest.mark.parametrize(
     ("batch_size", "most_pixels", "sizes"), [(1, 10**6, [1, 1, 1, 1]), (2, 10**6, [2, 1, 1]), (16, 600, [1] * 4)]
 )

@@ -4,11 +4,14 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import binary_dilation
 
 Bytes = npt.NDArray[np.uint8]
 
 MOST_LABELS = 255
 """A label picture has 8 bits, one value of which is the background."""
+CONTOUR_SHARE = 600
+"""A contour of a 600th of a picture is seen where the whole picture is looked at."""
 
 # Okabe and Ito (2008), "Color universal design", but for black: common colour visions all tell them apart.
 FIRST_COLORS = (
@@ -64,6 +67,8 @@ def label_colors(count: int) -> Bytes:
 def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45) -> Bytes:
     """Lay the labels' colours over a picture, and draw each object's contour in its full colour.
 
+    Contours are a pixel wide, in large pictures the CONTOUR_SHARE-th part of the longer side.
+
     Args:
         image: H x W x 3 RGB.
         labels: H x W, 0 (background, left as it is) to 255.
@@ -80,17 +85,19 @@ def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45
     if labels.size and not 0 <= labels.min() <= labels.max() <= MOST_LABELS:
         raise ValueError(f"labels should lie in 0 to {MOST_LABELS}, not {labels.min()} to {labels.max()}")
     colored = _all_colors()[labels]
-    strength = np.where(contours(labels), 1.0, opacity).astype(np.float32) * (labels > 0)
+    outline = contours(labels, max(1, max(labels.shape) // CONTOUR_SHARE))
+    strength = np.where(outline, 1.0, opacity).astype(np.float32) * (labels > 0)
     mixed = image + strength[..., None] * (colored.astype(np.float32) - image)
     result: Bytes = np.rint(mixed).astype(np.uint8)
     return result
 
 
-def contours(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+def contours(labels: npt.NDArray[np.integer], width: int = 1) -> npt.NDArray[np.bool_]:
     """The pixels of objects that have a pixel of another label above, below, left or right of them.
 
     Args:
         labels: H x W, 0 is the background.
+        width: of the contour, in pixels, 1 or more: so many steps up, down, left or right lead to another label.
 
     Returns:
         H x W; the picture's border is no contour.
@@ -102,7 +109,10 @@ def contours(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
     edge[:-1] |= vertical
     edge[:, 1:] |= horizontal
     edge[:, :-1] |= horizontal
-    return edge & (labels > 0)
+    if width > 1:
+        edge = binary_dilation(edge, iterations=width - 1)
+    inside: npt.NDArray[np.bool_] = edge & (labels > 0)
+    return inside
 
 
 @cache

@@ -1,15 +1,18 @@
 """Writing files so that nobody ever finds half of one."""
 
+import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 
 from astseg.errors import UserError
 
-UNFINISHED = ".partial"
-"""How the name of a folder ends that is being written, or was when its process was killed."""
+if sys.platform != "win32":
+    import fcntl
 
 
 @contextmanager
@@ -43,30 +46,118 @@ def folder_written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]
     """Hand out a folder beside `path`, which becomes `path` when the block ends, and goes if the block fails.
 
     Args:
-        path: the folder to make.
+        path: the folder to make; of a link, what it points to.
         replace: whether what stands there already goes once the new one is whole.
 
     Raises:
-        UserError: `path` is taken already, unless by an empty folder or to be replaced, or cannot be written.
+        UserError: `path` is taken already, unless by an empty folder or to be replaced; it cannot be written; another
+            process is writing it; or something came there meanwhile (see `put_in_place`).
     """
-    if path.exists() and not replace and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{path} exists already. Choose another place, or remove it first.")
-    partial, former = unfinished(path), beside(path, f".{path.name}.{os.getpid()}.former")
+    path = followed(path)
+    if not replace:
+        check_free(path)
+    partial, former = unfinished(path), beside(path, f".{path.name}.former")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        yield partial
-        # Between two renamings there is next to no time in which neither folder stands at the path.
-        if path.exists():
-            path.rename(former)
-        partial.rename(path)
+        partial.mkdir(parents=True, exist_ok=True)
+        with held(partial, path):
+            remove_contents(partial)
+            _restore(former, path)
+            try:
+                yield partial
+                # Between two renamings there is next to no time in which neither folder stands at the path.
+                if replace and path.exists():
+                    path.rename(former)
+                put_in_place(partial, path)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+            finally:
+                _restore(former, path)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def check_free(path: Path) -> None:
+    """Refuse a place that is in use.
+
+    Raises:
+        UserError: something is there, and it is no empty folder.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise UserError(f"{path} exists already. Choose another place, or remove it first.")
+
+
+def put_in_place(folder: Path, path: Path) -> None:
+    """Move a whole folder to where nothing stands, or an empty folder.
+
+    Raises:
+        UserError: something else has come there since that was looked at; the folder then lies beside it by a name
+            that is told.
+    """
+    with suppress(OSError):
+        path.rmdir()
+    try:
+        folder.rename(path)
+    except OSError:
+        if not path.exists():
+            raise
+        other = next(place for number in count(2) if not (place := beside(path, f"{path.name}-{number}")).exists())
+        folder.rename(other)
+        raise UserError(f"{path} was filled by something else meanwhile. What was made lies in {other}.") from None
+
+
+@contextmanager
+def held(folder: Path, path: Path) -> Iterator[None]:
+    """Keep a folder to this process until the block ends, so that no two commands write into it together.
+
+    The lock is the system's and on the folder itself: it ends with the process, however that ends, and leaves no file.
+    On Windows and on network disks that know no such locks, nothing is kept.
+
+    Args:
+        folder: what to keep.
+        path: what to call it when it is taken.
+
+    Raises:
+        UserError: another process keeps it.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The process before may have moved the folder to its place between the opening and the locking.
+            taken = not (folder.exists() and os.path.samestat(os.fstat(number), folder.stat()))
+        except OSError as error:
+            taken = error.errno in (errno.EWOULDBLOCK, errno.EACCES)
+        if taken:
+            raise UserError(f"Another command is writing {path}. Wait until it has ended, or choose another place.")
+        yield
     finally:
-        if former.exists() and not path.exists():
-            former.rename(path)
-        for leftover in (partial, former):
+        os.close(number)
+
+
+def followed(path: Path) -> Path:
+    """The path, or what it points to if it is a link: a folder moved to the place of a link would replace the link."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def remove_contents(folder: Path) -> None:
+    """Empty a folder of what a process had begun that was killed; what cannot be removed stays."""
+    for leftover in folder.iterdir():
+        if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                leftover.unlink()
+
+
+def _restore(former: Path, path: Path) -> None:
+    """Let what stood at the path before stand there again if nothing else does; otherwise it goes."""
+    if former.exists() and not path.exists():
+        former.rename(path)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -80,12 +171,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def unfinished(path: Path) -> Path:
-    """Where a folder is written until it is whole.
+    """Where a folder is written until it is whole: beside its place, and hidden.
 
     Raises:
         UserError: see `beside`.
     """
-    return beside(path, path.name + UNFINISHED)
+    return beside(path, f".{path.name}.partial")
 
 
 def beside(path: Path, name: str) -> Path:
@@ -94,8 +185,8 @@ def beside(path: Path, name: str) -> Path:
     Raises:
         UserError: the path ends in no name that anything could be made under, such as the present folder's.
 
-    >>> beside(Path("run/model"), "model.partial").as_posix()
-    'run/model.partial'
+    >>> beside(Path("run/model"), "model-2").as_posix()
+    'run/model-2'
     """
     if path.name in ("", ".."):
         raise UserError(f"'{path}' is a place and no name: name what is to be made there.")

@@ -39,6 +39,8 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 MOST_PIXELS_AT_ONCE = 4_000_000
 """In a batch: large pictures go through one by one, since a mask for every slot has to fit the memory too."""
 
+NO_TEXT = "backslashreplace"
+"""How the bytes of file names that are no UTF-8 are written: a name is whatever the disk says."""
 DIGITS = 5
 """Decimals of the numbers in objects.json."""
 
@@ -170,7 +172,7 @@ class _Results:
         self._folder, self._source, self._slots = folder, source, slots
         self._palette = label_colors(slots).reshape(-1).tolist()
         self._film = nullcontext() if source.fps is None else VideoWriter(folder / "overlay.mp4", source.fps)
-        self._objects: TextIO = (folder / "objects.json").open("w", encoding="utf-8")
+        self._objects: TextIO = (folder / "objects.json").open("w", encoding="utf-8", errors=NO_TEXT)
         self._first = True
 
     def __enter__(self) -> Self:

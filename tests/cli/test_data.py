@@ -96,6 +96,19 @@ class TestImport:
         assert f"Skipped broken[b]: {pictures / 'broken[b].png'} is no picture that can be read" in err
         assert "6/6" in err
 
+    def test_what_does_not_go_along_is_said(self, astseg, tmp_path: Path, capsys) -> None:
+        (tmp_path / "in").mkdir()
+        images = np.zeros((4, 16, 16, 3), np.uint8)
+        np.savez(tmp_path / "in" / "a.npz", image=images, mask=images[..., 0])
+        np.savez(tmp_path / "in" / "b.npz", image=images)
+        (tmp_path / "in" / "film.avi").write_text("")
+        assert astseg("data", "import", tmp_path / "in", "--test-share", 0, "--out", tmp_path / "data") == 0
+        err = capsys.readouterr().err
+        assert "Left out: files of other kinds (.avi)." in err
+        assert "Left out 4 masks: not every picture" in err
+        assert astseg("data", "check", tmp_path / "data") == 0
+        assert "Note 4 masks were left out, since not every picture had a usable one." in capsys.readouterr().out
+
     def test_an_array_with_masks(self, astseg, tmp_path: Path) -> None:
         images, masks = np.zeros((4, 16, 16, 3), np.uint8), np.ones((4, 16, 16), np.uint8)
         np.savez(tmp_path / "some.npz", image=images, mask=masks)

@@ -323,8 +323,8 @@ class TestDemo:
 
     def test_begun_anew_where_one_had_begun(self, astseg, tmp_path: Path, capsys) -> None:
         out = tmp_path / "demo"
-        (out / "data.partial").mkdir(parents=True)  # left by a process that was killed while it made rooms
-        (out / "data.partial" / "train.images.npy").write_bytes(b"")
+        (out / ".data.partial").mkdir(parents=True)  # left by a process that was killed while it made rooms
+        (out / ".data.partial" / "train.images.npy").write_bytes(b"")
         assert astseg("demo", "--out", out, "--device", "cpu") == 0
         for path in (out / "run.json", out / "scores.json"):
             path.unlink()

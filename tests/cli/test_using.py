@@ -143,6 +143,10 @@ class TestEvaluate:
 
 
 class TestBackground:
+    @pytest.fixture(autouse=True)
+    def _few_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("astseg.training.budget.FEWEST_STEPS", 3)
+
     def test_masks_and_f_measure(self, astseg, tiny_store: Store, tmp_path: Path, capsys) -> None:
         out = tmp_path / "back[1]"
         command = ("background", tiny_store.path, "--minutes", 1e-4, "--device", "cpu", "--out")
@@ -176,6 +180,16 @@ class TestBackground:
         assert astseg("background", rooms, *options) == 2
         assert "Choose another --out" in capsys.readouterr().err
         assert astseg("background", tiny_store.path, *options) == 0
+        assert "as it was begun; --minutes cannot change it." in capsys.readouterr().err
+
+    def test_of_a_size(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
+        out = tmp_path / "out"
+        options = ("--minutes", 1e-4, "--size", "64x32", "--device", "cpu", "--out", out)
+        assert astseg("background", pictures, *options) == 0
+        assert Store(out / "run" / "data").image_size == (64, 32)
+        err = capsys.readouterr().err
+        assert "of 64x32 to learn from." in err
+        assert "fewer would teach nothing" in err
 
     def test_mistakes(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
         for minutes in (0, -1, "nan"):

@@ -81,6 +81,42 @@ def test_masks_stay_behind_where_some_are_missing(tmp_path):
     assert store.manifest.details["masks_left_behind"] == 2
 
 
+def save_masks(folder, count):
+    folder.mkdir(parents=True)
+    for index in range(count):
+        Image.new("L", (40, 40), 1).save(folder / f"{index}.png")
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_masks_in_colour_stay_behind_and_their_pictures_do_not(tmp_path, share):
+    save_pictures(tmp_path / "in/images", 4)
+    save_masks(tmp_path / "in/masks", 4)
+    Image.new("RGB", (40, 40)).save(tmp_path / "in/masks/2.png")
+    store = import_source(tmp_path / "in", tmp_path / "out", test_share=share)
+    assert sum(len(store[split]) for split in store.splits) == 4
+    assert all(store[split].masks is None for split in store.splits)
+    assert store.manifest.details["masks_left_behind"] == 3
+
+
+def test_a_picture_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path):
+    save_pictures(tmp_path / "in/images", 3)
+    save_masks(tmp_path / "in/masks", 3)
+    Image.new("L", (5, 5)).save(tmp_path / "in/masks/1.png")
+    store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
+    assert values(store["train"]) == [0, 2]
+    assert store["train"].masks is not None
+    ((name, reason),) = store.manifest.details["skipped"]
+    assert name == "images/1"
+    assert "1.png has (5, 5) pixels" in reason
+
+
+def test_tells_what_else_lay_in_the_folder(tmp_path):
+    save_pictures(tmp_path / "in", 2)
+    (tmp_path / "in/notes.txt").write_text("")
+    details = import_source(tmp_path / "in", tmp_path / "out").manifest.details
+    assert details["left_out"] == ["files of other kinds (.txt)"]
+
+
 def test_pictures_that_are_too_small_are_named(tmp_path):
     save_pictures(tmp_path / "in", 3)
     save_pictures(tmp_path / "in", 1, size=(1, 1), start=9)

@@ -64,6 +64,16 @@ def test_scales_sixteen_bits_and_does_not_clip(tmp_path, suffix):
     assert read_picture(tmp_path / f"a.{suffix}")[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+@pytest.mark.parametrize(("high", "black"), [(0, False), (1023, True), (4095, True), (4096, False)])
+def test_ten_and_twelve_bits_do_not_become_black_unsaid(tmp_path, high, black):
+    Image.fromarray(np.array([[0, high]], np.uint16)).save(tmp_path / "a.png")
+    if black:
+        with pytest.raises(UserError, match=f"a.png would be black: its 16-bit values go up to {high} of 65535"):
+            read_picture(tmp_path / "a.png")
+    else:
+        assert read_picture(tmp_path / "a.png").max() == round(high / 257)
+
+
 def test_scales_floating_point_values(tmp_path):
     Image.fromarray(np.array([[0, 0.5, 1]], np.float32)).save(tmp_path / "a.tif")
     assert read_picture(tmp_path / "a.tif")[0, :, 2].tolist() == [0, 128, 255]

@@ -1,3 +1,5 @@
+import os
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -5,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astseg.data.sources import natural_key, open_source
+from astseg.data.folders import find_files, natural_key
+from astseg.data.sources import open_source
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import VideoWriter
 from astseg.errors import UserError
@@ -33,14 +36,14 @@ def test_reads_a_nested_folder_in_the_order_in_which_people_count(tmp_path):
     assert not source.has_masks
 
 
-@pytest.mark.parametrize("marks", [("run.json", "checkpoint.pt"), ("objects.json", "labels/a.png")])
+@pytest.mark.parametrize("marks", [("run.json",), ("objects.json", "labels/a.png"), ("backgrounds/a", "masks/a.png")])
 def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
     save_picture(tmp_path / "a.png")
     save_picture(tmp_path / "more" / "b.png")
     for mark in marks:
         (tmp_path / "own" / mark).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "own" / mark).write_bytes(b"")
-    for file in ("own/pictures/grid.png", "own/overlays/a.jpg", "masks.partial/labels/a.png"):
+    for file in ("own/pictures/grid.png", "own/overlays/a.jpg", ".masks.partial/labels/a.png"):
         save_picture(tmp_path / file)
     with StoreWriter(tmp_path / "prepared", (8, 8), "s", "p") as writer, writer.split("train") as split:
         split.append(np.zeros((2, 8, 8, 3), np.uint8))
@@ -147,14 +150,84 @@ def test_finds_the_masks_beside_the_images(tmp_path):
     np.testing.assert_array_equal(picture.mask, np.full((5, 6), 3))
 
 
-def test_knows_when_masks_are_missing_and_skips_those_that_do_not_fit(tmp_path):
-    save_picture(tmp_path / "images/a.png")
-    save_picture(tmp_path / "images/b.png")
+def test_a_mask_that_is_missing_or_unusable_takes_nothing_from_its_picture(tmp_path):
+    for name in "abcd":
+        save_picture(tmp_path / f"images/{name}.png")
     save_mask(tmp_path / "masks/a.png", 1, size=(2, 2))
+    save_picture(tmp_path / "masks/b.png")  # in colour
+    (tmp_path / "masks/c.png").write_text("nothing")
     source = open_source(tmp_path)
     assert not source.has_masks
-    assert names(source) == ["images/b"]
-    assert "has (2, 2) pixels" in source.skipped[0][1]
+    pictures = list(source)
+    assert [picture.name for picture in pictures] == [f"images/{name}" for name in "abcd"]
+    assert not source.skipped
+    assert all(picture.mask is None for picture in pictures)
+    reasons = (
+        "has .2, 2. pixels, its picture .5, 6.",
+        "palette or 8-bit grey picture of labels, not RGB",
+        "cannot be read",
+    )
+    for picture, reason in zip(pictures, reasons, strict=False):
+        assert re.search(reason, picture.mask_problem)
+    assert pictures[3].mask_problem is None
+
+
+def test_only_below_the_named_folder_do_images_have_masks(tmp_path):
+    place = tmp_path / "images" / "2026"
+    save_picture(place / "a.png")
+    save_mask(tmp_path / "masks/2026/a.png", 3)
+    assert open_source(tmp_path).has_masks
+    assert open_source(tmp_path / "images").has_masks
+    assert not open_source(place).has_masks
+    assert not open_source(place / "a.png").has_masks
+
+
+def test_says_what_lies_beside_the_pictures(tmp_path, monkeypatch):
+    save_picture(tmp_path / "a.png")
+    save_picture(tmp_path / "elsewhere/b.png")
+    save_picture(tmp_path / ".cache/b.png")
+    for name in ("film.AVI", "notes.txt", "deep/more.txt", "Makefile"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    for run in ("run1", "run2", "run3", "run4"):
+        (tmp_path / run).mkdir()
+        (tmp_path / run / "run.json").write_text("{}")
+    (tmp_path / "closed").mkdir()
+    scandir = os.scandir
+
+    def closed(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    source = open_source(tmp_path)
+    assert names(source) == ["a", "elsewhere/b"]
+    assert source.left_out == (
+        "files of other kinds (.avi, .txt, no ending)",
+        "what astseg made itself (run1, run2, run3 and 1 more)",
+        "linked folders (link)",
+        "folders that may not be opened (closed)",
+    )
+
+
+def test_a_folder_that_may_not_be_looked_at_stops_nothing(tmp_path, monkeypatch):
+    save_picture(tmp_path / "a.png")
+    save_picture(tmp_path / "deep/b.png")
+
+    def refused(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("astseg.data.folders.Store.is_store", refused)
+    assert find_files(tmp_path).files == (tmp_path / "a.png", tmp_path / "deep/b.png")
+
+
+def test_each_nth_picture_of_a_folder_cannot_be_taken(tmp_path):
+    save_picture(tmp_path / "a.png")
+    for path in (tmp_path, tmp_path / "a.png"):
+        with pytest.raises(UserError, match="Only of a video"):
+            open_source(path, every=2)
 
 
 def test_a_folder_called_masks_alone_is_an_ordinary_folder(tmp_path):

@@ -253,7 +253,7 @@ def test_a_resumed_store_equals_one_written_at_once(tmp_path, count):
 def test_a_stop_in_the_middle_of_a_picture(tmp_path, kind, keep, whole):
     images, masks = write(tmp_path / "whole")
     stop_after(tmp_path / "s", 4)
-    with (tmp_path / "s.partial" / f"train.{kind}.npy").open("r+b") as file:
+    with (tmp_path / ".s.partial" / f"train.{kind}.npy").open("r+b") as file:
         file.truncate(keep)
     with writer(tmp_path / "s", resume=True) as store, store.split("train") as split:
         assert split.count == whole
@@ -284,10 +284,35 @@ def test_a_writing_of_other_settings_is_not_resumed(tmp_path):
     other = StoreWriter(tmp_path / "s", SIZE, "a source", "another protocol", resume=True)
     with pytest.raises(UserError, match="begun with other settings"), other:
         raise AssertionError
-    assert (tmp_path / "s.partial").exists()
-    (tmp_path / "s.partial" / "begun.json").write_text("{")
+    assert (tmp_path / ".s.partial").exists()
+    (tmp_path / ".s.partial" / "begun.json").write_text("{")
     with pytest.raises(UserError, match="begun with other settings"), writer(tmp_path / "s", resume=True):
         raise AssertionError
+
+
+def test_two_commands_do_not_write_one_store(tmp_path):
+    with writer(tmp_path / "s") as store, store.split("train") as split:
+        split.append(*pictures(2))
+        with pytest.raises(UserError, match="Another command is writing"), writer(tmp_path / "s"):
+            raise AssertionError
+    assert len(Store(tmp_path / "s")["train"]) == 2
+
+
+def test_a_store_that_could_not_be_begun_can_be_begun_again(tmp_path):
+    stop_after(tmp_path / "s", 2)
+    other = StoreWriter(tmp_path / "s", SIZE, "a source", "another protocol", resume=True)
+    with pytest.raises(UserError, match="begun with other settings"), other:
+        raise AssertionError
+    with writer(tmp_path / "s", resume=True) as store, store.split("train") as split:
+        assert split.count == 2
+
+
+def test_a_store_behind_a_link(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "s").symlink_to(tmp_path / "disk")
+    write(tmp_path / "s")
+    assert (tmp_path / "s").is_symlink()
+    assert len(Store(tmp_path / "disk")["train"]) == 6
 
 
 def test_without_resume_an_interrupted_writing_is_begun_anew(tmp_path):

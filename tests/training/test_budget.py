@@ -94,8 +94,8 @@ class TestFitting:
         assert fit_to_steps(recipe, 2) == with_steps(recipe, 1, 2)
 
     def test_background_alone(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
-        assert background_steps(tiny_recipe, tiny_images, CPU, 10.0) == 1_200
-        assert background_steps(tiny_recipe, tiny_images, CPU, 0.1) == 200
+        assert background_steps(tiny_recipe, tiny_images, CPU, 10.0) == (1_200, 10.0)
+        assert background_steps(tiny_recipe, tiny_images, CPU, 0.1) == (200, pytest.approx(200 * 0.5 / 60))
 
 
 def test_measures_a_few_steps_of_each_phase(
@@ -118,6 +118,24 @@ def test_measures_a_few_steps_of_each_phase(
     assert all(seconds > 0 for _, seconds in measured.values())
     assert fitted.backbone == "./nowhere"
     assert fitted.background.automatic_complexity
+
+
+@pytest.mark.parametrize(("seconds", "timed"), [(0.0, 6), (3.0, 3), (60.0, 2)])
+def test_slow_steps_of_the_background_are_timed_twice_only(
+    seconds: float, timed: int, tiny_recipe: Recipe, tiny_images: Bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1_000))
+    monkeypatch.setattr(budget.time, "monotonic", lambda: 0.0)
+    counted = []
+
+    def step_done(self, trainer, phase, done: int) -> None:
+        counted.append(done)
+        self.times[phase.name].append(seconds * next(clock))
+
+    monkeypatch.setattr(budget._Stopwatch, "step_done", step_done)
+    monkeypatch.setattr(budget._Stopwatch, "seconds_per_step", lambda self, name: 1.0)
+    background_steps(tiny_recipe, tiny_images, CPU, 10.0)
+    assert len(counted) == timed
 
 
 def test_seconds_per_step_leave_out_the_first() -> None:

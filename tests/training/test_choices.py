@@ -12,7 +12,7 @@ from astseg.errors import UserError
 from astseg.presets import PRESETS, own_pictures_recipe
 from astseg.training import choices
 from astseg.training.budget import with_steps
-from astseg.training.choices import background_recipe, choose_recipe
+from astseg.training.choices import choose_background, choose_recipe
 
 CPU = torch.device("cpu")
 
@@ -24,8 +24,8 @@ def store(tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     def fit(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[Recipe, float]:
         return with_steps(recipe, int(100 * minutes), int(300 * minutes)), max(minutes, 0.7)
 
-    def alone(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> int:
-        return int({"simple": 100, "complex": 25}[recipe.architecture.background_network] * minutes)
+    def alone(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[int, float]:
+        return int({"simple": 100, "complex": 25}[recipe.architecture.background_network] * minutes), max(minutes, 7)
 
     monkeypatch.setattr(choices, "fit_to_time", fit)
     monkeypatch.setattr(choices, "background_steps", alone)
@@ -44,11 +44,11 @@ class TestRecipe:
         choice = choose_recipe(store, CPU)
         assert choice.recipe == with_steps(own_pictures_recipe((32, 32), 8, still=True), 3_000, 9_000)
         reasons = "\n".join(choice.reasons)
-        for words in ("the one for a CPU", "12 of 32x32", "at most 8", "a guess", "3000 for", "9000 for", "30 minutes"):
+        for words in ("the one for a CPU", "12 of 32x32", "at most 8", "a guess", "3000 for", "9000 for", "30 min"):
             assert words in reasons
 
     def test_says_when_it_takes_longer_than_was_wished(self, store: Store) -> None:
-        assert "about 0.6 minutes on this machine." in choose_recipe(store, CPU, minutes=0.6).reasons[-1]
+        assert "about 0.6 min on this machine." in choose_recipe(store, CPU, minutes=0.6).reasons[-1]
         longer = "about 1 min on this machine: fewer would teach nothing."
         assert longer in choose_recipe(store, CPU, minutes=0.5).reasons[-1]
 
@@ -131,12 +131,20 @@ class TestRecipe:
 
 class TestBackgroundRecipe:
     def test_chooses_its_channels_by_itself(self, store: Store) -> None:
-        recipe = background_recipe(store, CPU, 20.0)
+        recipe = choose_background(store, CPU, 20.0).recipe
         assert recipe.architecture.background_network == "simple"
         assert recipe.background.automatic_complexity
         assert (recipe.background.steps, recipe.background.complex_steps) == (2_000, 500), "each takes the minutes"
         assert recipe.foreground.scenario == "background"
 
+    def test_says_what_it_takes(self, store: Store) -> None:
+        pictures, steps, more = choose_background(store, CPU, 20.0).reasons
+        assert pictures == "Pictures: 12 of 32x32 to learn from."
+        assert steps == "Steps: 2000, about 20 min on this machine."
+        assert more.endswith("a larger network, 500 more, about 20 min on this machine.")
+        too_little = choose_background(store, CPU, 2.0).reasons[1]
+        assert too_little == "Steps: 200, about 7 min on this machine: fewer would teach nothing."
+
     def test_pictures_that_are_too_small(self, store: Store, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="These pictures do not suit the model"):
-            background_recipe(small_store(tmp_path / "small", 12), CPU, 1.0)
+            choose_background(small_store(tmp_path / "small", 12), CPU, 1.0)

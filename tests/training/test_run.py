@@ -11,6 +11,7 @@ from astseg.config import Recipe
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.errors import UserError
+from astseg.files import held
 from astseg.model.ast_seg import AstSeg
 from astseg.training import loop
 from astseg.training.curriculum import Phase
@@ -115,6 +116,17 @@ class TestTraining:
     def test_does_not_write_over_a_run(self, settings: RunSettings, folder: Path) -> None:
         write_run(folder, settings, CPU)
         with pytest.raises(UserError, match=r"holds a training run already\. Go on with it by --resume, or choose"):
+            train_run(folder, settings, CPU)
+
+    def test_two_commands_do_not_train_one_run(self, settings: RunSettings, folder: Path) -> None:
+        folder.mkdir()
+        with held(folder, folder), pytest.raises(UserError, match=r"Another command is writing"):
+            train_run(folder, settings, CPU)
+        assert not list(folder.iterdir())
+
+    def test_a_place_that_cannot_be_written(self, settings: RunSettings, folder: Path) -> None:
+        folder.write_text("a file")
+        with pytest.raises(UserError, match=r"Cannot write .*: File exists\."):
             train_run(folder, settings, CPU)
 
     def test_resumes_a_run_that_was_stopped_before_its_first_checkpoint(

@@ -7,7 +7,7 @@ import typer
 
 from astseg.cli.bars import progress, several_progresses
 from astseg.cli.console import Device, output, parse_size, print_table
-from astseg.cli.preparing import make_scenes, report_skipped
+from astseg.cli.preparing import make_scenes, report_reading
 from astseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def import_(
             raise UserError("--protocol, --limit and --exchange-red-and-blue need a --benchmark: name it.")
         with progress("Reading", "pictures") as show:
             store = import_source(source[0], out, sides, test_share, seed, every, show)
-        report_skipped(store.manifest.details.get("skipped", []))
+        report_reading(store)
     else:
         if sides is not None and sides[0] != sides[1]:
             raise UserError(f"A benchmark's pictures are square: give one side, not {size}.")

@@ -1,17 +1,20 @@
 """Pictures for the commands: generated, prepared or opened, under a progress bar."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astseg.cli.bars import progress
-from astseg.cli.console import find_device, messages
+from astseg.cli.console import counted, find_device, messages
 from astseg.errors import UserError
 
 if TYPE_CHECKING:
     from astseg.data.sources import Source
+    from astseg.data.store import Store
 
 SHOWN = 10
 """Skipped pictures that are named; of the others the count is told."""
+MASKS_LEFT_BEHIND = "not every picture of the split has one of its size whose values are labels."
 
 
 def make_scenes(
@@ -65,7 +68,7 @@ def prepare(source: Path, destination: Path, size: tuple[int, int] | None) -> Pa
         return destination
     with progress("Reading pictures", "pictures") as show:
         store = import_source(source, destination, size, progress=show)
-    report_skipped(store.manifest.details.get("skipped", []))
+    report_reading(store)
     return destination
 
 
@@ -82,7 +85,26 @@ def open_pictures(path: Path, every: int = 1) -> "Source":
     if Store.is_store(path):
         splits = Store(path).splits
         split = split if split in splits else splits[0]
-    return open_source(path, split, every)
+    source = open_source(path, split, every)
+    report_left_out(source.left_out)
+    return source
+
+
+def report_reading(store: "Store") -> None:
+    """Say what of the pictures did not go into prepared data."""
+    details = store.manifest.details
+    report_left_out(details.get("left_out", []))
+    report_skipped(details.get("skipped", []))
+    left_behind = details.get("masks_left_behind")
+    if left_behind:
+        messages.print("[yellow]Left out[/]", end=" ")
+        messages.print(f"{counted(left_behind, 'mask')}: {MASKS_LEFT_BEHIND}")
+
+
+def report_left_out(left_out: Iterable[str]) -> None:
+    """Name what lies in a folder and is no picture to be read."""
+    for what in left_out:
+        messages.print(f"Left out: {what}.", style="dim", markup=False)
 
 
 def report_skipped(skipped: list[tuple[str, str]]) -> None:

@@ -96,7 +96,7 @@ def train(
         )
     for line in choice.reasons:
         messages.print(line, style="dim", markup=False)
-    settings = RunSettings(f"astseg on {source.name}", choice.recipe, str(data.resolve()), seed, preset)
+    settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
     run_to_the_end(out, settings, device=device)
 
 
@@ -192,11 +192,16 @@ def go_on(folder: Path, context: typer.Context, device: str) -> None:
     from astseg.training.run import read_run_with_data
 
     settings = read_run_with_data(folder)
-    ignored = [name for name in context.params if _given(context, name) and name not in ("out", "device", "resume")]
+    say_what_is_ignored(context, ("out", "device", "resume"))
+    run_to_the_end(folder, settings, device=device, resume=True)
+
+
+def say_what_is_ignored(context: typer.Context, heeded: tuple[str, ...]) -> None:
+    """Say which options of a command mean nothing to a run that goes on, but for those that are heeded."""
+    ignored = [name for name in context.params if _given(context, name) and name not in heeded]
     if ignored:
         names = ", ".join("the source" if name == "source" else f"--{name}" for name in ignored)
         messages.print(f"Going on with the run as it was begun; {names} cannot change it.", style="dim", markup=False)
-    run_to_the_end(folder, settings, device=device, resume=True)
 
 
 def _given(context: typer.Context, name: str) -> bool:
@@ -204,7 +209,7 @@ def _given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _refuse_taken(folder: Path, allowed: tuple[str, ...] = ("data", "data.partial")) -> None:
+def _refuse_taken(folder: Path, allowed: tuple[str, ...] = ("data", ".data.partial")) -> None:
     """Refuse a folder that holds a run, or anything that a beginning run would be mixed up with."""
     from astseg.training.run import is_run
 
@@ -249,27 +254,28 @@ def run_to_the_end(
     output.print(f"Model:  {folder / 'model'}\nPage:   {folder / PAGE_FILE}", markup=False)
 
 
-def train_background(folder: Path, data: Path, minutes: float, seed: int, device: str) -> "AstSeg":
-    """Train the background network alone under a progress bar.
+def train_background(folder: Path, data: Path, minutes: float, seed: int, device: str, resume: bool) -> "AstSeg":
+    """Train the background network alone under a progress bar, or go on with it.
 
     Raises:
         Stopped: the user stopped it.
     """
     from astseg.cli.watching import TrainingBars
     from astseg.data.store import Store
-    from astseg.training.choices import background_recipe
-    from astseg.training.run import RunSettings, is_run, read_run, train_run, trained_model
+    from astseg.training.choices import choose_background
+    from astseg.training.run import RunSettings, read_run, train_run, trained_model
 
     where = find_device(device)
-    resume = is_run(folder)
     if resume:
         settings = read_run(folder)
         if settings.data != str(data.resolve()):
             raise UserError(f"{folder} holds the training on {settings.data}. Choose another --out, or remove it.")
     else:
         with messages.status("Choosing the number of steps..."):
-            recipe = background_recipe(Store(data), where, minutes)
-        settings = RunSettings("astseg background", recipe, str(data.resolve()), seed)
+            choice = choose_background(Store(data), where, minutes)
+        for line in choice.reasons:
+            messages.print(line, style="dim", markup=False)
+        settings = RunSettings("astseg background", choice.recipe, str(data.resolve()), seed)
     with patient_interrupt() as stop, TrainingBars() as bars:
         finished = train_run(folder, settings, where, resume=resume, observers=[bars], stop=stop)
     if not finished:

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from astseg.cli.bars import progress
-from astseg.cli.console import Device, counted, find_device, messages, output, print_table
+from astseg.cli.console import Device, counted, find_device, messages, output, parse_size, print_table
 from astseg.cli.preparing import open_pictures, prepare, report_skipped
-from astseg.cli.training import train_background
+from astseg.cli.training import say_what_is_ignored, train_background
 from astseg.errors import UserError
 
 Model = Annotated[
@@ -123,12 +123,17 @@ def export(
 
 
 def background(
+    context: typer.Context,
     source: Source,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")] = Path("background"),
     minutes: Annotated[
         float,
         typer.Option(help="How long to train; up to twice as long where each picture has a background of its own."),
     ] = 10.0,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Height x width to work at, such as 96x128. By default one that suits the pictures."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides the first weights and the order of the pictures.", min=0)] = 0,
     device: Device = "auto",
 ) -> None:
@@ -142,14 +147,18 @@ def background(
     ```
     """
     from astseg.background_masks import write_background_masks
+    from astseg.training.run import is_run
 
     where = find_device(device)
     if not 0 < minutes < math.inf:
         raise UserError(f"The time to train should be more than 0 minutes, not {minutes:g}.")
     if (out / "pictures").exists():
         raise UserError(f"{out / 'pictures'} exists already. Choose another --out, or remove it first.")
-    data = prepare(source, out / "run" / "data", None)
-    model = train_background(out / "run", data, minutes, seed, device)
+    begun = is_run(out / "run")
+    if begun:
+        say_what_is_ignored(context, ("source", "out", "size", "device"))
+    data = prepare(source, out / "run" / "data", parse_size(size))
+    model = train_background(out / "run", data, minutes, seed, device, resume=begun)
     with progress("Painting", "pictures") as show:
         result = write_background_masks(model.to(where), open_pictures(source), out / "pictures", where, show)
     if result.f_measure is not None:

@@ -44,6 +44,11 @@ class _Part:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """(name, reason) of readable pictures that are not used."""
 
+    @property
+    def splits(self) -> set[str]:
+        """All the splits that its pictures go to."""
+        return {self.split, "test"} if self.test_indices else {self.split}
+
 
 def import_source(
     path: Path | str,
@@ -58,7 +63,7 @@ def import_source(
 
     Every picture loses what exceeds the proportions of `image_size` on both sides (a centre crop), and is then
     resized bilinearly with antialiasing; masks are cut alike and resized by the nearest pixel. They go along where
-    every picture of a split has one.
+    every picture of a split has one that can be read.
 
     What is held out for the split `test`: of a video the last frames, of pictures a random choice. But a folder that
     says itself what is for training and what for testing is taken at its word: subfolders or arrays called `train` and
@@ -74,7 +79,8 @@ def import_source(
         progress: told how many pictures have been read, and of how many.
 
     Returns:
-        The store. Its manifest's details name what was skipped, and why, and count the masks that did not go along.
+        The store. Its manifest's details name what was skipped, and why, and what else lay in the folder, and count the
+        masks that did not go along.
 
     Raises:
         UserError: nothing can be read, the destination is taken, or a number makes no sense.
@@ -88,7 +94,7 @@ def import_source(
     size = image_size or _size_for(parts[0].source)
     if min(size) < SMALLEST_SIDE:
         raise UserError(f"Pictures should be at least {SMALLEST_SIDE} pixels a side, not {size[0]} x {size[1]}.")
-    masks = {split: all(part.source.has_masks for part in parts if part.split == split) for split in _splits(parts)}
+    masks = {split: all(part.source.has_masks for part in parts if split in part.splits) for split in _splits(parts)}
     rule = "as the folder is divided" if len(parts) > 1 else _rule(parts[0], test_share, seed)
     protocol = f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
     with StoreWriter(destination, size, str(Path(path).resolve()), protocol) as writer, ExitStack() as stack:
@@ -129,7 +135,7 @@ class _Splits:
     """The splits being written, each opened when its first picture comes, since an empty one is an error."""
 
     def __init__(self, writer: StoreWriter, stack: ExitStack, masks: dict[str, bool]) -> None:
-        self._writer, self._stack, self._masks = writer, stack, masks
+        self._writer, self._stack, self.masks = writer, stack, masks
         self._open: dict[str, SplitWriter] = {}
         self.masks_left_behind = 0
 
@@ -139,7 +145,7 @@ class _Splits:
     def append(self, split: str, picture: Picture) -> None:
         if split not in self._open:
             self._open[split] = self._stack.enter_context(self._writer.split(split))
-        mask = picture.mask if self._masks[split] else None
+        mask = picture.mask if self.masks[split] else None
         self.masks_left_behind += mask is not picture.mask
         self._open[split].append(picture.image[None], None if mask is None else mask[None])
 
@@ -152,7 +158,7 @@ def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Pro
         # The latest picture waits until the next has come: where all those meant for a split turned out to be
         # unreadable, the last readable one stands in.
         waiting: tuple[str, Picture] | None = None
-        for index, picture in _usable(part, size):
+        for index, picture in _usable(part, size, out.masks[part.split]):
             if waiting is not None:
                 out.append(*waiting)
             waiting = ("test" if index in part.test_indices else part.split, picture)
@@ -168,13 +174,16 @@ def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Pro
         out.append(split, picture)
 
 
-def _usable(part: _Part, size: tuple[int, int]) -> Iterator[tuple[int, Picture]]:
+def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[int, Picture]]:
     """The pictures that are large enough, resized, each with its index among the readable ones."""
     for index, picture in enumerate(part.source):
         height, width = picture.image.shape[:2]
         if min(height, width) < SMALLEST_SIDE:
             reason = f"{picture.name} has {height} x {width} pixels; a side should have {SMALLEST_SIDE}."
             part.left_out.append((picture.name, reason))
+            continue
+        if masks and picture.mask_problem is not None:
+            part.left_out.append((picture.name, picture.mask_problem))
             continue
         mask = None if picture.mask is None else fit_mask(picture.mask, size)
         yield index, Picture(picture.name, fit_picture(picture.image, size), mask)
@@ -221,7 +230,7 @@ def _size_for(source: Source) -> tuple[int, int]:
 
 
 def _splits(parts: list[_Part]) -> set[str]:
-    return {part.split for part in parts} | {"test" for part in parts if part.test_indices}
+    return set().union(*(part.splits for part in parts))
 
 
 def _rule(part: _Part, test_share: float, seed: int) -> str:
@@ -234,6 +243,8 @@ def _rule(part: _Part, test_share: float, seed: int) -> str:
 def _details(source: Source, parts: list[_Part], seed: int, every: int) -> dict[str, Any]:
     skipped = [list(entry) for part in parts for entry in (*part.source.skipped, *part.left_out)]
     details: dict[str, Any] = {"skipped": skipped, "seed": seed}
+    if source.left_out:
+        details["left_out"] = list(source.left_out)
     if source.fps is not None:
         details |= {"fps": float(source.fps), "every": every}
     return details

@@ -15,6 +15,10 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".tif", ".tiff"})
 
 WHITE = (255, 255, 255, 255)
+LABEL_MODES = ("P", "L", "1")
+"""Pillow's modes of palette and 8-bit grey pictures."""
+DARKEST_SIXTEEN_BITS = 4096
+"""A 16-bit picture whose values stay below this is 10 or 12 bits deep, and would be black."""
 
 
 def read_picture(path: Path | str) -> Bytes:
@@ -22,7 +26,8 @@ def read_picture(path: Path | str) -> Bytes:
 
     The camera's rotation (EXIF) is applied. Grey becomes three equal channels, CMYK and palettes become RGB,
     transparent pixels are laid over white, 16-bit values are divided by 257 so that 65535 becomes 255, and
-    floating-point values are taken to lie in [0, 1]. Of several frames only the first is read.
+    floating-point values are taken to lie in [0, 1]. Of several frames only the first is read. 16-bit files that use
+    12 bits or less are refused: they would be black, and nothing tells how deep they are.
 
     Returns:
         H x W x 3 RGB.
@@ -53,6 +58,15 @@ def read_picture(path: Path | str) -> Bytes:
         raise UserError(f"{path} is damaged or cut off: {error}.") from error
 
 
+def holds_labels(path: Path) -> bool:
+    """Whether a picture's header is that of a mask; see `read_mask`."""
+    try:
+        with Image.open(path) as image:
+            return image.mode in LABEL_MODES
+    except Exception:  # as in `read_picture`
+        return False
+
+
 def read_mask(path: Path | str) -> Bytes:
     """Read a mask whose values are labels: a palette picture (its indices) or one of 8-bit grey.
 
@@ -68,7 +82,7 @@ def read_mask(path: Path | str) -> Bytes:
             mode, labels = image.mode, np.array(image)
     except Exception as error:  # as above
         raise UserError(f"The mask {path} cannot be read: {error}.") from error
-    if mode not in ("P", "L", "1"):
+    if mode not in LABEL_MODES:
         raise UserError(f"The mask {path} should be a palette or 8-bit grey picture of labels, not {mode}.")
     return labels.astype(np.uint8)
 
@@ -142,4 +156,9 @@ def _eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
     top = 1.0 if values.dtype.kind == "f" else 65535.0
     if not 0 <= low <= high <= top:
         raise UserError(f"holds {values.dtype} values from {low:g} to {high:g}; they should lie in 0 to {top:g}.")
+    if values.dtype.kind != "f" and 0 < high < DARKEST_SIXTEEN_BITS:
+        raise UserError(
+            f"would be black: its 16-bit values go up to {high:g} of {top:g}. "
+            "If they are 10 or 12 bits deep, stretch all your pictures to 16 bits first."
+        )
     return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)

@@ -1,8 +1,6 @@
 """Anything that holds pictures (a folder, an array, a video, a prepared data set), read the same way."""
 
-import re
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,14 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
-from astseg.data.pictures import PICTURE_SUFFIXES, read_mask, read_picture
+from astseg.data.folders import find_files, mask_file, unlike_names
+from astseg.data.pictures import PICTURE_SUFFIXES, holds_labels, read_mask, read_picture
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 from astseg.errors import UserError
-from astseg.files import UNFINISHED
-
-OWN_FOLDERS = (("run.json", "checkpoint.pt"), ("objects.json", "labels"))
-"""What the folders of runs and of masks hold."""
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -39,6 +34,8 @@ class Picture:
     """H x W x 3, RGB."""
     mask: Bytes | None = None
     """H x W, 0 is the background."""
+    mask_problem: str | None = None
+    """Why the mask that it has cannot be used, in a sentence."""
 
 
 class Source(ABC):
@@ -57,6 +54,8 @@ class Source(ABC):
         self.path = path
         self.skipped: list[tuple[str, str]] = []
         """(name, reason) of what the latest iteration could not read."""
+        self.left_out: tuple[str, ...] = ()
+        """What lies there and is no picture to be read, in words."""
 
     def __iter__(self) -> Iterator[Picture]:
         self.skipped.clear()
@@ -90,11 +89,14 @@ class FileSource(Source):
     Args:
         path: the file or folder that the user named.
         files: the files to read.
+        left_out: what else lies there, in words.
     """
 
-    def __init__(self, path: Path, files: Sequence[Path]) -> None:
+    def __init__(self, path: Path, files: Sequence[Path], left_out: tuple[str, ...] = ()) -> None:
         super().__init__(path)
         self.files = tuple(files)
+        self.left_out = left_out
+        self._root = path if path.is_dir() else path.parent
 
     def estimated_length(self) -> int | None:
         """Count the pictures, by the headers of the arrays; unreadable pictures count too."""
@@ -102,20 +104,12 @@ class FileSource(Source):
 
     @cached_property
     def _names(self) -> dict[Path, str]:
-        """Names without suffixes, but where two files or a file and a folder would share one."""
-        root = self.path if self.path.is_dir() else self.path.parent
-        relative = {file: file.relative_to(root) for file in self.files}
-        uses = Counter(name.with_suffix("") for name in relative.values())
-        uses.update({folder for name in relative.values() for folder in name.parents})
-        return {
-            file: (name if uses[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix()
-            for file, name in relative.items()
-        }
+        return unlike_names(self.files, self._root)
 
     @property
     def has_masks(self) -> bool:
-        """Whether every file has masks, as far as their headers and names tell."""
-        return all(_has_mask(file) for file in self.files)
+        """Whether every file has masks that can be used, as far as headers tell."""
+        return all(self._has_mask(file) for file in self.files)
 
     def _pictures(self) -> Iterator[Picture]:
         for file, name in self._names.items():
@@ -123,9 +117,31 @@ class FileSource(Source):
                 if _is_array(file):
                     yield from self._array_pictures(file, name)
                 else:
-                    yield _read_file(file, name)
+                    yield self._read_file(file, name)
             except UserError as error:
                 self.skipped.append((name, str(error)))
+
+    def _read_file(self, file: Path, name: str) -> Picture:
+        image = read_picture(file)
+        path = mask_file(file, self._root)
+        if path is None:
+            return Picture(name, image)
+        try:
+            mask = read_mask(path)
+            if mask.shape != image.shape[:2]:
+                raise UserError(f"The mask {path} has {mask.shape} pixels, its picture {image.shape[:2]}.")
+        except UserError as error:
+            return Picture(name, image, mask_problem=str(error))
+        return Picture(name, image, mask)
+
+    def _has_mask(self, file: Path) -> bool:
+        if not _is_array(file):
+            path = mask_file(file, self._root)
+            return path is not None and holds_labels(path)
+        try:
+            return open_arrays(file).mask_key is not None
+        except UserError:
+            return True  # it will be skipped, so that it does not stand in the way of the others
 
     def _array_pictures(self, file: Path, name: str) -> Iterator[Picture]:
         # The items of a lone array need no folder to tell them from another's.
@@ -194,7 +210,7 @@ def open_source(path: Path | str, split: str = "test", every: int = 1) -> Source
     """Open a folder, a picture, an `.npy` or `.npz` file, a video, or a prepared data set.
 
     A folder is searched with all its subfolders for pictures and arrays, in the order in which people count
-    (`frame2` before `frame10`); hidden files, the folders of masks and what astseg itself made there are left out.
+    (`frame2` before `frame10`); see `find_files` for what is left out.
 
     Args:
         path: what to open.
@@ -202,90 +218,25 @@ def open_source(path: Path | str, split: str = "test", every: int = 1) -> Source
         every: of a video, take only each n-th frame.
 
     Raises:
-        UserError: nothing is there, or nothing that can be read.
+        UserError: nothing is there, or nothing that can be read, or it is no video and not every frame is wanted.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if not path.exists():
         raise UserError(f"There is no file or folder {path}.")
+    if every != 1 and (path.is_dir() or suffix not in VIDEO_SUFFIXES):
+        raise UserError(f"Only of a video can each n-th frame be taken, and {path} is none.")
     if path.is_dir():
         if Store.is_store(path):
             return StoreSource(path, split)
-        return FileSource(path, find_files(path))
+        found = find_files(path)
+        return FileSource(path, found.files, found.left_out)
     if suffix in VIDEO_SUFFIXES:
         return VideoSource(path, every)
     if suffix in PICTURE_SUFFIXES | ARRAY_SUFFIXES:
         return FileSource(path, [path])
     known = ", ".join(sorted(PICTURE_SUFFIXES | ARRAY_SUFFIXES | VIDEO_SUFFIXES))
     raise UserError(f"{path} is no kind of file that can be read. Known are {known}, and folders.")
-
-
-def find_files(folder: Path) -> list[Path]:
-    """All pictures and arrays in a folder and its subfolders, sorted as people count.
-
-    Runs, masks and prepared data that astseg made in a subfolder are no pictures to learn from.
-
-    Raises:
-        UserError: there are none.
-    """
-    everything = list(folder.rglob("*"))
-    own = {path for path in everything if path.is_dir() and _is_made_by_astseg(path)}
-    files = [
-        file
-        for file in everything
-        if file.is_file() and not _is_hidden(file.relative_to(folder)) and own.isdisjoint(file.parents)
-    ]
-    wanted = [
-        file
-        for file in files
-        if file.suffix.lower() in PICTURE_SUFFIXES | ARRAY_SUFFIXES and not _lies_in_masks(file, folder)
-    ]
-    if not wanted:
-        videos = sum(file.suffix.lower() in VIDEO_SUFFIXES for file in files)
-        hint = f" It holds {videos} videos: name one of them instead." if videos else ""
-        raise UserError(f"{folder} holds no pictures and no arrays of pictures.{hint}")
-    return sorted(wanted, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
-
-
-def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
-    """What to sort names by so that numbers in them count as numbers: `a2` comes before `a10`."""
-    pieces = re.findall(r"(\D*)(\d*)", text.casefold())
-    return [(letters, int(digits or -1)) for letters, digits in pieces], text
-
-
-def _read_file(file: Path, name: str) -> Picture:
-    image = read_picture(file)
-    mask_file = _mask_file(file)
-    mask = None
-    if mask_file is not None:
-        mask = read_mask(mask_file)
-        if mask.shape != image.shape[:2]:
-            raise UserError(f"{mask_file} has {mask.shape} pixels, its picture {image.shape[:2]}.")
-    return Picture(name, image, mask)
-
-
-def _mask_file(file: Path) -> Path | None:
-    """The mask of a picture: the PNG of the same name under `masks` instead of `images`."""
-    parts = file.parts
-    if "images" not in parts[:-1]:
-        return None
-    last = len(parts) - 1 - parts[::-1].index("images", 1)
-    mask = Path(*parts[:last], "masks", *parts[last + 1 :]).with_suffix(".png")
-    return mask if mask.is_file() else None
-
-
-def _lies_in_masks(file: Path, folder: Path) -> bool:
-    parents = (parent for parent in file.parents if parent.is_relative_to(folder) and parent != folder)
-    return any(parent.name == "masks" and (parent.parent / "images").is_dir() for parent in parents)
-
-
-def _has_mask(file: Path) -> bool:
-    if not _is_array(file):
-        return _mask_file(file) is not None
-    try:
-        return open_arrays(file).mask_key is not None
-    except UserError:
-        return True  # it will be skipped, so that it does not stand in the way of the others
 
 
 def _array_count(file: Path) -> int:
@@ -297,15 +248,3 @@ def _array_count(file: Path) -> int:
 
 def _is_array(file: Path) -> bool:
     return file.suffix.lower() in ARRAY_SUFFIXES
-
-
-def _is_made_by_astseg(folder: Path) -> bool:
-    return (
-        Store.is_store(folder)
-        or folder.suffix == UNFINISHED
-        or any(all((folder / name).exists() for name in names) for names in OWN_FOLDERS)
-    )
-
-
-def _is_hidden(relative: Path) -> bool:
-    return any(part.startswith(".") for part in relative.parts)

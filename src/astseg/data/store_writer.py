@@ -4,7 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -23,7 +23,7 @@ from astseg.data.store import (
     file_sha256,
 )
 from astseg.errors import UserError
-from astseg.files import unfinished
+from astseg.files import check_free, followed, held, put_in_place, remove_contents, unfinished
 
 HEADER_BYTES = 128
 """What numpy's header of an array of this kind takes, room for the first dimension to grow included."""
@@ -138,8 +138,8 @@ class StoreWriter:
     `SplitWriter.count` then tells how many pictures a split has already.
 
     Raises:
-        UserError: the destination exists already and is not an empty folder, or what is to be resumed was
-            begun from another source, by another protocol or at another size.
+        UserError: the destination exists already and is not an empty folder, another process is writing it, or what is
+            to be resumed was begun from another source, by another protocol or at another size.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class StoreWriter:
         details: Mapping[str, Any] | None = None,
         resume: bool = False,
     ) -> None:
-        self.path = Path(path)
+        self.path = followed(Path(path))
         self.image_size = image_size
         self.resume = resume
         self.details: dict[str, Any] = dict(details or {})
@@ -159,6 +159,7 @@ class StoreWriter:
         self._protocol = protocol
         self._partial = unfinished(self.path)
         self._splits: dict[str, SplitRecord] = {}
+        self._kept = ExitStack()
 
     def check_destination(self) -> None:
         """Refuse a destination that is in use; entering the writer does the same.
@@ -166,34 +167,30 @@ class StoreWriter:
         Raises:
             UserError: the destination exists already and is not an empty folder.
         """
-        if self.path.exists() and not (self.path.is_dir() and not any(self.path.iterdir())):
-            raise UserError(f"{self.path} exists already. Choose another place, or remove it first.")
+        check_free(self.path)
 
     def __enter__(self) -> Self:
         self.check_destination()
-        if self.resume and (self._partial / BEGUN).is_file():
-            self._check_begun()
-            return self
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
-        if self.resume:
-            (self._partial / BEGUN).write_text(json.dumps(self._settings()))
+        self._partial.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
+            stack.enter_context(held(self._partial, self.path))
+            if self.resume and (self._partial / BEGUN).is_file():
+                self._check_begun()
+            else:
+                remove_contents(self._partial)
+                if self.resume:
+                    (self._partial / BEGUN).write_text(json.dumps(self._settings()))
+            self._kept = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
-            if not self.resume or not self.holds_pictures():
+        with self._kept:
+            if kind is None:
+                self._finish()
+            elif not self.resume or not self.holds_pictures():
                 shutil.rmtree(self._partial, ignore_errors=True)
-            return
-        (self._partial / BEGUN).unlink(missing_ok=True)
-        manifest = Manifest(self._source, self._protocol, self.image_size, self._splits, self.details)
-        content = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
-        (self._partial / "manifest.json").write_text(json.dumps(content, indent=2) + "\n")
-        if self.path.exists():
-            self.path.rmdir()
-        self._partial.rename(self.path)
 
     @contextmanager
     def split(self, name: str, optional: bool = False) -> Iterator[SplitWriter]:
@@ -215,6 +212,13 @@ class StoreWriter:
     def holds_pictures(self) -> bool:
         """Whether anything was appended to a split, by an interrupted run included."""
         return any(file.stat().st_size > HEADER_BYTES for file in self._partial.glob("*.npy"))
+
+    def _finish(self) -> None:
+        (self._partial / BEGUN).unlink(missing_ok=True)
+        manifest = Manifest(self._source, self._protocol, self.image_size, self._splits, self.details)
+        content = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
+        (self._partial / "manifest.json").write_text(json.dumps(content, indent=2) + "\n")
+        put_in_place(self._partial, self.path)
 
     def _settings(self) -> dict[str, Any]:
         return {"source": self._source, "protocol": self._protocol, "image_size": list(self.image_size)}

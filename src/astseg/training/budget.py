@@ -14,6 +14,8 @@ from astseg.training.curriculum import Phase
 from astseg.training.loop import Observer, Trainer
 
 TIMED_STEPS = 6
+TIMED_SECONDS = 5.0
+"""Where the background's steps take longer than this, two of them tell enough."""
 BACKGROUND_SHARE = 0.2
 """The share of the time for the background alone."""
 STILL_BACKGROUND_STEPS = 1_500
@@ -39,6 +41,10 @@ class _Stopwatch(Observer):
         if trainer.device.type == "cuda":
             torch.cuda.synchronize(trainer.device)
         self.times[phase.name].append(time.monotonic())
+
+    def knows_enough(self) -> bool:
+        """Whether two steps have been timed and the next would take too long."""
+        return all(len(times) > 1 and times[-1] - times[0] > TIMED_SECONDS for times in self.times.values())
 
     def seconds_per_step(self, name: str) -> float:
         """The time of a step, without the first, which pays for warming up."""
@@ -83,10 +89,15 @@ def _worthwhile(recipe: Recipe, background: float) -> float:
     return min(background, STILL_BACKGROUND_STEPS) if still else background
 
 
-def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> int:
-    """How many steps of the background alone fit a time, measured by a few steps of the network that the recipe has."""
-    times = _seconds_per_step(recipe, images, device, "background")
-    return max(FEWEST_STEPS, int(60 * minutes / times["background"]))
+def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[int, float]:
+    """How many steps of the background alone fit a time, measured by a few steps of the network that the recipe has.
+
+    Returns:
+        The steps, and how many minutes they take: more than there are where these are too few to learn anything.
+    """
+    step = _seconds_per_step(recipe, images, device, "background")["background"]
+    steps = max(FEWEST_STEPS, int(60 * minutes / step))
+    return steps, steps * step / 60
 
 
 def _seconds_per_step(recipe: Recipe, images: Bytes, device: torch.device, scenario: Scenario) -> dict[str, float]:
@@ -100,7 +111,8 @@ def _seconds_per_step(recipe: Recipe, images: Bytes, device: torch.device, scena
     stopwatch = _Stopwatch()
     first = images[: max(recipe.background.batch_size, recipe.foreground.batch_size)]
     with TemporaryDirectory() as folder:
-        Trainer(short, first, Path(folder), device, observers=[stopwatch]).run()
+        stop = stopwatch.knows_enough if scenario == "background" else lambda: False
+        Trainer(short, first, Path(folder), device, observers=[stopwatch]).run(stop)
     return {name: stopwatch.seconds_per_step(name) for name in stopwatch.times}
 
 

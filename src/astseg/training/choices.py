@@ -11,7 +11,7 @@ from astseg.errors import UserError
 from astseg.model.ast_seg import AstSeg
 from astseg.presets import find_preset, large_recipe, own_pictures_recipe, small_recipe
 from astseg.training.budget import background_steps, fit_to_steps, fit_to_time
-from astseg.training.complexity import still_share
+from astseg.training.complexity import FEWEST_STILL_PICTURES, still_share
 
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
@@ -66,9 +66,12 @@ def choose_recipe(
             make, kind = (large_recipe, "GPU") if device.type == "cuda" else (own_pictures_recipe, "CPU")
             how = "as you say"
             if still is None:
-                share = still_share(store["train"].images)
+                images = store["train"].images
+                share = still_share(images)
                 still = share > STILL_SHARE
                 how = f"{share:.0%} of nearly every picture is as in the others"
+                if len(images) < FEWEST_STILL_PICTURES:
+                    how = f"{len(images)} pictures are too few to tell"
             recipe = _buildable(make(store.image_size, slots or DEFAULT_SLOTS, still=still))
             reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
             one, other = ("one for all pictures", "moving") if still else ("many", "still")
@@ -81,9 +84,7 @@ def choose_recipe(
     reasons.append(f"Objects: at most {recipe.architecture.slots} in a picture ({guess}).")
     if minutes is not None:
         recipe, estimate = fit_to_time(recipe, store["train"].images, device, minutes)
-        why = f", about {minutes:g} minutes on this machine"
-        if estimate > TOO_LONG * minutes:
-            why = f", about {math.ceil(estimate)} min on this machine: fewer would teach nothing"
+        why = f", {_how_long(minutes, estimate)}"
     elif steps is not None:
         recipe = fit_to_steps(recipe, steps)
         why = ", as you say"
@@ -119,8 +120,8 @@ def check_wishes(
         find_preset(preset)
 
 
-def background_recipe(store: Store, device: torch.device, minutes: float) -> Recipe:
-    """A recipe for the background alone, which chooses between one background and many by itself.
+def choose_background(store: Store, device: torch.device, minutes: float) -> Choice:
+    """Choose a recipe for the background alone, which tells one background from many by itself.
 
     It takes the minutes for one background. Where there turn out to be many, it begins anew with the larger network
     that they need, which gets as many minutes again.
@@ -139,13 +140,27 @@ def background_recipe(store: Store, device: torch.device, minutes: float) -> Rec
     )
     wide = replace(simple, architecture=replace(simple.architecture, background_network="complex"))
     images = store["train"].images
-    automatic = replace(
-        recipe.background,
-        steps=background_steps(simple, images, device, minutes),
-        complex_steps=background_steps(wide, images, device, minutes),
-        automatic_complexity=True,
+    steps, estimate = background_steps(simple, images, device, minutes)
+    wide_steps, wide_estimate = background_steps(wide, images, device, minutes)
+    automatic = replace(recipe.background, steps=steps, complex_steps=wide_steps, automatic_complexity=True)
+    height, width = store.image_size
+    reasons = (
+        f"Pictures: {len(images)} of {height}x{width} to learn from.",
+        f"Steps: {steps}, {_how_long(minutes, estimate)}.",
+        f"If they show many backgrounds: a larger network, {wide_steps} more, {_how_long(minutes, wide_estimate)}.",
     )
-    return replace(simple, background=automatic)
+    return Choice(replace(simple, background=automatic), reasons)
+
+
+def _how_long(wish: float, estimate: float) -> str:
+    """Say what so many minutes became.
+
+    >>> _how_long(10, 10.5), _how_long(10, 33.3)
+    ('about 10 min on this machine', 'about 34 min on this machine: fewer would teach nothing')
+    """
+    if estimate > TOO_LONG * wish:
+        return f"about {math.ceil(estimate)} min on this machine: fewer would teach nothing"
+    return f"about {wish:g} min on this machine"
 
 
 def _adapted(recipe: Recipe, image_size: tuple[int, int], slots: int | None) -> Recipe:

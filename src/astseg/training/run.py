@@ -26,7 +26,7 @@ from astseg.config import Recipe
 from astseg.data.store import Split, Store
 from astseg.errors import UserError
 from astseg.evaluate import Summary, evaluate, write_per_image, write_scores
-from astseg.files import remove_leftovers, written_whole
+from astseg.files import held, remove_leftovers, written_whole
 from astseg.gallery import sample
 from astseg.model.ast_seg import AstSeg
 from astseg.page import Page, write_page
@@ -110,11 +110,28 @@ def train_run(
     """Train as the settings say, from the beginning or from the checkpoint; returns whether the end was reached.
 
     Raises:
-        UserError: the folder holds a run already, or none to resume.
+        UserError: the folder holds a run already or none to resume, cannot be written, or another process writes it.
     """
     store = Store(settings.data)
     if is_run(folder) and not resume:
         raise UserError(f"{folder} holds a training run already. Go on with it by --resume, or choose another folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"Cannot write {folder}: {error.strerror}.") from error
+    with held(folder, folder):
+        return _train(folder, settings, store, device, resume, observers, stop)
+
+
+def _train(
+    folder: Path,
+    settings: RunSettings,
+    store: Store,
+    device: torch.device,
+    resume: bool,
+    observers: Sequence[Observer],
+    stop: Callable[[], bool],
+) -> bool:
     remove_leftovers(folder)
     shown = shown_split(store)
     journal = Journal(folder)

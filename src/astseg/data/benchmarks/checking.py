@@ -129,6 +129,12 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
         read = details["records_read"][file]
         if needed is not None and read < needed:
             problems.append(f"{file} holds only {read} records, but the protocol goes up to {needed}.")
+    if details.get("masks_left_behind"):
+        problems.append(
+            f"{details['masks_left_behind']} masks were left out, since not every picture had a usable one."
+        )
+    if details.get("skipped"):
+        problems.append(f"{len(details['skipped'])} pictures could not be used when the store was made.")
     if details.get("missing"):
         problems.append(f"{details['missing']} pictures of the lists were not in the files, or had no mask there.")
     for file, histogram in found.background_entities.items():

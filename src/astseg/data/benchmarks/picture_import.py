@@ -12,6 +12,7 @@ from astseg.data.benchmarks.settings import ImportSettings, Progress, Report, na
 from astseg.data.benchmarks.staging import Staging
 from astseg.data.store_writer import StoreWriter
 from astseg.errors import UserError
+from astseg.files import held
 
 PROGRESS_BYTES = 1 << 22  # report the reading of an archive every 4 MiB
 
@@ -42,13 +43,15 @@ def import_pictures(settings: ImportSettings, sources: Sequence[Source], reader:
     writer.check_destination()
     # Files may be added when one turns out to be missing; what the indices mean must stay.
     about = {"set": settings.benchmark.name, "numbering": reader.numbering, "size": settings.size}
-    with Staging(settings.beside, settings.size, about) as staging:
-        for source in sources:
-            _stage(source, staging, reader, settings.size, report)
-        _check_complete(staging, reader.whole, settings.benchmark.name)
-        with writer:
-            _write_store(writer, staging, settings, reader, report)
-    staging.remove()
+    settings.beside.mkdir(parents=True, exist_ok=True)
+    with held(settings.beside, settings.destination):
+        with Staging(settings.beside, settings.size, about) as staging:
+            for source in sources:
+                _stage(source, staging, reader, settings.size, report)
+            _check_complete(staging, reader.whole, settings.benchmark.name)
+            with writer:
+                _write_store(writer, staging, settings, reader, report)
+        staging.remove()
 
 
 def _write_store(

@@ -45,7 +45,7 @@ class ImportSettings:
     @property
     def beside(self) -> Path:
         """A folder beside the destination for what is needed only until the store is whole."""
-        return beside(self.destination, self.destination.name + ".staging")
+        return beside(self.destination, f".{self.destination.name}.staging")
 
     def writer(self) -> StoreWriter:
         """A writer of the store that can be interrupted."""
