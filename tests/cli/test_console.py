@@ -86,6 +86,18 @@ class TestPrintTable:
         line = next(line for line in capsys.readouterr().out.splitlines() if "a-name" in line)
         assert line.count("description") == 4
 
+    @pytest.mark.parametrize("width", [1, 20, 30])
+    def test_a_narrow_terminal_gets_every_name_and_number(self, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        screen = io.StringIO()
+        monkeypatch.setattr(console, "output", Console(file=screen, force_terminal=True, width=width))
+        table = Table("name", "what it is", "protocols", "mIoU", box=None)
+        table.add_row("a-rather-long-name-of-it", "words_that_are_long and short", "one, another", "0.123456")
+        print_table(table)
+        printed = screen.getvalue()
+        assert "a-rather-long-name-of-it" in printed
+        assert "0.123456" in printed
+        assert "…" not in printed
+
     def test_a_terminal_gets_what_fits(self, monkeypatch: pytest.MonkeyPatch) -> None:
         screen = io.StringIO()
         monkeypatch.setattr(console, "output", Console(file=screen, force_terminal=True, width=40))

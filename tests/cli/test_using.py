@@ -146,6 +146,7 @@ class TestBackground:
     @pytest.fixture(autouse=True)
     def _few_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("astseg.training.budget.FEWEST_STEPS", 3)
+        monkeypatch.setattr("astseg.training.budget.TIMED_SECONDS", 0.0)
 
     def test_masks_and_f_measure(self, astseg, tiny_store: Store, tmp_path: Path, capsys) -> None:
         out = tmp_path / "back[1]"
@@ -184,11 +185,11 @@ class TestBackground:
 
     def test_of_a_size(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
         out = tmp_path / "out"
-        options = ("--minutes", 1e-4, "--size", "64x32", "--device", "cpu", "--out", out)
+        options = ("--minutes", 1e-4, "--size", "32x32", "--device", "cpu", "--out", out)
         assert astseg("background", pictures, *options) == 0
-        assert Store(out / "run" / "data").image_size == (64, 32)
+        assert Store(out / "run" / "data").image_size == (32, 32)
         err = capsys.readouterr().err
-        assert "of 64x32 to learn from." in err
+        assert "of 32x32 to learn from." in err
         assert "fewer would teach nothing" in err
 
     def test_mistakes(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:

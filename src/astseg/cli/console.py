@@ -36,12 +36,16 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def print_table(table: Table) -> None:
-    """Print a table as a result: into a file or a pipe each row as one line, however long."""
-    if output.is_terminal:
-        output.print(table)
-    else:
-        width = output.measure(table, options=output.options.update(width=UNBOUNDED)).maximum
-        Console(file=output.file, width=width).print(table)
+    """Print a table as a result: into a file or a pipe each row as one line, however long.
+
+    In a terminal texts are folded to its width, but no name and no number is cut: where it is too narrow, lines run on.
+    """
+    for column in table.columns:
+        column.no_wrap = all(" " not in str(cell) for cell in column.cells)
+        column.overflow = "fold"
+    natural = output.measure(table, options=output.options.update(width=UNBOUNDED))
+    width = max(output.width, natural.minimum) if output.is_terminal else natural.maximum
+    Console(file=output.file, width=width).print(table)
 
 
 def counted(count: int, noun: str) -> str:
