@@ -50,7 +50,7 @@ def test_writes_a_background_and_a_mask_for_every_picture(model: AstSeg, folder:
     result = write_background_masks(
         model, open_source(folder), tmp_path / "out", CPU, lambda done, total: calls.append(done)
     )
-    assert (result.pictures, result.f_measure) == (2, None)
+    assert (result.pictures, result.scored, result.f_measure, result.skipped) == (2, 0, None, ())
     assert calls == [1, 2]
     for name, shape in (("a", (40, 50)), ("deep/b", (64, 64))):
         background = np.asarray(Image.open(tmp_path / f"out/backgrounds/{name}.png"))
@@ -70,6 +70,21 @@ def test_f_measure_over_all_pixels(model: AstSeg, tmp_path: Path) -> None:
     result = write_background_masks(model, open_source(tmp_path / "set.npz"), tmp_path / "out", CPU)
     true_positives, false_negatives = 200, 100
     assert result.f_measure == pytest.approx(2 * true_positives / (2 * true_positives + false_negatives))
+
+
+def test_only_pictures_whose_truth_is_known_are_scored(model: AstSeg, tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+    for name in "ab":
+        Image.fromarray(picture()).save(tmp_path / f"in/images/{name}.png")
+    (tmp_path / "in/images/c.png").write_text("broken")
+    mask = np.zeros((40, 50), np.uint8)
+    mask[5:15, 20:30] = 1
+    Image.fromarray(mask).save(tmp_path / "in/masks/a.png")
+    Image.fromarray(picture()).save(tmp_path / "in/masks/b.png")  # in colour
+    result = write_background_masks(model, open_source(tmp_path / "in"), tmp_path / "out", CPU)
+    assert (result.pictures, result.scored, result.f_measure) == (2, 1, 1.0)
+    assert [name for name, _ in result.skipped] == ["images/c"]
 
 
 def test_no_background_network(model: AstSeg, folder: Path, tmp_path: Path) -> None:

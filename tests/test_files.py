@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,18 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
         pytest.fail("nothing to write to")
 
 
+def test_a_file_behind_a_link_is_written(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "page.html").symlink_to(tmp_path / "disk" / "page.html")
+    with written_whole(tmp_path / "page.html") as partial:
+        partial.write_text("whole")
+    assert (tmp_path / "page.html").is_symlink()
+    assert [file.name for file in (tmp_path / "disk").iterdir()] == ["page.html"]
+
+
 def replace_until(path: Path, interruption: BaseException) -> None:
     with folder_written_whole(path, replace=True) as partial:
-        assert not list(partial.iterdir())
+        assert [path.name for path in partial.iterdir()] == [".lock"]
         (partial / "weights").write_text("hal")
         raise interruption
 
@@ -119,14 +129,18 @@ class TestTwoCommands:
         assert (path / "labels").read_text() == "first"
         assert [place.name for place in tmp_path.iterdir()] == ["masks"]
 
+    @pytest.mark.parametrize("when", ["before it opened the lock", "before it had the lock"])
     def test_the_first_has_ended_just_before_the_second_asked(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
     ) -> None:
         opened = os.open
 
-        def moved_meanwhile(folder: Path, flags: int) -> int:
-            number = opened(folder, flags)
-            folder.rename(tmp_path / "masks")
+        def moved_meanwhile(file: Path, *how: int) -> int:
+            if when == "before it opened the lock":
+                file.parent.rename(tmp_path / "masks")
+            number = opened(file, *how)
+            if when == "before it had the lock":
+                file.parent.rename(tmp_path / "masks")
             return number
 
         monkeypatch.setattr("astseg.files.os.open", moved_meanwhile)
@@ -157,9 +171,44 @@ class TestTwoCommands:
         assert [file.name for file in path.iterdir()] == ["mine"]
         assert (tmp_path / "masks-3" / "labels").read_text() == "made"
 
+    def test_the_first_has_ended_just_before_the_second_began(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        mkdir = Path.mkdir
+
+        def after_the_other(folder: Path, *how: object, **options: object) -> None:
+            monkeypatch.setattr(Path, "mkdir", mkdir)
+            with folder_written_whole(tmp_path / "masks") as partial:
+                (partial / "labels").write_text("first")
+            folder.mkdir(*how, **options)
+
+        monkeypatch.setattr(Path, "mkdir", after_the_other)
+        with pytest.raises(UserError, match="exists already"), folder_written_whole(tmp_path / "masks"):
+            pytest.fail("the folder is there already")
+        assert (tmp_path / "masks" / "labels").read_text() == "first"
+
+    def test_an_empty_folder_that_can_neither_go_nor_be_replaced_is_filled(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "masks").mkdir()
+
+        def busy(path: Path, *where: Path) -> None:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+
+        with folder_written_whole(tmp_path / "masks") as partial:
+            (partial / "labels").mkdir()
+            (partial / "labels" / "a").write_text("whole")
+            monkeypatch.setattr(Path, "rmdir", busy)
+            monkeypatch.setattr(Path, "rename", busy)
+        assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+            "masks",
+            "masks/labels",
+            "masks/labels/a",
+        ]
+
     def test_a_place_that_is_lost_on_the_way_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="Cannot write"), folder_written_whole(tmp_path / "masks") as partial:
-            partial.rmdir()
+            shutil.rmtree(partial)
 
 
 def test_a_users_own_folder_of_a_like_name_stays(tmp_path: Path) -> None:

@@ -27,8 +27,13 @@ class BackgroundMasks:
     """What was written."""
 
     pictures: int
+    """How many pictures were painted."""
+    scored: int
+    """For how many of them the truth is known."""
     f_measure: float | None
-    """Over the pixels of all pictures together; None where the truth is not known."""
+    """Over the pixels of these together; None where there are none."""
+    skipped: tuple[tuple[str, str], ...]
+    """(name, reason) of what could not be read."""
 
 
 @torch.no_grad()
@@ -55,7 +60,7 @@ def write_background_masks(
         raise UserError("This model has no background network.")
     model.eval()
     counts = np.zeros(3, np.int64)
-    pictures = 0
+    pictures = scored = 0
     with folder_written_whole(out) as folder:
         for picture in source:
             images = as_pictures(picture.image[None], device)
@@ -68,9 +73,11 @@ def write_background_masks(
             if picture.mask is not None:
                 true = picture.mask > 0
                 counts += [(mask & true).sum(), (mask & ~true).sum(), (~mask & true).sum()]
+                scored += 1
             pictures += 1
             progress(pictures, source.estimated_length())
-    return BackgroundMasks(pictures, f_measure(*counts.tolist()) if counts.any() else None)
+    score = f_measure(*counts.tolist()) if counts.any() else None
+    return BackgroundMasks(pictures, scored, score, tuple(source.skipped))
 
 
 def _save(path: Path, picture: np.ndarray) -> None:

@@ -14,18 +14,21 @@ from astseg.errors import UserError
 if sys.platform != "win32":
     import fcntl
 
+LOCK = ".lock"
+"""The file that is locked in a folder while a process writes into it."""
+
 
 @contextmanager
 def written_whole(path: Path | str) -> Iterator[Path]:
     """Hand out a temporary place beside `path`, and move what was written there to `path` when the block ends.
 
-    The folder is made where it is missing, and an older file at `path` stays until the new one is whole.
-    Leaving the block by an exception (Ctrl-C, a full disk) removes what was written.
+    The folder is made where it is missing, and an older file at `path` stays until the new one is whole; a link stays
+    one. Leaving the block by an exception (Ctrl-C, a full disk) removes what was written.
 
     Raises:
         UserError: the place cannot be written.
     """
-    path = Path(path)
+    path = followed(Path(path))
     # The process number keeps two programs that write the same file out of each other's way; the ending stays,
     # because libraries choose the format by it.
     partial = beside(path, f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -60,6 +63,8 @@ def folder_written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]
     try:
         partial.mkdir(parents=True, exist_ok=True)
         with held(partial, path):
+            if not replace:
+                check_free(path)  # again: another command may just have ended
             remove_contents(partial)
             _restore(former, path)
             try:
@@ -90,6 +95,8 @@ def check_free(path: Path) -> None:
 def put_in_place(folder: Path, path: Path) -> None:
     """Move a whole folder to where nothing stands, or an empty folder.
 
+    An empty folder that can be neither removed nor replaced, such as a mounted disk, is filled.
+
     Raises:
         UserError: something else has come there since that was looked at; the folder then lies beside it by a name
             that is told.
@@ -98,11 +105,18 @@ def put_in_place(folder: Path, path: Path) -> None:
         path.rmdir()
     try:
         folder.rename(path)
+        (path / LOCK).unlink(missing_ok=True)
     except OSError:
         if not path.exists():
             raise
+        if path.is_dir() and not any(path.iterdir()):
+            for entry in _contents(folder):
+                shutil.move(entry, path / entry.name)
+            shutil.rmtree(folder)
+            return
         other = next(place for number in count(2) if not (place := beside(path, f"{path.name}-{number}")).exists())
         folder.rename(other)
+        (other / LOCK).unlink(missing_ok=True)
         raise UserError(f"{path} was filled by something else meanwhile. What was made lies in {other}.") from None
 
 
@@ -110,11 +124,11 @@ def put_in_place(folder: Path, path: Path) -> None:
 def held(folder: Path, path: Path) -> Iterator[None]:
     """Keep a folder to this process until the block ends, so that no two commands write into it together.
 
-    The lock is the system's and on the folder itself: it ends with the process, however that ends, and leaves no file.
-    On Windows and on network disks that know no such locks, nothing is kept.
+    The lock is the system's and on a file in the folder, which goes when the block ends. It ends with the process,
+    however that ends. On Windows, and on disks that know no locks, nothing is kept.
 
     Args:
-        folder: what to keep.
+        folder: what to keep. It may be moved elsewhere by `put_in_place` meanwhile.
         path: what to call it when it is taken.
 
     Raises:
@@ -123,34 +137,57 @@ def held(folder: Path, path: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    number = os.open(folder, os.O_RDONLY)
+    file = folder / LOCK
+    taken = UserError(f"Another command is writing {path}. Wait until it has ended, or choose another place.")
+    try:
+        # Writable, because network disks lock nothing else.
+        number = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    except FileNotFoundError:  # moved to its place by the other command, just now
+        raise taken from None
     try:
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The process before may have moved the folder to its place between the opening and the locking.
-            taken = not (folder.exists() and os.path.samestat(os.fstat(number), folder.stat()))
         except OSError as error:
-            taken = error.errno in (errno.EWOULDBLOCK, errno.EACCES)
-        if taken:
-            raise UserError(f"Another command is writing {path}. Wait until it has ended, or choose another place.")
-        yield
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise taken from None
+        # Or moved between the opening and the locking.
+        if not _is_same(number, file):
+            raise taken
+        try:
+            yield
+        finally:
+            if _is_same(number, file):
+                file.unlink()
     finally:
         os.close(number)
 
 
+def _is_same(number: int, file: Path) -> bool:
+    """Whether an open file is still the one that lies at a place."""
+    try:
+        return os.path.samestat(os.fstat(number), file.stat())
+    except FileNotFoundError:
+        return False
+
+
 def followed(path: Path) -> Path:
-    """The path, or what it points to if it is a link: a folder moved to the place of a link would replace the link."""
+    """The path, or what it points to if it is a link: what is moved to the place of a link would replace the link."""
     return path.resolve() if path.is_symlink() else path
 
 
 def remove_contents(folder: Path) -> None:
-    """Empty a folder of what a process had begun that was killed; what cannot be removed stays."""
-    for leftover in folder.iterdir():
+    """Empty a folder that is held of what a process had begun that was killed; what cannot be removed stays."""
+    for leftover in _contents(folder):
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
         else:
             with suppress(OSError):
                 leftover.unlink()
+
+
+def _contents(folder: Path) -> list[Path]:
+    """What lies in a folder that is held, without the lock."""
+    return [entry for entry in folder.iterdir() if entry.name != LOCK]
 
 
 def _restore(former: Path, path: Path) -> None:

@@ -90,12 +90,13 @@ class TestPrintTable:
     def test_a_narrow_terminal_gets_every_name_and_number(self, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
         screen = io.StringIO()
         monkeypatch.setattr(console, "output", Console(file=screen, force_terminal=True, width=width))
-        table = Table("name", "what it is", "protocols", "mIoU", box=None)
-        table.add_row("a-rather-long-name-of-it", "words_that_are_long and short", "one, another", "0.123456")
+        table = Table("name", "what it is", "protocols", "more than K objects", "mIoU", box=None)
+        table.add_row("a-rather-long-name-of-it", "words_that_are_long and short", "one, another", "10000", "0.123456")
         print_table(table)
         printed = screen.getvalue()
         assert "a-rather-long-name-of-it" in printed
         assert "0.123456" in printed
+        assert "10000" in printed
         assert "…" not in printed
 
     def test_a_terminal_gets_what_fits(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ class TestImport:
         assert astseg("data", "import", tmp_path / "in", "--test-share", 0, "--out", tmp_path / "data") == 0
         err = capsys.readouterr().err
         assert "Left out: files of other kinds (.avi)." in err
-        assert "Left out 4 masks: not every picture" in err
+        assert "Left out 4 masks, since not every picture has one: b/000000 has none." in err
         assert astseg("data", "check", tmp_path / "data") == 0
         assert "Note 4 masks were left out, since not every picture had a usable one." in capsys.readouterr().out
 

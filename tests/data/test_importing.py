@@ -79,6 +79,7 @@ def test_masks_stay_behind_where_some_are_missing(tmp_path):
     assert len(store["train"]) == 4
     assert store["train"].masks is None
     assert store.manifest.details["masks_left_behind"] == 2
+    assert store.manifest.details["mask_problem"] == "b/000000 has none."
 
 
 def save_masks(folder, count):
@@ -95,7 +96,8 @@ def test_masks_in_colour_stay_behind_and_their_pictures_do_not(tmp_path, share):
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=share)
     assert sum(len(store[split]) for split in store.splits) == 4
     assert all(store[split].masks is None for split in store.splits)
-    assert store.manifest.details["masks_left_behind"] == 3
+    assert store.manifest.details["masks_left_behind"] == 4
+    assert "2.png should be a palette or 8-bit grey picture" in store.manifest.details["mask_problem"]
 
 
 def test_a_picture_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path):

@@ -1,4 +1,6 @@
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -72,6 +74,31 @@ def test_ten_and_twelve_bits_do_not_become_black_unsaid(tmp_path, high, black):
             read_picture(tmp_path / "a.png")
     else:
         assert read_picture(tmp_path / "a.png").max() == round(high / 257)
+
+
+@pytest.mark.parametrize(("high", "black"), [(1023, True), (4095, True), (4096, False)])
+def test_ten_and_twelve_bits_of_colours_do_not_either(tmp_path, high, black):
+    save_deep_png(tmp_path / "a.png", np.array([[[0, high, 5]]], ">u2"))
+    if black:
+        with pytest.raises(UserError, match=r"a\.png would be black: its 16-bit values go up to \d+ of 255 once"):
+            read_picture(tmp_path / "a.png")
+    else:
+        assert read_picture(tmp_path / "a.png").tolist() == [[[0, high // 256, 0]]]
+
+
+def save_deep_png(path, values):
+    """A PNG of 16-bit colours, which Pillow reads and does not write."""
+    height, width, _ = values.shape
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    packed = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
 
 
 def test_scales_floating_point_values(tmp_path):

@@ -36,20 +36,47 @@ def test_reads_a_nested_folder_in_the_order_in_which_people_count(tmp_path):
     assert not source.has_masks
 
 
-@pytest.mark.parametrize("marks", [("run.json",), ("objects.json", "labels/a.png"), ("backgrounds/a", "masks/a.png")])
+RUN = '{"title": "", "recipe": {}, "data": "", "seed": 0}'
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [{"run.json": RUN}, {"objects.json": "{}", "labels/a.png": ""}, {"backgrounds/a.png": "", "masks/a.png": ""}],
+)
 def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
     save_picture(tmp_path / "a.png")
     save_picture(tmp_path / "more" / "b.png")
-    for mark in marks:
+    for mark, content in marks.items():
         (tmp_path / "own" / mark).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "own" / mark).write_bytes(b"")
-    for file in ("own/pictures/grid.png", "own/overlays/a.jpg", ".masks.partial/labels/a.png"):
-        save_picture(tmp_path / file)
+        (tmp_path / "own" / mark).write_text(content)
+    if "backgrounds/a.png" not in marks:
+        save_picture(tmp_path / "own/overlays/a.jpg")
+    save_picture(tmp_path / ".masks.partial/labels/a.png")
     with StoreWriter(tmp_path / "prepared", (8, 8), "s", "p") as writer, writer.split("train") as split:
         split.append(np.zeros((2, 8, 8, 3), np.uint8))
-    assert names(open_source(tmp_path)) == ["a", "more/b"]
-    # Who names them means them.
-    assert "overlays/a" in names(open_source(tmp_path / "own"))
+    source = open_source(tmp_path)
+    assert names(source) == ["a", "more/b"]
+    assert source.left_out[-1] == "what astseg made itself (own, prepared)"
+
+
+def test_who_names_what_astseg_made_means_it(tmp_path):
+    save_picture(tmp_path / "overlays/a.jpg")
+    (tmp_path / "run.json").write_text(RUN)
+    assert names(open_source(tmp_path)) == ["overlays/a"]
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"experiment": 7}'])
+def test_other_programs_have_a_run_json_too(tmp_path, content):
+    save_picture(tmp_path / "seven/a.png")
+    (tmp_path / "seven/run.json").write_text(content)
+    assert names(open_source(tmp_path)) == ["seven/a"]
+
+
+def test_backgrounds_beside_images_are_pictures_of_their_own(tmp_path):
+    save_picture(tmp_path / "train/images/a.png")
+    save_picture(tmp_path / "train/backgrounds/a.png")
+    save_mask(tmp_path / "train/masks/a.png", 1)
+    assert names(open_source(tmp_path)) == ["train/backgrounds/a", "train/images/a"]
 
 
 def test_sorts_numbers_as_numbers():
@@ -182,6 +209,14 @@ def test_only_below_the_named_folder_do_images_have_masks(tmp_path):
     assert not open_source(place / "a.png").has_masks
 
 
+def test_the_present_folder_has_its_name_too(tmp_path, monkeypatch):
+    save_picture(tmp_path / "images/a.png")
+    save_mask(tmp_path / "masks/a.png", 3)
+    monkeypatch.chdir(tmp_path / "images")
+    assert open_source(".").has_masks
+    assert open_source("a.png").has_masks
+
+
 def test_says_what_lies_beside_the_pictures(tmp_path, monkeypatch):
     save_picture(tmp_path / "a.png")
     save_picture(tmp_path / "elsewhere/b.png")
@@ -192,7 +227,7 @@ def test_says_what_lies_beside_the_pictures(tmp_path, monkeypatch):
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     for run in ("run1", "run2", "run3", "run4"):
         (tmp_path / run).mkdir()
-        (tmp_path / run / "run.json").write_text("{}")
+        (tmp_path / run / "run.json").write_text(RUN)
     (tmp_path / "closed").mkdir()
     scandir = os.scandir
 
@@ -221,6 +256,17 @@ def test_a_folder_that_may_not_be_looked_at_stops_nothing(tmp_path, monkeypatch)
 
     monkeypatch.setattr("astseg.data.folders.Store.is_store", refused)
     assert find_files(tmp_path).files == (tmp_path / "a.png", tmp_path / "deep/b.png")
+
+
+def test_says_what_there_is_in_place_of_pictures(tmp_path):
+    save_picture(tmp_path / "elsewhere/b.png")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in/notes.txt").write_text("")
+    with pytest.raises(
+        UserError, match=r"of pictures\. Left out: files of other kinds \(\.txt\); linked folders \(link\)\."
+    ):
+        open_source(tmp_path / "in")
 
 
 def test_each_nth_picture_of_a_folder_cannot_be_taken(tmp_path):

@@ -11,7 +11,6 @@ from astseg.config import Recipe
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.errors import UserError
-from astseg.files import held
 from astseg.model.ast_seg import AstSeg
 from astseg.training import loop
 from astseg.training.curriculum import Phase
@@ -22,6 +21,7 @@ from astseg.training.run import (
     finish_run,
     is_run,
     read_run,
+    run_held,
     shown_split,
     train_run,
     trained_model,
@@ -119,15 +119,17 @@ class TestTraining:
             train_run(folder, settings, CPU)
 
     def test_two_commands_do_not_train_one_run(self, settings: RunSettings, folder: Path) -> None:
-        folder.mkdir()
-        with held(folder, folder), pytest.raises(UserError, match=r"Another command is writing"):
-            train_run(folder, settings, CPU)
-        assert not list(folder.iterdir())
+        with run_held(folder):
+            with pytest.raises(UserError, match=r"Another command is writing"), run_held(folder):
+                pytest.fail("the run is taken")
+            assert train_run(folder, settings, CPU)
+        assert is_run(folder)
+        assert not (folder / ".lock").exists()
 
     def test_a_place_that_cannot_be_written(self, settings: RunSettings, folder: Path) -> None:
         folder.write_text("a file")
-        with pytest.raises(UserError, match=r"Cannot write .*: File exists\."):
-            train_run(folder, settings, CPU)
+        with pytest.raises(UserError, match=r"Cannot write .*: File exists\."), run_held(folder):
+            pytest.fail("no run can be here")
 
     def test_resumes_a_run_that_was_stopped_before_its_first_checkpoint(
         self, settings: RunSettings, folder: Path

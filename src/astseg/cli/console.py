@@ -40,11 +40,15 @@ def print_table(table: Table) -> None:
 
     In a terminal texts are folded to its width, but no name and no number is cut: where it is too narrow, lines run on.
     """
-    for column in table.columns:
-        column.no_wrap = all(" " not in str(cell) for cell in column.cells)
-        column.overflow = "fold"
-    natural = output.measure(table, options=output.options.update(width=UNBOUNDED))
-    width = max(output.width, natural.minimum) if output.is_terminal else natural.maximum
+    wide = output.options.update(width=UNBOUNDED)
+    width = output.measure(table, options=wide).maximum
+    if output.is_terminal and width > output.width:
+        for column in table.columns:
+            column.overflow = "fold"
+            column.no_wrap = all(" " not in str(cell) for cell in column.cells)
+            if column.no_wrap:
+                column.header = "\n".join(str(column.header).split())
+        width = max(output.width, output.measure(table, options=wide).minimum)
     Console(file=output.file, width=width).print(table)
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 SHOWN = 10
 """Skipped pictures that are named; of the others the count is told."""
-MASKS_LEFT_BEHIND = "not every picture of the split has one of its size whose values are labels."
 
 
 def make_scenes(
@@ -85,9 +84,7 @@ def open_pictures(path: Path, every: int = 1) -> "Source":
     if Store.is_store(path):
         splits = Store(path).splits
         split = split if split in splits else splits[0]
-    source = open_source(path, split, every)
-    report_left_out(source.left_out)
-    return source
+    return open_source(path, split, every)
 
 
 def report_reading(store: "Store") -> None:
@@ -98,7 +95,8 @@ def report_reading(store: "Store") -> None:
     left_behind = details.get("masks_left_behind")
     if left_behind:
         messages.print("[yellow]Left out[/]", end=" ")
-        messages.print(f"{counted(left_behind, 'mask')}: {MASKS_LEFT_BEHIND}")
+        reason = details["mask_problem"]
+        messages.print(f"{counted(left_behind, 'mask')}, since not every picture has one: {reason}", markup=False)
 
 
 def report_left_out(left_out: Iterable[str]) -> None:

@@ -119,7 +119,6 @@ def demo(
     ```
     """
     from astseg.data.store import Store
-    from astseg.files import unfinished
     from astseg.presets import PRESETS
     from astseg.training.run import PAGE_FILE, SCORES_FILE, RunSettings, is_run
 
@@ -134,7 +133,7 @@ def demo(
                 raise UserError(
                     f"{out} holds a demo that was begun. Go on with it by --resume, or choose another --out."
                 )
-            _refuse_taken(out, allowed=(FIRST_LOOK_FILE, unfinished(data).name))
+            _refuse_taken(out, allowed=FIRST_LOOK_FILE)
             started = time.monotonic()
             _first_look(out / FIRST_LOOK_FILE)
             make_scenes("rooms", data, {"train": DEMO_TRAIN, "test": DEMO_TEST}, seed)
@@ -209,13 +208,16 @@ def _given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _refuse_taken(folder: Path, allowed: tuple[str, ...] = ("data", ".data.partial")) -> None:
-    """Refuse a folder that holds a run, or anything that a beginning run would be mixed up with."""
+def _refuse_taken(folder: Path, allowed: str = "data") -> None:
+    """Refuse a folder that holds a run, or anything else that a beginning run would be mixed up with."""
+    from astseg.files import LOCK, unfinished
     from astseg.training.run import is_run
 
     if is_run(folder):
         raise UserError(f"{folder} holds a training run already. Go on with it by --resume, or choose another --out.")
-    if folder.exists() and not (folder.is_dir() and all(path.name in allowed for path in folder.iterdir())):
+    # What a killed process leaves does not matter.
+    names = {allowed, unfinished(folder / "data").name, LOCK}
+    if folder.exists() and not (folder.is_dir() and all(path.name in names for path in folder.iterdir())):
         raise UserError(f"{folder} exists and holds other things. Choose another --out for the run.")
 
 
@@ -236,17 +238,18 @@ def run_to_the_end(
         Stopped: the user stopped it.
     """
     from astseg.cli.watching import TrainingBars
-    from astseg.training.run import PAGE_FILE, finish_run, phase_seconds, read_run, train_run, trained_model
+    from astseg.training.run import PAGE_FILE, finish_run, phase_seconds, read_run, run_held, train_run, trained_model
 
     where = find_device(device)
-    with patient_interrupt() as stop, TrainingBars() as bars:
-        finished = train_run(folder, settings, where, resume=resume, observers=[bars], stop=stop)
-    if not finished:
-        raise Stopped(f"Everything learned is saved. {to_go_on}")
-    settings = replace(settings, recipe=read_run(folder).recipe)  # with the background that the pictures needed
-    times = {**(seconds or {}), **phase_seconds(folder)}
-    with progress("Scoring", "pictures") as show:
-        summary = finish_run(folder, trained_model(folder).to(where), settings, times, where, show)
+    with run_held(folder):
+        with patient_interrupt() as stop, TrainingBars() as bars:
+            finished = train_run(folder, settings, where, resume=resume, observers=[bars], stop=stop)
+        if not finished:
+            raise Stopped(f"Everything learned is saved. {to_go_on}")
+        settings = replace(settings, recipe=read_run(folder).recipe)  # with the background that the pictures needed
+        times = {**(seconds or {}), **phase_seconds(folder)}
+        with progress("Scoring", "pictures") as show:
+            summary = finish_run(folder, trained_model(folder).to(where), settings, times, where, show)
     if summary is not None:
         from astseg.cli.scores import print_scores
 
@@ -263,7 +266,7 @@ def train_background(folder: Path, data: Path, minutes: float, seed: int, device
     from astseg.cli.watching import TrainingBars
     from astseg.data.store import Store
     from astseg.training.choices import choose_background
-    from astseg.training.run import RunSettings, read_run, train_run, trained_model
+    from astseg.training.run import RunSettings, read_run, run_held, train_run, trained_model
 
     where = find_device(device)
     if resume:
@@ -276,7 +279,7 @@ def train_background(folder: Path, data: Path, minutes: float, seed: int, device
         for line in choice.reasons:
             messages.print(line, style="dim", markup=False)
         settings = RunSettings("astseg background", choice.recipe, str(data.resolve()), seed)
-    with patient_interrupt() as stop, TrainingBars() as bars:
+    with run_held(folder), patient_interrupt() as stop, TrainingBars() as bars:
         finished = train_run(folder, settings, where, resume=resume, observers=[bars], stop=stop)
     if not finished:
         raise Stopped("Everything learned is saved. The same command goes on.")

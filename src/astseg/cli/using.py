@@ -8,7 +8,7 @@ import typer
 
 from astseg.cli.bars import progress
 from astseg.cli.console import Device, counted, find_device, messages, output, parse_size, print_table
-from astseg.cli.preparing import open_pictures, prepare, report_skipped
+from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_skipped
 from astseg.cli.training import say_what_is_ignored, train_background
 from astseg.errors import UserError
 
@@ -46,6 +46,7 @@ def segment(
 
     where = find_device(device)
     pictures = open_pictures(source, every)
+    report_left_out(pictures.left_out)
     segmenter = load_model(model).to(where)
     with progress("Segmenting", "pictures") as show:
         summary = segment_source(segmenter, pictures, out, batch_size, where, show)
@@ -161,8 +162,9 @@ def background(
     model = train_background(out / "run", data, minutes, seed, device, resume=begun)
     with progress("Painting", "pictures") as show:
         result = write_background_masks(model.to(where), open_pictures(source), out / "pictures", where, show)
+    report_skipped(list(result.skipped))
     if result.f_measure is not None:
-        output.print(f"F-measure: {result.f_measure:.4f} over {counted(result.pictures, 'picture')}")
+        output.print(f"F-measure: {result.f_measure:.4f} over {counted(result.scored, 'picture')}")
     output.print(f"{counted(result.pictures, 'picture')}: {out / 'pictures'}", markup=False)
 
 

@@ -1,5 +1,6 @@
 """Finding the pictures in a folder, their true masks, and what to call them."""
 
+import json
 import os
 import re
 from collections import Counter
@@ -13,8 +14,6 @@ from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
 from astseg.errors import UserError
 
-OWN_FOLDERS = (("run.json",), ("objects.json", "labels"), ("backgrounds", "masks"))
-"""What the folders of runs, of segmented pictures and of painted backgrounds hold."""
 NAMED = 3
 """So many names stand in a sentence; of the others the number."""
 
@@ -38,35 +37,64 @@ def find_files(folder: Path) -> Found:
     Raises:
         UserError: there are no pictures and no arrays.
     """
-    wanted: list[Path] = []
-    others: list[Path] = []
-    own: list[Path] = []
-    links: list[Path] = []
-    closed: list[str] = []
-    for name, folders, files in os.walk(folder, onerror=lambda error: closed.append(error.filename)):
-        place = Path(name)
-        inner = [place / name for name in folders if not name.startswith(".")]
-        own += [path for path in inner if _is_made_by_astseg(path)]
-        links += [path for path in inner if path.is_symlink()]
-        leave = {*own, *links, *([place / "masks"] if "images" in folders else [])}
-        folders[:] = [path.name for path in inner if path not in leave]
-        for file in (place / name for name in files if not name.startswith(".") and (place / name).is_file()):
-            (wanted if file.suffix.lower() in PICTURE_SUFFIXES | ARRAY_SUFFIXES else others).append(file)
-    if not wanted:
-        videos = sum(file.suffix.lower() in VIDEO_SUFFIXES for file in others)
+    search = _Search(folder)
+    search.look_into(folder)
+    left_out = search.left_out()
+    if not search.wanted:
+        videos = sum(file.suffix.lower() in VIDEO_SUFFIXES for file in search.others)
         hint = f" It holds {videos} videos: name one of them instead." if videos else ""
-        raise UserError(f"{folder} holds no pictures and no arrays of pictures.{hint}")
-    kinds = {file.suffix.lower() or "no ending" for file in others}
-    left_out = (
-        ("files of other kinds", kinds),
-        ("what astseg made itself", _below(folder, own)),
-        ("linked folders", _below(folder, links)),
-        ("folders that may not be opened", _below(folder, map(Path, closed))),
-    )
-    return Found(
-        tuple(sorted(wanted, key=lambda file: natural_key(file.relative_to(folder).as_posix()))),
-        tuple(f"{what} ({_first(sorted(which))})" for what, which in left_out if which),
-    )
+        beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
+        raise UserError(f"{folder} holds no pictures and no arrays of pictures.{hint}{beside}")
+    files = sorted(search.wanted, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
+    return Found(tuple(files), left_out)
+
+
+class _Search:
+    """A walk through a folder, which sorts what lies there."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.wanted: list[Path] = []
+        self.others: list[Path] = []
+        self.own: list[Path] = []
+        self.links: list[Path] = []
+        self.closed: list[Path] = []
+
+    def look_into(self, folder: Path) -> None:
+        """Sort what lies in a folder and in its subfolders."""
+        try:
+            with os.scandir(folder) as found:
+                entries = [entry for entry in found if not entry.name.startswith(".")]
+            folders = [entry for entry in entries if entry.is_dir()]
+            files = [folder / entry.name for entry in entries if entry.is_file()]
+        except OSError:
+            self.closed.append(folder)
+            return
+        for file in files:
+            (self.wanted if file.suffix.lower() in PICTURE_SUFFIXES | ARRAY_SUFFIXES else self.others).append(file)
+        names = {entry.name for entry in folders}
+        for entry in folders:
+            inner = folder / entry.name
+            if entry.is_symlink():
+                self.links.append(inner)
+            elif _is_made_by_astseg(inner):
+                self.own.append(inner)
+            elif not (entry.name == "masks" and "images" in names):
+                self.look_into(inner)
+
+    def left_out(self) -> tuple[str, ...]:
+        """What is no picture to be read, in words, each kind once."""
+        kinds = {file.suffix.lower() or "no ending" for file in self.others}
+        what = (
+            ("files of other kinds", kinds),
+            ("what astseg made itself", self._names(self.own)),
+            ("linked folders", self._names(self.links)),
+            ("folders that may not be opened", self._names(self.closed)),
+        )
+        return tuple(f"{words} ({_first(sorted(names))})" for words, names in what if names)
+
+    def _names(self, folders: Iterable[Path]) -> set[str]:
+        return {folder.relative_to(self.root).as_posix() for folder in folders}
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
@@ -93,7 +121,8 @@ def mask_file(file: Path, root: Path) -> Path | None:
         file: the picture.
         root: the folder that the user named; it may be called `images` itself, but its parents mean nothing.
     """
-    folders = (root.name, *file.relative_to(root).parts[:-1])
+    root, below = root.absolute(), file.relative_to(root)  # absolute, because `.` has no name
+    folders = (root.name, *below.parts[:-1])
     if "images" not in folders:
         return None
     last = len(folders) - 1 - folders[::-1].index("images")
@@ -102,14 +131,25 @@ def mask_file(file: Path, root: Path) -> Path | None:
 
 
 def _is_made_by_astseg(folder: Path) -> bool:
+    """Whether a folder holds prepared data, a run, segmented pictures or painted backgrounds."""
     try:
-        return Store.is_store(folder) or any(all((folder / name).exists() for name in names) for names in OWN_FOLDERS)
-    except PermissionError:  # the walk will find that out too
+        return (
+            Store.is_store(folder)
+            or _is_run(folder / "run.json")
+            or ((folder / "objects.json").is_file() and (folder / "labels").is_dir())
+            or {path.name for path in folder.iterdir()} == {"backgrounds", "masks"}
+        )
+    except OSError:  # the search will find that out too
         return False
 
 
-def _below(folder: Path, paths: Iterable[Path]) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in paths]
+def _is_run(file: Path) -> bool:
+    """Whether a file tells what a training run was asked to do; other programs call their files run.json too."""
+    try:
+        content = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(content, dict) and {"recipe", "data", "seed"} <= content.keys()
 
 
 def _first(names: Sequence[str]) -> str:

@@ -80,7 +80,7 @@ def import_source(
 
     Returns:
         The store. Its manifest's details name what was skipped, and why, and what else lay in the folder, and count the
-        masks that did not go along.
+        masks that did not go along, with the first reason.
 
     Raises:
         UserError: nothing can be read, the destination is taken, or a number makes no sense.
@@ -102,7 +102,7 @@ def import_source(
         _fill(out, parts, size, progress)
         writer.details.update(_details(source, parts, seed, every))
         if out.masks_left_behind:
-            writer.details["masks_left_behind"] = out.masks_left_behind
+            writer.details |= {"masks_left_behind": out.masks_left_behind, "mask_problem": out.mask_problem}
     return Store(destination)
 
 
@@ -138,6 +138,9 @@ class _Splits:
         self._writer, self._stack, self.masks = writer, stack, masks
         self._open: dict[str, SplitWriter] = {}
         self.masks_left_behind = 0
+        """Pictures with a mask that did not go along."""
+        self.mask_problem: str | None = None
+        """The first reason for that."""
 
     def __contains__(self, split: str) -> bool:
         return split in self._open
@@ -146,7 +149,10 @@ class _Splits:
         if split not in self._open:
             self._open[split] = self._stack.enter_context(self._writer.split(split))
         mask = picture.mask if self.masks[split] else None
-        self.masks_left_behind += mask is not picture.mask
+        if not self.masks[split]:
+            self.masks_left_behind += picture.mask is not None or picture.mask_problem is not None
+            if self.mask_problem is None and picture.mask is None:
+                self.mask_problem = picture.mask_problem or f"{picture.name} has none."
         self._open[split].append(picture.image[None], None if mask is None else mask[None])
 
 
@@ -186,7 +192,7 @@ def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[i
             part.left_out.append((picture.name, picture.mask_problem))
             continue
         mask = None if picture.mask is None else fit_mask(picture.mask, size)
-        yield index, Picture(picture.name, fit_picture(picture.image, size), mask)
+        yield index, Picture(picture.name, fit_picture(picture.image, size), mask, picture.mask_problem)
 
 
 def _divided(source: Source, test_share: float, seed: int) -> _Part:

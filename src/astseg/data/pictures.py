@@ -19,6 +19,10 @@ LABEL_MODES = ("P", "L", "1")
 """Pillow's modes of palette and 8-bit grey pictures."""
 DARKEST_SIXTEEN_BITS = 4096
 """A 16-bit picture whose values stay below this is 10 or 12 bits deep, and would be black."""
+TOO_DARK = (
+    "would be black: its 16-bit values go up to {high}. "
+    "If they are 10 or 12 bits deep, stretch all your pictures to 16 bits first."
+)
 
 
 def read_picture(path: Path | str) -> Bytes:
@@ -42,8 +46,12 @@ def read_picture(path: Path | str) -> Bytes:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                deep = ";16" in str(image.tile)  # of colours, of which Pillow keeps the upper eight bits
                 image.load()
-                return np.array(_as_rgb(_upright(image)))
+                rgb = np.array(_as_rgb(_upright(image)))
+                if deep and 0 < rgb.max() < DARKEST_SIXTEEN_BITS / 256:
+                    raise UserError(TOO_DARK.format(high=f"{rgb.max()} of 255 once they have 8 bits"))
+                return rgb
     except UserError as error:
         raise UserError(f"{path} {error}") from error
     except FileNotFoundError as error:
@@ -157,8 +165,5 @@ def _eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
     if not 0 <= low <= high <= top:
         raise UserError(f"holds {values.dtype} values from {low:g} to {high:g}; they should lie in 0 to {top:g}.")
     if values.dtype.kind != "f" and 0 < high < DARKEST_SIXTEEN_BITS:
-        raise UserError(
-            f"would be black: its 16-bit values go up to {high:g} of {top:g}. "
-            "If they are 10 or 12 bits deep, stretch all your pictures to 16 bits first."
-        )
+        raise UserError(TOO_DARK.format(high=f"{high:g} of {top:g}"))
     return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)

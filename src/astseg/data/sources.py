@@ -106,8 +106,8 @@ class FileSource(Source):
     def _names(self) -> dict[Path, str]:
         return unlike_names(self.files, self._root)
 
-    @property
-    def has_masks(self) -> bool:
+    @cached_property
+    def has_masks(self) -> bool:  # asked more than once, and the headers of all files tell it
         """Whether every file has masks that can be used, as far as headers tell."""
         return all(self._has_mask(file) for file in self.files)
 

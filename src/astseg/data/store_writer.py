@@ -174,6 +174,7 @@ class StoreWriter:
         self._partial.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
             stack.enter_context(held(self._partial, self.path))
+            self.check_destination()  # again: another command may just have ended
             if self.resume and (self._partial / BEGUN).is_file():
                 self._check_begun()
             else:

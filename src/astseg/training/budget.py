@@ -15,7 +15,7 @@ from astseg.training.loop import Observer, Trainer
 
 TIMED_STEPS = 6
 TIMED_SECONDS = 5.0
-"""Where the background's steps take longer than this, two of them tell enough."""
+"""When these have passed since the first, no further step of the background alone is timed; two are in any case."""
 BACKGROUND_SHARE = 0.2
 """The share of the time for the background alone."""
 STILL_BACKGROUND_STEPS = 1_500

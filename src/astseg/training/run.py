@@ -13,7 +13,8 @@
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,22 @@ def read_run_with_data(folder: Path) -> RunSettings:
     raise UserError(f"The data of this run is no longer in {settings.data}. Put it back there.")
 
 
+@contextmanager
+def run_held(folder: Path) -> Iterator[None]:
+    """Make a run's folder, if it is not there, and keep it to this process until the block ends.
+
+    Raises:
+        UserError: it cannot be written, or another process keeps it.
+    """
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(folder, folder))
+        except OSError as error:
+            raise UserError(f"Cannot write {folder}: {error.strerror}.") from error
+        yield
+
+
 def train_run(
     folder: Path,
     settings: RunSettings,
@@ -109,29 +126,14 @@ def train_run(
 ) -> bool:
     """Train as the settings say, from the beginning or from the checkpoint; returns whether the end was reached.
 
+    Where another process might train the same run, `run_held` keeps the folder.
+
     Raises:
-        UserError: the folder holds a run already or none to resume, cannot be written, or another process writes it.
+        UserError: the folder holds a run already, or none to resume.
     """
     store = Store(settings.data)
     if is_run(folder) and not resume:
         raise UserError(f"{folder} holds a training run already. Go on with it by --resume, or choose another folder.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"Cannot write {folder}: {error.strerror}.") from error
-    with held(folder, folder):
-        return _train(folder, settings, store, device, resume, observers, stop)
-
-
-def _train(
-    folder: Path,
-    settings: RunSettings,
-    store: Store,
-    device: torch.device,
-    resume: bool,
-    observers: Sequence[Observer],
-    stop: Callable[[], bool],
-) -> bool:
     remove_leftovers(folder)
     shown = shown_split(store)
     journal = Journal(folder)

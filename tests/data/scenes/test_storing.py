@@ -1,7 +1,9 @@
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -84,6 +86,20 @@ def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path):
         time.sleep(0.1)
     else:
         pytest.fail("processes are left over")
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="has no fork server")
+def test_ctrl_c_is_not_for_the_process_that_workers_come_from(monkeypatch):
+    seen = []
+    monkeypatch.setattr(storing.forkserver, "ensure_running", lambda: seen.append(signal.getsignal(signal.SIGINT)))
+    before = signal.getsignal(signal.SIGINT)
+    storing._context()
+    assert seen == [signal.SIG_IGN]
+    assert signal.getsignal(signal.SIGINT) is before
+    other = threading.Thread(target=storing._context)  # where signals cannot be set
+    other.start()
+    other.join()
+    assert len(seen) == 1
 
 
 @pytest.mark.parametrize("counts", [{}, {"train": 0}, {"train": 5, "test": -1}])

@@ -18,6 +18,7 @@ from astseg.data.benchmarks.registry import Benchmark, Pictures, Recordings, Rec
 from astseg.data.benchmarks.settings import ImportSettings, Report
 from astseg.data.store import Store
 from astseg.errors import UserError
+from astseg.files import followed
 
 RECORD_SUFFIXES = (".tfrecords", ".tfrecord", *HDF5_SUFFIXES)
 ARCHIVE_MARKS = (".tar", ".tgz")
@@ -66,7 +67,7 @@ def import_benchmark(
         return ImportSettings(
             benchmark=chosen,
             files=tuple(files),
-            destination=Path(destination),
+            destination=followed(Path(destination)),
             size=image_size or chosen.image_size,
             protocol=division,
             limit=limit,
