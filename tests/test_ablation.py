@@ -158,10 +158,18 @@ class TestPlan:
         with pytest.raises(UserError, match="no split 'test' with masks"):
             plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "bare"), tmp_path)
 
+    def test_nothing_to_learn_from(self, tmp_path: Path, tiny_images) -> None:
+        with StoreWriter(tmp_path / "bare", (32, 32), "squares", "none") as writer, writer.split("test") as split:
+            split.append(tiny_images, tiny_images[..., 0])
+        with pytest.raises(UserError, match="no split 'train'"):
+            plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "bare"), tmp_path)
+
     def test_pictures_that_are_too_small(self, tmp_path: Path, tiny_images) -> None:
         images = tiny_images[:, :16, :16]
-        with StoreWriter(tmp_path / "small", (16, 16), "squares", "none") as writer, writer.split("test") as split:
-            split.append(images, images[..., 0])
+        with StoreWriter(tmp_path / "small", (16, 16), "squares", "none") as writer:
+            for name in ("train", "test"):
+                with writer.split(name) as split:
+                    split.append(images, images[..., 0])
         with pytest.raises(UserError, match="do not suit the model"):
             plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "small"), tmp_path, small=True)
 

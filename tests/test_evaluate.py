@@ -91,6 +91,16 @@ class TestEvaluate:
     def test_error_of_the_reconstruction(self, evaluation: Evaluation) -> None:
         np.testing.assert_allclose(evaluation.mse, 8 * 8 * 3 * 0.01, rtol=1e-5)
 
+    def test_a_reconstruction_that_is_no_number_is_an_error(self, split: Split) -> None:
+        class Broken(RedChannelModel):
+            def reconstruct(self, images: Tensor) -> Any:
+                images = images.clone()
+                images[3, 0, 0, 0] = torch.nan
+                return SimpleNamespace(image=images)
+
+        with pytest.raises(UserError, match="1 of 7 reconstructions are no numbers"):
+            evaluate(Broken(), split)
+
     def test_objects_are_labels_with_a_pixel(self, split: Split, evaluation: Evaluation) -> None:
         expected = [len(set(mask.ravel().tolist()) - {0}) for mask in split.masks]
         assert evaluation.objects.tolist() == expected

@@ -66,6 +66,20 @@ def test_the_card_tells_where_it_comes_from(run: Path, settings: RunSettings, tm
         torch.__version__,
     ):
         assert part in card
+    assert "Not finished" not in card
+
+
+def test_the_card_of_a_run_that_was_stopped_says_so(settings: RunSettings, tmp_path: Path) -> None:
+    asked = iter(range(100))
+    assert not train_run(tmp_path / "run", settings, CPU, stop=lambda: next(asked) == 4)
+    export_model(tmp_path / "run", tmp_path / "out", CPU)
+    card = (tmp_path / "out/README.md").read_text()
+    assert "| **Not finished** | trained up to step " in card
+
+
+def test_a_place_that_is_taken_is_refused_before_anything_is_scored(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="exists already"):
+        export_model(run, run, CPU, lambda *_: pytest.fail("scored"))
 
 
 def test_pictures_without_truth_have_no_scores(settings: RunSettings, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_snippets_of_the_readme_run(
     """In an empty folder; a tiny model stands in for any that is loaded."""
     torch.manual_seed(0)
     model = AstSeg(tiny_recipe.architecture).eval()
-    monkeypatch.setattr(AstSeg, "from_pretrained", lambda *_, **__: model)
+    monkeypatch.setattr("astseg.pretrained.load_model", lambda _: model)
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
 

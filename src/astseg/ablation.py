@@ -115,6 +115,8 @@ def plan_runs(
     if steps is not None and not small:
         raise UserError("A row of the tables has the paper's number of steps; only a --miniature takes others.")
     check_scored(store)
+    if "train" not in store:
+        raise UserError(f"{store.path} has no split 'train', so there would be nothing to learn from.")
     recipes = {}
     for preset in presets:
         shrunk = miniature(preset.recipe, store.image_size, steps or MINIATURE_STEPS) if small else preset.recipe

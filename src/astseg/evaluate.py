@@ -144,7 +144,7 @@ def evaluate(
         by_weights_alone: the paper's rule for the labels, even if the model has one of its own.
 
     Raises:
-        UserError: the split has no masks, or no images.
+        UserError: the split has no masks, or no images, or the model's reconstructions are no numbers.
     """
     if split.masks is None:
         raise UserError(
@@ -154,6 +154,8 @@ def evaluate(
     if not len(split):
         raise UserError(f"The split '{split.name}' has no images, so nothing can be scored.")
     labels, mse = _predict(model, split, batch_size, progress, by_weights_alone)
+    if mse is not None and (broken := int(np.sum(~np.isfinite(mse)))):
+        raise UserError(f"{broken} of {len(split)} reconstructions are no numbers: the model's weights are damaged.")
     scores = score_segmentations(labels, split.masks, model.slots + 1)
     nothing = score_segmentations(np.zeros_like(labels), split.masks, model.slots + 1)
     shadow_claimed, lit_claimed = None, None

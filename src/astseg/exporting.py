@@ -19,6 +19,7 @@ from astseg.training.run import (
     read_run_with_data,
     scored_split,
     trained_model,
+    where_stopped,
 )
 
 CARD_FILE = "README.md"
@@ -46,8 +47,8 @@ def export_model(
     """
     settings = read_run_with_data(run)
     model = trained_model(run).to(device)
-    whole = _scored(model, settings, progress)
     with folder_written_whole(out) as folder:
+        whole = _scored(model, settings, progress)
         # Parameters and BatchNorm's statistics alike; its counters are whole numbers and stay so.
         model.half().save_pretrained(folder)
         halved = AstSeg.from_pretrained(folder).to(device)
@@ -92,6 +93,7 @@ def _card(run: Path, settings: RunSettings, size: int, whole: Summary | None, ha
         f"| Pictures | {shape.image_size[0]} x {shape.image_size[1]}, up to K = {shape.slots} objects |",
         f"| Recipe | {settings.preset or 'chosen by astseg'}, seed {settings.seed} |",
         f"| Steps | {_steps(settings)} |",
+        *([f"| **Not finished** | trained up to {stopped} |"] if (stopped := where_stopped(run, settings)) else []),
         f"| Time | {', '.join(f'{phase} {round(time)} s' for phase, time in seconds.items()) or 'not recorded'} |",
         *(f"| {title} | {value} |" for title, value in _origin(run)),
         f"| File | {size / 1e6:.1f} MB, half precision |",

@@ -62,6 +62,16 @@ class TestProgress:
             show(20_000)
         assert re.fullmatch(r"Phase 1: background 20000/20000 0:00:00\s*", screen.getvalue())
 
+    @pytest.mark.parametrize("width", [40, 80, 120])
+    def test_a_long_description_is_cut_before_any_number(self, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+        screen = _screen(monkeypatch, width)
+        with several_progresses("pictures") as show:
+            show(f"reading {', '.join(f'clevrtex_full_part{part}.tar.gz' for part in range(5))}", 49_990, 50_000)
+        (line,) = screen.getvalue().splitlines()
+        assert re.match(r"reading clev.*… ", line)
+        assert "49990/49990" in line  # complete, though less came than was announced
+        assert line.rstrip().endswith("0:00:00")
+
 
 class TestRate:
     @pytest.mark.parametrize(

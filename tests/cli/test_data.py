@@ -39,7 +39,7 @@ class TestMake:
         ("arguments", "message"),
         [
             (("castles",), "There is no generated data set 'castles'. There are: rooms, "),
-            (("rooms", "--train", 0, "--test", 0), "Every split needs at least one picture"),
+            (("rooms", "--train", 0, "--test", 0), "No pictures were asked for"),
             (("rooms", "--size", 33), "multiple of 8 from 32 to 512, not 33"),
             (("rooms", "--train", -1), "--train"),
             (("rooms", "--device", "toaster"), "The device 'toaster' cannot be used"),
@@ -126,6 +126,9 @@ class TestImport:
             (("--benchmark", "imagenet"), "There is no benchmark 'imagenet'. There are: clevrtex-full"),
             (("--benchmark", "clevr"), "'clevr' is read from .tfrecords or .hdf5 files"),
             (("--benchmark", "clevr", "--size", "64x32"), "A benchmark's pictures are square"),
+            (("--benchmark", "clevr", "--every", 3), "are for your own pictures"),
+            (("--benchmark", "clevr", "--test-share", 0.4), "are for your own pictures"),
+            (("--benchmark", "clevr", "--seed", 1), "are for your own pictures"),
         ],
     )
     def test_mistakes(self, options, message, astseg, pictures: Path, tmp_path: Path, capsys) -> None:

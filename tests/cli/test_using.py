@@ -1,6 +1,7 @@
 """``astseg segment``, ``evaluate``, ``background`` and ``doctor`` as a user gives them."""
 
 import json
+import re
 import shutil
 import signal
 from fractions import Fraction
@@ -116,6 +117,19 @@ class TestEvaluate:
         assert len((out / "per_image.csv").read_text().splitlines()) == 1 + 4
         assert astseg("evaluate", finished, rooms, "--out", out) == 2
         assert "exists already" in capsys.readouterr().err
+
+    def test_a_run_that_is_not_finished_is_told(
+        self, astseg, finished: Path, rooms: Path, tmp_path: Path, capsys
+    ) -> None:
+        assert astseg("evaluate", finished, rooms, "--out", tmp_path / "whole") == 0
+        assert "not finished" not in capsys.readouterr().err
+        shutil.copytree(finished, tmp_path / "run")
+        journal = (tmp_path / "run" / "journal.jsonl").read_text().splitlines(keepends=True)
+        (tmp_path / "run" / "journal.jsonl").write_text("".join(journal[:1]))
+        assert astseg("evaluate", tmp_path / "run", rooms, "--out", tmp_path / "part") == 0
+        assert re.search(r"Note \S+run is not finished: it has come to step 0 of \d+ of the", capsys.readouterr().err)
+        assert astseg("export", tmp_path / "run", "--out", tmp_path / "exported") == 0
+        assert "is not finished" in capsys.readouterr().err
 
     def test_more_labels_than_slots_are_told(self, astseg, finished: Path, rooms: Path, tmp_path: Path, capsys) -> None:
         masks = Store(rooms)["test"].masks

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -10,9 +12,10 @@ MASKS = np.random.default_rng(1).integers(0, 3, (4, 5, 6), dtype=np.uint8)
 
 def read(path):
     arrays = open_arrays(path)
-    pairs = list(arrays)
-    assert len(pairs) == arrays.count
-    return np.stack([image for image, _ in pairs]), [mask for _, mask in pairs]
+    items = list(arrays)
+    assert len(items) == arrays.count
+    assert all(problem is None for _, _, problem in items)
+    return np.stack([image for image, _, _ in items]), [mask for _, mask, _ in items]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +46,7 @@ def test_reads_an_archive_by_key_or_its_only_array(tmp_path, save, key):
 
 
 @pytest.mark.parametrize("key", ["mask", "masks"])
-@pytest.mark.parametrize("masks", [MASKS, MASKS[..., None]])
+@pytest.mark.parametrize("masks", [MASKS, MASKS[..., None], MASKS.astype(np.int64), MASKS.astype(">i2")])
 def test_reads_masks(tmp_path, key, masks):
     np.savez(tmp_path / "a.npz", images=IMAGES, other=np.zeros(3), **{key: masks})
     images, read_masks = read(tmp_path / "a.npz")
@@ -90,9 +93,29 @@ def test_refuses_archives_that_leave_the_choice_open(tmp_path):
     np.savez(tmp_path / "a.npz", left=IMAGES, right=IMAGES)
     with pytest.raises(UserError, match="left, right"):
         open_arrays(tmp_path / "a.npz")
-    np.savez(tmp_path / "b.npz", images=IMAGES, masks=MASKS[:3])
-    with pytest.raises(UserError, match=r"'masks' in .*b\.npz should be uint8 of shape \(4, 5, 6\)"):
-        open_arrays(tmp_path / "b.npz")
+
+
+@pytest.mark.parametrize("masks", [MASKS[:3], MASKS.astype(np.float32), MASKS[0]])
+def test_masks_that_cannot_be_used_take_no_picture_away(tmp_path, masks):
+    np.savez(tmp_path / "b.npz", images=IMAGES, masks=masks)
+    arrays = open_arrays(tmp_path / "b.npz")
+    assert arrays.mask_key is None
+    items = list(arrays)
+    np.testing.assert_array_equal([image for image, _, _ in items], IMAGES)
+    assert all(mask is None for _, mask, _ in items)
+    for _, _, problem in items:
+        assert re.match(r"'masks' in .*b\.npz should hold whole numbers of shape \(4, 5, 6\), but is", problem)
+
+
+@pytest.mark.parametrize("bad", [-1, 256, 1 << 40])
+def test_a_mask_whose_values_are_no_labels_takes_no_picture_away(tmp_path, bad):
+    masks = MASKS.astype(np.int64)
+    masks[2, 0, 0] = bad
+    np.savez(tmp_path / "b.npz", images=IMAGES, masks=masks)
+    items = list(open_arrays(tmp_path / "b.npz"))
+    np.testing.assert_array_equal([image for image, _, _ in items], IMAGES)
+    assert [mask is None for _, mask, _ in items] == [False, False, True, False]
+    assert str(bad) in items[2][2]
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])

@@ -250,9 +250,27 @@ class TestSegment:
 
     def test_restores_the_mode_after_an_error(self, unchecked_shapes: None) -> None:
         model = build().train()
-        with pytest.raises(ValueError, match="Expected"):
-            model.segment(torch.zeros(0, 3, 32, 40))
+        model.glimpse_generator.forward = None
+        with pytest.raises(TypeError):
+            model.segment(torch.zeros(1, 3, 32, 40))
         assert model.training
+
+    @pytest.mark.parametrize("values", [-0.1, 1.5, 255.0, torch.nan])
+    def test_values_that_are_no_colours(self, model: AstSeg, values: float, unchecked_shapes: None) -> None:
+        images = torch.full((1, 3, 32, 40), 0.5)
+        images[0, 1, 2, 3] = values
+        with pytest.raises(ValueError, match=r"takes pictures in \[0, 1\], not with values from"):
+            model.segment(images)
+
+    def test_values_that_rounding_or_sharpening_made(self, model: AstSeg) -> None:
+        model.segment(torch.tensor([-0.005, 1.005]).repeat(1, 3, 32, 20))
+
+    @pytest.mark.parametrize("images", [torch.zeros(2, 3, 31, 32), torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32)])
+    def test_only_the_own_size_is_reconstructed(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
+        with pytest.raises(
+            ValueError, match=r"reconstruct\(\) takes pictures of shape N x 3 x \d+ x \d+, not torch.float32"
+        ):
+            model.reconstruct(images)
 
     def test_double_precision_pictures(self, model: AstSeg) -> None:
         images = pictures(2, 3, 32, 40)

@@ -32,6 +32,28 @@ class TestReading:
         assert [(result.dataset, result.scores["miou"]) for result in results] == [("clevrtex", 0.7), ("ood", 0.6)]
         assert results[1].seconds == {}
 
+    @pytest.mark.parametrize(
+        ("said", "wrong"),
+        [
+            ({"model": "rooms"}, "model rooms, not clevrtex-seed-0"),
+            ({"split": "train"}, "split train, not test"),
+            ({"labels": "by weights alone"}, "labels by weights alone, not by the model's rule"),
+        ],
+    )
+    def test_scores_of_something_else(self, make_run: Make, said: dict[str, str], wrong: str) -> None:
+        folder = make_run("clevrtex", ood=0.6)
+        file = folder / "ood" / "scores.json"
+        right = {"model": str(folder), "split": "test", "labels": "by the model's rule"}
+        file.write_text(json.dumps({**json.loads(file.read_text()), **right}))
+        assert len(read_results([folder])[0]) == 2
+        file.write_text(json.dumps({**json.loads(file.read_text()), **said}))
+        with pytest.raises(UserError, match=f"is of something else \\({wrong}\\)"):
+            read_results([folder])
+
+    def test_folders_of_folders_of_runs(self, make_run: Make) -> None:
+        results, _ = read_results([make_run("clevr").parent.parent])
+        assert len(results) == 1
+
     def test_only_clevrtex_models_elsewhere(self, make_run: Make) -> None:
         results, _ = read_results([make_run("clevr", ood=0.6)])
         assert [result.dataset for result in results] == ["clevr"]

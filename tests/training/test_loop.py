@@ -11,7 +11,7 @@ from astseg.data.store import Bytes
 from astseg.errors import UserError
 from astseg.model import background
 from astseg.model.ast_seg import AstSeg
-from astseg.training import loop
+from astseg.training import curriculum, loop
 from astseg.training.batches import Pictures
 from astseg.training.checkpoints import load_checkpoint
 from astseg.training.curriculum import Phase, phases
@@ -85,6 +85,20 @@ class TestRun:
         assert recorder.started == [(phase.name, 0) for phase in phases(recipe)]
         assert set(trainer.seconds) == {phase.name for phase in phases(recipe)}
         assert states_equal(AstSeg.from_pretrained(tmp_path / "run/model"), trainer.model)
+
+    @pytest.mark.parametrize("when", ["at a report", "at a stop", "at a checkpoint"])
+    def test_a_loss_that_is_no_number_is_not_saved_over_one_that_was(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+    ) -> None:
+        trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, report_every=2 if when == "at a report" else 100)
+        trainer.save_every = -1.0 if when == "at a checkpoint" else 1_000.0
+        trainer.save(None)
+        before = (tmp_path / "checkpoint.pt").read_bytes()
+        original = curriculum.background_loss
+        monkeypatch.setattr(curriculum, "background_loss", lambda *given: original(*given) * torch.nan)
+        with pytest.raises(UserError, match=r"Training ran away: at step [12] of the phase 'background'"):
+            trainer.run((lambda: True) if when == "at a stop" else lambda: False)
+        assert (tmp_path / "checkpoint.pt").read_bytes() == before
 
     def test_same_seed_same_result(
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer

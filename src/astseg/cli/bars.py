@@ -18,10 +18,16 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 from astseg.cli.console import messages
 
+ROOMY = 100
+"""Columns from which on bars have their full length."""
+BESIDE, BESIDE_NARROW = 60, 21
+"""Columns beside a description, which is cut before any of them."""
+SHORTEST = 16
 NARROW = 72
 """Columns; a narrower terminal gets bars without their less important parts."""
 
@@ -62,11 +68,15 @@ class Bars(Progress):
         amounts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), RateColumn(units))
         if units == "bytes":
             amounts = (DownloadColumn(), TransferSpeedColumn())
-        wide = (BarColumn(bar_width=24), *amounts, TimeElapsedColumn(), TimeRemainingColumn())
-        narrow = (amounts[0], TimeRemainingColumn())
+        bar = BarColumn(bar_width=24 if messages.width >= ROOMY else 8)
+        columns = (bar, *amounts, TimeElapsedColumn(), TimeRemainingColumn())
+        beside = BESIDE
+        if messages.width < NARROW:
+            columns, beside = (amounts[0], TimeRemainingColumn()), BESIDE_NARROW
+        room = Column(no_wrap=True, overflow="ellipsis", max_width=max(SHORTEST, messages.width - beside))
         # A file's name may look like markup.
-        description = TextColumn("{task.description}", markup=False)
-        super().__init__(description, *(narrow if messages.width < NARROW else wide), console=messages)
+        description = TextColumn("{task.description}", markup=False, table_column=room)
+        super().__init__(description, *columns, console=messages)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """The bars and the line below."""
@@ -112,3 +122,5 @@ def several_progresses(units: str, describe: Callable[[str], str] = str) -> Iter
             bars.update(tasks[name], completed=done, total=total)
 
         yield show
+        for task in bars.tasks:  # as above
+            bars.update(task.id, total=task.completed)

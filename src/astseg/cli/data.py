@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.filesize import decimal
 
 from astseg.cli.bars import progress, several_progresses
-from astseg.cli.console import Device, output, parse_size, print_table
+from astseg.cli.console import Device, counted, output, parse_size, print_table
 from astseg.cli.preparing import make_scenes, report_reading
 from astseg.errors import UserError
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from astseg.data.benchmarks import StoreReport
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Generate, import, download and check data.")
+
+TEST_SHARE = 0.1
+LISTS = "default, or any folder of lists in 'splits'"
+"""The protocols of a benchmark that brings them with its files (ShapeStacks)."""
 
 Destination = Annotated[Path, typer.Argument(help="The folder to make.")]
 
@@ -36,6 +41,8 @@ def make(
     ```
     """
     counts = {split: count for split, count in (("train", train), ("test", test)) if count}
+    if not counts:
+        raise UserError("No pictures were asked for: give --train or --test more than 0.")
     make_scenes(name, out, counts, seed, size, workers, device)
     output.print(f"Data: {out}", markup=False)
 
@@ -51,7 +58,7 @@ def import_(
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="How the benchmark is divided; by default its first.")] = None,
     size: Annotated[str | None, typer.Option(help="Height x width, such as 96x128; by default one that suits.")] = None,
-    test_share: Annotated[float, typer.Option(help="The share of own pictures to hold out.")] = 0.1,
+    test_share: Annotated[float, typer.Option(help="The share of own pictures to hold out.")] = TEST_SHARE,
     every: Annotated[int, typer.Option(help="Of a video, take each n-th frame.", min=1)] = 1,
     limit: Annotated[int | None, typer.Option(help="Of a benchmark's splits, take the first so many.")] = None,
     exchange_red_and_blue: Annotated[
@@ -82,6 +89,8 @@ def import_(
             store = import_source(source[0], out, sides, test_share, seed, every, show)
         report_reading(store)
     else:
+        if every != 1 or test_share != TEST_SHARE or seed != 0:
+            raise UserError("--every, --test-share and --seed are for your own pictures: a benchmark has a --protocol.")
         if sides is not None and sides[0] != sides[1]:
             raise UserError(f"A benchmark's pictures are square: give one side, not {size}.")
         _import_benchmark(
@@ -97,14 +106,15 @@ def import_(
 
 
 def _import_benchmark(name: str, source: list[Path], out: Path, **options: object) -> None:
-    from astseg.data.benchmarks import Progress, import_benchmark
+    from astseg.data.benchmarks import Progress, check_store, import_benchmark
 
     with several_progresses("pictures") as show:
 
         def report(state: Progress) -> None:
             show(state.stage, state.done, state.total)
 
-        import_benchmark(name, source, out, report=report, **options)  # type: ignore[arg-type]
+        store = import_benchmark(name, source, out, report=report, **options)  # type: ignore[arg-type]
+    _print_notes(check_store(store.path, verify=False))
 
 
 @app.command()
@@ -116,7 +126,7 @@ def benchmarks() -> None:
 
     table = Table("name", "what it is", "protocols", box=None, pad_edge=False)
     for benchmark in BENCHMARKS.values():
-        table.add_row(benchmark.name, benchmark.description, ", ".join(p.name for p in benchmark.protocols) or "-")
+        table.add_row(benchmark.name, benchmark.description, ", ".join(p.name for p in benchmark.protocols) or LISTS)
     print_table(table)
 
 
@@ -139,10 +149,11 @@ def download(
     if mirror is not None and not mirror.startswith(("http://", "https://")):
         raise UserError(f"A mirror is an address that begins with http:// or https://, not '{mirror}'.")
     plan = plan_download(name, out, mirror=mirror)
-    output.print(f"{len(plan.files)} files, {plan.size / 1e9:.2f} GB, {plan.remaining / 1e9:.2f} GB still to fetch.")
+    files, size, remaining = counted(len(plan.files), "file"), decimal(plan.size), decimal(plan.remaining)
+    output.print(f"{files}, {size}, {remaining} still to fetch.")
     with several_progresses("bytes") as show:
-        files = fetch(plan, show)
-    for file in files:
+        fetched = fetch(plan, show)
+    for file in fetched:
         output.print(str(file), markup=False)
 
 
@@ -188,10 +199,14 @@ def _print_report(report: "StoreReport") -> None:
     for file, entities in report.background_entities.items():
         counted = ", ".join(f"{count} records with {number}" for number, count in entities.items())
         output.print(f"Background entities in {file}: {counted}", markup=False)
+    _print_notes(report)
+    if not report.problems:
+        output.print("Nothing to complain about.")
+
+
+def _print_notes(report: "StoreReport") -> None:
     for name, reason in report.unreadable:
         output.print(f"Unreadable: {name}: {reason}", markup=False)
     for problem in report.problems:
         output.print("[yellow]Note[/]", end=" ")
         output.print(problem, markup=False)
-    if not report.problems:
-        output.print("Nothing to complain about.")

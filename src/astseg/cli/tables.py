@@ -120,7 +120,7 @@ def gallery(
     from astseg.gallery import draw_pairs, draw_samples, sample
     from astseg.pretrained import load_model
 
-    if out.suffix.lower() not in Image.registered_extensions():
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise UserError(f"The picture should have an ending such as .png, not '{out.name}'.")
     where = find_device(device)
     chosen = Store(data)[split]

@@ -87,16 +87,32 @@ def evaluate(
     where = find_device(device)
     store = Store(data)
     chosen = store[split]
+    say_if_unfinished(Path(model))
     with folder_written_whole(out) as folder:
         segmenter = load_model(model).to(where)
         with progress("Scoring", "pictures") as show:
             evaluation = score(segmenter, chosen, batch_size, show, by_weights_alone=by_weights_alone)
         summary = evaluation.summary()
         write_per_image(folder / "per_image.csv", evaluation)
-        details = {"model": model, "data": str(data), "split": split, "data_protocol": store.manifest.protocol}
+        details = {
+            "model": model,
+            "data": str(data),
+            "split": split,
+            "labels": "by weights alone" if by_weights_alone else "by the model's rule",
+            "data_protocol": store.manifest.protocol,
+        }
         write_scores(folder / "scores.json", summary, {**details, "store": describe_store(store), **provenance(where)})
     print_scores(summary)
     output.print(f"Files: {out / 'scores.json'}, {out / 'per_image.csv'}", markup=False)
+
+
+def say_if_unfinished(run: Path) -> None:
+    """Say how far a run has come if it was not trained to its end."""
+    from astseg.training.run import is_run, read_run, where_stopped
+
+    stopped = where_stopped(run, read_run(run)) if is_run(run) else None
+    if stopped is not None:
+        messages.print(f"[yellow]Note[/] {run} is not finished: it has come to {stopped}.")
 
 
 def export(
@@ -116,6 +132,7 @@ def export(
     from astseg.cli.scores import print_scores
     from astseg.exporting import export_model
 
+    say_if_unfinished(run)
     with progress("Scoring", "pictures") as show:
         scores = export_model(run, out, find_device(device), show)
     if scores is not None:

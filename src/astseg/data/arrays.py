@@ -17,6 +17,7 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 IMAGE_KEYS = ("image", "images")
 MASK_KEYS = ("mask", "masks")
+MOST_LABELS = 255
 
 ACCEPTED = "N x H x W x 3 or N x H x W, uint8 or floating-point in [0, 1]"
 
@@ -33,11 +34,16 @@ class ArrayFile:
     image_key: str
     """The array's name in an `.npz`; nothing in an `.npy`."""
     mask_key: str | None
+    """The name of its masks; None if there are none that could be used."""
+    mask_problem: str | None
+    """Why the masks that it has cannot be used."""
     single: bool
     """The array is one picture, H x W x 3, and not N of them."""
 
-    def __iter__(self) -> Iterator[tuple[Bytes, Bytes | None]]:
+    def __iter__(self) -> Iterator[tuple[Bytes, Bytes | None, str | None]]:
         """Read the pictures (H x W x 3) and their masks (H x W), a single one in memory at a time.
+
+        Where there is no mask, the reason stands beside it if there might have been one.
 
         Raises:
             UserError: the file is cut off, or holds values that are no colours.
@@ -45,11 +51,11 @@ class ArrayFile:
         with _errors_named(self.path), _member(self.path, self.image_key) as images:
             if self.mask_key is None:
                 for image in _items(images, self.single):
-                    yield _as_rgb(image), None
+                    yield _as_rgb(image), None, self.mask_problem
                 return
             with _member(self.path, self.mask_key) as masks:
                 for image, mask in zip(_items(images, self.single), _items(masks, self.single), strict=True):
-                    yield _as_rgb(image), mask.reshape(mask.shape[:2]).astype(np.uint8)
+                    yield _as_rgb(image), *_as_labels(mask, self.path)
 
 
 def open_arrays(path: Path) -> ArrayFile:
@@ -64,10 +70,9 @@ def open_arrays(path: Path) -> ArrayFile:
         else:
             image_key, mask_key = _keys(path)
         shape = _checked_image_shape(path, image_key)
-        if mask_key is not None:
-            _check_mask(path, mask_key, shape)
+        problem = None if mask_key is None else _mask_problem(path, mask_key, shape)
         single = _is_single(shape)
-        return ArrayFile(path, 1 if single else shape[0], image_key, mask_key, single)
+        return ArrayFile(path, 1 if single else shape[0], image_key, None if problem else mask_key, problem, single)
 
 
 def _keys(path: Path) -> tuple[str, str | None]:
@@ -95,12 +100,14 @@ def _checked_image_shape(path: Path, key: str) -> tuple[int, ...]:
     return shape
 
 
-def _check_mask(path: Path, key: str, image_shape: tuple[int, ...]) -> None:
+def _mask_problem(path: Path, key: str, image_shape: tuple[int, ...]) -> str | None:
+    """Why an array cannot hold the masks of pictures; None if it can."""
     with _member(path, key) as file:
         shape, dtype = _read_header(file)
     expected = image_shape[:2] if _is_single(image_shape) else image_shape[:3]
-    if shape not in (expected, (*expected, 1)) or dtype != np.uint8:
-        raise UserError(f"'{key}' in {path} should be uint8 of shape {expected}, but is {dtype} of shape {shape}.")
+    if shape not in (expected, (*expected, 1)) or dtype.kind not in "iub":
+        return f"'{key}' in {path} should hold whole numbers of shape {expected}, but is {dtype} of shape {shape}."
+    return None
 
 
 def _is_single(shape: tuple[int, ...]) -> bool:
@@ -140,6 +147,14 @@ def _items(file: IO[bytes], single: bool) -> Iterator[npt.NDArray[np.generic]]:
         if len(data) != size:
             raise EOFError("it is cut off")
         yield np.frombuffer(data, dtype).reshape(shape[1:])
+
+
+def _as_labels(mask: npt.NDArray[np.generic], path: Path) -> tuple[Bytes | None, str | None]:
+    """A mask as labels, or the reason why it holds none."""
+    low, high = int(mask.min()), int(mask.max())
+    if not 0 <= low <= high <= MOST_LABELS:
+        return None, f"A mask in {path} holds values from {low} to {high}; labels lie in 0 to {MOST_LABELS}."
+    return mask.reshape(mask.shape[:2]).astype(np.uint8), None
 
 
 def _as_rgb(image: npt.NDArray[np.generic]) -> Bytes:

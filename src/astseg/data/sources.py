@@ -146,8 +146,8 @@ class FileSource(Source):
     def _array_pictures(self, file: Path, name: str) -> Iterator[Picture]:
         # The items of a lone array need no folder to tell them from another's.
         prefix = f"{name}/" if len(self.files) > 1 or self.path.is_dir() else ""
-        for index, (image, mask) in enumerate(open_arrays(file)):
-            yield Picture(f"{prefix}{index:06d}", image, mask)
+        for index, (image, mask, problem) in enumerate(open_arrays(file)):
+            yield Picture(f"{prefix}{index:06d}", image, mask, problem)
 
 
 class VideoSource(Source):

@@ -30,6 +30,8 @@ from astseg.plain import from_plain, to_plain
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+ROUNDING = 0.01
+"""How far beyond [0, 1] the values of a picture may lie, as those of sharpened and resized ones do."""
 FORMAT_VERSION = 1
 
 
@@ -170,7 +172,16 @@ class AstSeg(
         return self.render(self.encode(images, known), known, shadows=shadows)
 
     def reconstruct(self, images: Float[Tensor, "batch 3 height width"]) -> Rendering:
-        """Like calling the model, but in evaluation mode and without gradients."""
+        """Like calling the model, but in evaluation mode and without gradients.
+
+        Raises:
+            ValueError: the pictures are not of the model's own size.
+        """
+        if images.ndim != 4 or images.shape[1:] != (3, *self.image_size):
+            height, width = self.image_size
+            raise ValueError(
+                f"reconstruct() takes pictures of shape N x 3 x {height} x {width}, not {_described(images)}"
+            )
         with torch.no_grad(), _evaluating(self):
             rendering: Rendering = self(images)
         return rendering
@@ -191,13 +202,9 @@ class AstSeg(
             by_weights_alone: the paper's rule, even if the architecture has another.
 
         Raises:
-            ValueError: the shape or the type is not that of pictures.
+            ValueError: the shape, the type or the range is not that of pictures.
         """
-        if images.ndim not in (3, 4) or images.shape[-3] != 3 or not images.is_floating_point():
-            raise ValueError(
-                "segment() takes floating-point pictures of shape N x 3 x H x W or 3 x H x W in [0, 1], "
-                f"not {images.dtype} of shape {tuple(images.shape)}"
-            )
+        _check_pictures(images)
         batch = (images if images.ndim == 4 else images[None]).to(self.background_log_activation.dtype)
         rule = None if by_weights_alone else self.architecture.label_rule
         with _evaluating(self):
@@ -288,6 +295,23 @@ class AstSeg(
             raise UserError(f"{config} describes no model that can be built: {error}.") from error
         _load_weights(model, find(WEIGHTS_FILE))
         return model.eval()
+
+
+def _check_pictures(images: Tensor) -> None:
+    """Refuse what is no pictures: from other programs come bytes, arrays, and values up to 255."""
+    pictures = isinstance(images, Tensor) and images.ndim in (3, 4) and images.shape[-3] == 3
+    if not pictures or not images.is_floating_point() or not images.numel():
+        raise ValueError(
+            "segment() takes floating-point pictures of shape N x 3 x H x W or 3 x H x W in [0, 1], "
+            f"not {_described(images)}"
+        )
+    low, high = (float(value) for value in images.aminmax())
+    if not -ROUNDING <= low <= high <= 1 + ROUNDING:
+        raise ValueError(f"segment() takes pictures in [0, 1], not with values from {low:g} to {high:g}")
+
+
+def _described(images: object) -> str:
+    return f"{images.dtype} of shape {tuple(images.shape)}" if isinstance(images, Tensor) else str(type(images))
 
 
 @contextmanager

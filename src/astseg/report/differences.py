@@ -40,7 +40,7 @@ def labels(group: Group) -> tuple[str, ...]:
     """What must stand beside the group's name, so that nobody takes its scores for a reproduction."""
     found = []
     if group.preset is not None and group.first.settings.recipe != group.preset.recipe:
-        small = is_miniature(group.first.settings.recipe, group.preset.recipe)
+        small = group.preset.benchmark and is_miniature(group.first.settings.recipe, group.preset.recipe)
         found.append(MINIATURE if small else CHANGED)
     data = data_label(group.first.dataset, group.first.store)
     return (*found, data) if data else tuple(found)
@@ -82,11 +82,11 @@ def row_name(group: Group) -> str:
     return f"{settings.preset or settings.title}{on}"
 
 
-def recipe_changes(ours: Recipe, published: Recipe) -> list[str]:
+def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> list[str]:
     """Each setting that differs and matters, as ``foreground.steps 300, published 125000``."""
     return [
-        f"{name} {_shown(mine)}, published {_shown(theirs)}"
-        for name, mine, theirs in _changes("", to_plain(ours), to_plain(published))
+        f"{name} {_shown(mine)}, {whose} {_shown(other)}"
+        for name, mine, other in _changes("", to_plain(ours), to_plain(theirs))
         if ours.foreground.scenario != "baseline" or not name.startswith("background.")  # no phase would read them
     ]
 
@@ -131,7 +131,8 @@ def _data(group: Group) -> str:
 def _recipe(group: Group) -> list[str]:
     if group.preset is None:
         return ["a recipe of its own"]
-    return recipe_changes(group.first.settings.recipe, group.preset.recipe) or ["the preset's, unchanged"]
+    whose = "published" if group.preset.benchmark else "the preset's"
+    return recipe_changes(group.first.settings.recipe, group.preset.recipe, whose) or ["the preset's, unchanged"]
 
 
 def _runs(seeds: Sequence[int]) -> str:

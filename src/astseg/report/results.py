@@ -117,7 +117,8 @@ def group_results(results: Sequence[Result]) -> list[Group]:
 def _runs_in(path: Path) -> list[Path]:
     if is_run(path):
         return [path]
-    inside = sorted(run.parent for run in path.glob(f"*/{RUN_FILE}"))
+    levels = (path.glob(f"{level}/{RUN_FILE}") for level in ("*", "*/*"))
+    inside = next((sorted(run.parent for run in runs) for found in levels if (runs := list(found))), [])
     if not inside:
         raise UserError(f"{path} holds no training run, and no folders of runs. Give what 'astseg ablate' has made.")
     return inside
@@ -129,8 +130,25 @@ def _results_of(folder: Path) -> list[Result]:
     results = [_read_result(folder / SCORES_FILE, folder, settings, preset.benchmark if preset else None)]
     if preset is not None and preset.benchmark == "clevrtex":
         files = {dataset: folder / dataset / SCORES_FILE for dataset in ELSEWHERE}
-        results += [_read_result(file, folder, settings, name) for name, file in files.items() if file.is_file()]
+        results += [_read_elsewhere(file, folder, settings, name) for name, file in files.items() if file.is_file()]
     return results
+
+
+def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: Dataset) -> Result:
+    """What a run's model scored elsewhere.
+
+    Raises:
+        UserError: another model was scored, other pictures than the held-out ones, or labels by another rule.
+    """
+    result = _read_result(file, folder, settings, dataset)
+    content = json.loads(file.read_text())
+    name = Path(str(content.get("model", folder))).resolve().name
+    expected = {"model": folder.name, "split": "test", "labels": "by the model's rule"}
+    came = {**expected, **{key: content[key] for key in ("split", "labels") if key in content}, "model": name}
+    if came != expected:
+        wrong = ", ".join(f"{key} {came[key]}, not {expected[key]}" for key in expected if came[key] != expected[key])
+        raise UserError(f"{file} is of something else ({wrong}). Evaluate this run's model there again.")
+    return result
 
 
 def _read_result(file: Path, folder: Path, settings: RunSettings, dataset: str | None) -> Result:

@@ -164,6 +164,9 @@ class Trainer:
         """Train to the end, or until ``stop`` says so after a step; returns whether the end was reached.
 
         The checkpoint and the model are saved in both cases.
+
+        Raises:
+            UserError: the loss is no number any more.
         """
         while self._phase < len(phases(self.recipe)):
             if not self._run_phase(phases(self.recipe)[self._phase], stop):
@@ -225,9 +228,11 @@ class Trainer:
                 self.save(None)
                 return True
             if self._step < phase.steps and stop():
+                self._check_finite(phase, losses)
                 self._save_all(optimizer)
                 return False
             if time.monotonic() - saved > self.save_every:
+                self._check_finite(phase, losses)
                 self.save(optimizer)
                 saved = time.monotonic()
         self._phase, self._step = self._phase + 1, 0
@@ -257,7 +262,20 @@ class Trainer:
             chosen = batch_indices(self.seed, self._phase, self._step, REVIVAL_PICTURES, len(self.images))
             revive_slots(self.model, optimizer, self.images[chosen])
 
+    def _check_finite(self, phase: Phase, losses: Losses) -> None:
+        """Stop before weights that are no numbers are saved over those that were.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
+        if not torch.isfinite(losses.total.detach()):
+            raise UserError(
+                f"Training ran away: at step {self._step} of the phase '{phase.name}' the loss is no number. "
+                "What was saved before is kept. Another --seed or a smaller learning rate may help."
+            )
+
     def _report(self, phase: Phase, losses: Losses) -> None:
+        self._check_finite(phase, losses)
         terms = {name: float(term.detach()) for name, term in losses.terms.items()}
         signs = {}
         if losses.rendering is not None:

@@ -33,6 +33,7 @@ from astseg.model.ast_seg import AstSeg
 from astseg.page import Page, write_page
 from astseg.plain import from_plain, to_plain
 from astseg.provenance import provenance
+from astseg.training.curriculum import phases
 from astseg.training.journal import JOURNAL_FILE, Journal, read_journal
 from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, Observer, Trainer
 from astseg.training.pictures import PictureGrid
@@ -243,6 +244,15 @@ def training_points(folder: Path) -> list[CurvePoint]:
 def phase_seconds(folder: Path) -> dict[str, float]:
     """The time that each phase of a run took, from its journal; empty if it kept none."""
     return {entry["phase"]: entry["seconds"] for entry in _journal(folder)}  # the last entry of a phase stays
+
+
+def where_stopped(folder: Path, settings: RunSettings) -> str | None:
+    """How far a run has come, in words, if it was not trained to its end; None if it was, or kept no journal."""
+    steps = {entry["phase"]: entry["phase_step"] for entry in _journal(folder)}
+    for phase in phases(settings.recipe) if steps else ():
+        if steps.get(phase.name, 0) < phase.steps:
+            return f"step {steps.get(phase.name, 0)} of {phase.steps} of the phase '{phase.name}'"
+    return None
 
 
 def _journal(folder: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@ import http.server
 import re
 import shutil
 import threading
+import urllib.error
 from types import SimpleNamespace
 
 import numpy as np
@@ -99,7 +100,35 @@ def test_what_is_here_is_not_fetched_again(server, tmp_path):
     plan = plan_files([server.remote()], tmp_path)
     assert (plan.size, plan.remaining) == (1_000_000, 0)
     download(plan)
-    assert server.requests == []
+    assert gets(server) == []
+
+
+def test_what_is_here_will_do_where_no_server_answers(server, tmp_path, monkeypatch):
+    (path,) = download(plan_files([server.remote()], tmp_path))
+
+    def unreachable(*_, **__):
+        raise urllib.error.URLError("no route")
+
+    monkeypatch.setattr(module.urllib.request, "urlopen", unreachable)
+    assert download(plan_files([server.remote()], tmp_path)) == [path]
+
+
+def test_a_file_of_another_size_is_not_taken_for_the_servers(server, tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(b"short")
+    with pytest.raises(UserError, match=r"a\.tar\.gz has 5 bytes, and the server's file 1000000\. Remove it"):
+        plan_files([server.remote()], tmp_path)
+
+
+def test_an_empty_file_on_the_server(server, tmp_path):
+    server.files["a.tar.gz"] = b""
+    with pytest.raises(UserError, match="is empty: the server says that it has 0 bytes"):
+        plan_files([server.remote()], tmp_path)
+
+
+def test_a_file_where_the_folder_should_be(server, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"is a file\. Name a folder"):
+        plan_files([server.remote()], tmp_path / "file")
 
 
 def test_a_broken_connection_is_taken_up_again(server, tmp_path):

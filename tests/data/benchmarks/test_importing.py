@@ -4,6 +4,8 @@ import os
 import numpy as np
 import pytest
 
+from astseg.cli import app
+from astseg.cli.console import run
 from astseg.data.benchmarks import importing
 from astseg.data.benchmarks.importing import import_benchmark
 from astseg.data.benchmarks.protocols import Portion, Protocol
@@ -263,6 +265,19 @@ def test_unreadable_pictures_are_skipped_and_named(formats, tex, tmp_path):
     assert {name for name, _ in store.manifest.details["unreadable"]} == set(names)
     assert "palette" in str(store.manifest.details["unreadable"])
     np.testing.assert_array_equal(store["train"].masks[0], prepared(formats, 5))
+
+
+def test_the_command_says_what_the_import_found(formats, tex, tmp_path, capsys):
+    (name,) = (name for name in tex if name.endswith("000004.png"))
+    tex[name] = tex[name][:500]
+    folder = formats.unpack(tmp_path / "f", tex)
+    arguments = ["data", "import", str(folder), "--benchmark", "clevrtex-full", "--out", str(tmp_path / "s")]
+    assert run(app, arguments) == 0
+    out, err = capsys.readouterr()
+    assert f"Unreadable: {name}: " in out
+    assert "pictures were found, but 50000 are published" in out
+    assert out.endswith(f"Data: {tmp_path / 's'}\n")
+    assert "reading" in err
 
 
 @pytest.mark.parametrize(("stage", "done"), [("reading", 17), ("writing validation", 1), ("writing train", 9)])

@@ -25,10 +25,10 @@ class SplitReport:
     """None without masks."""
     most_objects: int | None
     """The largest number of different labels, the background apart, in one picture."""
-    empty_foregrounds: int
+    empty_foregrounds: int | None
     """Pictures without any object: their ARI-FG is 1 by definition."""
-    too_many_objects: int
-    """Pictures with more objects than slots."""
+    too_many_objects: int | None
+    """Pictures with more objects than slots; None if K is not known."""
     label_histogram: tuple[int, ...]
     """Pixels that carry label 0, 1, 2, ..."""
 
@@ -89,7 +89,7 @@ def check_store(
 def _check_split(split: Split, slots: int | None, report: Report) -> SplitReport:
     if split.masks is None:
         report(split.name, len(split), len(split))
-        return SplitReport(split.name, len(split), None, None, 0, 0, ())
+        return SplitReport(split.name, len(split), None, None, None, None, ())
     histogram = np.zeros(256, np.int64)
     most = empty = too_many = 0
     for start in range(0, len(split), BLOCK):
@@ -116,6 +116,8 @@ def _damaged(store: Store) -> tuple[str, ...]:
 
 def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: Mapping[str, Any]) -> list[str]:
     problems = [f"{file} has changed since it was written. Prepare the data again." for file in found.damaged]
+    if all(split.most_objects is None for split in found.splits):
+        problems.append("There are no masks: nothing can be scored.")
     if found.unreadable:
         problems.append(f"{len(found.unreadable)} files could not be read when the store was made.")
     for split in found.splits:
@@ -125,6 +127,8 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
         problems.append(
             f"{pictures} pictures were found, but {published} are published: the split by number is another one."
         )
+    if loose := details.get("unassigned", {}).get("pixels"):
+        problems.append(f"{loose} pixels belonged to nothing and count as background.")
     for file, needed in details.get("records_needed", {}).items():
         read = details["records_read"][file]
         if needed is not None and read < needed:

@@ -84,9 +84,11 @@ def plan_files(files: Sequence[RemoteFile], folder: Path | str) -> DownloadPlan:
     """Ask for the sizes of files and check that the disk has room for them.
 
     Raises:
-        UserError: no answer, or too little room.
+        UserError: no answer, too little room, or a file of another size is there already.
     """
     folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file. Name a folder for the files.")
     plan = DownloadPlan(folder, tuple(_planned(remote, folder) for remote in files))
     existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
     free = shutil.disk_usage(existing).free
@@ -179,17 +181,24 @@ def _fetch(file: PlannedFile, part: Path, report: Report) -> None:
 
 def _planned(remote: RemoteFile, folder: Path) -> PlannedFile:
     path = folder / remote.name
-    if path.exists():
-        return PlannedFile(remote, path.stat().st_size, path.stat().st_size)
+    present = _length(path)
     request = urllib.request.Request(remote.address, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             length = answer.headers.get("Content-Length")
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        if present:
+            return PlannedFile(remote, present, present)
         raise UserError(f"{remote.address} does not answer: {error}. Is the address still right?") from error
     if length is None:
         raise UserError(f"{remote.address} does not tell its size. Download it by hand.")
     size = int(length)
+    if not size:
+        raise UserError(f"{remote.address} is empty: the server says that it has 0 bytes.")
+    if present and present != size:
+        raise UserError(f"{path} has {present} bytes, and the server's file {size}. Remove it, and it is fetched anew.")
+    if present:
+        return PlannedFile(remote, size, size)
     return PlannedFile(remote, size, min(_length(_part(path)), size))
 
 
