@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from astseg.errors import UserError
-from astseg.files import beside, folder_written_whole, remove_leftovers, written_whole
+from astseg.files import beside, folder_written_whole, put_in_place, remove_leftovers, written_whole
 
 
 def write_until(path: Path, interruption: BaseException) -> None:
@@ -205,6 +205,36 @@ class TestTwoCommands:
             "masks/labels",
             "masks/labels/a",
         ]
+
+    def test_a_mounted_disk_that_is_full_keeps_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "masks").mkdir()
+
+        def busy(path: Path, *where: Path) -> None:
+            raise OSError(errno.EBUSY, "Device or resource busy")
+
+        moved = []
+
+        def full(entry: Path, place: Path) -> None:
+            moved.append(entry.name)
+            if entry.name == "manifest.json":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            shutil.copytree(entry, place)
+
+        def write() -> None:
+            with folder_written_whole(tmp_path / "masks") as partial:
+                for name in ("manifest.json", "zzz"):
+                    (partial / name).write_text("whole")
+                (partial / "labels").mkdir()
+                with monkeypatch.context() as patch:
+                    patch.setattr(Path, "rmdir", busy)
+                    patch.setattr("astseg.files.shutil.move", full)
+                    patch.setattr(Path, "rename", busy)
+                    put_in_place(partial, tmp_path / "masks")
+
+        with pytest.raises(UserError, match="No space left on device"):
+            write()
+        assert moved == ["labels", "manifest.json"]
+        assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["masks"]
 
     def test_a_place_that_is_lost_on_the_way_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="Cannot write"), folder_written_whole(tmp_path / "masks") as partial:

@@ -59,6 +59,7 @@ def write_background_masks(
     if model.background is None:
         raise UserError("This model has no background network.")
     model.eval()
+    total = source.estimated_length()
     counts = np.zeros(3, np.int64)
     pictures = scored = 0
     with folder_written_whole(out) as folder:
@@ -75,7 +76,7 @@ def write_background_masks(
                 counts += [(mask & true).sum(), (mask & ~true).sum(), (~mask & true).sum()]
                 scored += 1
             pictures += 1
-            progress(pictures, source.estimated_length())
+            progress(pictures, total)
     score = f_measure(*counts.tolist()) if counts.any() else None
     return BackgroundMasks(pictures, scored, score, tuple(source.skipped))
 

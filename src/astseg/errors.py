@@ -7,3 +7,7 @@ class UserError(Exception):
     The command line prints the message alone, without a traceback, and exits with code 2.
     The library raises it like any other exception.
     """
+
+
+class RanAwayError(UserError):
+    """A training whose weights are no numbers any more."""

@@ -93,7 +93,7 @@ def _card(run: Path, settings: RunSettings, size: int, whole: Summary | None, ha
         f"| Pictures | {shape.image_size[0]} x {shape.image_size[1]}, up to K = {shape.slots} objects |",
         f"| Recipe | {settings.preset or 'chosen by astseg'}, seed {settings.seed} |",
         f"| Steps | {_steps(settings)} |",
-        *([f"| **Not finished** | trained up to {stopped} |"] if (stopped := where_stopped(run, settings)) else []),
+        *([f"| **Not finished** | trained up to {stopped} |"] if (stopped := where_stopped(run)) else []),
         f"| Time | {', '.join(f'{phase} {round(time)} s' for phase, time in seconds.items()) or 'not recorded'} |",
         *(f"| {title} | {value} |" for title, value in _origin(run)),
         f"| File | {size / 1e6:.1f} MB, half precision |",

@@ -110,9 +110,7 @@ def put_in_place(folder: Path, path: Path) -> None:
         if not path.exists():
             raise
         if path.is_dir() and not any(path.iterdir()):
-            for entry in _contents(folder):
-                shutil.move(entry, path / entry.name)
-            shutil.rmtree(folder)
+            _fill(path, folder)
             return
         other = next(place for number in count(2) if not (place := beside(path, f"{path.name}-{number}")).exists())
         folder.rename(other)
@@ -183,6 +181,17 @@ def remove_contents(folder: Path) -> None:
         else:
             with suppress(OSError):
                 leftover.unlink()
+
+
+def _fill(path: Path, folder: Path) -> None:
+    """Move what lies in a folder into an empty one, all or nothing."""
+    try:
+        for entry in sorted(_contents(folder), key=lambda entry: (entry.is_file(), entry.name)):
+            shutil.move(entry, path / entry.name)
+    except BaseException:
+        remove_contents(path)
+        raise
+    shutil.rmtree(folder)
 
 
 def _contents(folder: Path) -> list[Path]:

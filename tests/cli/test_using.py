@@ -1,7 +1,6 @@
 """``astseg segment``, ``evaluate``, ``background`` and ``doctor`` as a user gives them."""
 
 import json
-import re
 import shutil
 import signal
 from fractions import Fraction
@@ -123,12 +122,15 @@ class TestEvaluate:
     ) -> None:
         assert astseg("evaluate", finished, rooms, "--out", tmp_path / "whole") == 0
         assert "not finished" not in capsys.readouterr().err
-        shutil.copytree(finished, tmp_path / "run")
-        journal = (tmp_path / "run" / "journal.jsonl").read_text().splitlines(keepends=True)
-        (tmp_path / "run" / "journal.jsonl").write_text("".join(journal[:1]))
-        assert astseg("evaluate", tmp_path / "run", rooms, "--out", tmp_path / "part") == 0
-        assert re.search(r"Note \S+run is not finished: it has come to step 0 of \d+ of the", capsys.readouterr().err)
-        assert astseg("export", tmp_path / "run", "--out", tmp_path / "exported") == 0
+        shutil.copytree(finished, tmp_path / "run [red]")
+        progress = {"phase": "objects", "step": 1, "steps": 2, "finished": False}
+        (tmp_path / "run [red]" / "model" / "progress.json").write_text(json.dumps(progress))
+        assert astseg("evaluate", tmp_path / "run [red]", rooms, "--out", tmp_path / "part") == 0
+        told = (
+            f"Note {tmp_path / 'run [red]'} is not finished: its model has come to step 1 of 2 of the phase 'objects'."
+        )
+        assert told in capsys.readouterr().err
+        assert astseg("export", tmp_path / "run [red]", "--out", tmp_path / "exported") == 0
         assert "is not finished" in capsys.readouterr().err
 
     def test_more_labels_than_slots_are_told(self, astseg, finished: Path, rooms: Path, tmp_path: Path, capsys) -> None:

@@ -101,15 +101,33 @@ def test_masks_in_colour_stay_behind_and_their_pictures_do_not(tmp_path, share):
 
 
 def test_a_picture_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path):
-    save_pictures(tmp_path / "in/images", 3)
-    save_masks(tmp_path / "in/masks", 3)
-    Image.new("L", (5, 5)).save(tmp_path / "in/masks/1.png")
+    save_pictures(tmp_path / "in/images", 20)
+    save_masks(tmp_path / "in/masks", 20)
+    Image.new("L", (5, 5)).save(tmp_path / "in/masks/18.png")
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
-    assert values(store["train"]) == [0, 2]
+    assert values(store["train"]) == [index for index in range(20) if index != 18]
     assert store["train"].masks is not None
     ((name, reason),) = store.manifest.details["skipped"]
-    assert name == "images/1"
-    assert "1.png has (5, 5) pixels" in reason
+    assert name == "images/18"
+    assert "18.png has (5, 5) pixels" in reason
+
+
+def test_masks_that_are_of_no_use_from_the_first_stay_behind(tmp_path):
+    masks = np.full((3, 16, 16), 1000)
+    np.savez(tmp_path / "in.npz", images=np.zeros((3, 16, 16, 3), np.uint8), masks=masks)
+    store = import_source(tmp_path / "in.npz", tmp_path / "out", test_share=0)
+    assert len(store["train"]) == 3
+    assert store["train"].masks is None
+    assert "holds values from 1000 to 1000" in store.manifest.details["mask_problem"]
+
+
+def test_what_is_no_picture_needs_no_mask(tmp_path):
+    save_pictures(tmp_path / "in/images", 3)
+    save_masks(tmp_path / "in/masks", 3)
+    (tmp_path / "in/images/broken.png").write_text("")
+    store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
+    assert store["train"].masks is not None
+    assert len(store["train"]) == 3
 
 
 def test_tells_what_else_lay_in_the_folder(tmp_path):

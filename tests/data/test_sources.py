@@ -258,6 +258,15 @@ def test_a_folder_that_may_not_be_looked_at_stops_nothing(tmp_path, monkeypatch)
     assert find_files(tmp_path).files == (tmp_path / "a.png", tmp_path / "deep/b.png")
 
 
+def test_a_link_in_a_circle_takes_nothing_away(tmp_path):
+    save_picture(tmp_path / "a.png")
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    found = find_files(tmp_path)
+    assert found.files == (tmp_path / "a.png",)
+    assert found.left_out == ()
+
+
 def test_says_what_there_is_in_place_of_pictures(tmp_path):
     save_picture(tmp_path / "elsewhere/b.png")
     (tmp_path / "in").mkdir()

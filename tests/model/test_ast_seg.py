@@ -255,7 +255,7 @@ class TestSegment:
             model.segment(torch.zeros(1, 3, 32, 40))
         assert model.training
 
-    @pytest.mark.parametrize("values", [-0.1, 1.5, 255.0, torch.nan])
+    @pytest.mark.parametrize("values", [-2.1, 2.6, 255.0, torch.nan])
     def test_values_that_are_no_colours(self, model: AstSeg, values: float, unchecked_shapes: None) -> None:
         images = torch.full((1, 3, 32, 40), 0.5)
         images[0, 1, 2, 3] = values
@@ -263,7 +263,7 @@ class TestSegment:
             model.segment(images)
 
     def test_values_that_rounding_or_sharpening_made(self, model: AstSeg) -> None:
-        model.segment(torch.tensor([-0.005, 1.005]).repeat(1, 3, 32, 20))
+        model.segment(torch.tensor([-0.3, 1.3]).repeat(1, 3, 32, 20))
 
     @pytest.mark.parametrize("images", [torch.zeros(2, 3, 31, 32), torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32)])
     def test_only_the_own_size_is_reconstructed(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:

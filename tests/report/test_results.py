@@ -36,6 +36,7 @@ class TestReading:
         ("said", "wrong"),
         [
             ({"model": "rooms"}, "model rooms, not clevrtex-seed-0"),
+            ({"model": "elsewhere/model"}, "model elsewhere, not clevrtex-seed-0"),
             ({"split": "train"}, "split train, not test"),
             ({"labels": "by weights alone"}, "labels by weights alone, not by the model's rule"),
         ],
@@ -46,13 +47,17 @@ class TestReading:
         right = {"model": str(folder), "split": "test", "labels": "by the model's rule"}
         file.write_text(json.dumps({**json.loads(file.read_text()), **right}))
         assert len(read_results([folder])[0]) == 2
+        file.write_text(json.dumps({**json.loads(file.read_text()), "model": str(folder / "model")}))
+        assert len(read_results([folder])[0]) == 2
         file.write_text(json.dumps({**json.loads(file.read_text()), **said}))
         with pytest.raises(UserError, match=f"is of something else \\({wrong}\\)"):
             read_results([folder])
 
     def test_folders_of_folders_of_runs(self, make_run: Make) -> None:
-        results, _ = read_results([make_run("clevr").parent.parent])
-        assert len(results) == 1
+        runs = make_run("clevr").parent
+        make_run("demo", name="table/demo-seed-0")
+        for folder, count in ((runs, 2), (runs.parent, 1)):
+            assert len(read_results([folder])[0]) == count
 
     def test_only_clevrtex_models_elsewhere(self, make_run: Make) -> None:
         results, _ = read_results([make_run("clevr", ood=0.6)])

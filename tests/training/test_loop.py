@@ -8,7 +8,7 @@ import torch
 
 from astseg.config import Recipe
 from astseg.data.store import Bytes
-from astseg.errors import UserError
+from astseg.errors import RanAwayError, UserError
 from astseg.model import background
 from astseg.model.ast_seg import AstSeg
 from astseg.training import curriculum, loop
@@ -86,19 +86,24 @@ class TestRun:
         assert set(trainer.seconds) == {phase.name for phase in phases(recipe)}
         assert states_equal(AstSeg.from_pretrained(tmp_path / "run/model"), trainer.model)
 
-    @pytest.mark.parametrize("when", ["at a report", "at a stop", "at a checkpoint"])
-    def test_a_loss_that_is_no_number_is_not_saved_over_one_that_was(
+    @pytest.mark.parametrize("when", ["at a report", "at a stop", "at a checkpoint", "at the end of a phase"])
+    def test_weights_that_are_no_numbers_are_not_saved_over_those_that_were(
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
     ) -> None:
         trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, report_every=2 if when == "at a report" else 100)
         trainer.save_every = -1.0 if when == "at a checkpoint" else 1_000.0
         trainer.save(None)
         before = (tmp_path / "checkpoint.pt").read_bytes()
-        original = curriculum.background_loss
-        monkeypatch.setattr(curriculum, "background_loss", lambda *given: original(*given) * torch.nan)
-        with pytest.raises(UserError, match=r"Training ran away: at step [12] of the phase 'background'"):
+        if when == "at a report":
+            original = curriculum.background_loss
+            monkeypatch.setattr(curriculum, "background_loss", lambda *given: original(*given) * torch.nan)
+        else:  # the loss does not tell that its gradients are no numbers
+            parameter = next(trainer.model.background.parameters())
+            parameter.register_hook(lambda gradient: gradient * torch.nan)
+        with pytest.raises(RanAwayError, match="Training ran away: the weights are no numbers"):
             trainer.run((lambda: True) if when == "at a stop" else lambda: False)
         assert (tmp_path / "checkpoint.pt").read_bytes() == before
+        assert not (tmp_path / "model").exists()
 
     def test_same_seed_same_result(
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer

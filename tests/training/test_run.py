@@ -26,6 +26,7 @@ from astseg.training.run import (
     train_run,
     trained_model,
     training_points,
+    where_stopped,
     write_run,
 )
 
@@ -117,6 +118,17 @@ class TestTraining:
         write_run(folder, settings, CPU)
         with pytest.raises(UserError, match=r"holds a training run already\. Go on with it by --resume, or choose"):
             train_run(folder, settings, CPU)
+
+    def test_says_how_far_the_model_has_come(self, settings: RunSettings, folder: Path) -> None:
+        assert where_stopped(folder) is None
+        asked = iter(range(100))
+        train_run(folder, settings, CPU, stop=lambda: next(asked) == 1)
+        assert where_stopped(folder) == "step 2 of 3 of the phase 'background'"
+        asked = iter(range(100))
+        train_run(folder, settings, CPU, resume=True, stop=lambda: next(asked) == 0)
+        assert where_stopped(folder) == "step 0 of 3 of the phase 'objects'"
+        train_run(folder, settings, CPU, resume=True)
+        assert where_stopped(folder) is None
 
     def test_two_commands_do_not_train_one_run(self, settings: RunSettings, folder: Path) -> None:
         with run_held(folder):

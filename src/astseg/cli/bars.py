@@ -23,7 +23,7 @@ from rich.text import Text
 
 from astseg.cli.console import messages
 
-ROOMY = 100
+ROOMY = 116
 """Columns from which on bars have their full length."""
 BESIDE, BESIDE_NARROW = 60, 21
 """Columns beside a description, which is cut before any of them."""

@@ -52,6 +52,13 @@ def print_table(table: Table) -> None:
     Console(file=output.file, width=width).print(table)
 
 
+def note(label: str, text: str, where: Console | None = None) -> None:
+    """Print a coloured word and what it is about, whatever names are in it; by default among the messages."""
+    where = where or messages
+    where.print(f"[yellow]{label}[/]", end=" ")
+    where.print(text, markup=False)
+
+
 def counted(count: int, noun: str) -> str:
     """A number with its noun in the singular or the plural.
 

@@ -7,8 +7,8 @@ import typer
 from rich.filesize import decimal
 
 from astseg.cli.bars import progress, several_progresses
-from astseg.cli.console import Device, counted, output, parse_size, print_table
-from astseg.cli.preparing import make_scenes, report_reading
+from astseg.cli.console import Device, counted, note, output, parse_size, print_table
+from astseg.cli.preparing import make_scenes, report_reading, report_skipped
 from astseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -114,7 +114,10 @@ def _import_benchmark(name: str, source: list[Path], out: Path, **options: objec
             show(state.stage, state.done, state.total)
 
         store = import_benchmark(name, source, out, report=report, **options)  # type: ignore[arg-type]
-    _print_notes(check_store(store.path, verify=False))
+        found = check_store(store.path, verify=False, report=lambda split, *done: show(f"checking {split}", *done))
+    report_skipped(list(found.unreadable))
+    for problem in found.problems:
+        note("Note", problem)
 
 
 @app.command()
@@ -199,14 +202,9 @@ def _print_report(report: "StoreReport") -> None:
     for file, entities in report.background_entities.items():
         counted = ", ".join(f"{count} records with {number}" for number, count in entities.items())
         output.print(f"Background entities in {file}: {counted}", markup=False)
-    _print_notes(report)
-    if not report.problems:
-        output.print("Nothing to complain about.")
-
-
-def _print_notes(report: "StoreReport") -> None:
     for name, reason in report.unreadable:
         output.print(f"Unreadable: {name}: {reason}", markup=False)
     for problem in report.problems:
-        output.print("[yellow]Note[/]", end=" ")
-        output.print(problem, markup=False)
+        note("Note", problem, output)
+    if not report.problems:
+        output.print("Nothing to complain about.")

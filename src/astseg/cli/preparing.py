@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astseg.cli.bars import progress
-from astseg.cli.console import counted, find_device, messages
+from astseg.cli.console import counted, find_device, messages, note
 from astseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,9 +94,8 @@ def report_reading(store: "Store") -> None:
     report_skipped(details.get("skipped", []))
     left_behind = details.get("masks_left_behind")
     if left_behind:
-        messages.print("[yellow]Left out[/]", end=" ")
-        reason = details["mask_problem"]
-        messages.print(f"{counted(left_behind, 'mask')}, since not every picture has one: {reason}", markup=False)
+        reason = details["mask_problem"] or "some pictures are left out."
+        note("Left out", f"{counted(left_behind, 'mask')}, since not every picture has one: {reason}")
 
 
 def report_left_out(left_out: Iterable[str]) -> None:
@@ -108,8 +107,7 @@ def report_left_out(left_out: Iterable[str]) -> None:
 def report_skipped(skipped: list[tuple[str, str]]) -> None:
     """Name what could not be read, the first few of it, with the count."""
     for name, reason in skipped[:SHOWN]:
-        messages.print("[yellow]Skipped[/]", end=" ")
-        messages.print(f"{name}: {reason}", markup=False)
+        note("Skipped", f"{name}: {reason}")
     if len(skipped) > SHOWN:
         messages.print(f"[yellow]... and {len(skipped) - SHOWN} more.[/]")
 

@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from astseg.cli.console import Device, find_device, messages, output
+from astseg.cli.console import Device, find_device, messages, note, output
 from astseg.cli.training import run_to_the_end
 from astseg.cli.using import Model
 from astseg.cli.using import evaluate as evaluate_model
-from astseg.errors import UserError
+from astseg.errors import RanAwayError, UserError
 
 
 def ablate(
@@ -58,14 +58,25 @@ def ablate(
         messages.print("[yellow]The pictures are of {}, those of the paper of {}: no reproduction.[/]".format(*sizes))
     for alike in coinciding_rows(runs):
         messages.print(f"[yellow]At this size these rows are one and the same recipe:[/] {', '.join(alike)}.")
+    failed: list[str] = []
     for number, (run, state) in enumerate(zip(runs, states, strict=True), start=1):
         messages.print(f"[bold]{number} of {len(runs)}:[/] {run.folder.name} ({state.value})")
         if state is not State.FINISHED:
             resume = state is State.INTERRUPTED
-            run_to_the_end(run.folder, run.settings, device=device, resume=resume, to_go_on="The same command goes on.")
+            goes_on = "The same command goes on."
+            try:
+                run_to_the_end(run.folder, run.settings, device=device, resume=resume, to_go_on=goes_on)
+            except RanAwayError as error:  # the other rows are not to wait for it
+                note("Failed", str(error))
+                failed.append(run.folder.name)
+                continue
         for name, path in elsewhere.items():
             if not (run.folder / name / "scores.json").is_file():
                 evaluate_model(str(run.folder), path, out=run.folder / name, device=device)
+    if failed:
+        raise UserError(
+            f"{', '.join(failed)} ran away; remove what is to be tried with another seed. The others are done."
+        )
     output.print(f"Runs: {out}. To see them beside the published figures: astseg report {out}", markup=False)
 
 

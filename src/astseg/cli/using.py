@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from astseg.cli.bars import progress
-from astseg.cli.console import Device, counted, find_device, messages, output, parse_size, print_table
+from astseg.cli.console import Device, counted, find_device, messages, note, output, parse_size, print_table
 from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_skipped
 from astseg.cli.training import say_what_is_ignored, train_background
 from astseg.errors import UserError
@@ -108,11 +108,10 @@ def evaluate(
 
 def say_if_unfinished(run: Path) -> None:
     """Say how far a run has come if it was not trained to its end."""
-    from astseg.training.run import is_run, read_run, where_stopped
+    from astseg.training.run import where_stopped
 
-    stopped = where_stopped(run, read_run(run)) if is_run(run) else None
-    if stopped is not None:
-        messages.print(f"[yellow]Note[/] {run} is not finished: it has come to {stopped}.")
+    if stopped := where_stopped(run):
+        note("Note", f"{run} is not finished: its model has come to {stopped}.")
 
 
 def export(

@@ -103,7 +103,10 @@ def _checked_image_shape(path: Path, key: str) -> tuple[int, ...]:
 def _mask_problem(path: Path, key: str, image_shape: tuple[int, ...]) -> str | None:
     """Why an array cannot hold the masks of pictures; None if it can."""
     with _member(path, key) as file:
-        shape, dtype = _read_header(file)
+        try:
+            shape, dtype = _read_header(file)
+        except UserError as error:
+            return f"'{key}' in {path} {error}"
     expected = image_shape[:2] if _is_single(image_shape) else image_shape[:3]
     if shape not in (expected, (*expected, 1)) or dtype.kind not in "iub":
         return f"'{key}' in {path} should hold whole numbers of shape {expected}, but is {dtype} of shape {shape}."

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,12 +65,11 @@ class _Search:
         try:
             with os.scandir(folder) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".")]
-            folders = [entry for entry in entries if entry.is_dir()]
-            files = [folder / entry.name for entry in entries if entry.is_file()]
         except OSError:
             self.closed.append(folder)
             return
-        for file in files:
+        folders = [entry for entry in entries if _holds(entry.is_dir)]
+        for file in (folder / entry.name for entry in entries if _holds(entry.is_file)):
             (self.wanted if file.suffix.lower() in PICTURE_SUFFIXES | ARRAY_SUFFIXES else self.others).append(file)
         names = {entry.name for entry in folders}
         for entry in folders:
@@ -128,6 +127,14 @@ def mask_file(file: Path, root: Path) -> Path | None:
     last = len(folders) - 1 - folders[::-1].index("images")
     mask = root.parent.joinpath(*folders[:last], "masks", *folders[last + 1 :], file.name).with_suffix(".png")
     return mask if mask.is_file() else None
+
+
+def _holds(question: Callable[[], bool]) -> bool:
+    """The answer to a question about a folder's entry; a link that leads nowhere, or in a circle, is neither."""
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def _is_made_by_astseg(folder: Path) -> bool:

@@ -23,7 +23,7 @@ SMALLEST_SIDE = 8
 """Pixels; a picture with a shorter side shows nothing to learn from."""
 
 PEEKED = 16
-"""Pictures that are looked at to choose a size."""
+"""Pictures that are looked at to choose a size, and whether masks can be used."""
 
 LONG_SIDES = (128, 112, 144, 160)
 """Choices for the longer side of pictures that are not square, the usual one first."""
@@ -63,7 +63,7 @@ def import_source(
 
     Every picture loses what exceeds the proportions of `image_size` on both sides (a centre crop), and is then
     resized bilinearly with antialiasing; masks are cut alike and resized by the nearest pixel. They go along where
-    every picture of a split has one that can be read.
+    every picture of a split has one; a picture whose mask alone turns out to be of no use is then left out.
 
     What is held out for the split `test`: of a video the last frames, of pictures a random choice. But a folder that
     says itself what is for training and what for testing is taken at its word: subfolders or arrays called `train` and
@@ -94,7 +94,11 @@ def import_source(
     size = image_size or _size_for(parts[0].source)
     if min(size) < SMALLEST_SIDE:
         raise UserError(f"Pictures should be at least {SMALLEST_SIDE} pixels a side, not {size[0]} x {size[1]}.")
-    masks = {split: all(part.source.has_masks for part in parts if split in part.splits) for split in _splits(parts)}
+    usable = [_has_usable_masks(part.source) for part in parts]
+    masks = {
+        split: all(has for part, has in zip(parts, usable, strict=True) if split in part.splits)
+        for split in _splits(parts)
+    }
     rule = "as the folder is divided" if len(parts) > 1 else _rule(parts[0], test_share, seed)
     protocol = f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
     with StoreWriter(destination, size, str(Path(path).resolve()), protocol) as writer, ExitStack() as stack:
@@ -227,6 +231,11 @@ def _given_parts(source: Source) -> list[_Part]:
         name = file.relative_to(source.path).as_posix()
         parts[0].left_out.append((name, f"{name} lies beside the parts for training and testing, in none of them."))
     return parts
+
+
+def _has_usable_masks(source: Source) -> bool:
+    """Whether there are masks, and the first few can be used: one that cannot, among many, costs its picture."""
+    return source.has_masks and all(picture.mask_problem is None for picture in islice(source, PEEKED))
 
 
 def _size_for(source: Source) -> tuple[int, int]:

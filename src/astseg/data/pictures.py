@@ -66,6 +66,15 @@ def read_picture(path: Path | str) -> Bytes:
         raise UserError(f"{path} is damaged or cut off: {error}.") from error
 
 
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as a picture does."""
+    try:
+        with Image.open(path):
+            return True
+    except Exception:  # as in `read_picture`
+        return False
+
+
 def holds_labels(path: Path) -> bool:
     """Whether a picture's header is that of a mask; see `read_mask`."""
     try:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
 from astseg.data.folders import find_files, mask_file, unlike_names
-from astseg.data.pictures import PICTURE_SUFFIXES, holds_labels, read_mask, read_picture
+from astseg.data.pictures import PICTURE_SUFFIXES, holds_labels, is_picture, read_mask, read_picture
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 from astseg.errors import UserError
@@ -137,11 +137,12 @@ class FileSource(Source):
     def _has_mask(self, file: Path) -> bool:
         if not _is_array(file):
             path = mask_file(file, self._root)
-            return path is not None and holds_labels(path)
+            # What will be skipped does not stand in the way of the others.
+            return holds_labels(path) if path else not is_picture(file)
         try:
             return open_arrays(file).mask_key is not None
         except UserError:
-            return True  # it will be skipped, so that it does not stand in the way of the others
+            return True  # as above
 
     def _array_pictures(self, file: Path, name: str) -> Iterator[Picture]:
         # The items of a lone array need no folder to tell them from another's.

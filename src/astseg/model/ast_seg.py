@@ -30,8 +30,8 @@ from astseg.plain import from_plain, to_plain
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-ROUNDING = 0.01
-"""How far beyond [0, 1] the values of a picture may lie, as those of sharpened and resized ones do."""
+OVERSHOOT = 0.5
+"""How far beyond [0, 1] the values of a picture may lie, as those of sharpened and resized ones do at edges."""
 FORMAT_VERSION = 1
 
 
@@ -306,7 +306,7 @@ def _check_pictures(images: Tensor) -> None:
             f"not {_described(images)}"
         )
     low, high = (float(value) for value in images.aminmax())
-    if not -ROUNDING <= low <= high <= 1 + ROUNDING:
+    if not -OVERSHOOT <= low <= high <= 1 + OVERSHOOT:
         raise ValueError(f"segment() takes pictures in [0, 1], not with values from {low:g} to {high:g}")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from astseg.errors import UserError
 from astseg.presets import PRESETS, Preset
 from astseg.published import Dataset
+from astseg.training.loop import MODEL_FOLDER
 from astseg.training.run import RUN_FILE, SCORES_FILE, RunSettings, is_run, read_run
 
 SCORES = ("miou", "ari_fg", "msc_fg", "mse")
@@ -117,8 +118,9 @@ def group_results(results: Sequence[Result]) -> list[Group]:
 def _runs_in(path: Path) -> list[Path]:
     if is_run(path):
         return [path]
-    levels = (path.glob(f"{level}/{RUN_FILE}") for level in ("*", "*/*"))
-    inside = next((sorted(run.parent for run in runs) for found in levels if (runs := list(found))), [])
+    near = [file.parent for file in path.glob(f"*/{RUN_FILE}")]
+    far = [file.parent for file in path.glob(f"*/*/{RUN_FILE}") if file.parent.parent not in near]
+    inside = sorted([*near, *far])
     if not inside:
         raise UserError(f"{path} holds no training run, and no folders of runs. Give what 'astseg ablate' has made.")
     return inside
@@ -142,12 +144,13 @@ def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: Da
     """
     result = _read_result(file, folder, settings, dataset)
     content = json.loads(file.read_text())
-    name = Path(str(content.get("model", folder))).resolve().name
+    model = Path(str(content.get("model", folder))).resolve()
+    name = (model.parent if model.name == MODEL_FOLDER else model).name
     expected = {"model": folder.name, "split": "test", "labels": "by the model's rule"}
     came = {**expected, **{key: content[key] for key in ("split", "labels") if key in content}, "model": name}
     if came != expected:
         wrong = ", ".join(f"{key} {came[key]}, not {expected[key]}" for key in expected if came[key] != expected[key])
-        raise UserError(f"{file} is of something else ({wrong}). Evaluate this run's model there again.")
+        raise UserError(f"{file} is of something else ({wrong}). Remove {file.parent} and evaluate again.")
     return result
 
 

@@ -5,6 +5,7 @@ weights of the losses are functions of the step alone. On a CPU with as many thr
 it is up to rounding, because some gradients are summed there in whatever order they come.
 """
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ import torch
 
 from astseg.config import Recipe
 from astseg.data.store import Bytes
-from astseg.errors import UserError
+from astseg.errors import RanAwayError, UserError
 from astseg.files import folder_written_whole, written_whole
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backbones import load_backbone
@@ -45,6 +46,7 @@ from astseg.training.revival import REVIVAL_INTERVAL, REVIVAL_PICTURES, revive_s
 CHECKPOINT_FILE = "checkpoint.pt"
 BACKGROUNDS_FILE = "backgrounds.npy"
 MODEL_FOLDER = "model"
+PROGRESS_FILE = "progress.json"
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Trainer:
         The checkpoint and the model are saved in both cases.
 
         Raises:
-            UserError: the loss is no number any more.
+            RanAwayError: the weights are no numbers any more.
         """
         while self._phase < len(phases(self.recipe)):
             if not self._run_phase(phases(self.recipe)[self._phase], stop):
@@ -184,7 +186,12 @@ class Trainer:
         return sum(earlier.steps for earlier in phases(self.recipe)[: self.phase_number(phase)])
 
     def save(self, optimizer: torch.optim.Optimizer | None) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint.
+
+        Raises:
+            RanAwayError: the weights are no numbers any more.
+        """
+        self._check_weights()
         checkpoint = Checkpoint(
             self.recipe,
             self.seed,
@@ -228,11 +235,9 @@ class Trainer:
                 self.save(None)
                 return True
             if self._step < phase.steps and stop():
-                self._check_finite(phase, losses)
                 self._save_all(optimizer)
                 return False
             if time.monotonic() - saved > self.save_every:
-                self._check_finite(phase, losses)
                 self.save(optimizer)
                 saved = time.monotonic()
         self._phase, self._step = self._phase + 1, 0
@@ -262,20 +267,22 @@ class Trainer:
             chosen = batch_indices(self.seed, self._phase, self._step, REVIVAL_PICTURES, len(self.images))
             revive_slots(self.model, optimizer, self.images[chosen])
 
-    def _check_finite(self, phase: Phase, losses: Losses) -> None:
+    def _check_weights(self) -> None:
         """Stop before weights that are no numbers are saved over those that were.
 
         Raises:
-            UserError: the loss is not finite.
+            RanAwayError: a weight is not finite.
         """
-        if not torch.isfinite(losses.total.detach()):
-            raise UserError(
-                f"Training ran away: at step {self._step} of the phase '{phase.name}' the loss is no number. "
-                "What was saved before is kept. Another --seed or a smaller learning rate may help."
+        weights = (value for value in self.model.state_dict().values() if value.is_floating_point())
+        if not all(bool(torch.isfinite(value).all()) for value in weights):
+            raise RanAwayError(
+                "Training ran away: the weights are no numbers any more. What was saved before is kept, but would come "
+                "to the same. Begin anew with another --seed and another --out."
             )
 
     def _report(self, phase: Phase, losses: Losses) -> None:
-        self._check_finite(phase, losses)
+        if not torch.isfinite(losses.total.detach()):  # soon, not only when something is saved
+            self._check_weights()
         terms = {name: float(term.detach()) for name, term in losses.terms.items()}
         signs = {}
         if losses.rendering is not None:
@@ -293,10 +300,19 @@ class Trainer:
             observer.reported(self, report)
 
     def _save_all(self, optimizer: torch.optim.Optimizer | None) -> None:
+        self._check_weights()
         # The model first: a checkpoint that says that all is done would leave nothing to write a model that failed.
         with folder_written_whole(self.folder / MODEL_FOLDER, replace=True) as partial:
             self.model.save_pretrained(partial)
+            (partial / PROGRESS_FILE).write_text(json.dumps(self._progress()) + "\n")
         self.save(optimizer)
+
+    def _progress(self) -> dict[str, str | int | bool]:
+        """How far the model was trained; a phase that has ended is named by the one that would follow."""
+        finished = self._phase == len(phases(self.recipe))
+        phase = phases(self.recipe)[-1 if finished else self._phase]
+        step = phase.steps if finished else self._step
+        return {"phase": phase.name, "step": step, "steps": phase.steps, "finished": finished}
 
     def _restart_with_complex_background(self, phase: Phase) -> bool:
         """Begin phase 1 again with the complex channels if the backgrounds turn out to need them (AE-NE)."""

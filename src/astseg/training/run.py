@@ -7,7 +7,7 @@
     backgrounds.npy   the training pictures' backgrounds, painted once for phase 2
     journal.jsonl     losses and health; the same in tensorboard/
     pictures/         how the same few pictures came along
-    model/            the model: config.json and model.safetensors
+    model/            the model: config.json, model.safetensors, and progress.json: how far it was trained
     scores.json       the scores on held-out pictures, where the truth is known; per_image.csv beside it
     page.html         all of it to look at
 """
@@ -33,9 +33,8 @@ from astseg.model.ast_seg import AstSeg
 from astseg.page import Page, write_page
 from astseg.plain import from_plain, to_plain
 from astseg.provenance import provenance
-from astseg.training.curriculum import phases
 from astseg.training.journal import JOURNAL_FILE, Journal, read_journal
-from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, Observer, Trainer
+from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, PROGRESS_FILE, Observer, Trainer
 from astseg.training.pictures import PictureGrid
 
 RUN_FILE = "run.json"
@@ -246,13 +245,15 @@ def phase_seconds(folder: Path) -> dict[str, float]:
     return {entry["phase"]: entry["seconds"] for entry in _journal(folder)}  # the last entry of a phase stays
 
 
-def where_stopped(folder: Path, settings: RunSettings) -> str | None:
-    """How far a run has come, in words, if it was not trained to its end; None if it was, or kept no journal."""
-    steps = {entry["phase"]: entry["phase_step"] for entry in _journal(folder)}
-    for phase in phases(settings.recipe) if steps else ():
-        if steps.get(phase.name, 0) < phase.steps:
-            return f"step {steps.get(phase.name, 0)} of {phase.steps} of the phase '{phase.name}'"
-    return None
+def where_stopped(folder: Path) -> str | None:
+    """How far a run's model has come, in words, if it was not trained to its end; None if it was, or nobody knows."""
+    try:
+        progress = json.loads((folder / MODEL_FOLDER / PROGRESS_FILE).read_text())
+        if progress["finished"]:
+            return None
+        return f"step {progress['step']} of {progress['steps']} of the phase '{progress['phase']}'"
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _journal(folder: Path) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.requests = []
         self.ranges = True
         self.status = 200
+        self.tells_length = True
 
     def remote(self, name="a.tar.gz", md5=None):
         address = f"http://127.0.0.1:{self.server_port}/{name}"
@@ -54,7 +55,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if match and server.ranges and self.headers.get("If-Range") == (server.tag or None):
             start = int(match[1])
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(content) - start))
+        if server.tells_length:
+            self.send_header("Content-Length", str(len(content) - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         if server.tag:
@@ -117,6 +119,21 @@ def test_a_file_of_another_size_is_not_taken_for_the_servers(server, tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(b"short")
     with pytest.raises(UserError, match=r"a\.tar\.gz has 5 bytes, and the server's file 1000000\. Remove it"):
         plan_files([server.remote()], tmp_path)
+
+
+@pytest.mark.parametrize("tells_length", [True, False])
+def test_what_was_fetched_by_hand_will_do(server, tmp_path, tells_length):
+    (tmp_path / "a.tar.gz").write_bytes(CONTENT)
+    server.tells_length = tells_length
+    (path,) = download(plan_files([server.remote()], tmp_path))
+    assert path.read_bytes() == CONTENT
+    assert gets(server) == []
+
+
+def test_an_empty_file_is_fetched(server, tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(b"")
+    (path,) = download(plan_files([server.remote()], tmp_path))
+    assert path.read_bytes() == CONTENT
 
 
 def test_an_empty_file_on_the_server(server, tmp_path):

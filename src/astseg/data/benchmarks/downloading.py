@@ -125,7 +125,7 @@ def download(plan: DownloadPlan, report: Report | None = None) -> list[Path]:
 
 def _fetch_whole(file: PlannedFile, folder: Path, report: Report) -> Path:
     path = folder / file.remote.name
-    if path.exists():
+    if _length(path) == file.size:
         report(path.name, file.size, file.size)
         return path
     part = _part(path)
@@ -190,6 +190,8 @@ def _planned(remote: RemoteFile, folder: Path) -> PlannedFile:
         if present:
             return PlannedFile(remote, present, present)
         raise UserError(f"{remote.address} does not answer: {error}. Is the address still right?") from error
+    if length is None and present:
+        return PlannedFile(remote, present, present)
     if length is None:
         raise UserError(f"{remote.address} does not tell its size. Download it by hand.")
     size = int(length)
