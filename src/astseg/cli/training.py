@@ -112,7 +112,7 @@ def demo(
     Within seconds, first-look.png shows what the model that comes with astseg finds in a few rooms. Then a small one
     is trained from nothing, to show that it is no trick: renders pictures of rooms, trains all three phases, scores the
     model on 500 rooms it has never seen, and writes scores.json and page.html.
-    Takes eight to eleven minutes on two CPU cores.
+    Takes seven to eleven minutes on two CPU cores.
 
     ```
     astseg demo --out demo
