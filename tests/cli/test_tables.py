@@ -10,10 +10,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from astseg.ablation import choose_rows, plan_runs
-from astseg.cli import app
+from astseg.cli import app, tables
 from astseg.cli.console import run
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
+from astseg.errors import RanAwayError
 from astseg.model.ast_seg import AstSeg
 from astseg.presets import small_recipe
 from astseg.training.run import train_run
@@ -44,6 +45,23 @@ def model(tmp_path: Path) -> Path:
 
 
 class TestAblate:
+    def test_a_row_that_runs_away_does_not_hold_up_the_others(
+        self, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        to_the_end = tables.run_to_the_end
+
+        def first_runs_away(folder: Path, *given: object, **options: object) -> None:
+            if "no-transformer" in folder.name:
+                raise RanAwayError("Training ran away.")
+            to_the_end(folder, *given, **options)
+
+        monkeypatch.setattr(tables, "run_to_the_end", first_runs_away)
+        assert ablate("clevrtex", tiny_store, tmp_path, "--rows", "no-transformer,unet", "--seeds", 1) == 2
+        err = capsys.readouterr().err
+        assert "Failed Training ran away." in err
+        assert "The weights of clevrtex-no-transformer-seed-0 became no numbers. All other runs are done." in err
+        assert (tmp_path / "clevrtex-unet-seed-0/scores.json").is_file()
+
     def test_two_rows_elsewhere_and_their_report(
         self, tiny_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -74,9 +74,7 @@ def ablate(
             if not (run.folder / name / "scores.json").is_file():
                 evaluate_model(str(run.folder), path, out=run.folder / name, device=device)
     if failed:
-        raise UserError(
-            f"{', '.join(failed)} ran away; remove what is to be tried with another seed. The others are done."
-        )
+        raise UserError(f"The weights of {', '.join(failed)} became no numbers. All other runs are done.")
     output.print(f"Runs: {out}. To see them beside the published figures: astseg report {out}", markup=False)
 
 

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from astseg.cli import app
+from astseg.cli.console import run
 from astseg.data.benchmarks import downloading as module
 from astseg.data.benchmarks.downloading import download, plan_download, plan_files
 from astseg.data.benchmarks.registry import RemoteFile
@@ -134,6 +136,14 @@ def test_an_empty_file_is_fetched(server, tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(b"")
     (path,) = download(plan_files([server.remote()], tmp_path))
     assert path.read_bytes() == CONTENT
+
+
+def test_the_command_says_what_it_fetches_and_where_it_lies(server, tmp_path, capsys):
+    server.files["clevrtex_camo.tar.gz"] = CONTENT
+    mirror = f"http://127.0.0.1:{server.server_port}"
+    assert run(app, ["data", "download", "clevrtex-camo", str(tmp_path / "d"), "--mirror", mirror]) == 0
+    out = capsys.readouterr().out
+    assert out == f"1 file, 1.0 MB, 1.0 MB still to fetch.\n{tmp_path / 'd' / 'clevrtex_camo.tar.gz'}\n"
 
 
 def test_an_empty_file_on_the_server(server, tmp_path):
