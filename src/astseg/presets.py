@@ -278,8 +278,9 @@ def _small() -> list[Preset]:
     rooms = replace(rooms, architecture=replace(rooms.architecture, label_rule=rule))
     demo = replace(rooms, architecture=replace(rooms.architecture, slot_places=True))
     towers, clevr = (_long(small_recipe(side, slots, anisotropic=False)) for slots in (6, 10))
-    shape = replace(towers.architecture, label_rule=LabelRule(background_likeness=0.2))
-    towers = replace(towers, architecture=shape)
+    # With places, slots come to shadows too, unless shadows can be thrown from early on.
+    shape = replace(towers.architecture, label_rule=LabelRule(background_likeness=0.2), slot_places=True)
+    towers = replace(towers, architecture=shape, foreground=replace(towers.foreground, shadow_start=1_500))
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", demo),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),
