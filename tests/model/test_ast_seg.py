@@ -263,7 +263,7 @@ class TestSegment:
             model.segment(images)
 
     def test_values_that_rounding_or_sharpening_made(self, model: AstSeg) -> None:
-        model.segment(torch.tensor([-0.3, 1.3]).repeat(1, 3, 32, 20))
+        assert model.segment(torch.tensor([-0.3, 1.3]).repeat(1, 3, 32, 20)).labels.shape == (1, 32, 40)
 
     @pytest.mark.parametrize("images", [torch.zeros(2, 3, 31, 32), torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32)])
     def test_only_the_own_size_is_reconstructed(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:

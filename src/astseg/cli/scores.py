@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from astseg.cli.console import counted, output, print_table
+from astseg.cli.console import counted, note, output, print_table
 from astseg.evaluate import Means, Summary
 
 
@@ -20,10 +20,10 @@ def print_scores(summary: Summary) -> None:
     print_table(table)
     if summary.images_with_more_objects_than_slots:
         pictures = counted(summary.images_with_more_objects_than_slots, "picture")
-        output.print(f"[yellow]Note[/] {pictures} with more objects than the model can find (K = {summary.slots}).")
+        note("Note", f"{pictures} with more objects than the model can find (K = {summary.slots}).", output)
     if summary.images_without_foreground:
         pictures = counted(summary.images_without_foreground, "picture")
-        output.print(f"[yellow]Note[/] {pictures} without any object; ARI-FG counts 1 there.")
+        note("Note", f"{pictures} without any object; ARI-FG counts 1 there.", output)
     output.print(summary.protocol, style="dim", markup=False)
 
 

@@ -32,6 +32,10 @@ FIRST_LOOK_SEED = 2023  # of rooms that neither the model that comes with astseg
 
 Seed = Annotated[int, typer.Option(help="Decides the first weights and the order of the pictures.", min=0)]
 
+Size = Annotated[
+    str | None, typer.Option(help="Height x width to work at, such as 96x128. By default one that suits the pictures.")
+]
+
 
 def train(
     context: typer.Context,
@@ -46,10 +50,7 @@ def train(
     objects: Annotated[
         int | None, typer.Option(help="Your guess of the largest number of objects in a picture (K). [default: 8]")
     ] = None,
-    size: Annotated[
-        str | None,
-        typer.Option(help="Height x width to work at, such as 96x128. By default one that suits the pictures."),
-    ] = None,
+    size: Size = None,
     minutes: Annotated[
         float | None,
         typer.Option(help="How long to train; decides the steps. [default: 30, or the preset's own steps]"),

@@ -9,7 +9,7 @@ import typer
 from astseg.cli.bars import progress
 from astseg.cli.console import Device, counted, find_device, messages, note, output, parse_size, print_table
 from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_skipped
-from astseg.cli.training import say_what_is_ignored, train_background
+from astseg.cli.training import Seed, Size, say_what_is_ignored, train_background
 from astseg.errors import UserError
 
 Model = Annotated[
@@ -87,7 +87,7 @@ def evaluate(
     where = find_device(device)
     store = Store(data)
     chosen = store[split]
-    say_if_unfinished(Path(model))
+    _say_if_unfinished(Path(model))
     with folder_written_whole(out) as folder:
         segmenter = load_model(model).to(where)
         with progress("Scoring", "pictures") as show:
@@ -106,7 +106,7 @@ def evaluate(
     output.print(f"Files: {out / 'scores.json'}, {out / 'per_image.csv'}", markup=False)
 
 
-def say_if_unfinished(run: Path) -> None:
+def _say_if_unfinished(run: Path) -> None:
     """Say how far a run has come if it was not trained to its end."""
     from astseg.training.run import where_stopped
 
@@ -131,7 +131,7 @@ def export(
     from astseg.cli.scores import print_scores
     from astseg.exporting import export_model
 
-    say_if_unfinished(run)
+    _say_if_unfinished(run)
     with progress("Scoring", "pictures") as show:
         scores = export_model(run, out, find_device(device), show)
     if scores is not None:
@@ -147,11 +147,8 @@ def background(
         float,
         typer.Option(help="How long to train; up to twice as long where each picture has a background of its own."),
     ] = 10.0,
-    size: Annotated[
-        str | None,
-        typer.Option(help="Height x width to work at, such as 96x128. By default one that suits the pictures."),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Decides the first weights and the order of the pictures.", min=0)] = 0,
+    size: Size = None,
+    seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
     """Learn the background alone and take for foreground what differs from it (AE-NE).

@@ -10,6 +10,7 @@ from typing import IO, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from astseg.colors import MOST_LABELS
 from astseg.errors import UserError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -17,7 +18,6 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 IMAGE_KEYS = ("image", "images")
 MASK_KEYS = ("mask", "masks")
-MOST_LABELS = 255
 
 ACCEPTED = "N x H x W x 3 or N x H x W, uint8 or floating-point in [0, 1]"
 

@@ -66,22 +66,13 @@ def read_picture(path: Path | str) -> Bytes:
         raise UserError(f"{path} is damaged or cut off: {error}.") from error
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a file begins as a picture does."""
-    try:
-        with Image.open(path):
-            return True
-    except Exception:  # as in `read_picture`
-        return False
-
-
-def holds_labels(path: Path) -> bool:
-    """Whether a picture's header is that of a mask; see `read_mask`."""
+def picture_mode(path: Path) -> str | None:
+    """Pillow's mode of a picture, by its header; None for what is no picture."""
     try:
         with Image.open(path) as image:
-            return image.mode in LABEL_MODES
+            return image.mode
     except Exception:  # as in `read_picture`
-        return False
+        return None
 
 
 def read_mask(path: Path | str) -> Bytes:

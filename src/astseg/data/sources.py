@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
 from astseg.data.folders import find_files, mask_file, unlike_names
-from astseg.data.pictures import PICTURE_SUFFIXES, holds_labels, is_picture, read_mask, read_picture
+from astseg.data.pictures import LABEL_MODES, PICTURE_SUFFIXES, picture_mode, read_mask, read_picture
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 from astseg.errors import UserError
@@ -138,7 +138,7 @@ class FileSource(Source):
         if not _is_array(file):
             path = mask_file(file, self._root)
             # What will be skipped does not stand in the way of the others.
-            return holds_labels(path) if path else not is_picture(file)
+            return picture_mode(path) in LABEL_MODES if path else picture_mode(file) is None
         try:
             return open_arrays(file).mask_key is not None
         except UserError:

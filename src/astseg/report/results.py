@@ -147,10 +147,10 @@ def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: Da
     model = Path(str(content.get("model", folder))).resolve()
     name = (model.parent if model.name == MODEL_FOLDER else model).name
     expected = {"model": folder.name, "split": "test", "labels": "by the model's rule"}
-    came = {**expected, **{key: content[key] for key in ("split", "labels") if key in content}, "model": name}
-    if came != expected:
-        wrong = ", ".join(f"{key} {came[key]}, not {expected[key]}" for key in expected if came[key] != expected[key])
-        raise UserError(f"{file} is of something else ({wrong}). Remove {file.parent} and evaluate again.")
+    came = {**expected, **content, "model": name}
+    wrong = [f"{key} {came[key]}, not {value}" for key, value in expected.items() if came[key] != value]
+    if wrong:
+        raise UserError(f"{file} is of something else ({', '.join(wrong)}). Remove {file.parent} and evaluate again.")
     return result
 
 

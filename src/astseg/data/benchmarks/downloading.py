@@ -182,16 +182,17 @@ def _fetch(file: PlannedFile, part: Path, report: Report) -> None:
 def _planned(remote: RemoteFile, folder: Path) -> PlannedFile:
     path = folder / remote.name
     present = _length(path)
+    here = PlannedFile(remote, present, present)
     request = urllib.request.Request(remote.address, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
             length = answer.headers.get("Content-Length")
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if present:
-            return PlannedFile(remote, present, present)
+            return here
         raise UserError(f"{remote.address} does not answer: {error}. Is the address still right?") from error
     if length is None and present:
-        return PlannedFile(remote, present, present)
+        return here
     if length is None:
         raise UserError(f"{remote.address} does not tell its size. Download it by hand.")
     size = int(length)
@@ -199,9 +200,7 @@ def _planned(remote: RemoteFile, folder: Path) -> PlannedFile:
         raise UserError(f"{remote.address} is empty: the server says that it has 0 bytes.")
     if present and present != size:
         raise UserError(f"{path} has {present} bytes, and the server's file {size}. Remove it, and it is fetched anew.")
-    if present:
-        return PlannedFile(remote, size, size)
-    return PlannedFile(remote, size, min(_length(_part(path)), size))
+    return here if present else PlannedFile(remote, size, min(_length(_part(path)), size))
 
 
 def _published_md5(remote: RemoteFile) -> str | None:
