@@ -1,9 +1,13 @@
 """What a training step costs, and what a change of the renderer's or the network's settings would bring.
 
 Prints milliseconds a step and the ratio to the first row, all from one run: python benchmarks/training_step.py
+
+The command line has threads wait as with GOMP_SPINCOUNT=5000; what that brings beside another program is seen by
+python benchmarks/training_step.py --beside 1, with and without it.
 """
 
 import argparse
+import multiprocessing
 import time
 from dataclasses import replace
 
@@ -35,13 +39,22 @@ def seconds_per_step(recipe: Recipe, device: torch.device, steps: int) -> float:
     return sorted(times[3:])[steps // 2]
 
 
+def busy() -> None:
+    """Keep a core busy for ever."""
+    while True:
+        pass
+
+
 def main() -> None:
     """Measure the demo's step and its variants."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--beside", type=int, default=0, help="other programs that keep a core busy each")
     options = parser.parse_args()
+    for _ in range(options.beside):
+        multiprocessing.Process(target=busy, daemon=True).start()
     torch.set_num_threads(options.threads)
     demo = PRESETS["demo"].recipe
     shape = demo.architecture

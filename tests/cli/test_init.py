@@ -1,7 +1,9 @@
 """The program as a whole: help, version, and how it behaves in a pipe and in other locales."""
 
 import inspect
+import io
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from astseg import __version__
+from astseg import __version__, cli
 from astseg.cli import app
 
 PROGRAM = [sys.executable, "-m", "astseg"]
@@ -89,6 +91,28 @@ def test_in_a_locale_without_the_letters_of_a_name(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert rb"There is no file or folder" in done.stderr
     assert rb"\xfc[red].png" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        ({}, {"GOMP_SPINCOUNT": "5000"}),
+        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
+    ],
+)
+def test_threads_wait_briefly_unless_told_otherwise(
+    chosen: dict[str, str], expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment = dict(chosen)
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(cli, "run", lambda _: 0)
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert {name: value for name, value in environment.items() if name != "HF_HUB_VERBOSITY"} == expected
 
 
 def test_a_result_that_cannot_be_written() -> None:

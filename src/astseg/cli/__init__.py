@@ -58,10 +58,21 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     # The hub's own account of a missing network is long, and the command line says it in a sentence.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    _wait_briefly()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding does not have
     sys.exit(run(app))
+
+
+def _wait_briefly() -> None:
+    """Have torch's threads spin for a fraction of a millisecond while they wait for each other, unless told otherwise.
+
+    Beside another program the usual milliseconds are taken from the very thread that all wait for
+    (``benchmarks/training_step.py --beside 1``). GNU's OpenMP, which torch brings on Linux, reads this as it is loaded.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
