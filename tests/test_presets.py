@@ -140,6 +140,36 @@ def test_every_preset_builds(architecture: Architecture) -> None:
     assert all(parameter.device.type == "meta" for parameter in model.parameters())
 
 
+FULL_SIZED = {
+    **{name: preset.recipe for name, preset in PRESETS.items() if preset.benchmark in (None, "clevrtex")},
+    **{name: PRESETS[name].recipe for name in ("clevr", "shapestacks", "objectsroom")},
+    "own pictures on a GPU": large_recipe((96, 128), 8),
+    "own video on a GPU": large_recipe((96, 128), 8, still=True),
+}
+
+
+@pytest.mark.parametrize("recipe", FULL_SIZED.values(), ids=FULL_SIZED)
+def test_a_step_stays_on_the_device_and_never_waits_for_it(recipe: Recipe) -> None:
+    # With all layers, sizes and batches as they are. The device "meta" refuses what would be wrong or slow on a GPU: a
+    # tensor that was made on the CPU, and a number that is asked for (".item()") before all is computed.
+    with torch.device("meta"):
+        model = AstSeg(recipe.architecture)
+    for phase in phases(recipe):
+        start_phase(model, phase, recipe)
+        settings = recipe.background if phase.name == "background" else recipe.foreground
+        images = torch.empty(settings.batch_size, 3, *model.image_size, device="meta")
+        last = settings.steps - 1  # shadows are thrown by then
+        if phase.name == "background":
+            losses = background_losses(model, images, last, recipe)
+        else:
+            losses = foreground_losses(model, images, images if phase.name == "objects" else None, last, recipe)
+        losses.total.backward()
+        assert losses.total.device.type == "meta"
+        for parameter in model.parameters():
+            assert (parameter.grad is None) or parameter.requires_grad
+            parameter.grad = None
+
+
 @pytest.mark.parametrize("name", ["natural-video", "clevrtex-unet", "demo"])
 def test_shapes_go_through(name: str) -> None:
     with torch.device("meta"):
