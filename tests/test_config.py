@@ -13,6 +13,7 @@ class TestBackgroundTraining:
             {"steps": 0},
             {"batch_size": 0},
             {"complex_steps": 0},
+            {"complex_epochs": -1},
             {"exponent_ramp_steps": -1},
             {"exponent_ramp_start": -1},
         ],

@@ -127,6 +127,9 @@ def test_natural_video() -> None:
     assert (training.steps, training.frozen_steps, training.batch_size) == (500_000, 60_000, 24)
     assert training.learning_rate == LearningRate(1e-5, warmup_steps=20_000)
     assert training.entropy_warmup_steps == 20_000
+    background = recipe.background
+    assert (background.steps, background.complex_steps, background.complex_epochs) == (10_000, 24_000, 20)
+    assert background.automatic_complexity
 
 
 # Rows that differ only in their training share an architecture.

@@ -29,10 +29,12 @@ class BackgroundTraining:
     channels and ``complex_steps`` where they differ between pictures (AE-NE)."""
     complex_steps: int = 500_000
     """Steps where the automatic choice falls on the complex channels."""
+    complex_epochs: int = 0
+    """Or as many as it takes to see every picture so often, if those are more."""
 
     def __post_init__(self) -> None:
         ramp = (self.exponent_ramp_start, self.exponent_ramp_steps)
-        if min(self.steps, self.complex_steps, self.batch_size) < 1 or min(ramp) < 0:
+        if min(self.steps, self.complex_steps, self.batch_size) < 1 or min(*ramp, self.complex_epochs) < 0:
             raise ValueError(f"impossible background training: {self}")
 
 

@@ -131,7 +131,7 @@ def _natural_video() -> Preset:
             per_pixel_background_activation=True,
             background_network="simple",
         ),
-        background=BackgroundTraining(steps=10_000, automatic_complexity=True, complex_steps=24_000),
+        background=BackgroundTraining(steps=10_000, automatic_complexity=True, complex_steps=24_000, complex_epochs=20),
         foreground=ForegroundTraining(
             steps=500_000,
             frozen_steps=60_000,

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -90,8 +91,10 @@ def test_a_background_shows_its_size_and_channels(weights: dict[str, torch.Tenso
     assert background_networks(weights, (32, 32), 255.0) == ("simple", simple)
     wide: Any = original(size=(32, 32), background="complex")
     states = {**wide.background_encoder.state_dict(), **wide.background_generator.state_dict()}
-    complexity, found = background_networks(states, (32, 32), 1.0)
+    complexity, found = background_networks(states, (32, 32), 255.0)
     assert (complexity, found) == ("complex", published_layout((32, 32), "complex"))
+    _, shown_one = background_networks(states, (32, 32), 1.0)
+    assert shown_one == replace(found, largest_value=1.0)
     # What is missing is taken to be as published, to be listed by its name later on.
     assert background_networks(without(weights, "background_encoder.2."), (32, 32), 255.0)[1] == simple
 

@@ -250,6 +250,15 @@ class TestBackgroundLayout:
         assert model.encoder(images).shape == (2, 6, 1, 1)
         assert torch.equal(model(images).image, same(255 * images).image)
 
+    def test_the_encoder_sees_bytes_as_in_ae_ne(self) -> None:
+        model = build_background("simple", (32, 32))
+        images = torch.rand(2, 3, 32, 32)
+        with torch.no_grad():
+            expected = model.decoder(model.encoder(255 * images))
+            found = model(images)
+        assert torch.equal(found.image, expected[:, :3])
+        assert torch.equal(found.error, expected[:, 3:])
+
     def test_the_published_one_is_the_default(self) -> None:
         with torch.device("meta"):
             chosen = build_background("complex", (64, 64), published_layout((64, 64), "complex")).state_dict()

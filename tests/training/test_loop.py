@@ -369,6 +369,16 @@ class TestAutomaticComplexity:
         trained(recipe, tiny_images, tmp_path / "run", recorder)
         assert [step for _, step in recorder.steps] == [1, 2, 3, 1, 2]
 
+    def test_sees_every_picture_as_often_as_it_should(
+        self, recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(loop, "backgrounds_are_complex", lambda *_: True)
+        often = replace(recipe, background=replace(recipe.background, batch_size=5, complex_epochs=2))
+        recorder = Recorder()
+        trained(often, tiny_images, tmp_path / "run", recorder)
+        # Twelve pictures twice, in batches of five.
+        assert [step for _, step in recorder.steps] == [1, 2, 3, 1, 2, 3, 4, 5]
+
     def test_resumes_with_the_complex_network(
         self, recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

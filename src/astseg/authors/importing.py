@@ -23,7 +23,7 @@ from astseg.model.ast_seg import AstSeg
 from astseg.presets import Preset, find_preset
 
 AUTHORS_BACKGROUND_RANGE = 255.0
-"""The authors' programs show their background networks pictures from 0 to 255; astseg's see 0 to 1."""
+"""The authors' programs show their background networks pictures from 0 to 255."""
 _RESHAPED = {"background_activation_logit", "local_background_activation_logit"}
 _LISTED = 20
 

@@ -69,7 +69,7 @@ class BackgroundLayout:
     decoder_channels: tuple[int, ...]
     """From the picture's four, of which the last is the predicted error, to the latent."""
     largest_value: float = 255.0
-    """How white is shown to the encoder; astseg's own networks are shown 1."""
+    """How white is shown to the encoder."""
 
     def __post_init__(self) -> None:
         encoder, decoder = self.encoder_channels, self.decoder_channels
@@ -149,7 +149,7 @@ def _pad(steps: list[Step], blocks: int, wait: Step) -> list[Step]:
 
 
 def published_layout(image_size: tuple[int, int], complexity: Literal["simple", "complex"]) -> BackgroundLayout:
-    """AE-NE's channels for pictures of a height and width, which are shown from 0 to 1 here.
+    """AE-NE's channels for pictures of a height and width.
 
     Raises:
         ValueError: both sides are shorter than 17 pixels, for which there are none.
@@ -157,7 +157,7 @@ def published_layout(image_size: tuple[int, int], complexity: Literal["simple", 
     blocks = block_count(image_size)
     tables = (_ENCODER_CHANNELS[complexity], _DECODER_CHANNELS[complexity])
     encoder, decoder = (_channels(table, blocks) for table in tables)
-    return BackgroundLayout(encoder, decoder, largest_value=1.0)
+    return BackgroundLayout(encoder, decoder)
 
 
 def block_count(image_size: tuple[int, int]) -> int:

@@ -1,6 +1,7 @@
 """Batches of prepared pictures, without any state but the number of the step."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -27,9 +28,13 @@ def batch_indices(seed: int, phase: int, step: int, batch_size: int, count: int)
     epochs, offsets = np.divmod(places, count)
     indices = np.empty(batch_size, np.int64)
     for epoch in np.unique(epochs):
-        permutation = np.random.default_rng((seed, phase, int(epoch))).permutation(count)
-        indices[epochs == epoch] = permutation[offsets[epochs == epoch]]
+        indices[epochs == epoch] = _permutation(seed, phase, int(epoch), count)[offsets[epochs == epoch]]
     return indices
+
+
+@lru_cache(maxsize=2)  # a batch lies in two epochs at the most, and drawing a million places takes 20 ms
+def _permutation(seed: int, phase: int, epoch: int, count: int) -> np.ndarray:
+    return np.random.default_rng((seed, phase, epoch)).permutation(count)
 
 
 @dataclass
@@ -51,9 +56,10 @@ class Pictures:
 
     def __getitem__(self, indices: np.ndarray) -> Float[Tensor, "batch 3 height width"]:
         if self._resident is not None:
-            return to_images(self._resident[torch.from_numpy(indices).to(self.device)])
+            # Without waiting, here and below, for what the GPU has still to do.
+            return to_images(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
         # Reading a memory map in rising order is kinder to the disk.
         order = np.argsort(indices)
         pictures = np.empty((len(indices), *self.stored.shape[1:]), np.uint8)
         pictures[order] = self.stored[indices[order]]
-        return to_images(torch.from_numpy(pictures).to(self.device))
+        return to_images(torch.from_numpy(pictures).to(self.device, non_blocking=True))

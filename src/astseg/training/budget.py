@@ -131,6 +131,7 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
             recipe.background,
             steps=background,
             complex_steps=background,
+            complex_epochs=0,
             exponent_ramp_start=round(fitting * start),
             exponent_ramp_steps=round(fitting * ramp),
             learning_rate=_shortened(recipe.background.learning_rate, background // 10),

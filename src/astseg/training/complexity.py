@@ -1,10 +1,13 @@
 """Whether a set of pictures shows one background or many: told by the pictures, or by what a network paints (AE-NE)."""
 
+import math
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg.config import BackgroundTraining
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Pictures
@@ -53,9 +56,18 @@ def background_variation(backgrounds: Float[Tensor, "batch 3 height width"]) -> 
     >>> background_variation(torch.full((5, 3, 2, 2), 0.5))
     0.0
     """
-    median = backgrounds.median(0).values
-    distance = (backgrounds - median).abs().sum(1)
-    return float(torch.tanh(distance / COMPLEXITY_SCALE).mean())
+    # Row by row: two thousand pictures of 200x320 take 1.5 GB, and their median at once several times that.
+    distances = (((row - row.median(0).values).abs().sum(1)) for row in backgrounds.unbind(2))
+    return float(torch.stack([torch.tanh(distance / COMPLEXITY_SCALE).mean() for distance in distances]).mean())
+
+
+def complex_background_steps(settings: BackgroundTraining, pictures: int) -> int:
+    """How many steps a background has once the automatic choice has fallen on the complex channels.
+
+    >>> complex_background_steps(BackgroundTraining(complex_steps=24_000, complex_epochs=20), 200_000)
+    31250
+    """
+    return max(settings.complex_steps, math.ceil(settings.complex_epochs * pictures / settings.batch_size))
 
 
 @torch.no_grad()
@@ -64,8 +76,7 @@ def backgrounds_are_complex(model: AstSeg, images: Pictures, batch_size: int) ->
     assert model.background is not None
     count = min(len(images), COMPLEXITY_BATCHES * batch_size)
     chosen = np.linspace(0, len(images) - 1, count).astype(np.int64)
-    painted = [
-        model.background(images[chosen[start : start + batch_size]]).image.cpu()
-        for start in range(0, count, batch_size)
-    ]
-    return background_variation(torch.cat(painted)) > COMPLEXITY_THRESHOLD
+    painted = torch.empty(count, 3, *model.image_size)
+    for start in range(0, count, batch_size):
+        painted[start : start + batch_size] = model.background(images[chosen[start : start + batch_size]]).image
+    return background_variation(painted) > COMPLEXITY_THRESHOLD

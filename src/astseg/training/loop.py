@@ -29,7 +29,7 @@ from astseg.training.checkpoints import (
     restore_random_state,
     save_checkpoint,
 )
-from astseg.training.complexity import COMPLEXITY_STEPS, backgrounds_are_complex
+from astseg.training.complexity import COMPLEXITY_STEPS, backgrounds_are_complex, complex_background_steps
 from astseg.training.curriculum import (
     Losses,
     Phase,
@@ -231,6 +231,7 @@ class Trainer:
                 observer.step_done(self, phase, self._step)
             if self._step % self.report_every == 0 or self._step == phase.steps:
                 self._report(phase, losses)
+            del losses  # its rendering would lie in memory beside that of the next step
             if self._restart_with_complex_background(phase):
                 self.save(None)
                 return True
@@ -326,7 +327,7 @@ class Trainer:
         self.recipe = replace(
             self.recipe,
             architecture=replace(self.recipe.architecture, background_network="complex"),
-            background=replace(settings, steps=settings.complex_steps),
+            background=replace(settings, steps=complex_background_steps(settings, len(self.images))),
         )
         self.model = self._build()
         self._step = 0
