@@ -100,6 +100,17 @@ class TestTrain:
         assert json.loads((tmp_path / "run" / "scores.json").read_text())["images"] == 1
 
     @pytest.mark.parametrize(
+        ("size", "said"),
+        [((), "9 of 64x64 to learn from."), (("--size", 32), "32x32 to learn from (the preset's own size")],
+    )
+    @pytest.mark.usefixtures("small_demo")
+    def test_a_preset_works_at_its_own_size(
+        self, size: tuple, said: str, astseg, film: Path, tmp_path: Path, capsys
+    ) -> None:
+        assert astseg("train", film, "--preset", "demo", *size, "--device", "cpu", "--out", tmp_path / "run") == 0
+        assert said in " ".join(capsys.readouterr().err.split())
+
+    @pytest.mark.parametrize(
         ("options", "message"),
         [
             (("--objects", 0), "The number of objects should lie between 1 and 254, not 0."),

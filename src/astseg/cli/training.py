@@ -32,10 +32,6 @@ FIRST_LOOK_SEED = 2023  # of rooms that neither the model that comes with astseg
 
 Seed = Annotated[int, typer.Option(help="Decides the first weights and the order of the pictures.", min=0)]
 
-Size = Annotated[
-    str | None, typer.Option(help="Height x width to work at, such as 96x128. By default one that suits the pictures.")
-]
-
 
 def train(
     context: typer.Context,
@@ -50,7 +46,12 @@ def train(
     objects: Annotated[
         int | None, typer.Option(help="Your guess of the largest number of objects in a picture (K). [default: 8]")
     ] = None,
-    size: Size = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Height x width to work at, such as 96x128. By default the preset's, or one that suits the pictures."
+        ),
+    ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(help="How long to train; decides the steps. [default: 30, or the preset's own steps]"),
@@ -79,6 +80,7 @@ def train(
     ```
     """
     from astseg.data.store import Store
+    from astseg.presets import find_preset
     from astseg.training.choices import check_wishes, choose_recipe
     from astseg.training.run import RunSettings
 
@@ -90,7 +92,8 @@ def train(
         raise UserError("What should be learned from? Give a folder of pictures, a video or prepared data.")
     check_wishes(preset=preset, slots=objects, minutes=minutes, steps=steps, still=still)
     _refuse_taken(out)
-    data = prepare(source, out / "data", parse_size(size))
+    usual_size = find_preset(preset).recipe.architecture.image_size if preset else None
+    data = prepare(source, out / "data", parse_size(size), usual_size)
     with messages.status("Choosing what suits the pictures and the machine..."):
         choice = choose_recipe(
             Store(data), where, preset=preset, slots=objects, minutes=minutes, steps=steps, still=still

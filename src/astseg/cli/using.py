@@ -9,7 +9,7 @@ import typer
 from astseg.cli.bars import progress
 from astseg.cli.console import Device, counted, find_device, messages, note, output, parse_size, print_table
 from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_skipped
-from astseg.cli.training import Seed, Size, say_what_is_ignored, train_background
+from astseg.cli.training import Seed, say_what_is_ignored, train_background
 from astseg.errors import UserError
 
 Model = Annotated[
@@ -147,7 +147,10 @@ def background(
         float,
         typer.Option(help="How long to train; up to twice as long where each picture has a background of its own."),
     ] = 10.0,
-    size: Size = None,
+    size: Annotated[
+        str | None,
+        typer.Option(help="Height x width to work at, such as 96x128. By default one that suits the pictures."),
+    ] = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:

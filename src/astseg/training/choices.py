@@ -58,9 +58,11 @@ def choose_recipe(
     check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps, still=still)
     reasons = []
     height, width = store.image_size
+    usual: Recipe | None = None
     try:
         if preset:
-            recipe = _buildable(_adapted(find_preset(preset).recipe, store.image_size, slots))
+            usual = find_preset(preset).recipe
+            recipe = _buildable(_adapted(usual, store.image_size, slots))
             reasons.append(f"Recipe: the preset {preset}.")
         else:
             make, kind = (large_recipe, "GPU") if device.type == "cuda" else (own_pictures_recipe, "CPU")
@@ -79,7 +81,10 @@ def choose_recipe(
             minutes = DEFAULT_MINUTES if minutes is None and steps is None else minutes
     except ValueError as error:
         raise UserError(f"These pictures do not suit the model: {error}.") from error
-    reasons.append(f"Pictures: {len(store['train'])} of {height}x{width} to learn from.")
+    other_size = ""
+    if usual and usual.architecture.image_size != store.image_size:
+        other_size = " (the preset's own size is {}x{})".format(*usual.architecture.image_size)
+    reasons.append(f"Pictures: {len(store['train'])} of {height}x{width} to learn from{other_size}.")
     guess = "as you say" if slots else f"{'the preset has it so' if preset else 'a guess'}; --objects says better"
     reasons.append(f"Objects: at most {recipe.architecture.slots} in a picture ({guess}).")
     if minutes is not None:
