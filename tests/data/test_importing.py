@@ -240,6 +240,9 @@ def test_refuses_a_place_that_is_taken_and_a_store_as_source(tmp_path):
     import_source(tmp_path / "in", tmp_path / "out")
     with pytest.raises(UserError, match="exists already"):
         import_source(tmp_path / "in", tmp_path / "out")
+    assert "test" not in import_source(tmp_path / "in", tmp_path / "whole", test_share=0).splits
+    with pytest.raises(UserError, match="prepared data set already"):
+        import_source(tmp_path / "whole", tmp_path / "again")
     with pytest.raises(UserError, match="prepared data set already"):
         import_source(tmp_path / "out", tmp_path / "other")
 

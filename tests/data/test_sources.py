@@ -79,6 +79,31 @@ def test_backgrounds_beside_images_are_pictures_of_their_own(tmp_path):
     assert names(open_source(tmp_path)) == ["train/backgrounds/a", "train/images/a"]
 
 
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (("a.jpg", "a.png", "a.jpg.png"), ["a.jpg", "a.jpg.png", "a.png"]),
+        (("a.jpg", "a.png/b.png"), ["a.jpg", "a.png/b"]),
+        (("a.jpg", "b.png"), ["a", "b"]),
+    ],
+)
+def test_no_two_pictures_share_a_name(tmp_path, files, expected):
+    for file in files:
+        save_picture(tmp_path / file)
+    assert sorted(names(open_source(tmp_path))) == expected
+
+
+def test_a_bad_picture_of_an_array_costs_no_other(tmp_path):
+    values = np.zeros((4, 8, 8, 3), np.float32)
+    values[1] = 1.01
+    np.save(tmp_path / "a.npy", values)
+    source = open_source(tmp_path / "a.npy")
+    assert names(source) == ["000000", "000002", "000003"]
+    ((name, reason),) = source.skipped
+    assert name == "000001"
+    assert "from 1.01 to 1.01; they should lie in [0, 1]" in reason
+
+
 def test_sorts_numbers_as_numbers():
     unsorted = ["a10", "a2", "a", "A1", "10", "9", "a2b", "a02"]
     assert sorted(unsorted, key=natural_key) == ["9", "10", "a", "A1", "a02", "a2", "a2b", "a10"]

@@ -83,6 +83,17 @@ def test_is_store(tmp_path):
     assert not Store.is_store(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["[1]", "{}", '{"name": "a site", "icons": []}'])
+def test_other_programs_have_a_manifest_too(tmp_path, content):
+    (tmp_path / "manifest.json").write_text(content)
+    assert not Store.is_store(tmp_path)
+
+
+def test_a_cut_manifest_is_that_of_a_store(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"format": "astseg-st')
+    assert Store.is_store(tmp_path), "or its arrays would be taken for pictures"
+
+
 def test_unknown_split(tmp_path):
     write(tmp_path / "s")
     with pytest.raises(UserError, match=r"has no split 'test'. It has: train"):
@@ -98,7 +109,8 @@ def test_no_store(tmp_path):
     ("change", "words"),
     [
         (lambda content: content.update(version=9), "not of format"),
-        (lambda content: content.pop("format"), "cannot be understood"),
+        (lambda content: content.pop("format"), "no prepared data set"),
+        (lambda content: content.pop("version"), "cannot be understood"),
         (lambda content: content.update(splits=3), "cannot be understood"),
         (lambda content: content["splits"]["train"]["arrays"]["images"].pop("shape"), "cannot be understood"),
         (lambda content: content["splits"]["train"]["arrays"]["images"].update(shape=[9, 5, 7, 3]), "should hold"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,17 @@ IMAGE_KEYS = ("image", "images")
 MASK_KEYS = ("mask", "masks")
 
 ACCEPTED = "N x H x W x 3 or N x H x W, uint8 or floating-point in [0, 1]"
+
+
+class ArrayItem(NamedTuple):
+    """One picture of a file of pictures."""
+
+    image: Bytes | None
+    """H x W x 3; None where its values are no colours."""
+    mask: Bytes | None
+    """H x W, 0 is the background; None if there is none that could be used."""
+    problem: str | None
+    """Why the picture, or the mask that there might have been, cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -40,22 +51,27 @@ class ArrayFile:
     single: bool
     """The array is one picture, H x W x 3, and not N of them."""
 
-    def __iter__(self) -> Iterator[tuple[Bytes, Bytes | None, str | None]]:
-        """Read the pictures (H x W x 3) and their masks (H x W), a single one in memory at a time.
-
-        Where there is no mask, the reason stands beside it if there might have been one.
+    def __iter__(self) -> Iterator[ArrayItem]:
+        """Read the pictures and their masks, a single one in memory at a time.
 
         Raises:
-            UserError: the file is cut off, or holds values that are no colours.
+            UserError: the file is cut off.
         """
         with _errors_named(self.path), _member(self.path, self.image_key) as images:
             if self.mask_key is None:
                 for image in _items(images, self.single):
-                    yield _as_rgb(image), None, self.mask_problem
+                    yield self._item(image)
                 return
             with _member(self.path, self.mask_key) as masks:
                 for image, mask in zip(_items(images, self.single), _items(masks, self.single), strict=True):
-                    yield _as_rgb(image), *_as_labels(mask, self.path)
+                    yield self._item(image, mask)
+
+    def _item(self, image: npt.NDArray[np.generic], mask: npt.NDArray[np.generic] | None = None) -> ArrayItem:
+        problem = _no_colours(image, self.path)
+        if problem is not None:
+            return ArrayItem(None, None, problem)
+        labels, mask_problem = (None, self.mask_problem) if mask is None else _as_labels(mask, self.path)
+        return ArrayItem(_as_rgb(image), labels, mask_problem)
 
 
 def open_arrays(path: Path) -> ArrayFile:
@@ -160,14 +176,17 @@ def _as_labels(mask: npt.NDArray[np.generic], path: Path) -> tuple[Bytes | None,
     return mask.reshape(mask.shape[:2]).astype(np.uint8), None
 
 
+def _no_colours(image: npt.NDArray[np.generic], path: Path) -> str | None:
+    """Why the values of a picture are no colours; None if they are."""
+    low, high = image.min(), image.max()
+    if image.dtype.kind != "f" or 0 <= low <= high <= 1:
+        return None
+    return f"A picture in {path} holds floating-point values from {low:g} to {high:g}; they should lie in [0, 1]."
+
+
 def _as_rgb(image: npt.NDArray[np.generic]) -> Bytes:
     if image.dtype.kind == "f":
-        values = image.astype(np.float32)
-        if not (values.min() >= 0 and values.max() <= 1):
-            raise UserError(
-                f"holds floating-point values from {values.min():g} to {values.max():g}; they should lie in [0, 1]."
-            )
-        image = np.rint(values * 255).astype(np.uint8)
+        image = np.rint(image.astype(np.float32) * 255).astype(np.uint8)
     image = image.reshape(*image.shape[:2], -1)
     return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)), dtype=np.uint8)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.pictures import fit_mask, fit_picture
-from astseg.data.sources import FileSource, Picture, Progress, Source, StoreSource, VideoSource, open_source
+from astseg.data.sources import FileSource, Picture, Progress, Source, VideoSource, open_source
 from astseg.data.store import Store
 from astseg.data.store_writer import SplitWriter, StoreWriter
 from astseg.errors import UserError
@@ -87,9 +87,9 @@ def import_source(
     """
     if not 0 <= test_share < 1:
         raise UserError(f"The share that is held out should lie in 0 to below 1, not {test_share}.")
-    source = open_source(path, every=every)
-    if isinstance(source, StoreSource):
+    if Store.is_store(path):
         raise UserError(f"{path} is a prepared data set already. Train on it as it is.")
+    source = open_source(path, every=every)
     parts = _given_parts(source) or [_divided(source, test_share, seed)]
     size = image_size or _size_for(parts[0].source)
     if min(size) < SMALLEST_SIDE:

@@ -147,8 +147,12 @@ class FileSource(Source):
     def _array_pictures(self, file: Path, name: str) -> Iterator[Picture]:
         # The items of a lone array need no folder to tell them from another's.
         prefix = f"{name}/" if len(self.files) > 1 or self.path.is_dir() else ""
-        for index, (image, mask, problem) in enumerate(open_arrays(file)):
-            yield Picture(f"{prefix}{index:06d}", image, mask, problem)
+        for index, item in enumerate(open_arrays(file)):
+            own_name = f"{prefix}{index:06d}"
+            if item.image is None:
+                self.skipped.append((own_name, str(item.problem)))
+            else:
+                yield Picture(own_name, item.image, item.mask, item.problem)
 
 
 class VideoSource(Source):

@@ -28,6 +28,7 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 FORMAT = "astseg-store"
 VERSION = 1
+MANIFEST_FILE = "manifest.json"
 ARRAYS = ("images", "masks", "shadows")
 
 
@@ -95,8 +96,14 @@ class Store:
 
     @staticmethod
     def is_store(path: Path | str) -> bool:
-        """Whether a folder looks like a store, without opening it."""
-        return (Path(path) / "manifest.json").is_file()
+        """Whether a folder looks like a store, without opening it; other programs write a manifest.json too."""
+        try:
+            content = json.loads((Path(path) / MANIFEST_FILE).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return False
+        except ValueError:
+            return True  # a damaged store, which its reader will say, and never a folder of pictures
+        return isinstance(content, dict) and content.get("format") == FORMAT
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -153,9 +160,11 @@ def file_sha256(path: Path) -> str:
 
 
 def _read_manifest(path: Path) -> Manifest:
-    file = path / "manifest.json"
-    if not file.is_file():
-        raise UserError(f"{path} is no prepared data set: it has no manifest.json. Prepare one with 'astseg data'.")
+    file = path / MANIFEST_FILE
+    if not Store.is_store(path):
+        raise UserError(
+            f"{path} is no prepared data set: it has no {MANIFEST_FILE} of one. Prepare one with 'astseg data'."
+        )
     try:
         content = json.loads(file.read_text())
         if content.pop("format") != FORMAT or content.pop("version") != VERSION:

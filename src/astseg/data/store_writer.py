@@ -15,6 +15,7 @@ import numpy as np
 from astseg.data.store import (
     ARRAYS,
     FORMAT,
+    MANIFEST_FILE,
     VERSION,
     ArrayRecord,
     Bytes,
@@ -218,7 +219,7 @@ class StoreWriter:
         (self._partial / BEGUN).unlink(missing_ok=True)
         manifest = Manifest(self._source, self._protocol, self.image_size, self._splits, self.details)
         content = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
-        (self._partial / "manifest.json").write_text(json.dumps(content, indent=2) + "\n")
+        (self._partial / MANIFEST_FILE).write_text(json.dumps(content, indent=2) + "\n")
         put_in_place(self._partial, self.path)
 
     def _settings(self) -> dict[str, Any]:
