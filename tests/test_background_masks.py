@@ -31,9 +31,9 @@ def model(tiny_recipe: Recipe) -> AstSeg:
     return model
 
 
-def picture(height: int = 40, width: int = 50) -> np.ndarray:
+def picture(height: int = 32, width: int = 32) -> np.ndarray:
     image = np.full((height, width, 3), GREY, np.uint8)
-    image[5:15, 20:30] = 220
+    image[5:15, 12:22] = 220
     return image
 
 
@@ -52,20 +52,38 @@ def test_writes_a_background_and_a_mask_for_every_picture(model: AstSeg, folder:
     )
     assert (result.pictures, result.scored, result.f_measure, result.skipped) == (2, 0, None, ())
     assert calls == [1, 2]
-    for name, shape in (("a", (40, 50)), ("deep/b", (64, 64))):
+    for name, shape in (("a", (32, 32)), ("deep/b", (64, 64))):
         background = np.asarray(Image.open(tmp_path / f"out/backgrounds/{name}.png"))
         np.testing.assert_array_equal(background, np.full((*shape, 3), GREY))
         mask = np.asarray(Image.open(tmp_path / f"out/masks/{name}.png"))
         expected = np.zeros(shape, np.uint8)
-        expected[5:15, 20:30] = 255
-        np.testing.assert_array_equal(mask, expected)
+        expected[5:15, 12:22] = 255
+        assert set(np.unique(mask)) == {0, 255}
+        if shape == model.image_size:
+            np.testing.assert_array_equal(mask, expected)
+        else:  # what the network saw was half as large
+            assert ((mask > 0) & (expected > 0)).sum() / ((mask > 0) | (expected > 0)).sum() > 0.6
+
+
+def test_what_is_too_fine_for_the_network_is_no_foreground(model: AstSeg, tmp_path: Path) -> None:
+    """Lines that the picture has lost when it was made small enough for the network."""
+    image = np.full((256, 256, 3), GREY, np.uint8)
+    image[::8, :, :] += 60
+    image[100:160, 60:120] = 220
+    Image.fromarray(image).save(tmp_path / "a.png")
+    write_background_masks(model, open_source(tmp_path / "a.png"), tmp_path / "out", CPU)
+    mask = np.asarray(Image.open(tmp_path / "out/masks/a.png")) > 0
+    assert mask[106:154, 66:114].all()
+    mask = mask.copy()
+    mask[94:166, 54:126] = False
+    assert not mask.any()
 
 
 def test_f_measure_over_all_pixels(model: AstSeg, tmp_path: Path) -> None:
     images = np.stack([picture(), picture()])
-    masks = np.zeros((2, 40, 50), np.uint8)
-    masks[0, 5:15, 20:30] = 2  # found whole
-    masks[1, 5:25, 20:30] = 1  # found by half
+    masks = np.zeros((2, 32, 32), np.uint8)
+    masks[0, 5:15, 12:22] = 2  # found whole
+    masks[1, 5:25, 12:22] = 1  # found by half
     np.savez(tmp_path / "set.npz", images=images, masks=masks)
     result = write_background_masks(model, open_source(tmp_path / "set.npz"), tmp_path / "out", CPU)
     true_positives, false_negatives = 200, 100
@@ -78,8 +96,8 @@ def test_only_pictures_whose_truth_is_known_are_scored(model: AstSeg, tmp_path: 
     for name in "ab":
         Image.fromarray(picture()).save(tmp_path / f"in/images/{name}.png")
     (tmp_path / "in/images/c.png").write_text("broken")
-    mask = np.zeros((40, 50), np.uint8)
-    mask[5:15, 20:30] = 1
+    mask = np.zeros((32, 32), np.uint8)
+    mask[5:15, 12:22] = 1
     Image.fromarray(mask).save(tmp_path / "in/masks/a.png")
     Image.fromarray(picture()).save(tmp_path / "in/masks/b.png")  # in colour
     result = write_background_masks(model, open_source(tmp_path / "in"), tmp_path / "out", CPU)

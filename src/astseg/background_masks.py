@@ -17,7 +17,7 @@ from astseg.errors import UserError
 from astseg.files import folder_written_whole
 from astseg.metrics import f_measure
 from astseg.model.ast_seg import AstSeg
-from astseg.model.background import BackgroundReconstruction, background_foreground_mask
+from astseg.model.background import background_foreground_mask
 from astseg.model.resizing import resized
 from astseg.pixels import as_bytes, as_pictures
 
@@ -64,12 +64,11 @@ def write_background_masks(
     pictures = scored = 0
     with folder_written_whole(out) as folder:
         for picture in source:
-            images = as_pictures(picture.image[None], device)
-            painted = model.background(resized(images, model.image_size))
             size = picture.image.shape[:2]
-            painted = BackgroundReconstruction(resized(painted.image, size), resized(painted.error, size))
-            mask = background_foreground_mask(images, painted)[0].cpu().numpy()
-            _save(folder / "backgrounds" / f"{picture.name}.png", as_bytes(painted.image)[0])
+            images = resized(as_pictures(picture.image[None], device), model.image_size)
+            painted = model.background(images)
+            mask = background_foreground_mask(images, painted, size)[0].cpu().numpy()
+            _save(folder / "backgrounds" / f"{picture.name}.png", as_bytes(resized(painted.image, size))[0])
             _save(folder / "masks" / f"{picture.name}.png", np.uint8(255) * mask.astype(np.uint8))
             if picture.mask is not None:
                 true = picture.mask > 0

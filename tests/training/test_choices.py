@@ -14,7 +14,7 @@ from astseg.training import choices
 from astseg.training.budget import with_steps
 from astseg.training.choices import choose_background, choose_recipe
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
 @pytest.fixture
@@ -25,7 +25,8 @@ def store(tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
         return with_steps(recipe, int(100 * minutes), int(300 * minutes)), max(minutes, 0.7)
 
     def alone(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[int, float]:
-        return int({"simple": 100, "complex": 25}[recipe.architecture.background_network] * minutes), max(minutes, 7)
+        pace = {"simple": 100, "complex": 25, "quick": 100, "still": 100}[recipe.architecture.background_network]
+        return int(pace * minutes), max(minutes, 7)
 
     monkeypatch.setattr(choices, "fit_to_time", fit)
     monkeypatch.setattr(choices, "background_steps", alone)
@@ -130,21 +131,34 @@ class TestRecipe:
 
 
 class TestBackgroundRecipe:
-    def test_chooses_its_channels_by_itself(self, store: Store) -> None:
-        recipe = choose_background(store, CPU, 20.0).recipe
+    @pytest.mark.parametrize(("largest", "network"), [(8, "still"), (255, "quick")])
+    def test_a_processor_gets_a_small_network(self, largest: int, network: str, store: Store, tmp_path: Path) -> None:
+        choice = choose_background(small_store(tmp_path / "small", 32, largest), CPU, 3.0)
+        assert choice.recipe.architecture.background_network == network
+        assert choice.recipe.foreground.scenario == "background"
+        assert choice.recipe.background.steps == 300
+        background, pictures, steps = choice.reasons
+        assert background.startswith("Background: one for all" if network == "still" else "Background: many (")
+        assert pictures == "Pictures: 12 of 32x32 to learn from."
+        assert steps.startswith("Steps: 300, about 7 min")
+
+    def test_a_gpu_chooses_its_channels_by_itself(self, store: Store) -> None:
+        recipe = choose_background(store, GPU, 20.0).recipe
         assert recipe.architecture.background_network == "simple"
         assert recipe.background.automatic_complexity
         assert (recipe.background.steps, recipe.background.complex_steps) == (2_000, 500), "each takes the minutes"
         assert recipe.foreground.scenario == "background"
 
     def test_says_what_it_takes(self, store: Store) -> None:
-        pictures, steps, more = choose_background(store, CPU, 20.0).reasons
+        pictures, steps, more = choose_background(store, GPU, 20.0).reasons
         assert pictures == "Pictures: 12 of 32x32 to learn from."
         assert steps == "Steps: 2000, about 20 min on this machine."
         assert more.endswith("a larger network, 500 more, about 20 min on this machine.")
-        too_little = choose_background(store, CPU, 2.0).reasons[1]
+        too_little = choose_background(store, GPU, 2.0).reasons[1]
         assert too_little == "Steps: 200, about 7 min on this machine: fewer would teach nothing."
 
     def test_pictures_that_are_too_small(self, store: Store, tmp_path: Path) -> None:
         with pytest.raises(UserError, match="These pictures do not suit the model"):
             choose_background(small_store(tmp_path / "small", 12), CPU, 1.0)
+        with pytest.raises(UserError, match="These pictures do not suit the model"):
+            choose_background(small_store(tmp_path / "tiny", 12), GPU, 1.0)

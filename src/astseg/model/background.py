@@ -385,18 +385,27 @@ def build_background(
 
 
 def background_foreground_mask(
-    images: Float[Tensor, "batch 3 height width"], reconstruction: BackgroundReconstruction
-) -> Bool[Tensor, "batch height width"]:
+    images: Float[Tensor, "batch 3 height width"],
+    reconstruction: BackgroundReconstruction,
+    size: tuple[int, int] | None = None,
+) -> Bool[Tensor, "batch mask_height mask_width"]:
     """The pixels that the background network alone takes for foreground (AE-NE).
 
     A pixel is foreground where it is further from the background than seven times the error that the network
-    expects of itself there. Pictures of 400 pixels a side and more are cleaned by a closing and an opening.
+    expects of itself there. Masks of 400 pixels a side and more are cleaned by a closing and an opening.
+
+    Args:
+        images: pictures in [0, 1], as the network saw them.
+        reconstruction: what it painted.
+        size: height and width of the masks, by default the pictures'. Where pictures were made smaller for the network
+            it is what they had before: beside themselves, a background made larger would lack all that is fine.
     """
     distance = 255 * (images - reconstruction.image).abs().mean(1)
     excess = 3 * F.relu(distance - 7 * 255 * reconstruction.error[:, 0])
     threshold = 96 * reconstruction.image.mean((1, 2, 3))
-    mask = excess > threshold[:, None, None]
-    if max(images.shape[-2:]) < 400:
+    beyond = excess - threshold[:, None, None]
+    mask = resized(beyond[:, None], size or images.shape[-2:])[:, 0] > 0
+    if max(mask.shape[-2:]) < 400:
         return mask
     cleaned = [_clean(single) for single in mask]
     return torch.stack(cleaned)

@@ -96,7 +96,7 @@ def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minute
         The steps, and how many minutes they take: more than there are where these are too few to learn anything.
     """
     step = _seconds_per_step(recipe, images, device, "background")["background"]
-    steps = max(FEWEST_STEPS, int(60 * minutes / step))
+    steps = max(FEWEST_STEPS, int(_worthwhile(recipe, 60 * minutes / step)))
     return steps, steps * step / 60
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 import torch
 
 from astseg.config import BackgroundTraining, Recipe
-from astseg.data.store import Store
+from astseg.data.store import Bytes, Store
 from astseg.errors import UserError
 from astseg.model.ast_seg import AstSeg
 from astseg.presets import find_preset, large_recipe, own_pictures_recipe, small_recipe
-from astseg.training.budget import background_steps, fit_to_steps, fit_to_time
+from astseg.training.budget import background_steps, fit_to_steps, fit_to_time, with_steps
 from astseg.training.complexity import FEWEST_STILL_PICTURES, still_share
 
 DEFAULT_SLOTS = 8
@@ -68,12 +68,7 @@ def choose_recipe(
             make, kind = (large_recipe, "GPU") if device.type == "cuda" else (own_pictures_recipe, "CPU")
             how = "as you say"
             if still is None:
-                images = store["train"].images
-                share = still_share(images)
-                still = share > STILL_SHARE
-                how = f"{share:.0%} of nearly every picture is as in the others"
-                if len(images) < FEWEST_STILL_PICTURES:
-                    how = f"{len(images)} pictures are too few to tell"
+                still, how = _stillness(store["train"].images)
             recipe = _buildable(make(store.image_size, slots or DEFAULT_SLOTS, still=still))
             reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
             one, other = ("one for all pictures", "moving") if still else ("many", "still")
@@ -126,14 +121,17 @@ def check_wishes(
 
 
 def choose_background(store: Store, device: torch.device, minutes: float) -> Choice:
-    """Choose a recipe for the background alone, which tells one background from many by itself.
+    """Choose a recipe for the background alone.
 
-    It takes the minutes for one background. Where there turn out to be many, it begins anew with the larger network
-    that they need, which gets as many minutes again.
+    On a GPU it is AE-NE, which tells one background from many by itself: it takes the minutes for one background, and
+    where there turn out to be many, begins anew with the larger network that they need, which gets as many minutes
+    again. A processor, on which a step of AE-NE takes seconds, gets the network with which `choose_recipe` begins.
 
     Raises:
         UserError: the pictures are too small.
     """
+    if device.type == "cpu":
+        return _small_background(store, device, minutes)
     try:
         recipe = _buildable(replace(small_recipe(store.image_size, 1), background=BackgroundTraining(batch_size=32)))
     except ValueError as error:
@@ -157,14 +155,47 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
     return Choice(replace(simple, background=automatic), reasons)
 
 
+def _small_background(store: Store, device: torch.device, minutes: float) -> Choice:
+    """A recipe for the background alone that a processor can follow."""
+    images = store["train"].images
+    still, how = _stillness(images)
+    try:
+        recipe = _buildable(own_pictures_recipe(store.image_size, 1, still=still))
+    except ValueError as error:
+        raise UserError(f"These pictures do not suit the model: {error}.") from error
+    recipe = replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
+    steps, estimate = background_steps(recipe, images, device, minutes)
+    alone = with_steps(recipe, steps, recipe.foreground.steps)
+    height, width = store.image_size
+    reasons = (
+        f"Background: {'one for all pictures' if still else 'many'} ({how}).",
+        f"Pictures: {len(images)} of {height}x{width} to learn from.",
+        f"Steps: {steps}, {_how_long(minutes, estimate)}.",
+    )
+    return Choice(alone, reasons)
+
+
+def _stillness(images: Bytes) -> tuple[bool, str]:
+    """Whether the camera stands still, and how that is known."""
+    if len(images) < FEWEST_STILL_PICTURES:
+        return False, f"fewer than {FEWEST_STILL_PICTURES} pictures do not tell"
+    share = still_share(images)
+    return share > STILL_SHARE, f"{share:.0%} of nearly every picture is as in the others"
+
+
 def _how_long(wish: float, estimate: float) -> str:
     """Say what so many minutes became.
 
     >>> _how_long(10, 10.5), _how_long(10, 33.3)
     ('about 10 min on this machine', 'about 34 min on this machine: fewer would teach nothing')
+    >>> _how_long(10, 1.2)
+    'about 2 min on this machine: more would teach nothing'
     """
+    about = f"about {math.ceil(estimate)} min on this machine"
     if estimate > TOO_LONG * wish:
-        return f"about {math.ceil(estimate)} min on this machine: fewer would teach nothing"
+        return f"{about}: fewer would teach nothing"
+    if TOO_LONG * estimate < wish:
+        return f"{about}: more would teach nothing"
     return f"about {wish:g} min on this machine"
 
 
