@@ -19,6 +19,7 @@ from astseg.training.loop import Observer, Trainer
 from astseg.training.run import (
     RunSettings,
     finish_run,
+    has_trained_objects,
     is_run,
     read_run,
     run_held,
@@ -121,14 +122,21 @@ class TestTraining:
 
     def test_says_how_far_the_model_has_come(self, settings: RunSettings, folder: Path) -> None:
         assert where_stopped(folder) is None
+        assert has_trained_objects(folder), "as far as anybody knows"
         asked = iter(range(100))
         train_run(folder, settings, CPU, stop=lambda: next(asked) == 1)
-        assert where_stopped(folder) == "step 2 of 3 of the phase 'background'"
+        assert where_stopped(folder) == where_stopped(folder / "model") == "step 2 of 3 of the phase 'background'"
+        assert not has_trained_objects(folder)
         asked = iter(range(100))
         train_run(folder, settings, CPU, resume=True, stop=lambda: next(asked) == 0)
         assert where_stopped(folder) == "step 0 of 3 of the phase 'objects'"
+        assert not has_trained_objects(folder)
+        asked = iter(range(100))
+        train_run(folder, settings, CPU, resume=True, stop=lambda: next(asked) == 0)
+        assert has_trained_objects(folder)
         train_run(folder, settings, CPU, resume=True)
         assert where_stopped(folder) is None
+        assert has_trained_objects(folder)
 
     def test_two_commands_do_not_train_one_run(self, settings: RunSettings, folder: Path) -> None:
         with run_held(folder):

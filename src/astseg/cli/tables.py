@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from astseg.cli.console import Device, find_device, messages, note, output
+from astseg.cli.console import Device, counted, find_device, messages, note, output
+from astseg.cli.models import open_model
 from astseg.cli.training import run_to_the_end
 from astseg.cli.using import Model
 from astseg.cli.using import evaluate as evaluate_model
@@ -127,13 +128,12 @@ def gallery(
     from astseg.data.store import Store
     from astseg.files import written_whole
     from astseg.gallery import draw_pairs, draw_samples, sample
-    from astseg.pretrained import load_model
 
     if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise UserError(f"The picture should have an ending such as .png, not '{out.name}'.")
     where = find_device(device)
     chosen = Store(data)[split]
-    segmenter = load_model(model).to(where)
+    segmenter = open_model(model, where)
     with messages.status("Drawing..."):
         samples = []
         for start in range(0, min(count, len(chosen)), 16):
@@ -144,4 +144,4 @@ def gallery(
         grid = draw_samples(samples) if slots else draw_pairs({"": pairs})
         with written_whole(out) as partial:
             grid.save(partial)
-    output.print(f"{len(samples)} pictures: {out}", markup=False)
+    output.print(f"{counted(len(samples), 'picture')}: {out}", markup=False)

@@ -270,11 +270,11 @@ def train_background(folder: Path, data: Path, minutes: float, seed: int, device
     from astseg.cli.watching import TrainingBars
     from astseg.data.store import Store
     from astseg.training.choices import choose_background
-    from astseg.training.run import RunSettings, read_run, run_held, train_run, trained_model
+    from astseg.training.run import RunSettings, read_run_with_data, run_held, train_run, trained_model
 
     where = find_device(device)
     if resume:
-        settings = read_run(folder)
+        settings = read_run_with_data(folder)
         if settings.data != str(data.resolve()):
             raise UserError(f"{folder} holds the training on {settings.data}. Choose another --out, or remove it.")
     else:

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from astseg.cli.bars import progress
-from astseg.cli.console import Device, counted, find_device, messages, note, output, parse_size, print_table
+from astseg.cli.console import Device, counted, find_device, messages, output, parse_size, print_table
+from astseg.cli.models import open_model, say_how_far
 from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_skipped
 from astseg.cli.training import Seed, say_what_is_ignored, train_background
 from astseg.errors import UserError
@@ -34,20 +35,19 @@ def segment(
 
     Writes a label picture for each (the pixel's value is the number of its object, 0 is the background), an overlay to
     look at, objects.json with position, box, scale, activation and appearance of every object, and for a video an
-    overlaid film.
+    overlaid film. Of prepared data these are the held-out pictures.
 
     ```
     astseg segment my-run pictures/ --out masks
     astseg segment my-run film.mp4 --every 5 --out film-masks
     ```
     """
-    from astseg.pretrained import load_model
     from astseg.segmenting import segment_source
 
     where = find_device(device)
     pictures = open_pictures(source, every)
     report_left_out(pictures.left_out)
-    segmenter = load_model(model).to(where)
+    segmenter = open_model(model, where)
     with progress("Segmenting", "pictures") as show:
         summary = segment_source(segmenter, pictures, out, batch_size, where, show)
     report_skipped(list(summary.skipped))
@@ -80,16 +80,14 @@ def evaluate(
     from astseg.evaluate import evaluate as score
     from astseg.evaluate import write_per_image, write_scores
     from astseg.files import folder_written_whole
-    from astseg.pretrained import load_model
     from astseg.provenance import provenance
     from astseg.training.run import describe_store
 
     where = find_device(device)
     store = Store(data)
     chosen = store[split]
-    _say_if_unfinished(Path(model))
     with folder_written_whole(out) as folder:
-        segmenter = load_model(model).to(where)
+        segmenter = open_model(model, where)
         with progress("Scoring", "pictures") as show:
             evaluation = score(segmenter, chosen, batch_size, show, by_weights_alone=by_weights_alone)
         summary = evaluation.summary()
@@ -104,14 +102,6 @@ def evaluate(
         write_scores(folder / "scores.json", summary, {**details, "store": describe_store(store), **provenance(where)})
     print_scores(summary)
     output.print(f"Files: {out / 'scores.json'}, {out / 'per_image.csv'}", markup=False)
-
-
-def _say_if_unfinished(run: Path) -> None:
-    """Say how far a run has come if it was not trained to its end."""
-    from astseg.training.run import where_stopped
-
-    if stopped := where_stopped(run):
-        note("Note", f"{run} is not finished: its model has come to {stopped}.")
 
 
 def export(
@@ -131,7 +121,7 @@ def export(
     from astseg.cli.scores import print_scores
     from astseg.exporting import export_model
 
-    _say_if_unfinished(run)
+    say_how_far(run)
     with progress("Scoring", "pictures") as show:
         scores = export_model(run, out, find_device(device), show)
     if scores is not None:

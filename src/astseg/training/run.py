@@ -247,13 +247,31 @@ def phase_seconds(folder: Path) -> dict[str, float]:
 
 def where_stopped(folder: Path) -> str | None:
     """How far a run's model has come, in words, if it was not trained to its end; None if it was, or nobody knows."""
-    try:
-        progress = json.loads((folder / MODEL_FOLDER / PROGRESS_FILE).read_text())
-        if progress["finished"]:
-            return None
-        return f"step {progress['step']} of {progress['steps']} of the phase '{progress['phase']}'"
-    except (OSError, ValueError, KeyError, TypeError):
+    progress = _progress(folder)
+    if progress is None or progress["finished"]:
         return None
+    return f"step {progress['step']} of {progress['steps']} of the phase '{progress['phase']}'"
+
+
+def has_trained_objects(folder: Path) -> bool:
+    """Whether a run's model has learned anything of objects; True if nobody knows."""
+    progress = _progress(folder)
+    if progress is None or progress["phase"] == "joint":
+        return True
+    return bool(progress["phase"] == "objects" and progress["step"] > 0)
+
+
+def _progress(folder: Path) -> dict[str, Any] | None:
+    """What is said beside a model of how far it was trained; None where nothing is, or nothing that makes sense."""
+    for place in (folder / MODEL_FOLDER, folder):
+        try:
+            progress = json.loads((place / PROGRESS_FILE).read_text())
+            return {"finished": bool(progress["finished"]), "phase": str(progress["phase"])} | {
+                name: int(progress[name]) for name in ("step", "steps")
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
 
 
 def _journal(folder: Path) -> list[dict[str, Any]]:

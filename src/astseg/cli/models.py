@@ -1,0 +1,40 @@
+"""Models for the commands: loaded, with a word on how far they were trained."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astseg.cli.console import note
+from astseg.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from astseg.model.ast_seg import AstSeg
+
+
+def open_model(name: str, device: "torch.device") -> "AstSeg":
+    """Load a model, and say so if it is that of an unfinished run.
+
+    Raises:
+        UserError: there is no such model, it cannot be read, or it has not learned to find objects.
+    """
+    from astseg.pretrained import load_model
+
+    say_how_far(Path(name))
+    return load_model(name).to(device)
+
+
+def say_how_far(run: Path) -> None:
+    """Say how far a run has come if it was not trained to its end.
+
+    Raises:
+        UserError: only the background has been trained so far, or was to be.
+    """
+    from astseg.training.run import has_trained_objects, where_stopped
+
+    stopped = where_stopped(run)
+    if not has_trained_objects(run):
+        how = f"come to {stopped}. Go on with it by 'astseg train --resume'" if stopped else "trained for nothing else"
+        raise UserError(f"{run} knows the background alone and finds no objects: its model has {how}.")
+    if stopped:
+        note("Note", f"{run} is not finished: its model has come to {stopped}.")
