@@ -77,6 +77,11 @@ def evaluation(split: Split) -> Evaluation:
 
 
 class TestEvaluate:
+    @pytest.mark.parametrize("batch_size", [0, -1])
+    def test_a_batch_of_nothing(self, split: Split, batch_size: int) -> None:
+        with pytest.raises(ValueError, match="a batch has 1 picture or more"):
+            evaluate(RedChannelModel(), split, batch_size)
+
     @pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
     def test_every_image_counts_exactly_once(self, split: Split, batch_size: int) -> None:
         model, calls = RedChannelModel(), []

@@ -144,6 +144,7 @@ def evaluate(
         by_weights_alone: the paper's rule for the labels, even if the model has one of its own.
 
     Raises:
+        ValueError: the batch size is none.
         UserError: the split has no masks, or no images, or the model's reconstructions are no numbers.
     """
     if split.masks is None:
@@ -151,6 +152,8 @@ def evaluate(
             f"The split '{split.name}' has no masks, so nothing can be scored. "
             "Evaluate on a split with known truth, or look at the segmentations instead."
         )
+    if batch_size < 1:
+        raise ValueError(f"a batch has 1 picture or more, not {batch_size}")
     if not len(split):
         raise UserError(f"The split '{split.name}' has no images, so nothing can be scored.")
     labels, mse = _predict(model, split, batch_size, progress, by_weights_alone)

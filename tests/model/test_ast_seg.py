@@ -268,13 +268,34 @@ class TestSegment:
     @pytest.mark.parametrize("images", [torch.zeros(2, 3, 31, 32), torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32)])
     def test_only_the_own_size_is_reconstructed(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
         with pytest.raises(
-            ValueError, match=r"reconstruct\(\) takes pictures of shape N x 3 x \d+ x \d+, not torch.float32"
+            ValueError, match=r"reconstruct\(\) takes .*pictures of shape N x 3 x \d+ x \d+.*, not torch.float32"
         ):
+            model.reconstruct(images)
+
+    @pytest.mark.parametrize(
+        ("images", "message"),
+        [
+            (
+                torch.full((1, 3, 32, 40), 255.0),
+                r"reconstruct\(\) takes pictures in \[0, 1\], not with values from 255",
+            ),
+            (torch.full((1, 3, 32, 40), torch.nan), r"reconstruct\(\) takes pictures in \[0, 1\]"),
+            (
+                torch.zeros(1, 3, 32, 40, dtype=torch.uint8),
+                r"reconstruct\(\) takes floating-point pictures .* not torch.uint8",
+            ),
+        ],
+    )
+    def test_only_pictures_are_reconstructed(
+        self, model: AstSeg, images: Tensor, message: str, unchecked_shapes: None
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
             model.reconstruct(images)
 
     def test_double_precision_pictures(self, model: AstSeg) -> None:
         images = pictures(2, 3, 32, 40)
         assert (model.segment(images.double()).labels == model.segment(images).labels).all()
+        assert torch.equal(model.reconstruct(images.double()).image, model.reconstruct(images).image)
 
     @pytest.mark.parametrize(
         "images",

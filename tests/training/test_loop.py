@@ -141,8 +141,20 @@ class TestRun:
         assert joint.learning_rate == tiny_recipe.foreground.learning_rate.at(5, 6)
 
     def test_pictures_of_another_size(self, tiny_recipe: Recipe, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"pictures of \(32, 40\) for a model of \(32, 32\)"):
+        with pytest.raises(ValueError, match=r"uint8 of shape N x 32 x 32 x 3, not uint8 of shape \(2, 32, 40, 3\)"):
             Trainer(tiny_recipe, np.zeros((2, 32, 40, 3), np.uint8), tmp_path, CPU)
+
+    @pytest.mark.parametrize(
+        "images", [np.zeros((2, 32, 32, 3)), np.zeros((2, 32, 32), np.uint8), np.zeros((0, 32, 32, 3), np.uint8)]
+    )
+    def test_no_pictures(self, tiny_recipe: Recipe, tmp_path: Path, images: np.ndarray) -> None:
+        with pytest.raises(ValueError, match=r"a Trainer takes pictures as uint8 of shape N x 32 x 32 x 3, not"):
+            Trainer(tiny_recipe, images, tmp_path, CPU)
+
+    def test_folder_and_device_by_their_names(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        assert Trainer(tiny_recipe, tiny_images, str(tmp_path), "cpu").run()
+        assert Trainer.resume(tiny_images, str(tmp_path), "cpu", save_every=1.0).run()
+        assert (tmp_path / "model" / "model.safetensors").is_file()
 
     def test_a_backbone_is_loaded_once(
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

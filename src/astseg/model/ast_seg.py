@@ -174,16 +174,19 @@ class AstSeg(
     def reconstruct(self, images: Float[Tensor, "batch 3 height width"]) -> Rendering:
         """Like calling the model, but in evaluation mode and without gradients.
 
+        Args:
+            images: pictures in [0, 1] of the model's own size, on the model's device.
+
         Raises:
-            ValueError: the pictures are not of the model's own size.
+            ValueError: the shape, the type or the range is not that of pictures of the model's size.
         """
-        if images.ndim != 4 or images.shape[1:] != (3, *self.image_size):
-            height, width = self.image_size
-            raise ValueError(
-                f"reconstruct() takes pictures of shape N x 3 x {height} x {width}, not {_described(images)}"
-            )
+        height, width = self.image_size
+        shape = f"N x 3 x {height} x {width}"
+        _check_pictures(images, "reconstruct()", shape)
+        if images.ndim != 4 or images.shape[2:] != self.image_size:
+            raise ValueError(f"reconstruct() takes pictures of shape {shape}, not {_described(images)}")
         with torch.no_grad(), _evaluating(self):
-            rendering: Rendering = self(images)
+            rendering: Rendering = self(images.to(self.background_log_activation.dtype))
         return rendering
 
     @torch.no_grad()
@@ -204,7 +207,7 @@ class AstSeg(
         Raises:
             ValueError: the shape, the type or the range is not that of pictures.
         """
-        _check_pictures(images)
+        _check_pictures(images, "segment()", "N x 3 x H x W or 3 x H x W")
         batch = (images if images.ndim == 4 else images[None]).to(self.background_log_activation.dtype)
         rule = None if by_weights_alone else self.architecture.label_rule
         with _evaluating(self):
@@ -297,17 +300,14 @@ class AstSeg(
         return model.eval()
 
 
-def _check_pictures(images: Tensor) -> None:
+def _check_pictures(images: Tensor, taker: str, shape: str) -> None:
     """Refuse what is no pictures: from other programs come bytes, arrays, and values up to 255."""
     pictures = isinstance(images, Tensor) and images.ndim in (3, 4) and images.shape[-3] == 3
     if not pictures or not images.is_floating_point() or not images.numel():
-        raise ValueError(
-            "segment() takes floating-point pictures of shape N x 3 x H x W or 3 x H x W in [0, 1], "
-            f"not {_described(images)}"
-        )
+        raise ValueError(f"{taker} takes floating-point pictures of shape {shape} in [0, 1], not {_described(images)}")
     low, high = (float(value) for value in images.aminmax())
     if not -OVERSHOOT <= low <= high <= 1 + OVERSHOOT:
-        raise ValueError(f"segment() takes pictures in [0, 1], not with values from {low:g} to {high:g}")
+        raise ValueError(f"{taker} takes pictures in [0, 1], not with values from {low:g} to {high:g}")
 
 
 def _described(images: object) -> str:

@@ -91,7 +91,7 @@ class Trainer:
         save_every: seconds between checkpoints.
 
     Raises:
-        ValueError: the pictures are not of the model's size.
+        ValueError: these are no pictures of the model's size.
         UserError: the backbone's weights cannot be read.
     """
 
@@ -99,23 +99,27 @@ class Trainer:
         self,
         recipe: Recipe,
         images: Bytes,
-        folder: Path,
-        device: torch.device,
+        folder: Path | str,
+        device: torch.device | str,
         seed: int = 0,
         observers: Sequence[Observer] = (),
         report_every: int = 20,
         save_every: float = 120.0,
     ) -> None:
-        if images.shape[1:3] != recipe.architecture.image_size:
-            raise ValueError(f"pictures of {images.shape[1:3]} for a model of {recipe.architecture.image_size}")
+        if not len(images) or images.shape[1:] != (*recipe.architecture.image_size, 3) or images.dtype != np.uint8:
+            height, width = recipe.architecture.image_size
+            raise ValueError(
+                f"a Trainer takes pictures as uint8 of shape N x {height} x {width} x 3, "
+                f"not {images.dtype} of shape {images.shape}"
+            )
         self.recipe = recipe
-        self.folder = folder
-        self.device = device
+        self.folder = Path(folder)
+        self.device = torch.device(device)
         self.seed = seed
         self.report_every = report_every
         self.save_every = save_every
         self.seconds: dict[str, float] = {}
-        self.images = Pictures(images, device)
+        self.images = Pictures(images, self.device)
         self._observers = observers
         self._phase = 0
         self._step = 0
@@ -127,17 +131,18 @@ class Trainer:
     def resume(
         cls,
         images: Bytes,
-        folder: Path,
-        device: torch.device,
+        folder: Path | str,
+        device: torch.device | str,
         observers: Sequence[Observer] = (),
         report_every: int = 20,
+        save_every: float = 120.0,
     ) -> "Trainer":
         """A trainer that goes on where the run in a folder stopped.
 
         Raises:
             UserError: the folder holds no readable checkpoint, or one of another configuration.
         """
-        file = folder / CHECKPOINT_FILE
+        file = Path(folder) / CHECKPOINT_FILE
         checkpoint = load_checkpoint(file)
         recipe = replace(checkpoint.recipe, backbone=None)  # the checkpoint's weights follow
         if images.shape[1:3] != recipe.architecture.image_size:
@@ -150,7 +155,7 @@ class Trainer:
                 f"{file} is of a run on {checkpoint.pictures} pictures, but these are {len(images)}. "
                 "Go on with the data that the run began with, or start anew."
             )
-        trainer = cls(recipe, images, folder, device, checkpoint.seed, observers, report_every)
+        trainer = cls(recipe, images, folder, device, checkpoint.seed, observers, report_every, save_every)
         trainer.recipe = checkpoint.recipe
         try:
             trainer.model.load_state_dict(checkpoint.model)
