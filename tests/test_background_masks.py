@@ -75,7 +75,7 @@ def test_what_is_too_fine_for_the_network_is_no_foreground(model: AstSeg, tmp_pa
     mask = np.asarray(Image.open(tmp_path / "out/masks/a.png")) > 0
     assert mask[106:154, 66:114].all()
     mask = mask.copy()
-    mask[94:166, 54:126] = False
+    mask[84:176, 44:136] = False
     assert not mask.any()
 
 
