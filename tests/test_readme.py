@@ -15,6 +15,7 @@ from astseg.config import Recipe
 from astseg.model.ast_seg import AstSeg
 
 ROOT = Path(__file__).parents[1]
+RUNNABLE = ("README.md", "docs/architecture.md")
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("CONTRIBUTING.md"), *(ROOT / "docs").glob("*.md")])
 
 
@@ -78,16 +79,16 @@ def test_the_readme_names_the_commands_that_people_begin_with() -> None:
         assert any(line.startswith(beginning) for line in lines)
 
 
-@pytest.mark.parametrize("code", [code for page, code in SNIPPETS if page == "README.md"])
-def test_snippets_of_the_readme_run(
-    code: str, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("page", "code"), [snippet for snippet in SNIPPETS if snippet[0] in RUNNABLE])
+def test_snippets_run(
+    page: str, code: str, tiny_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In an empty folder; a tiny model stands in for any that is loaded."""
     torch.manual_seed(0)
     model = AstSeg(tiny_recipe.architecture).eval()
     monkeypatch.setattr("astseg.pretrained.load_model", lambda _: model)
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {"__name__": "__main__"})
+    exec(compile(code, page, "exec"), {"__name__": "__main__"})
 
 
 @pytest.mark.parametrize(("page", "code"), SNIPPETS)

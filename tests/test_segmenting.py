@@ -103,6 +103,7 @@ def test_lists_the_objects(tmp_path, folder):
             "label": 1,
             "box": [5, 2, 4, 3],
             "area": 12,
+            "centroid": [7, 3.5],
             "position": [0, 20],
             "scale": [0.25, 0.25],
             "activation": 1.5,
@@ -112,6 +113,7 @@ def test_lists_the_objects(tmp_path, folder):
             "label": 3,
             "box": [28, 0, 2, 20],
             "area": 40,
+            "centroid": [29, 10],
             "position": [22.5, 10],
             "scale": [0.25, 0.25],
             "activation": 2.5,
@@ -162,6 +164,7 @@ def test_makes_a_film_of_a_video(tmp_path):
     segment_source(FakeModel(), open_source(tmp_path / "film.mp4"), tmp_path / "out", batch_size=2)
     facts = read_facts(tmp_path / "out/overlay.mp4")
     assert facts.fps == Fraction(30000, 1001)
+    assert json.loads((tmp_path / "out/objects.json").read_text())["fps"] == pytest.approx(30000 / 1001)
     assert facts.frames == 5
     _, frame = next(read_frames(tmp_path / "out/overlay.mp4"))
     assert frame.shape == (32, 48, 3)

@@ -137,9 +137,9 @@ def describe_objects(labels: Bytes, segmentation: Segmentation) -> list[dict[str
 
     Returns:
         For each label that owns a pixel: `label`; `box` (left, top, width and height of its pixels); `area` in pixels;
-        `position` (x and y of the glimpse's centre in pixels from the picture's left top corner; it may lie beside
-        the box, since glimpses have transparent parts); `scale` (width and height of the glimpse as a share of the
-        picture's); `activation`; `appearance` (the vector).
+        `centroid` (x and y of the mean of its pixels, in pixels from the picture's left top corner); `position` (the
+        same of the glimpse's centre; it may lie beside the box, since glimpses have transparent parts); `scale` (width
+        and height of the glimpse as a share of the picture's); `activation`; `appearance` (the vector).
     """
     height, width = labels.shape
     areas = np.bincount(labels.reshape(-1))
@@ -151,11 +151,14 @@ def describe_objects(labels: Bytes, segmentation: Segmentation) -> list[dict[str
         if box is None:
             continue
         rows, columns = box
+        down, across = np.nonzero(labels[box] == slot + 1)
+        centroid = np.array([columns.start + across.mean(), rows.start + down.mean()]) + 0.5
         described.append(
             {
                 "label": slot + 1,
                 "box": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
                 "area": int(areas[slot + 1]),
+                "centroid": centroid.round(DIGITS).tolist(),
                 "position": positions[slot].round(DIGITS).tolist(),
                 "scale": scales[slot].round(DIGITS).tolist(),
                 "activation": round(float(activations[slot]), DIGITS),
@@ -179,6 +182,8 @@ class _Results:
         self._film.__enter__()
         # The list is written by hand, because with a long video it is too long to be held.
         head = {"source": str(self._source.path), "slots": self._slots}
+        if self._source.fps is not None:
+            head["fps"] = float(self._source.fps)
         self._objects.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "images": [')
         return self
 

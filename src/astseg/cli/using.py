@@ -135,7 +135,9 @@ def background(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")] = Path("background"),
     minutes: Annotated[
         float,
-        typer.Option(help="How long to train; up to twice as long where each picture has a background of its own."),
+        typer.Option(
+            help="How long to train; on a GPU up to twice as long where each picture has a background of its own."
+        ),
     ] = 10.0,
     size: Annotated[
         str | None,
@@ -144,10 +146,11 @@ def background(
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Learn the background alone and take for foreground what differs from it (AE-NE).
+    """Learn the background alone and take for foreground what differs from it, as AE-NE does.
 
-    Chooses between one background and many by itself. Writes each picture's background and foreground mask; where the
-    truth is known, the F-measure too. Of prepared data these are the held-out pictures.
+    Chooses between one background and many by itself; a processor gets a small network, on which AE-NE's own is too
+    slow to learn. Writes each picture's background and foreground mask; where the truth is known, the F-measure too.
+    Of prepared data these are the held-out pictures.
 
     ```
     astseg background film.mp4 --minutes 10 --out film-background
