@@ -363,13 +363,25 @@ class TestSaving:
         assert loaded.background_log_activation.dtype == torch.float32
         assert loaded.segment(pictures(3, 32, 40)).labels.shape == (32, 40)
 
+    @pytest.mark.parametrize(("version", "largest_value"), [(1, 1.0), (2, 255.0)])
+    def test_what_ae_ne_was_shown_in_version_1(self, tmp_path: Path, version: int, largest_value: float) -> None:
+        shape = Architecture((32, 32), 2, "compact-unet", "none", background_network="simple")
+        AstSeg(shape).save_pretrained(tmp_path)
+        content = json.loads((tmp_path / "config.json").read_text())
+        assert content["format_version"] == 2
+        (tmp_path / "config.json").write_text(json.dumps({**content, "format_version": version}))
+        loaded = AstSeg.from_pretrained(tmp_path)
+        assert loaded.background.largest_value == largest_value
+        loaded.save_pretrained(tmp_path / "again")
+        assert AstSeg.from_pretrained(tmp_path / "again").background.largest_value == largest_value
+
     @pytest.mark.parametrize(
         ("content", "message"),
         [
             ("{", "does not describe an astseg model"),
             ("[]", "does not describe an astseg model"),
             ("{}", "does not describe an astseg model: 'format_version'"),
-            ('{"format_version": 99}', "is of format version 99; this astseg reads 1. Use the version"),
+            ('{"format_version": 99}', "is of format version 99; this astseg reads up to 2. Use the version"),
             ('{"format_version": 1}', "does not describe an astseg model"),
         ],
     )

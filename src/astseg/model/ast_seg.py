@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from astseg.errors import UserError
 from astseg.files import written_whole
-from astseg.model.architecture import Architecture
+from astseg.model.architecture import Architecture, meant_by_version_1
 from astseg.model.attention import gather_queries, unexplained
 from astseg.model.background import build_background
 from astseg.model.feature_maps import build_feature_maps
@@ -32,7 +32,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 OVERSHOOT = 0.5
 """How far beyond [0, 1] the values of a picture may lie, as those of sharpened and resized ones do at edges."""
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -329,12 +329,14 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 def _read_architecture(file: Path) -> Architecture:
     try:
         content = json.loads(file.read_text())
-        if content["format_version"] != FORMAT_VERSION:
+        version = content["format_version"]
+        if version not in (1, FORMAT_VERSION):
             raise UserError(
-                f"{file} is of format version {content['format_version']}; this astseg reads {FORMAT_VERSION}. "
+                f"{file} is of format version {version}; this astseg reads up to {FORMAT_VERSION}. "
                 "Use the version of astseg that wrote the model."
             )
-        return from_plain(Architecture, content["model"])
+        architecture = from_plain(Architecture, content["model"])
+        return meant_by_version_1(architecture) if version == 1 else architecture
     except OSError as error:
         raise UserError(
             f"Cannot read {file}: {error.strerror}. A model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}."

@@ -1,6 +1,6 @@
 """What a run must remember to go on as if it had never stopped."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,10 @@ import torch
 from astseg.config import Recipe
 from astseg.errors import UserError
 from astseg.files import written_whole
+from astseg.model.architecture import meant_by_version_1
 from astseg.plain import from_plain, to_plain
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 @dataclass
@@ -68,11 +69,15 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        if content.pop("version") != CHECKPOINT_VERSION:
+        version = content.pop("version")
+        if version not in (1, CHECKPOINT_VERSION):
             raise UserError(
                 f"{path} is a checkpoint of another version of astseg. Go on with the version that wrote it."
             )
-        return Checkpoint(**{**content, "recipe": from_plain(Recipe, content["recipe"])})
+        recipe = from_plain(Recipe, content["recipe"])
+        if version == 1:
+            recipe = replace(recipe, architecture=meant_by_version_1(recipe.architecture))
+        return Checkpoint(**{**content, "recipe": recipe})
     except FileNotFoundError as error:
         raise UserError(f"There is no checkpoint {path} to resume from. Start the run anew.") from error
     except UserError:

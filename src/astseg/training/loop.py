@@ -318,7 +318,8 @@ class Trainer:
         finished = self._phase == len(phases(self.recipe))
         phase = phases(self.recipe)[-1 if finished else self._phase]
         step = phase.steps if finished else self._step
-        return {"phase": phase.name, "step": step, "steps": phase.steps, "finished": finished}
+        scenario = self.recipe.foreground.scenario
+        return {"scenario": scenario, "phase": phase.name, "step": step, "steps": phase.steps, "finished": finished}
 
     def _restart_with_complex_background(self, phase: Phase) -> bool:
         """Begin phase 1 again with the complex channels if the backgrounds turn out to need them (AE-NE)."""
@@ -331,7 +332,7 @@ class Trainer:
             return False
         self.recipe = replace(
             self.recipe,
-            architecture=replace(self.recipe.architecture, background_network="complex"),
+            architecture=replace(self.recipe.architecture, background_network="complex", background_layout=None),
             background=replace(settings, steps=complex_background_steps(settings, len(self.images))),
         )
         self.model = self._build()
