@@ -27,11 +27,11 @@ class TestPrepare:
             assert "Going on with the pictures that were prepared before" in capsys.readouterr().err
         assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == before
 
-    @pytest.mark.parametrize(("size", "expected"), [(None, (48, 32)), ((32, 32), (32, 32))])
-    def test_the_usual_size_where_none_is_asked_for(
+    @pytest.mark.parametrize(("size", "expected"), [(None, (48, 48)), ((32, 32), (32, 32))])
+    def test_the_longer_side_where_no_size_is_asked_for(
         self, size: tuple[int, int] | None, expected: tuple[int, int], pictures: Path, tmp_path: Path
     ) -> None:
-        assert Store(prepare(pictures, tmp_path / "data", size, (48, 32))).image_size == expected
+        assert Store(prepare(pictures, tmp_path / "data", size, 48)).image_size == expected
 
     def test_never_others_than_were_asked_for(self, pictures: Path, tmp_path: Path) -> None:
         np.save(tmp_path / "other.npy", np.zeros((2, 32, 32, 3), np.uint8))

@@ -101,10 +101,13 @@ class TestTrain:
 
     @pytest.mark.parametrize(
         ("size", "said"),
-        [((), "9 of 64x64 to learn from."), (("--size", 32), "32x32 to learn from (the preset's own size")],
+        [
+            ((), "9 of 48x64 to learn from (the preset's own size is 64x64)."),
+            (("--size", 32), "32x32 to learn from (the preset's own size"),
+        ],
     )
     @pytest.mark.usefixtures("small_demo")
-    def test_a_preset_works_at_its_own_size(
+    def test_a_preset_works_at_its_longer_side(
         self, size: tuple, said: str, astseg, film: Path, tmp_path: Path, capsys
     ) -> None:
         assert astseg("train", film, "--preset", "demo", *size, "--device", "cpu", "--out", tmp_path / "run") == 0

@@ -92,6 +92,12 @@ def test_refuses_each_picture_whose_values_are_no_colors(tmp_path, bad):
     assert "a.npy holds floating-point values from" in refused.problem
 
 
+def test_rounding_errors_are_colors(tmp_path):
+    np.save(tmp_path / "a.npy", np.full((1, 4, 4, 3), np.nextafter(1, 2)))
+    (item,) = open_arrays(tmp_path / "a.npy")
+    assert (item.image == 255).all()
+
+
 def test_refuses_archives_that_leave_the_choice_open(tmp_path):
     np.savez(tmp_path / "a.npz", left=IMAGES, right=IMAGES)
     with pytest.raises(UserError, match="left, right"):

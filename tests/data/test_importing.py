@@ -266,6 +266,20 @@ def test_suggests_a_size(size, expected):
     assert suggest_image_size(size) == expected
 
 
+@pytest.mark.parametrize(
+    ("size", "longer_side", "expected"),
+    [
+        ((1080, 1920), 320, (176, 320)),
+        ((200, 320), 320, (200, 320)),
+        ((320, 240), 128, (128, 96)),
+        ((110, 100), 64, (64, 64)),
+        ((10, 4000), 64, (32, 64)),
+    ],
+)
+def test_suggests_a_size_with_a_longer_side(size, longer_side, expected):
+    assert suggest_image_size(size, longer_side) == expected
+
+
 def test_suggested_sizes_crop_little(tmp_path):
     for width in range(120, 250):
         height, suggested = suggest_image_size((100, width))

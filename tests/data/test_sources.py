@@ -93,6 +93,12 @@ def test_no_two_pictures_share_a_name(tmp_path, files, expected):
     assert sorted(names(open_source(tmp_path))) == expected
 
 
+def test_the_pictures_of_an_array_share_no_name_with_a_result(tmp_path):
+    np.save(tmp_path / "x.png.npy", np.zeros((2, 8, 8, 3), np.uint8))
+    save_picture(tmp_path / "x.jpg")
+    assert sorted(names(open_source(tmp_path))) == ["x.jpg", "x.png/000000", "x.png/000001"]
+
+
 def test_a_bad_picture_of_an_array_costs_no_other(tmp_path):
     values = np.zeros((4, 8, 8, 3), np.float32)
     values[1] = 1.01

@@ -91,6 +91,8 @@ def test_other_programs_have_a_manifest_too(tmp_path, content):
 
 def test_a_cut_manifest_is_that_of_a_store(tmp_path):
     (tmp_path / "manifest.json").write_text('{"format": "astseg-st')
+    assert not Store.is_store(tmp_path)
+    (tmp_path / "train.images.npy").touch()
     assert Store.is_store(tmp_path), "or its arrays would be taken for pictures"
 
 

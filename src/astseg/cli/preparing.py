@@ -39,16 +39,15 @@ def make_scenes(
         make_store(destination, name, counts, seed, size, workers, find_device(device), add)
 
 
-def prepare(
-    source: Path, destination: Path, size: tuple[int, int] | None, usual_size: tuple[int, int] | None = None
-) -> Path:
+def prepare(source: Path, destination: Path, size: tuple[int, int] | None, longer_side: int | None = None) -> Path:
     """Make a store of a source, unless it is one or was made into one before; returns the store's folder.
 
     Args:
         source: pictures, a video, an array or a store.
         destination: where the store is made.
         size: height and width that are asked for.
-        usual_size: those of pictures for which none are asked; by default such as suit the pictures.
+        longer_side: of pictures for which no size is asked, whose shorter one is by their proportions; by default one
+            that suits them.
 
     Raises:
         UserError: the source cannot be used, it is a store of another size, or the destination holds something else.
@@ -74,7 +73,7 @@ def prepare(
         messages.print(f"Going on with the pictures that were prepared before: {destination}", markup=False)
         return destination
     with progress("Reading pictures", "pictures") as show:
-        store = import_source(source, destination, size or usual_size, progress=show)
+        store = import_source(source, destination, size, progress=show, longer_side=longer_side)
     report_reading(store)
     return destination
 

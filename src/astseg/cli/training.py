@@ -49,7 +49,8 @@ def train(
     size: Annotated[
         str | None,
         typer.Option(
-            help="Height x width to work at, such as 96x128. By default the preset's, or one that suits the pictures."
+            help="Height x width to work at, such as 96x128. By default one that suits the pictures, with a preset's "
+            "longer side."
         ),
     ] = None,
     minutes: Annotated[
@@ -92,8 +93,8 @@ def train(
         raise UserError("What should be learned from? Give a folder of pictures, a video or prepared data.")
     check_wishes(preset=preset, slots=objects, minutes=minutes, steps=steps, still=still)
     _refuse_taken(out)
-    usual_size = find_preset(preset).recipe.architecture.image_size if preset else None
-    data = prepare(source, out / "data", parse_size(size), usual_size)
+    longer_side = max(find_preset(preset).recipe.architecture.image_size) if preset else None
+    data = prepare(source, out / "data", parse_size(size), longer_side)
     with messages.status("Choosing what suits the pictures and the machine..."):
         choice = choose_recipe(
             Store(data), where, preset=preset, slots=objects, minutes=minutes, steps=steps, still=still

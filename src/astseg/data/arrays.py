@@ -178,8 +178,11 @@ def _as_labels(mask: npt.NDArray[np.generic], path: Path) -> tuple[Bytes | None,
 
 def _no_colours(image: npt.NDArray[np.generic], path: Path) -> str | None:
     """Why the values of a picture are no colours; None if they are."""
-    low, high = image.min(), image.max()
-    if image.dtype.kind != "f" or 0 <= low <= high <= 1:
+    if image.dtype.kind != "f":
+        return None
+    values = image.astype(np.float32)  # in which 1 and a rounding error is 1
+    low, high = values.min(), values.max()
+    if 0 <= low <= high <= 1:
         return None
     return f"A picture in {path} holds floating-point values from {low:g} to {high:g}; they should lie in [0, 1]."
 

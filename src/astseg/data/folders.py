@@ -105,13 +105,14 @@ def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
 def unlike_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
     """Each file's path from a folder on, without suffix but where two files or a file and a folder would share one.
 
-    Nor would they share one with the suffix of a PNG or a JPEG, as what is made of them is called.
+    Names stay apart with .png or .jpg appended, too, because results are called so.
     """
     relative = {file: file.relative_to(root) for file in files}
     folders = {folder for name in relative.values() for folder in name.parents}
     uses = Counter(name.with_suffix("") for name in relative.values())
     uses.update([*relative.values(), *folders])
-    uses.update(folder.with_suffix("") for folder in folders if folder.suffix in (".png", ".jpg"))
+    arrays = {name.with_suffix("") for name in relative.values() if name.suffix.lower() in ARRAY_SUFFIXES}
+    uses.update(place.with_suffix("") for place in folders | arrays if place.suffix in (".png", ".jpg"))
     return {
         file: (name if uses[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix()
         for file, name in relative.items()

@@ -58,6 +58,8 @@ def import_source(
     seed: int = 0,
     every: int = 1,
     progress: Progress | None = None,
+    *,
+    longer_side: int | None = None,
 ) -> Store:
     """Prepare pictures, arrays or a video for training.
 
@@ -77,6 +79,7 @@ def import_source(
         seed: of the random choice.
         every: of a video, take only each n-th frame.
         progress: told how many pictures have been read, and of how many.
+        longer_side: what `suggest_image_size` is told of the size, where none is given.
 
     Returns:
         The store. Its manifest's details name what was skipped, and why, and what else lay in the folder, and count the
@@ -91,7 +94,7 @@ def import_source(
         raise UserError(f"{path} is a prepared data set already. Train on it as it is.")
     source = open_source(path, every=every)
     parts = _given_parts(source) or [_divided(source, test_share, seed)]
-    size = image_size or _size_for(parts[0].source)
+    size = image_size or _size_for(parts[0].source, longer_side)
     if min(size) < SMALLEST_SIDE:
         raise UserError(f"Pictures should be at least {SMALLEST_SIDE} pixels a side, not {size[0]} x {size[1]}.")
     usable = [_has_usable_masks(part.source) for part in parts]
@@ -110,23 +113,27 @@ def import_source(
     return Store(destination)
 
 
-def suggest_image_size(size: tuple[int, int]) -> tuple[int, int]:
+def suggest_image_size(size: tuple[int, int], longer_side: int | None = None) -> tuple[int, int]:
     """A size that a processor without accelerator can learn from, near to the proportions of the pictures.
 
     Nearly square pictures (up to 6 : 5) become 128 x 128, or 64 x 64 where they are smaller than 128. Others get sides
     that are multiples of 16, about 128 the longer one (64 where the pictures are smaller): 240 x 320 becomes 96 x 128,
-    1080 x 1920 becomes 64 x 112. No side is shorter than 32.
+    1080 x 1920 becomes 64 x 112. No side is shorter than 32. With a longer side of 320, 1080 x 1920 becomes 176 x 320.
 
     Args:
         size: height and width of the pictures.
+        longer_side: the longer one to be, where it should be another; the shorter is then a multiple of 8.
 
     Returns:
         Height and width.
     """
     short, long = sorted(size)
     if long <= 1.2 * short:
-        side = 128 if short >= 128 else 64
+        side = longer_side or (128 if short >= 128 else 64)
         return side, side
+    if longer_side:
+        shorter_side = min(longer_side, max(32, round(longer_side * short / long / 8) * 8))
+        return (shorter_side, longer_side) if size[0] <= size[1] else (longer_side, shorter_side)
     sides = LONG_SIDES if long >= 128 else SMALL_LONG_SIDES
     choices = [(max(32, round(side * short / long / 16) * 16), side) for side in sides]
     # The first choice whose proportions are within 3 % (little is cropped), else the nearest.
@@ -238,10 +245,10 @@ def _has_usable_masks(source: Source) -> bool:
     return source.has_masks and all(picture.mask_problem is None for picture in islice(source, PEEKED))
 
 
-def _size_for(source: Source) -> tuple[int, int]:
+def _size_for(source: Source, longer_side: int | None) -> tuple[int, int]:
     shapes = [picture.image.shape[:2] for picture in islice(source, PEEKED)]
     height, width = np.median([shape for shape in shapes if min(shape) >= SMALLEST_SIDE] or shapes, axis=0)
-    return suggest_image_size((int(height), int(width)))
+    return suggest_image_size((int(height), int(width)), longer_side)
 
 
 def _splits(parts: list[_Part]) -> set[str]:

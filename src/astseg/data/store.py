@@ -98,11 +98,12 @@ class Store:
     def is_store(path: Path | str) -> bool:
         """Whether a folder looks like a store, without opening it; other programs write a manifest.json too."""
         try:
-            content = json.loads((Path(path) / MANIFEST_FILE).read_text(encoding="utf-8"))
+            content = json.loads((Path(path) / MANIFEST_FILE).read_bytes())
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return False
         except ValueError:
-            return True  # a damaged store, which its reader will say, and never a folder of pictures
+            # Damaged. Beside a store's arrays it was a store's, and they must not be taken for pictures.
+            return any(Path(path).glob("*.images.npy"))
         return isinstance(content, dict) and content.get("format") == FORMAT
 
     @property
@@ -167,7 +168,8 @@ def _read_manifest(path: Path) -> Manifest:
         )
     try:
         content = json.loads(file.read_text())
-        if content.pop("format") != FORMAT or content.pop("version") != VERSION:
+        content.pop("format")
+        if content.pop("version") != VERSION:
             raise UserError(f"{file} is not of format {FORMAT}, version {VERSION}. Prepare the data again.")
         content["image_size"] = tuple(content["image_size"])
         content["splits"] = {name: _split_record(split) for name, split in content["splits"].items()}
