@@ -158,36 +158,6 @@ class TestEvaluate:
         assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "pictures"]
 
 
-def test_a_model_that_knows_the_background_alone(astseg, rooms: Path, tmp_path: Path, monkeypatch, capsys) -> None:
-    from astseg.training.loop import Trainer
-
-    run = tmp_path / "run"
-    with monkeypatch.context() as patch:
-        train_step = Trainer._train_step
-
-        def step(trainer, *arguments):
-            if trainer.folder == run:  # not while the steps are timed
-                ctrl_c()
-            return train_step(trainer, *arguments)
-
-        patch.setattr(Trainer, "_train_step", step)
-        assert astseg("train", rooms, "--steps", 4, "--device", "cpu", "--out", run) == 130
-    alone = tmp_path / "alone"
-    assert astseg("background", rooms, "--minutes", 1e-4, "--device", "cpu", "--out", alone) == 0
-    for model, how in (
-        (run, "come to step 0 of 4 of the phase 'objects'. Go on"),
-        (alone / "run", "trained for nothing else"),
-    ):
-        for command in (("segment", model, rooms), ("evaluate", model, rooms), ("export", model)):
-            capsys.readouterr()
-            assert astseg(*command, "--out", tmp_path / "out") == 2
-            err = " ".join(capsys.readouterr().err.split())
-            assert "knows the background alone and finds no objects" in err
-            assert how in err
-        assert astseg("gallery", model, rooms, "--out", tmp_path / "out.png") == 2
-    assert not list(tmp_path.glob("out*"))
-
-
 class TestBackground:
     @pytest.fixture(autouse=True)
     def _few_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,6 +96,8 @@ class TestFitting:
     def test_background_alone(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         assert background_steps(tiny_recipe, tiny_images, CPU, 10.0) == (1_200, 10.0)
         assert background_steps(tiny_recipe, tiny_images, CPU, 0.1) == (200, pytest.approx(200 * 0.5 / 60))
+        still = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="still"))
+        assert background_steps(still, tiny_images, CPU, 30.0) == (1_500, pytest.approx(1_500 * 0.5 / 60))
 
 
 def test_measures_a_few_steps_of_each_phase(

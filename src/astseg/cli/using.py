@@ -34,8 +34,8 @@ def segment(
     """Find the objects in pictures or a video.
 
     Writes a label picture for each (the pixel's value is the number of its object, 0 is the background), an overlay to
-    look at, objects.json with position, box, scale, activation and appearance of every object, and for a video an
-    overlaid film. Of prepared data these are the held-out pictures.
+    look at, objects.json with box, area, centroid, position, scale, activation and appearance of every object, and for
+    a video an overlaid film. Of prepared data these are the held-out pictures.
 
     ```
     astseg segment my-run pictures/ --out masks

@@ -32,7 +32,7 @@ def batch_indices(seed: int, phase: int, step: int, batch_size: int, count: int)
     return indices
 
 
-@lru_cache(maxsize=2)  # a batch lies in two epochs at the most, and drawing a million places takes 20 ms
+@lru_cache(maxsize=2)  # a batch lies in one epoch or two, mostly, and drawing a million places takes 20 ms
 def _permutation(seed: int, phase: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng((seed, phase, epoch)).permutation(count)
 

@@ -93,7 +93,8 @@ def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minute
     """How many steps of the background alone fit a time, measured by a few steps of the network that the recipe has.
 
     Returns:
-        The steps, and how many minutes they take: more than there are where these are too few to learn anything.
+        The steps, and how many minutes they take: more than there are where these are too few to learn anything, and
+        fewer where a still background needs no more.
     """
     step = _seconds_per_step(recipe, images, device, "background")["background"]
     steps = max(FEWEST_STEPS, int(_worthwhile(recipe, 60 * minutes / step)))

@@ -18,8 +18,8 @@ DEFAULT_MINUTES = 30.0
 STILL_SHARE = 0.75
 """With more of nearly every picture as in the others, the camera stands still (``still_share``)."""
 MOST_SLOTS = 254
-TOO_LONG = 1.25
-"""How many times the wish an estimate may be before one should be told."""
+FAR_OFF = 1.25
+"""How many times the wish an estimate may be, or the wish the estimate, before one should be told."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
     Raises:
         UserError: the pictures are too small.
     """
-    if device.type == "cpu":
+    if device.type != "cuda":
         return _small_background(store, device, minutes)
     try:
         recipe = _buildable(replace(small_recipe(store.image_size, 1), background=BackgroundTraining(batch_size=32)))
@@ -192,9 +192,9 @@ def _how_long(wish: float, estimate: float) -> str:
     'about 2 min on this machine: more would teach nothing'
     """
     about = f"about {math.ceil(estimate)} min on this machine"
-    if estimate > TOO_LONG * wish:
+    if estimate > FAR_OFF * wish:
         return f"{about}: fewer would teach nothing"
-    if TOO_LONG * estimate < wish:
+    if FAR_OFF * estimate < wish:
         return f"{about}: more would teach nothing"
     return f"about {wish:g} min on this machine"
 

@@ -247,7 +247,7 @@ def phase_seconds(folder: Path) -> dict[str, float]:
 
 def where_stopped(folder: Path) -> str | None:
     """How far a run's model has come, in words, if it was not trained to its end; None if it was, or nobody knows."""
-    progress = _progress(folder)
+    progress = told_progress(folder)
     if progress is None or progress["finished"]:
         return None
     return f"step {progress['step']} of {progress['steps']} of the phase '{progress['phase']}'"
@@ -255,21 +255,29 @@ def where_stopped(folder: Path) -> str | None:
 
 def has_trained_objects(folder: Path) -> bool:
     """Whether a run's model has learned anything of objects; True if nobody knows."""
-    progress = _progress(folder)
+    progress = told_progress(folder)
     if progress is None or progress["phase"] == "joint":
         return True
     return bool(progress["phase"] == "objects" and progress["step"] > 0)
 
 
-def _progress(folder: Path) -> dict[str, Any] | None:
-    """What is said beside a model of how far it was trained; None where nothing is, or nothing that makes sense."""
-    for place in (folder / MODEL_FOLDER, folder):
+def told_progress(folder: Path) -> dict[str, Any] | None:
+    """What is said beside a model of how far it was trained; None where nothing is, or nothing that makes sense.
+
+    Returns:
+        `scenario` (nothing, if an older astseg wrote it), `phase`, `step`, `steps` and `finished`.
+    """
+    for place in (folder, folder / MODEL_FOLDER):  # as `load_model` looks for the model
         try:
             progress = json.loads((place / PROGRESS_FILE).read_text())
-            return {"finished": bool(progress["finished"]), "phase": str(progress["phase"])} | {
-                name: int(progress[name]) for name in ("step", "steps")
+            return {
+                "scenario": progress.get("scenario"),
+                "phase": str(progress["phase"]),
+                "step": int(progress["step"]),
+                "steps": int(progress["steps"]),
+                "finished": bool(progress["finished"]),
             }
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue
     return None
 
