@@ -1,9 +1,10 @@
 """What tests of the commands need: the command itself, few steps, and tiny things to work on."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 from astseg.cli import app
 from astseg.cli.console import run
 from astseg.training import budget
+from astseg.training.loop import Trainer
 
 Command: TypeAlias = Callable[..., int]
 
@@ -43,6 +45,18 @@ def _few_steps() -> Iterator[None]:
         patch.setattr(budget, "TIMED_STEPS", 2)
         yield
     torch.set_num_threads(threads)
+
+
+def stop_in_the_first_step_of(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C in the first step of the run in a folder, and not while the steps are timed."""
+    train_step = Trainer._train_step
+
+    def step(trainer: Trainer, *arguments: Any) -> Any:
+        if trainer.folder == run:
+            signal.raise_signal(signal.SIGINT)
+        return train_step(trainer, *arguments)
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
 
 
 @pytest.fixture(scope="session")

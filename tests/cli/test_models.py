@@ -1,25 +1,11 @@
 """What the commands say of models that were not trained to their end."""
 
-import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-
-from astseg.training.loop import Trainer
+from tests.cli.conftest import stop_in_the_first_step_of
 
 pytestmark = pytest.mark.usefixtures("few_steps")
-
-
-def stop_in_the_first_step_of(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train_step = Trainer._train_step
-
-    def step(trainer: Trainer, *arguments: Any) -> Any:
-        if trainer.folder == run:  # not while the steps are timed
-            signal.raise_signal(signal.SIGINT)
-        return train_step(trainer, *arguments)
-
-    monkeypatch.setattr(Trainer, "_train_step", step)
 
 
 @pytest.mark.parametrize(

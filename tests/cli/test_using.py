@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tests.cli.conftest import stop_in_the_first_step_of
 
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
@@ -179,19 +180,9 @@ class TestBackground:
     def test_stopped_and_run_again_it_goes_on(
         self, astseg, tiny_store: Store, rooms: Path, tmp_path: Path, monkeypatch, capsys
     ) -> None:
-        from astseg.training.loop import Trainer
-
         options = ("--minutes", 1e-4, "--device", "cpu", "--out", tmp_path / "out")
         with monkeypatch.context() as patch:
-            train_step = Trainer._train_step
-
-            def step(trainer, *arguments):
-                # Not while the steps are timed.
-                if trainer.folder == tmp_path / "out" / "run":
-                    ctrl_c()
-                return train_step(trainer, *arguments)
-
-            patch.setattr(Trainer, "_train_step", step)
+            stop_in_the_first_step_of(tmp_path / "out" / "run", patch)
             assert astseg("background", tiny_store.path, *options) == 130
         assert "The same command goes on." in capsys.readouterr().err
         assert astseg("background", rooms, *options) == 2
