@@ -67,11 +67,10 @@ class ArrayFile:
                     yield self._item(image, mask)
 
     def _item(self, image: npt.NDArray[np.generic], mask: npt.NDArray[np.generic] | None = None) -> ArrayItem:
-        problem = _no_colours(image, self.path)
-        if problem is not None:
+        colors, problem = _as_rgb(image, self.path)
+        if colors is None:
             return ArrayItem(None, None, problem)
-        labels, mask_problem = (None, self.mask_problem) if mask is None else _as_labels(mask, self.path)
-        return ArrayItem(_as_rgb(image), labels, mask_problem)
+        return ArrayItem(colors, *((None, self.mask_problem) if mask is None else _as_labels(mask, self.path)))
 
 
 def open_arrays(path: Path) -> ArrayFile:
@@ -176,22 +175,17 @@ def _as_labels(mask: npt.NDArray[np.generic], path: Path) -> tuple[Bytes | None,
     return mask.reshape(mask.shape[:2]).astype(np.uint8), None
 
 
-def _no_colours(image: npt.NDArray[np.generic], path: Path) -> str | None:
-    """Why the values of a picture are no colours; None if they are."""
-    if image.dtype.kind != "f":
-        return None
-    values = image.astype(np.float32)  # in which 1 and a rounding error is 1
-    low, high = values.min(), values.max()
-    if 0 <= low <= high <= 1:
-        return None
-    return f"A picture in {path} holds floating-point values from {low:g} to {high:g}; they should lie in [0, 1]."
-
-
-def _as_rgb(image: npt.NDArray[np.generic]) -> Bytes:
+def _as_rgb(image: npt.NDArray[np.generic], path: Path) -> tuple[Bytes | None, str | None]:
+    """A picture as bytes, or the reason why its values are no colours."""
     if image.dtype.kind == "f":
-        image = np.rint(image.astype(np.float32) * 255).astype(np.uint8)
+        values = image.astype(np.float32)  # in which 1 and a rounding error is 1
+        low, high = values.min(), values.max()
+        if not 0 <= low <= high <= 1:
+            reason = f"holds floating-point values from {low:g} to {high:g}; they should lie in [0, 1]."
+            return None, f"A picture in {path} {reason}"
+        image = np.rint(values * 255).astype(np.uint8)
     image = image.reshape(*image.shape[:2], -1)
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)), dtype=np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)), dtype=np.uint8), None
 
 
 @contextmanager

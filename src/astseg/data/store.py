@@ -167,7 +167,7 @@ def _read_manifest(path: Path) -> Manifest:
             f"{path} is no prepared data set: it has no {MANIFEST_FILE} of one. Prepare one with 'astseg data'."
         )
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_bytes())
         content.pop("format")
         if content.pop("version") != VERSION:
             raise UserError(f"{file} is not of format {FORMAT}, version {VERSION}. Prepare the data again.")

@@ -1,6 +1,8 @@
 """The choices made for people who bring pictures and little else: each with its reason in a sentence."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -57,9 +59,8 @@ def choose_recipe(
     """
     check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps, still=still)
     reasons = []
-    height, width = store.image_size
     usual: Recipe | None = None
-    try:
+    with _suiting():
         if preset:
             usual = find_preset(preset).recipe
             recipe = _buildable(_adapted(usual, store.image_size, slots))
@@ -74,12 +75,10 @@ def choose_recipe(
             one, other = ("one for all pictures", "moving") if still else ("many", "still")
             reasons.append(f"Background: {one} ({how}; --{other} says otherwise).")
             minutes = DEFAULT_MINUTES if minutes is None and steps is None else minutes
-    except ValueError as error:
-        raise UserError(f"These pictures do not suit the model: {error}.") from error
     other_size = ""
     if usual and usual.architecture.image_size != store.image_size:
         other_size = " (the preset's own size is {}x{})".format(*usual.architecture.image_size)
-    reasons.append(f"Pictures: {len(store['train'])} of {height}x{width} to learn from{other_size}.")
+    reasons.append(f"{_pictures(store)}{other_size}.")
     guess = "as you say" if slots else f"{'the preset has it so' if preset else 'a guess'}; --objects says better"
     reasons.append(f"Objects: at most {recipe.architecture.slots} in a picture ({guess}).")
     if minutes is not None:
@@ -132,10 +131,8 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
     """
     if device.type != "cuda":
         return _small_background(store, device, minutes)
-    try:
+    with _suiting():
         recipe = _buildable(replace(small_recipe(store.image_size, 1), background=BackgroundTraining(batch_size=32)))
-    except ValueError as error:
-        raise UserError(f"These pictures do not suit the model: {error}.") from error
     simple = replace(
         recipe,
         architecture=replace(recipe.architecture, background_network="simple"),
@@ -146,9 +143,8 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
     steps, estimate = background_steps(simple, images, device, minutes)
     wide_steps, wide_estimate = background_steps(wide, images, device, minutes)
     automatic = replace(recipe.background, steps=steps, complex_steps=wide_steps, automatic_complexity=True)
-    height, width = store.image_size
     reasons = (
-        f"Pictures: {len(images)} of {height}x{width} to learn from.",
+        f"{_pictures(store)}.",
         f"Steps: {steps}, {_how_long(minutes, estimate)}.",
         f"If they show many backgrounds: a larger network, {wide_steps} more, {_how_long(minutes, wide_estimate)}.",
     )
@@ -159,20 +155,31 @@ def _small_background(store: Store, device: torch.device, minutes: float) -> Cho
     """A recipe for the background alone that a processor can follow."""
     images = store["train"].images
     still, how = _stillness(images)
-    try:
+    with _suiting():
         recipe = _buildable(own_pictures_recipe(store.image_size, 1, still=still))
-    except ValueError as error:
-        raise UserError(f"These pictures do not suit the model: {error}.") from error
     recipe = replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
     steps, estimate = background_steps(recipe, images, device, minutes)
     alone = with_steps(recipe, steps, recipe.foreground.steps)
-    height, width = store.image_size
     reasons = (
         f"Background: {'one for all pictures' if still else 'many'} ({how}).",
-        f"Pictures: {len(images)} of {height}x{width} to learn from.",
+        f"{_pictures(store)}.",
         f"Steps: {steps}, {_how_long(minutes, estimate)}.",
     )
     return Choice(alone, reasons)
+
+
+@contextmanager
+def _suiting() -> Iterator[None]:
+    """Say of a recipe that cannot be made that the pictures do not suit it."""
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(f"These pictures do not suit the model: {error}.") from error
+
+
+def _pictures(store: Store) -> str:
+    height, width = store.image_size
+    return f"Pictures: {len(store['train'])} of {height}x{width} to learn from"
 
 
 def _stillness(images: Bytes) -> tuple[bool, str]:
