@@ -1,6 +1,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,6 +136,15 @@ class TestTraining:
         train_run(folder, settings, CPU, resume=True, stop=lambda: next(asked) == 0)
         assert has_trained_objects(folder)
         train_run(folder, settings, CPU, resume=True)
+        assert where_stopped(folder) is None
+        assert has_trained_objects(folder)
+
+    @pytest.mark.parametrize("change", [{"step": "x"}, {"step": -1}, {"steps": None}, {"more": 1}])
+    def test_progress_that_makes_no_sense(self, settings: RunSettings, folder: Path, change: dict[str, Any]) -> None:
+        asked = iter(range(100))
+        train_run(folder, settings, CPU, stop=lambda: next(asked) == 1)
+        file = folder / "model" / "progress.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
         assert where_stopped(folder) is None
         assert has_trained_objects(folder)
 

@@ -30,12 +30,12 @@ def say_how_far(run: Path) -> None:
     Raises:
         UserError: only the background has been trained so far, or was to be.
     """
-    from astseg.training.run import has_trained_objects, told_progress, where_stopped
+    from astseg.training.run import has_trained_objects, read_progress, where_stopped
 
     stopped = where_stopped(run)
     if not has_trained_objects(run):
-        progress = told_progress(run) or {}
-        for_more = stopped and progress.get("scenario") != "background"
+        progress = read_progress(run)
+        for_more = stopped and progress and progress.scenario != "background"
         how = f"has come to {stopped}. Go on with it by 'astseg train --resume'" if for_more else "is for nothing else"
         raise UserError(f"{run} knows the background alone and finds no objects: its model {how}.")
     if stopped:

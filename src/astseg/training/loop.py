@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from astseg.config import Recipe
+from astseg.config import Recipe, Scenario
 from astseg.data.store import Bytes
 from astseg.errors import RanAwayError, UserError
 from astseg.files import folder_written_whole, written_whole
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backbones import load_backbone
 from astseg.pixels import as_bytes
+from astseg.plain import to_plain
 from astseg.training.batches import Pictures, batch_indices
 from astseg.training.checkpoints import (
     Checkpoint,
@@ -33,6 +34,7 @@ from astseg.training.complexity import COMPLEXITY_STEPS, backgrounds_are_complex
 from astseg.training.curriculum import (
     Losses,
     Phase,
+    PhaseName,
     background_losses,
     foreground_losses,
     learning_rate,
@@ -47,6 +49,24 @@ CHECKPOINT_FILE = "checkpoint.pt"
 BACKGROUNDS_FILE = "backgrounds.npy"
 MODEL_FOLDER = "model"
 PROGRESS_FILE = "progress.json"
+
+
+@dataclass(frozen=True)
+class ModelProgress:
+    """How far a model was trained; a phase that has ended is named by the one that would follow."""
+
+    phase: PhaseName
+    step: int
+    """Steps of the phase that are done."""
+    steps: int
+    finished: bool
+    """Nothing would follow."""
+    scenario: Scenario | None = None
+    """None in files of an older astseg."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.step <= self.steps:
+            raise ValueError(f"impossible progress: {self}")
 
 
 @dataclass(frozen=True)
@@ -310,16 +330,14 @@ class Trainer:
         # The model first: a checkpoint that says that all is done would leave nothing to write a model that failed.
         with folder_written_whole(self.folder / MODEL_FOLDER, replace=True) as partial:
             self.model.save_pretrained(partial)
-            (partial / PROGRESS_FILE).write_text(json.dumps(self._progress()) + "\n")
+            (partial / PROGRESS_FILE).write_text(json.dumps(to_plain(self._progress())) + "\n")
         self.save(optimizer)
 
-    def _progress(self) -> dict[str, str | int | bool]:
-        """How far the model was trained; a phase that has ended is named by the one that would follow."""
+    def _progress(self) -> ModelProgress:
         finished = self._phase == len(phases(self.recipe))
         phase = phases(self.recipe)[-1 if finished else self._phase]
         step = phase.steps if finished else self._step
-        scenario = self.recipe.foreground.scenario
-        return {"scenario": scenario, "phase": phase.name, "step": step, "steps": phase.steps, "finished": finished}
+        return ModelProgress(phase.name, step, phase.steps, finished, self.recipe.foreground.scenario)
 
     def _restart_with_complex_background(self, phase: Phase) -> bool:
         """Begin phase 1 again with the complex channels if the backgrounds turn out to need them (AE-NE)."""

@@ -34,7 +34,7 @@ from astseg.page import Page, write_page
 from astseg.plain import from_plain, to_plain
 from astseg.provenance import provenance
 from astseg.training.journal import JOURNAL_FILE, Journal, read_journal
-from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, PROGRESS_FILE, Observer, Trainer
+from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, PROGRESS_FILE, ModelProgress, Observer, Trainer
 from astseg.training.pictures import PictureGrid
 
 RUN_FILE = "run.json"
@@ -247,37 +247,26 @@ def phase_seconds(folder: Path) -> dict[str, float]:
 
 def where_stopped(folder: Path) -> str | None:
     """How far a run's model has come, in words, if it was not trained to its end; None if it was, or nobody knows."""
-    progress = told_progress(folder)
-    if progress is None or progress["finished"]:
+    progress = read_progress(folder)
+    if progress is None or progress.finished:
         return None
-    return f"step {progress['step']} of {progress['steps']} of the phase '{progress['phase']}'"
+    return f"step {progress.step} of {progress.steps} of the phase '{progress.phase}'"
 
 
 def has_trained_objects(folder: Path) -> bool:
     """Whether a run's model has learned anything of objects; True if nobody knows."""
-    progress = told_progress(folder)
-    if progress is None or progress["phase"] == "joint":
+    progress = read_progress(folder)
+    if progress is None or progress.phase == "joint":
         return True
-    return bool(progress["phase"] == "objects" and progress["step"] > 0)
+    return progress.phase == "objects" and progress.step > 0
 
 
-def told_progress(folder: Path) -> dict[str, Any] | None:
-    """What is said beside a model of how far it was trained; None where nothing is, or nothing that makes sense.
-
-    Returns:
-        `scenario` (nothing, if an older astseg wrote it), `phase`, `step`, `steps` and `finished`.
-    """
+def read_progress(folder: Path) -> ModelProgress | None:
+    """What is said beside a model of how far it was trained; None where nothing is, or nothing that makes sense."""
     for place in (folder, folder / MODEL_FOLDER):  # as `load_model` looks for the model
         try:
-            progress = json.loads((place / PROGRESS_FILE).read_text())
-            return {
-                "scenario": progress.get("scenario"),
-                "phase": str(progress["phase"]),
-                "step": int(progress["step"]),
-                "steps": int(progress["steps"]),
-                "finished": bool(progress["finished"]),
-            }
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return from_plain(ModelProgress, json.loads((place / PROGRESS_FILE).read_text()))
+        except (OSError, ValueError, TypeError, AttributeError):
             continue
     return None
 
