@@ -243,3 +243,17 @@ def test_pictures_keep_their_values() -> None:
 def test_a_reconstruction_comes_back_at_the_pictures_size() -> None:
     found = reconstruct_at(RedChannelModel(), torch.full((1, 3, 12, 20), 0.6))
     torch.testing.assert_close(found, torch.full((1, 3, 12, 20), 0.5))
+
+
+def test_what_is_not_scored_counts_for_nothing() -> None:
+    masks = block_labels(np.random.default_rng(1), 4, 2)
+    masks[:, :2] = 255
+    predicted = np.where(masks == 255, 1, masks)
+    split = replace(split_of(predicted, masks), ignored_label=255)
+    found = evaluate(RedChannelModel(), split)
+    assert found.scores.miou.tolist() == found.scores.ari.tolist() == [1.0] * 4
+    assert found.objects.max() <= 2
+    assert "Pixels whose true label is 255 are not scored." in found.protocol
+    everything = evaluate(RedChannelModel(), replace(split, ignored_label=None))
+    assert (everything.scores.miou < 1).all()
+    assert "not scored" not in everything.protocol

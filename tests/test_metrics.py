@@ -280,3 +280,32 @@ class TestContingencyTables:
     def test_refuses_what_are_no_labels(self, predicted: Labels, true: Labels) -> None:
         with pytest.raises(ValueError, match="labels"):
             metrics.contingency_tables(predicted, true)
+
+
+class TestIgnoredLabel:
+    @settings(deadline=None)
+    @given(label_pairs(), st.integers(0, 99), st.sampled_from([4, 255]))
+    def test_scores_what_is_left_alone(self, pair: tuple[Labels, Labels], seed: int, label: int) -> None:
+        predicted, true = pair
+        dropped = np.random.default_rng(seed).random(true.shape) < 0.3
+        assume(not dropped.all())
+        marked = np.where(dropped, label, true)
+        scores = metrics.score_segmentations(predicted[None], marked[None], 5, ignored_label=label)
+        kept = predicted[~dropped][None, None], true[~dropped][None, None]
+        expected = metrics.score_segmentations(*kept, 5)
+        for field in fields(scores):
+            np.testing.assert_allclose(getattr(scores, field.name), getattr(expected, field.name), err_msg=field.name)
+        maps = predicted[None], marked[None]
+        assert metrics.mean_iou(*maps, 5, ignored_label=label) == pytest.approx(scores.miou)
+        assert metrics.adjusted_rand_index(*maps, ignored_label=label) == pytest.approx(scores.ari)
+        assert metrics.segmentation_covering(*maps, ignored_label=label) == pytest.approx(scores.msc_fg)
+
+    def test_the_label_of_an_object_between_others_can_be_ignored(self) -> None:
+        true = np.array([[[0, 1, 1, 2, 2, 3]]])
+        tables = metrics.contingency_tables(true, true, ignored_label=2)
+        assert tables[0].diagonal().tolist() == [1, 2, 0, 1]
+
+    def test_nothing_is_left(self) -> None:
+        everything = np.full((1, 2, 2), 255)
+        scores = metrics.score_segmentations(np.zeros((1, 2, 2), int), everything, 2, ignored_label=255)
+        assert (scores.ari_fg, scores.miou, scores.msc_fg) == (1, 0, 0)

@@ -159,8 +159,8 @@ def evaluate(
     labels, mse = _predict(model, split, batch_size, progress, by_weights_alone)
     if mse is not None and (broken := int(np.sum(~np.isfinite(mse)))):
         raise UserError(f"{broken} of {len(split)} reconstructions are no numbers: the model's weights are damaged.")
-    scores = score_segmentations(labels, split.masks, model.slots + 1)
-    nothing = score_segmentations(np.zeros_like(labels), split.masks, model.slots + 1)
+    scores = score_segmentations(labels, split.masks, model.slots + 1, split.ignored_label)
+    nothing = score_segmentations(np.zeros_like(labels), split.masks, model.slots + 1, split.ignored_label)
     shadow_claimed, lit_claimed = None, None
     if split.shadows is not None:
         background, shadow = split.masks == 0, split.shadows > 0
@@ -170,7 +170,7 @@ def evaluate(
         slots=model.slots,
         protocol=_protocol(model, split, by_weights_alone),
         index=np.arange(len(split)),
-        objects=_count_objects(split.masks),
+        objects=_count_objects(split.masks, split.ignored_label),
         scores=scores,
         background_everywhere=nothing,
         mse=mse,
@@ -262,6 +262,8 @@ def _protocol(model: AstSeg, split: Split, by_weights_alone: bool) -> str:
             f" The model saw them resized to {own_height} x {own_width}; "
             "its labels and its reconstruction were resized back."
         )
+    if split.ignored_label is not None:
+        size += f" Pixels whose true label is {split.ignored_label} are not scored."
     rule = None if by_weights_alone else model.architecture.label_rule
     return f"{size} {LABELS_BY_WEIGHTS if rule is None else _described(rule)} {PROTOCOL}"
 
@@ -282,8 +284,12 @@ def _described(rule: LabelRule) -> str:
     )
 
 
-def _count_objects(masks: UInt8[np.ndarray, "images height width"]) -> Int64[np.ndarray, "images"]:
-    return np.array([np.count_nonzero(np.bincount(mask.reshape(-1))[1:]) for mask in masks], np.int64)
+def _count_objects(
+    masks: UInt8[np.ndarray, "images height width"], ignored_label: int | None
+) -> Int64[np.ndarray, "images"]:
+    present = np.array([np.bincount(mask.reshape(-1), minlength=256) > 0 for mask in masks])
+    present[:, [0] if ignored_label is None else [0, ignored_label]] = False
+    return np.asarray(present.sum(1), np.int64)
 
 
 def _share_claimed(

@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 LabelMaps: TypeAlias = Integer[np.ndarray, "batch height width"] | Integer[Tensor, "batch height width"]
+FlatLabels: TypeAlias = np.ndarray[Any, np.dtype[np.integer[Any]]]
 Tables: TypeAlias = Int64[np.ndarray, "batch predicted true"]
 PerImage: TypeAlias = Float64[np.ndarray, "batch"]
 
@@ -40,20 +41,24 @@ class SegmentationScores:
     """Segmentation covering of the true objects, each weighted by its area."""
 
 
-def score_segmentations(predicted: LabelMaps, true: LabelMaps, label_count: int | None = None) -> SegmentationScores:
+def score_segmentations(
+    predicted: LabelMaps, true: LabelMaps, label_count: int | None = None, ignored_label: int | None = None
+) -> SegmentationScores:
     """All scores of a batch at the price of one pass over its pixels.
 
     Args:
         predicted: labels, N x H x W.
         true: labels, N x H x W.
         label_count: see `mean_iou`.
+        ignored_label: see `contingency_tables`.
 
     Raises:
         ValueError: see `contingency_tables`.
     """
     _check_shapes(predicted, true)
     chunks = [slice(start, start + IMAGES_AT_A_TIME) for start in range(0, max(1, len(true)), IMAGES_AT_A_TIME)]
-    parts = [_scores_of(contingency_tables(predicted[chunk], true[chunk]), label_count) for chunk in chunks]
+    tables = (contingency_tables(predicted[chunk], true[chunk], ignored_label) for chunk in chunks)
+    parts = [_scores_of(table, label_count) for table in tables]
     names = [field.name for field in fields(SegmentationScores)]
     return SegmentationScores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
@@ -69,7 +74,9 @@ def _scores_of(tables: Tables, label_count: int | None) -> SegmentationScores:
     )
 
 
-def mean_iou(predicted: LabelMaps, true: LabelMaps, label_count: int | None = None) -> PerImage:
+def mean_iou(
+    predicted: LabelMaps, true: LabelMaps, label_count: int | None = None, ignored_label: int | None = None
+) -> PerImage:
     """Mean intersection over union of optimally matched labels, the background among them.
 
     The definition of the CLEVRTEX benchmark. Predicted and true labels become one mask each, as many on one
@@ -90,6 +97,7 @@ def mean_iou(predicted: LabelMaps, true: LabelMaps, label_count: int | None = No
         label_count: how many labels the predictor can give, the background counted (K + 1). An image that
             holds a higher label raises the number for itself; where nothing is given its highest label alone
             decides.
+        ignored_label: see `contingency_tables`.
 
     Returns:
         N values from 0 to 1; 1 exactly where both maps part the image in the same way.
@@ -97,10 +105,12 @@ def mean_iou(predicted: LabelMaps, true: LabelMaps, label_count: int | None = No
     Raises:
         ValueError: see `contingency_tables`.
     """
-    return _mean_iou(contingency_tables(predicted, true), label_count)
+    return _mean_iou(contingency_tables(predicted, true, ignored_label), label_count)
 
 
-def adjusted_rand_index(predicted: LabelMaps, true: LabelMaps, *, foreground_only: bool = False) -> PerImage:
+def adjusted_rand_index(
+    predicted: LabelMaps, true: LabelMaps, *, foreground_only: bool = False, ignored_label: int | None = None
+) -> PerImage:
     """Adjusted Rand index (Hubert and Arabie, 1985) of two partitions of an image's pixels.
 
     Args:
@@ -108,6 +118,7 @@ def adjusted_rand_index(predicted: LabelMaps, true: LabelMaps, *, foreground_onl
         true: labels, N x H x W.
         foreground_only: leave out the pixels whose true label is 0 (ARI-FG). The predicted labels stay as
             they are: a predicted background is a cluster like any other.
+        ignored_label: see `contingency_tables`.
 
     Returns:
         N values, 1 for the same partition, 0 in the mean for random ones, possibly below 0. Where both are
@@ -118,12 +129,17 @@ def adjusted_rand_index(predicted: LabelMaps, true: LabelMaps, *, foreground_onl
     Raises:
         ValueError: see `contingency_tables`.
     """
-    tables = contingency_tables(predicted, true)
+    tables = contingency_tables(predicted, true, ignored_label)
     return _adjusted_rand_index(tables[:, :, 1:] if foreground_only else tables)
 
 
 def segmentation_covering(
-    predicted: LabelMaps, true: LabelMaps, *, foreground_only: bool = True, scaled: bool = False
+    predicted: LabelMaps,
+    true: LabelMaps,
+    *,
+    foreground_only: bool = True,
+    scaled: bool = False,
+    ignored_label: int | None = None,
 ) -> PerImage:
     """How well the best predicted label covers each true object, in the mean over the objects (MSC, GENESIS).
 
@@ -133,6 +149,7 @@ def segmentation_covering(
         true: labels, N x H x W.
         foreground_only: leave out the true background (MSC-FG) or let it count as one more object (MSC).
         scaled: weight each object by its pixels (scaled SC) or all alike.
+        ignored_label: see `contingency_tables`.
 
     Returns:
         N values from 0 to 1. Where there is nothing to cover the value is 0, as in the published evaluations,
@@ -141,7 +158,7 @@ def segmentation_covering(
     Raises:
         ValueError: see `contingency_tables`.
     """
-    return _segmentation_covering(contingency_tables(predicted, true), foreground_only, scaled)
+    return _segmentation_covering(contingency_tables(predicted, true, ignored_label), foreground_only, scaled)
 
 
 def squared_error(
@@ -172,12 +189,14 @@ def f_measure(true_positives: int, false_positives: int, false_negatives: int) -
     return 2 * true_positives / total if total else 1.0
 
 
-def contingency_tables(predicted: LabelMaps, true: LabelMaps) -> Tables:
+def contingency_tables(predicted: LabelMaps, true: LabelMaps, ignored_label: int | None = None) -> Tables:
     """Count, for every image, the pixels with predicted label p and true label t.
 
     Args:
         predicted: labels, N x H x W, NumPy or torch, on any device.
         true: labels of the same shape.
+        ignored_label: the true label of pixels that count for nothing, whatever was predicted there; None if all
+            count.
 
     Returns:
         N x P x T, where P and T are one more than the highest labels of the whole batch.
@@ -187,9 +206,19 @@ def contingency_tables(predicted: LabelMaps, true: LabelMaps) -> Tables:
     """
     predicted_labels, true_labels = _flat_labels(predicted), _flat_labels(true)
     _check_shapes(predicted, true)
+    if ignored_label is not None:
+        # One column more, which is cut off again, takes the pixels that do not count.
+        ignored = true_labels == ignored_label
+        highest = int(true_labels.max(initial=0, where=~ignored))
+        true_labels = np.where(ignored, highest + 1, true_labels)
+        return _count_pairs(predicted_labels, true_labels, highest + 2)[:, :, : highest + 1]
+    return _count_pairs(predicted_labels, true_labels, int(true_labels.max(initial=0)) + 1)
+
+
+def _count_pairs(predicted_labels: FlatLabels, true_labels: FlatLabels, columns: int) -> Tables:
+    """Count the pixels of each image by both of their labels; N x P x columns."""
     count, pixels = true_labels.shape
     rows = int(predicted_labels.max(initial=0)) + 1
-    columns = int(true_labels.max(initial=0)) + 1
     tables = np.zeros((count, rows, columns), np.int64)
     at_a_time = max(1, PIXELS_AT_A_TIME // max(1, pixels))
     for start in range(0, count, at_a_time):
@@ -208,7 +237,7 @@ def _check_shapes(predicted: LabelMaps, true: LabelMaps) -> None:
         raise ValueError(f"predicted labels {tuple(predicted.shape)} for true ones {tuple(true.shape)}")
 
 
-def _flat_labels(labels: LabelMaps) -> np.ndarray[Any, np.dtype[np.integer[Any]]]:
+def _flat_labels(labels: LabelMaps) -> FlatLabels:
     """N x (H * W) labels in main memory."""
     array = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     if array.ndim != 3 or not np.issubdtype(array.dtype, np.integer):

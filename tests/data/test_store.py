@@ -338,3 +338,28 @@ def test_without_resume_an_interrupted_writing_is_begun_anew(tmp_path):
 def test_nothing_is_left_of_a_writing_that_stops_before_the_first_picture(tmp_path):
     stop_after(tmp_path / "s", 0)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("label", [None, 255])
+def test_says_which_label_is_not_scored(tmp_path, label):
+    masks = np.array([[[0, 1], [255, 2]]], np.uint8)
+    with (
+        StoreWriter(tmp_path / "a", (2, 2), "here", "so") as writer,
+        writer.split("test", ignored_label=label) as split,
+    ):
+        split.append(np.zeros((1, 2, 2, 3), np.uint8), masks)
+    split = Store(tmp_path / "a")["test"]
+    assert split.ignored_label == label
+    np.testing.assert_array_equal(split.masks_to_show(slice(1)), masks if label is None else [[[0, 1], [0, 2]]])
+    assert ("ignored_label" in (tmp_path / "a/manifest.json").read_text()) is (label is not None)
+
+
+@pytest.mark.parametrize("label", [0, 256, "255", True])
+def test_refuses_an_ignored_label_that_is_none(tmp_path, label):
+    with StoreWriter(tmp_path / "a", (2, 2), "here", "so") as writer, writer.split("test") as split:
+        split.append(np.zeros((1, 2, 2, 3), np.uint8), np.zeros((1, 2, 2), np.uint8))
+    manifest = json.loads((tmp_path / "a/manifest.json").read_text())
+    manifest["splits"]["test"]["ignored_label"] = label
+    (tmp_path / "a/manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="cannot be understood"):
+        Store(tmp_path / "a")

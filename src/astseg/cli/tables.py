@@ -138,7 +138,7 @@ def gallery(
         samples = []
         for start in range(0, min(count, len(chosen)), 16):
             some = slice(start, min(start + 16, count))
-            truths = None if chosen.masks is None else np.array(chosen.masks[some])
+            truths = chosen.masks_to_show(some)
             samples += sample(segmenter, np.array(chosen.images[some]), truths)
         pairs = [(one.image, one.labels) for one in samples]
         grid = draw_samples(samples) if slots else draw_pairs({"": pairs})

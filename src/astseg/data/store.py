@@ -49,6 +49,8 @@ class SplitRecord:
     arrays: Mapping[str, ArrayRecord]
     label_histogram: tuple[int, ...] = ()
     """Pixels that carry label 0, 1, 2, ...; empty where the split has no masks."""
+    ignored_label: int | None = None
+    """The label of pixels that are not to be scored; None if all are."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,20 @@ class Split:
     """N x H x W, 0 is the background."""
     shadows: Bytes | None = None
     """N x H x W, 1 where a shadow falls."""
+    ignored_label: int | None = None
+    """The label, in masks, of pixels that are not to be scored; None if all are."""
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def masks_to_show(self, chosen: slice | npt.NDArray[np.intp]) -> Bytes | None:
+        """Return some masks to look at, in which pixels that are not scored are background; None if there are none."""
+        if self.masks is None:
+            return None
+        masks = np.array(self.masks[chosen])
+        if self.ignored_label is not None:
+            masks[masks == self.ignored_label] = 0
+        return masks
 
 
 class Store:
@@ -151,7 +164,7 @@ class Store:
                     f"but holds {array.dtype} of shape {array.shape}. Prepare the data again."
                 )
             arrays[kind] = array
-        return Split(name, **arrays)
+        return Split(name, **arrays, ignored_label=record.ignored_label)
 
 
 def file_sha256(path: Path) -> str:
@@ -184,4 +197,7 @@ def _split_record(content: dict[str, Any]) -> SplitRecord:
         for kind, array in content["arrays"].items()
         if kind in ARRAYS and Path(array["file"]).name == array["file"]
     }
-    return SplitRecord(int(content["count"]), arrays, tuple(content["label_histogram"]))
+    ignored = content.get("ignored_label")
+    if ignored is not None and (type(ignored) is not int or not 0 < ignored <= 255):
+        raise ValueError(f"an ignored label of {ignored!r}")
+    return SplitRecord(int(content["count"]), arrays, tuple(content["label_histogram"]), ignored)

@@ -38,8 +38,17 @@ class SplitWriter:
     With `resume` it goes on behind the last picture that lies whole in all of the split's files.
     """
 
-    def __init__(self, folder: Path, name: str, image_size: tuple[int, int], resume: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        image_size: tuple[int, int],
+        resume: bool = False,
+        ignored_label: int | None = None,
+    ) -> None:
         self.name = name
+        self.ignored_label = ignored_label
+        """The label, in masks, of pixels that are not to be scored; None if all are."""
         self.count = 0
         """Pictures written so far, those of an interrupted run included."""
         self._folder = folder
@@ -81,7 +90,8 @@ class SplitWriter:
             path = self._folder / self._file_name(kind)
             records[kind] = ArrayRecord(path.name, (self.count, *self._item_shape(kind)), file_sha256(path))
         labels = int(self._histogram.nonzero()[0].max(initial=-1)) + 1
-        return SplitRecord(self.count, records, tuple(self._histogram[:labels].tolist()))
+        ignored = self.ignored_label if "masks" in records else None
+        return SplitRecord(self.count, records, tuple(self._histogram[:labels].tolist()), ignored)
 
     def close(self) -> None:
         """Close the files without finishing them."""
@@ -195,13 +205,18 @@ class StoreWriter:
                 shutil.rmtree(self._partial, ignore_errors=True)
 
     @contextmanager
-    def split(self, name: str, optional: bool = False) -> Iterator[SplitWriter]:
+    def split(self, name: str, optional: bool = False, ignored_label: int | None = None) -> Iterator[SplitWriter]:
         """Open a split for appending; it is finished when the block ends.
 
+        Args:
+            name: the split's.
+            optional: leave it out if nothing is appended.
+            ignored_label: the label, in masks, of pixels that are not to be scored.
+
         Raises:
-            UserError: nothing was appended; an `optional` split is left out instead.
+            UserError: nothing was appended, and the split is not optional.
         """
-        writer = SplitWriter(self._partial, name, self.image_size, self.resume)
+        writer = SplitWriter(self._partial, name, self.image_size, self.resume, ignored_label)
         try:
             yield writer
             if writer.count:
@@ -219,6 +234,9 @@ class StoreWriter:
         (self._partial / BEGUN).unlink(missing_ok=True)
         manifest = Manifest(self._source, self._protocol, self.image_size, self._splits, self.details)
         content = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
+        for split in content["splits"].values():
+            if split["ignored_label"] is None:  # as before there were any
+                del split["ignored_label"]
         (self._partial / MANIFEST_FILE).write_text(json.dumps(content, indent=2) + "\n")
         put_in_place(self._partial, self.path)
 

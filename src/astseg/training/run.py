@@ -137,7 +137,7 @@ def train_run(
     remove_leftovers(folder)
     shown = shown_split(store)
     journal = Journal(folder)
-    truths = None if shown.masks is None else shown.masks[:GRID_PICTURES]
+    truths = shown.masks_to_show(slice(GRID_PICTURES))
     watching = (journal, PictureGrid(shown.images[:GRID_PICTURES], truths), *observers)
     images = store["train"].images
     try:
@@ -200,7 +200,7 @@ def finish_run(
             plain = evaluate(model, scored, progress=progress, by_weights_alone=True).summary()
             details["by_weights_alone"] = plain.to_dict()
         write_per_image(folder / "per_image.csv", evaluation)
-    truths = None if shown.masks is None else shown.masks[:PAGE_PICTURES]
+    truths = shown.masks_to_show(slice(PAGE_PICTURES))
     page = Page(
         title=settings.title,
         summary=summary,

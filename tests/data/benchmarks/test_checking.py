@@ -118,3 +118,13 @@ def test_a_file_too_short(tmp_path):
     (path / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="should hold uint8 of shape"):
         check_store(path)
+
+
+def test_what_is_not_scored_is_no_object(tmp_path):
+    masks = np.zeros((2, 8, 8), np.uint8)
+    masks[:, :2], masks[:, 2:4] = 1, 255
+    writer = StoreWriter(tmp_path / "s", (8, 8), "a source", "a protocol")
+    with writer as store, store.split("train", ignored_label=255) as split:
+        split.append(np.zeros((2, 8, 8, 3), np.uint8), masks)
+    (train,) = check_store(tmp_path / "s", slots=3).splits
+    assert (train.highest_label, train.most_objects, train.too_many_objects) == (1, 1, 0)

@@ -99,13 +99,16 @@ def _check_split(split: Split, slots: int | None, report: Report) -> SplitReport
         flat = (masks.reshape(len(masks), -1) + offsets).reshape(-1)
         counts = np.bincount(flat, minlength=256 * len(masks)).reshape(-1, 256)
         histogram += counts.sum(0)
+        if split.ignored_label is not None:
+            counts[:, split.ignored_label] = 0
         objects = (counts[:, 1:] > 0).sum(1)
         most = max(most, int(objects.max()))
         empty += int((objects == 0).sum())
         too_many += int((objects > slots).sum()) if slots is not None else 0
         report(split.name, min(start + BLOCK, len(split)), len(split))
-    highest = int(histogram.nonzero()[0].max())
-    labels = tuple(histogram[: highest + 1].tolist())
+    present = histogram.nonzero()[0]
+    labels = tuple(histogram[: present.max() + 1].tolist())
+    highest = int(present[present != split.ignored_label].max(initial=0))
     return SplitReport(split.name, len(split), highest, most, empty, too_many, labels)
 
 
@@ -134,9 +137,7 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
         if needed is not None and read < needed:
             problems.append(f"{file} holds only {read} records, but the protocol goes up to {needed}.")
     if details.get("masks_left_behind"):
-        problems.append(
-            f"{details['masks_left_behind']} masks were left out, since not every picture had a usable one."
-        )
+        problems.append(f"{details['masks_left_behind']} masks were left out: {details['mask_problem']}")
     if details.get("skipped"):
         problems.append(f"{len(details['skipped'])} pictures could not be used when the store was made.")
     if details.get("missing"):
