@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from astseg.data.store import Store
 
@@ -104,10 +105,10 @@ class TestImport:
         (tmp_path / "in" / "film.avi").write_text("")
         assert astseg("data", "import", tmp_path / "in", "--test-share", 0, "--out", tmp_path / "data") == 0
         err = capsys.readouterr().err
-        assert "Left out: files of other kinds (.avi)." in err
-        assert "Left out 4 masks, since not every picture has one: b/000000 has none." in err
+        assert "Left out: files of other kinds: 1 (.avi)." in err
+        assert "Left out 4 masks: not every picture has one: b/000000 has none." in err
         assert astseg("data", "check", tmp_path / "data") == 0
-        assert "Note 4 masks were left out, since not every picture had a usable one." in capsys.readouterr().out
+        assert "Note 4 masks were left out: not every picture has one" in capsys.readouterr().out
 
     def test_an_array_with_masks(self, astseg, tmp_path: Path) -> None:
         images, masks = np.zeros((4, 16, 16, 3), np.uint8), np.ones((4, 16, 16), np.uint8)
@@ -115,9 +116,32 @@ class TestImport:
         assert astseg("data", "import", tmp_path / "some.npz", "--size", 16, "--out", tmp_path / "data") == 0
         assert Store(tmp_path / "data")["train"].masks is not None
 
+    def test_masks_are_taken_for_masks_and_not_learned_from(self, astseg, tmp_path: Path, capsys) -> None:
+        random = np.random.default_rng(0)
+        for index in range(8):
+            for place, values in (
+                ("in/a", random.integers(0, 256, (16, 16, 3), dtype=np.uint8)),
+                ("in/a_gt", np.full((16, 16), 3, np.uint8)),
+                ("mine", np.full((16, 16), 200 + index, np.uint8)),
+            ):
+                (tmp_path / place).mkdir(parents=True, exist_ok=True)
+                Image.fromarray(values).save(tmp_path / place / f"{index}.png")
+        assert astseg("data", "import", tmp_path / "in", "--out", tmp_path / "data") == 0
+        assert sum(map(len, map(Store(tmp_path / "data").__getitem__, ("train", "test")))) == 8
+        err = capsys.readouterr().err
+        assert "Left out: a_gt/: 8 masks, for 8 of 8 pictures; nothing learns from them, they are for scores." in err
+        assert "Masks: their values are the labels." in err
+        own = ("--masks", tmp_path / "mine", "--ignore", "200,201", "--out", tmp_path / "own")
+        assert astseg("data", "import", tmp_path / "in", *own) == 0
+        assert "not scored: 200, 201" in capsys.readouterr().err
+        assert Store(tmp_path / "own")["train"].ignored_label == 255
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
+            (("--ignore", "white"), "Values to ignore look like 255 or 85,170"),
+            (("--masks", "nowhere"), "no mask files in nowhere"),
+            (("--benchmark", "clevr", "--ignore", "255"), "are for your own pictures"),
             (("--test-share", 1), "should lie in 0 to below 1"),
             (("--size", "big"), "A size looks like 96x128"),
             (("--protocol", "authors"), "need a --benchmark"),

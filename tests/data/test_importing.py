@@ -79,7 +79,7 @@ def test_masks_stay_behind_where_some_are_missing(tmp_path):
     assert len(store["train"]) == 4
     assert store["train"].masks is None
     assert store.manifest.details["masks_left_behind"] == 2
-    assert store.manifest.details["mask_problem"] == "b/000000 has none."
+    assert store.manifest.details["mask_problem"] == "not every picture has one: b/000000 has none."
 
 
 def save_masks(folder, count):
@@ -89,15 +89,35 @@ def save_masks(folder, count):
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
-def test_masks_in_colour_stay_behind_and_their_pictures_do_not(tmp_path, share):
+def test_masks_that_cannot_be_read_stay_behind_and_their_pictures_do_not(tmp_path, share):
     save_pictures(tmp_path / "in/images", 4)
     save_masks(tmp_path / "in/masks", 4)
-    Image.new("RGB", (40, 40)).save(tmp_path / "in/masks/2.png")
+    (tmp_path / "in/masks/2.png").write_text("")
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=share)
     assert sum(len(store[split]) for split in store.splits) == 4
     assert all(store[split].masks is None for split in store.splits)
     assert store.manifest.details["masks_left_behind"] == 4
-    assert "2.png should be a palette or 8-bit grey picture" in store.manifest.details["mask_problem"]
+    assert "2.png is no picture that can be read" in store.manifest.details["mask_problem"]
+
+
+def test_what_is_not_scored_is_in_the_store(tmp_path):
+    save_pictures(tmp_path / "in/images", 4)
+    save_masks(tmp_path / "elsewhere", 4)
+    store = import_source(tmp_path / "in", tmp_path / "out", masks=tmp_path / "elsewhere", ignored=frozenset({1}))
+    assert all(store[split].ignored_label == 255 for split in store.splits)
+    assert all((store[split].masks == 255).all() for split in store.splits)
+    assert store.manifest.details["masks"] == "their values are the labels; not scored: 1"
+    plain = import_source(tmp_path / "in", tmp_path / "plain", masks=tmp_path / "elsewhere")
+    assert all(plain[split].ignored_label is None for split in plain.splits)
+
+
+@pytest.mark.parametrize("places", [("train/images", "valid/images"), ("images/train2017", "images/val2017")])
+def test_takes_the_divisions_of_other_programs_at_their_word(tmp_path, places):
+    save_pictures(tmp_path / "in" / places[0], 6)
+    save_pictures(tmp_path / "in" / places[1], 3, start=6)
+    store = import_source(tmp_path / "in", tmp_path / "out")
+    assert values(store["train"]) == list(range(6))
+    assert values(store["test"]) == [6, 7, 8]
 
 
 def test_a_picture_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path):
@@ -134,7 +154,7 @@ def test_tells_what_else_lay_in_the_folder(tmp_path):
     save_pictures(tmp_path / "in", 2)
     (tmp_path / "in/notes.txt").write_text("")
     details = import_source(tmp_path / "in", tmp_path / "out").manifest.details
-    assert details["left_out"] == ["files of other kinds (.txt)"]
+    assert details["left_out"] == ["files of other kinds: 1 (.txt)"]
 
 
 def test_pictures_that_are_too_small_are_named(tmp_path):

@@ -4,9 +4,18 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
-from astseg.data.pictures import centre_crop, fit_mask, fit_picture, read_mask, read_picture
+from astseg.data.pictures import (
+    PICTURE_SUFFIXES,
+    centre_crop,
+    count_pictures,
+    fit_mask,
+    fit_picture,
+    read_picture,
+    read_pictures,
+    turn_of,
+)
 from astseg.errors import UserError
 
 RANDOM = np.random.default_rng(0)
@@ -144,7 +153,7 @@ def test_names_a_file_that_is_no_picture(tmp_path):
 
 
 def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path, monkeypatch):
-    def forbidden(path):
+    def forbidden(path, formats):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Image, "open", forbidden)
@@ -165,25 +174,6 @@ def test_leaves_the_filter_of_warnings_as_it_was(tmp_path):
     before = list(warnings.filters)
     read_picture(tmp_path / "a.png")
     assert warnings.filters == before
-
-
-def test_reads_masks_by_index_and_not_by_color(tmp_path):
-    labels = np.array([[0, 1, 2]], np.uint8)
-    picture = Image.fromarray(labels)
-    picture.putpalette([9, 9, 9, 8, 8, 8, 7, 7, 7])
-    picture.save(tmp_path / "palette.png")
-    Image.fromarray(labels).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_mask(tmp_path / "palette.png"), labels)
-    np.testing.assert_array_equal(read_mask(tmp_path / "grey.png"), labels)
-
-
-def test_refuses_masks_that_are_none(tmp_path):
-    Image.fromarray(COLORS).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match="not RGB"):
-        read_mask(tmp_path / "a.png")
-    (tmp_path / "b.png").write_text("")
-    with pytest.raises(UserError, match=r"b\.png cannot be read"):
-        read_mask(tmp_path / "b.png")
 
 
 @pytest.mark.parametrize(
@@ -218,3 +208,57 @@ def test_masks_keep_their_labels_and_their_place():
     expected = np.zeros((8, 8), np.uint8)
     expected[:4, :4], expected[4:, 4:] = 3, 200
     np.testing.assert_array_equal(fit_mask(mask, (8, 8)), expected)
+
+
+@pytest.mark.parametrize(
+    "suffix", ["avif", "gif", "ppm", "pgm", "pbm", "jp2", "tga", "pcx", "sgi", "qoi", "dib", "jpe", "apng", "mpo"]
+)
+def test_reads_whatever_pillow_reads(tmp_path, suffix):
+    values = np.zeros((16, 16), np.uint8)
+    values[4:12, 4:12] = 255
+    image = Image.fromarray(values).convert("1" if suffix == "pbm" else "L" if suffix == "pgm" else "RGB")
+    Image.init()
+    image.save(tmp_path / f"a.{suffix}", **({"format": "MPO"} if suffix == "mpo" else {}))
+    assert f".{suffix}" in PICTURE_SUFFIXES
+    assert np.abs(read_picture(tmp_path / f"a.{suffix}")[..., 0].astype(int) - values).max() < 30
+
+
+def test_reads_no_format_that_runs_a_program(tmp_path):
+    for name in ("a.png", "a.jpg"):
+        (tmp_path / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+        with pytest.raises(UserError, match="is no picture that can be read"):
+            read_picture(tmp_path / name)
+
+
+def test_previews_and_smaller_copies_are_no_frames(tmp_path):
+    pages = [Image.new("RGB", (16, 12), "white"), Image.new("RGB", (8, 6)), Image.new("RGB", (16, 12), "red")]
+    with TiffImagePlugin.AppendingTiffWriter(str(tmp_path / "a.tif")) as file:
+        for index, page in enumerate(pages):
+            page.save(file, format="TIFF", tiffinfo={254: int(index == 1)})
+            file.newFrame()
+    assert count_pictures(tmp_path / "a.tif") == 2
+    assert [image[0, 0].tolist() for image in read_pictures(tmp_path / "a.tif")] == [[255] * 3, [255, 0, 0]]
+    pages[0].save(tmp_path / "a.mpo", save_all=True, append_images=pages[1:])
+    assert count_pictures(tmp_path / "a.mpo") == 1
+    assert len(list(read_pictures(tmp_path / "a.mpo"))) == 1
+
+
+def test_refuses_a_page_that_would_fill_the_memory(tmp_path, monkeypatch):
+    pages = [Image.new("L", (2, 2)), Image.new("L", (20, 20))]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UserError, match=r"a\.tif has .*more than 100 pixels"):
+        list(read_pictures(tmp_path / "a.tif"))
+
+
+def test_grey_ones_are_white(tmp_path):
+    Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png")[0, :, 0].tolist() == [0, 255]
+    Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / "a.png")
+    assert read_picture(tmp_path / "a.png")[0, :, 0].tolist() == [0, 1, 2]
+
+
+def test_counts_what_cannot_be_read_as_one(tmp_path):
+    (tmp_path / "a.png").write_text("")
+    assert count_pictures(tmp_path / "a.png") == 1
+    assert turn_of(tmp_path / "a.png") is None

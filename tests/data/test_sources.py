@@ -56,7 +56,7 @@ def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
         split.append(np.zeros((2, 8, 8, 3), np.uint8))
     source = open_source(tmp_path)
     assert names(source) == ["a", "more/b"]
-    assert source.left_out[-1] == "what astseg made itself (own, prepared)"
+    assert source.left_out[-1] == "what astseg made itself: 2 (own, prepared)"
 
 
 def test_who_names_what_astseg_made_means_it(tmp_path):
@@ -212,7 +212,7 @@ def test_a_mask_that_is_missing_or_unusable_takes_nothing_from_its_picture(tmp_p
     for name in "abcd":
         save_picture(tmp_path / f"images/{name}.png")
     save_mask(tmp_path / "masks/a.png", 1, size=(2, 2))
-    save_picture(tmp_path / "masks/b.png")  # in colour
+    Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save(tmp_path / "masks/b.png")
     (tmp_path / "masks/c.png").write_text("nothing")
     source = open_source(tmp_path)
     assert not source.has_masks
@@ -222,8 +222,8 @@ def test_a_mask_that_is_missing_or_unusable_takes_nothing_from_its_picture(tmp_p
     assert all(picture.mask is None for picture in pictures)
     reasons = (
         "has .2, 2. pixels, its picture .5, 6.",
-        "palette or 8-bit grey picture of labels, not RGB",
-        "cannot be read",
+        "mask .*b.png has objects up to number 399",
+        "c.png is no picture that can be read",
     )
     for picture, reason in zip(pictures, reasons, strict=False):
         assert re.search(reason, picture.mask_problem)
@@ -271,10 +271,10 @@ def test_says_what_lies_beside_the_pictures(tmp_path, monkeypatch):
     source = open_source(tmp_path)
     assert names(source) == ["a", "elsewhere/b"]
     assert source.left_out == (
-        "files of other kinds (.avi, .txt, no ending)",
-        "what astseg made itself (run1, run2, run3 and 1 more)",
-        "linked folders (link)",
-        "folders that may not be opened (closed)",
+        "files of other kinds: 4 (.avi, .txt, no ending)",
+        "what astseg made itself: 4 (run1, run2, run3 and 1 more)",
+        "linked folders: 1 (link)",
+        "folders that may not be opened: 1 (closed)",
     )
 
 
@@ -289,13 +289,81 @@ def test_a_folder_that_may_not_be_looked_at_stops_nothing(tmp_path, monkeypatch)
     assert find_files(tmp_path).files == (tmp_path / "a.png", tmp_path / "deep/b.png")
 
 
-def test_a_link_in_a_circle_takes_nothing_away(tmp_path):
+def test_links_that_lead_nowhere_are_named(tmp_path):
     save_picture(tmp_path / "a.png")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     found = find_files(tmp_path)
     assert found.files == (tmp_path / "a.png",)
-    assert found.left_out == ()
+    assert found.left_out == ("links that lead nowhere: 2 (loop.png, nowhere)",)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    save_picture(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    assert find_files(tmp_path).left_out == ("pipes, devices and the like: 1 (pipe.png)",)
+
+
+def test_an_image_without_an_ending_is_read(tmp_path):
+    save_picture(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / "0001")
+    (tmp_path / "notes").write_text("P3 is no image here")
+    assert names(open_source(tmp_path)) == ["0001"]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
+def test_every_frame_of_a_file_is_an_image(tmp_path, name):
+    frames = [Image.new("RGB", (8, 6), (20 * index, 0, 0)) for index in range(11)]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
+    source = open_source(tmp_path / name)
+    assert source.estimated_length() == 11
+    assert names(source) == [f"{index:06d}" for index in range(11)]
+    assert [image.image[0, 0, 0] for image in source] == [20 * index for index in range(11)]
+    save_picture(tmp_path / "b.jpg")
+    assert names(open_source(tmp_path)) == [*(f"a/{index:06d}" for index in range(11)), "b"]
+
+
+def test_the_frames_of_masks_belong_to_those_of_images(tmp_path):
+    for place, frames in (("images", [(0,) * 3] * 3), ("masks", [1, 2, 3]), ("short/images", [(0,) * 3] * 3)):
+        (tmp_path / place).mkdir(parents=True)
+        first, *others = [Image.new("L" if isinstance(value, int) else "RGB", (8, 6), value) for value in frames]
+        first.save(tmp_path / place / "a.tif", save_all=True, append_images=others)
+    save_mask(tmp_path / "short/masks/a.tif", 1, size=(8, 6))
+    images = list(open_source(tmp_path / "images"))
+    assert [image.mask.max() for image in images] == [1, 2, 3]
+    images = list(open_source(tmp_path / "short"))
+    assert [image.mask is None for image in images] == [False, True, True]
+    assert "fewer frames" in images[1].mask_problem
+
+
+def test_a_mask_is_turned_as_the_camera_says(tmp_path):
+    image = Image.new("RGB", (6, 5), "white")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    (tmp_path / "images").mkdir()
+    image.save(tmp_path / "images/a.jpg", exif=exif)
+    labels = np.zeros((5, 6), np.uint8)
+    labels[:2] = 1
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(labels).save(tmp_path / "masks/a.png")
+    (picture,) = open_source(tmp_path)
+    assert picture.image.shape == (6, 5, 3)
+    np.testing.assert_array_equal(picture.mask, np.rot90(labels, -1))
+
+
+def test_pixels_that_are_not_scored_have_a_label_of_their_own(tmp_path):
+    labels = np.zeros((6, 8), np.uint8)
+    labels[:3], labels[0] = 1, 255
+    save_picture(tmp_path / "images/a.jpg", size=(8, 6))
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(labels).save(tmp_path / "masks/a.png")
+    np.savez(tmp_path / "b.npz", images=np.zeros((1, 6, 8, 3), np.uint8), masks=labels[None])
+    for source in (open_source(tmp_path), open_source(tmp_path / "b.npz")):
+        assert source.ignored_label == 255
+        assert all((image.mask == labels).all() for image in source)
+    assert open_source(tmp_path, ignored=frozenset()).ignored_label is None
+    (image,) = open_source(tmp_path / "b.npz", ignored=frozenset({1}))
+    np.testing.assert_array_equal(image.mask == 255, labels == 1)
 
 
 def test_says_what_there_is_in_place_of_pictures(tmp_path):
@@ -304,7 +372,7 @@ def test_says_what_there_is_in_place_of_pictures(tmp_path):
     (tmp_path / "in/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in/notes.txt").write_text("")
     with pytest.raises(
-        UserError, match=r"of pictures\. Left out: files of other kinds \(\.txt\); linked folders \(link\)\."
+        UserError, match=r"of pictures\. Left out: files of other kinds: 1 \(\.txt\); linked folders: 1 \(link\)\."
     ):
         open_source(tmp_path / "in")
 

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -175,4 +176,35 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return sides[0], sides[-1]
 
 
+def parse_values(text: str | None) -> frozenset[int] | None:
+    """Read the values of masks that are not to be scored: numbers with commas between them, or ``none``.
+
+    Raises:
+        UserError: they are no such numbers.
+
+    >>> sorted(parse_values("85,170")), parse_values("none"), parse_values(None)
+    ([85, 170], frozenset(), None)
+    """
+    if text is None or text == "none":
+        return None if text is None else frozenset()
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"Values to ignore look like 255 or 85,170, or none, not '{text}'.")
+    return frozenset(map(int, parts))
+
+
+Masks = Annotated[
+    Path | None,
+    typer.Option(
+        help="A folder of masks, one for each picture, for scores alone. By default those that lie beside the pictures."
+    ),
+]
+Ignore = Annotated[
+    str | None,
+    typer.Option(
+        metavar="VALUES",
+        help="Values in masks of pixels that are not to be scored, such as 255 or 85,170; none scores all. By default "
+        "those of VOC and CDnet are recognised.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1.")]

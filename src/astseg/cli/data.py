@@ -7,7 +7,7 @@ import typer
 from rich.filesize import decimal
 
 from astseg.cli.bars import progress, several_progresses
-from astseg.cli.console import Device, counted, note, output, parse_size, print_table
+from astseg.cli.console import Device, Ignore, Masks, counted, note, output, parse_size, parse_values, print_table
 from astseg.cli.preparing import make_scenes, report_reading, report_skipped
 from astseg.errors import UserError
 
@@ -60,6 +60,8 @@ def import_(
     size: Annotated[str | None, typer.Option(help="Height x width, such as 96x128; by default one that suits.")] = None,
     test_share: Annotated[float, typer.Option(help="The share of own pictures to hold out.")] = TEST_SHARE,
     every: Annotated[int, typer.Option(help="Of a video, take each n-th frame.", min=1)] = 1,
+    masks: Masks = None,
+    ignore: Ignore = None,
     limit: Annotated[int | None, typer.Option(help="Of a benchmark's splits, take the first so many.")] = None,
     exchange_red_and_blue: Annotated[
         bool,
@@ -86,11 +88,16 @@ def import_(
         if protocol is not None or limit is not None or exchange_red_and_blue:
             raise UserError("--protocol, --limit and --exchange-red-and-blue need a --benchmark: name it.")
         with progress("Reading", "pictures") as show:
-            store = import_source(source[0], out, sides, test_share, seed, every, show)
+            store = import_source(
+                source[0], out, sides, test_share, seed, every, show, masks=masks, ignored=parse_values(ignore)
+            )
         report_reading(store)
     else:
-        if every != 1 or test_share != TEST_SHARE or seed != 0:
-            raise UserError("--every, --test-share and --seed are for your own pictures: a benchmark has a --protocol.")
+        if every != 1 or test_share != TEST_SHARE or seed != 0 or masks is not None or ignore is not None:
+            raise UserError(
+                "--every, --test-share, --seed, --masks and --ignore are for your own pictures: a benchmark has a "
+                "--protocol."
+            )
         if sides is not None and sides[0] != sides[1]:
             raise UserError(f"A benchmark's pictures are square: give one side, not {size}.")
         _import_benchmark(

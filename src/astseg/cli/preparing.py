@@ -99,10 +99,11 @@ def report_reading(store: "Store") -> None:
     details = store.manifest.details
     report_left_out(details.get("left_out", []))
     report_skipped(details.get("skipped", []))
+    if "masks" in details:
+        messages.print(f"Masks: {details['masks']}.", style="dim", markup=False)
     left_behind = details.get("masks_left_behind")
     if left_behind:
-        reason = details["mask_problem"] or "some pictures are left out."
-        note("Left out", f"{counted(left_behind, 'mask')}, since not every picture has one: {reason}")
+        note("Left out", f"{counted(left_behind, 'mask')}: {details['mask_problem']}")
 
 
 def report_left_out(left_out: Iterable[str]) -> None:

@@ -1,15 +1,17 @@
-"""Finding the pictures in a folder, their true masks, and what to call them."""
+"""Finding the images in a folder, their true masks, and what to call them."""
 
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from astseg.data.arrays import ARRAY_SUFFIXES
-from astseg.data.pictures import PICTURE_SUFFIXES
+from astseg.data.file_roles import could_hold_masks_of
+from astseg.data.pairing import pair
+from astseg.data.pictures import PICTURE_SUFFIXES, is_picture
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
 from astseg.errors import UserError
@@ -23,19 +25,25 @@ class Found:
     """What is in a folder."""
 
     files: tuple[Path, ...]
-    """Its pictures and arrays, in the order in which people count."""
-    left_out: tuple[str, ...]
+    """Its images and arrays, in the order in which people count."""
+    masks: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
+    """The mask of an image, where there is one, or several: one for each object."""
+    left_out: tuple[str, ...] = ()
     """What is there beside them, in words, each kind once."""
 
 
-def find_files(folder: Path) -> Found:
-    """Find all pictures and arrays in a folder and its subfolders.
+def find_files(folder: Path, masks: Path | None = None) -> Found:
+    """Find all images and arrays in a folder and its subfolders, and the masks of the images.
 
-    Hidden files and folders, the folders of masks, linked folders, and the runs, masks and prepared data that astseg
-    itself made there hold no pictures to learn from.
+    Hidden files and folders, linked folders, masks and maps that lie beside images (`pairing`), and the runs, masks
+    and prepared data that astseg itself made there hold nothing to learn from.
+
+    Args:
+        folder: where to look.
+        masks: a file or folder of masks; by default those that lie beside the images.
 
     Raises:
-        UserError: there are no pictures and no arrays.
+        UserError: there are no images and no arrays, or no mask fits an image.
     """
     search = _Search(folder)
     search.look_into(folder)
@@ -46,7 +54,22 @@ def find_files(folder: Path) -> Found:
         beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
         raise UserError(f"{folder} holds no pictures and no arrays of pictures.{hint}{beside}")
     files = sorted(search.wanted, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
-    return Found(tuple(files), left_out)
+    images = [file for file in files if file.suffix.lower() not in ARRAY_SUFFIXES]
+    paired = pair(images, folder, _mask_files(folder, masks), list(_masks_beside(folder)))
+    twins = set(images) - set(paired.images)
+    return Found(tuple(file for file in files if file not in twins), paired.masks, (*paired.notes, *left_out))
+
+
+def find_masks(file: Path, masks: Path | None = None) -> Found:
+    """Find the mask of a single image file, in a folder beside its own or where the user says.
+
+    Raises:
+        UserError: the masks that the user named do not fit it.
+    """
+    folder = file.absolute().parent
+    paired = pair([file.absolute()], folder, _mask_files(folder, masks), list(_masks_beside(folder)))
+    own = paired.masks.get(file.absolute())
+    return Found((file,), {file: own} if own else {}, paired.notes if masks else ())
 
 
 class _Search:
@@ -59,6 +82,8 @@ class _Search:
         self.own: list[Path] = []
         self.links: list[Path] = []
         self.closed: list[Path] = []
+        self.lost: list[Path] = []
+        self.odd: list[Path] = []
 
     def look_into(self, folder: Path) -> None:
         """Sort what lies in a folder and in its subfolders."""
@@ -68,32 +93,79 @@ class _Search:
         except OSError:
             self.closed.append(folder)
             return
-        folders = [entry for entry in entries if _holds(entry.is_dir)]
-        for file in (folder / entry.name for entry in entries if _holds(entry.is_file)):
-            (self.wanted if file.suffix.lower() in PICTURE_SUFFIXES | ARRAY_SUFFIXES else self.others).append(file)
-        names = {entry.name for entry in folders}
-        for entry in folders:
-            inner = folder / entry.name
-            if entry.is_symlink():
-                self.links.append(inner)
-            elif _is_made_by_astseg(inner):
-                self.own.append(inner)
-            elif not (entry.name == "masks" and "images" in names):
-                self.look_into(inner)
+        for entry in entries:
+            path = folder / entry.name
+            if _holds(entry.is_file):
+                (self.wanted if _is_readable(path) else self.others).append(path)
+            elif not _holds(entry.is_dir):
+                (self.lost if entry.is_symlink() else self.odd).append(path)
+            elif entry.is_symlink():
+                self.links.append(path)
+            elif _is_made_by_astseg(path):
+                self.own.append(path)
+            else:
+                self.look_into(path)
 
     def left_out(self) -> tuple[str, ...]:
-        """What is no picture to be read, in words, each kind once."""
-        kinds = {file.suffix.lower() or "no ending" for file in self.others}
+        """Return what is no image to be read, in words, each kind once."""
+        kinds = [file.suffix.lower() or "no ending" for file in self.others]
         what = (
-            ("files of other kinds", kinds),
-            ("what astseg made itself", self._names(self.own)),
-            ("linked folders", self._names(self.links)),
-            ("folders that may not be opened", self._names(self.closed)),
+            ("files of other kinds", len(kinds), set(kinds)),
+            ("what astseg made itself", len(self.own), self._names(self.own)),
+            ("linked folders", len(self.links), self._names(self.links)),
+            ("links that lead nowhere", len(self.lost), self._names(self.lost)),
+            ("pipes, devices and the like", len(self.odd), self._names(self.odd)),
+            ("folders that may not be opened", len(self.closed), self._names(self.closed)),
         )
-        return tuple(f"{words} ({_first(sorted(names))})" for words, names in what if names)
+        return tuple(f"{words}: {count} ({_first(sorted(names))})" for words, count, names in what if names)
 
     def _names(self, folders: Iterable[Path]) -> set[str]:
         return {folder.relative_to(self.root).as_posix() for folder in folders}
+
+
+def _is_readable(file: Path) -> bool:
+    """Tell whether a file is an image or an array: by its ending or, where that says nothing, by its first bytes."""
+    suffix = file.suffix.lower()
+    if suffix in PICTURE_SUFFIXES | ARRAY_SUFFIXES:
+        return True
+    return suffix not in VIDEO_SUFFIXES and is_picture(file)
+
+
+def _mask_files(folder: Path, masks: Path | None) -> list[Path] | None:
+    """List the masks that a user named; None if he named none.
+
+    They are spelled as below the folder of the images where they lie there, so that they are known again.
+
+    Raises:
+        UserError: there are none.
+    """
+    if masks is None:
+        return None
+    files = [masks]
+    if masks.is_dir():
+        search = _Search(masks)
+        search.look_into(masks)
+        files = [file for file in search.wanted if file.suffix.lower() in PICTURE_SUFFIXES]
+    if not files or not masks.exists():
+        raise UserError(f"There are no mask files in {masks}. Give a folder of label images, one for each picture.")
+    root = folder.absolute()
+    return [
+        folder / file.absolute().relative_to(root) if file.absolute().is_relative_to(root) else file.absolute()
+        for file in sorted(files)
+    ]
+
+
+def _masks_beside(folder: Path) -> Iterator[Path]:
+    """List the files of the folders of masks that lie beside a folder of images."""
+    folder = folder.absolute()  # because `.` has no name
+    try:
+        siblings = [place for place in folder.parent.iterdir() if could_hold_masks_of(place, folder) and place.is_dir()]
+    except OSError:
+        return
+    for place in sorted(siblings):
+        search = _Search(place)
+        search.look_into(place)
+        yield from (file for file in search.wanted if file.suffix.lower() in PICTURE_SUFFIXES)
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
@@ -117,22 +189,6 @@ def unlike_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
         file: (name if uses[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix()
         for file, name in relative.items()
     }
-
-
-def mask_file(file: Path, root: Path) -> Path | None:
-    """The mask of a picture: the PNG of the same name under `masks` instead of `images`; None if there is none.
-
-    Args:
-        file: the picture.
-        root: the folder that the user named; it may be called `images` itself, but its parents mean nothing.
-    """
-    root, below = root.absolute(), file.relative_to(root)  # absolute, because `.` has no name
-    folders = (root.name, *below.parts[:-1])
-    if "images" not in folders:
-        return None
-    last = len(folders) - 1 - folders[::-1].index("images")
-    mask = root.parent.joinpath(*folders[:last], "masks", *folders[last + 1 :], file.name).with_suffix(".png")
-    return mask if mask.is_file() else None
 
 
 def _holds(question: Callable[[], bool]) -> bool:

@@ -1,6 +1,5 @@
 """From people's own pictures and video to a store."""
 
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from astseg.data.arrays import ARRAY_SUFFIXES
+from astseg.data.file_roles import split_of
 from astseg.data.pictures import fit_mask, fit_picture
 from astseg.data.sources import FileSource, Picture, Progress, Source, VideoSource, open_source
 from astseg.data.store import Store
@@ -60,6 +60,8 @@ def import_source(
     progress: Progress | None = None,
     *,
     longer_side: int | None = None,
+    masks: Path | None = None,
+    ignored: frozenset[int] | None = None,
 ) -> Store:
     """Prepare pictures, arrays or a video for training.
 
@@ -68,8 +70,9 @@ def import_source(
     every picture of a split has one; a picture whose mask alone turns out to be of no use is then left out.
 
     What is held out for the split `test`: of a video the last frames, of pictures a random choice. But a folder that
-    says itself what is for training and what for testing is taken at its word: subfolders or arrays called `train` and
-    `test` or `val`, numbered or not (`train_0.npz`, `train_1.npz`, `val.npz`); where there is no `test`, `val` is it.
+    says itself what is for training and what for testing is taken at its word: folders called `train` and `test` or
+    `val` (`valid/images`, `images/val2017`), arrays numbered or not (`train_0.npz`, `train_1.npz`, `val.npz`); where
+    there is no `test`, `val` is it.
 
     Args:
         path: a folder, a picture, an array file or a video.
@@ -80,6 +83,8 @@ def import_source(
         every: of a video, take only each n-th frame.
         progress: told how many pictures have been read, and of how many.
         longer_side: what `suggest_image_size` is told of the size, where none is given.
+        masks: a file or folder of masks; by default those that lie beside the images.
+        ignored: the values in masks of pixels that are not to be scored; by default they are found out.
 
     Returns:
         The store. Its manifest's details name what was skipped, and why, and what else lay in the folder, and count the
@@ -92,24 +97,29 @@ def import_source(
         raise UserError(f"The share that is held out should lie in 0 to below 1, not {test_share}.")
     if Store.is_store(path):
         raise UserError(f"{path} is a prepared data set already. Train on it as it is.")
-    source = open_source(path, every=every)
+    source = open_source(path, every=every, masks=masks, ignored=ignored)
     parts = _given_parts(source) or [_divided(source, test_share, seed)]
     size = image_size or _size_for(parts[0].source, longer_side)
     if min(size) < SMALLEST_SIDE:
         raise UserError(f"Pictures should be at least {SMALLEST_SIDE} pixels a side, not {size[0]} x {size[1]}.")
     usable = [_has_usable_masks(part.source) for part in parts]
-    masks = {
+    with_masks = {
         split: all(has for part, has in zip(parts, usable, strict=True) if split in part.splits)
         for split in _splits(parts)
     }
     rule = "as the folder is divided" if len(parts) > 1 else _rule(parts[0], test_share, seed)
     protocol = f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
     with StoreWriter(destination, size, str(Path(path).resolve()), protocol) as writer, ExitStack() as stack:
-        out = _Splits(writer, stack, masks)
+        out = _Splits(writer, stack, with_masks, source.ignored_label)
         _fill(out, parts, size, progress)
         writer.details.update(_details(source, parts, seed, every))
+        if isinstance(source, FileSource) and any(with_masks.values()):
+            writer.details["masks"] = source.coding.description
         if out.masks_left_behind:
-            writer.details |= {"masks_left_behind": out.masks_left_behind, "mask_problem": out.mask_problem}
+            writer.details |= {
+                "masks_left_behind": out.masks_left_behind,
+                "mask_problem": out.mask_problem or "some pictures are left out.",
+            }
     return Store(destination)
 
 
@@ -145,8 +155,10 @@ def suggest_image_size(size: tuple[int, int], longer_side: int | None = None) ->
 class _Splits:
     """The splits being written, each opened when its first picture comes, since an empty one is an error."""
 
-    def __init__(self, writer: StoreWriter, stack: ExitStack, masks: dict[str, bool]) -> None:
-        self._writer, self._stack, self.masks = writer, stack, masks
+    def __init__(
+        self, writer: StoreWriter, stack: ExitStack, masks: dict[str, bool], ignored_label: int | None
+    ) -> None:
+        self._writer, self._stack, self.masks, self._ignored_label = writer, stack, masks, ignored_label
         self._open: dict[str, SplitWriter] = {}
         self.masks_left_behind = 0
         """Pictures with a mask that did not go along."""
@@ -158,12 +170,12 @@ class _Splits:
 
     def append(self, split: str, picture: Picture) -> None:
         if split not in self._open:
-            self._open[split] = self._stack.enter_context(self._writer.split(split))
+            self._open[split] = self._stack.enter_context(self._writer.split(split, ignored_label=self._ignored_label))
         mask = picture.mask if self.masks[split] else None
         if not self.masks[split]:
             self.masks_left_behind += picture.mask is not None or picture.mask_problem is not None
             if self.mask_problem is None and picture.mask is None:
-                self.mask_problem = picture.mask_problem or f"{picture.name} has none."
+                self.mask_problem = picture.mask_problem or f"not every picture has one: {picture.name} has none."
         self._open[split].append(picture.image[None], None if mask is None else mask[None])
 
 
@@ -225,19 +237,22 @@ def _given_parts(source: Source) -> list[_Part]:
         return []
     files: dict[str, list[Path]] = {}
     for file in source.files:
-        top = Path(file.relative_to(source.path).parts[0])
-        # A picture called test.png is no test set; an array is.
-        is_set = top.suffix.lower() in ARRAY_SUFFIXES or len(file.relative_to(source.path).parts) > 1
-        match = re.fullmatch(r"(train|test|val)(?:[-_]?\d+)?", top.stem.lower()) if is_set else None
-        files.setdefault(match[1] if match else "", []).append(file)
+        files.setdefault(_given_split(file.relative_to(source.path)), []).append(file)
     if "train" not in files or not {"test", "val"} & files.keys():
         return []
     names = {"train": "train", "test": "test", "val": "val" if "test" in files else "test"}
-    parts = [_Part(FileSource(source.path, files[key]), split=names[key]) for key in names if key in files]
+    parts = [_Part(source.part(files[key]), split=names[key]) for key in names if key in files]
     for file in files.get("", []):
         name = file.relative_to(source.path).as_posix()
         parts[0].left_out.append((name, f"{name} lies beside the parts for training and testing, in none of them."))
     return parts
+
+
+def _given_split(file: Path) -> str:
+    """The split that a file says it belongs to; nothing if it says none. A picture called test.png is no test set."""
+    if file.suffix.lower() in ARRAY_SUFFIXES:
+        file = Path(file.parent, file.stem, file.name)
+    return split_of(file) or ""
 
 
 def _has_usable_masks(source: Source) -> bool:

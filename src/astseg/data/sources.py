@@ -1,10 +1,12 @@
 """Anything that holds pictures (a folder, an array, a video, a prepared data set), read the same way."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,13 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
-from astseg.data.folders import find_files, mask_file, unlike_names
-from astseg.data.pictures import LABEL_MODES, PICTURE_SUFFIXES, picture_mode, read_mask, read_picture
+from astseg.data.folders import find_files, find_masks, unlike_names
+from astseg.data.masks import IGNORED_LABEL, MaskCoding, RawMask, choose_coding, labels_of, read_raw_masks, upright
+from astseg.data.pictures import PICTURE_SUFFIXES, count_pictures, opened_image, read_pictures, turn_of
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 from astseg.errors import UserError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+PEEKED_MASKS = 16
+"""Masks that are looked at to find out how all are to be read."""
 
 Progress: TypeAlias = Callable[[int, int | None], None]
 """Told after each piece of work how much is done and, where known, how much there is."""
@@ -33,7 +39,7 @@ class Picture:
     image: Bytes
     """H x W x 3, RGB."""
     mask: Bytes | None = None
-    """H x W, 0 is the background."""
+    """H x W, 0 is the background; see `Source.ignored_label`."""
     mask_problem: str | None = None
     """Why the mask that it has cannot be used, in a sentence."""
 
@@ -80,79 +86,141 @@ class Source(ABC):
         """Whether every picture comes with its true mask."""
         return False
 
+    @property
+    def ignored_label(self) -> int | None:
+        """The label, in masks, of pixels that are not to be scored; None if all are."""
+        return None
+
 
 class FileSource(Source):
-    """Picture and array files in a given order.
-
-    A picture `images/NAME.jpg` finds its mask in `masks/NAME.png`, an array in the same `.npz`.
+    """Image and array files in a given order, with the masks that belong to them.
 
     Args:
         path: the file or folder that the user named.
         files: the files to read.
         left_out: what else lies there, in words.
+        masks: the mask files of the image files, one or one for each object; arrays bring their own.
+        ignored: the values in masks of pixels that are not to be scored; None to find them out.
     """
 
-    def __init__(self, path: Path, files: Sequence[Path], left_out: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        path: Path,
+        files: Sequence[Path],
+        left_out: tuple[str, ...] = (),
+        masks: Mapping[Path, tuple[Path, ...]] | None = None,
+        ignored: frozenset[int] | None = None,
+    ) -> None:
         super().__init__(path)
         self.files = tuple(files)
         self.left_out = left_out
+        self.masks = masks or {}
+        self.ignored = ignored
         self._root = path if path.is_dir() else path.parent
 
+    def part(self, files: Sequence[Path]) -> "FileSource":
+        """Return the same source with some of its files."""
+        part = FileSource(self.path, files, masks=self.masks, ignored=self.ignored)
+        part.__dict__["coding"] = self.coding  # of the whole set, which a part may not show
+        return part
+
     def estimated_length(self) -> int | None:
-        """Count the pictures, by the headers of the arrays; unreadable pictures count too."""
-        return sum(_array_count(file) if _is_array(file) else 1 for file in self.files)
+        """Count the pictures, by the headers of the files; unreadable pictures count too."""
+        return sum(self._counts.values())
+
+    @cached_property
+    def coding(self) -> MaskCoding:
+        """How the masks of the set are to be read, found out from some of them."""
+        named = [path for paths in self.masks.values() for path in paths]
+        cdnet = bool(named) and all(re.fullmatch(r"gt\d+", path.stem) for path in named)
+        cityscapes = bool(named) and all(path.stem.endswith("instanceIds") for path in named)
+        return choose_coding(self._some_masks(named), self.ignored, cdnet=cdnet, cityscapes=cityscapes)
+
+    @cached_property
+    def has_masks(self) -> bool:  # asked more than once, and the headers of all files tell it
+        """Whether every file has a mask; one that cannot be read takes nothing away from the others."""
+        return all(self._has_mask(file) for file in self.files)
+
+    @property
+    def ignored_label(self) -> int | None:
+        """The label, in masks, of pixels that are not to be scored; None if all are."""
+        return IGNORED_LABEL if self.coding.ignored else None
 
     @cached_property
     def _names(self) -> dict[Path, str]:
         return unlike_names(self.files, self._root)
 
     @cached_property
-    def has_masks(self) -> bool:  # asked more than once, and the headers of all files tell it
-        """Whether every file has masks that can be used, as far as headers tell."""
-        return all(self._has_mask(file) for file in self.files)
+    def _counts(self) -> dict[Path, int]:
+        return {file: _array_count(file) if _is_array(file) else count_pictures(file) for file in self.files}
+
+    def _some_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
+        for index in sorted({int(i) for i in np.linspace(0, len(named) - 1, PEEKED_MASKS)} if named else ()):
+            try:
+                yield from islice(read_raw_masks(named[index]), 1)
+            except UserError:
+                continue
+        for file in filter(_is_array, self.files):
+            try:
+                items = list(islice(open_arrays(file), PEEKED_MASKS))
+            except UserError:
+                continue
+            yield from (_raw_labels(item.mask) for item in items if item.mask is not None)
 
     def _pictures(self) -> Iterator[Picture]:
         for file, name in self._names.items():
             try:
-                if _is_array(file):
-                    yield from self._array_pictures(file, name)
-                else:
-                    yield self._read_file(file, name)
+                yield from self._array_pictures(file, name) if _is_array(file) else self._image_pictures(file, name)
             except UserError as error:
                 self.skipped.append((name, str(error)))
 
-    def _read_file(self, file: Path, name: str) -> Picture:
-        image = read_picture(file)
-        path = mask_file(file, self._root)
-        if path is None:
-            return Picture(name, image)
+    def _image_pictures(self, file: Path, name: str) -> Iterator[Picture]:
+        paths = self.masks.get(file, ())
+        masks = self._read_masks(file, paths) if paths else iter(())
+        for index, image in enumerate(read_pictures(file)):
+            own_name = name if self._counts[file] == 1 else f"{self._prefix(name)}{index:06d}"
+            if not paths:
+                yield Picture(own_name, image)
+                continue
+            mask, problem = next(masks, (None, f"The mask {paths[0]} has fewer frames than its picture."))
+            if mask is not None:
+                mask = upright(mask, image, turn_of(file))
+                if mask.shape != image.shape[:2]:
+                    problem = f"The mask {paths[0]} has {mask.shape} pixels, its picture {image.shape[:2]}."
+                    mask = None
+            yield Picture(own_name, image, mask, problem)
+
+    def _read_masks(self, file: Path, paths: Sequence[Path]) -> Iterator[tuple[Bytes | None, str | None]]:
+        """Read the mask of each frame of an image file, or the reason why it cannot be used."""
         try:
-            mask = read_mask(path)
-            if mask.shape != image.shape[:2]:
-                raise UserError(f"The mask {path} has {mask.shape} pixels, its picture {image.shape[:2]}.")
+            for masks in zip_longest(*map(read_raw_masks, paths)):
+                if None in [mask if mask is None else 0 for mask in masks]:
+                    raise UserError(f"of {file} have different numbers of frames")
+                yield _joined([labels_of(mask, self.coding) for mask in masks], file), None
         except UserError as error:
-            return Picture(name, image, mask_problem=str(error))
-        return Picture(name, image, mask)
+            yield None, str(error) if str(paths[0]) in str(error) else f"The mask {paths[0]} {error}"
 
     def _has_mask(self, file: Path) -> bool:
         if not _is_array(file):
-            path = mask_file(file, self._root)
             # What will be skipped does not stand in the way of the others.
-            return picture_mode(path) in LABEL_MODES if path else picture_mode(file) is None
+            return file in self.masks or not _can_be_opened(file)
         try:
             return open_arrays(file).mask_key is not None
         except UserError:
             return True  # as above
 
     def _array_pictures(self, file: Path, name: str) -> Iterator[Picture]:
-        # The items of a lone array need no folder to tell them from another's.
-        prefix = f"{name}/" if len(self.files) > 1 or self.path.is_dir() else ""
         for index, item in enumerate(open_arrays(file)):
-            own_name = f"{prefix}{index:06d}"
+            own_name = f"{self._prefix(name)}{index:06d}"
             if item.image is None:
                 self.skipped.append((own_name, str(item.problem)))
             else:
-                yield Picture(own_name, item.image, item.mask, item.problem)
+                mask = None if item.mask is None else labels_of(_raw_labels(item.mask), self.coding)
+                yield Picture(own_name, item.image, mask, item.problem)
+
+    def _prefix(self, name: str) -> str:
+        # The items of a lone file need no folder to tell them from another's.
+        return f"{name}/" if len(self.files) > 1 or self.path.is_dir() else ""
 
 
 class VideoSource(Source):
@@ -204,6 +272,11 @@ class StoreSource(Source):
         """Whether the split has masks."""
         return self._split.masks is not None
 
+    @property
+    def ignored_label(self) -> int | None:
+        """The label of pixels that are not to be scored, as the split says."""
+        return self._split.ignored_label
+
     def _pictures(self) -> Iterator[Picture]:
         masks = self._split.masks
         for index in range(len(self._split)):
@@ -211,7 +284,13 @@ class StoreSource(Source):
             yield Picture(f"{index:06d}", np.array(self._split.images[index]), mask)
 
 
-def open_source(path: Path | str, split: str = "test", every: int = 1) -> Source:
+def open_source(
+    path: Path | str,
+    split: str = "test",
+    every: int = 1,
+    masks: Path | None = None,
+    ignored: frozenset[int] | None = None,
+) -> Source:
     """Open a folder, a picture, an `.npy` or `.npz` file, a video, or a prepared data set.
 
     A folder is searched with all its subfolders for pictures and arrays, in the order in which people count
@@ -221,9 +300,12 @@ def open_source(path: Path | str, split: str = "test", every: int = 1) -> Source
         path: what to open.
         split: which split of a prepared data set to read.
         every: of a video, take only each n-th frame.
+        masks: a file or folder of masks of the images; by default those that lie beside them.
+        ignored: the values in masks of pixels that are not to be scored; None to find them out.
 
     Raises:
-        UserError: nothing is there, or nothing that can be read, or it is no video and not every frame is wanted.
+        UserError: nothing is there, or nothing that can be read, or it is no video and not every frame is wanted, or
+            there are no masks where the user named some.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -234,14 +316,47 @@ def open_source(path: Path | str, split: str = "test", every: int = 1) -> Source
     if path.is_dir():
         if Store.is_store(path):
             return StoreSource(path, split)
-        found = find_files(path)
-        return FileSource(path, found.files, found.left_out)
+        found = find_files(path, masks)
+        return FileSource(path, found.files, found.left_out, found.masks, ignored)
+    if masks is not None and suffix in ARRAY_SUFFIXES | VIDEO_SUFFIXES:
+        raise UserError(f"Masks can be named for image files alone, and {path} is none.")
     if suffix in VIDEO_SUFFIXES:
         return VideoSource(path, every)
-    if suffix in PICTURE_SUFFIXES | ARRAY_SUFFIXES:
-        return FileSource(path, [path])
+    if suffix in ARRAY_SUFFIXES:
+        return FileSource(path, [path], ignored=ignored)
+    if suffix in PICTURE_SUFFIXES:
+        found = find_masks(path, masks)
+        return FileSource(path, found.files, found.left_out, found.masks, ignored)
     known = ", ".join(sorted(PICTURE_SUFFIXES | ARRAY_SUFFIXES | VIDEO_SUFFIXES))
     raise UserError(f"{path} is no kind of file that can be read. Known are {known}, and folders.")
+
+
+def _raw_labels(mask: Bytes) -> RawMask:
+    return RawMask(mask.astype(np.int64), "grey")
+
+
+def _joined(masks: Sequence[Bytes], file: Path) -> Bytes:
+    """Make one mask of one for each object.
+
+    Raises:
+        UserError: they are of several sizes, or more than there are labels.
+    """
+    if len(masks) == 1:
+        return masks[0]
+    if len({mask.shape for mask in masks}) > 1 or len(masks) >= IGNORED_LABEL:
+        raise UserError(f"The {len(masks)} masks of {file} do not go together: of several sizes, or too many.")
+    joined = np.zeros_like(masks[0])
+    for label, mask in enumerate(masks, 1):
+        joined[mask > 0] = label
+    return joined
+
+
+def _can_be_opened(file: Path) -> bool:
+    try:
+        with opened_image(file):
+            return True
+    except UserError:
+        return False
 
 
 def _array_count(file: Path) -> int:

@@ -1,0 +1,220 @@
+"""The role of an image file by its path: an image, a mask or a map, and which of them belong together.
+
+Data sets put masks beside images in many ways: `images/a.jpg` and `masks/a.png`, `JPEGImages` and `SegmentationObject`
+(VOC, CVAT), `leftImg8bit/x_leftImg8bit.png` and `gtFine/x_gtFine_instanceIds.png` (Cityscapes), `input/in000001.jpg`
+and `groundtruth/gt000001.png` (CDnet), `a.png` and `a_flat.png` (CLEVRTEX), `a.jpg` and `a_mask.png` (Roboflow),
+`rgba_00000.png` and `segmentation_00000.png` (Kubric). All of them say the same: take the words that name a role out
+of a path, and what is left is the same for an image and its mask.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
+
+Role: TypeAlias = Literal["image", "mask", "map"]
+Key: TypeAlias = tuple[str, ...]
+
+INSTANCE_WORDS = frozenset({"segmentationobject", "instance", "instances", "instanceids", "instanceid", "inst"})
+CLASS_WORDS = frozenset(
+    {"segmentationclass", "labelids", "labeltrainids", "semantic", "semantics", "trimap", "trimaps", "stuffthingmaps"}
+)
+PAINTED_WORDS = frozenset({"color", "colour", "colors", "colours", "colored", "vis", "viz", "overlay", "overlays"})
+_MASK_WORDS = frozenset(
+    {
+        "mask",
+        "masks",
+        "label",
+        "labels",
+        "annotation",
+        "annotations",
+        "annot",
+        "annots",
+        "seg",
+        "segs",
+        "segm",
+        "segmentation",
+        "segmentations",
+        "segmap",
+        "gt",
+        "gtfine",
+        "gtcoarse",
+        "groundtruth",
+        "truth",
+        "flat",
+        "matte",
+        "mattes",
+        "alpha",
+        "silhouette",
+        "silhouettes",
+        "panoptic",
+        "labeled",
+        "labelled",
+        "figureground",
+    }
+)
+_MAP_WORDS = frozenset(
+    {
+        "depth",
+        "depths",
+        "depthmap",
+        "disparity",
+        "disparities",
+        "disp",
+        "normal",
+        "normals",
+        "flow",
+        "opticalflow",
+        "albedo",
+        "reflectance",
+        "roughness",
+        "specular",
+        "metallic",
+        "uv",
+        "xyz",
+        "coordinates",
+    }
+)
+_IMAGE_WORDS = frozenset(
+    {
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "jpegimages",
+        "rgb",
+        "rgba",
+        "rgbs",
+        "photo",
+        "photos",
+        "picture",
+        "pictures",
+        "pic",
+        "pics",
+        "input",
+        "inputs",
+        "frame",
+        "frames",
+        "leftimg8bit",
+        "original",
+        "originals",
+    }
+)
+_COMPOUNDS = {
+    "object coordinates": "coordinates",
+    "forward flow": "flow",
+    "backward flow": "flow",
+    "optical flow": "flow",
+    "ground truth": "truth",
+    "figure ground": "figureground",
+    "segmentation object": "segmentationobject",
+    "segmentation class": "segmentationclass",
+    "instance ids": "instanceids",
+    "label ids": "labelids",
+}
+"""Words of a role that are written as two."""
+_SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
+_NUMBERED = re.compile(r"(gt|in|img|image|frame|mask|label|seg|depth)(\d+)")
+_GLUED = re.compile(rf"^({'|'.join(_SPLIT_WORDS)})(annot|masks?|labels?|images?)$")
+_SPLIT = re.compile(rf"({'|'.join(_SPLIT_WORDS)})[-_]?\d*")
+
+
+class Name(NamedTuple):
+    """A file's path, taken apart."""
+
+    role: Role
+    key: Key
+    """Alike for an image and its masks and maps: folders and stem without the words of a role."""
+    words: Key
+    """The words of its role, folders first, those of the stem with a star."""
+
+
+def parse_name(path: Path) -> Name:
+    """Take the words of a role out of a relative path."""
+    key, words = [], []
+    for part in path.parts[:-1]:
+        rest, roles = _without_roles(_tokens(part))
+        words += [(word, "") for word in roles]
+        if rest:
+            key.append("_".join(rest))
+    rest, roles = _stem_without_roles(path.stem)
+    words += [(word, "*") for word in roles]
+    key.append("_".join(rest))
+    named = [(word, star) for word, star in words if word not in _IMAGE_WORDS]
+    if any(word in _MAP_WORDS for word, _ in named):
+        role: Role = "map"
+    elif any(word in _MASK_WORDS | INSTANCE_WORDS | CLASS_WORDS for word, _ in named) or any(
+        word in PAINTED_WORDS and star for word, star in named
+    ):
+        role = "mask"
+    else:
+        role = "image"
+    return Name(role, tuple(key), tuple(star + word for word, star in named))
+
+
+def _tokens(text: str) -> list[str]:
+    words = " ".join(token for token in re.split(r"[^0-9a-z]+", text.lower()) if token)
+    for two, one in _COMPOUNDS.items():
+        words = re.sub(rf"\b{two}\b", one, words)
+    return words.split() or [text.lower()]
+
+
+def _is_role(token: str) -> bool:
+    return token in _MASK_WORDS | _MAP_WORDS | _IMAGE_WORDS | INSTANCE_WORDS | CLASS_WORDS | PAINTED_WORDS
+
+
+def _without_roles(tokens: list[str]) -> tuple[list[str], list[str]]:
+    """Part a folder's words into those that name it and those that name a role."""
+    tokens = " ".join(_GLUED.sub(r"\1 \2", token) for token in tokens).split()
+    roles = [token for token in tokens if _is_role(token)]
+    names = [token for token in tokens if not _is_role(token)]
+    return ([name for name in names if name not in ("png", "jpg")] if roles else names), roles
+
+
+def _stem_without_roles(stem: str) -> tuple[list[str], list[str]]:
+    """Part a file's words likewise; in a stem only the first and the last words name a role."""
+    tokens = _tokens(stem)
+    roles: list[str] = []
+    if match := _NUMBERED.fullmatch(tokens[0]):
+        roles.append("input" if match[1] == "in" else match[1])
+        tokens[0] = match[2]
+    while tokens and _is_role(tokens[0]):
+        roles.append(tokens.pop(0))
+    # A number behind the role's word is a frame's, if the name has a number before: `x_000001_depth_0001`.
+    if len(tokens) > 2 and tokens[-1].isdigit() and _is_role(tokens[-2]) and any(map(str.isdigit, tokens[:-2])):
+        tokens.pop()
+    while tokens and _is_role(tokens[-1]):
+        roles.append(tokens.pop())
+    return tokens, roles
+
+
+def split_of(path: Path) -> str | None:
+    """Return the split that a path's folders name (`train`, `val` or `test`); None if they name none.
+
+    >>> split_of(Path("images/train2017/a.jpg")), split_of(Path("valid/images/a.jpg")), split_of(Path("test.png"))
+    ('train', 'val', None)
+    """
+    for part in path.parts[:-1]:
+        if match := _SPLIT.fullmatch("_".join(_without_roles(_tokens(part))[0])):
+            return _SPLIT_WORDS[match[1]]
+    return None
+
+
+def could_hold_masks_of(masks: Path, images: Path) -> bool:
+    """Tell whether a folder, by its name, holds the masks of another: `masks` of `images`, `a_masks` of `a_images`."""
+    (own, words), (others, other_words) = (_without_roles(_tokens(folder.name)) for folder in (masks, images))
+    named = bool(words) and bool(other_words) and all(word in _IMAGE_WORDS for word in other_words)
+    return named and own == others and parse_name(Path(masks.name, "x")).role == "mask"
+
+
+def words_of_role(folder: str) -> list[str]:
+    """Return the words of a folder's name that name a role."""
+    return _without_roles(_tokens(folder))[1]

@@ -1,0 +1,347 @@
+"""Telling images from the masks and maps that lie beside them, by names, sizes and content.
+
+Names come first (`file_roles`). Where they say nothing, twins do: a file of few values beside a photograph of the same
+name and size.
+"""
+
+import itertools
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from astseg.data.file_roles import (
+    CLASS_WORDS,
+    INSTANCE_WORDS,
+    PAINTED_WORDS,
+    Key,
+    Name,
+    Role,
+    parse_name,
+    split_of,
+    words_of_role,
+)
+from astseg.data.pictures import opened_image
+from astseg.errors import UserError
+
+T = TypeVar("T")
+
+SAMPLES = 6
+"""Files of a group that are looked into."""
+EVEN_SHARE = 0.5
+"""In a mask more pixels than this are like their right neighbour; in a photograph hardly any are."""
+STRICTLY_EVEN_SHARE = 0.8
+FEW_COLORS = 64
+"""A mask that no name calls one has no more values than this, and its image several times as many."""
+SEVERAL_TIMES = 4
+MAX_FOLDERS = 16
+"""Where more folders hold files of the same names, these are the numbers of frames, and say nothing."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """What the image files of a folder are."""
+
+    images: tuple[Path, ...]
+    masks: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
+    """The mask of an image, where there is one, or several: then one for each object."""
+    notes: tuple[str, ...] = ()
+    """What was taken for a mask or a map, and of what, in words."""
+
+
+class _File(NamedTuple):
+    path: Path
+    name: Name
+
+
+def pair(
+    files: Sequence[Path], root: Path, masks: Sequence[Path] | None = None, beside: Sequence[Path] = ()
+) -> Pairing:
+    """Tell the images among a folder's files from masks and maps.
+
+    Args:
+        files: the image files below `root`.
+        root: the folder that the user named.
+        masks: mask files that the user named; then no others are taken.
+        beside: mask files in folders beside `root`, which may belong to the images.
+
+    Raises:
+        UserError: none of the masks that the user named fits an image.
+    """
+    named = set(masks or ())
+    images, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in files if path not in named)
+    for words, members in list(groups.items()):
+        if members[0].name.role == "mask" and not _mostly(map(_is_even, _some(members))):
+            images += groups.pop(words)  # photographs, whatever they are called
+    unnamed = _unnamed_groups(images, root)
+    masks_unnamed = {file.path for members in unnamed.values() for file in members}
+    images = [file for file in images if file.path not in masks_unnamed]
+    found = _Matches(images)
+    twins = [twin for words, members in (groups | unnamed).items() if images and (twin := found.match(words, members))]
+    if masks is not None:
+        chosen: _Twins | None = _named_masks(masks, found)
+        twins = [*twins, chosen] if chosen else twins
+    else:
+        chosen = _best(twins) or _best(_match_beside(images, beside, root.absolute().parent))
+        twins = twins if chosen in twins or chosen is None else [*twins, chosen]
+    left_out = named | {file.path for twin in twins for file in twin.members}
+    pictures = tuple(path for path in files if path not in left_out)
+    return Pairing(pictures, chosen.masks if chosen else {}, tuple(_notes(twins, chosen)))
+
+
+def _best(twins: Iterable["_Twins"]) -> "_Twins | None":
+    return min((twin for twin in twins if twin.masks), key=lambda twin: twin.preference, default=None)
+
+
+def _by_role(files: Iterable[_File]) -> tuple[list[_File], dict[Key, list[_File]]]:
+    """Part files into images and groups of masks or maps, which have the same words for their role."""
+    images: list[_File] = []
+    groups: dict[Key, list[_File]] = {}
+    for file in files:
+        (images if file.name.role == "image" else groups.setdefault(file.name.words, [])).append(file)
+    return images, groups
+
+
+def _match_beside(images: Sequence[_File], beside: Sequence[Path], root: Path) -> list["_Twins"]:
+    """Match masks that lie in a folder beside that of the images."""
+    found = _Matches([_File(file.path, parse_name(file.path.absolute().relative_to(root))) for file in images])
+    _, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in beside)
+    return [
+        twin
+        for words, members in groups.items()
+        if _mostly(map(_is_even, _some(members))) and (twin := found.match(words, members)) and twin.masks
+    ]
+
+
+@dataclass
+class _Twins:
+    """Files of one kind that lie beside images."""
+
+    words: Key
+    role: Role
+    members: list[_File]
+    masks: dict[Path, tuple[Path, ...]]
+    images: int
+
+    @property
+    def preference(self) -> tuple[bool, int, int]:
+        """Sort the masks to be taken first: most complete, then those of single objects before those of classes."""
+        bare = {word.strip("*") for word in self.words}
+        rank = 1
+        if bare & INSTANCE_WORDS:
+            rank = 0
+        elif bare & PAINTED_WORDS:
+            rank = 3
+        elif bare & CLASS_WORDS:
+            rank = 2
+        return len(self.masks) < 0.9 * self.images, rank, -len(self.masks)
+
+    @cached_property
+    def place(self) -> str:
+        """Say where they are: a folder, or the form of their names."""
+        return _place(self.words, self.members)
+
+
+class _Matches:
+    """The images by their keys."""
+
+    def __init__(self, images: Sequence[_File]) -> None:
+        self.count = len(images)
+        self.by_key: dict[Key, list[Path]] = defaultdict(list)
+        self.by_shorter_key: dict[Key, list[Path]] = defaultdict(list)
+        """The same without one of the folders, whose name may be no role's: `raw/a.jpg` beside `masks/a.png`."""
+        self.by_folder: dict[Key, list[Path]] = defaultdict(list)
+        for file in images:
+            self.by_key[file.name.key].append(file.path)
+            for key in (file.name.key, *_shorter(file.name.key)):
+                self.by_shorter_key[key].append(file.path)
+                self.by_folder[key[:-1]].append(file.path)
+
+    def match(self, words: Key, members: list[_File]) -> "_Twins | None":
+        """Find the images of masks or maps; None if these files are images themselves, as far as names tell."""
+        role: Role = "map" if members[0].name.role == "map" else "mask"
+        in_a_folder = any(not word.startswith("*") for word in words)
+        pairs = [(self.by_key[file.name.key], file.path) for file in members if file.name.key in self.by_key]
+        if not pairs and in_a_folder:
+            keys = [(key, file.path) for file in members for key in (file.name.key, *_shorter(file.name.key))]
+            pairs = [(self.by_shorter_key[key], path) for key, path in keys if key in self.by_shorter_key]
+        if not pairs and in_a_folder and role == "mask":
+            # A folder with a single image, and a mask for each of its objects.
+            alone = {folder: paths for folder, paths in self.by_folder.items() if len(paths) == 1}
+            pairs = [(alone[file.name.key[:-1]], file.path) for file in members if file.name.key[:-1] in alone]
+        among_images = any(file.name.key[:-1] in self.by_folder for file in members)
+        if not pairs and not (role == "mask" and in_a_folder and among_images):
+            return None
+        masks: dict[Path, tuple[Path, ...]] = {}
+        for images, mask in pairs if role == "mask" else []:
+            for image in images:
+                if mask not in masks.get(image, ()):
+                    masks[image] = (*masks.get(image, ()), mask)
+        return _Twins(words, role, members, masks, self.count)
+
+
+def _shorter(key: Key) -> list[Key]:
+    """Leave out each of a key's folders in turn, but for those that name a split."""
+    kept = [index for index in range(len(key) - 1) if split_of(Path(key[index], "x")) is None]
+    return [(*key[:index], *key[index + 1 :]) for index in kept]
+
+
+def _unnamed_groups(images: Sequence[_File], root: Path) -> dict[Key, list[_File]]:
+    """Find masks that no name calls so: few-valued twins of photographs, by an ending or by a folder beside.
+
+    They get the keys of their images.
+    """
+    groups: dict[Key, list[_File]] = {}
+    known: set[Path] = set()
+    for words, pairs in (*_by_ending(images).items(), *_by_folder(images, root).items()):
+        if _mostly(_are_twins(mask.path, image.path) for image, mask in _some(pairs)):
+            new = [_File(mask.path, image.name) for image, mask in pairs if mask.path not in known]
+            known.update(file.path for file in new)
+            if new:
+                groups[words] = new
+    return groups
+
+
+def _by_ending(images: Sequence[_File]) -> dict[Key, list[tuple[_File, _File]]]:
+    """Pair the files of a folder whose stem is another's with an ending, by this ending."""
+    stems = {(file.path.parent, file.path.stem): file for file in images}
+    pairs: dict[Key, list[tuple[_File, _File]]] = defaultdict(list)
+    for file in images:
+        for cut in [match.start() for match in re.finditer(r"[^0-9A-Za-z]", file.path.stem)][::-1]:
+            if (image := stems.get((file.path.parent, file.path.stem[:cut]))) is not None:
+                ending = re.sub(r"\d+", "0", file.path.stem[cut + 1 :])
+                pairs[(f"*{ending}",)].append((image, file))
+                break
+    return pairs
+
+
+def _by_folder(images: Sequence[_File], root: Path) -> dict[Key, list[tuple[_File, _File]]]:
+    """Pair the files of the same name in folders whose paths differ in one place, by the name in that place."""
+    places: dict[tuple[int, Key, str], dict[str, _File]] = defaultdict(dict)
+    for file in images:
+        parts = file.path.relative_to(root).parts
+        for index in range(len(parts) - 1):
+            places[index, (*parts[:index], *parts[index + 1 : -1]), file.path.stem][parts[index]] = file
+    pairs: dict[tuple[str, str], list[tuple[_File, _File]]] = defaultdict(list)
+    for alike in places.values():
+        if len(alike) <= MAX_FOLDERS:
+            for (name, mask), (other, image) in itertools.permutations(alike.items(), 2):
+                pairs[name, other].append((image, mask))
+    totals = Counter(part for file in images for part in set(file.path.relative_to(root).parts[:-1]))
+    most: dict[Key, list[tuple[_File, _File]]] = {}
+    for (name, _), members in pairs.items():
+        if 2 * len(members) >= totals[name] and len(members) > len(most.get((name,), ())):
+            most[name,] = members
+    return most
+
+
+class _Look(NamedTuple):
+    """What a file's pixels look like."""
+
+    size: tuple[int, int]
+    even: float
+    """The share of pixels that are like their right neighbour."""
+    colors: int
+
+
+def _look(path: Path) -> _Look | None:
+    try:
+        with opened_image(path) as image:
+            values = np.array(image if image.mode in ("P", "L", "1") or image.mode[0] in "IF" else image.convert("RGB"))
+    except UserError:
+        return None
+    flat = values.reshape(*values.shape[:2], -1)
+    even = (flat[:, 1:] == flat[:, :-1]).all(-1)
+    return _Look((flat.shape[0], flat.shape[1]), float(even.mean()) if even.size else 1.0, _count_colors(flat))
+
+
+def _count_colors(values: np.ndarray) -> int:
+    if values.shape[-1] == 1:
+        return len(np.unique(values))
+    codes = values.astype(np.int64) @ np.array([1, 256, 65536])
+    return len(np.unique(codes))
+
+
+def _is_even(file: _File) -> bool:
+    look = _look(file.path)
+    return look is None or look.even >= EVEN_SHARE
+
+
+def _are_twins(mask: Path, image: Path) -> bool:
+    """Tell whether a file is a mask of an image, by their pixels alone."""
+    if mask.suffix.lower() in (".jpg", ".jpeg"):  # which keeps no values
+        return False
+    one, other = _look(mask), _look(image)
+    if one is None or other is None or one.size != other.size:
+        return False
+    few = one.colors <= FEW_COLORS and SEVERAL_TIMES * one.colors < other.colors
+    return few and one.even >= STRICTLY_EVEN_SHARE
+
+
+def _mostly(answers: Iterable[bool]) -> bool:
+    given = list(answers)
+    return 2 * sum(given) > len(given)
+
+
+def _some(items: Sequence[T]) -> list[T]:
+    """Take a few, from the first to the last."""
+    return [items[index] for index in sorted({int(i) for i in np.linspace(0, len(items) - 1, SAMPLES)})]
+
+
+def _below(path: Path, folder: Path) -> bool:
+    return path.resolve() == folder.resolve() or folder.resolve() in path.resolve().parents
+
+
+def _named_masks(masks: Sequence[Path], images: _Matches) -> _Twins | None:
+    """Match the masks that a user named: by their names below a common folder, or by their names alone."""
+    if not images.count:
+        return None
+    root = Path(os.path.commonpath([path.parent for path in masks]))
+    whole = [_File(path, parse_name(Path("masks", path.relative_to(root)))) for path in masks]
+    alone = [_File(path, parse_name(Path(path.name))) for path in masks]
+    by_stem = _Matches([_File(path, parse_name(Path(path.name))) for paths in images.by_key.values() for path in paths])
+    for twins in (images.match(("masks",), whole), by_stem.match((), alone)):
+        if twins is not None and twins.masks:
+            return twins
+    first = next(iter(images.by_key.values()))[0]
+    if images.count == len(masks) == 1:
+        return _Twins((), "mask", whole, {first: tuple(masks)}, 1)
+    raise UserError(
+        f"No mask in {root} has the name of a picture. Pictures are called {first.name}, masks {masks[0].name}: "
+        "give them the same name, such as a.jpg and a.png or a_mask.png."
+    )
+
+
+def _place(words: Key, members: Sequence[_File]) -> str:
+    endings = sorted({file.path.suffix.lower() for file in members})
+    stars = [word.strip("*") for word in words if word.startswith("*")]
+    special = [word for word in stars if word in INSTANCE_WORDS | CLASS_WORDS | PAINTED_WORDS]
+    folders = [word for word in words if not word.startswith("*")]
+    if not folders:
+        return f"{'_'.join(('*', *reversed(stars)))}{endings[0]}"
+    inside = next((part for part in members[0].path.parts[-2::-1] if folders[-1] in words_of_role(part)), None)
+    return f"{inside or folders[-1]}/" + (f"*_{'_'.join(special)}{endings[0]}" if special else "")
+
+
+def _notes(twins: Sequence[_Twins], taken: _Twins | None) -> Iterator[str]:
+    """Say what was taken for what."""
+    for twin in twins:
+        count = len(twin.members)
+        if twin.role == "map":
+            yield f"{twin.place}: {count} maps of depth, normals or the like, no pictures"
+        elif twin is taken:
+            fitting = f"for {len(twin.masks)} of {twin.images} pictures"
+            yield f"{twin.place}: {count} masks, {fitting}; nothing learns from them, they are for scores"
+        else:
+            why = (
+                "by name they fit no picture"
+                if not twin.masks
+                else f"those of {taken.place if taken else ''} are taken"
+            )
+            yield f"{twin.place}: {count} masks; {why}"

@@ -1,0 +1,242 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from astseg.data.masks import (
+    IGNORED_LABEL,
+    MaskCoding,
+    RawMask,
+    choose_coding,
+    harden,
+    labels_of,
+    read_raw_masks,
+    upright,
+)
+from astseg.errors import UserError
+
+LABELS = np.zeros((12, 16), np.uint8)
+LABELS[1:5, 1:6], LABELS[6:11, 8:15] = 1, 2
+COLORS = np.array([[0, 0, 0], [200, 30, 30], [30, 30, 200]], np.uint8)
+
+
+def grey(codes, kind="grey"):
+    return RawMask(np.asarray(codes, np.int64), kind)
+
+
+def labels_in(path, **options):
+    """Read a file as a set of one mask."""
+    masks = list(read_raw_masks(path))
+    coding = choose_coding(masks, **options)
+    return [labels_of(mask, coding) for mask in masks], coding
+
+
+def palette_image(labels, colors):
+    image = Image.fromarray(labels)
+    image.putpalette(np.asarray(colors, np.uint8).reshape(-1).tolist())
+    return image
+
+
+def discs(values, size=(96, 128)):
+    """Return discs drawn by the share of each pixel that they cover, and to which most of it belongs."""
+    fine = Image.new("L", (4 * size[1], 4 * size[0]))
+    draw = ImageDraw.Draw(fine)
+    draw.ellipse((30, 30, 200, 210), fill=values[0])
+    draw.ellipse((260, 120, 450, 330), fill=values[1])
+    soft = np.array(fine.resize((size[1], size[0]), Image.Resampling.BOX))
+    own = np.where(np.arange(size[1]) < size[1] // 2, *values)  # the discs lie left and right
+    return soft, np.where(2 * soft.astype(int) > own, own, 0).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        palette_image(LABELS, COLORS),
+        palette_image(LABELS, [[9, 9, 9], [8, 8, 8], [7, 7, 7]]),  # no black in it: indices count all the same
+        Image.fromarray(LABELS),
+        Image.fromarray(LABELS.astype(np.uint16)),
+        Image.fromarray(np.stack([LABELS] * 3, -1)),
+    ],
+)
+def test_labels_are_read_as_they_are(tmp_path, image):
+    image.save(tmp_path / "a.png")
+    (labels,), coding = labels_in(tmp_path / "a.png")
+    np.testing.assert_array_equal(labels, LABELS)
+    assert coding == MaskCoding()
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "bmp", "tif"])
+def test_every_color_but_black_is_an_object(tmp_path, suffix):
+    Image.fromarray(COLORS[LABELS]).save(tmp_path / f"a.{suffix}")
+    (labels,), coding = labels_in(tmp_path / f"a.{suffix}")
+    red_is_higher = [0, 2, 1]  # by the numbers of their colors
+    np.testing.assert_array_equal(labels, np.array(red_is_higher, np.uint8)[LABELS])
+    assert "color" in coding.description
+
+
+def test_without_black_the_background_is_what_surrounds_the_objects(tmp_path):
+    colors = np.array([[255, 255, 255], [200, 30, 30], [30, 30, 200]], np.uint8)
+    Image.fromarray(colors[LABELS]).save(tmp_path / "a.png")
+    (labels,), _ = labels_in(tmp_path / "a.png")
+    np.testing.assert_array_equal(labels > 0, LABELS > 0)
+    assert len(np.unique(labels)) == 3
+
+
+def test_what_is_transparent_is_background(tmp_path):
+    cut_out = np.dstack([np.full((*LABELS.shape, 3), 90, np.uint8), np.where(LABELS == 1, 255, 0).astype(np.uint8)])
+    Image.fromarray(cut_out).save(tmp_path / "a.png")
+    (labels,), _ = labels_in(tmp_path / "a.png")
+    np.testing.assert_array_equal(labels > 0, LABELS == 1)
+
+
+def test_numbers_beyond_a_byte_are_objects_in_their_order(tmp_path):
+    numbers = np.array([0, 26001, 26000], np.uint16)[LABELS]
+    Image.fromarray(numbers).save(tmp_path / "a.png")
+    (labels,), coding = labels_in(tmp_path / "a.png")
+    np.testing.assert_array_equal(labels, np.array([0, 2, 1], np.uint8)[LABELS])
+    assert coding.rule == "numbered"
+
+
+def test_stuff_of_cityscapes_is_background(tmp_path):
+    numbers = np.array([7, 26001, 26], np.uint16)[LABELS]
+    Image.fromarray(numbers).save(tmp_path / "a.png")
+    (labels,), _ = labels_in(tmp_path / "a.png", cityscapes=True)
+    np.testing.assert_array_equal(labels, LABELS == 1)
+
+
+def test_black_and_white_is_one_object(tmp_path):
+    Image.fromarray(np.where(LABELS > 0, 255, 0).astype(np.uint8)).save(tmp_path / "a.png")
+    (labels,), _ = labels_in(tmp_path / "a.png")
+    np.testing.assert_array_equal(labels, LABELS > 0)
+
+
+def test_void_of_voc_is_not_scored(tmp_path):
+    marked = LABELS.copy()
+    marked[0] = 255
+    palette = np.zeros((256, 3), np.uint8)
+    palette[1:3], palette[255] = COLORS[1:], (224, 224, 192)
+    for image in (palette_image(marked, palette), Image.fromarray(marked), Image.fromarray(palette[marked])):
+        image.save(tmp_path / "a.png")
+        (labels,), coding = labels_in(tmp_path / "a.png")
+        assert len(coding.ignored) == 1
+        assert "not scored" in coding.description
+        np.testing.assert_array_equal(labels == IGNORED_LABEL, marked == 255)
+        np.testing.assert_array_equal(labels[1:] > 0, LABELS[1:] > 0)
+
+
+def test_stretched_greys_have_no_void():
+    spread = np.array([0, 127, 255], np.uint8)[LABELS]
+    coding = choose_coding([grey(spread)])
+    assert not coding.ignored
+    np.testing.assert_array_equal(labels_of(grey(spread), coding), spread)
+
+
+def test_cdnet_scores_neither_the_outside_nor_the_unknown():
+    truth = np.where(LABELS > 0, 255, 0)
+    truth[0], truth[5], truth[11, :8] = 85, 170, 50
+    coding = choose_coding([grey(truth)])
+    labels = labels_of(grey(truth), coding)
+    np.testing.assert_array_equal(labels == IGNORED_LABEL, np.isin(truth, (85, 170)))
+    np.testing.assert_array_equal(labels == 1, truth == 255)
+    np.testing.assert_array_equal(labels == 0, np.isin(truth, (0, 50)))
+    quiet = np.where(truth == 50, 0, truth)
+    assert choose_coding([grey(quiet)], cdnet=True) == coding
+    assert not choose_coding([grey(quiet)]).ignored  # it may well be three objects
+
+
+def test_the_user_says_what_is_not_scored():
+    coding = choose_coding([grey(LABELS)], frozenset({2}))
+    np.testing.assert_array_equal(labels_of(grey(LABELS), coding), np.array([0, 1, IGNORED_LABEL], np.uint8)[LABELS])
+    marked = np.where(LABELS == 2, 255, LABELS)
+    assert not choose_coding([grey(marked)], frozenset()).ignored
+    # Were 255 kept as a label, it could not be told from what is not scored.
+    labels = labels_of(grey(marked), choose_coding([grey(marked)], frozenset({1})))
+    np.testing.assert_array_equal(labels, np.array([0, IGNORED_LABEL, 1], np.uint8)[LABELS])
+
+
+def test_refuses_more_objects_than_labels():
+    many = np.arange(400).repeat(9).reshape(-1, 60) + 1000
+    with pytest.raises(UserError, match="objects up to number 400"):
+        labels_of(grey(many, "number"), choose_coding([grey(many, "number")]))
+
+
+def test_refuses_values_that_are_no_labels(tmp_path):
+    Image.fromarray(np.full((4, 4), 0.3, np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=r"a\.tif has values from 0\.3"):
+        next(read_raw_masks(tmp_path / "a.tif"))
+    (tmp_path / "b.png").write_text("")
+    with pytest.raises(UserError, match=r"b\.png"):
+        next(read_raw_masks(tmp_path / "b.png"))
+
+
+@pytest.mark.parametrize("values", [(255, 255), (120, 240), (100, 255)])
+@pytest.mark.parametrize("colored", [False, True])
+def test_smoothed_edges_go_to_one_side_or_the_other(values, colored):
+    soft, exact = discs(values)
+    assert len(np.unique(soft)) > 8
+    if colored:  # red to blue by their height
+        mask = grey(soft.astype(np.int64) << 16 | (255 - soft.astype(np.int64)), "color")
+        hard = harden(mask) >> 16
+    else:
+        hard = harden(grey(soft))
+    assert set(np.unique(hard)) == {0, *values}
+    assert (hard != exact).sum() <= 0.02 * (soft != exact).sum()  # half-covered pixels may go either way
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95])
+def test_lossy_compression_leaves_two_discs(tmp_path, quality):
+    _, exact = discs((120, 240))
+    Image.fromarray(exact).save(tmp_path / "a.jpg", quality=quality)
+    (labels,), _ = labels_in(tmp_path / "a.jpg")
+    assert len(np.unique(labels)) == 3
+    assert ((labels > 0) != (exact > 0)).mean() < 0.01
+
+
+def test_a_single_line_of_half_covered_pixels_is_no_object():
+    mask = np.zeros((20, 20), np.int64)
+    mask[5:15, 5:15], mask[4, 5:15] = 255, 127
+    assert set(np.unique(harden(grey(mask)))) == {0, 255}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 28),
+            st.integers(0, 28),
+            st.integers(1, 9),
+            st.integers(1, 9),
+            st.sampled_from([1, 2, 40, 250]),
+        ),
+        max_size=6,
+    )
+)
+def test_what_has_no_slopes_stays_as_it_is(boxes):
+    # Side by side and thin or small, but never a step from one value to the next but one.
+    mask = np.zeros((60, 60), np.int64)
+    for top, left, height, width, value in boxes:
+        if not mask[2 * top - 1 : 2 * top + height + 1, 2 * left - 1 : 2 * left + width + 1].any():
+            mask[2 * top : 2 * top + height, 2 * left : 2 * left + width] = value
+    np.testing.assert_array_equal(harden(grey(mask)), mask)
+
+
+@pytest.mark.parametrize("kind", ["index", "number"])
+def test_indices_and_numbers_are_never_smoothed(kind):
+    soft, _ = discs((255, 255))
+    np.testing.assert_array_equal(harden(grey(soft, kind)), soft)
+
+
+@pytest.mark.parametrize("turned", list(Image.Transpose))
+@pytest.mark.parametrize("square", [False, True])
+@pytest.mark.parametrize("drawn_on_the_turned", [False, True])
+def test_a_mask_is_turned_with_its_image_if_it_has_not_been(turned, square, drawn_on_the_turned):
+    stored = LABELS[:12, :12] if square else LABELS
+    as_shown = np.array(Image.fromarray(stored).transpose(turned))
+    image = COLORS[as_shown]
+    mask = as_shown if drawn_on_the_turned else stored
+    np.testing.assert_array_equal(upright(mask, image, turned), as_shown)
+
+
+def test_a_mask_of_another_shape_stays_as_it_is():
+    assert upright(LABELS, np.zeros((3, 3, 3), np.uint8), Image.Transpose.ROTATE_90) is LABELS
+    assert upright(LABELS, np.zeros((3, 3, 3), np.uint8), None) is LABELS

@@ -1,0 +1,216 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from astseg.data.folders import find_files
+from astseg.data.pairing import pair
+from astseg.data.sources import open_source
+from astseg.errors import UserError
+
+COUNT = 12
+SIZE = (24, 32)
+NOISE = np.random.default_rng(0)
+
+
+def photograph():
+    return NOISE.integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+
+
+def mask(index=0):
+    labels = np.zeros(SIZE, np.uint8)
+    labels[2 + index : 9 + index, 3:12], labels[12:20, 15:28] = 1, 2
+    return labels
+
+
+def save(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def layout(root, image, masks, count=COUNT):
+    """Save images and masks by patterns of their paths, in which {} is a number."""
+    for index in range(count):
+        save(root / image.format(f"{index:06d}"), photograph())
+        save(root / masks.format(f"{index:06d}"), mask(index % 3))
+
+
+LAYOUTS = {
+    "any case": ("Images/{}.jpg", "Masks/{}.png"),
+    "one of each": ("image/{}.png", "mask/{}.png"),
+    "VOC, CVAT": ("VOC2012/JPEGImages/{}.jpg", "VOC2012/SegmentationObject/{}.png"),
+    "rgb": ("rgb/{}.png", "masks/{}.png"),
+    "inside": ("rgb/{}.png", "rgb/masks/{}.png"),
+    "labels": ("images/{}.jpg", "labels/{}.png"),
+    "annotations": ("images/training/{}.jpg", "annotations/training/{}.png"),
+    "trimaps": ("images/{}.jpg", "annotations/trimaps/{}.png"),
+    "the images' folder has any name": ("raw/{}.jpg", "masks/{}.png"),
+    "the images lie in the folder itself": ("{}.jpg", "masks/{}.png"),
+    "Carvana": ("train/{}.jpg", "train_masks/{}_mask.gif"),
+    "CamVid": ("train/{}.png", "trainannot/{}.png"),
+    "colored CamVid": ("{}.png", "{}_L.png"),
+    "no names at all": ("a/{}.png", "b/{}.png"),
+    "DAVIS": ("JPEGImages/480p/bear/{}.jpg", "Annotations/480p/bear/{}.png"),
+    "Cityscapes": ("leftImg8bit/x/{}_leftImg8bit.png", "gtFine/x/{}_gtFine_instanceIds.png"),
+    "CDnet": ("input/in{}.jpg", "groundtruth/gt{}.png"),
+    "CLEVRTEX": ("0/CLEVRTEX_full_{}.png", "0/CLEVRTEX_full_{}_flat.png"),
+    "Roboflow": ("{}_jpg.rf.12ab.jpg", "{}_jpg.rf.12ab_mask.png"),
+    "Kubric": ("v/rgba_{}.png", "v/segmentation_{}.png"),
+    "COCO stuff": ("train2017/{}.jpg", "stuffthingmaps/train2017/{}.png"),
+    "each in a folder": ("{}/image.png", "{}/mask.png"),
+    "YOLO": ("valid/images/{}.jpg", "valid/masks/{}.png"),
+    "another ending": ("images/{}.jpg", "masks/{}.bmp"),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_masks_are_no_images_in_any_layout(tmp_path, name):
+    layout(tmp_path, *LAYOUTS[name])
+    source = open_source(tmp_path)
+    assert source.estimated_length() == COUNT
+    assert source.has_masks
+    images = list(source)
+    assert all(image.mask_problem is None for image in images)
+    for index, image in enumerate(images):
+        np.testing.assert_array_equal(image.mask > 0, mask(index % 3) > 0)
+    (note,) = source.left_out
+    assert f"{COUNT} masks, for {COUNT} of {COUNT} pictures" in note
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_photographs_are_images_whatever_they_are_called(tmp_path, name):
+    for index in range(COUNT):
+        for place in LAYOUTS[name]:
+            save(tmp_path / place.format(f"{index:06d}"), photograph())
+    if name == "Carvana":  # GIF has no photographs
+        return
+    source = open_source(tmp_path)
+    assert source.estimated_length() == 2 * COUNT
+    assert not source.left_out
+
+
+@pytest.mark.parametrize(
+    "other", ["{}_depth.png", "depth/{}.png", "{}_normal_0001.png", "normals/{}.png", "flow/{}.png"]
+)
+def test_maps_of_depth_and_the_like_are_no_images(tmp_path, other):
+    layout(tmp_path, "{}.png", other)
+    for index in range(COUNT):
+        save(tmp_path / other.format(f"{index:06d}"), photograph())
+    source = open_source(tmp_path)
+    assert source.estimated_length() == COUNT
+    assert not source.has_masks
+    assert f"{COUNT} maps" in source.left_out[0]
+
+
+@pytest.mark.parametrize(
+    ("taken", "others"),
+    [
+        ("SegmentationObject/{}.png", ["SegmentationClass/{}.png"]),
+        ("gtFine/{}_gtFine_instanceIds.png", ["gtFine/{}_gtFine_labelIds.png", "gtFine/{}_gtFine_color.png"]),
+        ("masks/{}.png", ["depth/{}.png", "semantic/{}.png"]),
+    ],
+)
+def test_masks_of_objects_go_before_those_of_classes(tmp_path, taken, others):
+    layout(tmp_path, "images/{}.jpg", taken)
+    for index in range(COUNT):
+        for other in others:
+            save(tmp_path / other.format(f"{index:06d}"), np.zeros(SIZE, np.uint8))
+    source = open_source(tmp_path)
+    assert len(list(source)) == COUNT
+    assert all(image.mask.any() for image in source)
+    assert len(source.left_out) == 1 + len(others)
+
+
+def test_the_fuller_set_of_masks_is_taken(tmp_path):
+    layout(tmp_path, "images/{}.jpg", "masks/{}.png")
+    layout(tmp_path, "images/{}.jpg", "instances/{}.png", count=3)
+    assert open_source(tmp_path).has_masks
+
+
+def test_a_mask_for_each_object_makes_one_together(tmp_path):
+    for index in range(4):
+        save(tmp_path / f"{index}x/images/{index}x.png", photograph())
+        for label in (1, 2):
+            save(tmp_path / f"{index}x/masks/{label}abc.png", np.where(mask(index) == label, 255, 0).astype(np.uint8))
+    images = list(open_source(tmp_path))
+    for index, image in enumerate(images):
+        np.testing.assert_array_equal(image.mask, mask(index))
+
+
+def test_masks_that_do_not_go_together_are_said_to(tmp_path):
+    save(tmp_path / "x/images/a.png", photograph())
+    save(tmp_path / "x/masks/1.png", mask())
+    save(tmp_path / "x/masks/2.png", mask()[:9])
+    (image,) = open_source(tmp_path)
+    assert image.mask is None
+    assert "do not go together" in image.mask_problem
+
+
+def test_masks_whose_names_fit_no_image_are_no_images_either(tmp_path):
+    layout(tmp_path, "images/{}.jpg", "masks/task-{}-annotation-1-by-1-tag-Car-0.png")
+    source = open_source(tmp_path)
+    assert source.estimated_length() == COUNT
+    assert not source.has_masks
+    assert "fit no picture" in source.left_out[0]
+
+
+def test_drawings_of_few_colors_stay_images(tmp_path):
+    for index in range(COUNT):
+        save(tmp_path / f"{index}.png", np.stack([80 * mask(index % 3)] * 3, -1))
+        save(tmp_path / f"a/{index}.png", np.stack([80 * mask(index % 3)] * 3, -1))
+    assert open_source(tmp_path).estimated_length() == 2 * COUNT
+
+
+def test_names_that_many_folders_share_are_numbers_of_frames(tmp_path):
+    for folder in range(20):
+        save(tmp_path / f"film{folder}/0.png", photograph() if folder else np.stack([mask()] * 3, -1))
+    assert open_source(tmp_path).estimated_length() == 20
+
+
+def test_a_damaged_twin_is_told_as_one(tmp_path):
+    layout(tmp_path, "{}.png", "{}_L.png")
+    (tmp_path / "000000_L.png").write_text("")
+    assert open_source(tmp_path).estimated_length() == COUNT
+
+
+@pytest.mark.parametrize("place", ["elsewhere/{}.png", "in/hidden from names/{}.png", "elsewhere/deep/{}_seg.png"])
+def test_the_user_names_the_masks(tmp_path, place):
+    layout(tmp_path, "in/deep/{}.jpg", place)
+    layout(tmp_path, "in/deep/{}.jpg", "in/other_masks/{}.png")
+    masks = (tmp_path / place).parent
+    source = open_source(tmp_path / "in", masks=masks)
+    images = list(source)
+    assert len(images) == COUNT
+    assert source.has_masks
+    assert all(masks in path.parents for paths in source.masks.values() for path in paths)
+    assert any("for 12 of 12" in note for note in source.left_out)
+
+
+def test_the_user_names_the_mask_of_an_image(tmp_path):
+    save(tmp_path / "a.png", photograph())
+    save(tmp_path / "b.png", mask())
+    source = open_source(tmp_path / "a.png", masks=tmp_path / "b.png")
+    (image,) = source
+    np.testing.assert_array_equal(image.mask, mask())
+
+
+def test_refuses_masks_that_fit_nothing(tmp_path):
+    layout(tmp_path, "in/{}.jpg", "elsewhere/mask{}x.png")
+    with pytest.raises(UserError, match=r"Pictures are called 000000\.jpg, masks mask000000x\.png"):
+        open_source(tmp_path / "in", masks=tmp_path / "elsewhere")
+    (tmp_path / "empty").mkdir()
+    for nothing in ("empty", "nowhere"):
+        with pytest.raises(UserError, match="no mask files"):
+            open_source(tmp_path / "in", masks=tmp_path / nothing)
+    np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 3), np.uint8))
+    with pytest.raises(UserError, match="image files alone"):
+        open_source(tmp_path / "a.npy", masks=tmp_path / "elsewhere")
+
+
+def test_arrays_need_no_masks_that_the_user_names(tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 3), np.uint8))
+    save(tmp_path / "masks/a.png", mask())
+    assert find_files(tmp_path, tmp_path / "masks").files == (tmp_path / "a.npy",)
+
+
+def test_nothing_is_paired_with_nothing(tmp_path):
+    assert pair([], tmp_path).images == ()
