@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -101,3 +103,11 @@ def test_a_name_that_the_hub_does_not_give(error: Exception, monkeypatch: pytest
     monkeypatch.setattr(AstSeg, "from_pretrained", fail)
     with pytest.raises(UserError, match="There is no model 'someone/something'"):
         load_model("someone/something")
+
+
+def test_a_model_without_segformer_is_loaded_without_transformers() -> None:
+    code = (
+        "import sys; from astseg.pretrained import load_model; load_model('rooms'); "
+        "assert 'transformers' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

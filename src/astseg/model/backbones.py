@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from transformers import SegformerModel
-
 from astseg.errors import UserError
 from astseg.model.ast_seg import AstSeg
 from astseg.model.feature_maps import SegformerMaps
@@ -19,6 +17,8 @@ def load_backbone(model: AstSeg, source: str) -> None:
     """
     if not isinstance(model.feature_maps, SegformerMaps):
         raise UserError(f"Backbone weights are for SegFormer; this model has {model.architecture.feature_network}.")
+    from transformers import SegformerModel  # as in `SegformerMaps`
+
     try:
         loaded: Any = SegformerModel.from_pretrained(source, output_loading_info=True)
     except Exception as error:  # a missing or damaged file makes the reader raise types of several libraries

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from astseg.model.segformer_names import current_names, first_name
 
@@ -63,6 +62,9 @@ class SegformerMaps(nn.Module):
 
     def __init__(self, size: MixTransformerSize, channels: int) -> None:
         super().__init__()
+        # Here, because it takes longer to import than all else, and the other networks need none of it.
+        from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
         self.network = SegformerForSemanticSegmentation(
             SegformerConfig(
                 hidden_sizes=list(size.hidden_sizes),
