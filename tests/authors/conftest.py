@@ -48,7 +48,9 @@ class Unet(nn.Module):
         self.downsample_blocks = nn.ModuleList(Down(*pair) for pair in itertools.pairwise(levels))
         self.center_block = sequence(nn.Conv2d(levels[-1], levels[-1], 3, 1, 1, bias=False), levels[-1])
         self.upsample_blocks = nn.ModuleList(
-            Up(levels[i + 1], levels[i], (sizes[i][0] % 2, sizes[i][1] % 2)) for i in reversed(range(len(levels) - 1))
+            # By level, the finest first; the forward pass runs from the last to the first.
+            Up(levels[i + 1], levels[i], (sizes[i][0] % 2, sizes[i][1] % 2))
+            for i in range(len(levels) - 1)
         )
         self.last_skip_layer = sequence(nn.Conv2d(2 * levels[0], outputs, 3, 1, 1, bias=False), outputs)
         self.last_residual_layer = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
@@ -59,7 +61,7 @@ class Unet(nn.Module):
         for block in self.downsample_blocks:
             maps.append(block(maps[-1]))
         x = self.center_block(maps[-1])
-        for block in self.upsample_blocks:
+        for block in reversed(self.upsample_blocks):
             x = block(torch.cat([x, maps.pop()], 1))
         x = self.last_skip_layer(torch.cat([x, maps.pop()], 1))
         return self.conv1x1(x + self.last_residual_layer(x))

@@ -9,7 +9,7 @@ from torch import Tensor
 from astseg.authors.architecture import Inference, background_architecture, background_notes, foreground_architecture
 from astseg.authors.checkpoint_file import read_checkpoint_file
 from astseg.authors.constants import without_constants
-from astseg.authors.names import TRANSFORMER, addresses, published_name
+from astseg.authors.names import TRANSFORMER, addresses, published_names
 from astseg.authors.shapes import (
     background_networks,
     background_picture_size,
@@ -120,19 +120,20 @@ def _matched(model: AstSeg, weights: Mapping[str, Tensor], *, alone: bool) -> di
     Raises:
         UserError: the two do not match, weight by weight.
     """
+    state = model.state_dict()
     ours = {
-        published_name(name): (name, value)
-        for name, value in model.state_dict().items()
+        theirs: (name, state[name])
+        for theirs, name in published_names(state).items()
         if name.startswith("background.") or not alone
     }
     wanted = addresses({name: value for name, (_, value) in ours.items()})
     offered = addresses(weights)
-    state, misshapen = {}, []
+    matched, misshapen = {}, []
     for address in wanted.keys() & offered.keys():
         name, expected = ours[wanted[address]]
         found = weights[offered[address]]
         if found.shape == expected.shape or (address in _RESHAPED and found.numel() == expected.numel()):
-            state[name] = found.reshape(expected.shape).to(expected.dtype)
+            matched[name] = found.reshape(expected.shape).to(expected.dtype)
         else:
             misshapen.append(f"{offered[address]} ({_shape(found)}, expected {_shape(expected)})")
     # How many batches a normalisation has seen is only counted for training.
@@ -144,7 +145,7 @@ def _matched(model: AstSeg, weights: Mapping[str, Tensor], *, alone: bool) -> di
             f"The checkpoint does not fit the model that its shapes describe.{lists} "
             "Give the file as it was published; docs/authors-checkpoints.md lists the names."
         )
-    return state
+    return matched
 
 
 def _listed(what: str, names: list[str]) -> str:
