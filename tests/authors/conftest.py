@@ -232,7 +232,7 @@ class BackgroundGenerator(nn.Module):
             outputs = channels[level]
             layers: list[nn.Module] = [
                 nn.ConvTranspose2d(
-                    channels[level + 1] + 2, outputs, kernel, stride, padding, output_padding=missing, bias=level == 0
+                    channels[level + 1] + 2, outputs, kernel, stride, padding, output_padding=missing, bias=False
                 )
             ]
             layers += [nn.GroupNorm(max(1, outputs // 16), outputs), nn.CELU()] if level else []
