@@ -68,20 +68,25 @@ class Unet(nn.Module):
 
 
 class Segformer(nn.Module):
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, outputs: int, small: bool) -> None:
         super().__init__()
-        self.complete_model = SegformerForSemanticSegmentation(SegformerConfig(num_labels=outputs))  # MiT-B0
+        config = SegformerConfig(num_labels=outputs)  # MiT-B0
+        if not small:
+            config.hidden_sizes, config.depths, config.decoder_hidden_size = [64, 128, 320, 512], [3, 4, 18, 3], 768
+        self.complete_model = SegformerForSemanticSegmentation(config)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.complete_model(x).logits
 
 
 class Encoder(nn.Module):
-    def __init__(self, unet: bool, size: tuple[int, int], k: int, features: int, transformer: bool) -> None:
+    def __init__(
+        self, unet: bool, small: bool, size: tuple[int, int], k: int, features: int, transformer: bool
+    ) -> None:
         super().__init__()
         self.k = k
         channels = k + features
-        self.feature_and_attention_map_generator = Unet(size, channels) if unet else Segformer(channels)
+        self.feature_and_attention_map_generator = Unet(size, channels) if unet else Segformer(channels, small)
         h, w = size if unet else ((size[0] + 3) // 4, (size[1] + 3) // 4)
         coordinates = torch.zeros(1, 2, h, w)
         for i, j in itertools.product(range(w), range(h)):
@@ -192,12 +197,12 @@ class BackgroundBlock(nn.Module):
 ENCODERS = {  # simple and complex, by the number of blocks
     5: ((3, 64, 160, 160, 32, 16), (3, 64, 160, 160, 16, 16)),
     6: ((3, 64, 160, 320, 160, 32, 16), (3, 64, 160, 320, 160, 16, 16)),
-    8: ((3, 16, 24, 16, 16, 16, 16, 16, 12), (3, 16, 16, 16, 16, 16, 16, 16, 12)),  # in no published list
+    7: ((3, 64, 160, 320, 160, 160, 32, 16), (3, 64, 320, 640, 640, 320, 16, 16)),
 }
 GENERATORS = {
     5: ((4, 144, 256, 256, 32, 16), (4, 144, 640, 640, 16, 16)),
     6: ((4, 144, 256, 512, 256, 32, 16), (4, 144, 640, 1280, 640, 16, 16)),
-    8: ((4, 16, 16, 48, 16, 16, 16, 16, 12), (4, 16, 16, 24, 16, 16, 16, 16, 12)),
+    7: ((4, 144, 256, 512, 256, 256, 32, 16), (4, 144, 640, 1280, 640, 320, 16, 16)),
 }
 
 
@@ -268,6 +273,8 @@ class Original:
     z: int = 32
     scales: int = 2
     unet: bool = False
+    small: bool = True
+    """SegFormer-B0 in place of B3."""
     transformer: bool = True
     per_pixel: bool = False
     maximum: float = 24.0
@@ -281,7 +288,7 @@ class Original:
     def __post_init__(self) -> None:
         torch.manual_seed(self.k + self.scales)
         features = self.scales + 1 + self.z
-        self.encoder = Encoder(self.unet, self.size, self.k, features, self.transformer).eval()
+        self.encoder = Encoder(self.unet, self.small, self.size, self.k, features, self.transformer).eval()
         self.renderer = Renderer(self.size, self.z, self.scales, self.per_pixel, self.maximum).eval()
         modules: list[nn.Module] = [self.encoder, self.renderer]
         if self.background:
@@ -296,7 +303,7 @@ class Original:
         elif not self.unet:
             head = self.encoder.feature_and_attention_map_generator.complete_model.decode_head.classifier
             head.bias.data[self.k : self.k + self.scales] = -2
-        self.renderer.background_activation_logit.data.fill_(-3)
+        self.renderer.background_activation_logit.data.fill_(-5)
 
     def content(self) -> dict[str, object]:
         """What the published file of these networks holds."""
