@@ -177,7 +177,7 @@ def _matched(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[
     missing = [wanted[key] for key in wanted.keys() - offered.keys() if not key.endswith("num_batches_tracked")]
     left_over = [offered[key] for key in offered.keys() - wanted.keys()]
     if missing or left_over or misshapen:
-        pairs = zip(_traits(weights), _traits(expected), strict=True)
+        pairs = [pair for pair in zip(_traits(weights), _traits(expected), strict=True) if all(pair)]
         traits = "; ".join(f"{found}, not {described}" for found, described in pairs if found != described)
         lists = _listed("Missing", missing) + _listed("Left over", left_over) + _listed("Of another shape", misshapen)
         raise UserError(
@@ -188,7 +188,7 @@ def _matched(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[
 
 
 def _traits(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Say in words what tells the weights of one preset from those of another."""
+    """Say in words what tells the weights of one preset from those of another; empty where they do not show it."""
     shapes = _shapes(weights)
 
     def parts(beginning: str) -> int:
@@ -201,7 +201,7 @@ def _traits(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
         f"a U-net of {levels} levels" if levels else "SegFormer",
         "a transformer" if query else "no transformer",
         f"{_channels(shapes)} channels of attention and features",
-        {1: "isotropic scaling", 2: "anisotropic scaling"}.get(scales, "unknown scaling"),
+        {1: "isotropic scaling", 2: "anisotropic scaling"}.get(scales, ""),
         f"glimpses of {2 ** (layers // 2 + 1)} pixels",  # a normalization between every two convolutions
         "an activation for each pixel" if _PIXEL_ACTIVATIONS in shapes else "one background activation",
         f"a background of {parts(BACKGROUND[1])} levels",
