@@ -38,7 +38,7 @@ def test_there_is_a_preset_for_every_row() -> None:
     expected = {f"{data}-{row}" for data in PUBLISHED for row in OTHER_ROWS} | set(PUBLISHED)
     expected |= {"clevrtex-isotropic", "objectsroom-isotropic", "clevr-anisotropic", "shapestacks-anisotropic"}
     assert set(published_names()) == expected
-    assert set(PRESETS) == expected | {"natural-video", *CPU}
+    assert set(PRESETS) == expected | {"natural-video", "natural-video-unet", *CPU}
     assert all(name == preset.name and preset.description for name, preset in PRESETS.items())
 
 
@@ -130,6 +130,15 @@ def test_natural_video() -> None:
     background = recipe.background
     assert (background.steps, background.complex_steps, background.complex_epochs) == (10_000, 24_000, 20)
     assert background.automatic_complexity
+    assert recipe.backbone == "nvidia/mit-b3"
+
+
+def test_natural_video_with_a_unet_differs_in_its_network_alone() -> None:
+    recipe, unet = (PRESETS[name].recipe for name in ("natural-video", "natural-video-unet"))
+    assert unet.architecture == replace(recipe.architecture, feature_network="unet")
+    assert unet == replace(recipe, architecture=unet.architecture, backbone=None)
+    with torch.device("meta"):
+        assert len(AstSeg(unet.architecture).feature_maps.down) == 6
 
 
 # Rows that differ only in their training share an architecture.
@@ -175,7 +184,7 @@ def test_a_step_stays_on_the_device_and_never_waits_for_it(recipe: Recipe) -> No
         model.zero_grad()
 
 
-@pytest.mark.parametrize("name", ["natural-video", "clevrtex-unet", "demo"])
+@pytest.mark.parametrize("name", ["natural-video", "natural-video-unet", "clevrtex-unet", "demo"])
 def test_shapes_go_through(name: str) -> None:
     with torch.device("meta"):
         model = AstSeg(PRESETS[name].recipe.architecture).eval()

@@ -122,7 +122,8 @@ def _rows(key: str, benchmark: Benchmark) -> list[Preset]:
     ]
 
 
-def _natural_video() -> Preset:
+def _natural_video() -> list[Preset]:
+    """Make a preset for each of the two feature networks that the paper's authors ran on natural video."""
     recipe = Recipe(
         architecture=Architecture(
             image_size=(200, 320),
@@ -141,7 +142,11 @@ def _natural_video() -> Preset:
         ),
         backbone=PAPER_BACKBONE,
     )
-    return Preset("natural-video", "Natural video, 200x320, from a fixed camera", recipe)
+    unet = replace(recipe, architecture=replace(recipe.architecture, feature_network="unet"), backbone=None)
+    return [
+        Preset("natural-video", "Natural video, 200x320, from a fixed camera", recipe),
+        Preset("natural-video-unet", "Natural video, 200x320, from a fixed camera, with a U-net of 6 levels", unet),
+    ]
 
 
 def small_recipe(
@@ -294,7 +299,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         preset.name: preset
         for preset in (
             *(row for key, benchmark in BENCHMARKS.items() for row in _rows(key, benchmark)),
-            _natural_video(),
+            *_natural_video(),
             *_small(),
         )
     }

@@ -48,7 +48,9 @@ class Unet(nn.Module):
         self.downsample_blocks = nn.ModuleList(Down(*pair) for pair in itertools.pairwise(levels))
         self.center_block = sequence(nn.Conv2d(levels[-1], levels[-1], 3, 1, 1, bias=False), levels[-1])
         self.upsample_blocks = nn.ModuleList(
-            Up(levels[i + 1], levels[i], (sizes[i][0] % 2, sizes[i][1] % 2)) for i in reversed(range(len(levels) - 1))
+            # By level, the finest first; the forward pass runs from the last to the first.
+            Up(levels[i + 1], levels[i], (sizes[i][0] % 2, sizes[i][1] % 2))
+            for i in range(len(levels) - 1)
         )
         self.last_skip_layer = sequence(nn.Conv2d(2 * levels[0], outputs, 3, 1, 1, bias=False), outputs)
         self.last_residual_layer = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
@@ -59,27 +61,32 @@ class Unet(nn.Module):
         for block in self.downsample_blocks:
             maps.append(block(maps[-1]))
         x = self.center_block(maps[-1])
-        for block in self.upsample_blocks:
+        for block in reversed(self.upsample_blocks):
             x = block(torch.cat([x, maps.pop()], 1))
         x = self.last_skip_layer(torch.cat([x, maps.pop()], 1))
         return self.conv1x1(x + self.last_residual_layer(x))
 
 
 class Segformer(nn.Module):
-    def __init__(self, outputs: int) -> None:
+    def __init__(self, outputs: int, small: bool) -> None:
         super().__init__()
-        self.complete_model = SegformerForSemanticSegmentation(SegformerConfig(num_labels=outputs))  # MiT-B0
+        config = SegformerConfig(num_labels=outputs)  # MiT-B0
+        if not small:
+            config.hidden_sizes, config.depths, config.decoder_hidden_size = [64, 128, 320, 512], [3, 4, 18, 3], 768
+        self.complete_model = SegformerForSemanticSegmentation(config)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.complete_model(x).logits
 
 
 class Encoder(nn.Module):
-    def __init__(self, unet: bool, size: tuple[int, int], k: int, features: int, transformer: bool) -> None:
+    def __init__(
+        self, unet: bool, small: bool, size: tuple[int, int], k: int, features: int, transformer: bool
+    ) -> None:
         super().__init__()
         self.k = k
         channels = k + features
-        self.feature_and_attention_map_generator = Unet(size, channels) if unet else Segformer(channels)
+        self.feature_and_attention_map_generator = Unet(size, channels) if unet else Segformer(channels, small)
         h, w = size if unet else ((size[0] + 3) // 4, (size[1] + 3) // 4)
         coordinates = torch.zeros(1, 2, h, w)
         for i, j in itertools.product(range(w), range(h)):
@@ -190,12 +197,12 @@ class BackgroundBlock(nn.Module):
 ENCODERS = {  # simple and complex, by the number of blocks
     5: ((3, 64, 160, 160, 32, 16), (3, 64, 160, 160, 16, 16)),
     6: ((3, 64, 160, 320, 160, 32, 16), (3, 64, 160, 320, 160, 16, 16)),
-    8: ((3, 16, 24, 16, 16, 16, 16, 16, 12), (3, 16, 16, 16, 16, 16, 16, 16, 12)),  # in no published list
+    7: ((3, 64, 160, 320, 160, 160, 32, 16), (3, 64, 320, 640, 640, 320, 16, 16)),
 }
 GENERATORS = {
     5: ((4, 144, 256, 256, 32, 16), (4, 144, 640, 640, 16, 16)),
     6: ((4, 144, 256, 512, 256, 32, 16), (4, 144, 640, 1280, 640, 16, 16)),
-    8: ((4, 16, 16, 48, 16, 16, 16, 16, 12), (4, 16, 16, 24, 16, 16, 16, 16, 12)),
+    7: ((4, 144, 256, 512, 256, 256, 32, 16), (4, 144, 640, 1280, 640, 320, 16, 16)),
 }
 
 
@@ -230,7 +237,7 @@ class BackgroundGenerator(nn.Module):
             outputs = channels[level]
             layers: list[nn.Module] = [
                 nn.ConvTranspose2d(
-                    channels[level + 1] + 2, outputs, kernel, stride, padding, output_padding=missing, bias=level == 0
+                    channels[level + 1] + 2, outputs, kernel, stride, padding, output_padding=missing, bias=False
                 )
             ]
             layers += [nn.GroupNorm(max(1, outputs // 16), outputs), nn.CELU()] if level else []
@@ -266,6 +273,8 @@ class Original:
     z: int = 32
     scales: int = 2
     unet: bool = False
+    small: bool = True
+    """SegFormer-B0 in place of B3."""
     transformer: bool = True
     per_pixel: bool = False
     maximum: float = 24.0
@@ -279,7 +288,7 @@ class Original:
     def __post_init__(self) -> None:
         torch.manual_seed(self.k + self.scales)
         features = self.scales + 1 + self.z
-        self.encoder = Encoder(self.unet, self.size, self.k, features, self.transformer).eval()
+        self.encoder = Encoder(self.unet, self.small, self.size, self.k, features, self.transformer).eval()
         self.renderer = Renderer(self.size, self.z, self.scales, self.per_pixel, self.maximum).eval()
         modules: list[nn.Module] = [self.encoder, self.renderer]
         if self.background:
@@ -294,7 +303,7 @@ class Original:
         elif not self.unet:
             head = self.encoder.feature_and_attention_map_generator.complete_model.decode_head.classifier
             head.bias.data[self.k : self.k + self.scales] = -2
-        self.renderer.background_activation_logit.data.fill_(-3)
+        self.renderer.background_activation_logit.data.fill_(-5)
 
     def content(self) -> dict[str, object]:
         """What the published file of these networks holds."""

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,13 @@ from astseg.authors import import_authors_checkpoint
 from astseg.authors.constants import position_map
 from astseg.errors import UserError
 from astseg.model.architecture import Architecture
+from astseg.presets import PRESETS
+
+SMALL = replace(
+    PRESETS["objectsroom"].recipe.architecture,
+    feature_network="segformer-b0",
+    image_size=(32, 32),
+)
 
 
 def test_position_map_is_equations_12_and_13() -> None:
@@ -46,11 +54,13 @@ def test_other_constants_are_refused(
 ) -> None:
     content = original(size=(32, 32), background="simple").content()
     with pytest.raises(UserError, match=message):
-        import_authors_checkpoint(saved(change(content, name, value)))
+        import_authors_checkpoint(saved(change(content, name, value)), SMALL)
 
 
 def test_the_mask_logit_says_nothing(original: type, saved: Callable[..., Path]) -> None:
     content = original(size=(32, 32)).content()
-    changed = import_authors_checkpoint(saved(change(content, "background_mask_logit", lambda v: v + 7)))
+    changed = import_authors_checkpoint(saved(change(content, "background_mask_logit", lambda v: v + 7)), SMALL)
     images = torch.rand(1, 3, 32, 32)
-    assert torch.equal(changed.segment(images).labels, import_authors_checkpoint(saved(content)).segment(images).labels)
+    assert torch.equal(
+        changed.segment(images).labels, import_authors_checkpoint(saved(content), SMALL).segment(images).labels
+    )

@@ -1,8 +1,9 @@
 import copy
+import functools
 import re
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +13,40 @@ import torch
 from safetensors.torch import load_file
 
 from astseg.authors import convert_authors_checkpoint, import_authors_checkpoint
+from astseg.authors.importing import _adapted, _matched
+from astseg.authors.names import published_names
 from astseg.errors import UserError
+from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import gather_queries
+from astseg.presets import PRESETS
 from astseg.pretrained import load_model
 
 Save = Callable[..., Path]
 FEATURES = "feature_and_attention_map_generator."
 
 
-def pictures(size: tuple[int, int], count: int = 2) -> torch.Tensor:
+def random_images(size: tuple[int, int], count: int = 2) -> torch.Tensor:
     return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(5))
 
 
+def small(preset: str, size: tuple[int, int] = (64, 64)) -> Architecture:
+    """A preset's architecture with SegFormer-B0 in place of B3, and for images of another size."""
+    shape = PRESETS[preset].recipe.architecture
+    network = shape.feature_network.replace("-b3", "-b0")
+    return replace(shape, feature_network=network, image_size=size, glimpse_channels=())
+
+
 def assert_same(model: AstSeg, original: Any, backgrounds: torch.Tensor) -> None:
-    """Latents, weights, labels and pictures agree, in both precisions."""
-    images = pictures(original.size, len(backgrounds))
+    """Latents, weights, labels and images agree."""
+    images = random_images(original.size, len(backgrounds))
     queries, _, _ = original.reconstruct(images, backgrounds)
     latents = model.encode(images)
     scales = original.scales
     torch.testing.assert_close(latents.positions, queries[..., :2].clamp(-1, 1), rtol=0, atol=1e-5)
     torch.testing.assert_close(latents.appearances, queries[..., 3 + scales :], rtol=0, atol=1e-5)
     torch.testing.assert_close(latents.log_activations, queries[..., 4], rtol=0, atol=1e-5)
-    # Where glimpses move, a rounding error of float32 grows by the glimpse's pixels per pixel of the picture, in
+    # Where glimpses move, a rounding error of float32 grows by the glimpse's pixels per pixel of the image, in
     # either program. Double precision tells whether they compute the same.
     original.to(torch.float64)
     model = copy.deepcopy(model).double()
@@ -48,6 +60,15 @@ def assert_same(model: AstSeg, original: Any, backgrounds: torch.Tensor) -> None
     assert len(labels.unique()) > 1  # a comparison of background with background would show nothing
 
 
+def assert_same_background(model: AstSeg, original: Any, count: int = 2) -> torch.Tensor:
+    images = random_images(original.size, count)
+    expected = original.paint_background(images)
+    assert expected[:, :3].std() > 0.1
+    painted = model.background(images)
+    torch.testing.assert_close(torch.cat((painted.image, painted.error), 1), expected, rtol=0, atol=5e-6)
+    return expected[:, :3]
+
+
 @pytest.fixture(scope="module")
 def rooms(original: type) -> Any:
     return original()
@@ -59,99 +80,184 @@ def content(rooms: Any) -> dict[str, dict[str, torch.Tensor]]:
     return {name: dict(part) for name, part in rooms.content().items() if name.startswith(("encoder", "generator"))}
 
 
+FILM = {"size": (200, 320), "per_pixel": True, "maximum": 40.0}
+CLEVR = {"size": (128, 128), "k": 10, "scales": 1}
+CLEVRTEX = {"size": (128, 128), "k": 10}
+SHAPESTACKS = {"k": 6, "scales": 1}
+
+
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("settings", "preset"),
+    ("preset", "settings"),
     [
-        ({}, "objectsroom"),
-        ({}, None),
-        ({"scales": 1, "k": 6}, "shapestacks"),
-        ({"scales": 1, "k": 6}, None),
-        ({"transformer": False}, "objectsroom-no-transformer"),
-        ({"size": (96, 96), "scales": 1, "k": 10, "transformer": False}, None),
-        ({"size": (72, 136), "z": 16, "k": 4, "per_pixel": True, "maximum": 40.0}, "natural-video"),
-        ({"size": (50, 64), "z": 16, "k": 4, "per_pixel": True, "maximum": 40.0}, None),
-        ({"unet": True, "k": 6, "scales": 1}, "shapestacks-unet"),
-        ({"unet": True, "size": (66, 202), "z": 20, "k": 4}, None),
+        ("natural-video", {**FILM, "small": False, "k": 16, "z": 24, "background": "simple"}),
+        ("natural-video-unet", {**FILM, "unet": True, "k": 24, "z": 16, "background": "complex"}),
+        ("clevr", {**CLEVR, "small": False, "background": "simple"}),
+        ("clevrtex-unet", {**CLEVRTEX, "unet": True}),
+        ("objectsroom-no-transformer", {"small": False, "transformer": False, "background": "complex"}),
+        ("shapestacks-unet", {**SHAPESTACKS, "unet": True}),
     ],
-    ids=lambda value: "-".join(f"{key}={part}" for key, part in value.items()) if isinstance(value, dict) else value,
 )
-def test_a_model_computes_what_the_original_computes(
-    original: type, saved: Save, settings: dict[str, Any], preset: str | None
+def test_a_model_of_true_size_computes_what_the_original_computes(
+    original: type, saved: Save, preset: str, settings: dict[str, Any]
 ) -> None:
     source = original(**settings)
-    path = saved(source.content())
-    if not source.transformer and preset is None:
-        with pytest.raises(UserError, match=r"Without a transformer .* Name its preset"):
-            import_authors_checkpoint(path)
-        return
-    conversion = convert_authors_checkpoint(path, preset)
-    layout = conversion.model.architecture.latents
-    assert not conversion.model.training
-    assert (
-        layout.activation_from_appearance
-        == (source.scales == 1)
-        == any("z_what's first" in n for n in conversion.notes)
-    )
-    assert any("No preset" in note for note in conversion.notes) == (preset is None)
+    conversion = convert_authors_checkpoint(saved(source.content()), preset)
+    model = conversion.model
+    assert not model.training
+    assert (model.slots, model.architecture.latents.appearance) == (source.k, source.z)
+    assert model.architecture.latents.activation_from_appearance == (source.scales == 1)
+    assert model.architecture.background_network == source.background
+    assert any("z_what's first" in note for note in conversion.notes) == (source.scales == 1)
     assert any("optimizer_state_dict" in note for note in conversion.notes)
-    assert_same(conversion.model, source, pictures(source.size))
+    backgrounds = assert_same_background(model, source, 1) if source.background else random_images(source.size, 1)
+    assert_same(model, source, backgrounds)
 
 
 @torch.no_grad()
-def test_a_checkpoint_with_its_background(original: type, saved: Save, tmp_path: Path) -> None:
-    source = original(background="simple")
-    path = saved(source.content())
-    model = import_authors_checkpoint(path, "objectsroom")
-    images = pictures(source.size)
-    backgrounds = source.paint_background(images)
-    assert backgrounds[:, :3].std() > 0.1
-    painted = model.background(images)
-    torch.testing.assert_close(torch.cat((painted.image, painted.error), 1), backgrounds, rtol=0, atol=5e-6)
-    assert_same(model, source, backgrounds[:, :3])
-    model.save_pretrained(tmp_path / "model")
-    again = load_model(tmp_path / "model")
-    assert asdict(again.architecture) == asdict(model.architecture)
-    assert torch.equal(again.reconstruct(images).image, model.reconstruct(images).image)
-
-
-@torch.no_grad()
+@pytest.mark.parametrize("complexity", ["simple", "complex"])
 @pytest.mark.parametrize(
-    ("size", "complexity", "published"),
+    ("size", "preset"),
     [
-        ((32, 32), "complex", True),
-        ((32, 32), "simple", False),
-        ((40, 64), "simple", True),
-        ((24, 40), "simple", False),
-        ((200, 231), "simple", True),
-        ((401, 523), "simple", True),
-        ((199, 50), "complex", True),
+        ((64, 64), "shapestacks"),
+        ((128, 128), "clevr"),
+        ((200, 320), "natural-video"),
+        ((401, 231), "natural-video-unet"),
     ],
 )
-def test_a_background_alone(
-    original: type, saved: Save, size: tuple[int, int], complexity: str, published: bool, tmp_path: Path
+def test_a_background_computes_what_the_original_computes(
+    original: type, saved: Save, size: tuple[int, int], preset: str, complexity: str
 ) -> None:
     source = original(size=size, background=complexity)
     states = (source.background_encoder.state_dict(), source.background_generator.state_dict())
     sections = ("encoder_state_dict", "generator_state_dict")
-    if not published:  # as a joint checkpoint names them
+    if complexity == "complex":  # as a joint checkpoint names them
         sections = ("background_encoder_state_dict", "background_generator_state_dict")
     path = saved({**dict(zip(sections, states, strict=True)), "complexity": complexity == "complex"})
-    conversion = convert_authors_checkpoint(path)
+    conversion = convert_authors_checkpoint(path, preset)
     model = conversion.model
     assert (model.image_size, model.architecture.background_network) == (size, complexity)
     assert any("untrained" in note for note in conversion.notes)
-    assert any("neither of AE-NE's" in note for note in conversion.notes) == (size == (199, 50))
-    images = pictures(size)
-    painted = model.background(images)
-    expected = source.paint_background(images)
-    torch.testing.assert_close(torch.cat((painted.image, painted.error), 1), expected, rtol=0, atol=5e-6)
+    assert_same_background(model, source, 1)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("preset", "settings"),
+    [
+        ("shapestacks", {**SHAPESTACKS, "size": (96, 96)}),
+        ("natural-video", {"size": (50, 64), "z": 16, "k": 4, "per_pixel": True, "maximum": 40.0}),
+        ("natural-video-unet", {"size": (66, 203), "z": 20, "k": 5, "per_pixel": True, "maximum": 40.0, "unet": True}),
+        ("objectsroom-no-transformer", {"transformer": False, "size": (33, 47)}),
+    ],
+)
+def test_a_model_of_another_size_is_read_by_its_architecture(
+    original: type, saved: Save, preset: str, settings: dict[str, Any]
+) -> None:
+    source = original(**settings)
+    model = import_authors_checkpoint(saved(source.content()), small(preset, source.size))
+    assert_same(model, source, random_images(source.size))
+
+
+@torch.no_grad()
+def test_an_imported_model_is_saved_like_any_other(original: type, saved: Save, tmp_path: Path) -> None:
+    source = original(background="simple")
+    model = import_authors_checkpoint(saved(source.content()), small("objectsroom"))
     model.save_pretrained(tmp_path / "model")
-    assert torch.equal(load_model(tmp_path / "model").background(images).image, painted.image)
-    # A background that was trained on pictures from 0 to 1 is told apart by an argument.
-    unscaled = import_authors_checkpoint(path, background_range=1.0).background(images / 2).image
-    expected = source.background_generator(source.background_encoder(images / 2)) / 255
-    torch.testing.assert_close(unscaled, expected[:, :3], rtol=0, atol=1e-5)
+    again = load_model(tmp_path / "model")
+    assert asdict(again.architecture) == asdict(model.architecture)
+    images = random_images(source.size)
+    assert torch.equal(again.reconstruct(images).image, model.reconstruct(images).image)
+
+
+def test_what_varies_between_checkpoints_of_a_preset_is_said(original: type, saved: Save) -> None:
+    film = {"size": (240, 64), "per_pixel": True, "maximum": 40.0}
+    source = original(**film, k=16, z=24, background="complex")
+    notes = convert_authors_checkpoint(saved(source.content()), small("natural-video", (200, 320))).notes
+    read = [note.removeprefix("Read from the checkpoint: ") for note in notes if "Read from" in note]
+    assert read == [
+        "K is 16, not 20.",
+        "the dimension of z_what is 24, not 20.",
+        "the image size is 240x64, not 200x320.",
+        "the background network is complex, not simple.",
+    ]
+    usual = original()
+    assert not any(
+        "Read from" in n for n in convert_authors_checkpoint(saved(usual.content()), small("objectsroom")).notes
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "preset", "difference"),
+    [
+        ({}, "objectsroom-isotropic", "anisotropic scaling, not isotropic scaling"),
+        ({}, "objectsroom-unet", "SegFormer, not a U-net of 5 levels"),
+        ({"unet": True}, "natural-video-unet", "a U-net of 5 levels, not a U-net of 6 levels"),
+        ({"unet": True}, "objectsroom", "a U-net of 5 levels, not SegFormer"),
+        ({}, "objectsroom-no-transformer", "a transformer, not no transformer"),
+        ({"transformer": False}, "objectsroom", "no transformer, not a transformer"),
+        ({"transformer": False}, "clevrtex-no-transformer", "38 channels .*, not 45 channels"),
+        ({}, "clevrtex", "glimpses of 32 pixels, not glimpses of 64 pixels"),
+        ({}, "natural-video", "one background activation, not an activation for each pixel"),
+        ({"background": "simple"}, "clevrtex", "a background of 6 levels, not a background of 7 levels"),
+    ],
+)
+def test_a_wrong_preset_is_told_by_what_differs(
+    original: type, saved: Save, settings: dict[str, Any], preset: str, difference: str
+) -> None:
+    path = saved(original(**settings).content())
+    shape = PRESETS[preset].recipe.architecture
+    described = replace(shape, feature_network=shape.feature_network.replace("-b3", "-b0"))
+    with pytest.raises(
+        UserError, match=rf"not what the architecture describes: it has [^.]*{difference}.*Name its own"
+    ):
+        import_authors_checkpoint(path, described)
+
+
+MUCH_ALIKE = ["", "-isotropic", "-no-transformer", "-one-more-slot", "-unet"]
+
+
+def test_no_preset_reads_a_checkpoint_as_something_else() -> None:
+    names = [*(f"objectsroom{row}" for row in MUCH_ALIKE), "shapestacks-no-transformer"]
+    names += ["natural-video", "natural-video-unet"]
+    shapes = [PRESETS[name].recipe.architecture for name in names]
+
+    @functools.cache
+    def model(shape: Architecture) -> AstSeg:
+        with torch.device("meta"):
+            return AstSeg(shape)
+
+    own = [model(shape).state_dict() for shape in shapes]
+    files = [{theirs: state[ours] for theirs, ours in published_names(state).items()} for state in own]
+    read = 0
+    for shape, file in zip(shapes, files, strict=True):
+        for other in shapes:
+            found = _adapted(other, file)
+            try:
+                _matched(model(found), file, "")
+            except UserError:
+                assert other is not shape
+            else:
+                assert found == _adapted(shape, file)
+                read += 1
+    assert read == len(names) + 2  # K is read from the file: one slot more is no other model
+
+
+def test_a_preset_that_the_authors_did_not_train(saved: Save, content: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="trained nothing that the preset demo describes"):
+        import_authors_checkpoint(saved(content), "demo")
+    with pytest.raises(UserError, match="no preset 'clever'"):
+        import_authors_checkpoint(saved(content), "clever")
+
+
+def test_sizes_that_no_model_has(saved: Save, content: dict[str, Any]) -> None:
+    content["encoder_state_dict"][f"{FEATURES}complete_model.decode_head.classifier.weight"] = torch.zeros(
+        20, 256, 1, 1
+    )
+    with pytest.raises(
+        UserError, match=r"not what the architecture describes: .* slots, not -15\. Name its own preset"
+    ):
+        import_authors_checkpoint(saved(content), small("objectsroom"))
 
 
 def test_a_frozen_background_joins_its_foreground(original: type, saved: Save) -> None:
@@ -164,14 +270,18 @@ def test_a_frozen_background_joins_its_foreground(original: type, saved: Save) -
     alone = saved({name: content[joint] for name, joint in names.items()}, "background.pth")
     foreground = saved({name: content[name] for name in names}, "foreground.pth")
     both = saved(content, "both.pth")
+    shape = small("objectsroom", source.size)
+    conversion = convert_authors_checkpoint(foreground, shape)
+    assert conversion.model.background is None
+    assert any("No background" in note for note in conversion.notes)
     with torch.no_grad():
-        images = pictures(source.size)
-        joined = import_authors_checkpoint(foreground, background=alone).reconstruct(images)
-        assert torch.equal(joined.image, import_authors_checkpoint(both).reconstruct(images).image)
+        images = random_images(source.size)
+        joined = import_authors_checkpoint(foreground, shape, background=alone).reconstruct(images)
+        assert torch.equal(joined.image, import_authors_checkpoint(both, shape).reconstruct(images).image)
     with pytest.raises(UserError, match="a background of its own"):
-        import_authors_checkpoint(both, background=alone)
+        import_authors_checkpoint(both, shape, background=alone)
     with pytest.raises(UserError, match="not the checkpoint of a background alone"):
-        import_authors_checkpoint(foreground, background=foreground)
+        import_authors_checkpoint(foreground, shape, background=foreground)
 
 
 def test_the_transformer_that_was_never_trained_is_left_out(original: type, saved: Save, rooms: Any) -> None:
@@ -184,16 +294,20 @@ def test_the_transformer_that_was_never_trained_is_left_out(original: type, save
     unused |= {f"feature_vector_embedding.{n}": v for n, v in torch.nn.Linear(37, 256).state_dict().items()}
     unused |= {f"latents_projection.{n}": v for n, v in torch.nn.Linear(256, 37).state_dict().items()}
     path = saved({**content, "encoder_state_dict": {**content["encoder_state_dict"], **unused}})
-    conversion = convert_authors_checkpoint(path, "objectsroom-no-transformer")
+    conversion = convert_authors_checkpoint(path, small("objectsroom-no-transformer"))
     assert any("never trained" in note for note in conversion.notes)
     with torch.no_grad():
-        assert_same(conversion.model, plain, pictures(plain.size))
-    with pytest.raises(UserError, match="refinement transformer, not none"):
-        import_authors_checkpoint(saved(rooms.content()), "objectsroom-no-transformer")
+        assert_same(conversion.model, plain, random_images(plain.size))
+    with pytest.raises(UserError, match="a transformer, not no transformer"):
+        import_authors_checkpoint(saved(rooms.content()), small("objectsroom-no-transformer"))
 
 
 def wrapped(states: dict[str, Any]) -> dict[str, Any]:
     return {section: {f"module.{name}": value for name, value in state.items()} for section, state in states.items()}
+
+
+def compiled(states: dict[str, Any]) -> dict[str, Any]:
+    return {section: {f"_orig_mod.{name}": value for name, value in state.items()} for section, state in states.items()}
 
 
 def uncounted(states: dict[str, Any]) -> dict[str, Any]:
@@ -208,14 +322,14 @@ def without_constants(states: dict[str, Any]) -> dict[str, Any]:
     return {section: {n: v for n, v in state.items() if n not in constants} for section, state in states.items()}
 
 
-@pytest.mark.parametrize("change", [wrapped, uncounted, without_constants])
+@pytest.mark.parametrize("change", [wrapped, compiled, uncounted, without_constants])
 def test_variants_that_compute_the_same(
     saved: Save, content: dict[str, Any], change: Callable[[dict[str, Any]], dict[str, Any]]
 ) -> None:
-    images = pictures((64, 64))
+    images = random_images((64, 64))
     with torch.no_grad():
-        expected = import_authors_checkpoint(saved(content), "objectsroom").segment(images)
-        found = import_authors_checkpoint(saved(change(content), "changed.pth"), "objectsroom").segment(images)
+        expected = import_authors_checkpoint(saved(content), small("objectsroom")).segment(images)
+        found = import_authors_checkpoint(saved(change(content), "changed.pth"), small("objectsroom")).segment(images)
     assert torch.equal(found.labels, expected.labels)
     assert torch.equal(found.positions, expected.positions)
 
@@ -229,7 +343,9 @@ def test_numbers_of_numpy_beside_the_weights(saved: Save, content: dict[str, Any
         for name in file.namelist():
             other.writestr(name, file.read(name).replace(b"numpy._core.multiarray\n", b"numpy.core.multiarray\n"))
     for each in (path, old):
-        assert any("trainer_state_dict" in note for note in convert_authors_checkpoint(each, "objectsroom").notes)
+        assert any(
+            "trainer_state_dict" in note for note in convert_authors_checkpoint(each, small("objectsroom")).notes
+        )
 
 
 def test_the_first_names_of_segformer_are_read(
@@ -243,9 +359,9 @@ def test_the_first_names_of_segformer_are_read(
     states["encoder_state_dict"] = {
         name: value for name, value in content["encoder_state_dict"].items() if "complete_model" not in name
     } | {f"{FEATURES}complete_model.{name}": value for name, value in first.items()}
-    model = import_authors_checkpoint(saved(states), "objectsroom")
+    model = import_authors_checkpoint(saved(states), small("objectsroom"))
     with torch.no_grad():
-        images = pictures((64, 64))
+        images = random_images((64, 64))
         maps = network(images).logits
         assert torch.equal(model.feature_maps(images), maps)
         positions = gather_queries(maps[:, :3], maps[:, 3:]).positions
@@ -254,6 +370,7 @@ def test_the_first_names_of_segformer_are_read(
 
 def test_layers_may_be_numbered_or_named_otherwise(original: type, saved: Save) -> None:
     source = original(unet=True, size=(32, 32), k=6)
+    shape = small("objectsroom-unet", source.size)
     content = source.content()
     renamed = {}
     for name, value in content["encoder_state_dict"].items():
@@ -268,17 +385,17 @@ def test_layers_may_be_numbered_or_named_otherwise(original: type, saved: Save) 
     }
     path = saved({"encoder_state_dict": renamed, "generator_state_dict": generator})
     with torch.no_grad():
-        assert_same(import_authors_checkpoint(path), source, pictures(source.size))
-    # A normalisation in front of its convolution computes something else.
+        assert_same(import_authors_checkpoint(path, shape), source, random_images(source.size))
+    # A normalization in front of its convolution computes something else.
     swapped = {}
     for name, value in content["encoder_state_dict"].items():
         part = re.fullmatch(r"(.*center_block\.)([01])(\..*)", name)
         swapped[f"{part[1]}{1 - int(part[2])}{part[3]}" if part else name] = value
     with pytest.raises(UserError, match=r"Missing: .*center_block\.0\.weight.*Left over: .*center_block\.1\.weight"):
-        import_authors_checkpoint(saved({**content, "encoder_state_dict": swapped}))
+        import_authors_checkpoint(saved({**content, "encoder_state_dict": swapped}), shape)
     biased = {**content["encoder_state_dict"], f"{FEATURES}last_residual_layer.bias": torch.zeros(41)}
     with pytest.raises(UserError, match=r"Left over: \S+last_residual_layer\.bias"):
-        import_authors_checkpoint(saved({**content, "encoder_state_dict": biased}))
+        import_authors_checkpoint(saved({**content, "encoder_state_dict": biased}), shape)
 
 
 def test_what_does_not_fit_is_listed(saved: Save, content: dict[str, Any]) -> None:
@@ -287,7 +404,7 @@ def test_what_does_not_fit_is_listed(saved: Save, content: dict[str, Any]) -> No
     encoder["transformer.norm.weight"] = torch.ones(256)
     generator["glimpse_generator.3.weight"] = torch.zeros(64, 32, 3, 3)
     with pytest.raises(UserError) as caught:
-        import_authors_checkpoint(saved(content), "objectsroom")
+        import_authors_checkpoint(saved(content), small("objectsroom"))
     message = str(caught.value)
     assert "Missing: background_activation_logit, transformer.layers.5.norm2.weight." in message
     assert "Left over: transformer.norm.weight." in message
@@ -299,16 +416,16 @@ def test_a_long_list_is_cut(saved: Save, content: dict[str, Any]) -> None:
         name: value for name, value in content["encoder_state_dict"].items() if not name.startswith("transformer.")
     }
     with pytest.raises(UserError, match=r"Missing: .* and 52 more\."):
-        import_authors_checkpoint(saved(content), "objectsroom")
+        import_authors_checkpoint(saved(content), small("objectsroom"))
 
 
 @pytest.mark.parametrize(
     "decisive", ["glimpse_generator.0.weight", f"{FEATURES}complete_model.decode_head.classifier.weight"]
 )
-def test_a_weight_that_decides_is_named(saved: Save, content: dict[str, Any], decisive: str) -> None:
+def test_a_weight_that_shows_a_size_is_missed_by_name(saved: Save, content: dict[str, Any], decisive: str) -> None:
     kept = {s: {n: v for n, v in state.items() if n != decisive} for s, state in content.items()}
     with pytest.raises(UserError, match=re.escape(decisive)):
-        import_authors_checkpoint(saved(kept), "objectsroom")
+        import_authors_checkpoint(saved(kept), small("objectsroom"))
 
 
 def test_files_of_another_kind(saved: Save, tmp_path: Path) -> None:
@@ -322,7 +439,7 @@ def test_files_of_another_kind(saved: Save, tmp_path: Path) -> None:
             r"no checkpoint that can be read safely: it holds an object of pathlib\S+\. Give",
         ),
         ({"encoder_state_dict": {"x": torch.ones(1), "module.x": torch.ones(1)}}, "two tensors called x"),
-        ({"encoder_state_dict": {"x": torch.ones(1)}}, "lacks glimpse_generator.0.weight"),
+        ({"encoder_state_dict": {"x": torch.ones(1)}}, "Left over: x"),
     )
     files = [(saved(content, f"{number}.pth"), message) for number, (content, message) in enumerate(contents)]
     files += [
@@ -331,4 +448,4 @@ def test_files_of_another_kind(saved: Save, tmp_path: Path) -> None:
     ]
     for path, message in files:
         with pytest.raises(UserError, match=message):
-            import_authors_checkpoint(path)
+            import_authors_checkpoint(path, "objectsroom")

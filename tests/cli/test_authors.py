@@ -38,7 +38,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_import_writes_a_model(
     app: typer.Typer, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(app, [str(checkpoint), "--out", str(tmp_path / "model")]) == 0
+    assert run(app, [str(checkpoint), "--preset", "natural-video", "--out", str(tmp_path / "model")]) == 0
     printed = capsys.readouterr().out
     assert "Only the background was in the file" in printed
     assert load_model(tmp_path / "model").image_size == (32, 32)
@@ -48,5 +48,10 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(
     app: typer.Typer, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(app, [str(checkpoint), "--preset", "clevr", "--out", str(tmp_path / "model")]) == 2
-    assert "image size 32x32, not 128x128" in capsys.readouterr().err
+    assert "a background of 5 levels, not a background of 7 levels" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pth"]
+
+
+def test_the_preset_is_required(app: typer.Typer, checkpoint: Path, tmp_path: Path) -> None:
+    assert run(app, [str(checkpoint), "--out", str(tmp_path / "model")]) == 2
+    assert not (tmp_path / "model").exists()

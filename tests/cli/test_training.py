@@ -377,5 +377,5 @@ def test_presets_are_listed_with_size_and_slots(astseg, capsys) -> None:
     assert astseg("presets") == 0
     lines = capsys.readouterr().out.splitlines()[1:]
     assert [line.split()[0] for line in lines] == list(PRESETS)
-    natural = next(line for line in lines if line.startswith("natural-video"))
-    assert natural.split()[-2:] == ["200x320", "20"]
+    natural = [line.split()[-2:] for line in lines if line.startswith("natural-video")]
+    assert natural == [["200x320", "20"]] * 2

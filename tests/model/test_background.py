@@ -92,6 +92,7 @@ class TestAutoencoder:
             assert norm.num_groups == max(1, convolution.out_channels // 16)
             assert isinstance(activation, nn.CELU)
         assert [type(layer) for layer in blocks[-1].layers] == [nn.ConvTranspose2d, nn.Sigmoid]
+        assert blocks[-1].layers[0].bias is None
 
     @pytest.mark.parametrize("network", ["simple", "complex", "quick", "still"])
     @pytest.mark.parametrize(

@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -6,7 +5,6 @@ import torch
 
 from astseg.config import Recipe
 from astseg.errors import UserError
-from astseg.model.background import BackgroundNetwork
 from astseg.training.checkpoints import (
     Checkpoint,
     load_checkpoint,
@@ -34,14 +32,10 @@ def test_round_trip(tiny_recipe: Recipe, file: Path) -> None:
     assert torch.equal(loaded.random["cpu"], checkpoint.random["cpu"])
 
 
-@pytest.mark.parametrize("network", ["simple", "quick"])
-def test_what_ae_ne_was_shown_in_version_1(tiny_recipe: Recipe, file: Path, network: BackgroundNetwork) -> None:
-    recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network=network))
-    save_checkpoint(Checkpoint(recipe, 0, 12), file)
-    content = torch.load(file, weights_only=True)
-    torch.save({**content, "version": 1}, file)
-    layout = load_checkpoint(file).recipe.architecture.background_layout
-    assert (layout.largest_value if layout else None) == (1.0 if network == "simple" else None)
+def test_a_checkpoint_of_version_1_is_read(tiny_recipe: Recipe, file: Path) -> None:
+    save_checkpoint(Checkpoint(tiny_recipe, 0, 12), file)
+    torch.save({**torch.load(file, weights_only=True), "version": 1}, file)
+    assert load_checkpoint(file).recipe == tiny_recipe
 
 
 def test_random_sources_go_on_as_if_nothing_had_happened() -> None:

@@ -19,31 +19,34 @@ from astseg.model.background import BackgroundAutoencoder, PositionalBlock
 _TOLERANCE = 1e-5
 
 
-def without_constants(weights: Mapping[str, Tensor], model: AstSeg) -> dict[str, Tensor]:
-    """The weights without the tensors that were never learned.
+def is_constant(name: str) -> bool:
+    """Tell whether a name is that of a tensor that was never learned."""
+    return name in ("position_map", "background_mask", "background_mask_logit") or name.endswith("positional_encoding")
 
-    ``background_mask_logit`` is dropped whatever it says: what is rendered is ``background_mask``, which is one.
+
+def check_constants(weights: Mapping[str, Tensor], model: AstSeg) -> None:
+    """Hold a checkpoint's constants against what a model computes, where the checkpoint has them.
+
+    ``background_mask_logit`` may say anything: what is rendered is ``background_mask``, which is one.
 
     Raises:
-        UserError: one of them has other values than the model assumes.
+        UserError: one of them has another shape or other values.
     """
-    rest = {name: value for name, value in weights.items() if name != "background_mask_logit"}
     for name, expected, meaning in _constants(model):
-        if name not in rest:
+        if name not in weights:
             continue
-        found = rest.pop(name).to(expected.dtype)
+        found = weights[name].to(expected.dtype)
         if found.numel() != expected.numel() or found.shape[-2:] != expected.shape[-2:]:
             raise UserError(
                 f"{name} has the shape {tuple(found.shape)}, expected {tuple(expected.shape)}: {meaning}. "
-                "Was the checkpoint made for another size of pictures?"
+                "Was the checkpoint made for another image size? Name its own preset."
             )
         if not torch.allclose(found.reshape(expected.shape), expected, rtol=0, atol=_TOLERANCE):
             raise UserError(f"{name} holds other values than the published program's: {meaning}.")
-    return rest
 
 
 def _constants(model: AstSeg) -> Iterator[tuple[str, Tensor, str]]:
-    """Name, values, and meaning of each constant."""
+    """Yield name, values and meaning of each constant."""
     yield "position_map", position_map(model.architecture), "the coordinates x and y of equations 12 and 13"
     yield "background_mask", torch.ones(1, 1, 1, 1, 1), "ones"
     if isinstance(model.background, BackgroundAutoencoder):

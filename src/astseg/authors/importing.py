@@ -1,30 +1,25 @@
 """From an authors' checkpoint to an astseg model that computes the same."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
-from astseg.authors.architecture import Inference, background_architecture, background_notes, foreground_architecture
 from astseg.authors.checkpoint_file import read_checkpoint_file
-from astseg.authors.constants import without_constants
-from astseg.authors.names import TRANSFORMER, addresses, published_name
-from astseg.authors.shapes import (
-    background_networks,
-    background_picture_size,
-    foreground_shapes,
-    has_background,
-    has_foreground,
-    has_trained_transformer,
-)
+from astseg.authors.constants import check_constants, is_constant
+from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, TRANSFORMER, addresses, published_names
 from astseg.errors import UserError
+from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.presets import Preset, find_preset
+from astseg.model.background import BackgroundNetwork, published_layout
+from astseg.presets import find_preset
 
-AUTHORS_BACKGROUND_RANGE = 255.0
-"""The authors' programs show their background networks pictures from 0 to 255."""
-_RESHAPED = {"background_activation_logit", "local_background_activation_logit"}
+_FIRST_GLIMPSE_KERNEL = "glimpse_generator.0.convolution.weight"
+_PIXEL_ACTIVATIONS = "local_background_activation_logit"
+_RESHAPED = {"background_activation_logit", _PIXEL_ACTIVATIONS}
 _LISTED = 20
 
 
@@ -37,122 +32,186 @@ class Conversion:
 
 
 def import_authors_checkpoint(
-    path: Path | str,
-    preset: str | None = None,
-    *,
-    background: Path | str | None = None,
-    background_range: float = AUTHORS_BACKGROUND_RANGE,
+    path: Path | str, preset: str | Architecture, *, background: Path | str | None = None
 ) -> AstSeg:
     """Read a checkpoint of the authors' program into a model; see :func:`convert_authors_checkpoint`."""
-    return convert_authors_checkpoint(path, preset, background=background, background_range=background_range).model
+    return convert_authors_checkpoint(path, preset, background=background).model
 
 
 def convert_authors_checkpoint(
-    path: Path | str,
-    preset: str | None = None,
-    *,
-    background: Path | str | None = None,
-    background_range: float = AUTHORS_BACKGROUND_RANGE,
+    path: Path | str, preset: str | Architecture, *, background: Path | str | None = None
 ) -> Conversion:
     """Read a checkpoint of the authors' program into a model that computes the same in evaluation mode.
 
     Args:
         path: a ``.pth`` file of the foreground model, with or without its background, or of a background alone.
-        preset: the name of what was trained; it tells the range of scales, and is held against the shapes. Without
-            one, the paper's values are taken where the shapes do not tell.
+        preset: the name of what was trained, or the architecture of what no preset describes.
         background: the file of the background that a foreground was trained on, where its own file has none.
-        background_range: the largest value in the pictures that the background network was trained to see.
 
     Raises:
-        UserError: the file cannot be read, is not what the preset describes, or weights are missing, left over,
-            of another shape, or constants of other values.
+        UserError: the file cannot be read, or is not what the preset describes: weights are missing, left over or of
+            another shape, or constants have other values.
     """
-    chosen = find_preset(preset) if preset else None
+    name = "the architecture" if isinstance(preset, Architecture) else f"the preset {preset}"
+    described = preset if isinstance(preset, Architecture) else find_preset(preset).recipe.architecture
+    if described.background_network not in ("simple", "complex"):
+        raise UserError(f"The authors trained nothing that {name} describes. Name one of the paper's presets.")
     weights, unread = read_checkpoint_file(Path(path))
     if background is not None:
         weights = _joined(weights, Path(background))
-    found = _infer(weights, chosen, background_range)
-    model = AstSeg(found.architecture)
-    notes = list(found.notes)
-    if has_foreground(weights) and not has_background(weights):
+    try:
+        architecture = _adapted(described, weights)
+        model = AstSeg(architecture)
+    except ValueError as error:
+        raise UserError(f"The checkpoint is not what {name} describes: {error}. Name its own preset.") from error
+    learned = {key: value for key, value in weights.items() if not is_constant(key)}
+    notes = _readings(described, architecture)
+    if architecture.refinement == "none" and _has_untrained_transformer(weights):
+        # The authors' encoder builds its transformer in any case.
+        learned = {key: value for key, value in learned.items() if not key.startswith(TRANSFORMER)}
+        notes.append("The transformer in the file was never trained, and is left out as the preset says.")
+    if architecture.latents.activation_from_appearance:
+        notes.append("Isotropic scaling: the activation is read from z_what's first value, as in training.")
+    if not _has_foreground(weights):
+        notes.append("Only the background was in the file: the part of the model that finds objects is untrained.")
+    if architecture.background_network is None:
         notes.append("No background is in the file: the model segments, and paints over backgrounds it is given.")
     if unread:
         notes.append(f"Only needed for training and not read: {', '.join(unread)}.")
-    if found.architecture.refinement == "none" and not has_trained_transformer(weights):
-        weights = {name: value for name, value in weights.items() if not name.startswith(TRANSFORMER)}
-    state = _matched(model, without_constants(weights, model), alone=not has_foreground(weights))
+    state = _matched(model, learned, name)
+    check_constants(weights, model)
     model.load_state_dict(state, strict=False)  # _matched was strict, in the checkpoint's own words
     return Conversion(model.eval(), tuple(notes))
 
 
+def _has_foreground(names: Iterable[str]) -> bool:
+    return not all(name.startswith(BACKGROUND) for name in names)
+
+
+def _has_background(names: Iterable[str]) -> bool:
+    return any(name.startswith(BACKGROUND) for name in names)
+
+
+def _has_untrained_transformer(weights: Mapping[str, Tensor]) -> bool:
+    """Tell whether there is a transformer whose layers are still what they begin as: copies of the first."""
+    layers = {name: value for name, value in weights.items() if name.startswith("transformer.layers.")}
+    firsts = (layers.get(re.sub(r"layers\.\d+", "layers.0", name)) for name in layers)
+    pairs = zip(firsts, layers.values(), strict=True)
+    return bool(layers) and all(first is not None and torch.equal(first, value) for first, value in pairs)
+
+
 def _joined(weights: Mapping[str, Tensor], background: Path) -> dict[str, Tensor]:
-    if has_background(weights):
+    if _has_background(weights):
         raise UserError("The checkpoint has a background of its own. Leave the other one out.")
     others = read_checkpoint_file(background).weights
-    if has_foreground(others):
+    if _has_foreground(others):
         raise UserError(f"{background} is not the checkpoint of a background alone. Give the file of AE-NE's training.")
     return {**weights, **others}
 
 
-def _infer(weights: Mapping[str, Tensor], preset: Preset | None, background_range: float) -> Inference:
-    size = background_picture_size(weights)
-    if not has_foreground(weights):
-        size = size or (preset.recipe.architecture.image_size if preset else None)
-        if size is None:
-            raise UserError("The checkpoint does not show the size of its pictures. Name its preset.")
-        return background_architecture(size, *background_networks(weights, size, background_range), preset)
-    architecture, notes = foreground_architecture(foreground_shapes(weights), preset, size)
-    if has_background(weights):
-        complexity, layout = background_networks(weights, architecture.image_size, background_range)
-        architecture = replace(architecture, background_network=complexity, background_layout=layout)
-        notes += background_notes(architecture.image_size, complexity, layout, preset)
-    return Inference(architecture, notes)
+def _adapted(described: Architecture, weights: Mapping[str, Tensor]) -> Architecture:
+    """Take from the checkpoint what varies between the checkpoints of one preset.
+
+    These are K and the dimension of ``z_what``, the image size of natural video, and the background's kind. Without a
+    transformer nothing shows how the channels are divided between K and the features: K stays the preset's.
+    """
+    shapes = _shapes(weights)
+    size, glimpses, latents = described.image_size, described.glimpse_channels, described.latents
+    if described.per_pixel_background_activation:
+        for name in ("background_encoder.0.positional_encoding", _PIXEL_ACTIVATIONS):
+            size = (*shapes[name][-2:],) if name in shapes else size
+        glimpses = ()  # those of the size
+    if kernel := shapes.get(_FIRST_GLIMPSE_KERNEL):
+        latents = replace(latents, appearance=kernel[0], activation_from_appearance=not latents.anisotropic)
+    channels = _channels(shapes) if described.refinement == "transformer" else 0
+    slots = channels - latents.columns if channels else described.slots
+    background: BackgroundNetwork | None = described.background_network if _has_background(weights) else None
+    if kernel := shapes.get("background_generator.0.upsample.0.convolution.weight"):
+        for kind in ("simple", "complex"):
+            background = kind if published_layout(size, kind).decoder_channels[-2] == kernel[1] else background
+    changes = {"image_size": size, "slots": slots, "background_network": background}
+    return replace(described, **changes, latents=latents, glimpse_channels=glimpses)  # type: ignore[arg-type]
 
 
-def _matched(model: AstSeg, weights: Mapping[str, Tensor], *, alone: bool) -> dict[str, Tensor]:
-    """The checkpoint's weights by the model's names.
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {address: weights[name].shape for address, name in addresses(weights).items()}
 
-    Args:
-        model: the model to be filled.
-        weights: the checkpoint's, without constants.
-        alone: whether only the background is to be filled.
+
+def _channels(shapes: Mapping[str, torch.Size]) -> int:
+    """Return K + d_phi, the channels of the feature network; 0 where it is not in the file."""
+    heads = (f"{SEGFORMER}decode_head.classifier.weight", f"{FEATURE_MAPS}conv1x1.0.convolution.weight")
+    return next((shapes[head][0] for head in heads if head in shapes), 0)
+
+
+def _readings(described: Architecture, found: Architecture) -> list[str]:
+    values = {
+        "K": (described.slots, found.slots),
+        "the dimension of z_what": (described.latents.appearance, found.latents.appearance),
+        "the image size": tuple("{}x{}".format(*shape.image_size) for shape in (described, found)),
+        "the background network": (described.background_network, found.background_network),
+    }
+    differing = {what: pair for what, pair in values.items() if pair[1] not in (pair[0], None)}
+    return [f"Read from the checkpoint: {what} is {theirs}, not {ours}." for what, (ours, theirs) in differing.items()]
+
+
+def _matched(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[str, Tensor]:
+    """Give the checkpoint's learned weights the model's names.
 
     Raises:
         UserError: the two do not match, weight by weight.
     """
-    ours = {
-        published_name(name): (name, value)
-        for name, value in model.state_dict().items()
-        if name.startswith("background.") or not alone
+    own, alone = model.state_dict(), not _has_foreground(weights)
+    names = {
+        theirs: ours for theirs, ours in published_names(own).items() if not alone or theirs.startswith(BACKGROUND)
     }
-    wanted = addresses({name: value for name, (_, value) in ours.items()})
-    offered = addresses(weights)
+    expected = {theirs: own[ours] for theirs, ours in names.items()}
+    wanted, offered = addresses(expected), addresses(weights)
     state, misshapen = {}, []
     for address in wanted.keys() & offered.keys():
-        name, expected = ours[wanted[address]]
-        found = weights[offered[address]]
-        if found.shape == expected.shape or (address in _RESHAPED and found.numel() == expected.numel()):
-            state[name] = found.reshape(expected.shape).to(expected.dtype)
+        ours, theirs = expected[wanted[address]], weights[offered[address]]
+        if theirs.shape == ours.shape or (address in _RESHAPED and theirs.numel() == ours.numel()):
+            state[names[wanted[address]]] = theirs.reshape(ours.shape).to(ours.dtype)
         else:
-            misshapen.append(f"{offered[address]} ({_shape(found)}, expected {_shape(expected)})")
-    # How many batches a normalisation has seen is only counted for training.
+            misshapen.append(f"{offered[address]} ({_sides(theirs)}, expected {_sides(ours)})")
+    # How many batches a normalization has seen is only counted for training.
     missing = [wanted[key] for key in wanted.keys() - offered.keys() if not key.endswith("num_batches_tracked")]
     left_over = [offered[key] for key in offered.keys() - wanted.keys()]
     if missing or left_over or misshapen:
+        pairs = [pair for pair in zip(_traits(weights), _traits(expected), strict=True) if all(pair)]
+        traits = "; ".join(f"{found}, not {described}" for found, described in pairs if found != described)
         lists = _listed("Missing", missing) + _listed("Left over", left_over) + _listed("Of another shape", misshapen)
         raise UserError(
-            f"The checkpoint does not fit the model that its shapes describe.{lists} "
-            "Give the file as it was published; docs/authors-checkpoints.md lists the names."
+            f"The checkpoint is not what {preset} describes{traits and f': it has {traits}'}. Name its own preset, and "
+            f"give the file as it was published; docs/authors-checkpoints.md lists the names.{lists}"
         )
     return state
 
 
+def _traits(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Say in words what tells the weights of one preset from those of another; empty where they do not show it."""
+    shapes = _shapes(weights)
+
+    def parts(beginning: str) -> int:
+        return len({name[len(beginning) :].split(".")[0] for name in shapes if name.startswith(beginning)})
+
+    levels, layers = parts(f"{FEATURE_MAPS}downsample_blocks."), parts("glimpse_generator.")
+    query, glimpse = shapes.get("latents_projection.weight"), shapes.get(_FIRST_GLIMPSE_KERNEL)
+    scales = query[0] - 3 - glimpse[0] if query and glimpse else 0  # beside x, y, activation and z_what
+    return (
+        f"a U-net of {levels} levels" if levels else "SegFormer",
+        "a transformer" if query else "no transformer",
+        f"{_channels(shapes)} channels of attention and features",
+        {1: "isotropic scaling", 2: "anisotropic scaling"}.get(scales, ""),
+        f"glimpses of {2 ** (layers // 2 + 1)} pixels",  # a normalization between every two convolutions
+        "an activation for each pixel" if _PIXEL_ACTIVATIONS in shapes else "one background activation",
+        f"a background of {parts(BACKGROUND[1])} levels",
+    )
+
+
 def _listed(what: str, names: list[str]) -> str:
-    if not names:
-        return ""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f" {what}: {', '.join(sorted(names)[:_LISTED])}{more}."
+    return f" {what}: {', '.join(sorted(names)[:_LISTED])}{more}." if names else ""
 
 
-def _shape(value: Tensor) -> str:
+def _sides(value: Tensor) -> str:
     return "x".join(map(str, value.shape)) or "a single number"

@@ -1,13 +1,13 @@
 """What the authors' program calls each weight of an astseg model.
 
-``published_name`` gives the name under which a checkpoint is expected to hold a weight. ``addresses`` makes names
+``published_names`` gives the names under which a checkpoint is expected to hold the weights. ``addresses`` makes names
 comparable where a program could number its layers differently without computing anything else: a sequence of
 convolutions and normalisations is addressed by the order and the kind of its layers, and SegFormer's layers by the
 names they had when the checkpoints were written, whatever the installed ``transformers`` calls them.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
@@ -49,14 +49,22 @@ _SEQUENCE = re.compile(
 )
 
 
-def published_name(name: str) -> str:
-    """The name that the authors' program has for a weight of an astseg model.
+def published_names(names: Collection[str]) -> dict[str, str]:
+    """Map the authors' names of all weights of an astseg model to its own names.
 
-    >>> published_name("feature_maps.up.2.normalise.0.running_mean")
-    'feature_and_attention_map_generator.upsample_blocks.2.bloc2.1.running_mean'
-    >>> published_name("glimpse_generator.0.weight")
-    'glimpse_generator.0.weight'
+    Both number the U-net's upsample blocks from 0: we in the order of the forward pass, they by level from the finest.
+
+    >>> for theirs, ours in published_names(["feature_maps.up.0.grow.weight", "feature_maps.up.1.grow.weight"]).items():
+    ...     print(ours, theirs)
+    feature_maps.up.0.grow.weight feature_and_attention_map_generator.upsample_blocks.1.bloc2.0.weight
+    feature_maps.up.1.grow.weight feature_and_attention_map_generator.upsample_blocks.0.bloc2.0.weight
     """
+    block = re.compile(r"(?<=^feature_maps\.up\.)\d+")
+    finest = max((int(found[0]) for name in names if (found := block.search(name))), default=0)
+    return {_published_name(block.sub(lambda number: str(finest - int(number[0])), name)): name for name in names}
+
+
+def _published_name(name: str) -> str:
     for ours, theirs in _PUBLISHED_NAMES.items():
         name, found = re.subn("^" + ours, theirs, name)
         if found:

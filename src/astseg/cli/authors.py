@@ -12,8 +12,9 @@ def import_authors(
     checkpoint: Annotated[Path, typer.Argument(help="A .pth file of the authors' program or of AE-NE.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")],
     preset: Annotated[
-        str | None, typer.Option(help="What was trained, by its name in 'astseg presets'; checked against the file.")
-    ] = None,
+        str,
+        typer.Option(help="What was trained, as 'astseg presets' calls it; a background alone takes any of its data."),
+    ],
     background: Annotated[
         Path | None, typer.Option(help="The file of the background, where it was frozen and is not in the checkpoint.")
     ] = None,
@@ -23,6 +24,8 @@ def import_authors(
     ```
     astseg import-authors checkpoint.pth --preset clevrtex --out clevrtex-model
     ```
+
+    K, the dimension of z_what, the kind of the background and the size of natural video are read from the file.
     """
     from astseg.authors import convert_authors_checkpoint
     from astseg.files import folder_written_whole

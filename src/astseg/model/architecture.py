@@ -1,11 +1,11 @@
 """Everything that decides the shape of a model's weights and what they compute: the content of its ``config.json``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from astseg.model.attention import CornerConvention
-from astseg.model.background import BackgroundLayout, BackgroundNetwork, published_layout
+from astseg.model.background import BackgroundLayout, BackgroundNetwork
 from astseg.model.feature_maps import FeatureNetwork
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.labelling import LabelRule
@@ -76,16 +76,3 @@ _CHOICES: Mapping[str, tuple[object, ...]] = {
     "corner_convention": get_args(CornerConvention),
     "background_network": (*get_args(BackgroundNetwork), None),
 }
-
-
-def meant_by_version_1(architecture: Architecture) -> Architecture:
-    """What an architecture meant in files of version 1: AE-NE's encoder was then shown pictures from 0 to 1.
-
-    >>> meant_by_version_1(Architecture((64, 64), 3)).background_layout.largest_value
-    1.0
-    """
-    network = architecture.background_network
-    if architecture.background_layout is not None or (network != "simple" and network != "complex"):
-        return architecture
-    layout = replace(published_layout(architecture.image_size, network), largest_value=1.0)
-    return replace(architecture, background_layout=layout)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from astseg.errors import UserError
 from astseg.files import written_whole
-from astseg.model.architecture import Architecture, meant_by_version_1
+from astseg.model.architecture import Architecture
 from astseg.model.attention import gather_queries, unexplained
 from astseg.model.background import build_background
 from astseg.model.feature_maps import build_feature_maps
@@ -335,8 +335,7 @@ def _read_architecture(file: Path) -> Architecture:
                 f"{file} is of format version {version}; this astseg reads up to {FORMAT_VERSION}. "
                 "Use the version of astseg that wrote the model."
             )
-        architecture = from_plain(Architecture, content["model"])
-        return meant_by_version_1(architecture) if version == 1 else architecture
+        return from_plain(Architecture, content["model"])
     except OSError as error:
         raise UserError(
             f"Cannot read {file}: {error.strerror}. A model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}."

@@ -184,7 +184,7 @@ def positional_channels(height: int, width: int) -> Float[Tensor, "1 2 height wi
 
 
 class PositionalBlock(nn.Module):
-    """Positional channels, a (transposed) convolution without bias, group normalisation, CELU."""
+    """Positional channels, a (transposed) convolution without bias, group normalisation and CELU; or a sigmoid."""
 
     positions: Tensor
 
@@ -271,7 +271,7 @@ def _decoder_block(height: Step, width: Step, inputs: int, outputs: int, *, last
         (height.stride, width.stride),
         (height.padding, width.padding),
         (missing(height), missing(width)),
-        bias=last,
+        bias=False,
     )
     return PositionalBlock((height.output, width.output), convolution, outputs, last=last)
 

@@ -1,6 +1,6 @@
 """What a run must remember to go on as if it had never stopped."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,6 @@ import torch
 from astseg.config import Recipe
 from astseg.errors import UserError
 from astseg.files import written_whole
-from astseg.model.architecture import meant_by_version_1
 from astseg.plain import from_plain, to_plain
 
 CHECKPOINT_VERSION = 2
@@ -74,10 +73,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise UserError(
                 f"{path} is a checkpoint of another version of astseg. Go on with the version that wrote it."
             )
-        recipe = from_plain(Recipe, content["recipe"])
-        if version == 1:
-            recipe = replace(recipe, architecture=meant_by_version_1(recipe.architecture))
-        return Checkpoint(**{**content, "recipe": recipe})
+        return Checkpoint(**{**content, "recipe": from_plain(Recipe, content["recipe"])})
     except FileNotFoundError as error:
         raise UserError(f"There is no checkpoint {path} to resume from. Start the run anew.") from error
     except UserError:
