@@ -1,9 +1,11 @@
 import json
+import math
 from dataclasses import dataclass, field
 
 import pytest
 
-from astseg.plain import from_plain, to_plain
+from astseg.model.architecture import Architecture
+from astseg.plain import from_plain, override, parse_change, to_plain
 from astseg.presets import PRESETS
 from astseg.training.run import RunSettings
 
@@ -20,6 +22,8 @@ class Outer:
     others: tuple[int, ...] = ()
     maybe: Inner | None = None
     made: Inner = field(default_factory=lambda: Inner((0, 0)))
+    weight: float = 1.0
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if 13 in self.others:
@@ -46,14 +50,80 @@ def test_every_recipe_goes_through_json(name: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"inner": {"sides": [1, 2]}, "extra": 1}, r"Outer: unknown settings \['extra'\], missing settings \[\]"),
-        ({}, r"Outer: unknown settings \[\], missing settings \['inner'\]"),
-        ({"inner": {}}, r"Inner: unknown settings \[\], missing settings \['sides'\]"),
-        ({"inner": [1, 2]}, r"Inner should be a group of named settings, not \[1, 2\]"),
-        ([], "Outer should be a group of named settings"),
+        ({"inner": {"sides": [1, 2]}, "others_": []}, "no 'others_'; the nearest is 'others'"),
+        ({}, "missing required field `inner`"),
+        ({"inner": {}}, "missing required field `sides`"),
+        ({"inner": {"sides": [1, 2], "nam": "a"}}, r"Outer\.inner: there is no 'nam'; the nearest is 'name'"),
+        ({"inner": {"sides": [1, 2]}, "maybe": {"side": 1}}, r"Outer\.maybe: .*'side'"),
+        ({"inner": [1, 2]}, "Expected `object`"),
+        ([], "Expected `object`"),
         ({"inner": {"sides": [1, 2]}, "others": [13]}, "no thirteen"),
+        ({"inner": {"sides": [1, 2, 3]}}, "length 2"),
+        ({"inner": {"sides": [1, 2]}, "weight": math.nan}, r"Outer\.weight should be a finite number, not nan"),
+        ({"inner": {"sides": [1, 2]}, "weights": [math.inf]}, "finite"),
     ],
 )
 def test_refuses_what_does_not_fit(content, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_plain(Outer, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("shadows", "no"),
+        ("slots", 2.5),
+        ("slots", True),
+        ("image_size", [64.5, 64]),
+        ("feature_network", "unett"),
+        ("latents", {"appearance": "32"}),
+    ],
+)
+def test_values_are_of_their_type(name: str, value: object) -> None:
+    content = {"image_size": [64, 64], "slots": 3, name: value}
+    with pytest.raises(ValueError, match=name):
+        from_plain(Architecture, content)
+
+
+def test_changes_single_values() -> None:
+    before = Outer(Inner((1, 2)))
+    assert override(before, {"inner.name": "a", "others": [4]}) == Outer(Inner((1, 2), "a"), (4,))
+    assert override(before, {"maybe": {"sides": [3, 4]}}).maybe == Inner((3, 4))
+    assert override(before, {}) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("inner.nam", "a", "inner: there is no 'nam'; the nearest is 'name'"),
+        ("iner.name", "a", "the settings: there is no 'iner'; the nearest is 'inner'"),
+        ("maybe.name", "a", "'maybe' is None here"),
+        ("others.first", 1, "no group of settings"),
+        ("others", [13], "no thirteen"),
+        ("others", "x", "Expected `array`"),
+    ],
+)
+def test_refuses_changes_that_do_not_fit(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        override(Outer(Inner((1, 2))), {name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("a.b=1e-3", ("a.b", 1e-3)),
+        ("a=[1, 2]", ("a", [1, 2])),
+        ("a=null", ("a", None)),
+        ("a=false", ("a", False)),
+        ("a=segformer-b3", ("a", "segformer-b3")),
+        ("a=b=c", ("a", "b=c")),
+    ],
+)
+def test_reads_changes(text: str, change: tuple[str, object]) -> None:
+    assert parse_change(text) == change
+
+
+@pytest.mark.parametrize("text", ["", "a", "=1"])
+def test_refuses_what_is_no_change(text: str) -> None:
+    with pytest.raises(ValueError, match="looks like"):
+        parse_change(text)

@@ -1,23 +1,27 @@
-"""Frozen settings to and from the plain values that JSON knows."""
+"""Frozen settings to and from the plain values that JSON knows, with their names and types checked."""
 
-import types
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, fields, is_dataclass
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+import difflib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+import msgspec
 
 Settings = TypeVar("Settings")
 
 
 def to_plain(settings: Any) -> dict[str, Any]:
-    """The fields of a dataclass as plain values, nested ones too."""
+    """Return the fields of a dataclass as plain values, nested ones too."""
     return asdict(settings)
 
 
-def from_plain(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
-    """The dataclass that ``to_plain`` gave these values.
+def from_plain(kind: type[Settings], content: Any) -> Settings:
+    """Make a dataclass of the values that ``to_plain`` gave.
 
     Raises:
-        ValueError: a name is unknown or missing, or a value is refused by the dataclass.
+        ValueError: a name is unknown or missing, a value is of another type or not finite, or the dataclass refuses it.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -26,28 +30,79 @@ def from_plain(kind: type[Settings], content: Mapping[str, Any]) -> Settings:
     >>> from_plain(Size, {"sides": [3, 4]})
     Size(sides=(3, 4))
     """
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{kind.__name__} should be a group of named settings, not {content!r}")
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(content.keys() - known.keys())
-    missing = sorted(
-        name
-        for name, field in known.items()
-        if name not in content and field.default is MISSING and field.default_factory is MISSING
-    )
-    if unknown or missing:
-        raise ValueError(f"{kind.__name__}: unknown settings {unknown}, missing settings {missing}")
-    hints = get_type_hints(kind)
-    return kind(**{name: _value(hints[name], value) for name, value in content.items()})
+    for problem in _problems(kind, content, kind.__name__):
+        raise ValueError(problem)
+    return msgspec.convert(content, kind)  # its ValidationError is a ValueError
 
 
-def _value(hint: Any, value: Any) -> Any:
-    if get_origin(hint) in (Union, types.UnionType):
-        if value is None:
-            return None
-        hint = next(option for option in get_args(hint) if option is not type(None))
-    if is_dataclass(hint) and isinstance(hint, type):
-        return from_plain(hint, value)
-    if get_origin(hint) is tuple:
-        return tuple(value)
-    return value
+def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """Return settings with some of their values changed.
+
+    Args:
+        settings: a dataclass.
+        changes: the new values by their names, with dots between those of nested settings:
+            ``foreground.entropy_weight``.
+
+    Raises:
+        ValueError: as for ``from_plain``, or a name goes into what is no group of settings.
+    """
+    content = to_plain(settings)
+    for name, value in changes.items():
+        *groups, last = name.split(".")
+        place = content
+        for depth, group in enumerate(groups, 1):
+            _check_known(group, place, ".".join(groups[: depth - 1]) or "the settings")
+            if not isinstance(place[group], dict):
+                raise ValueError(f"'{'.'.join(groups[:depth])}' is {place[group]!r} here, and no group of settings")
+            place = place[group]
+        _check_known(last, place, ".".join(groups) or "the settings")
+        place[last] = value
+    return from_plain(type(settings), content)
+
+
+def parse_change(text: str) -> tuple[str, Any]:
+    """Read ``NAME=VALUE``, where the value is JSON, or a text as it stands.
+
+    Raises:
+        ValueError: it is no such thing.
+
+    >>> parse_change("foreground.steps=300"), parse_change("architecture.refinement=none")
+    (('foreground.steps', 300), ('architecture.refinement', 'none'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"a change looks like foreground.entropy_weight=1e-3, not '{text}'")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _check_known(name: str, known: Mapping[str, Any], where: str) -> None:
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, 1, 0.0)[0]
+        raise ValueError(f"{where}: there is no '{name}'; the nearest is '{nearest}'")
+
+
+def _problems(kind: Any, content: Any, where: str) -> Iterator[str]:
+    """Find unknown names and words, which may be mistyped, and numbers that are not finite."""
+    if isinstance(content, float) and not math.isfinite(content):
+        yield f"{where} should be a finite number, not {content}"
+    elif isinstance(content, list | tuple):
+        for item in content:
+            yield from _problems(None, item, where)
+    options = (kind, *get_args(kind))
+    words = [word for option in options if get_origin(option) is Literal for word in get_args(option)]
+    if words and isinstance(content, str) and content not in words:
+        yield f"{where} should be one of {', '.join(map(str, words))}, not '{content}'"
+    group = next((option for option in options if isinstance(option, type) and is_dataclass(option)), None)
+    if group is not None and isinstance(content, Mapping):
+        hints = get_type_hints(group)
+        known = {field.name: field for field in fields(group)}
+        for name, value in content.items():
+            try:
+                _check_known(name, known, where)
+            except ValueError as error:
+                yield str(error)
+            else:
+                yield from _problems(hints[name], value, f"{where}.{name}")

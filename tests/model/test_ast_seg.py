@@ -399,12 +399,12 @@ class TestSaving:
     @pytest.mark.parametrize(
         ("name", "value", "message"),
         [
-            ("depth", 3, r"unknown settings \['depth'\]"),
+            ("depth", 3, "there is no 'depth'"),
             ("slots", "three", "does not describe an astseg model"),
             ("slots", 0, "a model needs between 1 and 254 slots, not 0"),
             ("feature_network", "vgg", "feature_network should be one of .*, not 'vgg'"),
             ("image_size", [16, 16], "describes no model that can be built: .* needs at least 32 pixels a side"),
-            ("glimpse_channels", [8, "x"], "describes no model that can be built"),
+            ("glimpse_channels", [8, "x"], "does not describe an astseg model: Expected `int`"),
         ],
     )
     def test_impossible_configuration(self, model: AstSeg, tmp_path: Path, name: str, value, message: str) -> None:
