@@ -17,7 +17,7 @@ from astseg.errors import UserError
 from astseg.files import folder_written_whole
 from astseg.metrics import f_measure
 from astseg.model.ast_seg import AstSeg
-from astseg.model.background import background_foreground_mask
+from astseg.model.foreground_mask import background_foreground_mask
 from astseg.model.resizing import resized
 from astseg.pixels import as_bytes, as_pictures
 
