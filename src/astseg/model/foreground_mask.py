@@ -74,10 +74,10 @@ def background_distance(
 def background_noise(distances: Float[Tensor, "count height width"]) -> Float[Tensor, "height width"]:
     """Measure how far pixels that show background lie from what the network paints. Not in the paper.
 
-    At each pixel it is the scale of its distances over many images, by their median, which objects move while they
-    cover the pixel in fewer than half of the images. So distances beyond three times the scale are left out and the
-    rest is measured again (sigma clipping). Where few images tell, or an object often stands, a pixel's own scale is
-    still off: the result is the geometric mean of it and of the median of all pixels.
+    At each pixel it is the median of its distances over many images, as a standard deviation. Objects enlarge that a
+    little even where they pass seldom, so distances beyond three times as much are left out and the rest is measured
+    again (sigma clipping). Where an object stands often, or the background is wrong at times, a pixel's own noise is
+    still too large: the result is the geometric mean of it and of the median of all pixels.
 
     Args:
         distances: of images that the network learned from, by `background_distance`.
