@@ -16,7 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # whose settings refuse wrong values by themselves: their errors are what people see.
 CHECKED = (
     *(f"model.{name}" for name in ("ast_seg", "attention", "background", "feature_maps", "glimpses", "latents")),
-    *(f"model.{name}" for name in ("refinement", "rendering")),
+    *(f"model.{name}" for name in ("foreground_mask", "refinement", "rendering")),
     *("losses", "pixels", "training.batches", "training.complexity", "training.curriculum"),
 )
 jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED], "beartype.beartype")

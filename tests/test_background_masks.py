@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from astseg.background_masks import write_background_masks
+from astseg.background_masks import measure_noise, write_background_masks
 from astseg.config import Recipe
 from astseg.data.sources import open_source
 from astseg.errors import UserError
@@ -105,10 +106,54 @@ def test_only_pictures_whose_truth_is_known_are_scored(model: AstSeg, tmp_path: 
     assert [name for name, _ in result.skipped] == ["images/c"]
 
 
+@pytest.mark.parametrize(("grey", "share", "note"), [(GREY, 0, "cover only 0.0 %"), (220, 1, "more than half")])
+def test_masks_that_look_wrong_are_told(model: AstSeg, tmp_path: Path, grey: int, share: float, note: str) -> None:
+    Image.fromarray(np.full((32, 32, 3), grey, np.uint8)).save(tmp_path / "a.png")
+    result = write_background_masks(model, open_source(tmp_path / "a.png"), tmp_path / "out", CPU)
+    assert result.foreground_share == share
+    assert result.note is not None
+    assert note in result.note
+
+
+def test_the_summary_holds_what_is_returned(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+    result = write_background_masks(model, open_source(folder), tmp_path / "out", CPU)
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary.pop("skipped") == []
+    assert summary == {name: getattr(result, name) for name in summary}
+    assert (summary["rule"], summary["noise"], summary["note"]) == ("predicted error", None, None)
+    masks = [np.asarray(Image.open(tmp_path / f"out/masks/{name}.png")) > 0 for name in ("a", "deep/b")]
+    assert summary["foreground_share"] == pytest.approx((masks[0].mean() + masks[1].mean()) / 2)
+
+
+class UnsureBackground(GreyBackground):
+    """Expects to be off by half of the range, as networks do that have learned for a minute."""
+
+    def forward(self, images: Tensor) -> BackgroundReconstruction:
+        return BackgroundReconstruction(super().forward(images).image, torch.full_like(images[:, :1], 0.5))
+
+
+def test_the_measured_noise_needs_no_prediction_of_the_error(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+    model.background = UnsureBackground()
+    off = np.random.default_rng(0).normal(0, 3, (300, 32, 32, 1)).round()
+    images = (GREY + off).repeat(3, -1).astype(np.uint8)
+    noise = measure_noise(model, images, CPU)
+    assert 255 * noise.median() == pytest.approx(3, rel=0.1)
+    source = open_source(folder)
+    assert write_background_masks(model, source, tmp_path / "predicted", CPU).foreground_share == 0
+    result = write_background_masks(model, source, tmp_path / "measured", CPU, noise=noise)
+    assert (result.rule, result.noise) == ("noise", pytest.approx(3, rel=0.1))
+    mask = np.asarray(Image.open(tmp_path / "measured/masks/a.png")) > 0
+    expected = np.zeros((32, 32), bool)
+    expected[5:15, 12:22] = True
+    np.testing.assert_array_equal(mask, expected)
+
+
 def test_no_background_network(model: AstSeg, folder: Path, tmp_path: Path) -> None:
     model.background = None
     with pytest.raises(UserError, match="This model has no background network"):
         write_background_masks(model, open_source(folder), tmp_path / "out", CPU)
+    with pytest.raises(UserError, match="This model has no background network"):
+        measure_noise(model, np.zeros((1, 32, 32, 3), np.uint8), CPU)
 
 
 def test_nothing_half_written(model: AstSeg, folder: Path, tmp_path: Path) -> None:

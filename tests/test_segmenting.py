@@ -126,6 +126,22 @@ def test_lists_the_objects(tmp_path, folder):
     assert [name for name, _ in summary.skipped] == ["d"]
 
 
+@pytest.mark.parametrize(
+    ("value", "note"),
+    [(0, "cover only 0.0 %"), ((0, 0, 255), "In 100 % of the pictures the mask takes more than half.")],
+)
+def test_labels_that_look_wrong_are_told(tmp_path, value, note):
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[:] = value
+    save(tmp_path / "a.png", image)
+    assert note in segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out").note
+
+
+def test_of_usual_labels_nothing_is_told(tmp_path):
+    save(tmp_path / "a.png", picture())
+    assert segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out").note is None
+
+
 def test_a_file_name_may_be_whatever_the_disk_says(tmp_path):
     name = "caf\udce9"  # Latin-1 read as UTF-8
     save(tmp_path / "in" / f"{name}.png", picture())

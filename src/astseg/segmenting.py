@@ -31,6 +31,7 @@ from astseg.data.sources import Picture, Progress, Source
 from astseg.data.video import VideoWriter
 from astseg.errors import UserError
 from astseg.files import folder_written_whole
+from astseg.foreground_share import foreground_note
 from astseg.model.ast_seg import Segmentation
 from astseg.pixels import as_pictures
 
@@ -43,6 +44,8 @@ NO_TEXT = "backslashreplace"
 """How the bytes of file names that are no UTF-8 are written: a name is whatever the disk says."""
 DIGITS = 5
 """Decimals of the numbers in objects.json."""
+IF_EMPTY = "If there are more objects: was the model trained on pictures like these, and to its end?"
+IF_FULL = "If that is not so: was the model trained on pictures like these, and its background long enough?"
 
 
 class Segmenter(Protocol):
@@ -70,6 +73,8 @@ class Summary:
     """How many objects were found in all of them together."""
     skipped: tuple[tuple[str, str], ...]
     """(name, reason) of what could not be read."""
+    note: str | None = None
+    """What looks wrong with the labels, if anything, and what to try."""
 
 
 def segment_source(
@@ -102,16 +107,18 @@ def segment_source(
     if batch_size < 1:
         raise UserError(f"The batch size should be 1 or more, not {batch_size}.")
     total = source.estimated_length()
-    pictures = objects = 0
+    objects = 0
+    shares: list[float] = []
     with folder_written_whole(out) as folder, _Results(folder, source, model.slots) as results:
         for batch in same_sized_batches(source, batch_size):
             segmentation = model.segment(as_pictures(np.stack([picture.image for picture in batch]), device))
             for index, picture in enumerate(batch):
                 objects += results.append(picture, _item(segmentation, index))
-                pictures += 1
+                shares.append(float((segmentation.labels[index] > 0).float().mean()))
                 if progress is not None:
-                    progress(pictures, total)
-    return Summary(out, pictures, objects, tuple(source.skipped))
+                    progress(len(shares), total)
+    note = foreground_note(shares, if_empty=IF_EMPTY, if_full=IF_FULL)
+    return Summary(out, len(shares), objects, tuple(source.skipped), note)
 
 
 def same_sized_batches(source: Source, batch_size: int) -> Iterator[list[Picture]]:

@@ -174,8 +174,25 @@ class TestBackground:
         assert printed.endswith(f"4 pictures: {out / 'pictures'}\n")
         for kind in ("backgrounds", "masks"):
             assert len(list((out / "pictures" / kind).iterdir())) == 4
+        assert json.loads((out / "pictures/summary.json").read_text())["rule"] == "noise"
         assert astseg(*command, out) == 2
         assert "exists already" in capsys.readouterr().err
+
+    def test_the_same_run_by_either_rule(self, astseg, tiny_store: Store, tmp_path: Path, capsys) -> None:
+        command = ("background", tiny_store.path, "--minutes", 1e-4, "--device", "cpu", "--out", tmp_path)
+        for flags, rule in (((), "noise"), (("--by-predicted-error",), "predicted error")):
+            assert astseg(*command, *flags) == 0
+            assert json.loads((tmp_path / "pictures/summary.json").read_text())["rule"] == rule
+            shutil.rmtree(tmp_path / "pictures")
+        assert "by_predicted_error" not in capsys.readouterr().err
+
+    def test_masks_that_look_wrong_are_told(self, astseg, tmp_path: Path, capsys) -> None:
+        np.save(
+            tmp_path / "grey.npy", np.full((12, 32, 32, 3), 128, np.uint8)
+        )  # the grey with which a still one begins
+        command = ("background", tmp_path / "grey.npy", "--minutes", 1e-4, "--device", "cpu", "--out", tmp_path / "out")
+        assert astseg(*command) == 0
+        assert "Note The masks cover only 0.0 % of the pixels." in " ".join(capsys.readouterr().err.split())
 
     def test_stopped_and_run_again_it_goes_on(
         self, astseg, tiny_store: Store, rooms: Path, tmp_path: Path, monkeypatch, capsys

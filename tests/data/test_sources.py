@@ -41,7 +41,12 @@ RUN = '{"title": "", "recipe": {}, "data": "", "seed": 0}'
 
 @pytest.mark.parametrize(
     "marks",
-    [{"run.json": RUN}, {"objects.json": "{}", "labels/a.png": ""}, {"backgrounds/a.png": "", "masks/a.png": ""}],
+    [
+        {"run.json": RUN},
+        {"objects.json": "{}", "labels/a.png": ""},
+        {"backgrounds/a.png": "", "masks/a.png": ""},  # as an older astseg left it
+        {"backgrounds/a.png": "", "masks/a.png": "", "summary.json": "{}"},
+    ],
 )
 def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
     save_picture(tmp_path / "a.png")

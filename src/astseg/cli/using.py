@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from astseg.cli.bars import progress
-from astseg.cli.console import Device, counted, find_device, messages, output, parse_size, print_table
+from astseg.cli.console import Device, counted, find_device, messages, note, output, parse_size, print_table
 from astseg.cli.models import open_model, say_how_far
 from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_skipped
 from astseg.cli.training import Seed, say_what_is_ignored, train_background
@@ -51,6 +51,8 @@ def segment(
     with progress("Segmenting", "pictures") as show:
         summary = segment_source(segmenter, pictures, out, batch_size, where, show)
     report_skipped(list(summary.skipped))
+    if summary.note:
+        note("Note", summary.note)
     found = f"{counted(summary.pictures, 'picture')}, {counted(summary.objects, 'object')}"
     output.print(f"{found}: {out}", markup=False)
 
@@ -143,20 +145,30 @@ def background(
         str | None,
         typer.Option(help="Height x width to work at, such as 96x128. By default one that suits the pictures."),
     ] = None,
+    by_predicted_error: Annotated[
+        bool,
+        typer.Option(
+            "--by-predicted-error",
+            help="AE-NE's rule for masks: seven times the error that the network expects of itself, "
+            "which it learns late.",
+        ),
+    ] = False,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
-    """Learn the background alone and take for foreground what differs from it, as AE-NE does.
+    """Learn the background alone and take for foreground what differs from it.
 
     Chooses between one background and many by itself; a processor gets a small network, on which AE-NE's own is too
-    slow to learn. Writes each picture's background and foreground mask; where the truth is known, the F-measure too.
-    Of prepared data these are the held-out pictures.
+    slow to learn. What differs is told by the noise: how far the pictures lie from their backgrounds where no object
+    is. Writes each picture's background and foreground mask, and a summary; where the truth is known, the F-measure
+    too. Of prepared data these are the held-out pictures.
 
     ```
     astseg background film.mp4 --minutes 10 --out film-background
     ```
     """
-    from astseg.background_masks import write_background_masks
+    from astseg.background_masks import measure_noise, write_background_masks
+    from astseg.data.store import Store
     from astseg.training.run import is_run
 
     where = find_device(device)
@@ -166,12 +178,15 @@ def background(
         raise UserError(f"{out / 'pictures'} exists already. Choose another --out, or remove it first.")
     begun = is_run(out / "run")
     if begun:
-        say_what_is_ignored(context, ("source", "out", "size", "device"))
+        say_what_is_ignored(context, ("source", "out", "size", "by_predicted_error", "device"))
     data = prepare(source, out / "run" / "data", parse_size(size))
-    model = train_background(out / "run", data, minutes, seed, device, resume=begun)
+    model = train_background(out / "run", data, minutes, seed, device, resume=begun).to(where)
+    noise = None if by_predicted_error else measure_noise(model, Store(data)["train"].images, where)
     with progress("Painting", "pictures") as show:
-        result = write_background_masks(model.to(where), open_pictures(source), out / "pictures", where, show)
+        result = write_background_masks(model, open_pictures(source), out / "pictures", where, show, noise=noise)
     report_skipped(list(result.skipped))
+    if result.note:
+        note("Note", result.note)
     if result.f_measure is not None:
         output.print(f"F-measure: {result.f_measure:.4f} over {counted(result.scored, 'picture')}")
     output.print(f"{counted(result.pictures, 'picture')}: {out / 'pictures'}", markup=False)

@@ -206,7 +206,7 @@ def _is_made_by_astseg(folder: Path) -> bool:
             Store.is_store(folder)
             or _is_run(folder / "run.json")
             or ((folder / "objects.json").is_file() and (folder / "labels").is_dir())
-            or {path.name for path in folder.iterdir()} == {"backgrounds", "masks"}
+            or {path.name for path in folder.iterdir()} - {"summary.json"} == {"backgrounds", "masks"}
         )
     except OSError:  # the search will find that out too
         return False
