@@ -91,6 +91,16 @@ def test_f_measure_over_all_pixels(model: AstSeg, tmp_path: Path) -> None:
     assert result.f_measure == pytest.approx(2 * true_positives / (2 * true_positives + false_negatives))
 
 
+def test_what_is_not_scored_counts_for_nothing(model: AstSeg, tmp_path: Path) -> None:
+    truth = np.zeros((1, 32, 32), np.uint8)
+    truth[:, 5:15, 12:22], truth[:, 5:15, 12:17], truth[:, 20:] = 1, 85, 85
+    np.savez(tmp_path / "a.npz", images=picture()[None], masks=truth)
+    for ignored, score in ((frozenset({85}), 1.0), (frozenset(), 2 * 100 / (2 * 100 + 12 * 32))):
+        source = open_source(tmp_path / "a.npz", ignored=ignored)
+        result = write_background_masks(model, source, tmp_path / f"{len(ignored)}", CPU)
+        assert result.f_measure == pytest.approx(score)
+
+
 def test_only_pictures_whose_truth_is_known_are_scored(model: AstSeg, tmp_path: Path) -> None:
     for kind in ("images", "masks"):
         (tmp_path / "in" / kind).mkdir(parents=True)

@@ -137,8 +137,10 @@ def write_background_masks(
             _save(folder / "backgrounds" / f"{picture.name}.png", as_bytes(resized(painted.image, size))[0])
             _save(folder / "masks" / f"{picture.name}.png", np.uint8(255) * mask.astype(np.uint8))
             if picture.mask is not None:
+                void = source.ignored_label
+                counted = np.True_ if void is None else picture.mask != void
                 true = picture.mask > 0
-                counts += [(mask & true).sum(), (mask & ~true).sum(), (~mask & true).sum()]
+                counts += [(pixels & counted).sum() for pixels in (mask & true, mask & ~true, ~mask & true)]
                 scored += 1
             shares.append(float(mask.mean()))
             progress(len(shares), total)
