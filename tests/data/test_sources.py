@@ -10,7 +10,7 @@ from PIL import Image
 from astseg.data.folders import find_files, natural_key
 from astseg.data.sources import open_source
 from astseg.data.store_writer import StoreWriter
-from astseg.data.video import VideoWriter
+from astseg.data.video import Frame, VideoWriter
 from astseg.errors import UserError
 
 
@@ -358,8 +358,8 @@ def test_reads_each_nth_frame_at_a_slower_rate(film):
 
 
 def test_reports_frames_that_cannot_be_decoded(film, monkeypatch):
-    def broken(path, every, on_damage):
-        yield 0, np.zeros((4, 4, 3), np.uint8)
+    def broken(path, every, on_damage, facts):
+        yield Frame(0, 0.0, np.zeros((4, 4, 3), np.uint8))
         on_damage(1, "cannot be decoded: bits are missing")
 
     monkeypatch.setattr("astseg.data.sources.read_frames", broken)

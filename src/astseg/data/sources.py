@@ -36,6 +36,8 @@ class Picture:
     """H x W, 0 is the background."""
     mask_problem: str | None = None
     """Why the mask that it has cannot be used, in a sentence."""
+    time: float | None = None
+    """Seconds from the first frame, of a video."""
 
 
 class Source(ABC):
@@ -48,7 +50,9 @@ class Source(ABC):
     """
 
     fps: Fraction | None = None
-    """Frames a second, of a video."""
+    """Frames a second in the mean, of a video."""
+    duration: float | None = None
+    """Seconds from the first frame to the end of the last, of a video."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -170,6 +174,7 @@ class VideoSource(Source):
         self._facts = read_facts(path)
         self._every = every
         self.fps = self._facts.fps / every
+        self.duration = self._facts.duration
 
     def estimated_length(self) -> int | None:
         """Count the frames without decoding them."""
@@ -179,8 +184,8 @@ class VideoSource(Source):
         def note(index: int, reason: str) -> None:
             self.skipped.append((f"{index:06d}", f"Frame {index} of {self.path} {reason}."))
 
-        for index, image in read_frames(self.path, self._every, note):
-            yield Picture(f"{index:06d}", image)
+        for frame in read_frames(self.path, self._every, note, self._facts):
+            yield Picture(f"{frame.number:06d}", frame.image, time=frame.time)
 
 
 class StoreSource(Source):
