@@ -1,5 +1,6 @@
 import os
 import re
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 from astseg.data.folders import find_files, natural_key
 from astseg.data.sources import open_source
 from astseg.data.store_writer import StoreWriter
-from astseg.data.video import Frame, VideoWriter
+from astseg.data.video import Frame, VideoWriter, read_facts
 from astseg.errors import UserError
 
 
@@ -366,6 +367,13 @@ def test_reports_frames_that_cannot_be_decoded(film, monkeypatch):
     source = open_source(film)
     assert names(source) == ["000000"]
     assert source.skipped == [("000001", f"Frame 1 of {film} cannot be decoded: bits are missing.")]
+
+
+@pytest.mark.parametrize(("more", "words"), [(0, ()), (1, ("1 more video track",)), (2, ("2 more video tracks",))])
+def test_names_the_tracks_that_are_not_read(film, monkeypatch, more, words):
+    facts = replace(read_facts(film), more_tracks=more)
+    monkeypatch.setattr("astseg.data.sources.read_facts", lambda _: facts)
+    assert open_source(film).left_out == words
 
 
 @pytest.mark.parametrize("with_masks", [True, False])

@@ -4,6 +4,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from astseg.data import video
 from astseg.data.video import VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
@@ -316,3 +317,53 @@ class TestUnevenWriting:
             for index, time in enumerate((0.0, 0.1, 1.0)):
                 writer.append(frame(index), time)
         assert read_facts(tmp_path / "a.mp4").duration == pytest.approx(1.25)
+
+
+def write_tracks(path, defaults, cover=False):
+    """A grey film for each track, 48 pixels wide and 32, 34, ... high, with the default flag or without."""
+    with av.open(str(path), "w") as container:
+        streams = []
+        for index, default in enumerate(defaults):
+            stream = container.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 48, 32 + 2 * index, "yuv420p"
+            stream.disposition = Disposition.default if default else Disposition(0)
+            streams.append(stream)
+        if cover:
+            stream = container.add_stream("mjpeg", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 48, 48, "yuvj420p"
+            stream.disposition = Disposition.attached_pic
+            streams.insert(0, stream)
+        for stream in streams:
+            for index in range(1 if stream.disposition & Disposition.attached_pic else 5):
+                image = frame(index, stream.height)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+
+
+class TestTracks:
+    @pytest.mark.parametrize(
+        ("defaults", "height"),
+        [((False, True), 34), ((True, False), 32), ((False, True, False), 34), ((False, False, True), 36)],
+    )
+    @pytest.mark.parametrize("suffix", ["mkv", "mov"])
+    def test_the_default_one_is_read(self, tmp_path, defaults, height, suffix):
+        path = tmp_path / f"a.{suffix}"
+        write_tracks(path, defaults)
+        assert {found.image.shape for found in read_frames(path)} == {(height, 48, 3)}
+        assert read_facts(path).more_tracks == len(defaults) - 1
+        assert read_facts(path).frames == 5
+
+    @pytest.mark.parametrize("defaults", [(True, True), (False, False)])
+    def test_of_several_or_none_the_one_that_ffmpeg_shows(self, tmp_path, defaults):
+        write_tracks(tmp_path / "a.mkv", defaults)
+        with av.open(str(tmp_path / "a.mkv")) as container:
+            best = container.streams.best("video")
+        assert next(read_frames(tmp_path / "a.mkv")).image.shape[0] == best.height
+
+    def test_a_cover_picture_is_no_track(self, tmp_path):
+        write_tracks(tmp_path / "a.mp4", [True], cover=True)
+        assert next(read_frames(tmp_path / "a.mp4")).image.shape == (32, 48, 3)
+        assert read_facts(tmp_path / "a.mp4").more_tracks == 0
+        write_tracks(tmp_path / "b.mp4", [], cover=True)
+        with pytest.raises(UserError, match="holds no video, only a cover picture"):
+            read_facts(tmp_path / "b.mp4")

@@ -175,6 +175,8 @@ class VideoSource(Source):
         self._every = every
         self.fps = self._facts.fps / every
         self.duration = self._facts.duration
+        if more := self._facts.more_tracks:
+            self.left_out = (f"{more} more video track{'' if more == 1 else 's'}",)
 
     def estimated_length(self) -> int | None:
         """Count the frames without decoding them."""

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Self, TypeAlias
 import av
 import numpy as np
 import numpy.typing as npt
+from av.stream import Disposition as _Disposition
 
 from astseg.errors import UserError
 
@@ -57,6 +58,8 @@ class VideoFacts:
     """Frames in the file; a few of them may turn out to be undecodable."""
     duration: float
     """Seconds from the beginning of the first frame to the end of the last."""
+    more_tracks: int = 0
+    """Video tracks beside the one that is read."""
     times: Sequence[float] | None = field(default=None, repr=False)
     """Seconds from the first frame, one for each, where the frames' own stamps are none to trust."""
 
@@ -100,7 +103,8 @@ def read_facts(path: Path | str) -> VideoFacts:
         elif stream.codec_context.has_b_frames and (rising := _rising_times(stamps)):
             # AVI stamps its frames in the order of decoding, in which frames that are shown in another come out wrong.
             times = [float((time - rising[0]) * base) for time in rising]
-        return VideoFacts(encodable_rate(rate), count, float(count / rate), times)
+        more_tracks = len(_tracks(container)) - 1
+        return VideoFacts(encodable_rate(rate), count, float(count / rate), more_tracks, times)
 
 
 class _Stamp(NamedTuple):
@@ -319,11 +323,26 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f"{path} cannot be read as video: {error.strerror}.") from error
     with container:
-        if not container.streams.video:
-            raise UserError(f"{path} holds no video, only {', '.join(s.type for s in container.streams) or 'nothing'}.")
-        stream = container.streams.video[0]
+        tracks = _tracks(container)
+        if not tracks:
+            kinds = ["a cover picture" if s.type == "video" else s.type for s in container.streams]
+            raise UserError(f"{path} holds no video, only {', '.join(kinds) or 'nothing'}.")
+        stream = _shown_track(container, tracks)
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def _tracks(container: Any) -> list[Any]:
+    """The video streams, without cover pictures and thumbnails, which FFmpeg takes for streams too."""
+    pictures = _Disposition.attached_pic | _Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & pictures]
+
+
+def _shown_track(container: Any, tracks: list[Any]) -> Any:
+    """The track that a player shows: the default one; of several or none, the one that FFmpeg takes for the best."""
+    default = [stream for stream in tracks if stream.disposition & _Disposition.default] or tracks
+    best = container.streams.best("video")
+    return best if best in default else default[0]
 
 
 def _packets(container: Any, stream: Any, on_break: Callable[[av.error.FFmpegError], None]) -> Iterator[Any]:
