@@ -248,7 +248,7 @@ class TestTime:
 
     @pytest.mark.parametrize(("form", "codec"), [("h264", "libx264"), ("m4v", "mpeg4"), ("mjpeg", "mjpeg")])
     def test_without_stamps_what_the_file_says(self, tmp_path, form, codec):
-        with av.open(str(tmp_path / "a.avi"), "w", format=form) as container:
+        with av.open(str(tmp_path / f"a.{form}"), "w", format=form) as container:
             stream = container.add_stream(codec, rate=10)
             stream.width, stream.height = 48, 32
             stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
@@ -256,8 +256,8 @@ class TestTime:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(frame(index), format="rgb24")))
             container.mux(stream.encode())
         fps = 25 if form == "mjpeg" else 10  # which says nothing of it, and FFmpeg takes 25
-        assert read_facts(tmp_path / "a.avi").fps == fps
-        assert [found.time for found in read_frames(tmp_path / "a.avi")] == pytest.approx(np.arange(8) / fps)
+        assert read_facts(tmp_path / f"a.{form}").fps == fps
+        assert [found.time for found in read_frames(tmp_path / f"a.{form}")] == pytest.approx(np.arange(8) / fps)
 
     def test_stamps_in_the_order_of_decoding(self, tmp_path):
         """AVI has no others, and H.264 decodes frames before those that are shown earlier."""

@@ -1,5 +1,7 @@
 """Anything that holds pictures (a folder, an array, a video, a prepared data set), read the same way."""
 
+import tarfile
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
 from astseg.data.folders import find_files, mask_file, unlike_names
@@ -222,7 +225,7 @@ def open_source(path: Path | str, split: str = "test", every: int = 1) -> Source
     """Open a folder, a picture, an `.npy` or `.npz` file, a video, or a prepared data set.
 
     A folder is searched with all its subfolders for pictures and arrays, in the order in which people count
-    (`frame2` before `frame10`); see `find_files` for what is left out.
+    (`frame2` before `frame10`); see `find_files` for what is left out. A file whose ending is unknown is looked into.
 
     Args:
         path: what to open.
@@ -236,19 +239,42 @@ def open_source(path: Path | str, split: str = "test", every: int = 1) -> Source
     suffix = path.suffix.lower()
     if not path.exists():
         raise UserError(f"There is no file or folder {path}.")
-    if every != 1 and (path.is_dir() or suffix not in VIDEO_SUFFIXES):
+    known = PICTURE_SUFFIXES | ARRAY_SUFFIXES
+    if suffix in VIDEO_SUFFIXES or not (path.is_dir() or suffix in known or (path.is_file() and _is_image(path))):
+        return _open_video(path, every)
+    if every != 1:
         raise UserError(f"Only of a video can each n-th frame be taken, and {path} is none.")
     if path.is_dir():
         if Store.is_store(path):
             return StoreSource(path, split)
         found = find_files(path)
         return FileSource(path, found.files, found.left_out)
-    if suffix in VIDEO_SUFFIXES:
+    return FileSource(path, [path])
+
+
+def _open_video(path: Path, every: int) -> VideoSource:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSource(path, every)
-    if suffix in PICTURE_SUFFIXES | ARRAY_SUFFIXES:
-        return FileSource(path, [path])
-    known = ", ".join(sorted(PICTURE_SUFFIXES | ARRAY_SUFFIXES | VIDEO_SUFFIXES))
-    raise UserError(f"{path} is no kind of file that can be read. Known are {known}, and folders.")
+    no_kind = f"{path} is no kind of file that can be read: neither an image, nor a video, nor an .npy or .npz array."
+    if _is_archive(path):  # in which FFmpeg would find a film that is not compressed
+        raise UserError(f"{no_kind} Unpack it first.")
+    try:
+        return VideoSource(path, every)
+    except UserError as error:
+        raise UserError(f"{no_kind} Give one of these, or a folder.") from error
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file's content is that of an image; of MPEG video, Pillow knows the beginning and cannot read it."""
+    try:
+        with Image.open(path) as image:
+            return image.format != "MPEG"
+    except Exception:  # damaged files make Pillow raise whatever they stumble over
+        return False
 
 
 def _array_count(file: Path) -> int:

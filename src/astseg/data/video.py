@@ -23,8 +23,22 @@ from astseg.errors import UserError
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 VIDEO_SUFFIXES = frozenset(
-    {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp"}
+    {
+        *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h261", ".h263", ".h264", ".264", ".h265"),
+        *(".265", ".hevc", ".ivf", ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
+        *(".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogg", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm"),
+        *(".wmv", ".wtv", ".y4m"),
+    }
 )
+
+READ_FORMATS = (
+    "asf,asf_o,av1,avi,cavsvideo,dirac,dv,flv,gxf,h261,h263,h264,hevc,ivf,live_flv,m4v,matroska,mov,mpeg,mpegts,"
+    "mpegvideo,mxf,nsv,nut,obu,ogg,pva,rm,swf,ty,vc1,vvc,wtv,yuv4mpegpipe"
+)
+"""FFmpeg's names of the formats that are read, whatever a file is called: none that names other files to be opened, as
+playlists do, and none that takes text for a film."""
+READ_BY_ENDING = {".mjpeg": ",mjpeg", ".mjpg": ",mjpeg"}
+"""Formats without any beginning of their own: FFmpeg finds JPEG images in a PDF, too."""
 
 USUAL_RATE = Fraction(25)
 """Frames a second where a file does not say."""
@@ -319,7 +333,11 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     if not path.is_file():
         raise UserError(f"There is no video file {path}.")
     try:
-        container = av.open(str(path))
+        formats = READ_FORMATS + READ_BY_ENDING.get(path.suffix.lower(), "")
+        only_this = {"protocol_whitelist": "file", "format_whitelist": formats}
+        container = av.open(f"file:{path}", options=only_this)
+    except av.error.ArgumentError as error:
+        raise UserError(f"{path} cannot be read as video: it is of no format that is read.") from error
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f"{path} cannot be read as video: {error.strerror}.") from error
     with container:
