@@ -1,6 +1,7 @@
 """What one does with a model and a machine: ``segment``, ``evaluate``, ``export``, ``background``, ``doctor``."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -157,6 +158,7 @@ def background(
     ```
     """
     from astseg.background_masks import write_background_masks
+    from astseg.training.choices import check_background_size
     from astseg.training.run import is_run
 
     where = find_device(device)
@@ -167,7 +169,8 @@ def background(
     begun = is_run(out / "run")
     if begun:
         say_what_is_ignored(context, ("source", "out", "size", "device"))
-    data = prepare(source, out / "run" / "data", parse_size(size))
+    check = partial(check_background_size, device=where)
+    data = prepare(source, out / "run" / "data", None if begun else parse_size(size), check_size=check, begun=begun)
     model = train_background(out / "run", data, minutes, seed, device, resume=begun)
     with progress("Painting", "pictures") as show:
         result = write_background_masks(model.to(where), open_pictures(source), out / "pictures", where, show)

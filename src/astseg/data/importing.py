@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -60,6 +60,8 @@ def import_source(
     progress: Progress | None = None,
     *,
     longer_side: int | None = None,
+    check_size: Callable[[tuple[int, int]], None] = lambda size: None,
+    details: Mapping[str, Any] | None = None,
 ) -> Store:
     """Prepare pictures, arrays or a video for training.
 
@@ -80,6 +82,8 @@ def import_source(
         every: of a video, take only each n-th frame.
         progress: told how many pictures have been read, and of how many.
         longer_side: what `suggest_image_size` is told of the size, where none is given.
+        check_size: told the height and width before anything is prepared, to refuse them by an error.
+        details: more for the manifest to say.
 
     Returns:
         The store. Its manifest's details name what was skipped, and why, and what else lay in the folder, and count the
@@ -97,6 +101,7 @@ def import_source(
     size = image_size or _size_for(parts[0].source, longer_side)
     if min(size) < SMALLEST_SIDE:
         raise UserError(f"Pictures should be at least {SMALLEST_SIDE} pixels a side, not {size[0]} x {size[1]}.")
+    check_size(size)
     usable = [_has_usable_masks(part.source) for part in parts]
     masks = {
         split: all(has for part, has in zip(parts, usable, strict=True) if split in part.splits)
@@ -107,7 +112,7 @@ def import_source(
     with StoreWriter(destination, size, str(Path(path).resolve()), protocol) as writer, ExitStack() as stack:
         out = _Splits(writer, stack, masks)
         _fill(out, parts, size, progress)
-        writer.details.update(_details(source, parts, seed, every))
+        writer.details.update({**_details(source, parts, seed, every), **(details or {})})
         if out.masks_left_behind:
             writer.details |= {"masks_left_behind": out.masks_left_behind, "mask_problem": out.mask_problem}
     return Store(destination)
