@@ -56,6 +56,13 @@ class TestPrepare:
         assert sum(len(store[split]) for split in store.splits) == (7 if change == "another file" else 6)
         assert store.manifest.source == str(source)
 
+    def test_how_numbers_are_taken_is_said(self, tmp_path: Path, capsys) -> None:
+        np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 2, (4, 3, 40, 40), dtype=np.uint8))
+        data = prepare(tmp_path / "a.npy", tmp_path / "data", (32, 32))
+        err = capsys.readouterr().err
+        assert f"Channels come first in {tmp_path / 'a.npy'}.\nValues of 0 and 1 are black and white in " in err
+        assert Store(data)["train"].images.max() == 255
+
     def test_a_run_inside_the_folder_is_no_change(self, pictures: Path, capsys) -> None:
         for said in ("", "Going on with the pictures that were prepared before"):
             capsys.readouterr()

@@ -1,7 +1,7 @@
 """Pictures for the commands: generated, prepared or opened, under a progress bar."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,6 +146,7 @@ def report_reading(store: "Store") -> None:
     """Say what of the pictures did not go into prepared data."""
     details = store.manifest.details
     report_left_out(details.get("left_out", []))
+    report_notes(details.get("notes", []))
     report_skipped(details.get("skipped", []))
     left_behind = details.get("masks_left_behind")
     if left_behind:
@@ -157,6 +158,14 @@ def report_left_out(left_out: Iterable[str]) -> None:
     """Name what lies in a folder and is no picture to be read."""
     for what in left_out:
         messages.print(f"Left out: {what}.", style="dim", markup=False)
+
+
+def report_notes(notes: Sequence[str]) -> None:
+    """Say how numbers are taken, of the first few files."""
+    for sentence in notes[:SHOWN]:
+        messages.print(sentence, style="dim", markup=False)
+    if len(notes) > SHOWN:
+        messages.print(f"... and {len(notes) - SHOWN} more files.", style="dim")
 
 
 def report_skipped(skipped: list[tuple[str, str]]) -> None:

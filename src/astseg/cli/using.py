@@ -10,7 +10,7 @@ import typer
 from astseg.cli.bars import progress
 from astseg.cli.console import Device, counted, find_device, messages, output, parse_size, print_table
 from astseg.cli.models import open_model, say_how_far
-from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_skipped
+from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_notes, report_skipped
 from astseg.cli.training import Seed, say_what_is_ignored, train_background
 from astseg.errors import UserError
 
@@ -48,6 +48,7 @@ def segment(
     where = find_device(device)
     pictures = open_pictures(source, every)
     report_left_out(pictures.left_out)
+    report_notes(pictures.notes)
     segmenter = open_model(model, where)
     with progress("Segmenting", "pictures") as show:
         summary = segment_source(segmenter, pictures, out, batch_size, where, show)

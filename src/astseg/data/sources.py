@@ -64,6 +64,11 @@ class Source(ABC):
         self.left_out: tuple[str, ...] = ()
         """What lies there and is no picture to be read, in words."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of it is read in a way that a user may want to know, in sentences."""
+        return ()
+
     def __iter__(self) -> Iterator[Picture]:
         self.skipped.clear()
         readable = False
@@ -108,6 +113,11 @@ class FileSource(Source):
     def estimated_length(self) -> int | None:
         """Count the pictures, by the headers of the arrays; unreadable pictures count too."""
         return sum(_array_count(file) if _is_array(file) else 1 for file in self.files)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the numbers and axes of arrays are taken."""
+        return tuple(note for file in self.files if _is_array(file) for note in _array_notes(file))
 
     @cached_property
     def _names(self) -> dict[Path, str]:
@@ -282,6 +292,13 @@ def _array_count(file: Path) -> int:
         return open_arrays(file).count
     except UserError:
         return 0
+
+
+def _array_notes(file: Path) -> tuple[str, ...]:
+    try:
+        return open_arrays(file).notes
+    except UserError:
+        return ()
 
 
 def _is_array(file: Path) -> bool:
