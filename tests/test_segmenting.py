@@ -182,10 +182,27 @@ def test_makes_a_film_of_a_video(tmp_path):
     assert facts.fps == Fraction(30000, 1001)
     assert json.loads((tmp_path / "out/objects.json").read_text())["fps"] == pytest.approx(30000 / 1001)
     assert facts.frames == 5
-    _, frame = next(read_frames(tmp_path / "out/overlay.mp4"))
+    frame = next(read_frames(tmp_path / "out/overlay.mp4")).image
     assert frame.shape == (32, 48, 3)
     assert np.abs(frame[:31, :47].astype(int) - overlay(image, labels_of(image))).mean() < 8
     assert len(list((tmp_path / "out/labels").iterdir())) == 5
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_film_keeps_the_times_of_its_frames(tmp_path, every):
+    times = [0.0, 0.5, 0.6, 0.7, 2.0, 2.1, 2.25]
+    with VideoWriter(tmp_path / "film.mp4", Fraction(7, 4), duration=4.0) as writer:
+        for time in times:
+            writer.append(picture(32, 48), time)
+    source = open_source(tmp_path / "film.mp4", every=every)
+    assert [picture.time for picture in source] == pytest.approx(times[::every], abs=1e-4)
+    segment_source(FakeModel(), source, tmp_path / "out")
+    content = json.loads((tmp_path / "out/objects.json").read_text())
+    assert content["fps"] == pytest.approx(7 / 4 / every)
+    assert [image["time"] for image in content["images"]] == pytest.approx(times[::every], abs=1e-4)
+    film = tmp_path / "out/overlay.mp4"
+    assert [frame.time for frame in read_frames(film)] == pytest.approx(times[::every], abs=1e-4)
+    assert read_facts(film).duration == pytest.approx(4.0, abs=1e-4)
 
 
 def test_works_with_the_real_thing(tmp_path, folder):

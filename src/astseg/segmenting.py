@@ -5,9 +5,13 @@ The folder that comes out holds::
     labels/NAME.png      a palette picture whose index is the label: 0 background, k what slot k found
     overlays/NAME.jpg    the picture with its objects coloured and outlined
     objects.json         what was found, picture by picture; see `describe_objects`
-    overlay.mp4          the overlays as a film, where the source is a video
+    overlay.mp4          the overlays as a film, where the source is a video: each frame at its own time
 
 all as large as the pictures that went in.
+
+objects.json has the keys ``source``, ``slots``, ``fps`` (of a video: frames a second in the mean), ``images`` and
+``skipped``; each image its ``name``, ``time`` (of a video: seconds from the first frame, by the file's time stamps),
+``width``, ``height`` and ``objects``.
 """
 
 import json
@@ -181,7 +185,8 @@ class _Results:
     def __init__(self, folder: Path, source: Source, slots: int) -> None:
         self._folder, self._source, self._slots = folder, source, slots
         self._palette = label_colors(slots).reshape(-1).tolist()
-        self._film = nullcontext() if source.fps is None else VideoWriter(folder / "overlay.mp4", source.fps)
+        film = folder / "overlay.mp4"
+        self._film = nullcontext() if source.fps is None else VideoWriter(film, source.fps, source.duration)
         self._objects: TextIO = (folder / "objects.json").open("w", encoding="utf-8", errors=NO_TEXT)
         self._first = True
 
@@ -214,10 +219,11 @@ class _Results:
         # Without chroma subsampling, which would blur the contours.
         Image.fromarray(overlaid).save(self._place("overlays", f"{picture.name}.jpg"), quality=90, subsampling=0)
         if isinstance(self._film, VideoWriter):
-            self._film.append(overlaid)
+            self._film.append(overlaid, picture.time)
         objects = describe_objects(labels, segmentation)
         height, width = labels.shape
-        entry = {"name": picture.name, "width": width, "height": height, "objects": objects}
+        time = {} if picture.time is None else {"time": round(picture.time, DIGITS)}
+        entry = {"name": picture.name, **time, "width": width, "height": height, "objects": objects}
         self._objects.write(("\n" if self._first else ",\n") + json.dumps(entry, ensure_ascii=False))
         self._first = False
         return len(objects)

@@ -1,3 +1,5 @@
+import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -21,11 +23,60 @@ class TestPrepare:
     def test_pictures_are_prepared_once(self, pictures: Path, tmp_path: Path, capsys) -> None:
         assert prepare(pictures, tmp_path / "data", (32, 32)) == tmp_path / "data"
         before = (tmp_path / "data" / "manifest.json").stat().st_mtime_ns
-        for size in (None, (32, 32)):
-            capsys.readouterr()
-            assert prepare(pictures, tmp_path / "data", size) == tmp_path / "data"
-            assert "Going on with the pictures that were prepared before" in capsys.readouterr().err
+        capsys.readouterr()
+        assert prepare(pictures, tmp_path / "data", (32, 32)) == tmp_path / "data"
+        assert "Going on with the pictures that were prepared before" in capsys.readouterr().err
         assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == before
+
+    @pytest.mark.parametrize("change", ["size", "no size", "longer side", "another file", "a changed file", "source"])
+    def test_again_where_anything_is_otherwise(self, change: str, pictures: Path, tmp_path: Path, capsys) -> None:
+        first, data = (None if change == "longer side" else (32, 32)), tmp_path / "run" / "data"
+        prepare(pictures, data, first, 40)
+        size, longer_side, source = first, 40, pictures
+        match change:
+            case "size":
+                size = (48, 32)
+            case "no size":
+                size = None
+            case "longer side":
+                longer_side = 48
+            case "another file":
+                shutil.copy(pictures / "more" / "b.png", pictures / "z.png")
+            case "a changed file":
+                os.utime(pictures / "more" / "b.png", (0, 0))
+            case "source":
+                source = Path(shutil.copytree(pictures, tmp_path / "copy"))
+        capsys.readouterr()
+        prepare(source, data, size, longer_side)
+        assert "Preparing the pictures again" in capsys.readouterr().err
+        store = Store(data)
+        assert store.image_size == {"size": (48, 32), "no size": (40, 40), "longer side": (48, 48)}.get(
+            change, (32, 32)
+        )
+        assert sum(len(store[split]) for split in store.splits) == (7 if change == "another file" else 6)
+        assert store.manifest.source == str(source)
+
+    def test_how_numbers_are_taken_is_said(self, tmp_path: Path, capsys) -> None:
+        np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 2, (4, 3, 40, 40), dtype=np.uint8))
+        data = prepare(tmp_path / "a.npy", tmp_path / "data", (32, 32))
+        err = capsys.readouterr().err
+        assert f"Channels come first in {tmp_path / 'a.npy'}.\nValues of 0 and 1 are black and white in " in err
+        assert Store(data)["train"].images.max() == 255
+
+    def test_a_run_inside_the_folder_is_no_change(self, pictures: Path, capsys) -> None:
+        for said in ("", "Going on with the pictures that were prepared before"):
+            capsys.readouterr()
+            prepare(pictures, pictures / "run" / "data", (32, 32))
+            assert said in capsys.readouterr().err
+
+    def test_a_size_is_refused_before_anything_is_prepared(self, pictures: Path, tmp_path: Path) -> None:
+        def refuse(size: tuple[int, int]) -> None:
+            raise UserError(f"not {size}")
+
+        for size, named in ((None, "128"), ((16, 16), "16")):
+            with pytest.raises(UserError, match=f"not \\({named}"):
+                prepare(pictures, tmp_path / "run" / "data", size, 128, check_size=refuse)
+        assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
 
     @pytest.mark.parametrize(("size", "expected"), [(None, (48, 48)), ((32, 32), (32, 32))])
     def test_the_longer_side_where_no_size_is_asked_for(
@@ -33,12 +84,21 @@ class TestPrepare:
     ) -> None:
         assert Store(prepare(pictures, tmp_path / "data", size, 48)).image_size == expected
 
-    def test_never_others_than_were_asked_for(self, pictures: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("begun", [True, False])
+    def test_what_the_user_prepared_or_a_run_goes_on_with_stays(
+        self, begun: bool, pictures: Path, tmp_path: Path, astseg, capsys
+    ) -> None:
         np.save(tmp_path / "other.npy", np.zeros((2, 32, 32, 3), np.uint8))
-        prepare(pictures, tmp_path / "data", (32, 32))
+        if begun:
+            prepare(pictures, tmp_path / "data", (32, 32))
+        else:
+            assert astseg("data", "import", pictures, "--size", 32, "--out", tmp_path / "data") == 0
+        before = (tmp_path / "data" / "manifest.json").stat().st_mtime_ns
+        assert prepare(pictures, tmp_path / "data", None, begun=begun) == tmp_path / "data"
         for source, size in ((tmp_path / "other.npy", None), (pictures, (64, 64))):
             with pytest.raises(UserError, match=r"holds the pictures of .* at 32x32\. Choose another --out"):
-                prepare(source, tmp_path / "data", size)
+                prepare(source, tmp_path / "data", size, begun=begun)
+        assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == before
 
     def test_ctrl_c_leaves_nothing(self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         from astseg.data import importing

@@ -18,6 +18,7 @@ from astseg.data.store import Store
 from astseg.data.video import VideoWriter
 from astseg.presets import PRESETS
 from astseg.training.loop import Trainer
+from astseg.training.memory import Memory
 from astseg.training.run import read_run
 
 pytestmark = pytest.mark.usefixtures("few_steps")
@@ -153,6 +154,39 @@ class TestTrain:
         assert astseg("train", "--out", tmp_path / "run") == 2
         assert "What should be learned from?" in capsys.readouterr().err
         assert not list((tmp_path / "run").glob("*")), "nothing is left behind"
+
+    def test_a_refused_size_is_not_in_the_way_of_the_next(self, astseg, film: Path, tmp_path: Path, capsys) -> None:
+        run = tmp_path / "run"
+        for preset in ((), ("--preset", "demo")):
+            assert astseg("train", film, *preset, "--size", 12, "--out", run, "--device", "cpu") == 2
+            assert "These pictures do not suit the model" in capsys.readouterr().err
+            assert not list(run.glob("*")), "nothing was prepared"
+        assert astseg("train", film, *TINY, "--size", 32, "--steps", 3, "--out", run) == 0
+
+    def test_what_a_stopped_choice_prepared_is_not_in_the_way_of_another_size(
+        self, astseg, film: Path, tmp_path: Path, monkeypatch, capsys
+    ) -> None:
+        run = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            patch.setattr("astseg.training.choices.fit_to_time", lambda *_: signal.raise_signal(signal.SIGINT))
+            assert astseg("train", film, *TINY, "--size", 64, "--out", run) == 130
+        assert Store(run / "data").image_size == (64, 64)
+        capsys.readouterr()
+        assert astseg("train", film, *TINY, "--size", 32, "--steps", 3, "--out", run) == 0
+        err = capsys.readouterr().err
+        assert "Preparing the pictures again" in err
+        assert "9 of 32x32 to learn from" in err
+        assert "Memory: about 0." in err
+
+    def test_too_little_memory_is_told_before_anything_is_prepared(
+        self, astseg, film: Path, tmp_path: Path, monkeypatch, capsys
+    ) -> None:
+        monkeypatch.setattr("astseg.training.choices.machine_memory", lambda _: Memory(4e9, 3e9))
+        assert astseg("train", film, *TINY, "--size", 1000, "--out", tmp_path / "run") == 2
+        err = " ".join(capsys.readouterr().err.split())
+        assert "Training at 1000x1000 takes about" in err
+        assert "GB of memory, and this machine has 4.0 GB. Less is taken by a smaller --size" in err
+        assert not list((tmp_path / "run").glob("*"))
 
     def test_one_pixel(self, astseg, tmp_path: Path, capsys) -> None:
         np.save(tmp_path / "one.npy", np.zeros((3, 1, 1, 3), np.uint8))
@@ -331,8 +365,11 @@ class TestDemo:
     def test_resumed_before_training_had_begun(self, astseg, tmp_path: Path, capsys) -> None:
         assert astseg("demo", "--resume", "--out", tmp_path / "nowhere") == 2
         assert "holds no demo to go on with" in capsys.readouterr().err
-        assert astseg("data", "make", "rooms", tmp_path / "demo" / "data", "--train", 6, "--test", 2) == 0
-        assert astseg("demo", "--resume", "--out", tmp_path / "demo", "--device", "cpu") == 0
+        assert astseg("data", "make", "rooms", tmp_path / "demo" / "data", "--train", 6, "--test", 2, "--seed", 4) == 0
+        capsys.readouterr()
+        assert astseg("demo", "--resume", "--seed", 9, "--out", tmp_path / "demo", "--device", "cpu") == 0
+        assert "--seed cannot change it" in capsys.readouterr().err
+        assert read_run(tmp_path / "demo").seed == 4, "the seed of the rooms"
         assert len(Store(tmp_path / "demo" / "data")["train"]) == 6
 
     def test_begun_anew_where_one_had_begun(self, astseg, tmp_path: Path, capsys) -> None:

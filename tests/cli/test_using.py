@@ -207,6 +207,21 @@ class TestBackground:
         assert astseg("background", tiny_store.path, *options) == 0
         assert "as it was begun; --minutes cannot change it." in capsys.readouterr().err
 
+    def test_what_never_began_is_not_in_the_way(
+        self, astseg, pictures: Path, tmp_path: Path, monkeypatch, capsys
+    ) -> None:
+        out = tmp_path / "out"
+        options = ("--minutes", 1e-4, "--device", "cpu", "--out", out)
+        assert astseg("background", pictures, "--size", 12, *options) == 2
+        assert "These pictures do not suit the model" in capsys.readouterr().err
+        assert not (out / "run" / "data").exists()
+        with monkeypatch.context() as patch:
+            patch.setattr("astseg.training.choices.background_steps", lambda *_: signal.raise_signal(signal.SIGINT))
+            assert astseg("background", pictures, "--size", 64, *options) == 130
+        assert Store(out / "run" / "data").image_size == (64, 64)
+        assert astseg("background", pictures, "--size", 32, *options) == 0
+        assert Store(out / "run" / "data").image_size == (32, 32)
+
     def test_of_a_size(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
         out = tmp_path / "out"
         options = ("--minutes", 1e-4, "--size", "32x32", "--device", "cpu", "--out", out)

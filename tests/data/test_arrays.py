@@ -2,18 +2,24 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from astseg.data import arrays
 from astseg.data.arrays import open_arrays
+from astseg.data.pictures import read_picture
 from astseg.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
 MASKS = np.random.default_rng(1).integers(0, 3, (4, 5, 6), dtype=np.uint8)
 
+WHITE_OR_BLACK = np.random.default_rng(2).integers(0, 2, (4, 5, 6, 3), dtype=np.uint8)
+WIDE = np.random.default_rng(3).integers(0, 256, (2, 7, 8, 3), dtype=np.uint8)
+
 
 def read(path):
-    arrays = open_arrays(path)
-    items = list(arrays)
-    assert len(items) == arrays.count
+    file = open_arrays(path)
+    items = list(file)
+    assert len(items) == file.count
     assert all(problem is None for _, _, problem in items)
     return np.stack([image for image, _, _ in items]), [mask for _, mask, _ in items]
 
@@ -28,6 +34,19 @@ def read(path):
         (IMAGES.astype(np.float32) / 255, IMAGES),
         (IMAGES.astype(np.float64) / 255, IMAGES),
         (IMAGES.astype(">f4") / 255, IMAGES),
+        (IMAGES.astype(np.float32), IMAGES),
+        (IMAGES.astype(np.float16), IMAGES),
+        *((IMAGES.astype(kind), IMAGES) for kind in ("i2", ">i2", "u2", "i4", "i8", "u8")),
+        (IMAGES.astype(np.uint16) * 257, IMAGES),
+        (IMAGES.astype(np.int32) * 257, IMAGES),
+        *((WHITE_OR_BLACK.astype(kind), 255 * WHITE_OR_BLACK) for kind in ("?", "u1", "i1", "i8", "f4")),
+        (WIDE.transpose(0, 3, 1, 2), WIDE),
+        (WIDE[..., :1].transpose(0, 3, 1, 2), np.repeat(WIDE[..., :1], 3, -1)),
+        (WIDE.transpose(0, 3, 1, 2) / 255, WIDE),
+        (WIDE[0, ..., :1], np.repeat(WIDE[:1, ..., :1], 3, -1)),
+        (np.asfortranarray(IMAGES), IMAGES),
+        (np.asfortranarray(IMAGES[0]), IMAGES[:1]),
+        (np.asfortranarray(IMAGES[..., 0] / 255), np.repeat(IMAGES[..., :1], 3, -1)),
     ],
 )
 def test_reads_every_accepted_kind(tmp_path, array, expected):
@@ -65,12 +84,11 @@ def test_reads_a_single_picture_with_its_mask(tmp_path, mask):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (IMAGES.astype(np.int64), "but holds int64"),
-        (IMAGES.transpose(0, 3, 1, 2).copy(), "Channels should come last"),
+        (IMAGES.astype(np.complex64), "but holds complex64"),
+        (IMAGES.astype("S3"), r"but holds \\|S3"),
         (IMAGES[0, :, :, 0], r"of shape \(5, 6\)"),
         (np.zeros((2, 4, 4, 7), np.uint8), r"of shape \(2, 4, 4, 7\)"),
         (np.zeros((0, 4, 4, 3), np.uint8), "holds no pictures"),
-        (np.asfortranarray(IMAGES), "columns first"),
         (np.array([None, {}]), "Python objects"),
     ],
 )
@@ -80,16 +98,117 @@ def test_refuses_other_arrays(tmp_path, array, message):
         open_arrays(tmp_path / "a.npy")
 
 
-@pytest.mark.parametrize("bad", [-0.1, 1.5, np.nan])
-def test_refuses_each_picture_whose_values_are_no_colors(tmp_path, bad):
-    values = np.zeros((2, 4, 4, 3), np.float32)
+@pytest.mark.parametrize("name", ["a.npy", "a.npz"])
+def test_columns_first_where_it_is_large(tmp_path, monkeypatch, name):
+    monkeypatch.setattr(arrays, "MOST_BYTES_AT_ONCE", 100)
+    np.save(tmp_path / "a.npy", np.asfortranarray(IMAGES))
+    np.savez(tmp_path / "a.npz", np.asfortranarray(IMAGES))
+    with pytest.raises(UserError, match="stored columns first"):
+        open_arrays(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (-0.1, r"floating-point values from -0\.1 to 0; they should lie in \[0, 1\]"),
+        (1.5, r"floating-point values from 0 to 1\.5; they should lie in \[0, 1\]"),
+        (300.0, r"floating-point values from 0 to 300; they should lie in \[0, 1\]"),
+        (np.nan, r"values that are no numbers \(NaN or infinity\)"),
+        (np.inf, r"values that are no numbers \(NaN or infinity\)"),
+    ],
+)
+def test_refuses_each_picture_whose_values_are_no_colors(tmp_path, bad, said):
+    values = np.zeros((3, 4, 4, 3), np.float32)
+    values[1, 2, 2, 2] = bad
+    values[2] = 0.5
+    np.save(tmp_path / "a.npy", values)
+    black, refused, grey = open_arrays(tmp_path / "a.npy")
+    assert [item.problem is None for item in (black, refused, grey)] == [True, False, True]
+    assert (grey.image == 128).all()
+    assert refused.image is None
+    assert re.search(r"A picture in .*a\.npy holds " + said, refused.problem)
+
+
+@pytest.mark.parametrize("bad", [-1, 1 << 40])
+def test_refuses_each_picture_of_whole_numbers_that_are_no_colors(tmp_path, bad):
+    values = IMAGES.astype(np.int64)
     values[1, 2, 2, 2] = bad
     np.save(tmp_path / "a.npy", values)
-    good, refused = open_arrays(tmp_path / "a.npy")
-    assert good.image is not None
-    assert good.problem is None
-    assert refused.image is None
-    assert "a.npy holds floating-point values from" in refused.problem
+    items = list(open_arrays(tmp_path / "a.npy"))
+    assert [item.image is None for item in items] == [False, True, False, False]
+    np.testing.assert_array_equal(items[3].image, IMAGES[3])
+
+
+class TestTheWholeFileTells:
+    def read(self, path, images, note):
+        np.save(path, images)
+        file = open_arrays(path)
+        assert file.notes == ((f"{note} in {path}.",) if note else ())
+        return [item.image for item in file]
+
+    @pytest.mark.parametrize("kind", ["u1", "i4", "f4"])
+    def test_dark_pictures_among_bright_ones_are_not_black_and_white(self, tmp_path, kind):
+        images = np.zeros((20, 6, 6, 3), kind)
+        images[:8, 2] = 1  # the first eight are nearly black
+        images[8:] = 200
+        found = self.read(tmp_path / "a.npy", images, None if kind == "u1" else "Values go from 0 to 255")
+        np.testing.assert_array_equal(found, images)
+
+    def test_a_dark_floating_point_picture_of_bytes(self, tmp_path):
+        images = np.random.default_rng(0).uniform(0, 255, (5, 6, 6, 3))
+        images[0] /= 255
+        found = self.read(tmp_path / "a.npy", images, "Values go from 0 to 255")
+        np.testing.assert_array_equal(found, np.rint(images.astype(np.float32)))
+
+    def test_a_single_picture_that_is_too_bright(self, tmp_path):
+        images = np.random.default_rng(0).uniform(0, 1, (5, 6, 6, 3))
+        images[3] = 30
+        found = self.read(tmp_path / "a.npy", images, None)
+        assert [image is None for image in found] == [False, False, False, True, False]
+        np.testing.assert_array_equal(found[0], np.rint(255 * images[0].astype(np.float32)))
+
+    def test_sixteen_bits_need_not_all_be_bright(self, tmp_path):
+        images = np.full((3, 6, 6, 3), 2_570, np.uint16)
+        images[2] = 51_400
+        found = self.read(tmp_path / "a.npy", images, "Values have 16 bits, from 0 to 65535")
+        assert [int(image[0, 0, 0]) for image in found] == [10, 10, 200]
+
+    @pytest.mark.parametrize("highest", [256, 1023, 4095])
+    def test_ten_or_twelve_bits_are_refused(self, tmp_path, highest):
+        images = np.full((2, 6, 6, 3), 7, np.uint16)
+        images[1] = highest
+        np.save(tmp_path / "a.npy", images)
+        for item in open_arrays(tmp_path / "a.npy"):
+            assert f"would be black: its 16-bit values go up to {highest} of 65535" in item.problem
+
+    def test_is_asked_again_when_the_file_has_changed(self, tmp_path):
+        path = tmp_path / "a.npy"
+        assert self.read(path, np.ones((2, 6, 6, 3), np.uint8), "Values of 0 and 1 are black and white")[0].min() == 255
+        images = np.ones((3, 6, 6, 3), np.uint8)
+        images[2] = 2
+        assert self.read(path, images, None)[0].max() == 1
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2)])
+@pytest.mark.parametrize("kind", ["u1", "f4"])
+def test_transparent_pixels_are_laid_over_white_as_those_of_files_are(tmp_path, axes, kind):
+    images = np.random.default_rng(0).integers(0, 256, (2, 7, 8, 4), dtype=np.uint8)
+    np.save(tmp_path / "a.npy", images.transpose(axes) / np.array(1 if kind == "u1" else 255, kind))
+    for index, item in enumerate(open_arrays(tmp_path / "a.npy")):
+        Image.fromarray(images[index]).save(tmp_path / "a.png")
+        np.testing.assert_array_equal(item.image, read_picture(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize("masks", [(2, 7, 8), (2, 7, 8, 1), (2, 1, 7, 8)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_masks_of_pictures_whose_channels_come_first(tmp_path, masks, order):
+    labels = np.random.default_rng(0).integers(0, 3, (2, 7, 8))
+    given = np.asarray(labels.reshape(masks), order=order)
+    np.savez(tmp_path / "a.npz", images=WIDE.transpose(0, 3, 1, 2).copy(), masks=given)
+    images, read_masks = read(tmp_path / "a.npz")
+    np.testing.assert_array_equal(images, WIDE)
+    np.testing.assert_array_equal(read_masks, labels)
+    assert open_arrays(tmp_path / "a.npz").notes == (f"Channels come first in {tmp_path / 'a.npz'}.",)
 
 
 def test_rounding_errors_are_colors(tmp_path):
@@ -109,15 +228,14 @@ def test_refuses_archives_that_leave_the_choice_open(tmp_path):
     [
         (MASKS[:3], r"should hold whole numbers of shape \(4, 5, 6\), but is uint8 of shape \(3, 5, 6\)"),
         (MASKS.astype(np.float32), "but is float32"),
-        (np.asfortranarray(MASKS), "is stored columns first"),
         (np.array([None, {}]), "holds Python objects"),
     ],
 )
 def test_masks_that_cannot_be_used_take_no_picture_away(tmp_path, masks, reason):
     np.savez(tmp_path / "b.npz", images=IMAGES, masks=masks)
-    arrays = open_arrays(tmp_path / "b.npz")
-    assert arrays.mask_key is None
-    items = list(arrays)
+    file = open_arrays(tmp_path / "b.npz")
+    assert file.mask_key is None
+    items = list(file)
     np.testing.assert_array_equal([image for image, _, _ in items], IMAGES)
     assert all(mask is None for _, mask, _ in items)
     for _, _, problem in items:

@@ -1,8 +1,13 @@
+import io
 import os
 import re
+import tarfile
+import zipfile
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -10,7 +15,7 @@ from PIL import Image
 from astseg.data.folders import find_files, natural_key
 from astseg.data.sources import open_source
 from astseg.data.store_writer import StoreWriter
-from astseg.data.video import VideoWriter
+from astseg.data.video import Frame, VideoWriter, read_facts
 from astseg.errors import UserError
 
 
@@ -431,14 +436,125 @@ def test_reads_each_nth_frame_at_a_slower_rate(film):
 
 
 def test_reports_frames_that_cannot_be_decoded(film, monkeypatch):
-    def broken(path, every, on_damage):
-        yield 0, np.zeros((4, 4, 3), np.uint8)
+    def broken(path, every, on_damage, facts):
+        yield Frame(0, 0.0, np.zeros((4, 4, 3), np.uint8))
         on_damage(1, "cannot be decoded: bits are missing")
 
     monkeypatch.setattr("astseg.data.sources.read_frames", broken)
     source = open_source(film)
     assert names(source) == ["000000"]
     assert source.skipped == [("000001", f"Frame 1 of {film} cannot be decoded: bits are missing.")]
+
+
+def write_film(path, codec, greys, form=None):
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=25, options={"x265-params": "log-level=none"})
+        stream.width, stream.height = 64, 48
+        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        for grey in greys:
+            image = np.full((48, 64, 3), grey, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "form"),
+    [
+        ("a.y4m", "rawvideo", "yuv4mpegpipe"),
+        ("a.h264", "libx264", "h264"),
+        ("a.hevc", "libx265", "hevc"),
+        ("a.mts", "libx264", "mpegts"),
+        ("a.mjpg", "mjpeg", "mjpeg"),
+        ("a.vob", "mpeg2video", "vob"),
+        ("a.mxf", "mpeg2video", "mxf"),
+        ("a.asf", "wmv2", "asf"),
+        ("a.ivf", "libvpx-vp9", "ivf"),
+        ("a.m1v", "mpeg1video", "mpeg1video"),
+        ("a.m2v", "mpeg2video", "mpeg2video"),
+        ("a.f4v", "libx264", "f4v"),
+        ("a.nut", "mpeg4", "nut"),
+        ("a.M4V", "mpeg4", "m4v"),
+        ("camera.001", "libx264", "mpegts"),
+        ("recording", "libx264", "matroska"),
+        ("film.bin", "mpeg1video", "mpeg1video"),  # Pillow knows its beginning, too
+    ],
+)
+def test_reads_every_kind_of_video(tmp_path, name, codec, form):
+    write_film(tmp_path / name, codec, [0, 50, 100, 150, 200], form)
+    frames = list(open_source(tmp_path / name, every=2))
+    assert [frame.name for frame in frames] == ["000000", "000002", "000004"]
+    assert [int(frame.image[24, 32, 0]) for frame in frames] == pytest.approx([0, 100, 200], abs=10)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "PPM"])
+def test_looks_into_a_file_of_unknown_ending(tmp_path, form):
+    Image.new("RGB", (20, 10), (9, 9, 9)).save(tmp_path / "IMG_0001", form)
+    (picture,) = open_source(tmp_path / "IMG_0001")
+    assert picture.image.shape == (10, 20, 3)
+    with pytest.raises(UserError, match="Only of a video can each n-th frame be taken"):
+        open_source(tmp_path / "IMG_0001", every=2)
+
+
+def zipped(film, kind):
+    """A film in an archive that does not compress."""
+    file = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.write(film)
+    else:
+        with tarfile.open(fileobj=file, mode="w") as archive:
+            archive.add(film)
+    return file.getvalue()
+
+
+def pdf_of_an_image():
+    file = io.BytesIO()
+    Image.new("RGB", (20, 10)).save(file, "PDF")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("kind", ["text", "subtitles", "empty", "noise", "pdf", "zip", "tar", "playlist", "list"])
+def test_refuses_files_that_hold_no_pictures(tmp_path, kind, every):
+    write_film(tmp_path / "film.ts", "mpeg2video", 9 * [0])
+    contents = {
+        "text": b"nothing to see\n" * 99,
+        "subtitles": b"1\n00:00:01,000 --> 00:00:02,000\nHello\n",
+        "empty": b"",
+        "noise": np.random.default_rng(0).bytes(9_999),
+        "pdf": pdf_of_an_image(),
+        "zip": zipped(tmp_path / "film.ts", "zip"),
+        "tar": zipped(tmp_path / "film.ts", "tar"),
+        "playlist": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\nfilm.ts\n#EXT-X-ENDLIST\n",
+        "list": b"ffconcat version 1.0\nfile film.ts\n",
+    }
+    for name in ("a.txt", "noending", "a.m3u8"):
+        (tmp_path / name).write_bytes(contents[kind])
+        with pytest.raises(UserError, match=f"{name} is no kind of file that can be read: neither an image"):
+            open_source(tmp_path / name, every=every)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1.0,\nfilm.ts\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile film.ts\n",
+        "nothing to see\n" * 99,
+    ],
+)
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts", "a.avi"])
+def test_a_list_of_files_that_is_called_a_film_reads_no_other_file(tmp_path, name, content):
+    write_film(tmp_path / "film.ts", "mpeg2video", 9 * [0])
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=f"{name} cannot be read as video"):
+        open_source(tmp_path / name)
+
+
+@pytest.mark.parametrize(("more", "words"), [(0, ()), (1, ("1 more video track",)), (2, ("2 more video tracks",))])
+def test_names_the_tracks_that_are_not_read(film, monkeypatch, more, words):
+    facts = replace(read_facts(film), more_tracks=more)
+    monkeypatch.setattr("astseg.data.sources.read_facts", lambda _: facts)
+    assert open_source(film).left_out == words
 
 
 @pytest.mark.parametrize("with_masks", [True, False])

@@ -1,11 +1,13 @@
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from astseg.data import video
-from astseg.data.video import VideoWriter, has_encoder, read_facts, read_frames
+from astseg.data.video import VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
 from astseg.errors import UserError
 
 
@@ -22,6 +24,35 @@ def write(path, count, fps=Fraction(25), **size):
             writer.append(frame(index, **size))
 
 
+UNEVEN = [index / 5 for index in range(10)] + [2 + index / 60 for index in range(20)]
+"""Seconds, as a telephone or a screen recorder may write them: 12.9 frames a second in the mean, for 2.33 seconds."""
+
+
+def write_at(path, times, codec="libx264", rate=60, offset=0.0, form=None, base=Fraction(1, 1000), last=None):
+    """Write frames at their times, all later by an offset; the last says how long it is shown, if that is given."""
+    held = None
+    with av.open(str(path), "w", format=form) as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        stream.codec_context.time_base = base
+
+        def mux(packets):
+            nonlocal held
+            for packet in packets:
+                if held is not None:
+                    container.mux(held)
+                held = packet
+
+        for index, time in enumerate(times):
+            image = av.VideoFrame.from_ndarray(frame(index), format="rgb24")
+            image.pts, image.time_base = round((time + offset) / base), base
+            mux(stream.encode(image))
+        mux(stream.encode())
+        if last is not None:
+            held.duration = round(last / base)
+        container.mux(held)
+
+
 def is_red(image):
     return (image[..., 0] > 200) & (image[..., 1] < 60)
 
@@ -33,8 +64,9 @@ def test_writes_what_it_reads(tmp_path, fps):
     assert facts.frames == 7
     assert facts.fps == fps
     frames = list(read_frames(tmp_path / "a.mp4"))
-    assert [index for index, _ in frames] == list(range(7))
-    for index, image in frames:
+    assert [frame.number for frame in frames] == list(range(7))
+    assert [frame.time for frame in frames] == pytest.approx([float(index / fps) for index in range(7)], abs=1e-9)
+    for index, _, image in frames:
         assert image.shape == (32, 48, 3)
         assert np.abs(image[20, 30].astype(int) - 10 * index).max() < 8
         assert is_red(image)[2:10, 2:10].all()
@@ -42,14 +74,14 @@ def test_writes_what_it_reads(tmp_path, fps):
 
 def test_takes_each_nth_frame(tmp_path):
     write(tmp_path / "a.mp4", 7)
-    assert [index for index, _ in read_frames(tmp_path / "a.mp4", every=3)] == [0, 3, 6]
+    assert [frame.number for frame in read_frames(tmp_path / "a.mp4", every=3)] == [0, 3, 6]
 
 
 def test_odd_sides_grow_by_one_and_later_frames_are_resized(tmp_path):
     with VideoWriter(tmp_path / "a.mp4", Fraction(10)) as writer:
         writer.append(frame(5, 31, 47))
         writer.append(frame(5, 64, 96))
-    shapes = [image.shape for _, image in read_frames(tmp_path / "a.mp4")]
+    shapes = [frame.image.shape for frame in read_frames(tmp_path / "a.mp4")]
     assert shapes == [(32, 48, 3)] * 2
 
 
@@ -74,7 +106,7 @@ def test_keeps_the_quality_of_busy_pictures(tmp_path, monkeypatch, encoder):
     with VideoWriter(tmp_path / "a.mp4", Fraction(25)) as writer:
         for image in images:
             writer.append(image)
-    read = np.array([image for _, image in read_frames(tmp_path / "a.mp4")], int)
+    read = np.array([frame.image for frame in read_frames(tmp_path / "a.mp4")], int)
     assert np.abs(read - images).mean() < 4
 
 
@@ -91,7 +123,7 @@ def test_turns_a_telephones_video_upright(tmp_path):
         for index in range(2):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame(index), format="rgb24")))
         container.mux(stream.encode())
-    _, image = next(read_frames(tmp_path / "a.mp4"))
+    image = next(read_frames(tmp_path / "a.mp4")).image
     assert image.shape == (48, 32, 3)
     assert is_red(image)[2:10, -10:-2].all()  # the square has gone from the left to the right
 
@@ -170,6 +202,168 @@ def test_a_container_that_breaks_keeps_what_came_before(tmp_path, monkeypatch):
     write(tmp_path / "a.mp4", 7)
     damage = []
     frames = list(read_frames(tmp_path / "a.mp4", on_damage=lambda *what: damage.append(what)))
-    assert [index for index, _ in frames] == [0, 1, 2]
+    assert [frame.number for frame in frames] == [0, 1, 2]
     assert [reason for _, reason in damage] == ["cannot be decoded: the index is gone"]
     assert read_facts(tmp_path / "a.mp4").frames == 3
+
+
+class TestTime:
+    @pytest.mark.parametrize(
+        ("name", "codec", "form"),
+        [
+            ("a.mp4", "libx264", None),  # with frames that are decoded before they are shown
+            ("a.mp4", "mpeg4", None),
+            ("a.mkv", "libx264", None),
+            ("a.webm", "libvpx-vp9", None),
+            ("a.flv", "libx264", None),
+            ("a.ts", "libx264", "mpegts"),
+            ("a.ts", "mpeg2video", "mpegts"),
+            ("a.wmv", "wmv2", "asf"),
+        ],
+    )
+    @pytest.mark.parametrize("offset", [0.0, 3.0])
+    def test_each_frame_has_the_time_of_its_stamp(self, tmp_path, name, codec, form, offset):
+        rate = 25 if codec == "mpeg2video" else 60  # it knows no other time than the even one
+        times = [index / rate for index in range(30)] if rate == 25 else UNEVEN
+        base = Fraction(1, 25) if rate == 25 else Fraction(1, 1000)
+        write_at(tmp_path / name, times, codec, rate, offset, form, base)
+        assert [found.time for found in read_frames(tmp_path / name)] == pytest.approx(times, abs=1.1e-3)
+        facts = read_facts(tmp_path / name)
+        # The last frame is shown for a sixtieth of a second, or as long as the mean where the file does not tell.
+        tells = name in ("a.mp4", "a.mkv", "a.webm")
+        assert facts.duration == pytest.approx(times[-1] + 1 / rate, abs=2e-3 if tells else 0.07)
+        assert float(facts.fps) == pytest.approx(len(times) / facts.duration, rel=1e-3)
+        assert facts.frames == len(times)
+
+    def test_a_film_that_says_a_wrong_rate(self, tmp_path):
+        """MKV: 60 frames a second it says, and 12.9 they are."""
+        write_at(tmp_path / "a.mkv", UNEVEN)
+        assert float(read_facts(tmp_path / "a.mkv").fps) == pytest.approx(12.9, abs=0.05)
+
+    @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25), Fraction(60)])
+    @pytest.mark.parametrize("count", [1, 2, 9, 100])
+    def test_stamps_in_milliseconds_do_not_bend_an_even_rate(self, tmp_path, rate, count):
+        write_at(tmp_path / "a.mkv", [index / rate for index in range(count)], "mpeg4", rate, base=1 / rate)
+        assert read_facts(tmp_path / "a.mkv").fps == rate
+
+    @pytest.mark.parametrize(("form", "codec"), [("h264", "libx264"), ("m4v", "mpeg4"), ("mjpeg", "mjpeg")])
+    def test_without_stamps_what_the_file_says(self, tmp_path, form, codec):
+        with av.open(str(tmp_path / f"a.{form}"), "w", format=form) as container:
+            stream = container.add_stream(codec, rate=10)
+            stream.width, stream.height = 48, 32
+            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+            for index in range(8):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame(index), format="rgb24")))
+            container.mux(stream.encode())
+        fps = 25 if form == "mjpeg" else 10  # which says nothing of it, and FFmpeg takes 25
+        assert read_facts(tmp_path / f"a.{form}").fps == fps
+        assert [found.time for found in read_frames(tmp_path / f"a.{form}")] == pytest.approx(np.arange(8) / fps)
+
+    def test_stamps_in_the_order_of_decoding(self, tmp_path):
+        """AVI has no others, and H.264 decodes frames before those that are shown earlier."""
+        with av.open(str(tmp_path / "a.avi"), "w") as container:
+            stream = container.add_stream("libx264", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+            for index in range(20):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame(index), format="rgb24")))
+            container.mux(stream.encode())
+        frames = list(read_frames(tmp_path / "a.avi"))
+        assert [found.time for found in frames] == pytest.approx(np.arange(20) / 10)
+        assert [int(found.image[20, 30, 0]) for found in frames] == pytest.approx(np.arange(20) * 10 % 200, abs=8)
+
+    def test_one_frame_and_how_long_it_is_shown(self, tmp_path):
+        write_at(tmp_path / "a.mp4", [0.0], last=2.5)
+        facts = read_facts(tmp_path / "a.mp4")
+        assert (facts.frames, facts.duration, facts.fps) == (1, 2.5, Fraction(2, 5))
+        assert [found.time for found in read_frames(tmp_path / "a.mp4")] == [0.0]
+
+    def test_an_edit_list_cuts_the_beginning_off(self, tmp_path):
+        """As of a telephone's film that was trimmed: the frames before are in the file, and are not shown."""
+        write_at(tmp_path / "a.mp4", np.arange(10) / 10, "mpeg4", 10, offset=-0.3, base=Fraction(1, 10))
+        facts, frames = read_facts(tmp_path / "a.mp4"), list(read_frames(tmp_path / "a.mp4"))
+        assert len(frames) == facts.frames == 7
+        assert [found.time for found in frames] == pytest.approx(np.arange(7) / 10)
+        assert facts.duration == pytest.approx(0.7)
+        assert [int(found.image[20, 30, 0]) for found in frames] == pytest.approx(np.arange(3, 10) * 10, abs=8)
+
+    def test_joined_recordings_whose_clock_begins_again(self, tmp_path):
+        write_at(tmp_path / "a.ts", np.arange(10) / 10, "mpeg2video", 25, 5.0, "mpegts", Fraction(1, 25))
+        (tmp_path / "b.ts").write_bytes(2 * (tmp_path / "a.ts").read_bytes())
+        once, twice = read_facts(tmp_path / "a.ts"), read_facts(tmp_path / "b.ts")
+        assert twice.frames == 2 * once.frames
+        assert twice.duration == pytest.approx(2 * once.duration)
+        times = [found.time for found in read_frames(tmp_path / "b.ts")]
+        assert all(before < after for before, after in pairwise(times))
+        assert times[-1] == pytest.approx(twice.duration, abs=0.15)
+
+
+class TestUnevenWriting:
+    @pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
+    @pytest.mark.parametrize(
+        ("times", "duration"),
+        [(UNEVEN, 2.5), ([0.0], 3.0), ([0.0, 1e-9, 0.5], 0.6), ([0.0, 86_400.0, 2 * 86_400.0], 3 * 86_400.0)],
+    )
+    def test_lasts_as_long_and_shows_each_frame_at_its_time(self, tmp_path, monkeypatch, encoder, times, duration):
+        monkeypatch.setattr(video, "has_encoder", lambda name: name == encoder)
+        fps = encodable_rate(Fraction(len(times)) / Fraction(duration))
+        with VideoWriter(tmp_path / "a.mp4", fps, duration) as writer:
+            for index, time in enumerate(times):
+                writer.append(frame(index), time)
+        assert [found.time for found in read_frames(tmp_path / "a.mp4")] == pytest.approx(times, abs=1e-3)
+        assert read_facts(tmp_path / "a.mp4").duration == pytest.approx(duration, abs=1e-3)
+
+    def test_without_a_duration_the_last_is_shown_as_long_as_the_mean(self, tmp_path):
+        with VideoWriter(tmp_path / "a.mp4", Fraction(4)) as writer:
+            for index, time in enumerate((0.0, 0.1, 1.0)):
+                writer.append(frame(index), time)
+        assert read_facts(tmp_path / "a.mp4").duration == pytest.approx(1.25)
+
+
+def write_tracks(path, defaults, cover=False):
+    """A grey film for each track, 48 pixels wide and 32, 34, ... high, with the default flag or without."""
+    with av.open(str(path), "w") as container:
+        streams = []
+        for index, default in enumerate(defaults):
+            stream = container.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 48, 32 + 2 * index, "yuv420p"
+            stream.disposition = Disposition.default if default else Disposition(0)
+            streams.append(stream)
+        if cover:
+            stream = container.add_stream("mjpeg", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 48, 48, "yuvj420p"
+            stream.disposition = Disposition.attached_pic
+            streams.insert(0, stream)
+        for stream in streams:
+            for index in range(1 if stream.disposition & Disposition.attached_pic else 5):
+                image = frame(index, stream.height)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+
+
+class TestTracks:
+    @pytest.mark.parametrize(
+        ("defaults", "height"),
+        [((False, True), 34), ((True, False), 32), ((False, True, False), 34), ((False, False, True), 36)],
+    )
+    @pytest.mark.parametrize("suffix", ["mkv", "mov"])
+    def test_the_default_one_is_read(self, tmp_path, defaults, height, suffix):
+        path = tmp_path / f"a.{suffix}"
+        write_tracks(path, defaults)
+        assert {found.image.shape for found in read_frames(path)} == {(height, 48, 3)}
+        assert read_facts(path).more_tracks == len(defaults) - 1
+        assert read_facts(path).frames == 5
+
+    @pytest.mark.parametrize("defaults", [(True, True), (False, False)])
+    def test_of_several_or_none_the_one_that_ffmpeg_shows(self, tmp_path, defaults):
+        write_tracks(tmp_path / "a.mkv", defaults)
+        with av.open(str(tmp_path / "a.mkv")) as container:
+            best = container.streams.best("video")
+        assert next(read_frames(tmp_path / "a.mkv")).image.shape[0] == best.height
+
+    def test_a_cover_picture_is_no_track(self, tmp_path):
+        write_tracks(tmp_path / "a.mp4", [True], cover=True)
+        assert next(read_frames(tmp_path / "a.mp4")).image.shape == (32, 48, 3)
+        assert read_facts(tmp_path / "a.mp4").more_tracks == 0
+        write_tracks(tmp_path / "b.mp4", [], cover=True)
+        with pytest.raises(UserError, match="holds no video, only a cover picture"):
+            read_facts(tmp_path / "b.mp4")

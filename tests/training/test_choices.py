@@ -12,7 +12,8 @@ from astseg.errors import UserError
 from astseg.presets import PRESETS, own_pictures_recipe
 from astseg.training import choices
 from astseg.training.budget import with_steps
-from astseg.training.choices import choose_background, choose_recipe
+from astseg.training.choices import check_background_size, check_size, choose_background, choose_recipe
+from astseg.training.memory import Memory
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -28,6 +29,7 @@ def store(tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
         pace = {"simple": 100, "complex": 25, "quick": 100, "still": 100}[recipe.architecture.background_network]
         return int(pace * minutes), max(minutes, 7)
 
+    monkeypatch.setattr(choices, "machine_memory", lambda _: Memory(16e9, 12e9))
     monkeypatch.setattr(choices, "fit_to_time", fit)
     monkeypatch.setattr(choices, "background_steps", alone)
     return tiny_store
@@ -137,9 +139,10 @@ class TestBackgroundRecipe:
         assert choice.recipe.architecture.background_network == network
         assert choice.recipe.foreground.scenario == "background"
         assert choice.recipe.background.steps == 300
-        background, pictures, steps = choice.reasons
+        background, pictures, memory, steps = choice.reasons
         assert background.startswith("Background: one for all" if network == "still" else "Background: many (")
         assert pictures == "Pictures: 12 of 32x32 to learn from."
+        assert memory.startswith("Memory: about 0.5 GB")
         assert steps.startswith("Steps: 300, about 7 min")
 
     def test_a_gpu_chooses_its_channels_by_itself(self, store: Store) -> None:
@@ -150,11 +153,12 @@ class TestBackgroundRecipe:
         assert recipe.foreground.scenario == "background"
 
     def test_says_what_it_takes(self, store: Store) -> None:
-        pictures, steps, more = choose_background(store, GPU, 20.0).reasons
+        pictures, memory, steps, more = choose_background(store, GPU, 20.0).reasons
         assert pictures == "Pictures: 12 of 32x32 to learn from."
+        assert re.fullmatch(r"Memory: about \d\.\d GB \(12 GB are free\)\.", memory)
         assert steps == "Steps: 2000, about 20 min on this machine."
         assert more.endswith("a larger network, 500 more, about 20 min on this machine.")
-        too_little = choose_background(store, GPU, 2.0).reasons[1]
+        too_little = choose_background(store, GPU, 2.0).reasons[2]
         assert too_little == "Steps: 200, about 7 min on this machine: fewer would teach nothing."
 
     def test_pictures_that_are_too_small(self, store: Store, tmp_path: Path) -> None:
@@ -162,3 +166,48 @@ class TestBackgroundRecipe:
             choose_background(small_store(tmp_path / "small", 12), CPU, 1.0)
         with pytest.raises(UserError, match="These pictures do not suit the model"):
             choose_background(small_store(tmp_path / "tiny", 12), GPU, 1.0)
+
+
+class TestMemory:
+    @pytest.mark.parametrize(
+        ("free", "said"),
+        [(9e9, r"\(9\.0 GB are free\)\."), (0.3e9, r", but only 0\.3 GB are free: end other programs")],
+    )
+    def test_is_told_among_the_reasons(self, free: float, said: str, store: Store, monkeypatch) -> None:
+        monkeypatch.setattr(choices, "machine_memory", lambda _: Memory(12e9, free))
+        for choice in (choose_recipe(store, CPU), choose_background(store, CPU, 1.0)):
+            assert any(re.match(rf"Memory: about 0\.\d GB ?{said}", reason) for reason in choice.reasons)
+
+    @pytest.mark.parametrize("device", [CPU, GPU])
+    def test_more_than_there_is_is_refused_before_a_step_is_timed(
+        self, device: torch.device, store: Store, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(choices, "machine_memory", lambda _: Memory(1e6, 1e6))
+        for name in ("fit_to_time", "background_steps"):
+            monkeypatch.setattr(choices, name, lambda *_: pytest.fail("a step was timed"))
+        message = (
+            r"Training at 32x32 takes about \d\.\d GB of memory, and .* has 0\.0 GB\. Less is taken by a smaller --size"
+        )
+        for refused in (
+            lambda: choose_recipe(store, device),
+            lambda: choose_background(store, device, 1.0),
+            lambda: check_size((32, 32), device),
+            lambda: check_background_size((32, 32), device),
+        ):
+            with pytest.raises(UserError, match=message):
+                refused()
+
+
+class TestSizes:
+    @pytest.mark.parametrize("device", [CPU, GPU])
+    @pytest.mark.parametrize("wishes", [{}, {"still": True}, {"preset": "demo"}, {"preset": "objectsroom-unet"}])
+    def test_what_would_be_refused_later(self, device: torch.device, wishes, store: Store) -> None:
+        check_size((64, 64), device, **wishes)
+        with pytest.raises(UserError, match="These pictures do not suit the model"):
+            check_size((12, 12), device, **wishes)
+
+    @pytest.mark.parametrize("device", [CPU, GPU])
+    def test_of_the_background_alone(self, device: torch.device, store: Store) -> None:
+        check_background_size((64, 64), device)
+        with pytest.raises(UserError, match="These pictures do not suit the model"):
+            check_background_size((12, 12), device)

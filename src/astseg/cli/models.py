@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astseg.cli.console import note
+from astseg.cli.console import messages, note
 from astseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,9 +18,13 @@ def open_model(name: str, device: "torch.device") -> "AstSeg":
     Raises:
         UserError: there is no such model, it cannot be read, or it has not learned to find objects.
     """
-    from astseg.pretrained import load_model
+    from huggingface_hub import constants
+
+    from astseg.pretrained import load_model, local_model
 
     say_how_far(Path(name))
+    if local_model(name) is None and not constants.HF_HUB_OFFLINE:
+        messages.print(f"There is no folder {name}: asking the model hub for it...", style="dim", markup=False)
     return load_model(name).to(device)
 
 

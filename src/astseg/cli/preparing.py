@@ -1,17 +1,20 @@
 """Pictures for the commands: generated, prepared or opened, under a progress bar."""
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astseg.cli.bars import progress
-from astseg.cli.console import counted, find_device, messages, note
+from astseg.cli.console import counted, find_device, messages, note, parse_values
 from astseg.errors import UserError
 
 if TYPE_CHECKING:
     from astseg.data.sources import Source
     from astseg.data.store import Store
 
+PREPARED_FOR = "prepared_for"
+"""In the manifest of what a run prepares for itself: how it was to be prepared."""
 SHOWN = 10
 """Skipped pictures that are named; of the others the count is told."""
 
@@ -39,8 +42,21 @@ def make_scenes(
         make_store(destination, name, counts, seed, size, workers, find_device(device), add)
 
 
-def prepare(source: Path, destination: Path, size: tuple[int, int] | None, longer_side: int | None = None) -> Path:
+def prepare(
+    source: Path,
+    destination: Path,
+    size: tuple[int, int] | None,
+    longer_side: int | None = None,
+    *,
+    check_size: Callable[[tuple[int, int]], None] = lambda size: None,
+    begun: bool = False,
+    masks: Path | None = None,
+    ignore: str | None = None,
+) -> Path:
     """Make a store of a source, unless it is one or was made into one before; returns the store's folder.
+
+    What was prepared for a run that never began is used again if the source is the same, unchanged, and was to be
+    prepared in the same way; else it is made again. Data that was prepared otherwise stays as it is.
 
     Args:
         source: pictures, a video, an array or a store.
@@ -48,37 +64,94 @@ def prepare(source: Path, destination: Path, size: tuple[int, int] | None, longe
         size: height and width that are asked for.
         longer_side: of pictures for which no size is asked, whose shorter one is by their proportions; by default one
             that suits them.
+        check_size: refuses a height and a width by an error, before anything is prepared.
+        begun: whether the run has begun, which goes on with what it has.
+        masks: where the masks are, if not beside the pictures.
+        ignore: the values in masks that are not to be scored, as the user gives them.
 
     Raises:
         UserError: the source cannot be used, it is a store of another size, or the destination holds something else.
     """
     from astseg.data.importing import import_source
     from astseg.data.store import Store
+    from astseg.files import remove_contents
 
+    ignored = parse_values(ignore)
     if Store.is_store(source):
+        if masks is not None or ignore is not None:
+            raise UserError(
+                f"{source} is prepared already, and --masks and --ignore cannot change that. Leave them out."
+            )
         sides = Store(source).image_size
         if size not in (None, sides):
             raise UserError(
                 f"{source} is prepared at {_sides(sides)} already, and --size cannot change that. "
                 "Leave --size out, or prepare the data again at the other size."
             )
+        if not begun:
+            check_size(sides)
         return source
+    wishes: dict[str, Any] = {
+        "size": size and list(size),
+        "longer_side": longer_side,
+        "files": _signature(source, destination.parent),
+    }
+    if masks is not None or ignore is not None:
+        wishes |= {"masks": masks and str(masks.resolve()), "ignore": ignore}
     if Store.is_store(destination):
         before = Store(destination)
-        if before.manifest.source != str(source.resolve()) or size not in (None, before.image_size):
+        prepared_for = before.manifest.details.get(PREPARED_FOR)
+        same_source = before.manifest.source == str(source.resolve())
+        if (same_source and prepared_for == wishes) or (
+            same_source and (begun or prepared_for is None) and size in (None, before.image_size)
+        ):
+            if not begun:
+                check_size(before.image_size)
+            messages.print(f"Going on with the pictures that were prepared before: {destination}", markup=False)
+            return destination
+        if begun or prepared_for is None:
             raise UserError(
                 f"{destination} holds the pictures of {before.manifest.source} at {_sides(before.image_size)}. "
                 "Choose another --out, or remove that folder first."
             )
-        messages.print(f"Going on with the pictures that were prepared before: {destination}", markup=False)
-        return destination
+
+    def clear(chosen: tuple[int, int]) -> None:
+        check_size(chosen)
+        if Store.is_store(destination):
+            messages.print(
+                f"Preparing the pictures again: {destination} was made in another way, or of others.", markup=False
+            )
+            remove_contents(destination)
+
+    details = {PREPARED_FOR: wishes}
     with progress("Reading pictures", "pictures") as show:
-        store = import_source(source, destination, size, progress=show, longer_side=longer_side)
+        store = import_source(
+            source,
+            destination,
+            size,
+            progress=show,
+            longer_side=longer_side,
+            check_size=clear,
+            details=details,
+            masks=masks,
+            ignored=ignored,
+        )
     report_reading(store)
     return destination
 
 
-def open_pictures(path: Path, every: int = 1) -> "Source":
+def _signature(source: Path, run: Path) -> str:
+    """What changes when the files of a source do, but for those of a run: a digest of their names, sizes and times."""
+    files = sorted(source.rglob("*")) if source.is_dir() else [source]
+    own = run.resolve()
+    kept = [file for file in files if file.is_file() and not file.resolve().is_relative_to(own)]
+    facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in kept]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def open_pictures(
+    path: Path, every: int = 1, masks: Path | None = None, ignored: frozenset[int] | None = None
+) -> "Source":
     """Open any source; of prepared data the held-out pictures, or the first split where none are held out.
 
     Raises:
@@ -91,13 +164,14 @@ def open_pictures(path: Path, every: int = 1) -> "Source":
     if Store.is_store(path):
         splits = Store(path).splits
         split = split if split in splits else splits[0]
-    return open_source(path, split, every)
+    return open_source(path, split, every, masks, ignored)
 
 
 def report_reading(store: "Store") -> None:
     """Say what of the pictures did not go into prepared data."""
     details = store.manifest.details
     report_left_out(details.get("left_out", []))
+    report_notes(details.get("notes", []))
     report_skipped(details.get("skipped", []))
     if "masks" in details:
         messages.print(f"Masks: {details['masks']}.", style="dim", markup=False)
@@ -110,6 +184,14 @@ def report_left_out(left_out: Iterable[str]) -> None:
     """Name what lies in a folder and is no picture to be read."""
     for what in left_out:
         messages.print(f"Left out: {what}.", style="dim", markup=False)
+
+
+def report_notes(notes: Sequence[str]) -> None:
+    """Say how numbers are taken, of the first few files."""
+    for sentence in notes[:SHOWN]:
+        messages.print(sentence, style="dim", markup=False)
+    if len(notes) > SHOWN:
+        messages.print(f"... and {len(notes) - SHOWN} more files.", style="dim")
 
 
 def report_skipped(skipped: list[tuple[str, str]]) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +11,8 @@ import typer
 from astseg.cli.bars import progress
 from astseg.cli.console import (
     Device,
+    Ignore,
+    Masks,
     Stopped,
     find_device,
     messages,
@@ -65,6 +68,8 @@ def train(
             help="Whether all pictures show one place, from a camera that stands still. By default the pictures tell.",
         ),
     ] = None,
+    masks: Masks = None,
+    ignore: Ignore = None,
     seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -82,7 +87,7 @@ def train(
     """
     from astseg.data.store import Store
     from astseg.presets import find_preset
-    from astseg.training.choices import check_wishes, choose_recipe
+    from astseg.training.choices import check_size, check_wishes, choose_recipe
     from astseg.training.run import RunSettings
 
     where = find_device(device)
@@ -94,7 +99,8 @@ def train(
     check_wishes(preset=preset, slots=objects, minutes=minutes, steps=steps, still=still)
     _refuse_taken(out)
     longer_side = max(find_preset(preset).recipe.architecture.image_size) if preset else None
-    data = prepare(source, out / "data", parse_size(size), longer_side)
+    check = partial(check_size, device=where, preset=preset, slots=objects, still=still)
+    data = prepare(source, out / "data", parse_size(size), longer_side, check_size=check, masks=masks, ignore=ignore)
     with messages.status("Choosing what suits the pictures and the machine..."):
         choice = choose_recipe(
             Store(data), where, preset=preset, slots=objects, minutes=minutes, steps=steps, still=still
@@ -145,6 +151,9 @@ def demo(
             seconds["generating"] = time.monotonic() - started
         elif not Store.is_store(data):
             raise UserError(f"{out} holds no demo to go on with. Leave --resume out to begin one.")
+        else:
+            say_what_is_ignored(context, ("out", "device", "resume"))
+            seed = Store(data).manifest.details["seed"]
         settings = RunSettings("astseg demo: rooms", PRESETS["demo"].recipe, str(data.resolve()), seed, "demo")
         run_to_the_end(out, settings, device=device, seconds=seconds)
     output.print(f"Scores: {out / SCORES_FILE}\nPage:   {out / PAGE_FILE}", markup=False)

@@ -1,15 +1,28 @@
 """What one does with a model and a machine: ``segment``, ``evaluate``, ``export``, ``background``, ``doctor``."""
 
 import math
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from astseg.cli.bars import progress
-from astseg.cli.console import Device, counted, find_device, messages, note, output, parse_size, print_table
+from astseg.cli.console import (
+    Device,
+    Ignore,
+    Masks,
+    counted,
+    find_device,
+    messages,
+    note,
+    output,
+    parse_size,
+    parse_values,
+    print_table,
+)
 from astseg.cli.models import open_model, say_how_far
-from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_skipped
+from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_notes, report_skipped
 from astseg.cli.training import Seed, say_what_is_ignored, train_background
 from astseg.errors import UserError
 
@@ -47,6 +60,7 @@ def segment(
     where = find_device(device)
     pictures = open_pictures(source, every)
     report_left_out(pictures.left_out)
+    report_notes(pictures.notes)
     segmenter = open_model(model, where)
     with progress("Segmenting", "pictures") as show:
         summary = segment_source(segmenter, pictures, out, batch_size, where, show)
@@ -153,6 +167,8 @@ def background(
             "which it learns late.",
         ),
     ] = False,
+    masks: Masks = None,
+    ignore: Ignore = None,
     seed: Seed = 0,
     device: Device = "auto",
 ) -> None:
@@ -169,6 +185,7 @@ def background(
     """
     from astseg.background_masks import measure_noise, write_background_masks
     from astseg.data.store import Store
+    from astseg.training.choices import check_background_size
     from astseg.training.run import is_run
 
     where = find_device(device)
@@ -178,12 +195,16 @@ def background(
         raise UserError(f"{out / 'pictures'} exists already. Choose another --out, or remove it first.")
     begun = is_run(out / "run")
     if begun:
-        say_what_is_ignored(context, ("source", "out", "size", "by_predicted_error", "device"))
-    data = prepare(source, out / "run" / "data", parse_size(size))
+        say_what_is_ignored(context, ("source", "out", "size", "masks", "ignore", "by_predicted_error", "device"))
+    check = partial(check_background_size, device=where)
+    sides = None if begun else parse_size(size)
+    store = out / "run" / "data"
+    data = prepare(source, store, sides, check_size=check, begun=begun, masks=masks, ignore=ignore)
     model = train_background(out / "run", data, minutes, seed, device, resume=begun).to(where)
     noise = None if by_predicted_error else measure_noise(model, Store(data)["train"].images, where)
+    pictures = open_pictures(source, masks=masks, ignored=parse_values(ignore))
     with progress("Painting", "pictures") as show:
-        result = write_background_masks(model, open_pictures(source), out / "pictures", where, show, noise=noise)
+        result = write_background_masks(model, pictures, out / "pictures", where, show, noise=noise)
     report_skipped(list(result.skipped))
     if result.note:
         note("Note", result.note)

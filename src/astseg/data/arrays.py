@@ -1,25 +1,41 @@
-"""Reading pictures out of `.npy` and `.npz` files, one at a time."""
+"""Reading images out of `.npy` and `.npz` files, one at a time.
+
+What the numbers mean is decided over the whole file, since a dark image alone does not tell. Whole numbers of 0 and 1
+are black and white; up to 255 they are bytes, up to 65535 they have 16 bits. Floating-point numbers lie in 0 to 1 or in
+0 to 255, whichever most images tell.
+"""
 
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from astseg.colors import MOST_LABELS
+from astseg.data.pictures import DARKEST_SIXTEEN_BITS, TOO_DARK, WHITE
 from astseg.errors import UserError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
+Numbers: TypeAlias = npt.NDArray[np.generic]
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 IMAGE_KEYS = ("image", "images")
 MASK_KEYS = ("mask", "masks")
 
-ACCEPTED = "N x H x W x 3 or N x H x W, uint8 or floating-point in [0, 1]"
+ACCEPTED = "N x H x W x 3 or N x H x W, whole numbers or floating-point ones"
+CHANNELS = (1, 3, 4)
+"""Grey, RGB, RGBA."""
+CLEARLY_BYTES = 2.0
+"""A floating-point image with larger values is no slip beyond 1: its values go up to 255."""
+MOST_BYTES_AT_ONCE = 1 << 28
+"""Of an array that is stored columns first, which has to be held as a whole to be read."""
 
 
 class ArrayItem(NamedTuple):
@@ -48,8 +64,23 @@ class ArrayFile:
     """The name of its masks; None if there are none that could be used."""
     mask_problem: str | None
     """Why the masks that it has cannot be used."""
-    single: bool
-    """The array is one picture, H x W x 3, and not N of them."""
+    layout: "Layout"
+    """What its axes are."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is not as a reader may expect it, in sentences."""
+        with _errors_named(self.path):
+            scale = self._scale()
+        notes = (
+            "Channels come first" if self.layout.channels_first else "",
+            {
+                1: "Values of 0 and 1 are black and white" if scale.kind != "f" else "",
+                255: "Values go from 0 to 255" if scale.kind != "u1" else "",
+                65535: "Values have 16 bits, from 0 to 65535",
+            }[scale.white],
+        )
+        return tuple(f"{note} in {self.path}." for note in notes if note)
 
     def __iter__(self) -> Iterator[ArrayItem]:
         """Read the pictures and their masks, a single one in memory at a time.
@@ -58,19 +89,64 @@ class ArrayFile:
             UserError: the file is cut off.
         """
         with _errors_named(self.path), _member(self.path, self.image_key) as images:
+            scale = self._scale()
             if self.mask_key is None:
-                for image in _items(images, self.single):
-                    yield self._item(image)
+                for image in _items(images, self.layout.single):
+                    yield self._item(image, scale)
                 return
             with _member(self.path, self.mask_key) as masks:
-                for image, mask in zip(_items(images, self.single), _items(masks, self.single), strict=True):
-                    yield self._item(image, mask)
+                items = (_items(file, self.layout.single) for file in (images, masks))
+                for image, mask in zip(*items, strict=True):
+                    yield self._item(image, scale, mask)
 
-    def _item(self, image: npt.NDArray[np.generic], mask: npt.NDArray[np.generic] | None = None) -> ArrayItem:
-        colors, problem = _as_rgb(image, self.path)
-        if colors is None:
-            return ArrayItem(None, None, problem)
-        return ArrayItem(colors, *((None, self.mask_problem) if mask is None else _as_labels(mask, self.path)))
+    def _item(self, image: Numbers, scale: "_Scale", mask: Numbers | None = None) -> ArrayItem:
+        try:
+            colors = _as_rgb(np.moveaxis(image, 0, -1) if self.layout.channels_first else image, scale)
+        except UserError as error:
+            return ArrayItem(None, None, f"A picture in {self.path} {error}")
+        return ArrayItem(
+            colors, *((None, self.mask_problem) if mask is None else _as_labels(mask, colors.shape[:2], self.path))
+        )
+
+    def _scale(self) -> "_Scale":
+        facts = self.path.stat()
+        return _scale_of(self.path, self.image_key, self.layout.single, facts.st_mtime_ns, facts.st_size)
+
+
+class Layout(NamedTuple):
+    """What the axes of an array are."""
+
+    single: bool
+    """It is one picture, H x W x channels, and not N of them."""
+    channels_first: bool
+    """N x channels x H x W."""
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...]) -> "Layout | None":
+        """The layout of an array of pictures by its shape; None for other arrays.
+
+        A last side of 3 is taken for colours, never for pictures that are three pixels wide; one of 1 or 4 too, where
+        the others are no such sides.
+
+        >>> Layout.of((9, 3, 20, 30)), Layout.of((20, 30, 3)), Layout.of((9, 20, 30)), Layout.of((20, 30))
+        (Layout(single=False, channels_first=True), Layout(single=True, channels_first=False), \
+Layout(single=False, channels_first=False), None)
+        """
+        large = all(side > max(CHANNELS) for side in shape[:-1])
+        if len(shape) == 3:
+            return cls(shape[-1] == 3 or (shape[-1] in CHANNELS and large), channels_first=False)
+        if len(shape) != 4:
+            return None
+        if shape[-1] in CHANNELS:
+            return cls(single=False, channels_first=False)
+        first = shape[1] in CHANNELS and min(shape[2:]) > max(CHANNELS)
+        return cls(single=False, channels_first=True) if first else None
+
+    def mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the masks of pictures of a shape."""
+        if self.channels_first:
+            return (shape[0], *shape[2:])
+        return shape[:2] if self.single else shape[:3]
 
 
 def open_arrays(path: Path) -> ArrayFile:
@@ -84,10 +160,10 @@ def open_arrays(path: Path) -> ArrayFile:
             image_key, mask_key = "", None
         else:
             image_key, mask_key = _keys(path)
-        shape = _checked_image_shape(path, image_key)
-        problem = None if mask_key is None else _mask_problem(path, mask_key, shape)
-        single = _is_single(shape)
-        return ArrayFile(path, 1 if single else shape[0], image_key, None if problem else mask_key, problem, single)
+        shape, layout = _checked_image_shape(path, image_key)
+        problem = None if mask_key is None else _mask_problem(path, mask_key, layout.mask_shape(shape))
+        count = 1 if layout.single else shape[0]
+        return ArrayFile(path, count, image_key, None if problem else mask_key, problem, layout)
 
 
 def _keys(path: Path) -> tuple[str, str | None]:
@@ -101,35 +177,28 @@ def _keys(path: Path) -> tuple[str, str | None]:
     return image_key, mask_key
 
 
-def _checked_image_shape(path: Path, key: str) -> tuple[int, ...]:
+def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]:
     with _member(path, key) as file:
-        shape, dtype = _read_header(file)
-    # A last side of 3 is taken for colours, never for pictures that are three pixels wide.
-    grey = len(shape) == 3 and not _is_single(shape)
-    colored = (len(shape) == 4 and shape[-1] in (1, 3)) or _is_single(shape)
-    if not (grey or colored) or not (dtype == np.uint8 or dtype.kind == "f"):
-        hint = " Channels should come last." if len(shape) == 4 and shape[1] in (1, 3) else ""
-        raise UserError(f"{path} should hold {ACCEPTED}, but holds {dtype} of shape {shape}.{hint}")
+        shape, dtype, _ = _read_header(file)
+    layout = Layout.of(shape)
+    if layout is None or dtype.kind not in "buif":
+        raise UserError(f"{path} should hold {ACCEPTED}, but holds {dtype} of shape {shape}.")
     if not all(shape):
         raise UserError(f"{path} holds no pictures: its shape is {shape}.")
-    return shape
+    return shape, layout
 
 
-def _mask_problem(path: Path, key: str, image_shape: tuple[int, ...]) -> str | None:
+def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None:
     """Why an array cannot hold the masks of pictures; None if it can."""
     with _member(path, key) as file:
         try:
-            shape, dtype = _read_header(file)
+            shape, dtype, _ = _read_header(file)
         except UserError as error:
             return f"'{key}' in {path} {error}"
-    expected = image_shape[:2] if _is_single(image_shape) else image_shape[:3]
-    if shape not in (expected, (*expected, 1)) or dtype.kind not in "iub":
+    one_channel = ((*expected, 1), (*expected[:-2], 1, *expected[-2:]))
+    if shape not in (expected, *one_channel) or dtype.kind not in "iub":
         return f"'{key}' in {path} should hold whole numbers of shape {expected}, but is {dtype} of shape {shape}."
     return None
-
-
-def _is_single(shape: tuple[int, ...]) -> bool:
-    return len(shape) == 3 and shape[-1] == 3
 
 
 @contextmanager
@@ -142,50 +211,121 @@ def _member(path: Path, key: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:
+    """The shape, the kind of number, and whether the first axis runs fastest."""
     read = np.lib.format.read_array_header_1_0
     if np.lib.format.read_magic(file) != (1, 0):
         read = np.lib.format.read_array_header_2_0
     shape, columns_first, dtype = read(file)
     if dtype.hasobject:
         raise UserError("holds Python objects, which are not read. Save a plain array of numbers.")
-    if columns_first:
+    if columns_first and prod(shape) * dtype.itemsize > MOST_BYTES_AT_ONCE:
         raise UserError("is stored columns first. Save it with numpy.ascontiguousarray.")
-    return shape, dtype
+    return shape, dtype, columns_first
 
 
-def _items(file: IO[bytes], single: bool) -> Iterator[npt.NDArray[np.generic]]:
-    """The pictures or masks of an open array; an array is never held as a whole, since it may exceed the memory."""
-    shape, dtype = _read_header(file)
-    if single:
-        shape = (1, *shape)
-    size = int(np.prod(shape[1:])) * dtype.itemsize
-    for _ in range(shape[0]):
-        data = file.read(size)
-        if len(data) != size:
-            raise EOFError("it is cut off")
-        yield np.frombuffer(data, dtype).reshape(shape[1:])
+def _items(file: IO[bytes], single: bool) -> Iterator[Numbers]:
+    """The pictures or masks of an open array; an array is hardly held as a whole, since it may exceed the memory."""
+    shape, dtype, columns_first = _read_header(file)
+    if columns_first:
+        whole = _read(file, shape[::-1], dtype).T
+        yield from whole[None] if single else whole
+        return
+    for _ in range(1 if single else shape[0]):
+        yield _read(file, shape if single else shape[1:], dtype)
 
 
-def _as_labels(mask: npt.NDArray[np.generic], path: Path) -> tuple[Bytes | None, str | None]:
-    """A mask as labels, or the reason why it holds none."""
+def _read(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Numbers:
+    size = prod(shape) * dtype.itemsize
+    data = file.read(size)
+    if len(data) != size:
+        raise EOFError("it is cut off")
+    return np.frombuffer(data, dtype).reshape(shape)
+
+
+class _Scale(NamedTuple):
+    """What the numbers of a file mean."""
+
+    white: int
+    """1, 255 or 65535."""
+    kind: str
+    """"u1" of bytes, "f" of floating-point numbers, nothing of others."""
+    highest: float = 0.0
+    """Of whole numbers with more than 8 bits, the highest in the file."""
+
+
+@lru_cache(maxsize=4096)  # asked whenever the file is read, as long as it stays as it is
+def _scale_of(path: Path, key: str, single: bool, modified: int, size: int) -> _Scale:
+    """Look through a file for what its numbers mean; of bytes the first few tell, unless all are 0 and 1."""
+    with _member(path, key) as file:
+        dtype = _read_header(file)[1]
+    with _member(path, key) as file:
+        items = _whole_ones(_items(file, single))
+        if dtype.kind == "f":
+            return _Scale(255 if _go_to_255(items) else 1, "f")
+        if dtype.kind == "b" or dtype == np.uint8:
+            return _Scale(255 if any(image.max() > 1 for image in items) else 1, "u1" if dtype.kind == "u" else "")
+        highest = max((int(image.max()) for image in items if 0 <= image.min() <= image.max() <= 65535), default=255)
+        return _Scale(1 if highest <= 1 else 255 if highest <= 255 else 65535, "", highest)
+
+
+def _whole_ones(images: Iterator[Numbers]) -> Iterator[Numbers]:
+    """The images up to where a file breaks off, which is told to whoever reads it."""
+    try:
+        yield from images
+    except Exception:  # zip and zlib each raise errors of their own
+        return
+
+
+def _go_to_255(images: Iterator[Numbers]) -> bool:
+    """Whether floating-point images have values from 0 to 255: as many of them say so as say 0 to 1.
+
+    Black and white alone, and images with values that are neither, say nothing.
+    """
+    votes, bright = 0, False
+    for image in images:
+        values = image.astype(np.float32)
+        low, high = values.min(), values.max()
+        if 0 <= low <= high <= 255:
+            bright |= bool(high > CLEARLY_BYTES)
+            votes += 1 if high > CLEARLY_BYTES else -1 if ((values > 0) & (values < 1)).any() else 0
+    return bright and votes >= 0
+
+
+def _as_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes | None, str | None]:
+    """A mask of a picture of a size as labels, or the reason why it holds none."""
     low, high = int(mask.min()), int(mask.max())
     if not 0 <= low <= high <= MOST_LABELS:
         return None, f"A mask in {path} holds values from {low} to {high}; labels lie in 0 to {MOST_LABELS}."
-    return mask.reshape(mask.shape[:2]).astype(np.uint8), None
+    return mask.reshape(size).astype(np.uint8), None
 
 
-def _as_rgb(image: npt.NDArray[np.generic], path: Path) -> tuple[Bytes | None, str | None]:
-    """A picture as bytes, or the reason why its values are no colours."""
-    if image.dtype.kind == "f":
-        values = image.astype(np.float32)  # in which 1 and a rounding error is 1
-        low, high = values.min(), values.max()
-        if not 0 <= low <= high <= 1:
-            reason = f"holds floating-point values from {low:g} to {high:g}; they should lie in [0, 1]."
-            return None, f"A picture in {path} {reason}"
-        image = np.rint(values * 255).astype(np.uint8)
-    image = image.reshape(*image.shape[:2], -1)
-    return np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)), dtype=np.uint8), None
+def _as_rgb(image: Numbers, scale: _Scale) -> Bytes:
+    """A picture as bytes.
+
+    Args:
+        image: H x W, or H x W x 1, 3 or 4.
+        scale: what its numbers mean.
+
+    Raises:
+        UserError: its values are no colours.
+    """
+    white, what = scale.white, "values"
+    if scale.kind == "f":
+        image, what = image.astype(np.float32), "floating-point values"  # in which 1 and a rounding error is 1
+        if not np.isfinite(image).all():
+            raise UserError("holds values that are no numbers (NaN or infinity).")
+    low, high = image.min(), image.max()
+    if not 0 <= low <= high <= white:
+        raise UserError(f"holds {what} from {low:g} to {high:g}; they should lie in [0, {white}].")
+    if white == 65535 and scale.highest < DARKEST_SIXTEEN_BITS:
+        raise UserError(TOO_DARK.format(high=f"{scale.highest:g} of {white}"))
+    values = np.rint(image.astype(np.float32) * np.float32(255 / white)).astype(np.uint8)
+    values = values.reshape(*values.shape[:2], -1)
+    if values.shape[-1] == 4:  # laid over white, as files are
+        colors = Image.fromarray(np.ascontiguousarray(values))
+        return np.array(Image.alpha_composite(Image.new("RGBA", colors.size, WHITE), colors).convert("RGB"))
+    return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """From people's own pictures and video to a store."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import islice
@@ -62,6 +62,8 @@ def import_source(
     longer_side: int | None = None,
     masks: Path | None = None,
     ignored: frozenset[int] | None = None,
+    check_size: Callable[[tuple[int, int]], None] = lambda size: None,
+    details: Mapping[str, Any] | None = None,
 ) -> Store:
     """Prepare pictures, arrays or a video for training.
 
@@ -85,6 +87,8 @@ def import_source(
         longer_side: what `suggest_image_size` is told of the size, where none is given.
         masks: a file or folder of masks; by default those that lie beside the images.
         ignored: the values in masks of pixels that are not to be scored; by default they are found out.
+        check_size: told the height and width before anything is prepared, to refuse them by an error.
+        details: more for the manifest to say.
 
     Returns:
         The store. Its manifest's details name what was skipped, and why, and what else lay in the folder, and count the
@@ -102,6 +106,7 @@ def import_source(
     size = image_size or _size_for(parts[0].source, longer_side)
     if min(size) < SMALLEST_SIDE:
         raise UserError(f"Pictures should be at least {SMALLEST_SIDE} pixels a side, not {size[0]} x {size[1]}.")
+    check_size(size)
     usable = [_has_usable_masks(part.source) for part in parts]
     with_masks = {
         split: all(has for part, has in zip(parts, usable, strict=True) if split in part.splits)
@@ -112,7 +117,7 @@ def import_source(
     with StoreWriter(destination, size, str(Path(path).resolve()), protocol) as writer, ExitStack() as stack:
         out = _Splits(writer, stack, with_masks, source.ignored_label)
         _fill(out, parts, size, progress)
-        writer.details.update(_details(source, parts, seed, every))
+        writer.details.update({**_details(source, parts, seed, every), **(details or {})})
         if isinstance(source, FileSource) and any(with_masks.values()):
             writer.details["masks"] = source.coding.description
         if out.masks_left_behind:
@@ -282,6 +287,8 @@ def _details(source: Source, parts: list[_Part], seed: int, every: int) -> dict[
     details: dict[str, Any] = {"skipped": skipped, "seed": seed}
     if source.left_out:
         details["left_out"] = list(source.left_out)
+    if source.notes:
+        details["notes"] = list(source.notes)
     if source.fps is not None:
         details |= {"fps": float(source.fps), "every": every}
     return details

@@ -32,7 +32,7 @@ FORMATS = (
     "QOI",
 )
 """The formats that are read, whatever a file's ending says: none of them runs a program or opens another file."""
-MAGIC_FORMATS = tuple(name for name in FORMATS if name not in ("PPM", "TGA", "PCX"))
+MAGIC_FORMATS = tuple(name for name in FORMATS if name not in ("TGA", "PCX"))
 """Those that can be told from their first bytes, so that no text file is taken for one."""
 PICTURE_SUFFIXES = frozenset(
     {

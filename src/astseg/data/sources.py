@@ -1,6 +1,8 @@
 """Anything that holds pictures (a folder, an array, a video, a prepared data set), read the same way."""
 
 import re
+import tarfile
+import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import numpy.typing as npt
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
 from astseg.data.folders import find_files, find_masks, unlike_names
 from astseg.data.masks import IGNORED_LABEL, MaskCoding, RawMask, choose_coding, labels_of, read_raw_masks, upright
-from astseg.data.pictures import PICTURE_SUFFIXES, count_pictures, opened_image, read_pictures, turn_of
+from astseg.data.pictures import PICTURE_SUFFIXES, count_pictures, is_picture, opened_image, read_pictures, turn_of
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 from astseg.errors import UserError
@@ -42,6 +44,8 @@ class Picture:
     """H x W, 0 is the background; see `Source.ignored_label`."""
     mask_problem: str | None = None
     """Why the mask that it has cannot be used, in a sentence."""
+    time: float | None = None
+    """Seconds from the first frame, of a video."""
 
 
 class Source(ABC):
@@ -54,7 +58,9 @@ class Source(ABC):
     """
 
     fps: Fraction | None = None
-    """Frames a second, of a video."""
+    """Frames a second in the mean, of a video."""
+    duration: float | None = None
+    """Seconds from the first frame to the end of the last, of a video."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,6 +68,11 @@ class Source(ABC):
         """(name, reason) of what the latest iteration could not read."""
         self.left_out: tuple[str, ...] = ()
         """What lies there and is no picture to be read, in words."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of it is read in a way that a user may want to know, in sentences."""
+        return ()
 
     def __iter__(self) -> Iterator[Picture]:
         self.skipped.clear()
@@ -145,6 +156,11 @@ class FileSource(Source):
     def ignored_label(self) -> int | None:
         """The label, in masks, of pixels that are not to be scored; None if all are."""
         return IGNORED_LABEL if self.coding.ignored else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How the numbers and axes of arrays are taken."""
+        return tuple(note for file in self.files if _is_array(file) for note in _array_notes(file))
 
     @cached_property
     def _names(self) -> dict[Path, str]:
@@ -238,6 +254,9 @@ class VideoSource(Source):
         self._facts = read_facts(path)
         self._every = every
         self.fps = self._facts.fps / every
+        self.duration = self._facts.duration
+        if more := self._facts.more_tracks:
+            self.left_out = (f"{more} more video track{'' if more == 1 else 's'}",)
 
     def estimated_length(self) -> int | None:
         """Count the frames without decoding them."""
@@ -247,8 +266,8 @@ class VideoSource(Source):
         def note(index: int, reason: str) -> None:
             self.skipped.append((f"{index:06d}", f"Frame {index} of {self.path} {reason}."))
 
-        for index, image in read_frames(self.path, self._every, note):
-            yield Picture(f"{index:06d}", image)
+        for frame in read_frames(self.path, self._every, note, self._facts):
+            yield Picture(f"{frame.number:06d}", frame.image, time=frame.time)
 
 
 class StoreSource(Source):
@@ -294,7 +313,7 @@ def open_source(
     """Open a folder, a picture, an `.npy` or `.npz` file, a video, or a prepared data set.
 
     A folder is searched with all its subfolders for pictures and arrays, in the order in which people count
-    (`frame2` before `frame10`); see `find_files` for what is left out.
+    (`frame2` before `frame10`); see `find_files` for what is left out. A file whose ending is unknown is looked into.
 
     Args:
         path: what to open.
@@ -311,24 +330,38 @@ def open_source(
     suffix = path.suffix.lower()
     if not path.exists():
         raise UserError(f"There is no file or folder {path}.")
-    if every != 1 and (path.is_dir() or suffix not in VIDEO_SUFFIXES):
+    is_image = suffix in PICTURE_SUFFIXES or (path.is_file() and is_picture(path))
+    if masks is not None and not (path.is_dir() or is_image):
+        raise UserError(f"Masks can be named for image files alone, and {path} is none.")
+    if suffix in VIDEO_SUFFIXES or not (path.is_dir() or suffix in ARRAY_SUFFIXES or is_image):
+        return _open_video(path, every)
+    if every != 1:
         raise UserError(f"Only of a video can each n-th frame be taken, and {path} is none.")
     if path.is_dir():
         if Store.is_store(path):
             return StoreSource(path, split)
         found = find_files(path, masks)
         return FileSource(path, found.files, found.left_out, found.masks, ignored)
-    if masks is not None and suffix in ARRAY_SUFFIXES | VIDEO_SUFFIXES:
-        raise UserError(f"Masks can be named for image files alone, and {path} is none.")
-    if suffix in VIDEO_SUFFIXES:
-        return VideoSource(path, every)
     if suffix in ARRAY_SUFFIXES:
         return FileSource(path, [path], ignored=ignored)
-    if suffix in PICTURE_SUFFIXES:
-        found = find_masks(path, masks)
-        return FileSource(path, found.files, found.left_out, found.masks, ignored)
-    known = ", ".join(sorted(PICTURE_SUFFIXES | ARRAY_SUFFIXES | VIDEO_SUFFIXES))
-    raise UserError(f"{path} is no kind of file that can be read. Known are {known}, and folders.")
+    found = find_masks(path, masks)
+    return FileSource(path, found.files, found.left_out, found.masks, ignored)
+
+
+def _open_video(path: Path, every: int) -> VideoSource:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return VideoSource(path, every)
+    no_kind = f"{path} is no kind of file that can be read: neither an image, nor a video, nor an .npy or .npz array."
+    if _is_archive(path):  # in which FFmpeg would find a film that is not compressed
+        raise UserError(f"{no_kind} Unpack it first.")
+    try:
+        return VideoSource(path, every)
+    except UserError as error:
+        raise UserError(f"{no_kind} Give one of these, or a folder.") from error
+
+
+def _is_archive(path: Path) -> bool:
+    return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
 
 
 def _raw_labels(mask: Bytes) -> RawMask:
@@ -364,6 +397,13 @@ def _array_count(file: Path) -> int:
         return open_arrays(file).count
     except UserError:
         return 0
+
+
+def _array_notes(file: Path) -> tuple[str, ...]:
+    try:
+        return open_arrays(file).notes
+    except UserError:
+        return ()
 
 
 def _is_array(file: Path) -> bool:

@@ -1,30 +1,58 @@
-"""Reading and writing video, a frame at a time."""
+"""Reading and writing video, a frame at a time, each with its time.
 
-from collections.abc import Callable, Iterator
+A frame's time comes from its presentation time stamp, in seconds from the first frame: telephones and screen recorders
+write frames at uneven times, and what a file says of its rate is then wrong.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, NamedTuple, Self, TypeAlias
 
 import av
 import numpy as np
 import numpy.typing as npt
+from av.stream import Disposition as _Disposition
 
 from astseg.errors import UserError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 VIDEO_SUFFIXES = frozenset(
-    {".avi", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".ogv", ".3gp"}
+    {
+        *(".3g2", ".3gp", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h261", ".h263", ".h264", ".264", ".h265"),
+        *(".265", ".hevc", ".ivf", ".m1v", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg"),
+        *(".mpg", ".mts", ".mxf", ".nut", ".obu", ".ogg", ".ogv", ".qt", ".rm", ".rmvb", ".ts", ".vob", ".webm"),
+        *(".wmv", ".wtv", ".y4m"),
+    }
 )
+
+READ_FORMATS = (
+    "asf,asf_o,av1,avi,cavsvideo,dirac,dv,flv,gxf,h261,h263,h264,hevc,ivf,live_flv,m4v,matroska,mov,mpeg,mpegts,"
+    "mpegvideo,mxf,nsv,nut,obu,ogg,pva,rm,swf,ty,vc1,vvc,wtv,yuv4mpegpipe"
+)
+"""FFmpeg's names of the formats that are read, whatever a file is called: none that names other files to be opened, as
+playlists do, and none that takes text for a film."""
+READ_BY_ENDING = {".mjpeg": ",mjpeg", ".mjpg": ",mjpeg"}
+"""Formats without any beginning of their own: FFmpeg finds JPEG images in a PDF, too."""
 
 USUAL_RATE = Fraction(25)
 """Frames a second where a file does not say."""
 
 LARGEST_DENOMINATOR = 1001
 """Of frames a second: encoders know 30000/1001, and refuse the odd fractions of long files, which say the same."""
+
+ROUNDED = Fraction(1, 500)
+"""Seconds: what rounding both ends of a film to milliseconds, as MKV and FLV do, may add to its duration."""
+
+TICKS, COARSE_TICKS = 60_000, 1_000
+"""Of a second, in which the times of uneven frames are written: MPEG-4 part 2 knows no more than 65535."""
+SLOWEST_RATE = Fraction(1, 1000)
+"""Frames a second; between slower ones lie more ticks than MP4 can count, so these are coarser."""
 
 CONSTANT_QUALITY = {
     "libx264": {"crf": "20", "preset": "veryfast"},
@@ -36,25 +64,105 @@ CONSTANT_QUALITY = {
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What a video file says of itself."""
+    """What the packets of a video file say of it."""
 
     fps: Fraction
-    """Frames a second."""
+    """Frames a second in the mean."""
     frames: int
     """Frames in the file; a few of them may turn out to be undecodable."""
+    duration: float
+    """Seconds from the beginning of the first frame to the end of the last."""
+    more_tracks: int = 0
+    """Video tracks beside the one that is read."""
+    times: Sequence[float] | None = field(default=None, repr=False)
+    """Seconds from the first frame, one for each, where the frames' own stamps are none to trust."""
+
+
+class Frame(NamedTuple):
+    """One frame of a video."""
+
+    number: int
+    """Its place in the film, from 0."""
+    time: float
+    """Seconds from the first frame."""
+    image: Bytes
+    """H x W x 3 RGB, upright."""
 
 
 def read_facts(path: Path | str) -> VideoFacts:
-    """Count a video's frames without decoding them.
+    """Count a video's frames and measure its time without decoding it.
+
+    The mean rate is the number of frames over the duration: from the earliest presentation time to the latest, and to
+    the end of that frame. What the file says of its rate is taken where the time stamps agree with it, and where there
+    are none.
 
     Raises:
         UserError: the file is missing, or holds no video.
     """
     with _opened(Path(path)) as (container, stream):
         # Files written by streaming tell no number, and cut-off files a wrong one: count what is there.
-        frames = sum(1 for packet in _packets(container, stream, lambda _: None) if packet.size)
-        rate = Fraction(stream.average_rate or stream.guessed_rate or USUAL_RATE)
-        return VideoFacts(encodable_rate(rate), frames)
+        stamps = [
+            _Stamp.of(packet)
+            for packet in _packets(container, stream, lambda _: None)
+            if packet.size and not packet.is_discard
+        ]
+        rate, count, base = _said_rate(stream), len(stamps), Fraction(stream.time_base)
+        stamped = not container.format.flags & av.format.Flags.no_timestamps.value
+        duration = _shown(stamps) * base if stamped else Fraction(0)
+        if duration and abs(count / rate - duration) > min(2 * base, ROUNDED):
+            rate = count / duration
+        times = None
+        if not stamped:
+            times = [float(index / rate) for index in range(count)]
+        elif stream.codec_context.has_b_frames and (rising := _rising_times(stamps)):
+            # AVI stamps its frames in the order of decoding, in which frames that are shown in another come out wrong.
+            times = [float((time - rising[0]) * base) for time in rising]
+        more_tracks = len(_tracks(container)) - 1
+        return VideoFacts(encodable_rate(rate), count, float(count / rate), more_tracks, times)
+
+
+class _Stamp(NamedTuple):
+    """When a packet's frame is shown, and decoded, in the stream's ticks; None where the file does not say."""
+
+    time: int | None
+    decoded: int | None
+    duration: int
+
+    @classmethod
+    def of(cls, packet: Any) -> "_Stamp":
+        return cls(packet.dts if packet.pts is None else packet.pts, packet.dts, packet.duration or 0)
+
+
+def _shown(stamps: Sequence[_Stamp]) -> Fraction:
+    """The ticks for which frames are shown; 0 where they do not tell.
+
+    Where the clock goes back, as in recordings that were joined, a new stretch begins.
+    """
+    stretches: list[list[tuple[int, int]]] = [[]]
+    latest: int | None = None
+    for stamp in stamps:
+        if latest is not None and stamp.decoded is not None and stamp.decoded < latest:
+            stretches.append([])
+        latest = latest if stamp.decoded is None else stamp.decoded
+        if stamp.time is not None:
+            stretches[-1].append((stamp.time, stamp.duration))
+    return sum((_stretch(sorted(stretch)) for stretch in stretches if stretch), Fraction(0))
+
+
+def _stretch(stamps: Sequence[tuple[int, int]]) -> Fraction:
+    (first, _), (last, duration) = stamps[0], stamps[-1]
+    return last - first + Fraction(duration or Fraction(last - first, max(1, len(stamps) - 1)))
+
+
+def _rising_times(stamps: Sequence[_Stamp]) -> list[int] | None:
+    """The times of all packets, if each has one and is shown after those before."""
+    times = [stamp.time for stamp in stamps if stamp.time is not None]
+    whole = len(times) == len(stamps) and all(before < after for before, after in pairwise(times))
+    return times if whole else None
+
+
+def _said_rate(stream: Any) -> Fraction:
+    return Fraction(stream.guessed_rate or stream.average_rate or USUAL_RATE)
 
 
 def encodable_rate(rate: Fraction) -> Fraction:
@@ -67,21 +175,23 @@ def encodable_rate(rate: Fraction) -> Fraction:
 
 
 def read_frames(
-    path: Path | str, every: int = 1, on_damage: Callable[[int, str], None] | None = None
-) -> Iterator[tuple[int, Bytes]]:
+    path: Path | str,
+    every: int = 1,
+    on_damage: Callable[[int, str], None] | None = None,
+    facts: VideoFacts | None = None,
+) -> Iterator[Frame]:
     """Decode a video, one frame in memory at a time, turned upright as a player shows it.
 
     Args:
         path: the file.
         every: yield only the frames 0, every, 2 * every, ...
         on_damage: told (index of the next frame, reason) of each piece that cannot be decoded; decoding goes on.
-
-    Yields:
-        The frame's index and its picture, H x W x 3 RGB.
+        facts: the file's, where they have been read before.
 
     Raises:
         UserError: the file is missing, or holds no video.
     """
+    facts = facts or read_facts(path)
     index = 0
 
     def note(error: av.error.FFmpegError) -> None:
@@ -89,6 +199,7 @@ def read_frames(
             on_damage(index, f"cannot be decoded: {error.strerror}")
 
     with _opened(Path(path)) as (container, stream):
+        clock = _Clock(float(1 / _said_rate(stream)), facts.times)
         for packet in _packets(container, stream, note):
             try:
                 frames = packet.decode()
@@ -96,9 +207,37 @@ def read_frames(
                 note(error)
                 continue
             for frame in frames:
+                time = clock.time(index, frame)
                 if index % every == 0:
-                    yield index, _upright(frame)
+                    yield Frame(index, time, _upright(frame))
                 index += 1
+
+
+class _Clock:
+    """Tells the times of frames as they come out of the decoder, in seconds from the first; they always rise."""
+
+    def __init__(self, step: float, times: Sequence[float] | None) -> None:
+        self._step = step
+        """Seconds; how much later a frame is that does not say."""
+        self._times = times
+        self._start: float | None = None
+        """The stamp of time 0; moved where the stamps go back."""
+        self._latest = -step
+
+    def time(self, index: int, frame: Any) -> float:
+        time: float | None = frame.time
+        if self._times is not None:
+            time = self._times[index] if index < len(self._times) else None
+        next_one = self._latest + self._step
+        if time is None:
+            self._latest = max(0.0, next_one)
+        else:
+            if self._start is None:
+                self._start = time - max(0.0, next_one)
+            if time - self._start <= self._latest:
+                self._start = time - next_one
+            self._latest = time - self._start
+        return self._latest
 
 
 class VideoWriter:
@@ -108,13 +247,21 @@ class VideoWriter:
 
     Args:
         path: the file, whose suffix names the container, such as `.mp4`.
-        fps: frames a second.
+        fps: frames a second; in the mean, where each frame comes with its time.
+        duration: seconds from the first frame to the end of the last, where each comes with its time; by default the
+            last is shown for 1 / fps.
     """
 
-    def __init__(self, path: Path, fps: Fraction) -> None:
+    def __init__(self, path: Path, fps: Fraction, duration: float | None = None) -> None:
         self._container = av.open(str(path), "w")
-        self._fps = fps
+        self._fps, self._duration = fps, duration
+        self._ticks = TICKS if fps >= SLOWEST_RATE else COARSE_TICKS
         self._stream: Any = None
+        self._timed = False
+        self._latest = -1
+        """Ticks of the latest frame that came with a time."""
+        self._held: Any = None
+        """The latest packet, which waits for the next: the last one of all says how long it is shown."""
 
     def __enter__(self) -> Self:
         return self
@@ -124,25 +271,52 @@ class VideoWriter:
     ) -> None:
         try:
             if kind is None and self._stream is not None:
-                self._container.mux(self._stream.encode())
+                self._mux(self._stream.encode())
+                self._mux_last()
         finally:
             self._container.close()
 
-    def append(self, image: Bytes) -> None:
-        """Add a frame: H x W x 3 RGB. The first one decides the size; others are resized to it."""
+    def append(self, image: Bytes, time: float | None = None) -> None:
+        """Add a frame.
+
+        Args:
+            image: H x W x 3 RGB. The first one decides the size; others are resized to it.
+            time: seconds from the first frame, later than those before; of all frames or of none, which then come at
+                an even rate.
+        """
         height, width = image.shape[:2]
         even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if self._stream is None:
+            self._timed = time is not None
             self._stream = self._new_stream(even.shape[0], even.shape[1])
         frame = av.VideoFrame.from_ndarray(even, format="rgb24")
         frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")
-        self._container.mux(self._stream.encode(frame))
+        if time is not None:
+            self._latest = max(round(time * self._ticks), self._latest + 1)
+            frame.pts, frame.time_base = self._latest, Fraction(1, self._ticks)
+        self._mux(self._stream.encode(frame))
 
     def _new_stream(self, height: int, width: int) -> Any:
         codec = "libx264" if has_encoder("libx264") else "mpeg4"
-        stream: Any = self._container.add_stream(codec, rate=self._fps, options=CONSTANT_QUALITY[codec])
+        # Without frames that refer to later ones, the first is at time 0 for every player.
+        order = {"bf": "0"} if self._timed else {}
+        stream: Any = self._container.add_stream(codec, rate=self._fps, options={**CONSTANT_QUALITY[codec], **order})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        if self._timed:
+            stream.codec_context.time_base = Fraction(1, self._ticks)
         return stream
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            if self._held is not None:
+                self._container.mux(self._held)
+            self._held = packet
+
+    def _mux_last(self) -> None:
+        if self._timed:
+            shown = 1 / self._fps if self._duration is None else self._duration - self._latest / self._ticks
+            self._held.duration = max(1, round(shown * self._ticks))
+        self._container.mux(self._held)
 
 
 def has_encoder(name: str) -> bool:
@@ -159,15 +333,34 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     if not path.is_file():
         raise UserError(f"There is no video file {path}.")
     try:
-        container = av.open(str(path))
+        formats = READ_FORMATS + READ_BY_ENDING.get(path.suffix.lower(), "")
+        only_this = {"protocol_whitelist": "file", "format_whitelist": formats}
+        container = av.open(f"file:{path}", options=only_this)
+    except av.error.ArgumentError as error:
+        raise UserError(f"{path} cannot be read as video: it is of no format that is read.") from error
     except (av.error.FFmpegError, OSError) as error:
         raise UserError(f"{path} cannot be read as video: {error.strerror}.") from error
     with container:
-        if not container.streams.video:
-            raise UserError(f"{path} holds no video, only {', '.join(s.type for s in container.streams) or 'nothing'}.")
-        stream = container.streams.video[0]
+        tracks = _tracks(container)
+        if not tracks:
+            kinds = ["a cover picture" if s.type == "video" else s.type for s in container.streams]
+            raise UserError(f"{path} holds no video, only {', '.join(kinds) or 'nothing'}.")
+        stream = _shown_track(container, tracks)
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def _tracks(container: Any) -> list[Any]:
+    """The video streams, without cover pictures and thumbnails, which FFmpeg takes for streams too."""
+    pictures = _Disposition.attached_pic | _Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & pictures]
+
+
+def _shown_track(container: Any, tracks: list[Any]) -> Any:
+    """The track that a player shows: the default one; of several or none, the one that FFmpeg takes for the best."""
+    default = [stream for stream in tracks if stream.disposition & _Disposition.default] or tracks
+    best = container.streams.best("video")
+    return best if best in default else default[0]
 
 
 def _packets(container: Any, stream: Any, on_break: Callable[[av.error.FFmpegError], None]) -> Iterator[Any]:

@@ -1,7 +1,7 @@
 """The choices made for people who bring pictures and little else: each with its reason in a sentence."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -14,6 +14,7 @@ from astseg.model.ast_seg import AstSeg
 from astseg.presets import find_preset, large_recipe, own_pictures_recipe, small_recipe
 from astseg.training.budget import background_steps, fit_to_steps, fit_to_time, with_steps
 from astseg.training.complexity import FEWEST_STILL_PICTURES, still_share
+from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
@@ -55,32 +56,31 @@ def choose_recipe(
 
     Raises:
         UserError: the preset is unknown or has a background of its own, a number is impossible, or the pictures do not
-            suit the model.
+            suit the model or the memory.
     """
     check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps, still=still)
     reasons = []
     usual: Recipe | None = None
-    with _suiting():
-        if preset:
-            usual = find_preset(preset).recipe
-            recipe = _buildable(_adapted(usual, store.image_size, slots))
-            reasons.append(f"Recipe: the preset {preset}.")
-        else:
-            make, kind = (large_recipe, "GPU") if device.type == "cuda" else (own_pictures_recipe, "CPU")
-            how = "as you say"
-            if still is None:
-                still, how = _stillness(store["train"].images)
-            recipe = _buildable(make(store.image_size, slots or DEFAULT_SLOTS, still=still))
-            reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
-            one, other = ("one for all pictures", "moving") if still else ("many", "still")
-            reasons.append(f"Background: {one} ({how}; --{other} says otherwise).")
-            minutes = DEFAULT_MINUTES if minutes is None and steps is None else minutes
+    if preset:
+        usual = find_preset(preset).recipe
+        reasons.append(f"Recipe: the preset {preset}.")
+    else:
+        how = "as you say"
+        if still is None:
+            still, how = _stillness(store["train"].images)
+        kind = "GPU" if device.type == "cuda" else "CPU"
+        reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
+        one, other = ("one for all pictures", "moving") if still else ("many", "still")
+        reasons.append(f"Background: {one} ({how}; --{other} says otherwise).")
+        minutes = DEFAULT_MINUTES if minutes is None and steps is None else minutes
+    (recipe,) = _recipes(store.image_size, device, preset, slots, still)
     other_size = ""
     if usual and usual.architecture.image_size != store.image_size:
         other_size = " (the preset's own size is {}x{})".format(*usual.architecture.image_size)
     reasons.append(f"{_pictures(store)}{other_size}.")
     guess = "as you say" if slots else f"{'the preset has it so' if preset else 'a guess'}; --objects says better"
     reasons.append(f"Objects: at most {recipe.architecture.slots} in a picture ({guess}).")
+    reasons.append(_fitting_memory(recipe, device, len(store["train"])))
     if minutes is not None:
         recipe, estimate = fit_to_time(recipe, store["train"].images, device, minutes)
         why = f", {_how_long(minutes, estimate)}"
@@ -119,6 +119,93 @@ def check_wishes(
         find_preset(preset)
 
 
+def check_size(
+    image_size: tuple[int, int],
+    device: torch.device,
+    *,
+    preset: str | None = None,
+    slots: int | None = None,
+    still: bool | None = None,
+) -> None:
+    """Refuse pictures of a size at which `choose_recipe` would find nothing that can be trained, before they are there.
+
+    Args:
+        image_size: height and width that the pictures will have.
+        device: where the model will be trained.
+        preset: as for `choose_recipe`.
+        slots: as for `choose_recipe`.
+        still: as for `choose_recipe`.
+
+    Raises:
+        UserError: the pictures would not suit the model, or its training would not fit into the memory.
+    """
+    _check_any(_recipes(image_size, device, preset, slots, still), device)
+
+
+def check_background_size(image_size: tuple[int, int], device: torch.device) -> None:
+    """Refuse pictures of a size at which `choose_background` would find nothing that can be trained.
+
+    Raises:
+        UserError: as by `check_size`.
+    """
+    if device.type == "cuda":
+        recipes = list(_large_backgrounds(image_size)[:1])
+    else:
+        recipes = [_small_background_recipe(image_size, still) for still in (True, False)]
+    _check_any(recipes, device)
+
+
+def _check_any(recipes: Sequence[Recipe], device: torch.device) -> None:
+    """Refuse recipes of which even the one that takes the least memory takes too much."""
+    least = min(_needed_memory(recipe, device, 1) for recipe in recipes)
+    _say_memory(least, recipes[0].architecture.image_size, device)
+
+
+def _recipes(
+    image_size: tuple[int, int], device: torch.device, preset: str | None, slots: int | None, still: bool | None
+) -> list[Recipe]:
+    """The recipe for a preset, or those between which the pictures will choose, each built once."""
+    with _suiting():
+        if preset:
+            return [_buildable(_adapted(find_preset(preset).recipe, image_size, slots))]
+        make = large_recipe if device.type == "cuda" else own_pictures_recipe
+        choices = (True, False) if still is None else (still,)
+        return [_buildable(make(image_size, slots or DEFAULT_SLOTS, still=choice)) for choice in choices]
+
+
+def _fitting_memory(recipe: Recipe, device: torch.device, images: int) -> str:
+    """Say how much memory a recipe's training takes; refuse it if the device does not have as much."""
+    return _say_memory(_needed_memory(recipe, device, images), recipe.architecture.image_size, device)
+
+
+def _needed_memory(recipe: Recipe, device: torch.device, images: int) -> float:
+    return max(training_memory(recipe, images).values()) + (0 if device.type == "cuda" else PROCESS_BYTES)
+
+
+def _say_memory(needed: float, image_size: tuple[int, int], device: torch.device) -> str:
+    there = machine_memory(device)
+    about, free = f"about {gigabytes(needed)}", f"{gigabytes(there.free)} are free"
+    if needed > there.total:
+        height, width = image_size
+        where = "the GPU" if device.type == "cuda" else "this machine"
+        raise UserError(
+            f"Training at {height}x{width} takes {about} of memory, and {where} has {gigabytes(there.total)}. "
+            "Less is taken by a smaller --size, then by fewer --objects."
+        )
+    if needed > there.free:
+        return f"Memory: {about}, but only {free}: end other programs, or take a smaller --size."
+    return f"Memory: {about} ({free})."
+
+
+def gigabytes(count: float) -> str:
+    """Say bytes in GB, with a decimal below ten.
+
+    >>> gigabytes(7.23e9), gigabytes(25.3e9)
+    ('7.2 GB', '25 GB')
+    """
+    return f"{count / 1e9:.{1 if count < 9.95e9 else 0}f} GB"
+
+
 def choose_background(store: Store, device: torch.device, minutes: float) -> Choice:
     """Choose a recipe for the background alone.
 
@@ -131,20 +218,15 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
     """
     if device.type != "cuda":
         return _small_background(store, device, minutes)
-    with _suiting():
-        recipe = _buildable(replace(small_recipe(store.image_size, 1), background=BackgroundTraining(batch_size=32)))
-    simple = replace(
-        recipe,
-        architecture=replace(recipe.architecture, background_network="simple"),
-        foreground=replace(recipe.foreground, scenario="background"),
-    )
-    wide = replace(simple, architecture=replace(simple.architecture, background_network="complex"))
+    simple, wide = _large_backgrounds(store.image_size)
+    memory = _fitting_memory(simple, device, len(store["train"]))
     images = store["train"].images
     steps, estimate = background_steps(simple, images, device, minutes)
     wide_steps, wide_estimate = background_steps(wide, images, device, minutes)
-    automatic = replace(recipe.background, steps=steps, complex_steps=wide_steps, automatic_complexity=True)
+    automatic = replace(simple.background, steps=steps, complex_steps=wide_steps, automatic_complexity=True)
     reasons = (
         f"{_pictures(store)}.",
+        memory,
         f"Steps: {steps}, {_how_long(minutes, estimate)}.",
         f"If they show many backgrounds: a larger network, {wide_steps} more, {_how_long(minutes, wide_estimate)}.",
     )
@@ -155,17 +237,32 @@ def _small_background(store: Store, device: torch.device, minutes: float) -> Cho
     """A recipe for the background alone that a processor can follow."""
     images = store["train"].images
     still, how = _stillness(images)
-    with _suiting():
-        recipe = _buildable(own_pictures_recipe(store.image_size, 1, still=still))
-    recipe = replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
+    recipe = _small_background_recipe(store.image_size, still)
+    memory = _fitting_memory(recipe, device, len(images))
     steps, estimate = background_steps(recipe, images, device, minutes)
     alone = with_steps(recipe, steps, recipe.foreground.steps)
     reasons = (
         f"Background: {'one for all pictures' if still else 'many'} ({how}).",
         f"{_pictures(store)}.",
+        memory,
         f"Steps: {steps}, {_how_long(minutes, estimate)}.",
     )
     return Choice(alone, reasons)
+
+
+def _small_background_recipe(image_size: tuple[int, int], still: bool) -> Recipe:
+    with _suiting():
+        recipe = _buildable(own_pictures_recipe(image_size, 1, still=still))
+    return replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
+
+
+def _large_backgrounds(image_size: tuple[int, int]) -> tuple[Recipe, Recipe]:
+    """AE-NE for one background, and for many."""
+    with _suiting():
+        recipe = _buildable(replace(small_recipe(image_size, 1), background=BackgroundTraining(batch_size=32)))
+    alone = replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
+    shapes = [replace(recipe.architecture, background_network=network) for network in ("simple", "complex")]
+    return replace(alone, architecture=shapes[0]), replace(alone, architecture=shapes[1])
 
 
 @contextmanager

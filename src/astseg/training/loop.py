@@ -50,6 +50,9 @@ BACKGROUNDS_FILE = "backgrounds.npy"
 MODEL_FOLDER = "model"
 PROGRESS_FILE = "progress.json"
 
+PAINTED_AT_ONCE = 128
+"""Images whose backgrounds are painted together."""
+
 
 @dataclass(frozen=True)
 class ModelProgress:
@@ -368,7 +371,7 @@ class Trainer:
 
 
 @torch.no_grad()
-def paint_backgrounds(model: AstSeg, images: Pictures, path: Path, batch_size: int = 128) -> None:
+def paint_backgrounds(model: AstSeg, images: Pictures, path: Path, batch_size: int = PAINTED_AT_ONCE) -> None:
     """Write the backgrounds of all pictures as uint8, N x H x W x 3, with the background network as it is."""
     assert model.background is not None
     model.background.eval()

@@ -1,0 +1,82 @@
+"""The most memory that a process takes that trains two steps of each phase, beside what is estimated without training.
+
+    python benchmarks/training_memory.py own --size 512x512
+    python benchmarks/training_memory.py clevr --size 64x64 --batch-size 4
+
+The first argument is ``small``, ``own`` (its background one for each image), ``still`` (one for all) or a preset. The
+images are noise, 160 by default, so that the backgrounds are painted in batches as large as they get.
+"""
+
+import argparse
+import re
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+
+from astseg.config import Recipe
+from astseg.presets import PRESETS, own_pictures_recipe, small_recipe
+from astseg.training.loop import Trainer
+from astseg.training.memory import PROCESS_BYTES, training_memory
+
+SLOTS, STEPS = 8, 2
+
+
+def named_recipe(name: str, size: tuple[int, int], batch_size: int | None) -> Recipe:
+    """The recipe of a name at a size, with random weights."""
+    match name:
+        case "small":
+            recipe = small_recipe(size, SLOTS)
+        case "own" | "still":
+            recipe = own_pictures_recipe(size, SLOTS, still=name == "still")
+        case _:
+            recipe = PRESETS[name].recipe
+            shape = recipe.architecture
+            if shape.image_size != size:
+                shape = replace(shape, image_size=size, glimpse_channels=())
+            recipe = replace(recipe, architecture=shape, backbone=None)
+    if batch_size:
+        background = replace(recipe.background, batch_size=batch_size)
+        recipe = replace(recipe, background=background, foreground=replace(recipe.foreground, batch_size=batch_size))
+    return recipe
+
+
+def train_shortly(recipe: Recipe, count: int, folder: Path) -> None:
+    """Train a few steps of each phase on noise."""
+    shape = (count, *recipe.architecture.image_size, 3)
+    images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+    for index in range(count):
+        images[index] = np.random.default_rng(index).integers(0, 256, shape[1:], np.uint8)
+    foreground = replace(recipe.foreground, steps=2 * STEPS, frozen_steps=STEPS, shadow_start=0)
+    background = replace(recipe.background, steps=STEPS, automatic_complexity=False)
+    Trainer(replace(recipe, foreground=foreground, background=background), images, folder, "cpu").run()
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process had in memory; not by getrusage, which counts those of its parent too."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s*(\d+)", status)[1])
+
+
+def main() -> None:
+    """Measure one recipe."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe")
+    parser.add_argument("--size", default="128x128")
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--images", type=int, default=160)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    height, width = map(int, options.size.split("x"))
+    recipe = named_recipe(options.recipe, (height, width), options.batch_size)
+    estimated = max(training_memory(recipe, options.images).values()) + PROCESS_BYTES
+    with TemporaryDirectory() as folder:
+        train_shortly(recipe, options.images, Path(folder))
+    measured = peak_memory()
+    print(f"{options.recipe} {options.size}: measured {measured / 1e9:.2f} GB, estimated {estimated / 1e9:.2f} GB")
+
+
+if __name__ == "__main__":
+    main()
