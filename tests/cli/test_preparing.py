@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from astseg.cli.preparing import SHOWN, open_pictures, prepare, report_skipped
+from astseg.data.pictures import read_picture
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.errors import UserError
@@ -55,6 +57,22 @@ class TestPrepare:
         )
         assert sum(len(store[split]) for split in store.splits) == (7 if change == "another file" else 6)
         assert store.manifest.source == str(source)
+
+    def test_masks_are_part_of_the_wishes(self, pictures: Path, tmp_path: Path, rooms: Path, capsys) -> None:
+        masks, data = tmp_path / "elsewhere", tmp_path / "run" / "data"
+        for file in [file for file in pictures.rglob("*.*g") if "broken" not in file.name]:
+            place = masks / file.relative_to(pictures).with_suffix(".png")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full(read_picture(file).shape[:2], 9, np.uint8)).save(place)
+        assert Store(prepare(pictures, data, (32, 32)))["train"].masks is None
+        for ignore, label in ((None, None), ("9", 255)):
+            store = Store(prepare(pictures, data, (32, 32), masks=masks, ignore=ignore))
+            assert "Preparing the pictures again" in capsys.readouterr().err
+            assert store["train"].ignored_label == label
+            assert (np.array(store["train"].masks) == (label or 9)).all()
+        for options in ({"masks": masks}, {"ignore": "9"}):
+            with pytest.raises(UserError, match="--masks and --ignore cannot change that"):
+                prepare(rooms, data, None, **options)
 
     def test_how_numbers_are_taken_is_said(self, tmp_path: Path, capsys) -> None:
         np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 2, (4, 3, 40, 40), dtype=np.uint8))

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import stop_in_the_first_step_of
 
+from astseg.data.pictures import read_picture
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import VideoWriter
@@ -177,6 +178,28 @@ class TestBackground:
         assert json.loads((out / "pictures/summary.json").read_text())["rule"] == "noise"
         assert astseg(*command, out) == 2
         assert "exists already" in capsys.readouterr().err
+
+    def test_masks_that_the_user_names(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
+        (tmp_path / "elsewhere/more").mkdir(parents=True)
+        for file in [file for file in pictures.rglob("*.*g") if "broken" not in file.name]:
+            mask = np.zeros(read_picture(file).shape[:2], np.uint8)
+            mask[:9], mask[9:] = 7, 1
+            Image.fromarray(mask).save(tmp_path / "elsewhere" / file.relative_to(pictures).with_suffix(".png"))
+        command = (
+            "background",
+            pictures,
+            "--masks",
+            tmp_path / "elsewhere",
+            "--minutes",
+            1e-4,
+            "--device",
+            "cpu",
+            "--out",
+        )
+        assert astseg(*command, tmp_path / "out") == 0
+        assert "over 6 pictures" in capsys.readouterr().out
+        assert astseg(*command, tmp_path / "other", "--ignore", "1,7") == 0
+        assert "F-measure" not in capsys.readouterr().out  # nothing is left to be scored
 
     def test_the_same_run_by_either_rule(self, astseg, tiny_store: Store, tmp_path: Path, capsys) -> None:
         command = ("background", tiny_store.path, "--minutes", 1e-4, "--device", "cpu", "--out", tmp_path)
