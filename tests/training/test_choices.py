@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from astseg.config import Recipe
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
 from astseg.errors import UserError
+from astseg.plain import override
 from astseg.presets import PRESETS, own_pictures_recipe
 from astseg.training import choices
 from astseg.training.budget import with_steps
@@ -40,6 +42,37 @@ def small_store(path: Path, side: int, largest: int = 0) -> Store:
     with StoreWriter(path, (side, side), "nothing", "none") as writer, writer.split("train") as split:
         split.append(images)
     return Store(path)
+
+
+class TestOwnRecipe:
+    def test_changes_hold_whatever_the_time_makes_of_the_rest(self, store: Store) -> None:
+        usual = choose_recipe(store, CPU, minutes=1).recipe
+        changes = {"foreground.entropy_warmup_steps": 77_000, "architecture.label_rule.deepest_shade": 0.9}
+        choice = choose_recipe(store, CPU, minutes=1, changes=changes)
+        assert choice.recipe == override(usual, changes)
+        assert "Changed: foreground.entropy_warmup_steps = 77000, " in "\n".join(choice.reasons)
+
+    def test_who_sets_the_steps_sets_no_time(self, store: Store) -> None:
+        changes = {"foreground.steps": 70, "foreground.frozen_steps": 30, "background.steps": 9}
+        recipe = choose_recipe(store, CPU, changes=changes).recipe
+        assert (recipe.foreground.steps, recipe.foreground.frozen_steps, recipe.background.steps) == (70, 30, 9)
+        for options in ({"minutes": 1}, {"steps": 9}):
+            with pytest.raises(UserError, match="Give either a time"):
+                choose_recipe(store, CPU, changes=changes, **options)
+
+    def test_takes_the_place_of_a_preset(self, store: Store) -> None:
+        own = PRESETS["demo"].recipe
+        choice = choose_recipe(store, CPU, recipe=own)
+        assert choice == replace(choose_recipe(store, CPU, preset="demo"), reasons=choice.reasons)
+        assert choice.reasons[0] == "Recipe: as you give it."
+        with pytest.raises(UserError, match="either a preset or a recipe"):
+            choose_recipe(store, CPU, recipe=own, preset="demo")
+        with pytest.raises(UserError, match="has a background network of its own"):
+            choose_recipe(store, CPU, recipe=own, still=True)
+
+    def test_a_size_of_its_own_comes_from_the_pictures(self, store: Store) -> None:
+        with pytest.raises(UserError, match="at the size of its pictures"):
+            choose_recipe(store, CPU, changes={"architecture.image_size": [64, 64]})
 
 
 class TestRecipe:
@@ -118,7 +151,7 @@ class TestRecipe:
             ({"minutes": -3.0}, "should be more than 0"),
             ({"steps": 0}, "should be more than 0"),
             ({"minutes": 3, "steps": 100}, "either --minutes or --steps"),
-            ({"preset": "demo", "still": False}, "either --preset or --still and --moving"),
+            ({"preset": "demo", "still": False}, "a recipe has a background network of its own"),
             ({"preset": "nothing"}, "There is no preset 'nothing'"),
         ],
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -191,6 +191,20 @@ def parse_values(text: str | None) -> frozenset[int] | None:
     if not all(part.isdecimal() for part in parts):
         raise UserError(f"Values to ignore look like 255 or 85,170, or none, not '{text}'.")
     return frozenset(map(int, parts))
+
+
+def parse_changes(texts: list[str]) -> dict[str, Any]:
+    """Read changes of settings, each ``NAME=VALUE``.
+
+    Raises:
+        UserError: one is no change.
+    """
+    from astseg.plain import parse_change
+
+    try:
+        return dict(map(parse_change, texts))
+    except ValueError as error:
+        raise UserError(f"--set: {error}.") from error
 
 
 Masks = Annotated[

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from astseg.cli.console import (
     find_device,
     messages,
     output,
+    parse_changes,
     parse_size,
     patient_interrupt,
     print_table,
@@ -45,6 +46,20 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the run.")] = Path("run"),
     preset: Annotated[
         str | None, typer.Option(help="A named recipe; see 'astseg presets'. By default one that suits the machine.")
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="A recipe of your own: what 'astseg presets NAME' prints, changed; or another run's run.json."
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change one value of the recipe, such as foreground.entropy_weight=1e-3; again for another.",
+        ),
     ] = None,
     objects: Annotated[
         int | None, typer.Option(help="Your guess of the largest number of objects in a picture (K). [default: 8]")
@@ -82,13 +97,14 @@ def train(
 
     ```
     astseg train my-pictures/ --objects 5 --minutes 60 --out my-run
+    astseg train my-pictures/ --set foreground.entropy_weight=1e-3 --set architecture.shadows=true --out my-run
     astseg segment my-run more-pictures/ --out masks
     ```
     """
     from astseg.data.store import Store
     from astseg.presets import find_preset
     from astseg.training.choices import check_size, check_wishes, choose_recipe
-    from astseg.training.run import RunSettings
+    from astseg.training.run import RunSettings, read_recipe
 
     where = find_device(device)
     if resume:
@@ -96,15 +112,17 @@ def train(
         return
     if source is None:
         raise UserError("What should be learned from? Give a folder of pictures, a video or prepared data.")
-    check_wishes(preset=preset, slots=objects, minutes=minutes, steps=steps, still=still)
+    own = read_recipe(recipe) if recipe else None
+    model: dict[str, Any] = {"preset": preset, "slots": objects, "still": still, "recipe": own}
+    model["changes"] = parse_changes(changes or [])
+    check_wishes(**model, minutes=minutes, steps=steps)
     _refuse_taken(out)
-    longer_side = max(find_preset(preset).recipe.architecture.image_size) if preset else None
-    check = partial(check_size, device=where, preset=preset, slots=objects, still=still)
+    usual = find_preset(preset).recipe if preset else own
+    longer_side = max(usual.architecture.image_size) if usual else None
+    check = partial(check_size, device=where, **model)
     data = prepare(source, out / "data", parse_size(size), longer_side, check_size=check, masks=masks, ignore=ignore)
     with messages.status("Choosing what suits the pictures and the machine..."):
-        choice = choose_recipe(
-            Store(data), where, preset=preset, slots=objects, minutes=minutes, steps=steps, still=still
-        )
+        choice = choose_recipe(Store(data), where, **model, minutes=minutes, steps=steps)
     for line in choice.reasons:
         messages.print(line, style="dim", markup=False)
     settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
@@ -182,12 +200,28 @@ def _first_look(picture: Path) -> None:
     messages.print("Now another one learns it from nothing.", style="dim")
 
 
-def presets() -> None:
-    """List the named recipes: every row of the paper's tables, and small ones for two CPU cores."""
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Print this one's whole recipe, as JSON.")] = None,
+) -> None:
+    """List the named recipes: every row of the paper's tables, and small ones for two CPU cores.
+
+    With a name, print the recipe as a file that can be changed and trained by.
+
+    ```
+    astseg presets clevr > mine.json
+    astseg train pictures/ --recipe mine.json
+    ```
+    """
+    import json
+
     from rich.table import Table
 
-    from astseg.presets import PRESETS
+    from astseg.plain import to_plain
+    from astseg.presets import PRESETS, find_preset
 
+    if name is not None:
+        output.print(json.dumps(to_plain(find_preset(name).recipe), indent=2), markup=False)
+        return
     table = Table("name", "what it is", "size", "K", box=None, pad_edge=False)
     for preset in PRESETS.values():
         shape = preset.recipe.architecture

@@ -79,6 +79,23 @@ def read_run(folder: Path) -> RunSettings:
         raise UserError(f"{folder / RUN_FILE} cannot be understood: {error}") from error
 
 
+def read_recipe(file: Path) -> Recipe:
+    """Read a recipe from a file of its own, or from a run's.
+
+    Raises:
+        UserError: it cannot be read, or is no recipe.
+    """
+    try:
+        content = json.loads(file.read_text())
+        if isinstance(content, dict) and "recipe" in content:
+            content = content["recipe"]
+        return from_plain(Recipe, content)
+    except OSError as error:
+        raise UserError(f"Cannot read the recipe {file}: {error.strerror}.") from error
+    except ValueError as error:
+        raise UserError(f"{file} is no recipe: {error}. 'astseg presets NAME' prints one.") from error
+
+
 def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None:
     """Write what a run is asked to do, and where the program comes from."""
     content = {**to_plain(settings), "provenance": provenance(device)}
