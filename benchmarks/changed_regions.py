@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import binary_closing, label
 
+from astseg._core.image_conversion import as_pictures
 from astseg.data.store import Bytes, Store
-from astseg.pixels import as_pictures
 from astseg.pretrained import load_model
 from astseg.training.run import read_run_with_data
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from astseg import metrics
+from astseg._core.image_conversion import as_pictures
 from astseg.data.store import Split
 from astseg.errors import UserError
 from astseg.evaluate import (
@@ -24,7 +25,6 @@ from astseg.evaluate import (
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.labelling import LabelRule
-from astseg.pixels import as_pictures
 
 SLOTS = 3
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from astseg._core.image_conversion import as_bytes, as_pictures
 from astseg.data.sources import Source
 from astseg.data.store import Bytes
 from astseg.errors import UserError
@@ -29,7 +30,6 @@ from astseg.model.foreground_mask import (
     noise_foreground_mask,
 )
 from astseg.model.resizing import resized
-from astseg.pixels import as_bytes, as_pictures
 
 SUMMARY_FILE = "summary.json"
 NOISE_IMAGES = 200

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from astseg._core.image_conversion import as_pictures
 from astseg.data.store import Split
 from astseg.errors import UserError
 from astseg.files import written_whole
@@ -18,7 +19,6 @@ from astseg.metrics import PerImage, SegmentationScores, score_segmentations, sq
 from astseg.model.ast_seg import AstSeg
 from astseg.model.labelling import LabelRule
 from astseg.model.resizing import resized
-from astseg.pixels import as_pictures
 
 PROTOCOL = (
     "Means over images; every image of the split counts once. "

@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from astseg._core.image_conversion import as_bytes, as_pictures
 from astseg.colors import contours, label_colors, overlay
 from astseg.metrics import contingency_tables
 from astseg.model.ast_seg import AstSeg
 from astseg.model.resizing import resized
-from astseg.pixels import as_bytes, as_pictures
 
 Picture = UInt8[np.ndarray, "_ _ 3"]  # sizes may differ from one picture to the next
 Labels = Integer[np.ndarray, "_ _"]

@@ -30,6 +30,7 @@ from PIL import Image
 from scipy.ndimage import find_objects
 from torch import Tensor
 
+from astseg._core.image_conversion import as_pictures
 from astseg.colors import MOST_LABELS, label_colors, overlay
 from astseg.data.sources import Picture, Progress, Source
 from astseg.data.video import VideoWriter
@@ -37,7 +38,6 @@ from astseg.errors import UserError
 from astseg.files import folder_written_whole
 from astseg.foreground_share import foreground_note
 from astseg.model.ast_seg import Segmentation
-from astseg.pixels import as_pictures
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 

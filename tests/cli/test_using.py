@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import stop_in_the_first_step_of
 
-from astseg.data.pictures import read_picture
+from astseg._core.image_files import read_picture
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import VideoWriter

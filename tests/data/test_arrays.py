@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astseg._core.image_files import read_picture
 from astseg.data import arrays
 from astseg.data.arrays import open_arrays
-from astseg.data.pictures import read_picture
 from astseg.errors import UserError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)

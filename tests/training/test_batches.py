@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from astseg._core.image_conversion import to_images
 from astseg.data.store import Bytes
-from astseg.pixels import to_images
 from astseg.training.batches import Pictures, batch_indices
 
 

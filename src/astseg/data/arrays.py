@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from astseg._core.image_files import DARKEST_SIXTEEN_BITS, TOO_DARK, WHITE
 from astseg.colors import MOST_LABELS
-from astseg.data.pictures import DARKEST_SIXTEEN_BITS, TOO_DARK, WHITE
 from astseg.errors import UserError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int64, UInt8
 from PIL import Image
 from scipy import ndimage
 
-from astseg.data.pictures import frames, opened_image, shown_upright
+from astseg._core.image_files import frames, opened_image, shown_upright
 from astseg.errors import UserError
 
 Codes: TypeAlias = Int64[np.ndarray, "height width"]

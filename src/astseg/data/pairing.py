@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from astseg._core.image_files import opened_image
 from astseg.data.file_roles import (
     CLASS_WORDS,
     INSTANCE_WORDS,
@@ -27,7 +28,6 @@ from astseg.data.file_roles import (
     split_of,
     words_of_role,
 )
-from astseg.data.pictures import opened_image
 from astseg.errors import UserError
 
 T = TypeVar("T")

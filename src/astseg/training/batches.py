@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg._core.image_conversion import to_images
 from astseg.data.store import Bytes
-from astseg.pixels import to_images
 
 DEVICE_SHARE = 0.4
 """The share of a GPU's free memory that pictures may take to live there."""

@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from astseg._core.image_conversion import as_bytes
 from astseg.config import Recipe, Scenario
 from astseg.data.store import Bytes
 from astseg.errors import RanAwayError, UserError
 from astseg.files import folder_written_whole, written_whole
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backbones import load_backbone
-from astseg.pixels import as_bytes
 from astseg.plain import to_plain
 from astseg.training.batches import Pictures, batch_indices
 from astseg.training.checkpoints import (

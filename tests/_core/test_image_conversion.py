@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from astseg.pixels import as_bytes, as_pictures
+from astseg._core.image_conversion import as_bytes, as_pictures
 
 
 def test_every_byte_survives_the_way_there_and_back() -> None:
