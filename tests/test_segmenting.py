@@ -12,7 +12,8 @@ from astseg.data.sources import open_source
 from astseg.data.video import VideoWriter, read_facts, read_frames
 from astseg.errors import UserError
 from astseg.model.architecture import Architecture
-from astseg.model.ast_seg import AstSeg, Segmentation
+from astseg.model.ast_seg import AstSeg
+from astseg.model.segmentation import Segmentation
 from astseg.segmenting import segment_source
 
 

@@ -10,7 +10,8 @@ import torch
 from astseg.data.store import Store
 from astseg.evaluate import Means, Summary, evaluate
 from astseg.files import folder_written_whole
-from astseg.model.ast_seg import WEIGHTS_FILE, AstSeg
+from astseg.model.ast_seg import AstSeg
+from astseg.model.serialization import WEIGHTS_FILE
 from astseg.training.run import (
     RUN_FILE,
     RunSettings,

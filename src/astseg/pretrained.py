@@ -17,7 +17,8 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from astseg.errors import UserError
-from astseg.model.ast_seg import CONFIG_FILE, AstSeg
+from astseg.model.ast_seg import AstSeg
+from astseg.model.serialization import CONFIG_FILE
 
 HUB_SECONDS = 4.0
 """How long the model hub may take to answer; its own library tries for half a minute."""

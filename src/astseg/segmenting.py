@@ -37,7 +37,7 @@ from astseg.data.video import VideoWriter
 from astseg.errors import UserError
 from astseg.files import folder_written_whole
 from astseg.foreground_share import foreground_note
-from astseg.model.ast_seg import Segmentation
+from astseg.model.segmentation import Segmentation
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 

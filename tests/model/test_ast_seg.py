@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -260,7 +261,7 @@ class TestSegment:
     def test_values_that_are_no_colours(self, model: AstSeg, values: float, unchecked_shapes: None) -> None:
         images = torch.full((1, 3, 32, 40), 0.5)
         images[0, 1, 2, 3] = values
-        with pytest.raises(ValueError, match=r"takes pictures in \[0, 1\], not with values from"):
+        with pytest.raises(ValueError, match=r"images in \[0, 1\], not with values from"):
             model.segment(images)
 
     def test_values_that_rounding_or_sharpening_made(self, model: AstSeg) -> None:
@@ -268,9 +269,7 @@ class TestSegment:
 
     @pytest.mark.parametrize("images", [torch.zeros(2, 3, 31, 32), torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32)])
     def test_only_the_own_size_is_reconstructed(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
-        with pytest.raises(
-            ValueError, match=r"reconstruct\(\) takes .*pictures of shape N x 3 x \d+ x \d+.*, not torch.float32"
-        ):
+        with pytest.raises(ValueError, match=r"images of shape N x 3 x \d+ x \d+.*, not torch.float32"):
             model.reconstruct(images)
 
     @pytest.mark.parametrize(
@@ -278,12 +277,12 @@ class TestSegment:
         [
             (
                 torch.full((1, 3, 32, 40), 255.0),
-                r"reconstruct\(\) takes pictures in \[0, 1\], not with values from 255",
+                r"not with values from 255",
             ),
-            (torch.full((1, 3, 32, 40), torch.nan), r"reconstruct\(\) takes pictures in \[0, 1\]"),
+            (torch.full((1, 3, 32, 40), torch.nan), r"not with values from nan"),
             (
                 torch.zeros(1, 3, 32, 40, dtype=torch.uint8),
-                r"reconstruct\(\) takes floating-point pictures .* not torch.uint8",
+                r"floating-point images .* not torch.uint8",
             ),
         ],
     )
@@ -305,12 +304,24 @@ class TestSegment:
             torch.zeros(1, 1, 3, 8, 8),
             torch.zeros(2, 8, 8, 3),
             torch.zeros(8, 8, 3),
-            torch.zeros(3, 8, 8, dtype=torch.uint8),
+            torch.zeros(3, 8, 8, dtype=torch.int64),
         ],
     )
     def test_refuses_what_is_no_picture(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
-        with pytest.raises(ValueError, match=r"takes floating-point pictures of shape N x 3 x H x W .*, not torch\."):
+        with pytest.raises(ValueError, match=r"floating-point images of shape N x 3 x H x W .*, not torch\."):
             model.segment(images)
+
+    def test_takes_images_as_programs_have_them(self, model: AstSeg, tmp_path: Path) -> None:
+        images = (255 * pictures(2, 3, 32, 40)).round().to(torch.uint8)
+        arrays = images.permute(0, 2, 3, 1).numpy()
+        for index, array in enumerate(arrays):
+            Image.fromarray(array).save(tmp_path / f"{index}.png")
+        expected = model.segment(images.float() / 255).labels
+        paths = [tmp_path / "0.png", str(tmp_path / "1.png")]
+        for given in (images, arrays, arrays / 255, paths, [arrays[0], Image.fromarray(arrays[1])], list(images)):
+            assert (model.segment(given).labels == expected).all()
+        for given in (images[0], arrays[0], Image.fromarray(arrays[0]), tmp_path / "0.png"):
+            assert (model.segment(given).labels == expected[0]).all()
 
     def test_moving_the_picture_moves_the_objects(self) -> None:
         """What the whole architecture is for: equivariance, here on a picture with an empty border."""

@@ -117,7 +117,7 @@ def read_pictures(path: Path | str) -> Iterator[Bytes]:
         deep = ";16" in str(getattr(image, "tile", ""))  # of colors, of which Pillow keeps the upper eight bits
         for _ in frames(image):
             with _quiet():
-                rgb = np.array(_as_rgb(shown_upright(image)))
+                rgb = np.array(to_rgb(image))
             if deep and 0 < rgb.max() < DARKEST_SIXTEEN_BITS / 256:
                 raise UserError(TOO_DARK.format(high=f"{rgb.max()} of 255 once they have 8 bits"))
             yield rgb
@@ -219,7 +219,13 @@ def shown_upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn an image upright and into RGB, as `read_pictures` does.
+
+    Raises:
+        UserError: its values are of a depth that nobody can guess.
+    """
+    image = shown_upright(image)
     if image.mode.startswith(("I", "F")):
         return Image.fromarray(_eight_bits(np.array(image))).convert("RGB")
     if image.has_transparency_data:
