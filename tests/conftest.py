@@ -24,7 +24,7 @@ jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED], "beart
 from astseg.config import Recipe  # noqa: E402
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
-from astseg.presets import small_recipe  # noqa: E402
+from astseg.presets import cpu_recipe  # noqa: E402
 
 SIDE = 32
 COUNT = 12
@@ -61,7 +61,7 @@ def tiny_store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
     """Three phases of a few steps with the smallest networks, at 32x32 with two slots."""
-    recipe = small_recipe((SIDE, SIDE), 2)
+    recipe = cpu_recipe((SIDE, SIDE), 2)
     return replace(
         recipe,
         architecture=replace(recipe.architecture, refinement="none"),

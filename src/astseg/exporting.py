@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from astseg.data.store import Store
-from astseg.evaluate import Means, Summary, evaluate
-from astseg.files import folder_written_whole
+from astseg.evaluation.evaluator import Means, Summary, evaluate
+from astseg.files import atomic_folder
 from astseg.model.ast_seg import AstSeg
 from astseg.model.serialization import WEIGHTS_FILE
 from astseg.training.run import (
@@ -44,11 +44,11 @@ def export_model(
         The scores of the halved model; None where the data has no truth.
 
     Raises:
-        UserError: the run has no model, its data is gone, or the place is taken.
+        AstSegError: the run has no model, its data is gone, or the place is taken.
     """
     settings = read_run_with_data(run)
     model = trained_model(run).to(device)
-    with folder_written_whole(out) as folder:
+    with atomic_folder(out) as folder:
         whole = _scored(model, settings, progress)
         # Parameters and BatchNorm's statistics alike; its counters are whole numbers and stay so.
         model.half().save_pretrained(folder)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 if sys.platform != "win32":
     import fcntl
@@ -19,14 +19,14 @@ LOCK = ".lock"
 
 
 @contextmanager
-def written_whole(path: Path | str) -> Iterator[Path]:
+def atomic_write(path: Path | str) -> Iterator[Path]:
     """Hand out a temporary place beside `path`, and move what was written there to `path` when the block ends.
 
     The folder is made where it is missing, and an older file at `path` stays until the new one is whole; a link stays
     one. Leaving the block by an exception (Ctrl-C, a full disk) removes what was written.
 
     Raises:
-        UserError: the place cannot be written.
+        AstSegError: the place cannot be written.
     """
     path = followed(Path(path))
     # The process number keeps two programs that write the same file out of each other's way; the ending stays,
@@ -37,7 +37,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         # What cannot be removed was never there: the place cannot be written.
         with suppress(OSError):
@@ -45,7 +45,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Hand out a folder beside `path`, which becomes `path` when the block ends, and goes if the block fails.
 
     Args:
@@ -53,7 +53,7 @@ def folder_written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]
         replace: whether what stands there already goes once the new one is whole.
 
     Raises:
-        UserError: `path` is taken already, unless by an empty folder or to be replaced; it cannot be written; another
+        AstSegError: `path` is taken already, unless by an empty folder or to be replaced; it cannot be written; another
             process is writing it; or something came there meanwhile (see `put_in_place`).
     """
     path = followed(path)
@@ -79,17 +79,17 @@ def folder_written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]
             finally:
                 _restore(former, path)
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def check_free(path: Path) -> None:
     """Refuse a place that is in use.
 
     Raises:
-        UserError: something is there, and it is no empty folder.
+        AstSegError: something is there, and it is no empty folder.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{path} exists already. Choose another place, or remove it first.")
+        raise AstSegError(f"{path} exists already. Choose another place, or remove it first.")
 
 
 def put_in_place(folder: Path, path: Path) -> None:
@@ -98,7 +98,7 @@ def put_in_place(folder: Path, path: Path) -> None:
     An empty folder that can be neither removed nor replaced, such as a mounted disk, is filled.
 
     Raises:
-        UserError: something else has come there since that was looked at; the folder then lies beside it by a name
+        AstSegError: something else has come there since that was looked at; the folder then lies beside it by a name
             that is told.
     """
     with suppress(OSError):
@@ -115,7 +115,7 @@ def put_in_place(folder: Path, path: Path) -> None:
         other = next(place for number in count(2) if not (place := beside(path, f"{path.name}-{number}")).exists())
         folder.rename(other)
         (other / LOCK).unlink(missing_ok=True)
-        raise UserError(f"{path} was filled by something else meanwhile. What was made lies in {other}.") from None
+        raise AstSegError(f"{path} was filled by something else meanwhile. What was made lies in {other}.") from None
 
 
 @contextmanager
@@ -130,13 +130,13 @@ def held(folder: Path, path: Path) -> Iterator[None]:
         path: what to call it when it is taken.
 
     Raises:
-        UserError: another process keeps it.
+        AstSegError: another process keeps it.
     """
     if sys.platform == "win32":
         yield
         return
     file = folder / LOCK
-    taken = UserError(f"Another command is writing {path}. Wait until it has ended, or choose another place.")
+    taken = AstSegError(f"Another command is writing {path}. Wait until it has ended, or choose another place.")
     try:
         # Writable, because network disks lock nothing else.
         number = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
@@ -207,7 +207,7 @@ def _restore(former: Path, path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `written_whole` had begun when its process was killed, from a folder that only one process writes.
+    """Remove what `atomic_write` had begun when its process was killed, from a folder that only one process writes.
 
     What cannot be removed stays.
     """
@@ -220,7 +220,7 @@ def unfinished(path: Path) -> Path:
     """Where a folder is written until it is whole: beside its place, and hidden.
 
     Raises:
-        UserError: see `beside`.
+        AstSegError: see `beside`.
     """
     return beside(path, f".{path.name}.partial")
 
@@ -229,11 +229,11 @@ def beside(path: Path, name: str) -> Path:
     """The place of a name beside a file or folder that is to be made.
 
     Raises:
-        UserError: the path ends in no name that anything could be made under, such as the present folder's.
+        AstSegError: the path ends in no name that anything could be made under, such as the present folder's.
 
     >>> beside(Path("run/model"), "model-2").as_posix()
     'run/model-2'
     """
     if path.name in ("", ".."):
-        raise UserError(f"'{path}' is a place and no name: name what is to be made there.")
+        raise AstSegError(f"'{path}' is a place and no name: name what is to be made there.")
     return path.with_name(name)

@@ -17,8 +17,8 @@ from PIL import Image
 from astseg import __version__
 from astseg.chart import CurvePoint, training_curve
 from astseg.colors import label_colors
-from astseg.evaluate import Means, Summary
-from astseg.files import written_whole
+from astseg.evaluation.evaluator import Means, Summary
+from astseg.files import atomic_write
 from astseg.gallery import Panel, Picture, Sample, panels
 
 ABOUT = (
@@ -65,11 +65,11 @@ def write_page(path: Path | str, page: Page) -> None:
     """Write a self-contained HTML page.
 
     Raises:
-        UserError: the file cannot be written.
+        AstSegError: the file cannot be written.
         ValueError: the samples have different panels.
     """
     text = render_page(page)
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

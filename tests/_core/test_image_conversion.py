@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from astseg._core.image_conversion import as_bytes, as_pictures, to_float_images
-from astseg.errors import UserError
+from astseg._core.image_conversion import from_uint8_images, to_float_images, to_uint8_images
+from astseg.errors import AstSegError
 
 BYTES = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
 FLOATS = torch.from_numpy(BYTES.copy()).permute(0, 3, 1, 2) / 255
@@ -14,15 +14,15 @@ FLOATS = torch.from_numpy(BYTES.copy()).permute(0, 3, 1, 2) / 255
 
 def test_every_byte_survives_the_way_there_and_back() -> None:
     images = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
-    pictures = as_pictures(images, "cpu")
+    pictures = from_uint8_images(images, "cpu")
     assert pictures.shape == (1, 3, 16, 16)
     assert (pictures.min(), pictures.max()) == (0, 1)
-    np.testing.assert_array_equal(as_bytes(pictures), images)
+    np.testing.assert_array_equal(to_uint8_images(pictures), images)
 
 
 def test_what_lies_outside_is_clipped() -> None:
     outside = torch.tensor([-0.5, 1.5]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
-    assert as_bytes(outside).reshape(2, 3).tolist() == [[0, 0, 0], [255, 255, 255]]
+    assert to_uint8_images(outside).reshape(2, 3).tolist() == [[0, 0, 0], [255, 255, 255]]
 
 
 @pytest.mark.parametrize(
@@ -89,5 +89,5 @@ def test_says_what_is_wrong(images, message: str, unchecked_shapes: None) -> Non
 
 def test_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
     Image.fromarray(BYTES[0]).save(tmp_path / "a.png")
-    with pytest.raises(UserError, match=r"Image 1: There is no picture .*b\.png"):
+    with pytest.raises(AstSegError, match=r"Image 1: There is no picture .*b\.png"):
         to_float_images([tmp_path / "a.png", tmp_path / "b.png"])

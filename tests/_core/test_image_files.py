@@ -13,7 +13,7 @@ from astseg._core.image_files import (
     read_pictures,
     turn_of,
 )
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 RANDOM = np.random.default_rng(0)
 COLORS = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -76,7 +76,7 @@ def test_scales_sixteen_bits_and_does_not_clip(tmp_path, suffix):
 def test_ten_and_twelve_bits_do_not_become_black_unsaid(tmp_path, high, black):
     Image.fromarray(np.array([[0, high]], np.uint16)).save(tmp_path / "a.png")
     if black:
-        with pytest.raises(UserError, match=f"a.png would be black: its 16-bit values go up to {high} of 65535"):
+        with pytest.raises(AstSegError, match=f"a.png would be black: its 16-bit values go up to {high} of 65535"):
             read_picture(tmp_path / "a.png")
     else:
         assert read_picture(tmp_path / "a.png").max() == round(high / 257)
@@ -86,7 +86,7 @@ def test_ten_and_twelve_bits_do_not_become_black_unsaid(tmp_path, high, black):
 def test_ten_and_twelve_bits_of_colours_do_not_either(tmp_path, high, black):
     save_deep_png(tmp_path / "a.png", np.array([[[0, high, 5]]], ">u2"))
     if black:
-        with pytest.raises(UserError, match=r"a\.png would be black: its 16-bit values go up to \d+ of 255 once"):
+        with pytest.raises(AstSegError, match=r"a\.png would be black: its 16-bit values go up to \d+ of 255 once"):
             read_picture(tmp_path / "a.png")
     else:
         assert read_picture(tmp_path / "a.png").tolist() == [[[0, high // 256, 0]]]
@@ -114,7 +114,7 @@ def test_scales_floating_point_values(tmp_path):
 
 def test_refuses_floating_point_values_that_are_no_colors(tmp_path):
     Image.fromarray(np.array([[0, 300]], np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(UserError, match=r"a\.tif holds float32 values from 0 to 300"):
+    with pytest.raises(AstSegError, match=r"a\.tif holds float32 values from 0 to 300"):
         read_picture(tmp_path / "a.tif")
 
 
@@ -137,15 +137,15 @@ def test_names_a_file_that_is_cut_off(tmp_path, suffix, share):
     whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
     Image.fromarray(RANDOM.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(whole)
     cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
-    with pytest.raises(UserError, match=rf"cut\.{suffix}"):
+    with pytest.raises(AstSegError, match=rf"cut\.{suffix}"):
         read_picture(cut)
 
 
 def test_names_a_file_that_is_no_picture(tmp_path):
     (tmp_path / "notes.png").write_text("shopping list")
-    with pytest.raises(UserError, match=r"notes\.png is no picture"):
+    with pytest.raises(AstSegError, match=r"notes\.png is no picture"):
         read_picture(tmp_path / "notes.png")
-    with pytest.raises(UserError, match="There is no picture"):
+    with pytest.raises(AstSegError, match="There is no picture"):
         read_picture(tmp_path / "absent.png")
 
 
@@ -154,7 +154,7 @@ def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Image, "open", forbidden)
-    with pytest.raises(UserError, match=r"a\.png may not be read: permission denied"):
+    with pytest.raises(AstSegError, match=r"a\.png may not be read: permission denied"):
         read_picture(tmp_path / "a.png")
 
 
@@ -162,7 +162,7 @@ def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path, monkeypatch):
 def test_refuses_a_picture_that_would_fill_the_memory(tmp_path, monkeypatch, limit):
     Image.fromarray(COLORS).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(UserError, match=rf"a\.png has more than {limit} pixels"):
+    with pytest.raises(AstSegError, match=rf"a\.png has more than {limit} pixels"):
         read_picture(tmp_path / "a.png")
 
 
@@ -189,7 +189,7 @@ def test_reads_whatever_pillow_reads(tmp_path, suffix):
 def test_reads_no_format_that_runs_a_program(tmp_path):
     for name in ("a.png", "a.jpg"):
         (tmp_path / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
-        with pytest.raises(UserError, match="is no picture that can be read"):
+        with pytest.raises(AstSegError, match="is no picture that can be read"):
             read_picture(tmp_path / name)
 
 
@@ -210,7 +210,7 @@ def test_refuses_a_page_that_would_fill_the_memory(tmp_path, monkeypatch):
     pages = [Image.new("L", (2, 2)), Image.new("L", (20, 20))]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UserError, match=r"a\.tif has .*more than 100 pixels"):
+    with pytest.raises(AstSegError, match=r"a\.tif has .*more than 100 pixels"):
         list(read_pictures(tmp_path / "a.tif"))
 
 

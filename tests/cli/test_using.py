@@ -163,7 +163,7 @@ class TestEvaluate:
 class TestBackground:
     @pytest.fixture(autouse=True)
     def _few_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("astseg.training.budget.FEWEST_STEPS", 3)
+        monkeypatch.setattr("astseg.training.budget.MIN_STEPS", 3)
         monkeypatch.setattr("astseg.training.budget.TIMED_SECONDS", 0.0)
 
     def test_masks_and_f_measure(self, astseg, tiny_store: Store, tmp_path: Path, capsys) -> None:

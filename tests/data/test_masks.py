@@ -14,7 +14,7 @@ from astseg.data.masks import (
     read_raw_masks,
     upright,
 )
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 LABELS = np.zeros((12, 16), np.uint8)
 LABELS[1:5, 1:6], LABELS[6:11, 8:15] = 1, 2
@@ -157,16 +157,16 @@ def test_the_user_says_what_is_not_scored():
 
 def test_refuses_more_objects_than_labels():
     many = np.arange(400).repeat(9).reshape(-1, 60) + 1000
-    with pytest.raises(UserError, match="objects up to number 400"):
+    with pytest.raises(AstSegError, match="objects up to number 400"):
         labels_of(grey(many, "number"), choose_coding([grey(many, "number")]))
 
 
 def test_refuses_values_that_are_no_labels(tmp_path):
     Image.fromarray(np.full((4, 4), 0.3, np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(UserError, match=r"a\.tif has values from 0\.3"):
+    with pytest.raises(AstSegError, match=r"a\.tif has values from 0\.3"):
         next(read_raw_masks(tmp_path / "a.tif"))
     (tmp_path / "b.png").write_text("")
-    with pytest.raises(UserError, match=r"b\.png"):
+    with pytest.raises(AstSegError, match=r"b\.png"):
         next(read_raw_masks(tmp_path / "b.png"))
 
 

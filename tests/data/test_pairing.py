@@ -5,7 +5,7 @@ from PIL import Image
 from astseg.data.folders import find_files
 from astseg.data.pairing import pair
 from astseg.data.sources import open_source
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 COUNT = 12
 SIZE = (24, 32)
@@ -195,14 +195,14 @@ def test_the_user_names_the_mask_of_an_image(tmp_path):
 
 def test_refuses_masks_that_fit_nothing(tmp_path):
     layout(tmp_path, "in/{}.jpg", "elsewhere/mask{}x.png")
-    with pytest.raises(UserError, match=r"Pictures are called 000000\.jpg, masks mask000000x\.png"):
+    with pytest.raises(AstSegError, match=r"Pictures are called 000000\.jpg, masks mask000000x\.png"):
         open_source(tmp_path / "in", masks=tmp_path / "elsewhere")
     (tmp_path / "empty").mkdir()
     for nothing in ("empty", "nowhere"):
-        with pytest.raises(UserError, match="no mask files"):
+        with pytest.raises(AstSegError, match="no mask files"):
             open_source(tmp_path / "in", masks=tmp_path / nothing)
     np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 3), np.uint8))
-    with pytest.raises(UserError, match="image files alone"):
+    with pytest.raises(AstSegError, match="image files alone"):
         open_source(tmp_path / "a.npy", masks=tmp_path / "elsewhere")
 
 

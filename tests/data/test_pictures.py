@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from astseg.data.pictures import centre_crop, fit_mask, fit_picture
+from astseg.data.pictures import center_crop, fit_mask, fit_picture
 
 RANDOM = np.random.default_rng(0)
 COLORS = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -19,7 +19,7 @@ COLORS = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
     ],
 )
 def test_crops_the_largest_centre(size, target, top_left, shape):
-    rows, columns = centre_crop(size, target)
+    rows, columns = center_crop(size, target)
     assert (rows.start, columns.start) == top_left
     assert (rows.stop - rows.start, columns.stop - columns.start) == shape
 

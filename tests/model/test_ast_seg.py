@@ -9,12 +9,12 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.labelling import LabelRule, posterior_weights
 from astseg.model.latents import LatentLayout
-from astseg.model.rendering import DEEPEST_SHADOW, composite, place
+from astseg.model.rendering import MAX_SHADOW, composite, place
 
 ARCHITECTURE = Architecture(
     (32, 40),
@@ -134,7 +134,7 @@ class TestFlow:
             deep = model.render(latents, images)
         assert (faint < images).any()
         assert (deep.background < 0.5 * images).any()
-        assert (deep.background >= (1 - DEEPEST_SHADOW) ** 3 * images - 1e-6).all()
+        assert (deep.background >= (1 - MAX_SHADOW) ** 3 * images - 1e-6).all()
         torch.testing.assert_close(deep.weights, weights)
         torch.testing.assert_close(deep.image, composite(deep.weights, deep.background, deep.layers))
 
@@ -388,7 +388,7 @@ class TestSaving:
         model.save_pretrained(tmp_path)
         weights = {**load_file(tmp_path / "model.safetensors"), "background.decoder.4.layers.0.bias": torch.zeros(4)}
         save_file(weights, tmp_path / "model.safetensors")
-        with pytest.raises(UserError, match=r"another configuration: 0 missing, 1 not expected \(\S+\.bias\)"):
+        with pytest.raises(AstSegError, match=r"another configuration: 0 missing, 1 not expected \(\S+\.bias\)"):
             AstSeg.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize(
@@ -404,7 +404,7 @@ class TestSaving:
     def test_broken_configuration(self, model: AstSeg, tmp_path: Path, content: str, message: str) -> None:
         model.save_pretrained(tmp_path)
         (tmp_path / "config.json").write_text(content)
-        with pytest.raises(UserError, match=rf"config\.json.*{message}"):
+        with pytest.raises(AstSegError, match=rf"config\.json.*{message}"):
             AstSeg.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize(
@@ -423,22 +423,22 @@ class TestSaving:
         config = json.loads((tmp_path / "config.json").read_text())
         config["model"][name] = value
         (tmp_path / "config.json").write_text(json.dumps(config))
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(AstSegError, match=message):
             AstSeg.from_pretrained(tmp_path)
 
     def test_missing_files(self, model: AstSeg, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"Cannot read .*config\.json: No such file .* A model is a folder with"):
+        with pytest.raises(AstSegError, match=r"Cannot read .*config\.json: No such file .* A model is a folder with"):
             AstSeg.from_pretrained(tmp_path)
         model.save_pretrained(tmp_path)
         (tmp_path / "model.safetensors").unlink()
-        with pytest.raises(UserError, match=r"Cannot read the weights in .*model\.safetensors"):
+        with pytest.raises(AstSegError, match=r"Cannot read the weights in .*model\.safetensors"):
             AstSeg.from_pretrained(tmp_path)
 
     def test_damaged_weights(self, model: AstSeg, tmp_path: Path) -> None:
         model.save_pretrained(tmp_path)
         file = tmp_path / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-100])
-        with pytest.raises(UserError, match=r"Cannot read the weights in .*model\.safetensors"):
+        with pytest.raises(AstSegError, match=r"Cannot read the weights in .*model\.safetensors"):
             AstSeg.from_pretrained(tmp_path)
 
     def test_weights_of_another_configuration(self, model: AstSeg, tmp_path: Path) -> None:
@@ -446,7 +446,7 @@ class TestSaving:
         build(slots=2, background_network=None, per_pixel_background_activation=True).save_pretrained(tmp_path / "two")
         (tmp_path / "one/model.safetensors").rename(tmp_path / "two/model.safetensors")
         with pytest.raises(
-            UserError,
+            AstSegError,
             match=r"another configuration: 1 missing \(pixel_log_activation\), \d+ not expected "
             r"\(background\..*, \.\.\.\), 2 of another shape \(feature_maps\.last\.1\.bias, feature_maps\.last\.1\.wei",
         ):
@@ -467,6 +467,6 @@ class TestSaving:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(Path, "write_bytes", fail)
-        with pytest.raises(UserError, match=r"Cannot write .*model\.safetensors: No space left on device"):
+        with pytest.raises(AstSegError, match=r"Cannot write .*model\.safetensors: No space left on device"):
             model.save_pretrained(tmp_path)
         assert (tmp_path / "model.safetensors").read_bytes() == before

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from astseg._core.image_files import read_picture, to_rgb
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 ImageLike: TypeAlias = Union[Tensor, "np.ndarray[Any, np.dtype[Any]]", Image.Image, str, Path]
 ImageInput: TypeAlias = ImageLike | Sequence[ImageLike]
@@ -23,19 +23,19 @@ TENSOR_SHAPE = "N x 3 x H x W or 3 x H x W"
 ARRAY_SHAPE = "N x H x W x 3 or H x W x 3"
 
 
-def to_images(pictures: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
+def scale_uint8_images(pictures: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
     """Turn stored bytes into pictures in [0, 1], channels first in shape and last in memory."""
     return pictures.permute(0, 3, 1, 2).float().div_(255)
 
 
-def as_pictures(
+def from_uint8_images(
     images: UInt8[np.ndarray, "batch height width 3"], device: torch.device | str
 ) -> Float[Tensor, "batch 3 height width"]:
     """Images as a store keeps them, as the floating-point pictures in [0, 1] that the model takes."""
-    return to_images(torch.from_numpy(np.array(images)).to(device))
+    return scale_uint8_images(torch.from_numpy(np.array(images)).to(device))
 
 
-def as_bytes(pictures: Float[Tensor, "batch 3 height width"]) -> UInt8[np.ndarray, "batch height width 3"]:
+def to_uint8_images(pictures: Float[Tensor, "batch 3 height width"]) -> UInt8[np.ndarray, "batch height width 3"]:
     """Pictures in [0, 1] as bytes, rounded; what lies outside is clipped."""
     scaled = (pictures.detach().clamp(0, 1) * 255).round().to(torch.uint8)
     array: UInt8[np.ndarray, "batch height width 3"] = scaled.permute(0, 2, 3, 1).cpu().numpy()
@@ -57,7 +57,7 @@ def to_float_images(
 
     Raises:
         ValueError: one of them is no image, or they are of several sizes.
-        UserError: a file cannot be read.
+        AstSegError: a file cannot be read.
     """
     if isinstance(images, list | tuple):
         if not images:
@@ -101,8 +101,8 @@ def _numbered(index: int, image: ImageLike, device: torch.device | str) -> Float
         if not _is_single(image):
             raise ValueError(f"expected a single image in a list, not {describe(image)}")
         return _batch(image, device)
-    except UserError as error:
-        raise UserError(f"Image {index}: {error}") from error
+    except AstSegError as error:
+        raise AstSegError(f"Image {index}: {error}") from error
     except ValueError as error:
         raise ValueError(f"image {index}: {error}") from error
 
@@ -113,9 +113,9 @@ def _is_single(image: object) -> bool:
 
 def _batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "batch 3 height width"]:
     if isinstance(image, str | Path):
-        return as_pictures(read_picture(image)[None], device)
+        return from_uint8_images(read_picture(image)[None], device)
     if isinstance(image, Image.Image):
-        return as_pictures(np.array(to_rgb(image))[None], device)
+        return from_uint8_images(np.array(to_rgb(image))[None], device)
     if isinstance(image, np.ndarray):
         return _of_array(image, device)
     if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim in (3, 4) and image.shape[-3] == 3:
@@ -133,7 +133,7 @@ def _of_array(array: "np.ndarray[Any, np.dtype[Any]]", device: torch.device | st
         raise ValueError(f"expected an array {ARRAY_SHAPE} of bytes or in [0, 1], not {describe(array)}{hint}")
     batch = array if array.ndim == 4 else array[None]
     if batch.dtype == np.uint8:
-        return as_pictures(batch, device)
+        return from_uint8_images(batch, device)
     images = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).permute(0, 3, 1, 2)
     check_float_images(images)
     return images.to(device)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -84,7 +84,7 @@ TIFF_NO_PAGE = 0b101
 """The bits of a TIFF page that is a smaller copy of another, or its mask."""
 
 WHITE = (255, 255, 255, 255)
-DARKEST_SIXTEEN_BITS = 4096
+MIN_SIXTEEN_BIT_VALUE = 4096
 """A 16-bit picture whose values stay below this is 10 or 12 bits deep, and would be black."""
 TOO_DARK = (
     "would be black: its 16-bit values go up to {high}. "
@@ -110,7 +110,7 @@ def read_pictures(path: Path | str) -> Iterator[Bytes]:
         H x W x 3 RGB, a single frame in memory at a time.
 
     Raises:
-        UserError: the file is missing, damaged, too large to be an image, or of a kind that nobody can guess.
+        AstSegError: the file is missing, damaged, too large to be an image, or of a kind that nobody can guess.
     """
     path = Path(path)
     with opened_image(path) as image:
@@ -118,8 +118,8 @@ def read_pictures(path: Path | str) -> Iterator[Bytes]:
         for _ in frames(image):
             with _quiet():
                 rgb = np.array(to_rgb(image))
-            if deep and 0 < rgb.max() < DARKEST_SIXTEEN_BITS / 256:
-                raise UserError(TOO_DARK.format(high=f"{rgb.max()} of 255 once they have 8 bits"))
+            if deep and 0 < rgb.max() < MIN_SIXTEEN_BIT_VALUE / 256:
+                raise AstSegError(TOO_DARK.format(high=f"{rgb.max()} of 255 once they have 8 bits"))
             yield rgb
 
 
@@ -128,7 +128,7 @@ def count_pictures(path: Path) -> int:
     try:
         with opened_image(path) as image:
             return 1 if image.format in SINGLE_IMAGE_FORMATS else sum(1 for _ in _pages(image))
-    except UserError:
+    except AstSegError:
         return 1
 
 
@@ -137,7 +137,7 @@ def opened_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Ima
     """Open an image file, and turn whatever goes wrong in the block into a sentence about it.
 
     Raises:
-        UserError: as `read_pictures`.
+        AstSegError: as `read_pictures`.
     """
     try:
         with _quiet():
@@ -146,29 +146,29 @@ def opened_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Ima
             image = Image.open(path, formats=[name for name in formats if name in Image.OPEN])
         with image:
             yield image
-    except UserError as error:
-        raise UserError(str(error) if str(path) in str(error) else f"{path} {error}") from error
+    except AstSegError as error:
+        raise AstSegError(str(error) if str(path) in str(error) else f"{path} {error}") from error
     except FileNotFoundError as error:
-        raise UserError(f"There is no picture {path}.") from error
+        raise AstSegError(f"There is no picture {path}.") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.") from error
+        raise AstSegError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.") from error
     except PermissionError as error:
-        raise UserError(f"{path} may not be read: permission denied.") from error
+        raise AstSegError(f"{path} may not be read: permission denied.") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{path} is no picture that can be read, or it is damaged at its beginning.") from error
+        raise AstSegError(f"{path} is no picture that can be read, or it is damaged at its beginning.") from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise whatever they stumble over
-        raise UserError(f"{path} is damaged or cut off: {error}.") from error
+        raise AstSegError(f"{path} is damaged or cut off: {error}.") from error
 
 
 def frames(image: Image.Image) -> Iterator[int]:
     """Load one frame of an open file after another.
 
     Raises:
-        UserError: a frame is too large to be an image.
+        AstSegError: a frame is too large to be an image.
     """
     for index in _pages(image):
         if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
-            raise UserError(f"has a page of more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.")
+            raise AstSegError(f"has a page of more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.")
         with _quiet():
             image.load()
         yield index
@@ -198,7 +198,7 @@ def turn_of(path: Path) -> Image.Transpose | None:
     try:
         with opened_image(path) as image, _quiet():
             return EXIF_TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except UserError:
+    except AstSegError:
         return None
 
 
@@ -207,7 +207,7 @@ def is_picture(path: Path) -> bool:
     try:
         with opened_image(path, MAGIC_FORMATS):
             return True
-    except UserError:
+    except AstSegError:
         return False
 
 
@@ -223,7 +223,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """Turn an image upright and into RGB, as `read_pictures` does.
 
     Raises:
-        UserError: its values are of a depth that nobody can guess.
+        AstSegError: its values are of a depth that nobody can guess.
     """
     image = shown_upright(image)
     if image.mode.startswith(("I", "F")):
@@ -241,7 +241,7 @@ def _eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
     low, high = float(values.min()), float(values.max())
     top = 1.0 if values.dtype.kind == "f" else 65535.0
     if not 0 <= low <= high <= top:
-        raise UserError(f"holds {values.dtype} values from {low:g} to {high:g}; they should lie in 0 to {top:g}.")
-    if values.dtype.kind != "f" and 0 < high < DARKEST_SIXTEEN_BITS:
-        raise UserError(TOO_DARK.format(high=f"{high:g} of {top:g}"))
+        raise AstSegError(f"holds {values.dtype} values from {low:g} to {high:g}; they should lie in 0 to {top:g}.")
+    if values.dtype.kind != "f" and 0 < high < MIN_SIXTEEN_BIT_VALUE:
+        raise AstSegError(TOO_DARK.format(high=f"{high:g} of {top:g}"))
     return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)

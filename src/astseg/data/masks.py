@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 
 from astseg._core.image_files import frames, opened_image, shown_upright
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 Codes: TypeAlias = Int64[np.ndarray, "height width"]
 Labels: TypeAlias = UInt8[np.ndarray, "height width"]
@@ -47,7 +47,7 @@ TAIL = 12
 """Grey levels around the value of a large area that are this area's, in such a mask."""
 
 LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
-LEAST_LOSSY_AREA = 0.002
+MIN_LOSSY_AREA = 0.002
 """The share of such a mask that even areas of one value fill, if it is more than an echo of an edge."""
 
 
@@ -91,7 +91,7 @@ def read_raw_masks(path: Path | str) -> Iterator[RawMask]:
     """Read the frames of a mask file, as many as its image has; most have one.
 
     Raises:
-        UserError: the file cannot be read, or its values are no labels.
+        AstSegError: the file cannot be read, or its values are no labels.
     """
     path = Path(path)
     with opened_image(path) as image:
@@ -151,7 +151,7 @@ def labels_of(mask: RawMask, coding: MaskCoding) -> Labels:
         H x W labels: 0 background, `IGNORED_LABEL` where the coding ignores pixels.
 
     Raises:
-        UserError: there are more objects than labels.
+        AstSegError: there are more objects than labels.
     """
     codes = harden(mask, coding.ignored)
     if coding.colored:
@@ -167,7 +167,7 @@ def labels_of(mask: RawMask, coding: MaskCoding) -> Labels:
     labels = np.where(empty, 0, labels)
     highest = int(labels.max(initial=0))
     if highest > MAX_LABEL - bool(coding.ignored):
-        raise UserError(f"has objects up to number {highest}; {MAX_LABEL - bool(coding.ignored)} can be told apart.")
+        raise AstSegError(f"has objects up to number {highest}; {MAX_LABEL - bool(coding.ignored)} can be told apart.")
     labels[void] = IGNORED_LABEL
     return labels.astype(np.uint8)
 
@@ -194,7 +194,7 @@ def harden(mask: RawMask, meant: frozenset[int] = frozenset()) -> Codes:
     even = _is_even(codes)
     areas = _count_each(values, codes[even])
     if mask.lossy:
-        areas[areas < LEAST_LOSSY_AREA * codes.size] = 0
+        areas[areas < MIN_LOSSY_AREA * codes.size] = 0
     if areas.all() or not areas.any() or CDNET_CODES.issuperset(values.tolist()):
         return codes
     channels = _channels(codes) if mask.kind == "color" else codes[None]
@@ -235,7 +235,9 @@ def _raw(image: Image.Image) -> RawMask:
     if mode.startswith(("I", "F")):
         numbers = np.array(image)
         if not np.array_equal(numbers, np.rint(numbers)) or numbers.min() < 0:
-            raise UserError(f"has values from {numbers.min():g} to {numbers.max():g}; labels are whole numbers from 0.")
+            raise AstSegError(
+                f"has values from {numbers.min():g} to {numbers.max():g}; labels are whole numbers from 0."
+            )
         return RawMask(numbers.astype(np.int64), "number")
     colors = np.array(image.convert("RGBA")).astype(np.int64)
     colors *= colors[..., 3:] > 0

@@ -28,7 +28,7 @@ from astseg.data.file_roles import (
     split_of,
     words_of_role,
 )
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ def pair(
         beside: mask files in folders beside `root`, which may belong to the images.
 
     Raises:
-        UserError: none of the masks that the user named fits an image.
+        AstSegError: none of the masks that the user named fits an image.
     """
     named = set(masks or ())
     images, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in files if path not in named)
@@ -254,7 +254,7 @@ def _look(path: Path) -> _Look | None:
     try:
         with opened_image(path) as image:
             values = np.array(image if image.mode in ("P", "L", "1") or image.mode[0] in "IF" else image.convert("RGB"))
-    except UserError:
+    except AstSegError:
         return None
     flat = values.reshape(*values.shape[:2], -1)
     even = (flat[:, 1:] == flat[:, :-1]).all(-1)
@@ -312,7 +312,7 @@ def _named_masks(masks: Sequence[Path], images: _Matches) -> _Twins | None:
     first = next(iter(images.by_key.values()))[0]
     if images.count == len(masks) == 1:
         return _Twins((), "mask", whole, {first: tuple(masks)}, 1)
-    raise UserError(
+    raise AstSegError(
         f"No mask in {root} has the name of a picture. Pictures are called {first.name}, masks {masks[0].name}: "
         "give them the same name, such as a.jpg and a.png or a_mask.png."
     )

@@ -9,7 +9,7 @@ from PIL import Image
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
-def centre_crop(size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, slice]:
+def center_crop(size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, slice]:
     """The rows and columns of the largest centred part of a picture that has the target's proportions.
 
     Args:
@@ -25,7 +25,7 @@ def centre_crop(size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, 
 
 
 def fit_picture(image: Bytes, size: tuple[int, int]) -> Bytes:
-    """Cut out the centre (`centre_crop`), then resize bilinearly with antialiasing.
+    """Cut out the centre (`center_crop`), then resize bilinearly with antialiasing.
 
     Args:
         image: H x W x 3.
@@ -34,7 +34,7 @@ def fit_picture(image: Bytes, size: tuple[int, int]) -> Bytes:
     Returns:
         height x width x 3.
     """
-    return _resized(image[centre_crop((image.shape[0], image.shape[1]), size)], size, Image.Resampling.BILINEAR)
+    return _resized(image[center_crop((image.shape[0], image.shape[1]), size)], size, Image.Resampling.BILINEAR)
 
 
 def fit_mask(mask: Bytes, size: tuple[int, int]) -> Bytes:
@@ -47,7 +47,7 @@ def fit_mask(mask: Bytes, size: tuple[int, int]) -> Bytes:
     Returns:
         height x width labels.
     """
-    return _resized(mask[centre_crop((mask.shape[0], mask.shape[1]), size)], size, Image.Resampling.NEAREST)
+    return _resized(mask[center_crop((mask.shape[0], mask.shape[1]), size)], size, Image.Resampling.NEAREST)
 
 
 def _resized(values: Bytes, size: tuple[int, int], how: Image.Resampling) -> Bytes:

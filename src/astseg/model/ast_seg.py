@@ -162,7 +162,7 @@ class AstSeg(SavedModel):
 
         Raises:
             ValueError: one of them is no image, or they are of several sizes.
-            UserError: a file cannot be read.
+            AstSegError: a file cannot be read.
         """
         return segment(self, images, by_weights_alone=by_weights_alone)
 

@@ -8,10 +8,10 @@ from huggingface_hub import ModelHubMixin, hf_hub_download
 from safetensors.torch import load_file, save
 from torch import nn
 
-from astseg.errors import UserError
-from astseg.files import written_whole
+from astseg.errors import AstSegError
+from astseg.files import atomic_write
 from astseg.model.architecture import Architecture
-from astseg.plain import from_plain, to_plain
+from astseg.plain import from_builtins, to_builtins
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -31,11 +31,11 @@ class SavedModel(
     architecture: Architecture
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        config = {"format_version": FORMAT_VERSION, "model": to_plain(self.architecture)}
+        config = {"format_version": FORMAT_VERSION, "model": to_builtins(self.architecture)}
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
-        with written_whole(save_directory / WEIGHTS_FILE) as partial:
+        with atomic_write(save_directory / WEIGHTS_FILE) as partial:
             partial.write_bytes(save(weights))  # save_file would let nobody but its owner read the file
-        with written_whole(save_directory / CONFIG_FILE) as partial:
+        with atomic_write(save_directory / CONFIG_FILE) as partial:
             partial.write_text(json.dumps(config, indent=2) + "\n")
 
     @classmethod
@@ -47,7 +47,7 @@ class SavedModel(
             options: the hub's: revision, cache_dir, force_download, local_files_only, token.
 
         Raises:
-            UserError: the folder holds no model of this version, or one that cannot be read.
+            AstSegError: the folder holds no model of this version, or one that cannot be read.
         """
         if Path(pretrained_model_name_or_path).is_dir():
             # The mixin reads this file too, and would answer a damaged one with a traceback.
@@ -85,7 +85,7 @@ class SavedModel(
         try:
             model = cls(_read_architecture(config))
         except (ValueError, TypeError, RuntimeError) as error:
-            raise UserError(f"{config} describes no model that can be built: {error}.") from error
+            raise AstSegError(f"{config} describes no model that can be built: {error}.") from error
         _load_weights(model, find(WEIGHTS_FILE))
         return model.eval()
 
@@ -95,29 +95,29 @@ def _read_architecture(file: Path) -> Architecture:
         content = json.loads(file.read_text())
         version = content["format_version"]
         if version not in (1, FORMAT_VERSION):
-            raise UserError(
+            raise AstSegError(
                 f"{file} is of format version {version}; this astseg reads up to {FORMAT_VERSION}. "
                 "Use the version of astseg that wrote the model."
             )
-        return from_plain(Architecture, content["model"])
+        return from_builtins(Architecture, content["model"])
     except OSError as error:
-        raise UserError(
+        raise AstSegError(
             f"Cannot read {file}: {error.strerror}. A model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}."
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} does not describe an astseg model: {error}.") from error
+        raise AstSegError(f"{file} does not describe an astseg model: {error}.") from error
 
 
 def _load_weights(model: nn.Module, file: Path) -> None:
     try:
         found = load_file(file)
     except Exception as error:  # safetensors raises types of its own, and OSError
-        raise UserError(f"Cannot read the weights in {file}: {error}.") from error
+        raise AstSegError(f"Cannot read the weights in {file}: {error}.") from error
     expected = model.state_dict()
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     misshapen = sorted(name for name in expected.keys() & found.keys() if expected[name].shape != found[name].shape)
     if missing or extra or misshapen:
-        raise UserError(
+        raise AstSegError(
             f"{file} holds the weights of another configuration: "
             f"{_few('missing', missing)}, {_few('not expected', extra)}, {_few('of another shape', misshapen)}."
         )

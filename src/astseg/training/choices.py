@@ -11,12 +11,12 @@ import torch
 
 from astseg.config import BackgroundTraining, Recipe
 from astseg.data.store import Bytes, Store
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.ast_seg import AstSeg
 from astseg.plain import override
-from astseg.presets import find_preset, large_recipe, own_pictures_recipe, small_recipe
+from astseg.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
 from astseg.training.budget import background_steps, fit_to_steps, fit_to_time, with_steps
-from astseg.training.complexity import FEWEST_STILL_PICTURES, still_share
+from astseg.training.complexity import MIN_STATIC_IMAGES, still_share
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 
 NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
@@ -26,7 +26,7 @@ DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
 STILL_SHARE = 0.75
 """With more of nearly every picture as in the others, the camera stands still (``still_share``)."""
-MOST_SLOTS = 254
+MAX_SLOTS = 254
 FAR_OFF = 1.25
 """How many times the wish an estimate may be, or the wish the estimate, before one should be told."""
 
@@ -65,12 +65,12 @@ def choose_recipe(
         changes: values to take in place of the recipe's, by their names; see ``plain.override``.
 
     Raises:
-        UserError: the preset is unknown or has a background of its own, a number is impossible, a change does not fit,
-            or the pictures do not suit the model or the memory.
+        AstSegError: the preset is unknown or has a background of its own, a number is impossible, a change does not
+            fit, or the pictures do not suit the model or the memory.
     """
     check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps, still=still, recipe=recipe, changes=changes)
     reasons = []
-    usual = find_preset(preset).recipe if preset else recipe
+    usual = get_preset(preset).recipe if preset else recipe
     if usual:
         reasons.append(f"Recipe: the preset {preset}." if preset else "Recipe: as you give it.")
     else:
@@ -121,31 +121,31 @@ def check_wishes(
     """Refuse what `choose_recipe` could not follow, before any work is done.
 
     Raises:
-        UserError: the preset is unknown or has a background of its own, a number is impossible, or a change has no name
-            of a recipe's.
+        AstSegError: the preset is unknown or has a background of its own, a number is impossible, or a change has no
+            name of a recipe's.
     """
     if preset is not None and recipe is not None:
-        raise UserError("Give either a preset or a recipe of your own, not both.")
+        raise AstSegError("Give either a preset or a recipe of your own, not both.")
     if _set_steps(changes) and (minutes is not None or steps is not None):
-        raise UserError("Give either a time, or the steps, or set the recipe's own steps, not several of them.")
+        raise AstSegError("Give either a time, or the steps, or set the recipe's own steps, not several of them.")
     if "architecture.image_size" in changes:
-        raise UserError("A model works at the size of its pictures: give the size to prepare them at instead.")
+        raise AstSegError("A model works at the size of its pictures: give the size to prepare them at instead.")
     with _suiting("This recipe cannot be"):
         override(
-            find_preset(preset).recipe if preset else recipe or own_pictures_recipe((64, 64), 1, still=False), changes
+            get_preset(preset).recipe if preset else recipe or custom_images_recipe((64, 64), 1, still=False), changes
         )
     if (preset is not None or recipe is not None) and still is not None:
-        raise UserError(
+        raise AstSegError(
             "Give either --preset or --recipe, or --still and --moving: a recipe has a background network of its own."
         )
     if minutes is not None and steps is not None:
-        raise UserError("Give either --minutes or --steps, not both.")
-    if slots is not None and not 1 <= slots <= MOST_SLOTS:
-        raise UserError(f"The number of objects should lie between 1 and {MOST_SLOTS}, not {slots}.")
+        raise AstSegError("Give either --minutes or --steps, not both.")
+    if slots is not None and not 1 <= slots <= MAX_SLOTS:
+        raise AstSegError(f"The number of objects should lie between 1 and {MAX_SLOTS}, not {slots}.")
     if (minutes is not None and not 0 < minutes < math.inf) or (steps is not None and steps < 1):
-        raise UserError("The time and the steps to train should be more than 0.")
+        raise AstSegError("The time and the steps to train should be more than 0.")
     if preset is not None:
-        find_preset(preset)
+        get_preset(preset)
 
 
 def check_size(
@@ -170,9 +170,9 @@ def check_size(
         changes: as for `choose_recipe`.
 
     Raises:
-        UserError: the pictures would not suit the model, or its training would not fit into the memory.
+        AstSegError: the pictures would not suit the model, or its training would not fit into the memory.
     """
-    usual = find_preset(preset).recipe if preset else recipe
+    usual = get_preset(preset).recipe if preset else recipe
     _check_any(_recipes(image_size, device, usual, slots, still, changes), device)
 
 
@@ -180,7 +180,7 @@ def check_background_size(image_size: tuple[int, int], device: torch.device) -> 
     """Refuse pictures of a size at which `choose_background` would find nothing that can be trained.
 
     Raises:
-        UserError: as by `check_size`.
+        AstSegError: as by `check_size`.
     """
     if device.type == "cuda":
         recipes = list(_large_backgrounds(image_size)[:1])
@@ -208,7 +208,7 @@ def _recipes(
         if usual:
             found = [_adapted(usual, image_size, slots)]
         else:
-            make = large_recipe if device.type == "cuda" else own_pictures_recipe
+            make = gpu_recipe if device.type == "cuda" else custom_images_recipe
             choices = (True, False) if still is None else (still,)
             found = [make(image_size, slots or DEFAULT_SLOTS, still=choice) for choice in choices]
         return [_buildable(override(recipe, changes)) for recipe in found]
@@ -234,7 +234,7 @@ def _say_memory(needed: float, image_size: tuple[int, int], device: torch.device
     if needed > there.total:
         height, width = image_size
         where = "the GPU" if device.type == "cuda" else "this machine"
-        raise UserError(
+        raise AstSegError(
             f"Training at {height}x{width} takes {about} of memory, and {where} has {gigabytes(there.total)}. "
             "Less is taken by a smaller --size, then by fewer --objects."
         )
@@ -260,7 +260,7 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
     again. A processor, on which a step of AE-NE takes seconds, gets the network with which `choose_recipe` begins.
 
     Raises:
-        UserError: the pictures are too small.
+        AstSegError: the pictures are too small.
     """
     if device.type != "cuda":
         return _small_background(store, device, minutes)
@@ -298,14 +298,14 @@ def _small_background(store: Store, device: torch.device, minutes: float) -> Cho
 
 def _small_background_recipe(image_size: tuple[int, int], still: bool) -> Recipe:
     with _suiting():
-        recipe = _buildable(own_pictures_recipe(image_size, 1, still=still))
+        recipe = _buildable(custom_images_recipe(image_size, 1, still=still))
     return replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
 
 
 def _large_backgrounds(image_size: tuple[int, int]) -> tuple[Recipe, Recipe]:
     """AE-NE for one background, and for many."""
     with _suiting():
-        recipe = _buildable(replace(small_recipe(image_size, 1), background=BackgroundTraining(batch_size=32)))
+        recipe = _buildable(replace(cpu_recipe(image_size, 1), background=BackgroundTraining(batch_size=32)))
     alone = replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
     shapes = [replace(recipe.architecture, background_network=network) for network in ("simple", "complex")]
     return replace(alone, architecture=shapes[0]), replace(alone, architecture=shapes[1])
@@ -317,7 +317,7 @@ def _suiting(what: str = "These pictures do not suit the model") -> Iterator[Non
     try:
         yield
     except ValueError as error:
-        raise UserError(f"{what}: {error}.") from error
+        raise AstSegError(f"{what}: {error}.") from error
 
 
 def _pictures(store: Store) -> str:
@@ -327,8 +327,8 @@ def _pictures(store: Store) -> str:
 
 def _stillness(images: Bytes) -> tuple[bool, str]:
     """Whether the camera stands still, and how that is known."""
-    if len(images) < FEWEST_STILL_PICTURES:
-        return False, f"fewer than {FEWEST_STILL_PICTURES} pictures do not tell"
+    if len(images) < MIN_STATIC_IMAGES:
+        return False, f"fewer than {MIN_STATIC_IMAGES} pictures do not tell"
     share = still_share(images)
     return share > STILL_SHARE, f"{share:.0%} of nearly every picture is as in the others"
 

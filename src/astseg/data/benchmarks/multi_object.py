@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from astseg.data.benchmarks.preparing import Bytes, centre_crop, labels_from_entities, prepare_image, prepare_labels
+from astseg.data.benchmarks.preparing import Bytes, center_crop, labels_from_entities, prepare_image, prepare_labels
 from astseg.data.benchmarks.tfrecord import TFRecordFile, Values, parse_example
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 ROOM_BACKGROUND = 4
-LEAST_CONTACT = 3  # pixels along which a wall's upper or lower edge must lie for it to be no wall
+MIN_CONTACT = 3  # pixels along which a wall's upper or lower edge must lie for it to be no wall
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def read_records(path: Path | str, layout: EntityLayout, size: int, start: int =
     """Read the pictures of a TFRecord file from record `start` on, in the file's order.
 
     Raises:
-        UserError: the file is damaged, or its records are not of this layout.
+        AstSegError: the file is damaged, or its records are not of this layout.
     """
     with TFRecordFile(path) as records:
         records.skip(start)
@@ -63,7 +63,7 @@ def read_records(path: Path | str, layout: EntityLayout, size: int, start: int =
             try:
                 yield sample_from_features(parse_example(message, ("image", "mask")), layout, size)
             except ValueError as error:
-                raise UserError(
+                raise AstSegError(
                     f"{path}: record {records.position - 1} is not as expected: {error}. Is it another data set?"
                 ) from error
 
@@ -87,7 +87,7 @@ def sample_from_features(features: dict[str, Values], layout: EntityLayout, size
 
 def sample_from_entities(image: Bytes, entities: Bytes, layout: EntityLayout, size: int) -> Sample:
     """Prepare an H x W x 3 image and its E x H x W entity masks (0 outside, 255 inside)."""
-    entities = np.ascontiguousarray(centre_crop(entities, layout.crop, axis=1))
+    entities = np.ascontiguousarray(center_crop(entities, layout.crop, axis=1))
     labels = labels_from_entities(entities, layout.background)
     remark = background_entities(entities) if layout.background == ROOM_BACKGROUND else 0
     return Sample(prepare_image(image, layout.crop, size), prepare_labels(labels, None, size), remark)
@@ -119,4 +119,4 @@ def _can_be_a_wall(masks: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> bo
         return False
     above = (wall[1:] & other_wall[:-1]).any(axis=0).sum()
     below = (wall[:-1] & other_wall[1:]).any(axis=0).sum()
-    return bool(max(above, below) < LEAST_CONTACT)
+    return bool(max(above, below) < MIN_CONTACT)

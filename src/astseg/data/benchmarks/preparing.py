@@ -12,7 +12,7 @@ from PIL import Image
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
-def centre_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
+def center_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
     """Cut a square out of the middle of a picture.
 
     Args:
@@ -35,12 +35,12 @@ def centre_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
 
 def prepare_image(image: Bytes, crop: int | None, size: int) -> Bytes:
     """Crop an H x W x 3 image and resize it to size x size x 3, bilinear with antialiasing."""
-    return _resize(centre_crop(image, crop), size, Image.Resampling.BILINEAR)
+    return _resize(center_crop(image, crop), size, Image.Resampling.BILINEAR)
 
 
 def prepare_labels(labels: Bytes, crop: int | None, size: int) -> Bytes:
     """Crop an H x W label map and resize it to size x size by the nearest pixel."""
-    return _resize(centre_crop(labels, crop), size, Image.Resampling.NEAREST)
+    return _resize(center_crop(labels, crop), size, Image.Resampling.NEAREST)
 
 
 def labels_from_entities(entities: Bytes, background: int) -> Bytes:

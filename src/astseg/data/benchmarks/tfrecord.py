@@ -19,14 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from astseg.data.benchmarks.crc32c import masked_crc32c
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 Values: TypeAlias = npt.NDArray[Any]
 """One feature: uint8 (the bytes of a list of byte strings, joined), float32 or int64, one-dimensional."""
 
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 16
-LONGEST_RECORD = 1 << 30  # a length beyond it can only be damage
+MAX_RECORD = 1 << 30  # a length beyond it can only be damage
 
 VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5
 BYTES_LIST, FLOAT_LIST, INT64_LIST = 1, 2, 3
@@ -39,7 +39,7 @@ class TFRecordFile:
         path: the file.
 
     Raises:
-        UserError: the file is missing, cut off or damaged; the message tells where.
+        AstSegError: the file is missing, cut off or damaged; the message tells where.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -49,7 +49,7 @@ class TFRecordFile:
         try:
             self._file: BinaryIO = self.path.open("rb")
         except OSError as error:
-            raise UserError(f"Cannot open {self.path}: {error.strerror}.") from error
+            raise AstSegError(f"Cannot open {self.path}: {error.strerror}.") from error
         magic = self._file.read(2)
         self._file.seek(0)
         self._stream = _GzipStream(self._file) if magic == GZIP_MAGIC else self._file
@@ -88,7 +88,7 @@ class TFRecordFile:
         if len(header) < 8:
             raise self._damage("it is cut off")
         length: int = struct.unpack("<Q", header)[0]
-        if self._read_checksum() != masked_crc32c(header) or length > LONGEST_RECORD:
+        if self._read_checksum() != masked_crc32c(header) or length > MAX_RECORD:
             raise self._damage("the checksum of its length does not fit")
         return length
 
@@ -108,8 +108,8 @@ class TFRecordFile:
         except (zlib.error, EOFError, OSError) as error:
             raise self._damage(f"it cannot be read ({error})") from error
 
-    def _damage(self, what: str) -> UserError:
-        return UserError(
+    def _damage(self, what: str) -> AstSegError:
+        return AstSegError(
             f"{self.path}: record {self.position} is damaged: {what}. "
             f"The file is no TFRecord file, or its download is incomplete or broken. Download it again."
         )
