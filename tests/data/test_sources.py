@@ -312,6 +312,8 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     save_picture(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe.png")
     assert find_files(tmp_path).left_out == ("pipes, devices and the like: 1 (pipe.png)",)
+    with pytest.raises(AstSegError, match="is a pipe, a device or the like"):
+        open_source(tmp_path / "pipe.png")
 
 
 def test_an_image_without_an_ending_is_read(tmp_path):

@@ -330,6 +330,8 @@ def open_source(
     suffix = path.suffix.lower()
     if not path.exists():
         raise AstSegError(f"There is no file or folder {path}.")
+    if not (path.is_file() or path.is_dir()):
+        raise AstSegError(f"{path} is a pipe, a device or the like, and no file.")
     is_image = suffix in PICTURE_SUFFIXES or (path.is_file() and is_picture(path))
     if masks is not None and not (path.is_dir() or is_image):
         raise AstSegError(f"Masks can be named for image files alone, and {path} is none.")
@@ -378,6 +380,8 @@ def _joined(masks: Sequence[Bytes], file: Path) -> Bytes:
         return masks[0]
     if len({mask.shape for mask in masks}) > 1 or len(masks) >= IGNORED_LABEL:
         raise AstSegError(f"The {len(masks)} masks of {file} do not go together: of several sizes, or too many.")
+    if any(len(np.unique(mask[mask > 0])) > 1 for mask in masks):
+        raise AstSegError(f"The {len(masks)} masks of {file} hold several objects each: name one set of them.")
     joined = np.zeros_like(masks[0])
     for label, mask in enumerate(masks, 1):
         joined[mask > 0] = label

@@ -259,7 +259,9 @@ def _encoder_block(height: ConvGeometry, width: ConvGeometry, inputs: int, outpu
     return PositionalBlock((height.size, width.size), convolution, outputs)
 
 
-def _decoder_block(height: ConvGeometry, width: ConvGeometry, inputs: int, outputs: int, *, last: bool) -> PositionalBlock:
+def _decoder_block(
+    height: ConvGeometry, width: ConvGeometry, inputs: int, outputs: int, *, last: bool
+) -> PositionalBlock:
     def missing(step: ConvGeometry) -> int:
         return step.size - ((step.output - 1) * step.stride - 2 * step.padding + step.kernel)
 

@@ -41,7 +41,7 @@ class Choice:
 
 def choose_recipe(
     store: Store,
-    device: torch.device,
+    device: torch.device | str,
     *,
     preset: str | None = None,
     slots: int | None = None,
@@ -69,6 +69,7 @@ def choose_recipe(
             fit, or the pictures do not suit the model or the memory.
     """
     check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps, still=still, recipe=recipe, changes=changes)
+    place = torch.device(device)
     reasons = []
     usual = get_preset(preset).recipe if preset else recipe
     if usual:
@@ -77,7 +78,7 @@ def choose_recipe(
         how = "as you say"
         if still is None:
             still, how = _stillness(store["train"].images)
-        kind = "GPU" if device.type == "cuda" else "CPU"
+        kind = "GPU" if place.type == "cuda" else "CPU"
         reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
         one, other = ("one for all pictures", "moving") if still else ("many", "still")
         reasons.append(f"Background: {one} ({how}; --{other} says otherwise).")
@@ -85,16 +86,16 @@ def choose_recipe(
         minutes = minutes if chosen else DEFAULT_MINUTES
     if changes:
         reasons.append(f"Changed: {', '.join(f'{name} = {value}' for name, value in changes.items())}.")
-    (recipe,) = _recipes(store.image_size, device, usual, slots, still, changes)
+    (recipe,) = _recipes(store.image_size, place, usual, slots, still, changes)
     other_size = ""
     if usual and usual.architecture.image_size != store.image_size:
         other_size = " (the recipe's own size is {}x{})".format(*usual.architecture.image_size)
     reasons.append(f"{_pictures(store)}{other_size}.")
     guess = "as you say" if slots else f"{'the recipe has it so' if usual else 'a guess'}; --objects says better"
     reasons.append(f"Objects: at most {recipe.architecture.slots} in a picture ({guess}).")
-    reasons.append(_fitting_memory(recipe, device, len(store["train"])))
+    reasons.append(_fitting_memory(recipe, place, len(store["train"])))
     if minutes is not None:
-        recipe, estimate = fit_to_time(recipe, store["train"].images, device, minutes)
+        recipe, estimate = fit_to_time(recipe, store["train"].images, place, minutes)
         why = f", {_how_long(minutes, estimate)}"
     elif steps is not None:
         recipe = fit_to_steps(recipe, steps)
