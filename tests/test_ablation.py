@@ -15,12 +15,13 @@ from astseg.ablation import (
     plan_runs,
     rows_of,
 )
+from astseg.data.catalog import TRAINING_SETS
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.errors import AstSegError
 from astseg.model.ast_seg import AstSeg
 from astseg.plain import to_builtins
-from astseg.presets import BENCHMARKS, PRESETS
+from astseg.presets import PRESETS
 from astseg.training.run import write_run
 
 ROWS = [name for name, preset in PRESETS.items() if preset.benchmark]
@@ -40,9 +41,9 @@ def changed_settings(one: object, other: object, prefix: str = "") -> set[str]:
 
 class TestRows:
     def test_full_comes_first(self) -> None:
-        for benchmark in BENCHMARKS:
-            rows = rows_of(benchmark)
-            assert next(iter(rows.values())) is PRESETS[benchmark]
+        for dataset in TRAINING_SETS:
+            rows = rows_of(dataset)
+            assert next(iter(rows.values())) is PRESETS[dataset]
             assert len(rows) == 10
 
     def test_small_presets_are_in_no_table(self) -> None:
@@ -54,8 +55,8 @@ class TestRows:
         assert choose_rows("clevr", []) == list(rows_of("clevr").values())
 
     def test_unknown(self) -> None:
-        with pytest.raises(AstSegError, match=r"no data set 'rooms'\. They have: clevrtex, "):
-            rows_of("rooms")
+        with pytest.raises(AstSegError, match="trains no models on OOD, but on: clevrtex, clevr, shapestacks, o"):
+            rows_of("ood")
         with pytest.raises(AstSegError, match=r"clevr has no row 'isotropic'\. It has: full, .*, anisotropic"):
             choose_rows("clevr", ["full", "isotropic"])
 

@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from astseg.config import ForegroundTraining, Recipe
+from astseg.data.catalog import TRAINING_SETS
 from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.labelling import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.presets import BENCHMARKS, PRESETS, cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
+from astseg.presets import PRESETS, cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
 from astseg.schedules import LearningRate
 from astseg.training.curriculum import Phase, background_losses, foreground_losses, phases, start_phase, trained_modules
 
@@ -34,7 +35,7 @@ def published_names() -> list[str]:
 
 
 def test_there_is_a_preset_for_every_row() -> None:
-    assert set(BENCHMARKS) == set(PUBLISHED)
+    assert set(TRAINING_SETS) == set(PUBLISHED)
     expected = {f"{data}-{row}" for data in PUBLISHED for row in OTHER_ROWS} | set(PUBLISHED)
     expected |= {"clevrtex-isotropic", "objectsroom-isotropic", "clevr-anisotropic", "shapestacks-anisotropic"}
     assert set(published_names()) == expected
@@ -272,5 +273,7 @@ class TestFinding:
         assert isinstance(get_preset("clevr").recipe.foreground, ForegroundTraining)
 
     def test_unknown(self) -> None:
-        with pytest.raises(AstSegError, match=r"There is no preset 'clever'\. There are: clevrtex, .*, demo, "):
+        with pytest.raises(
+            AstSegError, match=r"There is no preset 'clever'\. Did you mean 'clevr'\? There are: clevrtex, .*, demo, "
+        ):
             get_preset("clever")

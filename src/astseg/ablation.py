@@ -13,12 +13,13 @@ from types import MappingProxyType
 import torch
 
 from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
+from astseg.data.catalog import TRAINING_SETS, DatasetSpec, find_dataset
 from astseg.data.store import Store
 from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.feature_maps import FeatureNetwork
-from astseg.presets import BENCHMARKS, PRESETS, Preset, cpu_recipe
+from astseg.presets import PRESETS, Preset, cpu_recipe
 from astseg.training.run import SCORES_FILE, RunSettings, check_scored, is_run, read_run
 
 MINIATURE_STEPS = 300
@@ -71,26 +72,27 @@ class PlannedRun:
         return State.FINISHED if (self.folder / SCORES_FILE).is_file() else State.INTERRUPTED
 
 
-def rows_of(benchmark: str) -> dict[str, Preset]:
-    """The rows of a data set of the paper's tables by name, AST-Seg-B3-CT (``full``) first.
+def rows_of(dataset: str) -> dict[str, Preset]:
+    """Return the rows of a data set of the paper's tables by name, AST-Seg-B3-CT (``full``) first.
 
     Raises:
-        AstSegError: there is no such data set.
+        AstSegError: there is no such data set, or the paper trains no models on it.
     """
-    if benchmark not in BENCHMARKS:
-        raise AstSegError(f"The paper's tables have no data set '{benchmark}'. They have: {', '.join(BENCHMARKS)}.")
-    return {preset.row: preset for preset in PRESETS.values() if preset.benchmark == benchmark and preset.row}
+    spec = find_dataset(dataset)
+    if spec.name not in TRAINING_SETS:
+        raise AstSegError(f"The paper trains no models on {spec.title}, but on: {', '.join(TRAINING_SETS)}.")
+    return {preset.row: preset for preset in PRESETS.values() if preset.benchmark == spec.name and preset.row}
 
 
-def choose_rows(benchmark: str, names: Sequence[str]) -> list[Preset]:
+def choose_rows(dataset: str, names: Sequence[str]) -> list[Preset]:
     """The presets of some rows, in the order of the names; of all rows where none is named.
 
     Raises:
         AstSegError: there is no such data set or row.
     """
-    rows = rows_of(benchmark)
+    rows = rows_of(dataset)
     if unknown := [name for name in names if name not in rows]:
-        raise AstSegError(f"{benchmark} has no row '{unknown[0]}'. It has: {', '.join(rows)}.")
+        raise AstSegError(f"{dataset} has no row '{unknown[0]}'. It has: {', '.join(rows)}.")
     return [rows[name] for name in dict.fromkeys(names)] if names else list(rows.values())
 
 
@@ -132,6 +134,15 @@ def plan_runs(
         for seed in range(seeds)
         for preset in presets
     ]
+
+
+def evaluation_folder(run: Path, dataset: DatasetSpec) -> Path:
+    """Return the folder in a run's for the scores on a data set that its model is only evaluated on (Table 3).
+
+    ``astseg evaluate RUN DATA --out RUN/clevrtex-ood`` writes there. Scores under an alias are found too.
+    """
+    places = [run / name for name in (dataset.name, *dataset.aliases)]
+    return next((place for place in places if (place / SCORES_FILE).is_file()), places[0])
 
 
 def at_size(recipe: Recipe, image_size: tuple[int, int]) -> Recipe:

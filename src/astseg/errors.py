@@ -1,5 +1,8 @@
 """The one error that a user's mistake raises."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 
 class AstSegError(Exception):
     """Something the user can put right: what was expected, what came, and what to do about it.
@@ -11,3 +14,14 @@ class AstSegError(Exception):
 
 class NonFiniteWeightsError(AstSegError):
     """A training whose weights are no numbers any more."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> AstSegError:
+    """Return the error for a name that nothing has: what is nearest to it, and all that there is.
+
+    >>> str(unknown_name("preset", "clever", ["demo", "clevr"]))
+    "There is no preset 'clever'. Did you mean 'clevr'? There are: demo, clevr."
+    """
+    names = list(known)
+    nearest = "".join(f" Did you mean '{one}'?" for one in get_close_matches(name.lower(), names, n=1))
+    return AstSegError(f"There is no {kind} '{name}'.{nearest} There are: {', '.join(names)}.")

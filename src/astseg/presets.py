@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
-from astseg.errors import AstSegError
+from astseg.data.catalog import DATASETS, TRAINING_SETS, DatasetSpec
+from astseg.errors import unknown_name
 from astseg.model.architecture import Architecture
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.labelling import LabelRule
@@ -39,50 +40,28 @@ class Preset:
     """Which row: ``full`` is AST-Seg-B3-CT; None for what is in no table."""
 
 
-@dataclass(frozen=True)
-class Benchmark:
-    """What the paper sets differently for each data set (section 5.1, Table 6)."""
-
-    title: str
-    side: int
-    """Height and width of the pictures in pixels."""
-    slots: int
-    anisotropic: bool
-    fixed_background: bool = False
-
-
-BENCHMARKS: Mapping[str, Benchmark] = MappingProxyType(
-    {
-        "clevrtex": Benchmark("CLEVRTEX", 128, 10, anisotropic=True),
-        "clevr": Benchmark("CLEVR", 128, 10, anisotropic=False, fixed_background=True),
-        "shapestacks": Benchmark("ShapeStacks", 64, 6, anisotropic=False),
-        "objectsroom": Benchmark("ObjectsRoom", 64, 3, anisotropic=True),
-    }
-)
-
-
-def published_recipe(benchmark: Benchmark) -> Recipe:
-    """AST-Seg-B3-CT for a benchmark, with every value of Table 6."""
+def published_recipe(dataset: DatasetSpec) -> Recipe:
+    """Return AST-Seg-B3-CT for a data set, with every value of Table 6."""
     return Recipe(
         architecture=Architecture(
-            image_size=(benchmark.side, benchmark.side),
-            slots=benchmark.slots,
+            image_size=(dataset.image_size, dataset.image_size),
+            slots=dataset.num_slots,
             feature_network="segformer-b3",
-            latents=LatentLayout(anisotropic=benchmark.anisotropic),
-            background_network="simple" if benchmark.fixed_background else "complex",
+            latents=LatentLayout(anisotropic=dataset.anisotropic),
+            background_network="simple" if dataset.fixed_background else "complex",
         ),
-        background=BackgroundTraining(steps=2_500 if benchmark.fixed_background else 500_000),
+        background=BackgroundTraining(steps=2_500 if dataset.fixed_background else 500_000),
         foreground=ForegroundTraining(),
         backbone=PAPER_BACKBONE,
     )
 
 
-def _rows(key: str, benchmark: Benchmark) -> list[Preset]:
-    """The rows of Tables 1, 2 and 4 for one benchmark."""
-    base = published_recipe(benchmark)
+def _rows(dataset: DatasetSpec) -> list[Preset]:
+    """Make the presets of the rows of Tables 1, 2 and 4 for one data set."""
+    key, base = dataset.name, published_recipe(dataset)
     shape, foreground = base.architecture, base.foreground
-    other = "isotropic" if benchmark.anisotropic else "anisotropic"
-    exchanged = replace(shape.latents, anisotropic=not benchmark.anisotropic)
+    other = "isotropic" if dataset.anisotropic else "anisotropic"
+    exchanged = replace(shape.latents, anisotropic=not dataset.anisotropic)
     rows = {
         "": ("curriculum training, AST-Seg-B3-CT (Tables 1 and 2)", base),
         "baseline": (
@@ -117,7 +96,7 @@ def _rows(key: str, benchmark: Benchmark) -> list[Preset]:
         other: (f"{other} scaling (Table 4)", replace(base, architecture=replace(shape, latents=exchanged))),
     }
     return [
-        Preset("-".join(filter(None, (key, row))), f"{benchmark.title}: {description}", recipe, key, row or FULL_ROW)
+        Preset("-".join(filter(None, (key, row))), f"{dataset.title}: {description}", recipe, key, row or FULL_ROW)
         for row, (description, recipe) in rows.items()
     ]
 
@@ -278,11 +257,14 @@ def _long(recipe: Recipe) -> Recipe:
 
 def _small() -> list[Preset]:
     side = (64, 64)
-    rooms = cpu_recipe(side, 3, slot_cost=12.0, background_log_activation=4.0)
+    rooms = cpu_recipe(side, DATASETS["objectsroom"].num_slots, slot_cost=12.0, background_log_activation=4.0)
     rule = LabelRule(background_error=35.0, background_margin=1.5)
     rooms = replace(rooms, architecture=replace(rooms.architecture, label_rule=rule))
     demo = replace(rooms, architecture=replace(rooms.architecture, slot_places=True))
-    towers, clevr = (_long(cpu_recipe(side, slots, anisotropic=False)) for slots in (6, 10))
+    towers, clevr = (
+        _long(cpu_recipe(side, DATASETS[name].num_slots, anisotropic=DATASETS[name].anisotropic))
+        for name in ("shapestacks", "clevr")
+    )
     # With places, slots come to shadows too, unless shadows can be thrown from early on.
     shape = replace(towers.architecture, label_rule=LabelRule(background_likeness=0.2), slot_places=True)
     towers = replace(towers, architecture=shape, foreground=replace(towers.foreground, shadow_start=1_500))
@@ -298,7 +280,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     {
         preset.name: preset
         for preset in (
-            *(row for key, benchmark in BENCHMARKS.items() for row in _rows(key, benchmark)),
+            *(row for dataset in TRAINING_SETS.values() for row in _rows(dataset)),
             *_natural_video(),
             *_small(),
         )
@@ -310,8 +292,8 @@ def get_preset(name: str) -> Preset:
     """The preset of a name.
 
     Raises:
-        AstSegError: there is none; the message lists them.
+        AstSegError: there is none; the message says what is nearest.
     """
     if name not in PRESETS:
-        raise AstSegError(f"There is no preset '{name}'. There are: {', '.join(PRESETS)}.")
+        raise unknown_name("preset", name, PRESETS)
     return PRESETS[name]

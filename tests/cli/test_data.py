@@ -147,7 +147,7 @@ class TestImport:
             (("--protocol", "authors"), "need a --benchmark"),
             (("--limit", 3), "need a --benchmark"),
             (("--exchange-red-and-blue",), "need a --benchmark"),
-            (("--benchmark", "imagenet"), "There is no benchmark 'imagenet'. There are: clevrtex-full"),
+            (("--benchmark", "imagenet"), "There is no data set 'imagenet'. There are: clevrtex, "),
             (("--benchmark", "clevr"), "'clevr' is read from .tfrecords or .hdf5 files"),
             (("--benchmark", "clevr", "--size", "64x32"), "A benchmark's pictures are square"),
             (("--benchmark", "clevr", "--every", 3), "are for your own pictures"),
@@ -210,7 +210,7 @@ def test_benchmarks_are_listed_whole(astseg, capsys) -> None:
 class TestDownload:
     def test_mistakes(self, astseg, tmp_path: Path, capsys) -> None:
         assert astseg("data", "download", "imagenet", tmp_path / "out") == 2
-        assert "There is no benchmark 'imagenet'" in capsys.readouterr().err
+        assert "There is no data set 'imagenet'" in capsys.readouterr().err
         assert astseg("data", "download", "clevr", tmp_path / "out", "--mirror", "elsewhere") == 2
         assert "begins with http:// or https://" in capsys.readouterr().err
 

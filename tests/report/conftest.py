@@ -41,7 +41,7 @@ def make_run(tmp_path: Path) -> Make:
         recipe = miniature(published) if small else published
         side = recipe.architecture.image_size[0]
         if data is None:
-            kind = ("clevrtex-full" if "clevrtex" in (preset or "") else "clevr") if not small else "clevrtex"
+            kind = "clevrtex" if small or "clevrtex" in (preset or "") else "clevr"
             data = store("astseg scenes" if small else "the files", kind, side)
         folder = tmp_path / "runs" / (name or f"{preset}-seed-{seed}")
         settings = RunSettings(f"{preset} by hand", recipe, "/data", seed, preset)
@@ -50,8 +50,9 @@ def make_run(tmp_path: Path) -> Make:
             seconds = {"seconds": {"background": 60.0 + seed, "objects": 100.0, "joint": 200.0}, **more}
             (folder / "scores.json").write_text(json.dumps(scores(miou, data, seed=seed, **seconds)))
         if ood is not None:
-            (folder / "ood").mkdir()
-            (folder / "ood/scores.json").write_text(json.dumps(scores(ood, store("files", "clevrtex-outd", side))))
+            (folder / "clevrtex-ood").mkdir()
+            found = scores(ood, store("files", "clevrtex-ood", side))
+            (folder / "clevrtex-ood/scores.json").write_text(json.dumps(found))
         return folder
 
     return make

@@ -6,6 +6,7 @@ import pytest
 
 from astseg.errors import AstSegError
 from astseg.report import group_results, read_results
+from astseg.report.differences import labels
 
 Make = Callable[..., Path]
 
@@ -29,7 +30,10 @@ class TestReading:
 
     def test_clevrtex_models_elsewhere(self, make_run: Make) -> None:
         results, _ = read_results([make_run("clevrtex", miou=0.7, ood=0.6)])
-        assert [(result.dataset, result.scores["miou"]) for result in results] == [("clevrtex", 0.7), ("ood", 0.6)]
+        assert [(result.dataset, result.scores["miou"]) for result in results] == [
+            ("clevrtex", 0.7),
+            ("clevrtex-ood", 0.6),
+        ]
         assert results[1].seconds == {}
 
     @pytest.mark.parametrize(
@@ -43,7 +47,7 @@ class TestReading:
     )
     def test_scores_of_something_else(self, make_run: Make, said: dict[str, str], wrong: str) -> None:
         folder = make_run("clevrtex", ood=0.6)
-        file = folder / "ood" / "scores.json"
+        file = folder / "clevrtex-ood" / "scores.json"
         right = {"model": str(folder), "split": "test", "labels": "by the model's rule"}
         file.write_text(json.dumps({**json.loads(file.read_text()), **right}))
         assert len(read_results([folder])[0]) == 2
@@ -72,6 +76,18 @@ class TestReading:
         results, unfinished = read_results([done, begun])
         assert len(results) == 1
         assert unfinished == [begun.resolve()]
+
+    def test_earlier_names_of_data_and_folders(self, make_run: Make) -> None:
+        new, old = make_run("clevrtex", 0, ood=0.6), make_run("clevrtex", 1, ood=0.7)
+        (old / "clevrtex-ood").rename(old / "ood")
+        for file, name in ((old / "scores.json", "clevrtex-full"), (old / "ood/scores.json", "clevrtex-outd")):
+            content = json.loads(file.read_text())
+            file.write_text(json.dumps({**content, "store": {**content["store"], "set": name}}))
+        groups = group_results(read_results([new, old])[0])
+        assert [(group.first.dataset, group.seeds, labels(group)) for group in groups] == [
+            ("clevrtex", (0, 1), ()),
+            ("clevrtex-ood", (0, 1), ()),
+        ]
 
     def test_no_run(self, tmp_path: Path) -> None:
         with pytest.raises(AstSegError, match="holds no training run, and no folders of runs"):

@@ -9,6 +9,7 @@ from rich.filesize import decimal
 from astseg.cli.bars import progress, several_progresses
 from astseg.cli.console import Device, Ignore, Masks, counted, note, output, parse_size, parse_values, print_table
 from astseg.cli.preparing import make_scenes, report_reading, report_skipped
+from astseg.data.catalog import DATASETS
 from astseg.errors import AstSegError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Generate, import, download and check data.")
 
 TEST_SHARE = 0.1
+LOOK_ALIKES = ", ".join(name for name, spec in DATASETS.items() if spec.look_alike)
 LISTS = "default, or any folder of lists in 'splits'"
 """The protocols of a benchmark that brings them with its files (ShapeStacks)."""
 
@@ -25,7 +27,7 @@ Destination = Annotated[Path, typer.Argument(help="The folder to make.")]
 
 @app.command()
 def make(
-    name: Annotated[str, typer.Argument(help="rooms, towers, clevr, clevrtex, ood or camo.")],
+    name: Annotated[str, typer.Argument(help=f"Whose look-alikes: {LOOK_ALIKES}.")],
     out: Destination,
     train: Annotated[int, typer.Option(help="How many pictures to learn from.", min=0)] = 8_000,
     test: Annotated[int, typer.Option(help="How many held-out pictures.", min=0)] = 500,
@@ -76,7 +78,7 @@ def import_(
     ```
     astseg data import holiday/ --out my-data
     astseg data import film.mp4 --every 5 --size 96x128 --out my-film
-    astseg data import clevrtex_full_part*.tar.gz --benchmark clevrtex-full --out clevrtex
+    astseg data import clevrtex_full_part*.tar.gz --benchmark clevrtex --out clevrtex
     ```
     """
     sides = parse_size(size)

@@ -10,11 +10,12 @@ from astseg.cli.models import open_model
 from astseg.cli.training import run_to_the_end
 from astseg.cli.using import Model
 from astseg.cli.using import evaluate as evaluate_model
+from astseg.data.catalog import TRAINING_SETS, find_dataset
 from astseg.errors import AstSegError, NonFiniteWeightsError
 
 
 def ablate(
-    dataset: Annotated[str, typer.Argument(help="Whose rows: clevrtex, clevr, objectsroom or shapestacks.")],
+    dataset: Annotated[str, typer.Argument(help=f"Whose rows: {', '.join(TRAINING_SETS)}.")],
     data: Annotated[Path, typer.Option(help="Prepared data with a test split and its masks.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the runs.")],
     rows: Annotated[
@@ -39,19 +40,23 @@ def ablate(
     astseg report table/
     ```
     """
-    from astseg.ablation import State, choose_rows, coinciding_rows, plan_runs
+    from astseg.ablation import State, choose_rows, coinciding_rows, evaluation_folder, plan_runs
     from astseg.data.store import Store
     from astseg.training.run import check_scored
 
-    elsewhere = {name: path for name, path in (("ood", ood), ("camo", camo)) if path is not None}
-    if elsewhere and dataset != "clevrtex":
-        raise AstSegError(f"Only models of clevrtex are evaluated on OOD and CAMO, not those of {dataset}.")
+    elsewhere = {find_dataset(name): path for name, path in (("ood", ood), ("camo", camo)) if path is not None}
+    dataset = find_dataset(dataset).name
+    for spec in elsewhere:
+        if spec.trained_on != dataset:
+            raise AstSegError(
+                f"Only models of {spec.trained_on} are evaluated on {spec.title}, not those of {dataset}."
+            )
+    names = [name.strip() for name in rows.split(",")] if rows else []
+    presets = choose_rows(dataset, names)
     find_device(device)
     store = Store(data)
     for path in elsewhere.values():
         check_scored(Store(path))
-    names = [name.strip() for name in rows.split(",")] if rows else []
-    presets = choose_rows(dataset, names)
     runs = plan_runs(presets, seeds, store, out, small=miniature, steps=steps)
     states = [run.state() for run in runs]
     if not miniature and store.image_size != presets[0].recipe.architecture.image_size:
@@ -71,9 +76,10 @@ def ablate(
                 note("Failed", str(error))
                 failed.append(run.folder.name)
                 continue
-        for name, path in elsewhere.items():
-            if not (run.folder / name / "scores.json").is_file():
-                evaluate_model(str(run.folder), path, out=run.folder / name, device=device)
+        for spec, path in elsewhere.items():
+            place = evaluation_folder(run.folder, spec)
+            if not (place / "scores.json").is_file():
+                evaluate_model(str(run.folder), path, out=place, device=device)
     if failed:
         raise AstSegError(f"The weights of {', '.join(failed)} became no numbers. All other runs are done.")
     output.print(f"Runs: {out}. To see them beside the published figures: astseg report {out}", markup=False)

@@ -5,29 +5,10 @@ from typing import Any
 
 from astseg.ablation import is_miniature
 from astseg.config import Recipe
+from astseg.data.catalog import DATASETS, GENERATOR
 from astseg.plain import to_builtins
 from astseg.published import PAPER_GPU
-from astseg.report.results import ELSEWHERE, Group
-
-GENERATOR = "astseg scenes"
-"""What a store of generated pictures names as its source."""
-LOOK_ALIKES: Mapping[str, str] = {
-    "clevrtex": "clevrtex",
-    "clevr": "clevr",
-    "ood": "ood",
-    "camo": "camo",
-    "objectsroom": "rooms",
-    "shapestacks": "towers",
-}
-PUBLISHED_FILES: Mapping[str, tuple[str, ...]] = {
-    "clevrtex": ("clevrtex-full",),
-    "clevr": ("clevr", "clevr-png"),
-    "ood": ("clevrtex-outd",),
-    "camo": ("clevrtex-camo",),
-    "objectsroom": ("objects-room",),
-    "shapestacks": ("shapestacks",),
-}
-"""The benchmarks of ``astseg data import`` that are the paper's data sets."""
+from astseg.report.results import Group
 
 MINIATURE = "MINIATURE"
 CHANGED = "OTHER RECIPE"
@@ -51,8 +32,8 @@ def data_label(dataset: str | None, store: Mapping[str, Any]) -> str | None:
     if dataset is None:
         return None
     if store.get("source") == GENERATOR:
-        return LOOK_ALIKE if store.get("set") == LOOK_ALIKES.get(dataset) else OTHER_DATA
-    return None if store.get("set") in PUBLISHED_FILES.get(dataset, ()) else OTHER_DATA
+        return LOOK_ALIKE if store.get("set") == DATASETS[dataset].look_alike else OTHER_DATA
+    return None if store.get("set") == dataset else OTHER_DATA
 
 
 def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
@@ -77,8 +58,8 @@ def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
 
 def row_name(group: Group) -> str:
     """The group's recipe by name, and where it was only evaluated, on what."""
-    settings = group.first.settings
-    on = f" on {group.first.dataset.upper()}" if group.first.dataset in ELSEWHERE else ""
+    settings, dataset = group.first.settings, DATASETS.get(group.first.dataset or "")
+    on = f" on {dataset.title}" if dataset and dataset.only_evaluated else ""
     return f"{settings.preset or settings.title}{on}"
 
 

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from astseg.ablation import evaluation_folder
+from astseg.data.catalog import GENERATOR, SPELLINGS, evaluated_with
 from astseg.errors import AstSegError
 from astseg.presets import PRESETS, Preset
-from astseg.published import Dataset
 from astseg.training.loop import MODEL_FOLDER
 from astseg.training.run import RUN_FILE, SCORES_FILE, RunSettings, is_run, read_run
 
 SCORES = ("miou", "ari_fg", "msc_fg", "mse")
-ELSEWHERE: tuple[Dataset, ...] = ("ood", "camo")
-"""Data sets that a CLEVRTEX model is only evaluated on (Table 3). Their scores lie in the run, in a folder of the data
-set's name, as ``astseg evaluate RUN OOD --out RUN/ood`` writes them."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Result:
     images: int
     """How many pictures were scored."""
     store: Mapping[str, Any]
-    """What `astseg.training.run.describe_store` said of the data that was scored."""
+    """What `astseg.training.run.describe_store` said of the data that was scored, published sets by today's names."""
     seconds: Mapping[str, float]
     """By phase; empty for what was only evaluated."""
     machine: str
@@ -130,13 +128,13 @@ def _results_of(folder: Path) -> list[Result]:
     settings = read_run(folder)
     preset = PRESETS.get(settings.preset or "")
     results = [_read_result(folder / SCORES_FILE, folder, settings, preset.benchmark if preset else None)]
-    if preset is not None and preset.benchmark == "clevrtex":
-        files = {dataset: folder / dataset / SCORES_FILE for dataset in ELSEWHERE}
-        results += [_read_elsewhere(file, folder, settings, name) for name, file in files.items() if file.is_file()]
+    evaluated = evaluated_with(preset.benchmark) if preset and preset.benchmark else []
+    files = {spec: evaluation_folder(folder, spec) / SCORES_FILE for spec in evaluated}
+    results += [_read_elsewhere(file, folder, settings, spec.name) for spec, file in files.items() if file.is_file()]
     return results
 
 
-def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: Dataset) -> Result:
+def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: str) -> Result:
     """What a run's model scored elsewhere.
 
     Raises:
@@ -165,13 +163,19 @@ def _read_result(file: Path, folder: Path, settings: RunSettings, dataset: str |
             scores={name: _number(content[name]) for name in SCORES},
             background_everywhere={name: _number(nothing[name]) for name in SCORES},
             images=int(content["images"]),
-            store=dict(content["store"]),
+            store=_renamed(content["store"]),
             seconds={name: float(value) for name, value in content.get("seconds", {}).items()},
             machine=str(content["machine"]),
             commit=str(content["commit"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise AstSegError(f"{file} cannot be understood ({error!r}). Score the model again.") from error
+
+
+def _renamed(store: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring the description of published files to their set's name of today; generated ones keep what they say."""
+    spec = None if store.get("source") == GENERATOR else SPELLINGS.get(store.get("set", ""))
+    return {**store, "set": spec.name} if spec else dict(store)
 
 
 def _number(value: float | None) -> float | None:

@@ -4,29 +4,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from astseg import __version__
-from astseg.presets import BENCHMARKS, FULL_ROW
+from astseg.data.catalog import DATASETS, DatasetSpec
+from astseg.presets import FULL_ROW
 from astseg.published import (
-    DATASETS,
     PAPER_GPU,
     TIMES,
-    Dataset,
     PublishedRow,
     ScoreName,
     published_ablations,
     published_systems,
 )
 from astseg.report.differences import CHANGED, LOOK_ALIKE, MINIATURE, OTHER_DATA, differences, labels, row_name
-from astseg.report.results import ELSEWHERE, Estimate, Group, Result
+from astseg.report.results import Estimate, Group, Result
 
 NONE = "-"
-TITLES: Mapping[str, str] = {**{name: one.title for name, one in BENCHMARKS.items()}, "ood": "OOD", "camo": "CAMO"}
 SCORE_TITLES: Mapping[ScoreName, str] = {
     "miou": "mIoU (%)",
     "ari_fg": "ARI-FG (%)",
     "msc_fg": "MSC-FG (%)",
     "mse": "MSE",
 }
-PUBLISHED_SIDES: Mapping[str, int] = {**{name: one.side for name, one in BENCHMARKS.items()}, "ood": 128, "camo": 128}
 MAIN_ROWS = (FULL_ROW, "baseline")
 """What stands in Tables 1 to 3; Table 4 has the full model and all others."""
 WARNINGS: Mapping[str, str] = {
@@ -75,11 +72,11 @@ def build_report(groups: Sequence[Group], unfinished: Sequence[str] = ()) -> Rep
         unfinished: names of runs without scores, to be named as left out.
     """
     tables: list[Table] = []
-    for dataset in DATASETS:
-        of_dataset = [group for group in groups if group.first.dataset == dataset]
+    for dataset in DATASETS.values():
+        of_dataset = [group for group in groups if group.first.dataset == dataset.name]
         if of_dataset:
             tables.append(_scores_table(dataset, of_dataset))
-            if published_ablations(dataset):
+            if published_ablations(dataset.name):
                 tables.append(_ablation_table(dataset, of_dataset))
     others = [group for group in groups if group.first.dataset is None]
     if others:
@@ -99,19 +96,19 @@ def name_of(group: Group) -> str:
     return f"astseg {row_name(group)} [{', '.join(loud)}]" if loud else f"astseg {row_name(group)}"
 
 
-def _scores_table(dataset: Dataset, groups: Sequence[Group]) -> Table:
-    published = published_systems(dataset)
+def _scores_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
+    published = published_systems(dataset.name)
     names = tuple(name for name in SCORE_TITLES if any(name in row.scores for row in published))
     rows = [Row((row.system, *(_printed(row, name) for name in names), _published_runs(row))) for row in published]
     for group in groups:
-        if group.preset is not None and (group.preset.row in MAIN_ROWS or dataset in ELSEWHERE):
+        if group.preset is not None and (group.preset.row in MAIN_ROWS or dataset.only_evaluated):
             scores = (_score(group, name) + _size_note(group, name, dataset) for name in names)
             rows.append(Row((name_of(group), *scores, str(len(group.results))), own=True))
     stores = {(result.images, str(result.store)): result for group in groups for result in group.results}
     for result in stores.values():
         scores = (_share(result.background_everywhere[name], name) for name in names)
         rows.append(Row((f"background everywhere, on {_described(result)}", *scores, NONE), own=True))
-    side = PUBLISHED_SIDES[dataset]
+    side = dataset.image_size
     elsewhere = "".join(f" {row.system}: {row.source}." for row in published if not row.source.startswith("Table"))
     note = (
         f"Published, with this program's runs below. Higher is better, but for the MSE, which is summed over the "
@@ -119,13 +116,13 @@ def _scores_table(dataset: Dataset, groups: Sequence[Group]) -> Table:
         f"ours the sample deviation (n - 1).{elsewhere}"
     )
     columns = ("model", *(SCORE_TITLES[name] for name in names), "runs")
-    return Table(f"{TITLES[dataset]}: {published[0].source}", note, columns, tuple(rows))
+    return Table(f"{dataset.title}: {published[0].source}", note, columns, tuple(rows))
 
 
-def _ablation_table(dataset: Dataset, groups: Sequence[Group]) -> Table:
+def _ablation_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
     names: tuple[ScoreName, ...] = ("miou", "ari_fg")
     rows = []
-    for row in published_ablations(dataset):
+    for row in published_ablations(dataset.name):
         published = (row.system, *(_printed(row, name) for name in names))
         ours = [group for group in groups if group.preset is not None and group.preset.row == row.row]
         for group in ours:
@@ -135,11 +132,11 @@ def _ablation_table(dataset: Dataset, groups: Sequence[Group]) -> Table:
             rows.append(Row((*published, NONE, NONE, NONE, "")))
     note = (
         "Published: over one run, where a star stands the mean of three. "
-        f"Ours: the rows are the presets {dataset}-..., and say beside themselves what they are."
+        f"Ours: the rows are the presets {dataset.name}-..., and say beside themselves what they are."
     )
     titles = [SCORE_TITLES[name] for name in names]
     columns = ("row", *(f"published {t}" for t in titles), *(f"ours {t}" for t in titles), "our runs", "ours is")
-    return Table(f"{TITLES[dataset]}: Table 4", note, columns, tuple(rows))
+    return Table(f"{dataset.title}: Table 4", note, columns, tuple(rows))
 
 
 def _other_runs(groups: Sequence[Group]) -> Table:
@@ -165,15 +162,16 @@ def _times_rows(groups: Sequence[Group]) -> list[Row]:
         ours = [group for group in groups if group.first.dataset == time.dataset and group.first.seconds]
         if not ours:
             continue
+        dataset = DATASETS[time.dataset]
         cells = (
-            f"{time.side} x {time.side}",
+            f"{dataset.image_size} x {dataset.image_size}",
             str(time.background_steps),
             duration(time.background_seconds),
             str(time.foreground_steps),
             duration(time.foreground_seconds),
             PAPER_GPU,
         )
-        rows.append(Row((f"published: {TITLES[time.dataset]}", *cells)))
+        rows.append(Row((f"published: {dataset.title}", *cells)))
         rows += [_own_times(group) for group in ours]
     return rows
 
@@ -237,10 +235,10 @@ def _written(estimate: Estimate, name: ScoreName) -> str:
     return mean if estimate.deviation is None else f"{mean} ± {factor * estimate.deviation:.{digits}f}"
 
 
-def _size_note(group: Group, name: ScoreName, dataset: Dataset) -> str:
+def _size_note(group: Group, name: ScoreName, dataset: DatasetSpec) -> str:
     """The pictures' size beside a squared error that does not compare with the published ones."""
     height, width = group.first.store["image_size"]
-    published = (PUBLISHED_SIDES[dataset], PUBLISHED_SIDES[dataset])
+    published = (dataset.image_size, dataset.image_size)
     return f" at {height} x {width}" if name == "mse" and (height, width) != published else ""
 
 

@@ -79,7 +79,7 @@ def test_what_the_import_noted(formats, tmp_path):
     scenes[2] = scenes[2][0], masks
     path = tmp_path / "objects_room_train.tfrecords"
     formats.write_records(path, [formats.scene_message(*scene) for scene in scenes])
-    import_benchmark("objects-room", path, tmp_path / "s")
+    import_benchmark("objectsroom", path, tmp_path / "s")
     found = check_store(tmp_path / "s")
     assert found.background_entities == {path.name: {"3": 1, "4": 2}}
     assert any("1 of 3 records seem not to have four background entities" in problem for problem in found.problems)

@@ -290,5 +290,5 @@ def test_by_name_from_a_mirror(server, tmp_path):
 def test_names_without_an_address(tmp_path):
     with pytest.raises(AstSegError, match="No address is documented for 'clevrtex-pbg'"):
         plan_download("clevrtex-pbg", tmp_path)
-    with pytest.raises(AstSegError, match="no benchmark"):
+    with pytest.raises(AstSegError, match="no data set 'cats'"):
         plan_download("cats", tmp_path)

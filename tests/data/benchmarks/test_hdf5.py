@@ -53,7 +53,7 @@ def test_import(formats, tmp_path):
     images, masks = rooms(formats, 5)
     labels = masks.argmax(1).astype(np.uint8)[..., None]
     path = write(tmp_path / "objects_room_train-full.hdf5", image=images, mask=labels)
-    store = import_benchmark("objects-room", path, tmp_path / "s", protocol="genesis")
+    store = import_benchmark("objectsroom", path, tmp_path / "s", protocol="genesis")
     np.testing.assert_array_equal(store["test"].images, images)
     assert store.manifest.details["background_entities"] == {path.name: {"4": 5}}
 

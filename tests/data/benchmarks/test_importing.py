@@ -47,7 +47,7 @@ def rooms(formats, tmp_path):
 
 def test_objects_room(rooms, tmp_path):
     path, scenes = rooms
-    store = import_benchmark("objects-room", path, tmp_path / "s", protocol=FIRST_THREE)
+    store = import_benchmark("objectsroom", path, tmp_path / "s", protocol=FIRST_THREE)
     assert {name: len(store[name]) for name in store.splits} == {"test": 3, "train": 7}
     for index, (image, masks) in enumerate(scenes):
         split, place = (store["test"], index) if index < 3 else (store["train"], index - 3)
@@ -56,7 +56,7 @@ def test_objects_room(rooms, tmp_path):
     manifest = store.manifest
     assert manifest.details["background_entities"] == {path.name: {"4": COUNT}}
     assert manifest.details["records_read"] == {path.name: COUNT}
-    assert manifest.details["slots"] == 3
+    assert (manifest.details["benchmark"], manifest.details["slots"]) == ("objectsroom", 3)
     assert manifest.details["protocol"] == "small"
     assert "objects_room_train.tfrecords" in manifest.source
     assert "no crop, resized to 64 x 64" in manifest.protocol
@@ -68,7 +68,7 @@ def test_the_three_test_sets_of_objects_room(formats, rooms, tmp_path):
     for name, entities in (("empty_room", 4), ("six_objects", 10), ("identical_color", 10)):
         messages = [formats.scene_message(*formats.room(index, entities)) for index in range(2)]
         formats.write_records(tmp_path / f"objects_room_test_{name}.tfrecords", messages)
-    store = import_benchmark("objects-room", tmp_path, tmp_path / "s", protocol=FIRST_THREE, limit=2)
+    store = import_benchmark("objectsroom", tmp_path, tmp_path / "s", protocol=FIRST_THREE, limit=2)
     counts = {name: len(store[name]) for name in store.splits}
     assert counts == {"test": 2, "train": 2, "empty_room": 2, "six_objects": 2, "identical_color": 2}
     assert store["empty_room"].masks.max() == 0
@@ -93,7 +93,7 @@ def test_clevr(formats, tmp_path):
 
 
 def test_a_protocol_of_which_the_file_holds_only_a_part(rooms, tmp_path):
-    store = import_benchmark("objects-room", rooms[0], tmp_path / "s", protocol="genesis")
+    store = import_benchmark("objectsroom", rooms[0], tmp_path / "s", protocol="genesis")
     assert store.splits == ("test",)
     assert len(store["test"]) == COUNT
 
@@ -101,8 +101,8 @@ def test_a_protocol_of_which_the_file_holds_only_a_part(rooms, tmp_path):
 @pytest.mark.parametrize("done", [1, 4, 9])
 def test_a_stopped_import_of_records_goes_on(rooms, tmp_path, done):
     path, _ = rooms
-    import_benchmark("objects-room", path, tmp_path / "whole", protocol=FIRST_THREE)
-    arguments = ("objects-room", path, tmp_path / "s")
+    import_benchmark("objectsroom", path, tmp_path / "whole", protocol=FIRST_THREE)
+    arguments = ("objectsroom", path, tmp_path / "s")
     with pytest.raises(StopError):
         import_benchmark(*arguments, protocol=FIRST_THREE, report=stop_at("reading", done))
     assert not (tmp_path / "s").exists()
@@ -116,27 +116,25 @@ def test_a_stopped_import_of_records_goes_on(rooms, tmp_path, done):
 
 def test_a_damaged_record_stops_the_import_and_a_whole_file_goes_on(rooms, tmp_path):
     path, _ = rooms
-    import_benchmark("objects-room", path, tmp_path / "whole", protocol=FIRST_THREE)
+    import_benchmark("objectsroom", path, tmp_path / "whole", protocol=FIRST_THREE)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(AstSegError, match="is damaged"):
-        import_benchmark("objects-room", path, tmp_path / "s", protocol=FIRST_THREE)
+        import_benchmark("objectsroom", path, tmp_path / "s", protocol=FIRST_THREE)
     path.write_bytes(whole)
-    import_benchmark("objects-room", path, tmp_path / "s", protocol=FIRST_THREE)
+    import_benchmark("objectsroom", path, tmp_path / "s", protocol=FIRST_THREE)
     same(tmp_path / "s", tmp_path / "whole")
 
 
 def test_a_stopped_import_is_not_continued_with_other_settings(rooms, tmp_path):
     with pytest.raises(StopError):
-        import_benchmark("objects-room", rooms[0], tmp_path / "s", report=stop_at("reading", 2))
+        import_benchmark("objectsroom", rooms[0], tmp_path / "s", report=stop_at("reading", 2))
     with pytest.raises(AstSegError, match="begun with other settings"):
-        import_benchmark("objects-room", rooms[0], tmp_path / "s", image_size=32)
+        import_benchmark("objectsroom", rooms[0], tmp_path / "s", image_size=32)
 
 
 def test_mistakes_with_records(formats, rooms, tmp_path):
     path, _ = rooms
-    with pytest.raises(AstSegError, match="no benchmark"):
-        import_benchmark("rooms", path, tmp_path / "s")
     with pytest.raises(AstSegError, match="does not exist"):
         import_benchmark("clevr", tmp_path / "none", tmp_path / "s")
     with pytest.raises(AstSegError, match="No file was given"):
@@ -146,24 +144,24 @@ def test_mistakes_with_records(formats, rooms, tmp_path):
     with pytest.raises(AstSegError, match="Is it another data set"):
         import_benchmark("clevr", path, tmp_path / "s")
     with pytest.raises(AstSegError, match="would fill the same split"):
-        import_benchmark("objects-room", [path, path], tmp_path / "s")
+        import_benchmark("objectsroom", [path, path], tmp_path / "s")
     with pytest.raises(AstSegError, match="no protocol"):
-        import_benchmark("objects-room", path, tmp_path / "s", protocol="mine")
+        import_benchmark("objectsroom", path, tmp_path / "s", protocol="mine")
     with pytest.raises(AstSegError, match="not 0"):
-        import_benchmark("objects-room", path, tmp_path / "s", limit=0)
+        import_benchmark("objectsroom", path, tmp_path / "s", limit=0)
     with pytest.raises(AstSegError, match="not 4"):
-        import_benchmark("objects-room", path, tmp_path / "s", image_size=4)
+        import_benchmark("objectsroom", path, tmp_path / "s", image_size=4)
     assert sorted(found.name for found in tmp_path.iterdir()) == ["f", path.name]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
     with pytest.raises(AstSegError, match="exists already"):
-        import_benchmark("objects-room", path, tmp_path / "full")
+        import_benchmark("objectsroom", path, tmp_path / "full")
 
 
 def test_a_file_without_records(formats, tmp_path):
     path = formats.write_records(tmp_path / "a.tfrecords", [])
     with pytest.raises(AstSegError, match="holds no records"):
-        import_benchmark("objects-room", path, tmp_path / "s")
+        import_benchmark("objectsroom", path, tmp_path / "s")
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -200,7 +198,7 @@ def check_tex(store, formats):
 
 def test_clevrtex_from_a_folder_and_from_archives(formats, tex, tmp_path):
     folder = formats.unpack(tmp_path / "folder", tex)
-    store = import_benchmark("clevrtex-full", folder, tmp_path / "a")
+    store = import_benchmark("clevrtex", folder, tmp_path / "a")
     check_tex(store, formats)
     assert store.manifest.details["pictures_found"] == 20
     assert store.manifest.details["unreadable"] == []
@@ -215,7 +213,7 @@ def test_clevrtex_from_a_folder_and_from_archives(formats, tex, tmp_path):
     (downloads / "clevrtex_camo.tar.gz").write_bytes(b"something else")
     (downloads / "clevrtex_full_part9.tar.gz.part").write_bytes(b"half a download")
     progress = []
-    same_store = import_benchmark("clevrtex-full", downloads, tmp_path / "b", report=progress.append)
+    same_store = import_benchmark("clevrtex", downloads, tmp_path / "b", report=progress.append)
     assert same_store.manifest.splits == store.manifest.splits
     assert progress[0].unit == "bytes"
     assert progress[-1].stage == "writing train"
@@ -226,7 +224,7 @@ def test_clevrtex_from_a_folder_and_from_archives(formats, tex, tmp_path):
     paths = [tmp_path / f"clevrtex_full_part{part + 1}.tar.gz" for part in range(4)]
     for part, path in enumerate(paths):
         path.write_bytes(archive[part * quarter : (part + 1) * quarter])
-    assert import_benchmark("clevrtex-full", paths, tmp_path / "c").manifest.splits == store.manifest.splits
+    assert import_benchmark("clevrtex", paths, tmp_path / "c").manifest.splits == store.manifest.splits
 
 
 def test_other_variants_and_converted_clevr(formats, tmp_path):
@@ -236,7 +234,7 @@ def test_other_variants_and_converted_clevr(formats, tmp_path):
         for name, data in formats.tex_files(index).items():
             files[f"clevr/{name.rpartition('_full_')[2]}".replace("clevr/", "clevr/CLEVR_")] = data
     folder = formats.unpack(tmp_path / "folder", files)
-    store = import_benchmark("clevrtex-outd", folder, tmp_path / "a")
+    store = import_benchmark("clevrtex-ood", folder, tmp_path / "a")
     assert {name: len(store[name]) for name in store.splits} == {"test": 3}
     converted = import_benchmark("clevr-png", folder, tmp_path / "b", exchange_red_and_blue=True)
     np.testing.assert_array_equal(converted["test"].images, store["test"].images[..., ::-1])
@@ -251,9 +249,9 @@ def test_a_missing_picture_is_named_and_can_be_added(formats, tex, tmp_path):
     content = mask.read_bytes()
     mask.unlink()
     with pytest.raises(AstSegError, match="1 of 20 pictures or their masks are missing, the first is number 7"):
-        import_benchmark("clevrtex-full", folder, tmp_path / "s")
+        import_benchmark("clevrtex", folder, tmp_path / "s")
     extra = formats.unpack(tmp_path / "extra", {mask.name: content})
-    check_tex(import_benchmark("clevrtex-full", [folder, extra], tmp_path / "s"), formats)
+    check_tex(import_benchmark("clevrtex", [folder, extra], tmp_path / "s"), formats)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["extra", "folder", "s"]
 
 
@@ -261,7 +259,7 @@ def test_unreadable_pictures_are_skipped_and_named(formats, tex, tmp_path):
     names = [name for name in tex if name.endswith(("000004.png", "000009_flat.png"))]
     tex[names[0]] = tex[names[0]][:500]
     tex[names[1]] = formats.png(np.zeros((240, 320, 3), np.uint8), 2)
-    store = import_benchmark("clevrtex-full", formats.unpack(tmp_path / "f", tex), tmp_path / "s")
+    store = import_benchmark("clevrtex", formats.unpack(tmp_path / "f", tex), tmp_path / "s")
     assert len(store["train"]) == 16 - 2 + (4 < 4)
     assert {name for name, _ in store.manifest.details["unreadable"]} == set(names)
     assert "palette" in str(store.manifest.details["unreadable"])
@@ -272,7 +270,7 @@ def test_the_command_says_what_the_import_found(formats, tex, tmp_path, capsys):
     (name,) = (name for name in tex if name.endswith("000004.png"))
     tex[name] = tex[name][:500]
     folder = formats.unpack(tmp_path / "f", tex)
-    arguments = ["data", "import", str(folder), "--benchmark", "clevrtex-full", "--out", str(tmp_path / "s")]
+    arguments = ["data", "import", str(folder), "--benchmark", "clevrtex", "--out", str(tmp_path / "s")]
     assert run(app, arguments) == 0
     out, err = capsys.readouterr()
     assert f"Skipped {name}: " in err
@@ -284,14 +282,14 @@ def test_the_command_says_what_the_import_found(formats, tex, tmp_path, capsys):
 @pytest.mark.parametrize(("stage", "done"), [("reading", 17), ("writing validation", 1), ("writing train", 9)])
 def test_a_stopped_import_of_pictures_goes_on(formats, tex, tmp_path, stage, done, monkeypatch):
     folder = formats.unpack(tmp_path / "folder", tex)
-    import_benchmark("clevrtex-full", folder, tmp_path / "whole")
+    import_benchmark("clevrtex", folder, tmp_path / "whole")
     with pytest.raises(StopError):
-        import_benchmark("clevrtex-full", folder, tmp_path / "s", report=stop_at(stage, done))
+        import_benchmark("clevrtex", folder, tmp_path / "s", report=stop_at(stage, done))
     assert not (tmp_path / "s").exists()
     decoded = []
     decode = importing.clevrtex.decode
     monkeypatch.setattr(importing.clevrtex, "decode", lambda *a: decoded.append(1) or decode(*a))
-    import_benchmark("clevrtex-full", folder, tmp_path / "s")
+    import_benchmark("clevrtex", folder, tmp_path / "s")
     assert len(decoded) == (30 if stage == "reading" else 0)
     same(tmp_path / "s", tmp_path / "whole")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["folder", "s", "whole"]
@@ -301,7 +299,7 @@ def test_a_destination_in_use_is_refused_before_anything_is_read(formats, tex, t
     folder = formats.unpack(tmp_path / "folder", tex)
     (tmp_path / "s").write_text("a file")
     with pytest.raises(AstSegError, match="exists already"):
-        import_benchmark("clevrtex-full", folder, tmp_path / "s", report=stop_at("reading", 0))
+        import_benchmark("clevrtex", folder, tmp_path / "s", report=stop_at("reading", 0))
 
 
 # -- ShapeStacks
@@ -384,14 +382,14 @@ def test_a_full_disk_while_staging(formats, tex, tmp_path, monkeypatch, full):
 
     monkeypatch.setattr(os, "pwrite", limited)
     with pytest.raises(AstSegError, match=r"The import stopped: .*No space left.*it goes on"):
-        import_benchmark("clevrtex-full", folder, tmp_path / "s")
+        import_benchmark("clevrtex", folder, tmp_path / "s")
     monkeypatch.undo()
-    check_tex(import_benchmark("clevrtex-full", folder, tmp_path / "s"), formats)
+    check_tex(import_benchmark("clevrtex", folder, tmp_path / "s"), formats)
 
 
 def test_a_full_disk_while_writing(rooms, tmp_path, monkeypatch):
     path, _ = rooms
-    import_benchmark("objects-room", path, tmp_path / "whole", protocol=FIRST_THREE)
+    import_benchmark("objectsroom", path, tmp_path / "whole", protocol=FIRST_THREE)
     append, appended = SplitWriter.append, []
 
     def limited(split, images, masks):
@@ -403,7 +401,7 @@ def test_a_full_disk_while_writing(rooms, tmp_path, monkeypatch):
 
     monkeypatch.setattr(SplitWriter, "append", limited)
     with pytest.raises(AstSegError, match="No space left"):
-        import_benchmark("objects-room", path, tmp_path / "s", protocol=FIRST_THREE)
+        import_benchmark("objectsroom", path, tmp_path / "s", protocol=FIRST_THREE)
     monkeypatch.undo()
-    import_benchmark("objects-room", path, tmp_path / "s", protocol=FIRST_THREE)
+    import_benchmark("objectsroom", path, tmp_path / "s", protocol=FIRST_THREE)
     same(tmp_path / "s", tmp_path / "whole")

@@ -1,19 +1,16 @@
 import pytest
 
 from astseg.data.benchmarks.registry import BENCHMARKS, benchmark
+from astseg.data.catalog import DATASETS
 from astseg.errors import AstSegError
 
 
-def test_the_papers_sets_and_their_slots():
-    slots = {"clevrtex-full": 10, "clevr": 10, "shapestacks": 6, "objects-room": 3}
-    assert {name: BENCHMARKS[name].slots for name in slots} == slots
-    sizes = {"clevrtex-full": 128, "clevr": 128, "shapestacks": 64, "objects-room": 64}
-    assert {name: BENCHMARKS[name].image_size for name in sizes} == sizes
+def test_every_data_set_and_each_form_of_its_files_has_one():
+    assert {entry.dataset.name for entry in BENCHMARKS.values()} == set(DATASETS)
+    assert BENCHMARKS.keys() - DATASETS.keys() == {"clevr-png"}
 
 
-def test_unknown_names():
-    with pytest.raises(AstSegError, match=r"no benchmark 'cats'. There are: clevrtex-full,"):
-        benchmark("cats")
+def test_an_unknown_protocol():
     with pytest.raises(AstSegError, match=r"no protocol 'cats'. It has: authors, clevrtex, genesis"):
         benchmark("clevr").protocol("cats")
 
@@ -21,7 +18,7 @@ def test_unknown_names():
 def test_protocols_by_name_and_default():
     assert benchmark("clevr").protocol(None).name == "authors"
     assert benchmark("clevr").protocol("genesis").name == "genesis"
-    assert benchmark("clevrtex-outd").protocol(None).name == "all-test"
+    assert benchmark("clevrtex-ood").protocol(None).name == "all-test"
 
 
 def test_documented_addresses():
@@ -33,4 +30,4 @@ def test_documented_addresses():
         in addresses
     )
     assert BENCHMARKS["shapestacks"].files[1].md5_address.endswith("/v1/shapestacks-rgb.md5")
-    assert BENCHMARKS["objects-room"].files[2].name == "objects_room_test_six_objects.tfrecords"
+    assert BENCHMARKS["objectsroom"].files[2].name == "objects_room_test_six_objects.tfrecords"

@@ -1,21 +1,19 @@
 import pytest
 
+from astseg.data.catalog import DATASETS
 from astseg.data.scenes.sets import SCENES, scene_set
 from astseg.errors import AstSegError
 
 
-def test_the_six_sets():
-    assert {name: (chosen.image_size, chosen.objects) for name, chosen in SCENES.items()} == {
-        "rooms": (64, 3),
-        "towers": (64, 6),
-        "clevr": (128, 10),
-        "clevrtex": (128, 10),
-        "ood": (128, 10),
-        "camo": (128, 10),
-    }
-    assert all(name == chosen.name and "\n" not in chosen.description for name, chosen in SCENES.items())
+def test_each_look_alike_is_made_for_its_data_set():
+    like = {spec.look_alike: spec for spec in DATASETS.values() if spec.look_alike}
+    assert set(SCENES) == {"rooms", "towers", "clevr", "clevrtex", "ood", "camo"}
+    for name, chosen in SCENES.items():
+        assert (chosen.name, chosen.image_size, chosen.objects) == (name, like[name].image_size, like[name].num_slots)
 
 
-def test_an_unknown_set_is_refused_with_the_names_of_all():
-    with pytest.raises(AstSegError, match=r"no generated data set 'room'.*rooms, towers, clevr"):
+def test_an_unknown_set_is_refused_with_the_nearest_and_all_names():
+    with pytest.raises(
+        AstSegError, match=r"no generated data set 'room'. Did you mean 'rooms'\? There are: rooms, towers"
+    ):
         scene_set("room")

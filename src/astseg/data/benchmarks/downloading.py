@@ -65,7 +65,7 @@ def plan_download(name: str, folder: Path | str, *, mirror: str | None = None) -
     """Ask for the sizes of a benchmark's files and check that the disk has room for them.
 
     Args:
-        name: a key of `registry.BENCHMARKS`.
+        name: a name or an alias of a data set.
         folder: where the files are to lie.
         mirror: the address of another server that has the files, by name; None takes the documented addresses.
 

@@ -1,10 +1,11 @@
-"""The benchmarks by name: what they are, how many objects, which protocols, and where they are published."""
+"""The published files by the names of the catalogue: what they are, which protocols, and where they lie."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from astseg.data.benchmarks import clevrtex, multi_object, protocols, shapestacks
 from astseg.data.benchmarks.protocols import Protocol
+from astseg.data.catalog import SPELLINGS, DatasetSpec, find_dataset
 from astseg.errors import AstSegError
 
 THOR = "https://thor.robots.ox.ac.uk/datasets/clevrtex"
@@ -60,14 +61,11 @@ class Recordings:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A published data set and how it is prepared."""
+    """The published files of a data set and how they are prepared."""
 
     name: str
+    """The data set's, or an alias that stands for this form of its files."""
     description: str
-    slots: int
-    """The largest number of objects, K in the paper."""
-    image_size: int
-    """Side of a prepared picture in pixels."""
     format: Pictures | Records | Recordings
     protocols: tuple[Protocol, ...]
     """The first one is the default. Empty for ShapeStacks, whose lists come with the data."""
@@ -75,6 +73,16 @@ class Benchmark:
     """Published pictures, if known; of the training file for records."""
     files: tuple[RemoteFile, ...] = ()
     """What can be downloaded by name; empty if no address is documented."""
+
+    @property
+    def dataset(self) -> DatasetSpec:
+        """What the catalogue says of the data set."""
+        return SPELLINGS[self.name]
+
+    @property
+    def image_size(self) -> int:
+        """Side of a prepared image in pixels."""
+        return self.dataset.image_size
 
     def protocol(self, name: str | None) -> Protocol:
         """The protocol of a name, or the default.
@@ -88,12 +96,10 @@ class Benchmark:
         return self.protocols[names.index(name) if name else 0]
 
 
-def _clevrtex(variant: str, description: str, count: int | None, *files: str) -> Benchmark:
+def _clevrtex(name: str, variant: str, description: str, count: int | None, *files: str) -> Benchmark:
     return Benchmark(
-        name=f"clevrtex-{variant}",
+        name=name,
         description=description,
-        slots=10,
-        image_size=128,
         format=Pictures(variant),
         protocols=protocols.OUTD_PROTOCOLS if variant == "outd" else protocols.CLEVRTEX_PROTOCOLS,
         count=count,
@@ -103,21 +109,22 @@ def _clevrtex(variant: str, description: str, count: int | None, *files: str) ->
 
 _ALL = (
     _clevrtex(
+        "clevrtex",
         "full",
         "CLEVRTEX: 3-10 textured objects",
         50_000,
         *(f"clevrtex_full_part{part}.tar.gz" for part in range(1, 6)),
     ),
-    _clevrtex("pbg", "CLEVRTEX with plain backgrounds", None),
-    _clevrtex("vbg", "CLEVRTEX with varied backgrounds and plain objects", None),
-    _clevrtex("grassbg", "CLEVRTEX on grass", None),
-    _clevrtex("camo", "CLEVRTEX whose objects wear the ground's texture", None, "clevrtex_camo.tar.gz"),
-    _clevrtex("outd", "CLEVRTEX with unseen shapes and textures (OOD)", 10_000, "clevrtex_outd.tar.gz"),
+    _clevrtex("clevrtex-pbg", "pbg", "CLEVRTEX with plain backgrounds", None),
+    _clevrtex("clevrtex-vbg", "vbg", "CLEVRTEX with varied backgrounds and plain objects", None),
+    _clevrtex("clevrtex-grassbg", "grassbg", "CLEVRTEX on grass", None),
+    _clevrtex(
+        "clevrtex-camo", "camo", "CLEVRTEX whose objects wear the ground's texture", None, "clevrtex_camo.tar.gz"
+    ),
+    _clevrtex("clevrtex-ood", "outd", "CLEVRTEX with unseen shapes and textures (OOD)", 10_000, "clevrtex_outd.tar.gz"),
     Benchmark(
         name="clevr",
         description="CLEVR with masks: 3-10 objects, TFRecord or HDF5",
-        slots=10,
-        image_size=128,
         format=Records(multi_object.CLEVR),
         protocols=protocols.CLEVR_PROTOCOLS,
         count=100_000,
@@ -126,17 +133,13 @@ _ALL = (
     Benchmark(
         name="clevr-png",
         description="CLEVR converted to CLEVRTEX's files (CLEVR_000000.png, CLEVR_000000_flat.png)",
-        slots=10,
-        image_size=128,
         format=Pictures("clevr"),
         protocols=protocols.CLEVR_PROTOCOLS,
         count=100_000,
     ),
     Benchmark(
-        name="objects-room",
+        name="objectsroom",
         description="ObjectsRoom: 1-3 objects in a room, and its three test sets, TFRecord or HDF5",
-        slots=3,
-        image_size=64,
         format=Records(multi_object.OBJECTS_ROOM, {f"test_{name}": name for name in ROOM_TESTS}),
         protocols=protocols.OBJECTS_ROOM_PROTOCOLS,
         count=1_000_000,
@@ -148,8 +151,6 @@ _ALL = (
     Benchmark(
         name="shapestacks",
         description="ShapeStacks: towers of 2-6 shapes",
-        slots=6,
-        image_size=64,
         format=Recordings(),
         protocols=(),
         files=tuple(
@@ -163,11 +164,9 @@ BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark i
 
 
 def benchmark(name: str) -> Benchmark:
-    """The benchmark of a name.
+    """Return the benchmark of a name or an alias.
 
     Raises:
         AstSegError: there is none of that name.
     """
-    if name not in BENCHMARKS:
-        raise AstSegError(f"There is no benchmark '{name}'. There are: {', '.join(BENCHMARKS)}.")
-    return BENCHMARKS[name]
+    return BENCHMARKS[name if name in BENCHMARKS else find_dataset(name).name]

@@ -51,7 +51,7 @@ class ImportSettings:
         """A writer of the store that can be interrupted."""
         details: dict[str, Any] = {
             "benchmark": self.benchmark.name,
-            "slots": self.benchmark.slots,
+            "slots": self.benchmark.dataset.num_slots,
             "protocol": self.protocol.name,
             "pictures_published": self.benchmark.count,
         }

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+from astseg.data.catalog import DATASETS
 from astseg.data.scenes.description import Body, Camera, Light, Material, Room, Scene, Shape
 from astseg.data.scenes.placement import clear_of, within_frame
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.vectors import Vector, add, unit
 
-MIN_OBJECTS, MAX_OBJECTS = 3, 10
+MIN_OBJECTS, MAX_OBJECTS = 3, DATASETS["clevr"].num_slots
 SHAPES = (Shape.SPHERE, Shape.BOX, Shape.CYLINDER)
 RADII = (0.35, 0.7)
 COLOURS: tuple[Vector, ...] = (

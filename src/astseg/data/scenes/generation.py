@@ -57,7 +57,7 @@ def render(
     the same to the last bit whatever it is rendered with, on any number of threads. CUDA may differ in single bits.
 
     Args:
-        name: one of SCENES.
+        name: one of SCENES, or the data set that it resembles.
         seed: 0 to 2^64 - 1.
         indices: each 0 to 2^64 - 1.
         image_size: height and width in pixels, a multiple of 8 from 32 to 512; None for the data set's own.

@@ -1,11 +1,12 @@
 """Rooms: a look-alike of ObjectsRoom. Floor, walls and sky of random colours, one to three coloured objects."""
 
+from astseg.data.catalog import DATASETS
 from astseg.data.scenes.description import Body, Camera, Light, Material, Room, Scene, Shape
 from astseg.data.scenes.placement import clear_of, colour_apart, within_frame
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.vectors import Vector, unit
 
-MAX_OBJECTS = 3
+MAX_OBJECTS = DATASETS["objectsroom"].num_slots
 SHAPES = (Shape.SPHERE, Shape.BOX, Shape.CYLINDER, Shape.CONE, Shape.CAPSULE)
 HALF_WIDTH = 6.0
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from astseg.data.catalog import GENERATOR
 from astseg.data.scenes.generation import (
     INDICES_A_SPLIT,
     Scenes,
@@ -59,7 +60,7 @@ def make_store(
 
     Args:
         path: the store's place; nothing may be there yet.
-        name: one of SCENES.
+        name: one of SCENES, or the data set that it resembles.
         counts: number of pictures by split, such as {"train": 4000, "test": 500}.
         seed: 0 to 2^64 - 1.
         image_size: height and width in pixels, a multiple of 8 from 32 to 512; None for the data set's own.
@@ -81,14 +82,14 @@ def make_store(
     writer = StoreWriter(
         path,
         (size, size),
-        "astseg scenes",
-        f"{name} version {chosen.version}, seed {seed}, {size} x {size} pixels, 2 x 2 samples a pixel, "
+        GENERATOR,
+        f"{chosen.name} version {chosen.version}, seed {seed}, {size} x {size} pixels, 2 x 2 samples a pixel, "
         "masks by majority of the samples",
-        {"name": name, "version": chosen.version, "seed": seed},
+        {"name": chosen.name, "version": chosen.version, "seed": seed},
     )
     at_once = IMAGES_A_TASK if device.type == "cpu" else IMAGES_A_TASK_CUDA
     tasks = {split: _tasks(split, count, at_once) for split, count in counts.items()}
-    jobs = [(name, seed, indices, size) for indices in chain.from_iterable(tasks.values())]
+    jobs = [(chosen.name, seed, indices, size) for indices in chain.from_iterable(tasks.values())]
     alone = device.type != "cpu" or sum(counts.values()) < WORTH_WORKERS
     processes = 1 if alone else min(workers or _cores(), len(jobs))
     finished = _in_this_process(jobs, device) if processes == 1 else _in_workers(jobs, processes)

@@ -6,12 +6,13 @@ A tower stands if, at every contact, the common centre of mass of all blocks abo
 from collections.abc import Sequence
 from itertools import pairwise
 
+from astseg.data.catalog import DATASETS
 from astseg.data.scenes.description import Body, Camera, Light, Material, Room, Scene, Shape, Texture
 from astseg.data.scenes.placement import colour_distance, within_frame
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.vectors import Vector, scale, unit
 
-MIN_BLOCKS, MAX_BLOCKS = 2, 6
+MIN_BLOCKS, MAX_BLOCKS = 2, DATASETS["shapestacks"].num_slots
 COLOURS: tuple[Vector, ...] = (
     (0.86, 0.16, 0.14),
     (0.16, 0.66, 0.20),
