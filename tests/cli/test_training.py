@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tests.cli.conftest import interrupt_after
 
 from astseg.cli import training
 from astseg.data.store import Store
 from astseg.data.video import VideoWriter
 from astseg.presets import PRESETS
-from astseg.training.loop import Trainer
 from astseg.training.memory import Memory
 from astseg.training.run import read_recipe, read_run
 
@@ -35,21 +35,6 @@ def film(tmp_path: Path) -> Path:
             frame[10:20, 5 * index : 5 * index + 10] = 200
             writer.append(frame)
     return tmp_path / "film.mp4"
-
-
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, times: int = 1) -> None:
-    """Press Ctrl-C during a step, once or more often."""
-    train_step, done = Trainer._train_step, 0
-
-    def step(trainer, *arguments):
-        nonlocal done
-        done += 1
-        losses = train_step(trainer, *arguments)
-        for _ in range(times if done == steps else 0):
-            signal.raise_signal(signal.SIGINT)
-        return losses
-
-    monkeypatch.setattr(Trainer, "_train_step", step)
 
 
 def model_of(run: Path) -> dict[str, torch.Tensor]:
