@@ -134,7 +134,7 @@ class TestAblate:
         path = tiny_store.path
         assert "clevr has no row 'more'" in complaint("clevr", "--data", path, "--rows", "more")
         assert "no data set 'rooms'" in complaint("rooms", "--data", path)
-        assert "only a --miniature takes others" in complaint("clevr", "--data", path, "--steps", 9)
+        assert "only a miniature takes others" in complaint("clevr", "--data", path, "--steps", 9)
         assert "Only models of clevrtex" in complaint("clevr", "--data", path, "--camo", path)
         assert "no prepared data set" in complaint("clevrtex", "--data", path, "--camo", tmp_path / "nothing")
         assert "no prepared data set" in complaint("clevr", "--data", tmp_path / "nothing")

@@ -16,7 +16,7 @@ from astseg.training.run import RUN_FILE, SCORES_FILE, RunSettings, is_run, read
 SCORES = ("miou", "ari_fg", "msc_fg", "mse")
 ELSEWHERE: tuple[Dataset, ...] = ("ood", "camo")
 """Data sets that a CLEVRTEX model is only evaluated on (Table 3). Their scores lie in the run, in a folder of the data
-set's name, as ``astseg evaluate RUN OOD --out RUN/ood`` writes them."""
+set's name, as ``astseg evaluate`` writes them into RUN/ood."""
 
 
 @dataclass(frozen=True)
