@@ -16,23 +16,22 @@ import torch
 from astseg.config import Recipe
 from astseg.model.ast_seg import AstSeg
 from astseg.presets import PRESETS
-from astseg.training.curriculum import Phase, foreground_losses, start_phase
+from astseg.training.loop import train_step
+from astseg.training.phases import ObjectsPhase
 
 
 def seconds_per_step(recipe: Recipe, device: torch.device, steps: int) -> float:
     """The median time of a step of phase 2 on random pictures."""
     height, width = recipe.architecture.image_size
     model = AstSeg(recipe.architecture).to(device, memory_format=torch.channels_last)
-    optimizer = start_phase(model, Phase("objects", steps), recipe)
+    phase = ObjectsPhase(recipe.foreground, steps)
+    optimizer = phase.start(model)
     shape = (recipe.foreground.batch_size, height, width, 3)
     images, backgrounds = (torch.rand(shape, device=device).permute(0, 3, 1, 2) for _ in range(2))
     times = []
     for step in range(steps + 3):
         started = time.perf_counter()
-        losses = foreground_losses(model, images, backgrounds, step, recipe)
-        optimizer.zero_grad(set_to_none=True)
-        losses.total.backward()
-        optimizer.step()
+        train_step(model, optimizer, phase, step, images, backgrounds)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - started)

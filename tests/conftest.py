@@ -17,7 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 CHECKED = (
     *(f"model.{name}" for name in ("ast_seg", "attention", "background", "feature_maps", "glimpses", "latents")),
     *(f"model.{name}" for name in ("foreground_mask", "refinement", "rendering")),
-    *("losses", "_core.image_conversion", "training.batches", "training.complexity", "training.curriculum"),
+    *("losses", "_core.image_conversion", "training.batches", "training.complexity", "training.phases"),
 )
 jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED], "beartype.beartype")
 

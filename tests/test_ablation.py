@@ -18,7 +18,7 @@ from astseg.ablation import (
 from astseg.data.catalog import TRAINING_SETS
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import AstSegError
+from astseg.errors import AstSegError, OtherRunError
 from astseg.model.ast_seg import AstSeg
 from astseg.plain import to_builtins
 from astseg.presets import PRESETS
@@ -148,7 +148,7 @@ class TestPlan:
         presets = choose_rows("clevr", ["full"])
         with pytest.raises(AstSegError, match="At least one seed"):
             plan_runs(presets, 0, tiny_store, tmp_path)
-        with pytest.raises(AstSegError, match="only a --miniature takes others"):
+        with pytest.raises(AstSegError, match="only a miniature takes others"):
             plan_runs(presets, 1, tiny_store, tmp_path, steps=10)
         with pytest.raises(AstSegError, match="two steps"):
             plan_runs(presets, 1, tiny_store, tmp_path, small=True, steps=1)
@@ -191,5 +191,5 @@ class TestState:
     def test_another_run_of_that_name(self, run: PlannedRun) -> None:
         other = replace(run.settings, recipe=PRESETS["demo"].recipe)
         write_run(run.folder, other, torch.device("cpu"))
-        with pytest.raises(AstSegError, match="another recipe or other data"):
+        with pytest.raises(OtherRunError, match="another recipe or other data"):
             run.state()

@@ -12,7 +12,8 @@ from astseg.model.labelling import LabelRule
 from astseg.model.latents import LatentLayout
 from astseg.presets import PRESETS, cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
 from astseg.schedules import LearningRate
-from astseg.training.curriculum import Phase, background_losses, foreground_losses, phases, start_phase, trained_modules
+from astseg.training.loop import train_step
+from astseg.training.phases import BackgroundPhase, phases
 
 # Side, K, anisotropic, background steps, background channels: section 5.1 and Table 6.
 PUBLISHED = {
@@ -97,12 +98,12 @@ class TestTable6:
     @pytest.mark.parametrize("name", PUBLISHED, indirect=True)
     def test_optimisers(self, name: str, recipe: Recipe) -> None:
         model = AstSeg(tiny(recipe.architecture))
-        alone = start_phase(model, phases(recipe)[0], recipe)
+        alone = phases(recipe)[0].start(model)
         assert isinstance(alone, torch.optim.AdamW)
         assert alone.defaults["betas"] == (0.9, 0.999)
         assert alone.defaults["weight_decay"] == 0
         assert alone.defaults["lr"] == 2e-3
-        objects = start_phase(model, phases(recipe)[1], recipe)
+        objects = phases(recipe)[1].start(model)
         assert type(objects) is torch.optim.Adam
         assert objects.defaults["betas"] == (0.90, 0.98)
         assert objects.defaults["eps"] == 1e-9
@@ -169,17 +170,13 @@ def test_a_step_stays_on_the_device_and_never_waits_for_it(recipe: Recipe) -> No
     with torch.device("meta"):
         model = AstSeg(recipe.architecture)
     for phase in phases(recipe):
-        start_phase(model, phase, recipe)
-        settings = recipe.background if phase.name == "background" else recipe.foreground
-        images = torch.empty(settings.batch_size, 3, *model.image_size, device="meta")
-        last = settings.steps - 1  # shadows are thrown by then
-        if phase.name == "background":
-            losses = background_losses(model, images, last, recipe)
-        else:
-            losses = foreground_losses(model, images, images if phase.name == "objects" else None, last, recipe)
+        phase.start(model)
+        images = torch.empty(phase.settings.batch_size, 3, *model.image_size, device="meta")
+        last = phase.settings.steps - 1 - phase.offset  # of the whole schedule: shadows are thrown by then
+        losses = phase.losses(model, images, images if phase.needs_backgrounds else None, last)
         losses.total.backward()
         assert losses.total.device.type == "meta"
-        parameters, _ = trained_modules(model, phase)
+        parameters = phase.parameters(model)
         without = sum(parameter.grad is None for parameter in parameters)
         assert without < 0.1 * len(parameters), "only what the step had no use for, such as a stage's last bias"
         model.zero_grad()
@@ -199,14 +196,9 @@ def step_of_each_phase(recipe: Recipe) -> None:
     model = AstSeg(recipe.architecture)
     images = torch.rand(2, 3, *model.image_size)
     for phase in phases(recipe):
-        optimizer = start_phase(model, phase, recipe)
+        optimizer = phase.start(model)
         before = {name: value.clone() for name, value in model.named_parameters() if value.requires_grad}
-        if phase.name == "background":
-            losses = background_losses(model, images, 1, recipe)
-        else:
-            losses = foreground_losses(model, images, images if phase.name == "objects" else None, 1, recipe)
-        losses.total.backward()
-        optimizer.step()
+        losses = train_step(model, optimizer, phase, 1, images, images if phase.needs_backgrounds else None)
         assert losses.total.isfinite()
         assert all(value.isfinite().all() for value in model.parameters())
         assert any((value != before[name]).any() for name, value in model.named_parameters() if name in before)
@@ -260,7 +252,7 @@ class TestOwnPictures:
     def test_networks(self) -> None:
         assert custom_images_recipe((64, 64), 3).architecture.feature_network == "compact-unet"
         assert gpu_recipe((64, 64), 3).architecture.feature_network == "unet"
-        assert isinstance(phases(gpu_recipe((64, 64), 3))[0], Phase)
+        assert isinstance(phases(gpu_recipe((64, 64), 3))[0], BackgroundPhase)
 
     def test_scaling(self) -> None:
         assert cpu_recipe((64, 64), 3).architecture.latents.anisotropic

@@ -15,7 +15,7 @@ import torch
 from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.data.catalog import TRAINING_SETS, DatasetSpec, find_dataset
 from astseg.data.store import Store
-from astseg.errors import AstSegError
+from astseg.errors import AstSegError, OtherRunError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.feature_maps import FeatureNetwork
@@ -60,14 +60,14 @@ class PlannedRun:
         """How far it is.
 
         Raises:
-            AstSegError: the folder holds a run with other settings.
+            OtherRunError: the folder holds a run with other settings.
         """
         if not is_run(self.folder):
             return State.NEW
         if read_run(self.folder) != self.settings:
-            raise AstSegError(
+            raise OtherRunError(
                 f"{self.folder} holds a run of this name with another recipe or other data. "
-                f"Choose another --out, or remove it."
+                f"Choose another folder, or remove it."
             )
         return State.FINISHED if (self.folder / SCORES_FILE).is_file() else State.INTERRUPTED
 
@@ -115,7 +115,7 @@ def plan_runs(
     if seeds < 1 or (steps is not None and steps < 2):
         raise AstSegError(f"At least one seed and two steps are needed, not {seeds} and {steps}.")
     if steps is not None and not small:
-        raise AstSegError("A row of the tables has the paper's number of steps; only a --miniature takes others.")
+        raise AstSegError("A row of the tables has the paper's number of steps; only a miniature takes others.")
     check_scored(store)
     if "train" not in store:
         raise AstSegError(f"{store.path} has no split 'train', so there would be nothing to learn from.")

@@ -1,4 +1,4 @@
-"""The one error that a user's mistake raises."""
+"""What a user's mistake raises: one error, and kinds of it of which a caller may want to say more."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -14,6 +14,22 @@ class AstSegError(Exception):
 
 class NonFiniteWeightsError(AstSegError):
     """A training whose weights are no numbers any more."""
+
+
+class RunExistsError(AstSegError):
+    """A folder for a new run holds one already."""
+
+
+class OtherRunError(RunExistsError):
+    """The run that a folder holds is another one than was asked for, so that it cannot be gone on with."""
+
+
+class MemoryShortageError(AstSegError):
+    """A training that takes more memory than there is."""
+
+
+class NotPreparedError(AstSegError):
+    """Something that is no prepared data set."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> AstSegError:

@@ -4,7 +4,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pytest
@@ -13,8 +13,9 @@ from PIL import Image
 
 from astseg.cli import app
 from astseg.cli.console import run
+from astseg.cli.watching import TrainingBars
 from astseg.training import budget
-from astseg.training.loop import Trainer
+from astseg.training.state import TrainState
 
 Command: TypeAlias = Callable[..., int]
 
@@ -47,16 +48,18 @@ def _few_steps() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def stop_in_the_first_step_of(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C in the first step of the run in a folder, and not while the steps are timed."""
-    train_step = Trainer._train_step
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int = 1, times: int = 1) -> None:
+    """Press Ctrl-C when so many steps have been shown, once or more often; none are while they are timed."""
+    show, done = TrainingBars.step_done, 0
 
-    def step(trainer: Trainer, *arguments: Any) -> Any:
-        if trainer.folder == run:
+    def step_done(bars: TrainingBars, state: TrainState) -> None:
+        nonlocal done
+        done += 1
+        show(bars, state)
+        for _ in range(times if done == steps else 0):
             signal.raise_signal(signal.SIGINT)
-        return train_step(trainer, *arguments)
 
-    monkeypatch.setattr(Trainer, "_train_step", step)
+    monkeypatch.setattr(TrainingBars, "step_done", step_done)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from astseg.cli import console
 from astseg.cli.console import Stopped, counted, find_device, parse_size, patient_interrupt, print_table, run
-from astseg.errors import AstSegError
+from astseg.errors import AstSegError, OtherRunError, RunExistsError
 
 
 def command_that(raises: BaseException) -> typer.Typer:
@@ -28,6 +28,8 @@ class TestRun:
         ("error", "code", "message"),
         [
             (AstSegError("Expected [red] things."), 2, "Error: Expected [red] things.\n"),
+            (RunExistsError("It exists."), 2, "Error: It exists. --resume goes on with it, --out names another"),
+            (OtherRunError("It exists."), 2, "Error: It exists. --out names another folder.\n"),
             (KeyboardInterrupt(), 130, "Interrupted: Stopped.\n"),
             (Stopped("All is saved."), 130, "Interrupted: All is saved.\n"),
             (typer.Abort(), 130, "Interrupted: Stopped.\n"),

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import stop_in_the_first_step_of
+from tests.cli.conftest import interrupt_after
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 
@@ -23,7 +23,7 @@ def test_a_model_that_knows_the_background_alone(
     steps = ("--minutes", 1e-4) if begun == "background" else ("--steps", 4)
     with monkeypatch.context() as patch:
         if stopped:
-            stop_in_the_first_step_of(run, patch)
+            interrupt_after(patch)
         code = astseg(begun, rooms, *steps, "--device", "cpu", "--out", tmp_path / "made")
     assert code == (130 if stopped else 0)
     commands = (("segment", run, rooms), ("evaluate", run, rooms), ("export", run), ("gallery", run, rooms))

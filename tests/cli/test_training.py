@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
+from tests.cli.conftest import interrupt_after
 
 from astseg.cli import training
 from astseg.data.store import Store
 from astseg.data.video import VideoWriter
 from astseg.presets import PRESETS
-from astseg.training.loop import Trainer
 from astseg.training.memory import Memory
 from astseg.training.run import read_recipe, read_run
 
@@ -35,21 +35,6 @@ def film(tmp_path: Path) -> Path:
             frame[10:20, 5 * index : 5 * index + 10] = 200
             writer.append(frame)
     return tmp_path / "film.mp4"
-
-
-def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int, times: int = 1) -> None:
-    """Press Ctrl-C during a step, once or more often."""
-    train_step, done = Trainer._train_step, 0
-
-    def step(trainer, *arguments):
-        nonlocal done
-        done += 1
-        losses = train_step(trainer, *arguments)
-        for _ in range(times if done == steps else 0):
-            signal.raise_signal(signal.SIGINT)
-        return losses
-
-    monkeypatch.setattr(Trainer, "_train_step", step)
 
 
 def model_of(run: Path) -> dict[str, torch.Tensor]:
@@ -96,7 +81,7 @@ class TestTrain:
         assert astseg("train", tmp_path / "some.npz", *preset, "--out", tmp_path / "run") == 0
         out, err = capsys.readouterr()
         assert "Recipe: the preset demo." in err
-        assert "Objects: at most 3 in a picture (the recipe has it so;" in err
+        assert "Objects: at most 3 in a picture (the recipe has it so). --objects says otherwise." in err
         assert "mIoU" in out
         assert json.loads((tmp_path / "run" / "scores.json").read_text())["images"] == 1
 
@@ -123,7 +108,7 @@ class TestTrain:
             (("--minutes", 0), "should be more than 0"),
             (("--minutes", "nan"), "should be more than 0"),
             (("--minutes", "inf"), "should be more than 0"),
-            (("--minutes", 1, "--steps", 1), "Give either --minutes or --steps, not both."),
+            (("--minutes", 1, "--steps", 1), "Give either the minutes or the steps to train, not both."),
             (("--preset", "best"), "There is no preset 'best'. There are: clevrtex, "),
             (("--set", "foreground.entropy_wait=1"), "there is no 'entropy_wait'; the nearest is 'entropy_weight'"),
             (("--set", "foreground.steps"), "--set: a change looks like foreground.entropy_weight=1e-3"),
@@ -191,7 +176,8 @@ class TestTrain:
         assert astseg("train", film, *TINY, "--size", 1000, "--out", tmp_path / "run") == 2
         err = " ".join(capsys.readouterr().err.split())
         assert "Training at 1000x1000 takes about" in err
-        assert "GB of memory, and this machine has 4.0 GB. Less is taken by a smaller --size" in err
+        assert "GB of memory, and this machine has 4.0 GB. Less is taken by a smaller size" in err
+        assert "--size and --objects" in err
         assert not list((tmp_path / "run").glob("*"))
 
     def test_one_pixel(self, astseg, tmp_path: Path, capsys) -> None:

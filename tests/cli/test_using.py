@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.cli.conftest import stop_in_the_first_step_of
+from tests.cli.conftest import interrupt_after
 
 from astseg._core.image_files import read_picture
 from astseg.data.store import Store
@@ -222,7 +222,7 @@ class TestBackground:
     ) -> None:
         options = ("--minutes", 1e-4, "--device", "cpu", "--out", tmp_path / "out")
         with monkeypatch.context() as patch:
-            stop_in_the_first_step_of(tmp_path / "out" / "run", patch)
+            interrupt_after(patch)
             assert astseg("background", tiny_store.path, *options) == 130
         assert "The same command goes on." in capsys.readouterr().err
         assert astseg("background", rooms, *options) == 2

@@ -8,11 +8,17 @@ from rich.console import Console
 
 from astseg.cli import bars, watching
 from astseg.cli.watching import TrainingBars
-from astseg.training.curriculum import Phase
-from astseg.training.loop import Report
+from astseg.presets import cpu_recipe
+from astseg.training.budget import with_steps
+from astseg.training.callbacks import Report
+from astseg.training.phases import Phase, phases
 
 HEALTH = {"background_share": 0.875, "active_slots": 2.25, "entropy": 0.0625, "activation": -1.5}
-TRAINER: Any = SimpleNamespace()
+PHASES = phases(with_steps(cpu_recipe((32, 32), 2), background=4, foreground=10))  # 4, 6 and 4 steps
+
+
+def state(phase: Phase, step: int) -> Any:
+    return SimpleNamespace(phase=phase, step=step)
 
 
 def report(phase: Phase, step: int, health: dict[str, float]) -> Report:
@@ -33,11 +39,11 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., io.StringIO]:
 
 def watch_two_phases() -> None:
     with TrainingBars() as shown:
-        for phase in (Phase("background", 4), Phase("objects", 6)):
-            shown.phase_started(TRAINER, phase, 2)
+        for phase in PHASES[:2]:
+            shown.phase_started(state(phase, 2))
             for step in range(3, phase.steps + 1):
-                shown.step_done(TRAINER, phase, step)
-                shown.reported(TRAINER, report(phase, step, HEALTH if phase.name == "objects" else {}))
+                shown.step_done(state(phase, step))
+                shown.reported(state(phase, step), report(phase, step, HEALTH if phase.name == "objects" else {}))
 
 
 def test_a_bar_for_each_phase_with_losses_and_health_below(screen) -> None:
@@ -57,13 +63,13 @@ def test_a_file_gets_a_line_now_and_then(screen, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(watching.time, "monotonic", lambda: now)
     text = screen(200, terminal=False)
     with TrainingBars() as shown:
-        phase = Phase("joint", 9)
-        shown.phase_started(TRAINER, phase, 0)
+        phase = PHASES[2]
+        shown.phase_started(state(phase, 0))
         for step, seconds in ((1, 0.0), (2, 1.0), (3, 40.0)):
             now = 1000.0 + seconds
-            shown.reported(TRAINER, report(phase, step, {}))
+            shown.reported(state(phase, step), report(phase, step, {}))
         lines = text.getvalue().splitlines()
-    assert lines == ["Phase 3: both 1/9  loss 0.2500", "Phase 3: both 3/9  loss 0.2500"]
+    assert lines == ["Phase 3: both 1/4  loss 0.2500", "Phase 3: both 3/4  loss 0.2500"]
 
 
 def test_a_run_that_was_finished_before_leaves_no_line(screen) -> None:

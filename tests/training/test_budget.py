@@ -130,9 +130,9 @@ def test_slow_steps_of_the_background_are_timed_twice_only(
     monkeypatch.setattr(budget.time, "monotonic", lambda: 0.0)
     counted = []
 
-    def step_done(self, trainer, phase, done: int) -> None:
-        counted.append(done)
-        self.times[phase.name].append(seconds * next(clock))
+    def step_done(self, state) -> None:
+        counted.append(state.step)
+        self.times[state.phase.name].append(seconds * next(clock))
 
     monkeypatch.setattr(budget._Stopwatch, "step_done", step_done)
     monkeypatch.setattr(budget._Stopwatch, "seconds_per_step", lambda self, name: 1.0)

@@ -9,7 +9,7 @@ import torch
 from astseg.config import Recipe
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import AstSegError
+from astseg.errors import AstSegError, MemoryShortageError
 from astseg.plain import override
 from astseg.presets import PRESETS, custom_images_recipe
 from astseg.training import choices
@@ -50,7 +50,7 @@ class TestOwnRecipe:
         changes = {"foreground.entropy_warmup_steps": 77_000, "architecture.label_rule.deepest_shade": 0.9}
         choice = choose_recipe(store, CPU, minutes=1, changes=changes)
         assert choice.recipe == override(usual, changes)
-        assert "Changed: foreground.entropy_warmup_steps = 77000, " in "\n".join(choice.reasons)
+        assert any("foreground.entropy_warmup_steps = 77000, " in reason.text for reason in choice.reasons)
 
     def test_who_sets_the_steps_sets_no_time(self, store: Store) -> None:
         changes = {"foreground.steps": 70, "foreground.frozen_steps": 30, "background.steps": 9}
@@ -64,7 +64,7 @@ class TestOwnRecipe:
         own = PRESETS["demo"].recipe
         choice = choose_recipe(store, CPU, recipe=own)
         assert choice == replace(choose_recipe(store, CPU, preset="demo"), reasons=choice.reasons)
-        assert choice.reasons[0] == "Recipe: as you give it."
+        assert choice.reasons[0].text == "Recipe: as you give it."
         with pytest.raises(AstSegError, match="either a preset or a recipe"):
             choose_recipe(store, CPU, recipe=own, preset="demo")
         with pytest.raises(AstSegError, match="has a background network of its own"):
@@ -79,23 +79,23 @@ class TestRecipe:
     def test_by_default_half_an_hour_of_the_small_one(self, store: Store) -> None:
         choice = choose_recipe(store, CPU)
         assert choice.recipe == with_steps(custom_images_recipe((32, 32), 8, still=True), 3_000, 9_000)
-        reasons = "\n".join(choice.reasons)
+        reasons = "\n".join(reason.text for reason in choice.reasons)
         for words in ("the one for a CPU", "12 of 32x32", "at most 8", "a guess", "3000 for", "9000 for", "30 min"):
             assert words in reasons
 
     def test_says_when_it_takes_longer_than_was_wished(self, store: Store) -> None:
-        assert "about 0.6 min on this machine." in choose_recipe(store, CPU, minutes=0.6).reasons[-1]
+        assert "about 0.6 min on this machine." in choose_recipe(store, CPU, minutes=0.6).reasons[-1].text
         longer = "about 1 min on this machine: fewer would teach nothing."
-        assert longer in choose_recipe(store, CPU, minutes=0.5).reasons[-1]
+        assert longer in choose_recipe(store, CPU, minutes=0.5).reasons[-1].text
 
     @pytest.mark.parametrize("device", [CPU, torch.device("cuda")])
     @pytest.mark.parametrize(
         ("largest", "still", "network", "reason"),
         [
-            (0, None, "still", r"one for all pictures \(100% of nearly every picture is as in the others; --moving"),
-            (255, None, "quick", r"many \(\d% of nearly every picture is as in the others; --still"),
-            (255, True, "still", r"one for all pictures \(as you say; --moving"),
-            (0, False, "quick", r"many \(as you say; --still"),
+            (0, None, "still", r"one for all pictures \(100% of nearly every picture is as in the others\)\."),
+            (255, None, "quick", r"many \(\d% of nearly every picture is as in the others\)\."),
+            (255, True, "still", r"one for all pictures \(as you say\)\."),
+            (0, False, "quick", r"many \(as you say\)\."),
         ],
     )
     def test_one_background_or_many(
@@ -110,18 +110,19 @@ class TestRecipe:
     ) -> None:
         choice = choose_recipe(small_store(tmp_path / "small", 32, largest), device, still=still)
         assert choice.recipe.architecture.background_network == network
-        assert any(re.match(f"Background: {reason} says otherwise", line) for line in choice.reasons)
+        (background,) = (line for line in choice.reasons if re.fullmatch(f"Background: {reason}", line.text))
+        assert background.wish == ("still" if still is None else None)
 
     def test_a_gpu_gets_the_large_one(self, store: Store) -> None:
         choice = choose_recipe(store, torch.device("cuda"), minutes=10)
         assert choice.recipe.architecture.feature_network == "unet"
-        assert "GPU" in choice.reasons[0]
+        assert "GPU" in choice.reasons[0].text
 
     def test_what_the_user_says(self, store: Store) -> None:
         choice = choose_recipe(store, CPU, slots=4, minutes=5)
         assert choice.recipe.architecture.slots == 4
         assert choice.recipe.foreground.steps == 1_500
-        assert any("as you say" in reason for reason in choice.reasons)
+        assert any("as you say" in reason.text for reason in choice.reasons)
 
     def test_steps_in_place_of_a_time(self, store: Store) -> None:
         recipe = choose_recipe(store, CPU, steps=3_000).recipe
@@ -150,7 +151,7 @@ class TestRecipe:
             ({"minutes": 0}, "should be more than 0"),
             ({"minutes": -3.0}, "should be more than 0"),
             ({"steps": 0}, "should be more than 0"),
-            ({"minutes": 3, "steps": 100}, "either --minutes or --steps"),
+            ({"minutes": 3, "steps": 100}, "either the minutes or the steps"),
             ({"preset": "demo", "still": False}, "a recipe has a background network of its own"),
             ({"preset": "nothing"}, "There is no preset 'nothing'"),
         ],
@@ -172,7 +173,7 @@ class TestBackgroundRecipe:
         assert choice.recipe.architecture.background_network == network
         assert choice.recipe.foreground.scenario == "background"
         assert choice.recipe.background.steps == 300
-        background, pictures, memory, steps = choice.reasons
+        background, pictures, memory, steps = (reason.text for reason in choice.reasons)
         assert background.startswith("Background: one for all" if network == "still" else "Background: many (")
         assert pictures == "Pictures: 12 of 32x32 to learn from."
         assert memory.startswith("Memory: about 0.5 GB")
@@ -186,12 +187,12 @@ class TestBackgroundRecipe:
         assert recipe.foreground.scenario == "background"
 
     def test_says_what_it_takes(self, store: Store) -> None:
-        pictures, memory, steps, more = choose_background(store, GPU, 20.0).reasons
+        pictures, memory, steps, more = (reason.text for reason in choose_background(store, GPU, 20.0).reasons)
         assert pictures == "Pictures: 12 of 32x32 to learn from."
         assert re.fullmatch(r"Memory: about \d\.\d GB \(12 GB are free\)\.", memory)
         assert steps == "Steps: 2000, about 20 min on this machine."
         assert more.endswith("a larger network, 500 more, about 20 min on this machine.")
-        too_little = choose_background(store, GPU, 2.0).reasons[2]
+        too_little = choose_background(store, GPU, 2.0).reasons[2].text
         assert too_little == "Steps: 200, about 7 min on this machine: fewer would teach nothing."
 
     def test_pictures_that_are_too_small(self, store: Store, tmp_path: Path) -> None:
@@ -209,7 +210,7 @@ class TestMemory:
     def test_is_told_among_the_reasons(self, free: float, said: str, store: Store, monkeypatch) -> None:
         monkeypatch.setattr(choices, "machine_memory", lambda _: Memory(12e9, free))
         for choice in (choose_recipe(store, CPU), choose_background(store, CPU, 1.0)):
-            assert any(re.match(rf"Memory: about 0\.\d GB ?{said}", reason) for reason in choice.reasons)
+            assert any(re.match(rf"Memory: about 0\.\d GB ?{said}", reason.text) for reason in choice.reasons)
 
     @pytest.mark.parametrize("device", [CPU, GPU])
     def test_more_than_there_is_is_refused_before_a_step_is_timed(
@@ -219,7 +220,7 @@ class TestMemory:
         for name in ("fit_to_time", "background_steps"):
             monkeypatch.setattr(choices, name, lambda *_: pytest.fail("a step was timed"))
         message = (
-            r"Training at 32x32 takes about \d\.\d GB of memory, and .* has 0\.0 GB\. Less is taken by a smaller --size"
+            r"Training at 32x32 takes about \d\.\d GB of memory, and .* has 0\.0 GB\. Less is taken by a smaller size"
         )
         for refused in (
             lambda: choose_recipe(store, device),
@@ -227,7 +228,7 @@ class TestMemory:
             lambda: check_size((32, 32), device),
             lambda: check_background_size((32, 32), device),
         ):
-            with pytest.raises(AstSegError, match=message):
+            with pytest.raises(MemoryShortageError, match=message):
                 refused()
 
 

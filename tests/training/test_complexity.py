@@ -1,14 +1,30 @@
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from astseg.config import Recipe
+from astseg.data.store import Bytes
+from astseg.model import background
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.background import BackgroundReconstruction
 from astseg.training.batches import Pictures
-from astseg.training.complexity import background_variation, backgrounds_are_complex, still_share
+from astseg.training.callbacks import Callback
+from astseg.training.complexity import (
+    COMPLEXITY_THRESHOLD,
+    ComplexityCheck,
+    background_variation,
+    painted_variation,
+    still_share,
+)
+from astseg.training.loop import Trainer
+from astseg.training.state import TrainState
+
+CPU = torch.device("cpu")
 
 
 def test_equals_the_formula() -> None:
@@ -46,8 +62,87 @@ def test_one_background_or_many(count: int, seen: int, varied: bool) -> None:
     random = np.random.default_rng(0)
     colours = random.integers(0, 256 if varied else 10, (count, 1, 1, 3), np.uint8)
     images = np.broadcast_to(colours, (count, 32, 32, 3))
-    assert backgrounds_are_complex(model, Pictures(images, torch.device("cpu")), batch_size=2) is varied
+    assert (painted_variation(model, Pictures(images, CPU), batch_size=2) > COMPLEXITY_THRESHOLD) == varied
     assert model.background.seen == seen, "up to fifteen batches"
+
+
+ALWAYS, NEVER = -1.0, 1.0
+"""Thresholds: the variation is 0 or more, and less than 1."""
+
+
+class TestCheck:
+    @pytest.fixture
+    def recipe(self, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+        # Slim networks, for the test's speed: their channels are tested elsewhere.
+        for table in (background._ENCODER_CHANNELS, background._DECODER_CHANNELS):
+            for channels, width in (("simple", 8), ("complex", 16)):
+                monkeypatch.setitem(table[channels], 5, (table[channels][5][0], width, width, width, 16, 16))
+        return replace(
+            tiny_recipe,
+            architecture=replace(tiny_recipe.architecture, background_network="simple"),
+            background=replace(tiny_recipe.background, steps=3, complex_steps=2),
+            foreground=replace(tiny_recipe.foreground, scenario="background"),
+        )
+
+    @pytest.mark.parametrize(
+        ("threshold", "look_after", "changes", "steps"),
+        [
+            (ALWAYS, 2, {}, [1, 2, 1, 2]),
+            (NEVER, 2, {}, [1, 2, 3]),
+            (ALWAYS, 2000, {}, [1, 2, 3, 1, 2]),  # at the end of a short phase
+            # Twelve images twice, in batches of five.
+            (ALWAYS, 2000, {"batch_size": 5, "complex_epochs": 2}, [1, 2, 3, 1, 2, 3, 4, 5]),
+        ],
+    )
+    def test_looks_once_and_begins_again(
+        self,
+        recipe: Recipe,
+        tiny_images: Bytes,
+        tmp_path: Path,
+        threshold: float,
+        look_after: int,
+        changes: dict[str, int],
+        steps: list[int],
+    ) -> None:
+        found = []
+
+        class Recorder(Callback):
+            def step_done(self, state: TrainState) -> None:
+                found.append(state.step)
+
+        recipe = replace(recipe, background=replace(recipe.background, **changes))
+        check = ComplexityCheck(Pictures(tiny_images, CPU), look_after, threshold)
+        trainer = Trainer(recipe, tiny_images, tmp_path, CPU, callbacks=[check, Recorder()])
+        assert trainer.run()
+        assert found == steps
+        network = "complex" if threshold == ALWAYS else "simple"
+        assert trainer.recipe.architecture.background_network == network
+        assert AstSeg.from_pretrained(tmp_path / "model").architecture.background_network == network
+
+    def test_resumes_with_the_complex_network(self, recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        def trainer(folder: str) -> Trainer:
+            check = ComplexityCheck(Pictures(tiny_images, CPU), threshold=ALWAYS)
+            return Trainer(recipe, tiny_images, tmp_path / folder, CPU, callbacks=[check])
+
+        whole = trainer("whole")
+        assert whole.run()
+        # One question after the first step, one after the restart, and the third after step 1 of 2 of the new network.
+        answers = iter((False, False, False, True))
+        assert not trainer("stopped").run(lambda: next(answers))
+        resumed = Trainer.resume(tiny_images, tmp_path / "stopped", CPU)
+        assert (resumed.state.step, resumed.recipe) == (1, whole.recipe)
+        assert resumed.run()
+        weights = resumed.model.state_dict()
+        assert all(torch.equal(value, weights[name]) for name, value in whole.model.state_dict().items())
+
+    def test_looks_at_the_background_alone(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        simple = replace(tiny_recipe.architecture, background_network="simple")
+        foreground = replace(tiny_recipe.foreground, scenario="baseline", steps=1)
+        recipe = replace(tiny_recipe, architecture=simple, foreground=foreground)
+        check = ComplexityCheck(Pictures(tiny_images, CPU), 1, ALWAYS)
+        trainer = Trainer(recipe, tiny_images, tmp_path, CPU, callbacks=[check])
+        assert trainer.run()
+        assert trainer.recipe == recipe
 
 
 class TestStillShare:

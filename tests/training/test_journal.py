@@ -9,7 +9,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from astseg.config import Recipe
 from astseg.data.store import Bytes
-from astseg.training import loop
+from astseg.training.batches import Pictures
+from astseg.training.callbacks import Callback
+from astseg.training.complexity import ComplexityCheck
 from astseg.training.journal import Journal, read_journal
 from astseg.training.loop import Trainer
 
@@ -17,8 +19,8 @@ CPU = torch.device("cpu")
 STEPS = list(range(1, 10))
 
 
-def trainer(recipe: Recipe, images: Bytes, folder: Path, journal: Journal, save_every: float = 1e9) -> Trainer:
-    return Trainer(recipe, images, folder, CPU, callbacks=[journal], report_every=1, save_every=save_every)
+def trainer(recipe: Recipe, images: Bytes, folder: Path, *callbacks: Callback) -> Trainer:
+    return Trainer(recipe, images, folder, CPU, callbacks=callbacks, report_every=1, save_every=1e9)
 
 
 def crash_after(steps: int) -> Callable[[], bool]:
@@ -75,18 +77,16 @@ def test_takes_back_what_came_after_the_checkpoint(tiny_recipe: Recipe, tiny_ima
     assert tensorboard_steps(tmp_path, "objects/total") == [4, 5, 6]
 
 
-def test_a_phase_that_starts_again_is_written_once(
-    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(loop, "backgrounds_are_complex", lambda *_: True)
+def test_a_phase_that_starts_again_is_written_once(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
     recipe = replace(
         tiny_recipe,
         architecture=replace(tiny_recipe.architecture, background_network="simple"),
-        background=replace(tiny_recipe.background, automatic_complexity=True, complex_steps=2),
+        background=replace(tiny_recipe.background, complex_steps=2),
         foreground=replace(tiny_recipe.foreground, scenario="background"),
     )
     journal = Journal(tmp_path)
-    trainer(recipe, tiny_images, tmp_path, journal).run()
+    check = ComplexityCheck(Pictures(tiny_images, CPU), threshold=-1.0)
+    trainer(recipe, tiny_images, tmp_path, journal, check).run()
     journal.close()
     assert [entry["step"] for entry in read_journal(tmp_path / "journal.jsonl")] == [1, 2]
     assert tensorboard_steps(tmp_path, "background/total") == [1, 2]

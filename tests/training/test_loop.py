@@ -9,13 +9,15 @@ import torch
 from astseg.config import Recipe
 from astseg.data.store import Bytes
 from astseg.errors import AstSegError, NonFiniteWeightsError
-from astseg.model import background
 from astseg.model.ast_seg import AstSeg
-from astseg.training import curriculum, loop
+from astseg.training import state as training_state
 from astseg.training.batches import Pictures
-from astseg.training.checkpoints import load_checkpoint
-from astseg.training.curriculum import Phase, phases
-from astseg.training.loop import Callback, Report, Trainer, paint_backgrounds
+from astseg.training.callbacks import Callback, Report, RestartPhase
+from astseg.training.complexity import ComplexityCheck
+from astseg.training.loop import Trainer, recipe_callbacks
+from astseg.training.phases import phases
+from astseg.training.revival import SlotRevival
+from astseg.training.state import TrainState
 
 CPU = torch.device("cpu")
 
@@ -28,13 +30,13 @@ class Recorder(Callback):
         self.steps: list[tuple[str, int]] = []
         self.reports: list[Report] = []
 
-    def phase_started(self, trainer: Trainer, phase: Phase, done: int) -> None:
-        self.started.append((phase.name, done))
+    def phase_started(self, state: TrainState) -> None:
+        self.started.append((state.phase.name, state.step))
 
-    def step_done(self, trainer: Trainer, phase: Phase, done: int) -> None:
-        self.steps.append((phase.name, done))
+    def step_done(self, state: TrainState) -> None:
+        self.steps.append((state.phase.name, state.step))
 
-    def reported(self, trainer: Trainer, report: Report) -> None:
+    def reported(self, state: TrainState, report: Report) -> None:
         self.reports.append(report)
 
 
@@ -83,26 +85,29 @@ class TestRun:
         expected = [(phase.name, step) for phase in phases(recipe) for step in range(1, phase.steps + 1)]
         assert recorder.steps == expected
         assert recorder.started == [(phase.name, 0) for phase in phases(recipe)]
-        assert set(trainer.seconds) == {phase.name for phase in phases(recipe)}
+        assert set(trainer.state.seconds) == {phase.name for phase in phases(recipe)}
         assert states_equal(AstSeg.from_pretrained(tmp_path / "run/model"), trainer.model)
 
-    @pytest.mark.parametrize("when", ["at a report", "at a stop", "at a checkpoint", "at the end of a phase"])
+    @pytest.mark.parametrize(
+        ("when", "last_good"), [("report", 1), ("stop", 1), ("checkpoint", 1), ("end of a phase", 3)]
+    )
     def test_weights_that_are_no_numbers_are_not_saved_over_those_that_were(
-        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, when: str, last_good: int
     ) -> None:
-        trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, report_every=2 if when == "at a report" else 100)
-        trainer.save_every = -1.0 if when == "at a checkpoint" else 1_000.0
-        trainer.save(None)
+        class Poison(Callback):
+            def step_done(self, state: TrainState) -> None:
+                if state.step == last_good:  # its loss was a number
+                    next(state.model.background.parameters()).data.fill_(torch.nan)
+
+        trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[Poison()])
+        trainer.report_every = 2 if when == "report" else 100
+        trainer.save_every = -1.0 if when == "checkpoint" else 1_000.0
+        trainer.save()
         before = (tmp_path / "checkpoint.pt").read_bytes()
-        if when == "at a report":
-            original = curriculum.background_loss
-            monkeypatch.setattr(curriculum, "background_loss", lambda *given: original(*given) * torch.nan)
-        else:  # the loss does not tell that its gradients are no numbers
-            parameter = next(trainer.model.background.parameters())
-            parameter.register_hook(lambda gradient: gradient * torch.nan)
         with pytest.raises(NonFiniteWeightsError, match="Training ran away: the weights are no numbers"):
-            trainer.run((lambda: True) if when == "at a stop" else lambda: False)
+            trainer.run((lambda: True) if when == "stop" else lambda: False)
         assert (tmp_path / "checkpoint.pt").read_bytes() == before
+        assert trainer.state.step == (2 if when == "report" else 0 if when == "end of a phase" else 1)
         assert not (tmp_path / "model").exists()
 
     def test_same_seed_same_result(
@@ -160,18 +165,38 @@ class TestRun:
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked = []
-        monkeypatch.setattr(loop, "load_backbone", lambda model, source: asked.append((model.slots, source)))
+        monkeypatch.setattr(training_state, "load_backbone", lambda model, source: asked.append((model.slots, source)))
         shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
         Trainer(replace(tiny_recipe, architecture=shape, backbone="./weights"), tiny_images, tmp_path, CPU)
         assert asked == [(2, "./weights")]
 
-    def test_an_observer_need_not_listen(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+    def test_a_callback_need_not_listen(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         trained(tiny_recipe, tiny_images, tmp_path / "run", Callback())
 
-    def test_places_in_the_scenario(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-        trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU)
-        assert [trainer.phase_number(phase) for phase in phases(tiny_recipe)] == [0, 1, 2]
-        assert [trainer.steps_before(phase) for phase in phases(tiny_recipe)] == [0, 3, 6]
+    def test_a_callback_may_have_a_phase_begin_again(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
+    ) -> None:
+        class Again(Callback):
+            def step_done(self, state: TrainState) -> RestartPhase | None:
+                if (state.phase.name, state.step, state.recipe) != ("joint", 2, tiny_recipe):
+                    return None
+                slimmer = replace(state.recipe.architecture, slots=1)
+                return RestartPhase(replace(state.recipe, architecture=slimmer))
+
+        recorder = Recorder()
+        trainer = trained(tiny_recipe, tiny_images, tmp_path / "run", Again(), recorder)
+        assert recorder.steps[6:] == [("joint", step) for step in (1, 2, 1, 2, 3)]
+        assert trainer.model.slots == trainer.recipe.architecture.slots == 1
+
+    def test_a_recipe_has_the_callbacks_that_it_asks_for(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
+        images = Pictures(tiny_images, CPU)
+        plain = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, revive_slots_until=0))
+        assert recipe_callbacks(plain, images) == []
+        reviving = replace(plain, foreground=replace(plain.foreground, revive_slots_until=9))
+        assert recipe_callbacks(reviving, images) == [SlotRevival(images, until=9)]
+        unsure = replace(plain, background=replace(plain.background, automatic_complexity=True))
+        assert recipe_callbacks(unsure, images) == [ComplexityCheck(images)]
+        assert Trainer(unsure, tiny_images, Path(), CPU).callbacks == (ComplexityCheck(images),)
 
 
 class TestResume:
@@ -189,17 +214,20 @@ class TestResume:
         assert resumed.run()
         assert len(recorder.steps) == 9 - stop_after
         assert states_equal(resumed.model, whole.model)
-        ends = [load_checkpoint(run / "checkpoint.pt") for run in (folder, whole.folder)]
-        assert torch.equal(ends[0].random["cpu"], ends[1].random["cpu"])
+        numbers = []
+        for run in (folder, whole.folder):
+            TrainState.load(run / "checkpoint.pt", CPU)
+            numbers.append(torch.rand(4))
+        assert torch.equal(*numbers)
 
     def test_is_identical_while_pictures_are_drawn(
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer
     ) -> None:
         class Looker(Callback):
-            def step_done(self, trainer: Trainer, phase: Phase, done: int) -> None:
+            def step_done(self, state: TrainState) -> None:
                 pictures = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-                trainer.model.segment(pictures)
-                trainer.model.reconstruct(pictures)
+                state.model.segment(pictures)
+                state.model.reconstruct(pictures)
 
         assert states_equal(trained(dropout_recipe, tiny_images, tmp_path / "run", Looker()).model, whole.model)
 
@@ -212,7 +240,7 @@ class TestResume:
             trainer, rounds = Trainer.resume(tiny_images, folder, CPU), rounds + 1
         assert rounds == 9
         assert states_equal(trainer.model, whole.model)
-        assert all(seconds > 0 for seconds in trainer.seconds.values())
+        assert all(seconds > 0 for seconds in trainer.state.seconds.values())
 
     def test_a_finished_run_stays_finished(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         trainer = trained(tiny_recipe, tiny_images, tmp_path / "run")
@@ -226,16 +254,16 @@ class TestResume:
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer
     ) -> None:
         class Crash(Callback):
-            def step_done(self, trainer: Trainer, phase: Phase, done: int) -> None:
-                if (phase.name, done) == ("joint", 2):
+            def step_done(self, state: TrainState) -> None:
+                if (state.phase.name, state.step) == ("joint", 2):
                     raise KeyboardInterrupt
 
         folder = tmp_path / "crashed"
         folder.mkdir()
         with pytest.raises(KeyboardInterrupt):
             Trainer(dropout_recipe, tiny_images, folder, CPU, callbacks=[Crash()], save_every=0.0).run()
-        assert load_checkpoint(folder / "checkpoint.pt").step == 1
         resumed = Trainer.resume(tiny_images, folder, CPU)
+        assert resumed.state.step == 1
         resumed.run()
         assert states_equal(resumed.model, whole.model)
 
@@ -243,11 +271,25 @@ class TestResume:
         shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
         recipe = replace(tiny_recipe, architecture=shape)
         Trainer(recipe, tiny_images, tmp_path, CPU).run(after(1))
-        checkpoint = load_checkpoint(tmp_path / "checkpoint.pt")
-        named = replace(checkpoint, recipe=replace(recipe, backbone="./gone"))
-        loop.save_checkpoint(named, tmp_path / "checkpoint.pt")
+        state = TrainState.load(tmp_path / "checkpoint.pt", CPU)
+        state.recipe = replace(recipe, backbone="./gone")
+        state.save(tmp_path / "checkpoint.pt")
         trainer = Trainer.resume(tiny_images, tmp_path, CPU)
         assert trainer.recipe.backbone == "./gone", "what was asked for stays known"
+
+    @pytest.mark.parametrize("there", [True, False])
+    def test_backgrounds_are_painted_again_only_where_they_are_missing(
+        self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer, there: bool
+    ) -> None:
+        Trainer(dropout_recipe, tiny_images, tmp_path, CPU).run(after(4))
+        file = tmp_path / "backgrounds.npy"
+        written = file.stat().st_mtime_ns
+        if not there:
+            file.unlink()
+        resumed = Trainer.resume(tiny_images, tmp_path, CPU)
+        assert resumed.run()
+        assert (file.stat().st_mtime_ns == written) == there
+        assert states_equal(resumed.model, whole.model)
 
     def test_no_checkpoint(self, tiny_images: Bytes, tmp_path: Path) -> None:
         with pytest.raises(AstSegError, match="There is no checkpoint"):
@@ -265,53 +307,11 @@ class TestResume:
 
     def test_weights_of_another_configuration(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
-        checkpoint = load_checkpoint(tmp_path / "checkpoint.pt")
-        other = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, slots=5))
-        loop.save_checkpoint(replace(checkpoint, recipe=other), tmp_path / "checkpoint.pt")
+        state = TrainState.load(tmp_path / "checkpoint.pt", CPU)
+        state.recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, slots=5))
+        state.save(tmp_path / "checkpoint.pt")
         with pytest.raises(AstSegError, match=r"checkpoint\.pt holds the weights of another configuration"):
             Trainer.resume(tiny_images, tmp_path, CPU)
-
-
-class TestFrozenBackgrounds:
-    def test_are_the_network_s_as_bytes(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-        torch.manual_seed(0)
-        model = AstSeg(tiny_recipe.architecture).train()
-        before = {name: value.clone() for name, value in model.state_dict().items()}
-        paint_backgrounds(model, Pictures(tiny_images, CPU), tmp_path / "backgrounds.npy", batch_size=5)
-        found = np.load(tmp_path / "backgrounds.npy")
-        assert found.dtype == np.uint8
-        assert found.shape == tiny_images.shape
-        images = torch.from_numpy(tiny_images.transpose(0, 3, 1, 2) / np.float32(255))
-        with torch.no_grad():
-            expected = 255 * model.background.eval()(images).image.permute(0, 2, 3, 1).numpy()
-        np.testing.assert_allclose(found, expected, atol=0.501)
-        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
-
-    def test_are_painted_once(
-        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        calls = []
-
-        def count(model: AstSeg, images: Pictures, path: Path) -> None:
-            calls.append(path)
-            paint_backgrounds(model, images, path)
-
-        monkeypatch.setattr(loop, "paint_backgrounds", count)
-        Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(4))
-        Trainer.resume(tiny_images, tmp_path, CPU).run()
-        assert len(calls) == 1
-
-    def test_are_painted_again_where_they_are_missing(
-        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
-    ) -> None:
-        whole = trained(tiny_recipe, tiny_images, tmp_path / "whole")
-        folder = tmp_path / "stopped"
-        folder.mkdir()
-        Trainer(tiny_recipe, tiny_images, folder, CPU).run(after(4))
-        (folder / "backgrounds.npy").unlink()
-        resumed = Trainer.resume(tiny_images, folder, CPU)
-        resumed.run()
-        assert states_equal(resumed.model, whole.model)
 
     def test_a_model_that_could_not_be_written_is_written_when_the_run_goes_on(
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer, monkeypatch
@@ -321,7 +321,7 @@ class TestFrozenBackgrounds:
         written = AstSeg.save_pretrained
 
         def full(model: AstSeg, path: Path) -> None:
-            if trainer._phase == len(phases(dropout_recipe)):
+            if trainer.state.finished:
                 raise OSError(28, "No space left on device")
             written(model, path)
 
@@ -333,84 +333,3 @@ class TestFrozenBackgrounds:
         assert not states_equal(AstSeg.from_pretrained(folder / "model"), whole.model)
         assert Trainer.resume(tiny_images, folder, CPU).run()
         assert states_equal(AstSeg.from_pretrained(folder / "model"), whole.model)
-
-
-class TestAutomaticComplexity:
-    @pytest.fixture
-    def recipe(self, tiny_recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-        # Slim networks, for the test's speed: their channels are tested elsewhere.
-        for table in (background._ENCODER_CHANNELS, background._DECODER_CHANNELS):
-            for channels, width in (("simple", 8), ("complex", 16)):
-                monkeypatch.setitem(table[channels], 5, (table[channels][5][0], width, width, width, 16, 16))
-        return replace(
-            tiny_recipe,
-            architecture=replace(tiny_recipe.architecture, background_network="simple"),
-            background=replace(tiny_recipe.background, automatic_complexity=True, steps=3, complex_steps=2),
-            foreground=replace(tiny_recipe.foreground, scenario="background"),
-        )
-
-    @pytest.mark.parametrize("complex_backgrounds", [True, False])
-    def test_looks_and_starts_again(
-        self,
-        recipe: Recipe,
-        tiny_images: Bytes,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        complex_backgrounds: bool,
-    ) -> None:
-        looks = []
-        monkeypatch.setattr(loop, "COMPLEXITY_STEPS", 2)
-        monkeypatch.setattr(loop, "backgrounds_are_complex", lambda *_: looks.append(1) or complex_backgrounds)
-        recorder = Recorder()
-        trainer = trained(recipe, tiny_images, tmp_path / "run", recorder)
-        assert len(looks) == 1
-        network = trainer.recipe.architecture.background_network
-        if complex_backgrounds:
-            assert recorder.steps == [("background", step) for step in (1, 2, 1, 2)]
-            assert network == "complex"
-        else:
-            assert recorder.steps == [("background", step) for step in (1, 2, 3)]
-            assert network == "simple"
-        assert AstSeg.from_pretrained(tmp_path / "run/model").architecture.background_network == network
-
-    def test_looks_at_the_end_of_a_short_phase(
-        self, recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(loop, "backgrounds_are_complex", lambda *_: True)
-        recorder = Recorder()
-        trained(recipe, tiny_images, tmp_path / "run", recorder)
-        assert [step for _, step in recorder.steps] == [1, 2, 3, 1, 2]
-
-    def test_sees_every_picture_as_often_as_it_should(
-        self, recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(loop, "backgrounds_are_complex", lambda *_: True)
-        often = replace(recipe, background=replace(recipe.background, batch_size=5, complex_epochs=2))
-        recorder = Recorder()
-        trained(often, tiny_images, tmp_path / "run", recorder)
-        # Twelve pictures twice, in batches of five.
-        assert [step for _, step in recorder.steps] == [1, 2, 3, 1, 2, 3, 4, 5]
-
-    def test_resumes_with_the_complex_network(
-        self, recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(loop, "backgrounds_are_complex", lambda *_: True)
-        whole = trained(recipe, tiny_images, tmp_path / "whole")
-        folder = tmp_path / "stopped"
-        folder.mkdir()
-        # One question after the first step, one after the restart, and the third after step 1 of 2 of the new network.
-        assert not Trainer(recipe, tiny_images, folder, CPU).run(after(3))
-        resumed = Trainer.resume(tiny_images, folder, CPU)
-        assert resumed.run()
-        assert resumed.recipe.architecture.background_network == "complex"
-        assert states_equal(resumed.model, whole.model)
-
-    def test_only_where_it_is_asked_for(
-        self, recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(loop, "backgrounds_are_complex", lambda *_: pytest.fail("not asked for"))
-        trained(
-            replace(recipe, background=replace(recipe.background, automatic_complexity=False)),
-            tiny_images,
-            tmp_path / "run",
-        )

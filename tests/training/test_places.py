@@ -11,7 +11,7 @@ from astseg.config import Recipe
 from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.training import loop
+from astseg.training import phases
 from astseg.training.batches import Pictures
 from astseg.training.loop import Trainer
 from astseg.training.places import MIN_REGION, OVERLAP, initialize_slot_prior
@@ -91,7 +91,7 @@ def test_happens_once_before_the_objects(
         assert len(images) == len(backgrounds) == len(tiny_images)
         calls.append(seed)
 
-    monkeypatch.setattr(loop, "initialize_slot_prior", note)
+    monkeypatch.setattr(phases, "initialize_slot_prior", note)
     recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, slot_places=slot_places))
     trainer = Trainer(recipe, tiny_images, tmp_path, CPU, seed=7)
     steps = iter(range(recipe.background.steps + 1))

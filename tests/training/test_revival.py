@@ -1,6 +1,5 @@
 """Another start for slots that find nothing."""
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,9 +11,12 @@ from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.feature_maps import FeatureNetwork
-from astseg.training import loop
+from astseg.training import revival
+from astseg.training.batches import Pictures
 from astseg.training.loop import Trainer
-from astseg.training.revival import reinitialize_dead_slots
+from astseg.training.revival import SlotRevival, reinitialize_dead_slots
+
+CPU = torch.device("cpu")
 
 SLOTS = 4
 NUMBERED = torch.arange(100.0).view(100, 1, 1, 1).expand(100, 3, 2, 2)
@@ -92,7 +94,7 @@ def test_the_optimiser_forgets_where_the_slot_was_going(model: AstSeg, monkeypat
         assert torch.equal(state["exp_avg_sq"][1], state["exp_avg_sq"][0])
 
 
-@pytest.mark.parametrize(("until", "expected"), [(0, []), (3, [2]), (4, [2, 4]), (100, [2, 4, 6])])
+@pytest.mark.parametrize(("until", "expected"), [(3, [2]), (4, [2, 4]), (100, [2, 4, 6])])
 def test_happens_at_intervals_up_to_a_step(
     until: int,
     expected: list[int],
@@ -101,19 +103,17 @@ def test_happens_at_intervals_up_to_a_step(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    trainer: Trainer
-    revived: list[int] = []
+    revived = []
 
     def note(model: AstSeg, optimizer: torch.optim.Optimizer, images: torch.Tensor) -> list[int]:
-        phase = loop.phases(trainer.recipe)[trainer._phase]
-        revived.append(phase.offset + trainer._step + 1)
+        assert (model, optimizer) == (trainer.model, trainer.state.optimizer)
         assert images.shape == (256, 3, 32, 32)
+        revived.append(trainer.state.steps_done - tiny_recipe.background.steps)
         return []
 
-    monkeypatch.setattr(loop, "REVIVAL_INTERVAL", 2)
-    monkeypatch.setattr(loop, "reinitialize_dead_slots", note)
-    recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, revive_slots_until=until))
-    trainer = Trainer(recipe, tiny_images, tmp_path, torch.device("cpu"))
+    monkeypatch.setattr(revival, "reinitialize_dead_slots", note)
+    callback = SlotRevival(Pictures(tiny_images, CPU), until, interval=2)
+    trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[callback])
     trainer.run()
     assert revived == expected  # three steps of objects, three of both
 

@@ -9,14 +9,14 @@ import torch
 
 from astseg import __version__
 from astseg.config import Recipe
-from astseg.data.store import Store
+from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import AstSegError
+from astseg.errors import AstSegError, RunExistsError
 from astseg.model.ast_seg import AstSeg
-from astseg.training import loop
-from astseg.training.curriculum import Phase
+from astseg.training.batches import Pictures
+from astseg.training.callbacks import Callback
+from astseg.training.complexity import ComplexityCheck
 from astseg.training.journal import read_journal
-from astseg.training.loop import Callback, Trainer
 from astseg.training.run import (
     RunSettings,
     finish_run,
@@ -31,6 +31,7 @@ from astseg.training.run import (
     where_stopped,
     write_run,
 )
+from astseg.training.state import TrainState
 
 CPU = torch.device("cpu")
 
@@ -49,7 +50,7 @@ class Counter(Callback):
     def __init__(self) -> None:
         self.steps = 0
 
-    def step_done(self, trainer: Trainer, phase: Phase, done: int) -> None:
+    def step_done(self, state: TrainState) -> None:
         self.steps += 1
 
 
@@ -118,7 +119,7 @@ class TestTraining:
 
     def test_does_not_write_over_a_run(self, settings: RunSettings, folder: Path) -> None:
         write_run(folder, settings, CPU)
-        with pytest.raises(AstSegError, match=r"holds a training run already\. Go on with it by --resume, or choose"):
+        with pytest.raises(RunExistsError, match=r"holds a training run already"):
             train_run(folder, settings, CPU)
 
     def test_says_how_far_the_model_has_come(self, settings: RunSettings, folder: Path) -> None:
@@ -171,7 +172,7 @@ class TestTraining:
 
     def test_the_journal_is_closed_when_it_breaks_off(self, settings: RunSettings, folder: Path) -> None:
         class Broken(Callback):
-            def step_done(self, trainer: Trainer, phase: Phase, done: int) -> None:
+            def step_done(self, state: TrainState) -> None:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -179,17 +180,17 @@ class TestTraining:
         assert is_run(folder)
 
     def test_records_the_background_that_the_pictures_needed(
-        self, settings: RunSettings, folder: Path, monkeypatch: pytest.MonkeyPatch
+        self, settings: RunSettings, folder: Path, tiny_images: Bytes
     ) -> None:
-        monkeypatch.setattr(loop, "backgrounds_are_complex", lambda *_: True)
         recipe = settings.recipe
         recipe = replace(
             recipe,
             architecture=replace(recipe.architecture, background_network="simple"),
-            background=replace(recipe.background, steps=2, complex_steps=1, automatic_complexity=True),
+            background=replace(recipe.background, steps=2, complex_steps=1),
             foreground=replace(recipe.foreground, scenario="background"),
         )
-        train_run(folder, replace(settings, recipe=recipe), CPU)
+        check = ComplexityCheck(Pictures(tiny_images, CPU), threshold=-1.0)
+        train_run(folder, replace(settings, recipe=recipe), CPU, callbacks=[check])
         written = read_run(folder)
         assert written.recipe.architecture.background_network == "complex"
         assert written.recipe.background.steps == 1

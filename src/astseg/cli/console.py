@@ -13,7 +13,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from astseg.errors import AstSegError
+from astseg.errors import (
+    AstSegError,
+    MemoryShortageError,
+    NonFiniteWeightsError,
+    NotPreparedError,
+    OtherRunError,
+    RunExistsError,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +32,15 @@ messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
+
+HINTS: dict[type[AstSegError], str] = {
+    OtherRunError: "--out names another folder.",
+    RunExistsError: "--resume goes on with it, --out names another folder.",
+    NonFiniteWeightsError: "--seed and --out name others.",
+    MemoryShortageError: "The options are --size and --objects.",
+    NotPreparedError: "'astseg data' does it.",
+}
+"""How to follow a library's error on the command line; the first that fits."""
 
 UNBOUNDED = 10_000
 """Columns; wider than any table."""
@@ -107,7 +123,8 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
     except Stopped as stopped:
         return _complain(str(stopped), EXIT_INTERRUPTED)
     except AstSegError as error:
-        return _complain(str(error), EXIT_MISTAKE)
+        hint = next((f" {hint}" for kind, hint in HINTS.items() if isinstance(error, kind)), "")
+        return _complain(f"{error}{hint}", EXIT_MISTAKE)
     except typer.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):

@@ -27,12 +27,16 @@ from astseg.errors import AstSegError
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
+    from astseg.training.choices import Choice
     from astseg.training.run import RunSettings
 
 DEMO_TRAIN, DEMO_TEST = 8_000, 500
 FIRST_LOOK_FILE = "first-look.png"
 FIRST_LOOK_PICTURES = 12
 FIRST_LOOK_SEED = 2023  # of rooms that neither the model that comes with astseg nor the demo's has learned from
+
+OPTIONS = {"preset": "--preset", "slots": "--objects", "still": "--still or --moving"}
+"""By which option a wish for a recipe is given."""
 
 Seed = Annotated[int, typer.Option(help="Decides the first weights and the order of the pictures.", min=0)]
 
@@ -123,8 +127,7 @@ def train(
     data = prepare(source, out / "data", parse_size(size), longer_side, check_size=check, masks=masks, ignore=ignore)
     with messages.status("Choosing what suits the pictures and the machine..."):
         choice = choose_recipe(Store(data), where, **model, minutes=minutes, steps=steps)
-    for line in choice.reasons:
-        messages.print(line, style="dim", markup=False)
+    say_reasons(choice)
     settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
     run_to_the_end(out, settings, device=device)
 
@@ -243,6 +246,13 @@ def go_on(folder: Path, context: typer.Context, device: str) -> None:
     run_to_the_end(folder, settings, device=device, resume=True)
 
 
+def say_reasons(choice: "Choice") -> None:
+    """Say why a recipe is as it is, and by which option it would be otherwise."""
+    for reason in choice.reasons:
+        otherwise = f" {OPTIONS[reason.wish]} says otherwise." if reason.wish else ""
+        messages.print(f"{reason.text}{otherwise}", style="dim", markup=False)
+
+
 def say_what_is_ignored(context: typer.Context, heeded: tuple[str, ...]) -> None:
     """Say which options of a command mean nothing to a run that goes on, but for those that are heeded."""
     ignored = [name for name in context.params if _given(context, name) and name not in heeded]
@@ -324,8 +334,7 @@ def train_background(folder: Path, data: Path, minutes: float, seed: int, device
     else:
         with messages.status("Choosing the number of steps..."):
             choice = choose_background(Store(data), where, minutes)
-        for line in choice.reasons:
-            messages.print(line, style="dim", markup=False)
+        say_reasons(choice)
         settings = RunSettings("astseg background", choice.recipe, str(data.resolve()), seed)
     with lock_run(folder), patient_interrupt() as stop, TrainingBars() as bars:
         finished = train_run(folder, settings, where, resume=resume, callbacks=[bars], stop=stop)

@@ -8,8 +8,8 @@ from rich.progress import TaskID
 
 from astseg.cli.bars import Bars
 from astseg.cli.console import messages
-from astseg.training.curriculum import Phase
-from astseg.training.loop import Callback, Report, Trainer
+from astseg.training.callbacks import Callback, Report
+from astseg.training.state import TrainState
 
 PHASE_TITLES = {
     "background": "Phase 1: background",
@@ -38,16 +38,16 @@ class TrainingBars(Callback):
     ) -> None:
         self._bars.stop()
 
-    def phase_started(self, trainer: Trainer, phase: Phase, done: int) -> None:
+    def phase_started(self, state: TrainState) -> None:
         """Begin a bar."""
-        title = PHASE_TITLES[phase.name]
-        self._task = self._bars.add_task(title, total=phase.steps, completed=done, begun=done)
+        title, done = PHASE_TITLES[state.phase.name], state.step
+        self._task = self._bars.add_task(title, total=state.phase.steps, completed=done, begun=done)
 
-    def step_done(self, trainer: Trainer, phase: Phase, done: int) -> None:
+    def step_done(self, state: TrainState) -> None:
         """Move the bar."""
-        self._bars.update(self._task, completed=done)
+        self._bars.update(self._task, completed=state.step)
 
-    def reported(self, trainer: Trainer, report: Report) -> None:
+    def reported(self, state: TrainState, report: Report) -> None:
         """Show losses and health below the bar."""
         parts = [f"loss {report.losses['total']:.4f}"]
         if report.health:

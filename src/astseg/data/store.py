@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from astseg.errors import AstSegError
+from astseg.errors import AstSegError, NotPreparedError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -176,9 +176,7 @@ def file_sha256(path: Path) -> str:
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST_FILE
     if not Store.is_store(path):
-        raise AstSegError(
-            f"{path} is no prepared data set: it has no {MANIFEST_FILE} of one. Prepare one with 'astseg data'."
-        )
+        raise NotPreparedError(f"{path} is no prepared data set: it has no {MANIFEST_FILE} of one. Prepare it first.")
     try:
         content = json.loads(file.read_bytes())
         content.pop("format")

@@ -10,8 +10,9 @@ import torch
 from astseg.config import Recipe, Scenario
 from astseg.data.store import Bytes
 from astseg.schedules import LearningRate
-from astseg.training.curriculum import Phase
-from astseg.training.loop import Callback, Trainer
+from astseg.training.callbacks import Callback
+from astseg.training.loop import Trainer
+from astseg.training.state import TrainState
 
 TIMED_STEPS = 6
 TIMED_SECONDS = 5.0
@@ -34,13 +35,13 @@ class _Stopwatch(Callback):
     def __init__(self) -> None:
         self.times: dict[str, list[float]] = {}
 
-    def phase_started(self, trainer: Trainer, phase: Phase, done: int) -> None:
-        self.times[phase.name] = []
+    def phase_started(self, state: TrainState) -> None:
+        self.times[state.phase.name] = []
 
-    def step_done(self, trainer: Trainer, phase: Phase, done: int) -> None:
-        if trainer.device.type == "cuda":
-            torch.cuda.synchronize(trainer.device)
-        self.times[phase.name].append(time.monotonic())
+    def step_done(self, state: TrainState) -> None:
+        if state.device.type == "cuda":
+            torch.cuda.synchronize(state.device)
+        self.times[state.phase.name].append(time.monotonic())
 
     def knows_enough(self) -> bool:
         """Whether two steps have been timed and the next would take too long."""

@@ -11,7 +11,7 @@ import torch
 
 from astseg.config import BackgroundTraining, Recipe
 from astseg.data.store import Bytes, Store
-from astseg.errors import AstSegError
+from astseg.errors import AstSegError, MemoryShortageError
 from astseg.model.ast_seg import AstSeg
 from astseg.plain import override
 from astseg.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
@@ -32,11 +32,20 @@ FAR_OFF = 1.25
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Why something is as it is."""
+
+    text: str
+    wish: str | None = None
+    """The argument of `choose_recipe` that would have it otherwise, where it was not given."""
+
+
+@dataclass(frozen=True)
 class Choice:
     """A recipe and why it is as it is."""
 
     recipe: Recipe
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
 
 
 def choose_recipe(
@@ -73,26 +82,26 @@ def choose_recipe(
     reasons = []
     usual = get_preset(preset).recipe if preset else recipe
     if usual:
-        reasons.append(f"Recipe: the preset {preset}." if preset else "Recipe: as you give it.")
+        reasons.append(Reason(f"Recipe: the preset {preset}." if preset else "Recipe: as you give it."))
     else:
-        how = "as you say"
+        how, unsaid = "as you say", None
         if still is None:
-            still, how = _stillness(store["train"].images)
+            (still, how), unsaid = _stillness(store["train"].images), "still"
         kind = "GPU" if place.type == "cuda" else "CPU"
-        reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
-        one, other = ("one for all pictures", "moving") if still else ("many", "still")
-        reasons.append(f"Background: {one} ({how}; --{other} says otherwise).")
+        reasons.append(Reason(f"Recipe: the one for a {kind}.", "preset"))
+        reasons.append(Reason(f"Background: {'one for all pictures' if still else 'many'} ({how}).", unsaid))
         chosen = minutes is not None or steps is not None or _set_steps(changes)
         minutes = minutes if chosen else DEFAULT_MINUTES
     if changes:
-        reasons.append(f"Changed: {', '.join(f'{name} = {value}' for name, value in changes.items())}.")
+        reasons.append(Reason(f"Changed: {', '.join(f'{name} = {value}' for name, value in changes.items())}."))
     (recipe,) = _recipes(store.image_size, place, usual, slots, still, changes)
     other_size = ""
     if usual and usual.architecture.image_size != store.image_size:
         other_size = " (the recipe's own size is {}x{})".format(*usual.architecture.image_size)
-    reasons.append(f"{_pictures(store)}{other_size}.")
-    guess = "as you say" if slots else f"{'the recipe has it so' if usual else 'a guess'}; --objects says better"
-    reasons.append(f"Objects: at most {recipe.architecture.slots} in a picture ({guess}).")
+    reasons.append(Reason(f"{_pictures(store)}{other_size}."))
+    guess = "as you say" if slots else "the recipe has it so" if usual else "a guess"
+    most = f"Objects: at most {recipe.architecture.slots} in a picture ({guess})."
+    reasons.append(Reason(most, None if slots else "slots"))
     reasons.append(_fitting_memory(recipe, place, len(store["train"])))
     if minutes is not None:
         recipe, estimate = fit_to_time(recipe, store["train"].images, place, minutes)
@@ -105,7 +114,7 @@ def choose_recipe(
     with _suiting():
         recipe = override(recipe, changes)  # fewer steps shorten warm-ups, but for those that were set
     numbers = f"{recipe.background.steps} for the background and {recipe.foreground.steps} for the objects"
-    reasons.append(f"Steps: {numbers}{why}.")
+    reasons.append(Reason(f"Steps: {numbers}{why}."))
     return Choice(recipe, tuple(reasons))
 
 
@@ -137,10 +146,11 @@ def check_wishes(
         )
     if (preset is not None or recipe is not None) and still is not None:
         raise AstSegError(
-            "Give either --preset or --recipe, or --still and --moving: a recipe has a background network of its own."
+            "Give either a preset or a recipe, or whether the camera stands still: "
+            "a recipe has a background network of its own."
         )
     if minutes is not None and steps is not None:
-        raise AstSegError("Give either --minutes or --steps, not both.")
+        raise AstSegError("Give either the minutes or the steps to train, not both.")
     if slots is not None and not 1 <= slots <= MAX_SLOTS:
         raise AstSegError(f"The number of objects should lie between 1 and {MAX_SLOTS}, not {slots}.")
     if (minutes is not None and not 0 < minutes < math.inf) or (steps is not None and steps < 1):
@@ -220,7 +230,7 @@ def _set_steps(changes: Mapping[str, Any]) -> bool:
     return not STEPS.isdisjoint(changes)
 
 
-def _fitting_memory(recipe: Recipe, device: torch.device, images: int) -> str:
+def _fitting_memory(recipe: Recipe, device: torch.device, images: int) -> Reason:
     """Say how much memory a recipe's training takes; refuse it if the device does not have as much."""
     return _say_memory(_needed_memory(recipe, device, images), recipe.architecture.image_size, device)
 
@@ -229,19 +239,19 @@ def _needed_memory(recipe: Recipe, device: torch.device, images: int) -> float:
     return max(training_memory(recipe, images).values()) + (0 if device.type == "cuda" else PROCESS_BYTES)
 
 
-def _say_memory(needed: float, image_size: tuple[int, int], device: torch.device) -> str:
+def _say_memory(needed: float, image_size: tuple[int, int], device: torch.device) -> Reason:
     there = machine_memory(device)
     about, free = f"about {gigabytes(needed)}", f"{gigabytes(there.free)} are free"
     if needed > there.total:
         height, width = image_size
         where = "the GPU" if device.type == "cuda" else "this machine"
-        raise AstSegError(
+        raise MemoryShortageError(
             f"Training at {height}x{width} takes {about} of memory, and {where} has {gigabytes(there.total)}. "
-            "Less is taken by a smaller --size, then by fewer --objects."
+            "Less is taken by a smaller size, then by fewer objects."
         )
     if needed > there.free:
-        return f"Memory: {about}, but only {free}: end other programs, or take a smaller --size."
-    return f"Memory: {about} ({free})."
+        return Reason(f"Memory: {about}, but only {free}: end other programs, or take a smaller size.")
+    return Reason(f"Memory: {about} ({free}).")
 
 
 def gigabytes(count: float) -> str:
@@ -272,10 +282,10 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
     wide_steps, wide_estimate = background_steps(wide, images, device, minutes)
     automatic = replace(simple.background, steps=steps, complex_steps=wide_steps, automatic_complexity=True)
     reasons = (
-        f"{_pictures(store)}.",
+        Reason(f"{_pictures(store)}."),
         memory,
-        f"Steps: {steps}, {_how_long(minutes, estimate)}.",
-        f"If they show many backgrounds: a larger network, {wide_steps} more, {_how_long(minutes, wide_estimate)}.",
+        Reason(f"Steps: {steps}, {_how_long(minutes, estimate)}."),
+        Reason(f"For many backgrounds: a larger network, {wide_steps} more, {_how_long(minutes, wide_estimate)}."),
     )
     return Choice(replace(simple, background=automatic), reasons)
 
@@ -289,10 +299,10 @@ def _small_background(store: Store, device: torch.device, minutes: float) -> Cho
     steps, estimate = background_steps(recipe, images, device, minutes)
     alone = with_steps(recipe, steps, recipe.foreground.steps)
     reasons = (
-        f"Background: {'one for all pictures' if still else 'many'} ({how}).",
-        f"{_pictures(store)}.",
+        Reason(f"Background: {'one for all pictures' if still else 'many'} ({how})."),
+        Reason(f"{_pictures(store)}."),
         memory,
-        f"Steps: {steps}, {_how_long(minutes, estimate)}.",
+        Reason(f"Steps: {steps}, {_how_long(minutes, estimate)}."),
     )
     return Choice(alone, reasons)
 

@@ -1,6 +1,7 @@
 """Whether a set of pictures shows one background or many: told by the pictures, or by what a network paints (AE-NE)."""
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from astseg.config import BackgroundTraining
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Pictures
+from astseg.training.callbacks import Callback, RestartPhase
+from astseg.training.phases import BackgroundPhase
+from astseg.training.state import TrainState
 
 COMPLEXITY_STEPS = 2000
 """Steps of training with the simple channels before one looks."""
@@ -71,12 +75,37 @@ def complex_background_steps(settings: BackgroundTraining, pictures: int) -> int
 
 
 @torch.no_grad()
-def backgrounds_are_complex(model: AstSeg, images: Pictures, batch_size: int) -> bool:
-    """Whether the backgrounds that the network paints for up to fifteen batches vary too much for simple channels."""
+def painted_variation(model: AstSeg, images: Pictures, batch_size: int) -> float:
+    """Return how much the backgrounds vary that the network paints for up to fifteen batches."""
     assert model.background is not None
     count = min(len(images), COMPLEXITY_BATCHES * batch_size)
     chosen = np.linspace(0, len(images) - 1, count).astype(np.int64)
     painted = torch.empty(count, 3, *model.image_size)
     for start in range(0, count, batch_size):
         painted[start : start + batch_size] = model.background(images[chosen[start : start + batch_size]]).image
-    return background_variation(painted) > COMPLEXITY_THRESHOLD
+    return background_variation(painted)
+
+
+@dataclass
+class ComplexityCheck(Callback):
+    """Begins phase 1 again with the complex channels if the backgrounds turn out to need them (AE-NE)."""
+
+    images: Pictures
+    """The training images."""
+    steps: int = COMPLEXITY_STEPS
+    """After how many steps to look; at the end of the phase if it has fewer."""
+    threshold: float = COMPLEXITY_THRESHOLD
+    """Backgrounds that vary more are too many for the simple channels."""
+
+    def step_done(self, state: TrainState) -> RestartPhase | None:
+        """Look once, at the simple channels alone."""
+        phase, shape = state.phase, state.recipe.architecture
+        if not isinstance(phase, BackgroundPhase) or shape.background_network != "simple":
+            return None
+        if state.step != min(self.steps, phase.steps):
+            return None
+        if painted_variation(state.model, self.images, phase.settings.batch_size) <= self.threshold:
+            return None
+        wide = replace(shape, background_network="complex", background_layout=None)
+        longer = replace(phase.settings, steps=complex_background_steps(phase.settings, len(self.images)))
+        return RestartPhase(replace(state.recipe, architecture=wide, background=longer))

@@ -7,8 +7,8 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from astseg.files import atomic_write
-from astseg.training.curriculum import Phase
-from astseg.training.loop import Callback, Report, Trainer
+from astseg.training.callbacks import Callback, Report
+from astseg.training.state import TrainState
 
 JOURNAL_FILE = "journal.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
@@ -28,9 +28,9 @@ class Journal(Callback):
         self._tensorboard: SummaryWriter | None = None
         self._latest = 0
 
-    def phase_started(self, trainer: Trainer, phase: Phase, done: int) -> None:
+    def phase_started(self, state: TrainState) -> None:
         """Take back what was written of steps that are still to come."""
-        step = trainer.steps_before(phase) + done
+        step = state.steps_done
         if self._tensorboard is None or step < self._latest:
             self.close()
             self._forget_after(step)
@@ -39,9 +39,9 @@ class Journal(Callback):
             self._tensorboard = SummaryWriter(self._tensorboard_folder, purge_step=purge_step)
             self._latest = step
 
-    def reported(self, trainer: Trainer, report: Report) -> None:
+    def reported(self, state: TrainState, report: Report) -> None:
         """Write a report."""
-        step = self._latest = trainer.steps_before(report.phase) + report.step
+        step = self._latest = state.steps_done
         values = {"learning_rate": report.learning_rate, **report.losses, **report.health}
         line = {
             "step": step,

@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_leaves
 
 from astseg.config import Recipe
 from astseg.model.ast_seg import AstSeg
-from astseg.training.curriculum import Phase, background_losses, foreground_losses, phases, start_phase, trained_modules
-from astseg.training.loop import PAINTED_AT_ONCE
+from astseg.training.backgrounds import PAINTED_AT_ONCE
+from astseg.training.phases import Phase, phases
 
 PROCESS_BYTES = 0.45e9
 """What Python and the libraries take on a processor before any image is read, and what their first step loads."""
@@ -55,11 +55,11 @@ def training_memory(recipe: Recipe, images: int | None = None) -> dict[str, floa
         model = AstSeg(recipe.architecture)
     parts: dict[str, float] = {}
     for phase in phases(recipe):
-        parts[phase.name] = _step(model, phase, recipe)
+        parts[phase.name] = _step(model, phase)
         trained = _trained_bytes(model, phase)
         saving = _bytes(model.state_dict().values()) * (1 + COPIES_TO_SAVE) + 3 * trained
         parts["saving"] = max(parts.get("saving", 0.0), saving)
-    if "objects" in parts:
+    if any(phase.needs_backgrounds for phase in phases(recipe)):
         parts["painting"] = _painting(model, min(images or PAINTED_AT_ONCE, PAINTED_AT_ONCE))
     if recipe.background.automatic_complexity and recipe.architecture.background_network == "simple":
         wide = replace(recipe.architecture, background_network="complex", background_layout=None)
@@ -108,18 +108,14 @@ def _container_limits() -> Iterator[Memory]:
         yield Memory(total, total - taken + int(counts.get("inactive_file", 0)))
 
 
-def _step(model: AstSeg, phase: Phase, recipe: Recipe) -> float:
-    start_phase(model, phase, recipe)
-    settings = recipe.background if phase.name == "background" else recipe.foreground
-    images = torch.empty(settings.batch_size, 3, *model.image_size, device="meta")
-    last = settings.steps - 1  # shadows are thrown by then
+def _step(model: AstSeg, phase: Phase) -> float:
+    phase.start(model)
+    images = torch.empty(phase.settings.batch_size, 3, *model.image_size, device="meta")
+    last = phase.settings.steps - 1 - phase.offset  # of the whole schedule: shadows are thrown by then
     trained = _trained_bytes(model, phase)
     with LiveBytes(model) as live:
-        if phase.name == "background":
-            losses = background_losses(model, images, last, recipe)
-        else:
-            backgrounds = torch.empty_like(images) if phase.name == "objects" else None
-            losses = foreground_losses(model, images, backgrounds, last, recipe)
+        backgrounds = torch.empty_like(images) if phase.needs_backgrounds else None
+        losses = phase.losses(model, images, backgrounds, last)
         forward = live.peak
         losses.total.backward()  # type: ignore[no-untyped-call]
     model.zero_grad()
@@ -141,7 +137,7 @@ def _taken(live: float) -> float:
 
 
 def _trained_bytes(model: AstSeg, phase: Phase) -> int:
-    return _bytes(trained_modules(model, phase)[0])
+    return _bytes(phase.parameters(model))
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:

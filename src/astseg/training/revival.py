@@ -5,11 +5,17 @@ in any picture has no gradient. The reconstruction does not suffer: another slot
 revived slot is worth is told by ``docs/experiments.md``: more where objects are many, less where they are few.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from astseg.model.ast_seg import AstSeg
+from astseg.training.batches import Pictures, batch_indices
+from astseg.training.callbacks import Callback
+from astseg.training.phases import ForegroundPhase
+from astseg.training.state import TrainState
 
 REVIVAL_INTERVAL = 500  # steps: a revived slot is in use again after about as many
 REVIVAL_PICTURES = 256
@@ -53,3 +59,24 @@ def reinitialize_dead_slots(
                 state["exp_avg"][slot] = 0
                 state["exp_avg_sq"][slot] = state["exp_avg_sq"][busiest]
     return dead
+
+
+@dataclass
+class SlotRevival(Callback):
+    """Revives slots from time to time while objects are trained."""
+
+    images: Pictures
+    """The training images."""
+    until: int
+    """The last step of foreground training after which it happens."""
+    interval: int = REVIVAL_INTERVAL
+    """Steps from one time to the next."""
+
+    def step_done(self, state: TrainState) -> None:
+        """Revive slots if it is time."""
+        done = state.phase.offset + state.step
+        if isinstance(state.phase, ForegroundPhase) and done <= self.until and done % self.interval == 0:
+            assert state.optimizer is not None
+            step = state.step - 1
+            chosen = batch_indices(state.seed, state.phase_index, step, REVIVAL_PICTURES, len(self.images))
+            reinitialize_dead_slots(state.model, state.optimizer, self.images[chosen])

@@ -25,7 +25,7 @@ import torch
 from astseg.chart import CurvePoint
 from astseg.config import Recipe
 from astseg.data.store import Split, Store
-from astseg.errors import AstSegError
+from astseg.errors import AstSegError, RunExistsError
 from astseg.evaluation.evaluator import Summary, evaluate, write_per_image, write_scores
 from astseg.files import atomic_write, held, remove_leftovers
 from astseg.gallery import sample
@@ -33,9 +33,11 @@ from astseg.model.ast_seg import AstSeg
 from astseg.page import Page, write_page
 from astseg.plain import from_builtins, to_builtins
 from astseg.provenance import provenance
+from astseg.training.callbacks import Callback
 from astseg.training.journal import JOURNAL_FILE, Journal, read_journal
-from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, PROGRESS_FILE, Callback, Trainer, TrainingProgress
+from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, PROGRESS_FILE, Trainer
 from astseg.training.pictures import ImageGridCallback
+from astseg.training.state import TrainingProgress
 
 RUN_FILE = "run.json"
 SCORES_FILE = "scores.json"
@@ -146,18 +148,17 @@ def train_run(
     Where another process might train the same run, `lock_run` keeps the folder.
 
     Raises:
-        AstSegError: the folder holds a run already, or none to resume.
+        RunExistsError: the folder holds a run already.
+        AstSegError: it holds none to resume.
     """
     store = Store(settings.data)
     if is_run(folder) and not resume:
-        raise AstSegError(
-            f"{folder} holds a training run already. Go on with it by --resume, or choose another folder."
-        )
+        raise RunExistsError(f"{folder} holds a training run already. Go on with it, or choose another folder.")
     remove_leftovers(folder)
     shown = shown_split(store)
     journal = Journal(folder)
     truths = shown.masks_to_show(slice(GRID_PICTURES))
-    watching = (journal, ImageGridCallback(shown.images[:GRID_PICTURES], truths), *callbacks)
+    watching = (journal, ImageGridCallback(folder, shown.images[:GRID_PICTURES], truths), *callbacks)
     images = store["train"].images
     try:
         if resume and (folder / CHECKPOINT_FILE).is_file():

@@ -7,14 +7,8 @@ from torch import Tensor
 from astseg.config import Recipe
 from astseg.losses import background_loss, pixel_entropy_loss, reconstruction_loss, slot_use_loss
 from astseg.model.ast_seg import AstSeg
-from astseg.training.curriculum import (
-    Phase,
-    background_losses,
-    foreground_losses,
-    learning_rate,
-    phases,
-    start_phase,
-)
+from astseg.training.loop import train_step
+from astseg.training.phases import BackgroundPhase, ObjectsPhase, Phase, phases
 
 
 def with_scenario(recipe: Recipe, scenario: str) -> Recipe:
@@ -46,34 +40,29 @@ class TestPhases:
         assert found == expected
 
 
-def changed_by_a_step(model: AstSeg, phase: Phase, recipe: Recipe) -> tuple[set[str], set[str]]:
+def changed_by_a_step(model: AstSeg, phase: Phase) -> tuple[set[str], set[str]]:
     """Which parts' state a step changes, and which it leaves: parameters and buffers alike."""
-    optimizer = start_phase(model, phase, recipe)
+    optimizer = phase.start(model)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    if phase.name == "background":
-        losses = background_losses(model, images(), 1, recipe)
-    else:
-        losses = foreground_losses(model, images(), images() if phase.name == "objects" else None, 1, recipe)
-    losses.total.backward()
-    optimizer.step()
+    train_step(model, optimizer, phase, 1, images(), images() if phase.needs_backgrounds else None)
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     return changed, before.keys() - changed
 
 
 class TestWhatAPhaseTrains:
     def test_background(self, model: AstSeg, tiny_recipe: Recipe) -> None:
-        changed, kept = changed_by_a_step(model, phases(tiny_recipe)[0], tiny_recipe)
+        changed, kept = changed_by_a_step(model, phases(tiny_recipe)[0])
         assert all(name.startswith("background.") for name in changed)
         assert not any(name.startswith("background.") for name in kept)
 
     def test_objects(self, model: AstSeg, tiny_recipe: Recipe) -> None:
         """The frozen background keeps its BatchNorm statistics too."""
-        changed, kept = changed_by_a_step(model, phases(tiny_recipe)[1], tiny_recipe)
+        changed, kept = changed_by_a_step(model, phases(tiny_recipe)[1])
         assert {name for name in kept if not name.startswith("background.")} == set()
         assert not any(name.startswith("background.") for name in changed)
 
     def test_frozen_background_is_the_same_in_any_mode_of_the_rest(self, model: AstSeg, tiny_recipe: Recipe) -> None:
-        start_phase(model, phases(tiny_recipe)[1], tiny_recipe)
+        phases(tiny_recipe)[1].start(model)
         model.segment(images())
         assert model.feature_maps.training
         assert not any(module.training for module in model.background.modules())
@@ -83,20 +72,19 @@ class TestWhatAPhaseTrains:
 
     @pytest.mark.parametrize("scenario", ["curriculum", "baseline"])
     def test_joint(self, model: AstSeg, tiny_recipe: Recipe, scenario: str) -> None:
-        recipe = with_scenario(tiny_recipe, scenario)
-        _, kept = changed_by_a_step(model, phases(recipe)[-1], recipe)
+        _, kept = changed_by_a_step(model, phases(with_scenario(tiny_recipe, scenario))[-1])
         # Nothing in the foreground's loss looks at the background's prediction of its own error.
         assert kept == {"background.error.weight", "background.error.bias"}
 
     def test_looking_at_pictures_leaves_the_background_in_training(self, model: AstSeg, tiny_recipe: Recipe) -> None:
-        start_phase(model, phases(tiny_recipe)[0], tiny_recipe)
+        phases(tiny_recipe)[0].start(model)
         model.reconstruct(images())
         assert all(module.training for module in model.background.modules())
         assert not model.feature_maps.training
 
     def test_gradients_come_back_after_a_frozen_phase(self, model: AstSeg, tiny_recipe: Recipe) -> None:
         for phase in phases(tiny_recipe):
-            start_phase(model, phase, tiny_recipe)
+            phase.start(model)
             wanted = {"background": "background.", "objects": "", "joint": ""}[phase.name]
             for name, parameter in model.named_parameters():
                 of_background = name.startswith("background.")
@@ -108,14 +96,14 @@ class TestLearningRate:
     def test_goes_on_through_the_foreground_phases(self, tiny_recipe: Recipe) -> None:
         _, objects, joint = phases(tiny_recipe)
         rate = tiny_recipe.foreground.learning_rate
-        found = [learning_rate(objects, step, tiny_recipe) for step in range(3)]
-        found += [learning_rate(joint, step, tiny_recipe) for step in range(3)]
+        found = [objects.learning_rate(step) for step in range(3)]
+        found += [joint.learning_rate(step) for step in range(3)]
         assert found == [rate.at(step, 6) for step in range(6)]
 
     def test_of_the_background(self, tiny_recipe: Recipe) -> None:
         (alone, *_) = phases(tiny_recipe)
         rate = tiny_recipe.background.learning_rate
-        assert [learning_rate(alone, step, tiny_recipe) for step in range(3)] == [rate.at(step, 3) for step in range(3)]
+        assert [alone.learning_rate(step) for step in range(3)] == [rate.at(step, 3) for step in range(3)]
 
 
 class TestLosses:
@@ -124,7 +112,7 @@ class TestLosses:
         self, model: AstSeg, tiny_recipe: Recipe, step: int, exponent: float
     ) -> None:
         model.eval()
-        losses = background_losses(model, images(), step, tiny_recipe)
+        losses = BackgroundPhase(tiny_recipe.background, 3).losses(model, images(), None, step)
         assert losses.rendering is None
         expected = background_loss(images(), model.background(images()), exponent)
         torch.testing.assert_close(losses.total, expected)
@@ -132,23 +120,23 @@ class TestLosses:
 
     @pytest.mark.parametrize(("step", "exponent"), [(0, 0.0), (4, 0.0), (5, 3.0), (6, 6.0)])
     def test_background_ramps_late(self, model: AstSeg, tiny_recipe: Recipe, step: int, exponent: float) -> None:
-        recipe = replace(tiny_recipe, background=replace(tiny_recipe.background, exponent_ramp_start=4))
+        late = replace(tiny_recipe.background, exponent_ramp_start=4)
         model.eval()
         expected = background_loss(images(), model.background(images()), exponent)
-        torch.testing.assert_close(background_losses(model, images(), step, recipe).total, expected)
+        torch.testing.assert_close(BackgroundPhase(late, 3).losses(model, images(), None, step).total, expected)
 
     def test_background_without_a_ramp(self, model: AstSeg, tiny_recipe: Recipe) -> None:
-        recipe = replace(tiny_recipe, background=replace(tiny_recipe.background, exponent_ramp_steps=0))
+        sudden = replace(tiny_recipe.background, exponent_ramp_steps=0)
         model.eval()
         expected = background_loss(images(), model.background(images()), 6.0)
-        torch.testing.assert_close(background_losses(model, images(), 0, recipe).total, expected)
+        torch.testing.assert_close(BackgroundPhase(sudden, 3).losses(model, images(), None, 0).total, expected)
 
     def test_shadows_come_later(self, model: AstSeg, tiny_recipe: Recipe) -> None:
-        recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, shadow_start=2))
+        settings = replace(tiny_recipe.foreground, shadow_start=2)
         model.eval()
         given = torch.full_like(images(), 0.5)
         for step, fall in ((0, False), (1, False), (2, True), (3, True)):
-            rendering = foreground_losses(model, images(), given, step, recipe).rendering
+            rendering = ObjectsPhase(settings, 3).losses(model, images(), given, step).rendering
             assert (rendering.background < given).any() == fall
 
     @pytest.mark.parametrize(("step", "warmup"), [(0, 0.0), (5, 0.25), (10, 1.0), (99, 1.0)])
@@ -165,7 +153,7 @@ class TestLosses:
             shadow_start=100,
         )
         model.eval()
-        losses = foreground_losses(model, images(), images() / 2, step, replace(tiny_recipe, foreground=settings))
+        losses = ObjectsPhase(settings, 3).losses(model, images(), images() / 2, step)
         rendering = model(images(), images() / 2, shadows=False)
         expected = reconstruction_loss(rendering.image, images())
         expected = expected + warmup * 0.2 * pixel_entropy_loss(rendering.weights)

@@ -1,0 +1,189 @@
+"""The phases of training: section 4.2 of the paper. Each knows what it trains, how, and on which loss.
+
+The model knows nothing of this, and the training loop only what `Phase` says.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
+from astseg.losses import ROBUST_EXPONENT, background_loss, pixel_entropy_loss, reconstruction_loss, slot_use_loss
+from astseg.model.ast_seg import AstSeg
+from astseg.model.rendering import Rendering
+from astseg.schedules import linear_ramp, quadratic_warmup
+from astseg.training.backgrounds import frozen_backgrounds
+from astseg.training.batches import Pictures
+from astseg.training.places import initialize_slot_prior
+
+PhaseName: TypeAlias = Literal["background", "objects", "joint"]
+Images: TypeAlias = Float[Tensor, "batch 3 height width"]
+"""In [0, 1]."""
+
+
+class Losses(NamedTuple):
+    """The terms of a step's loss."""
+
+    total: Float[Tensor, ""]
+    terms: dict[str, Float[Tensor, ""]]
+    rendering: Rendering | None
+    """What the images were put together from; None while the background is trained alone."""
+
+
+@dataclass(frozen=True)
+class Phase(ABC):
+    """A stretch of training with one set of parameters and one loss."""
+
+    settings: BackgroundTraining | ForegroundTraining
+    """How it trains; the schedules in it run over ``settings.steps``."""
+    steps: int
+    """How many of those steps this phase has."""
+    offset: int = 0
+    """How many of them came before it."""
+    name: ClassVar[PhaseName]
+    trains_background: ClassVar[bool]
+    trains_objects: ClassVar[bool]
+    needs_backgrounds: ClassVar[bool] = False
+    """Whether each batch comes with the backgrounds that were painted before."""
+
+    def parameters(self, model: AstSeg) -> list[nn.Parameter]:
+        """Return what the phase trains."""
+        assert model.background is not None, "a recipe always has a background network"
+        background = {id(parameter) for parameter in model.background.parameters()}
+        trained = {True: self.trains_background, False: self.trains_objects}
+        return [parameter for parameter in model.parameters() if trained[id(parameter) in background]]
+
+    def start(self, model: AstSeg) -> torch.optim.Optimizer:
+        """Set the model's modes and return a fresh optimizer for what the phase trains."""
+        assert model.background is not None
+        model.train(self.trains_objects)
+        model.background.train(self.trains_background)
+        parameters = self.parameters(model)
+        model.requires_grad_(False)
+        for parameter in parameters:
+            parameter.requires_grad_()
+        return self.optimizer(parameters)
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step, counted from 0 at the beginning of the phase."""
+        return self.settings.learning_rate.at(self.offset + step, self.settings.steps)
+
+    def prepare(self, model: AstSeg, images: Pictures, folder: Path, seed: int, *, begun: bool) -> Pictures | None:
+        """Make what the phase needs before its first step; return the backgrounds, where batches come with them.
+
+        Args:
+            model: the model, with the phase started.
+            images: the training images.
+            folder: the run's, in which files may be kept.
+            seed: decides what is drawn.
+            begun: whether steps were done before, so that what lies in the folder is of this phase.
+        """
+        return None
+
+    @abstractmethod
+    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return a fresh optimizer."""
+
+    @abstractmethod
+    def losses(self, model: AstSeg, images: Images, backgrounds: Images | None, step: int) -> Losses:
+        """Return the loss of a batch.
+
+        Args:
+            model: the model.
+            images: the batch, in [0, 1].
+            backgrounds: its backgrounds, where the phase needs them.
+            step: counted from 0 at the beginning of the phase.
+        """
+
+
+@dataclass(frozen=True)
+class BackgroundPhase(Phase):
+    """Phase 1: the background network alone, as AE-NE trains it."""
+
+    settings: BackgroundTraining
+    name = "background"
+    trains_background, trains_objects = True, False
+
+    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return AdamW without weight decay."""
+        return torch.optim.AdamW(parameters, self.settings.learning_rate.peak, weight_decay=0, fused=True)
+
+    def losses(self, model: AstSeg, images: Images, backgrounds: Images | None, step: int) -> Losses:
+        """Return AE-NE's robust loss; backgrounds are not looked at."""
+        assert model.background is not None
+        share = linear_ramp(step, self.settings.exponent_ramp_start, self.settings.exponent_ramp_steps)
+        loss = background_loss(images, model.background(images), share * ROBUST_EXPONENT)
+        return Losses(loss, {"background": loss}, None)
+
+
+@dataclass(frozen=True)
+class ForegroundPhase(Phase):
+    """A phase that trains the objects."""
+
+    settings: ForegroundTraining
+    trains_objects = True
+
+    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Return Adam as in Table 6."""
+        return torch.optim.Adam(parameters, self.settings.learning_rate.peak, (0.90, 0.98), eps=1e-9, fused=True)
+
+    def losses(self, model: AstSeg, images: Images, backgrounds: Images | None, step: int) -> Losses:
+        """Return the loss of equation 22; without backgrounds, the background network paints and learns too."""
+        settings, step = self.settings, self.offset + step
+        rendering: Rendering = model(images, backgrounds, shadows=step >= settings.shadow_start)
+        warmup = quadratic_warmup(step, settings.entropy_warmup_steps)
+        terms = {
+            "reconstruction": reconstruction_loss(rendering.image, images),
+            "entropy": pixel_entropy_loss(rendering.weights),
+        }
+        total = terms["reconstruction"] + warmup * settings.entropy_weight * terms["entropy"]
+        if settings.slot_use_weight:
+            terms["slot_use"] = slot_use_loss(rendering.weights)
+            use_warmup = quadratic_warmup(step, settings.slot_use_warmup_steps)
+            total = total + use_warmup * settings.slot_use_weight * terms["slot_use"]
+        return Losses(total, terms, rendering)
+
+
+@dataclass(frozen=True)
+class ObjectsPhase(ForegroundPhase):
+    """Phase 2: the objects, on backgrounds that are painted once and frozen."""
+
+    name = "objects"
+    trains_background = False
+    needs_backgrounds = True
+
+    def prepare(self, model: AstSeg, images: Pictures, folder: Path, seed: int, *, begun: bool) -> Pictures:
+        """Paint the backgrounds, and give slots that have places theirs."""
+        backgrounds = frozen_backgrounds(model, images, folder, paint=not begun)
+        if model.places is not None and not begun:
+            initialize_slot_prior(model, images, backgrounds, seed)
+        return backgrounds
+
+
+@dataclass(frozen=True)
+class JointPhase(ForegroundPhase):
+    """Phase 3, or baseline training: the objects and the background at once."""
+
+    name = "joint"
+    trains_background = True
+
+
+def phases(recipe: Recipe) -> tuple[Phase, ...]:
+    """Return the phases of a recipe's scenario, in order."""
+    alone = BackgroundPhase(recipe.background, recipe.background.steps)
+    settings = recipe.foreground
+    steps, frozen = settings.steps, settings.frozen_steps
+    match settings.scenario:
+        case "curriculum":
+            return alone, ObjectsPhase(settings, frozen), JointPhase(settings, steps - frozen, offset=frozen)
+        case "baseline":
+            return (JointPhase(settings, steps),)
+        case "frozen":
+            return alone, ObjectsPhase(settings, steps)
+        case "background":
+            return (alone,)

@@ -1,0 +1,21 @@
+"""The library speaks of what it is asked for; options are the command line's."""
+
+import ast
+import re
+from pathlib import Path
+
+import astseg
+
+ROOT = Path(astseg.__file__).parent
+OF_OTHER_PROGRAMS = {"--short", "--porcelain", "--untracked-files=no"}
+"""git's, by which the commit is asked for."""
+
+
+def test_only_the_command_line_names_its_options() -> None:
+    files = [file for file in ROOT.rglob("*.py") if file.relative_to(ROOT).parts[0] != "cli"]
+    assert len(files) > 50
+    nodes = [(file.name, node) for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    texts = [(name, node.value) for name, node in nodes if isinstance(node, ast.Constant) and type(node.value) is str]
+    found = [(name, text) for name, text in texts if re.search(r"(?<![\w-])--[a-z]", text)]
+    assert [(name, text) for name, text in found if text not in OF_OTHER_PROGRAMS] == []
+    assert {text for _, text in found} == OF_OTHER_PROGRAMS, "the search finds what is there"

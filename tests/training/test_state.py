@@ -1,0 +1,125 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from astseg.config import Recipe
+from astseg.errors import AstSegError
+from astseg.training.state import STATE_VERSION, TrainingProgress, TrainState
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoint.pt"
+
+
+@pytest.fixture
+def state(tiny_recipe: Recipe) -> TrainState:
+    """After a step of the second phase."""
+    state = TrainState.begin(tiny_recipe, 12, CPU, seed=7)
+    state.end_phase()
+    optimizer = state.start_phase()
+    images = torch.rand(2, 3, 32, 32)
+    state.phase.losses(state.model, images, images / 2, 0).total.backward()
+    optimizer.step()
+    state.step, state.seconds = 1, {"background": 1.5}
+    return state
+
+
+def test_round_trip(state: TrainState, file: Path) -> None:
+    state.save(file)
+    expected = torch.rand(4)
+    torch.rand(100)
+    loaded = TrainState.load(file, CPU)
+    assert torch.equal(torch.rand(4), expected), "random sources go on as if nothing had happened"
+    for name in ("recipe", "seed", "num_images", "phase_index", "step", "seconds", "phase", "progress", "device"):
+        assert getattr(loaded, name) == getattr(state, name), name
+    weights = loaded.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in state.model.state_dict().items())
+    assert not loaded.model.background.training, "the phase's modes"
+    moments = [list(one.optimizer.state_dict()["state"].values()) for one in (state, loaded)]
+    assert moments[0], "there is something to compare"
+    for first, second in zip(*moments, strict=True):
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_between_two_phases_there_is_no_optimizer(state: TrainState, file: Path) -> None:
+    state.end_phase()
+    state.save(file)
+    loaded = TrainState.load(file, CPU)
+    assert loaded.optimizer is None
+    assert (loaded.phase.name, loaded.step, loaded.steps_done) == ("joint", 0, 6)
+
+
+def test_counts_steps_and_says_how_far_it_is(state: TrainState) -> None:
+    assert state.steps_done == 4
+    assert state.progress == TrainingProgress("objects", 1, 3, False, "curriculum")
+    state.end_phase()
+    state.end_phase()
+    assert state.finished
+    assert state.steps_done == 9
+    assert state.progress == TrainingProgress("joint", 3, 3, True, "curriculum")
+
+
+class TestUnreadable:
+    def test_none(self, file: Path) -> None:
+        with pytest.raises(
+            AstSegError, match=r"There is no checkpoint .*checkpoint\.pt to resume from\. Start the run"
+        ):
+            TrainState.load(file, CPU)
+
+    @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04broken"])
+    def test_damaged(self, file: Path, content: bytes) -> None:
+        file.write_bytes(content)
+        with pytest.raises(AstSegError, match=r"checkpoint\.pt is no readable checkpoint: ."):
+            TrainState.load(file, CPU)
+
+    def test_cut_short(self, state: TrainState, file: Path) -> None:
+        state.save(file)
+        file.write_bytes(file.read_bytes()[:-500])
+        with pytest.raises(AstSegError, match="is no readable checkpoint"):
+            TrainState.load(file, CPU)
+
+    @pytest.mark.parametrize(
+        "content", [torch.zeros(3), [1, 2], {"model": {}}, {"version": STATE_VERSION, "recipe": {}}]
+    )
+    def test_of_another_program(self, file: Path, content: object) -> None:
+        torch.save(content, file)
+        with pytest.raises(AstSegError, match="is no readable checkpoint"):
+            TrainState.load(file, CPU)
+
+    @pytest.mark.parametrize("version", [2, 99])
+    def test_of_another_version(self, file: Path, version: int) -> None:
+        torch.save({"version": version}, file)
+        with pytest.raises(AstSegError, match="is a checkpoint of another version of astseg"):
+            TrainState.load(file, CPU)
+
+    def test_that_would_run_code(self, file: Path) -> None:
+        class Evil:
+            def __reduce__(self) -> tuple[object, tuple[str]]:
+                return print, ("executed",)
+
+        torch.save({"version": STATE_VERSION, "recipe": Evil()}, file)
+        with pytest.raises(AstSegError, match="is no readable checkpoint"):
+            TrainState.load(file, CPU)
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("unexpected pos 64 vs 0\nat")])
+def test_a_full_disk_leaves_the_older_checkpoint(
+    state: TrainState, file: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    state.save(file)
+    state.step = 2
+
+    def fail(content: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(AstSegError, match=r"Cannot write .*checkpoint\.pt: (No space left|unexpected pos 64 vs 0\.$)"):
+        state.save(file)
+    monkeypatch.undo()
+    assert TrainState.load(file, CPU).step == 1
+    assert [path.name for path in file.parent.iterdir()] == ["checkpoint.pt"]
