@@ -15,10 +15,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, TypeAlias
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from astseg.data.benchmarks.crc32c import masked_crc32c
 from astseg.errors import UserError
 
 Values: TypeAlias = npt.NDArray[Any]
@@ -27,6 +27,8 @@ Values: TypeAlias = npt.NDArray[Any]
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 1 << 16
 LONGEST_RECORD = 1 << 30  # a length beyond it can only be damage
+
+MASK_DELTA = 0xA282EAD8
 
 VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5
 BYTES_LIST, FLOAT_LIST, INT64_LIST = 1, 2, 3
@@ -113,6 +115,12 @@ class TFRecordFile:
             f"{self.path}: record {self.position} is damaged: {what}. "
             f"The file is no TFRecord file, or its download is incomplete or broken. Download it again."
         )
+
+
+def masked_crc32c(data: bytes) -> int:
+    """Return the CRC-32C as a TFRecord stores it: rotated right by 15 bits, plus a constant, modulo 2^32."""
+    value: int = google_crc32c.value(data)
+    return ((value >> 15 | value << 17) + MASK_DELTA) & 0xFFFFFFFF
 
 
 class _GzipStream:
