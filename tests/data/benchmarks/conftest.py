@@ -44,10 +44,6 @@ def floats(values: Sequence[float]) -> bytes:
     return field(2, field(1, struct.pack(f"<{len(values)}f", *values)))
 
 
-def integers(values: Sequence[int]) -> bytes:
-    return field(3, field(1, b"".join(varint(value % 2**64) for value in values)))
-
-
 def example(features: Mapping[str, bytes]) -> bytes:
     return field(1, b"".join(field(1, field(1, name.encode()) + field(2, data)) for name, data in features.items()))
 
