@@ -1,5 +1,6 @@
 """Values as people write them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -28,3 +29,12 @@ def plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(plain, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def sides(size: Iterable[int]) -> str:
+    """Return the sides of an image or array as `--size` takes them.
+
+    >>> sides((96, 128))
+    '96x128'
+    """
+    return "x".join(map(str, size))
