@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from astseg.data.benchmarks.preparing import Bytes, centre_crop, labels_from_entities, prepare_image, prepare_labels
+from astseg.data.benchmarks.preparing import Bytes, labels_from_entities, prepare_image, prepare_labels, square_crop
 from astseg.data.benchmarks.tfrecord import TFRecordFile, Values, parse_example
 from astseg.errors import UserError
 
@@ -87,7 +87,7 @@ def sample_from_features(features: dict[str, Values], layout: EntityLayout, size
 
 def sample_from_entities(image: Bytes, entities: Bytes, layout: EntityLayout, size: int) -> Sample:
     """Prepare an H x W x 3 image and its E x H x W entity masks (0 outside, 255 inside)."""
-    entities = np.ascontiguousarray(centre_crop(entities, layout.crop, axis=1))
+    entities = np.ascontiguousarray(square_crop(entities, layout.crop, axis=1))
     labels = labels_from_entities(entities, layout.background)
     remark = background_entities(entities) if layout.background == ROOM_BACKGROUND else 0
     return Sample(prepare_image(image, layout.crop, size), prepare_labels(labels, None, size), remark)
