@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from astseg.metrics import f_measure
+from astseg.evaluation.metrics import f_measure
 
 SHADOW, OUTSIDE, UNKNOWN, MOVING = 50, 85, 170, 255
 

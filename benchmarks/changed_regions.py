@@ -20,8 +20,8 @@ import numpy.typing as npt
 import torch
 from scipy.ndimage import binary_closing, label
 
+from astseg._core.image_conversion import from_uint8_images
 from astseg.data.store import Bytes, Store
-from astseg.pixels import as_pictures
 from astseg.pretrained import load_model
 from astseg.training.run import read_run_with_data
 
@@ -78,7 +78,9 @@ def main() -> None:
         chosen = np.linspace(0, len(images) - 1, min(FRAMES, len(images))).astype(int)
         for index in chosen:
             image = np.array(images[index])
-            labels = model.segment(as_pictures(image[None], torch.device("cpu"))).labels[0].numpy().astype(np.uint8)
+            labels = (
+                model.segment(from_uint8_images(image[None], torch.device("cpu"))).labels[0].numpy().astype(np.uint8)
+            )
             changed = changed_pixels(image, median)
             regions += changed_regions(changed, labels)
             still += (~changed).sum()

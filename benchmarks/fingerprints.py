@@ -24,10 +24,10 @@ import torch
 from astseg.config import Recipe, Scenario
 from astseg.data.scenes import SCENES, make_store
 from astseg.data.store import Store
-from astseg.evaluate import evaluate
-from astseg.plain import to_plain
-from astseg.presets import PRESETS, small_recipe
-from astseg.pretrained import load_model, shipped_models
+from astseg.evaluation.evaluator import evaluate
+from astseg.plain import to_builtins
+from astseg.presets import PRESETS, cpu_recipe
+from astseg.pretrained import list_models, load_model
 from astseg.training.loop import Trainer
 
 SEED = 77
@@ -41,14 +41,14 @@ def fingerprints(folder: Path) -> Iterator[tuple[str, Any]]:
         for file in sorted(store.path.glob("*.npy")):
             yield f"scenes {name} {file.name}", digest(file.read_bytes())
     for preset in PRESETS.values():
-        yield f"preset {preset.name}", digest(json.dumps(to_plain(preset.recipe), sort_keys=True).encode())
-    for name in shipped_models():
+        yield f"preset {preset.name}", digest(json.dumps(to_builtins(preset.recipe), sort_keys=True).encode())
+    for name in list_models():
         model = load_model(name)
         size = model.image_size[0]
         split = make_store(folder / f"{name}-{size}", name, {"test": 12}, SEED, size, workers=1)["test"]
         images = torch.from_numpy(split.images[:].copy()).permute(0, 3, 1, 2) / 255
         yield f"labels {name}", digest(model.segment(images).labels.numpy().tobytes())
-        yield f"scores {name}", to_plain(evaluate(model, split).summary().overall)
+        yield f"scores {name}", to_builtins(evaluate(model, split).summary().overall)
     for scenario in get_args(Scenario):
         for stops in (False, True):
             state = trained(Store(folder / "rooms"), scenario, folder / f"{scenario}-{stops}", stops)
@@ -67,7 +67,7 @@ def trained(store: Store, scenario: Scenario, folder: Path, stops: bool) -> str:
 
 def tiny_recipe(scenario: Scenario) -> Recipe:
     """Return a few steps of everything that the small recipes have."""
-    recipe = small_recipe((SIDE, SIDE), 3)
+    recipe = cpu_recipe((SIDE, SIDE), 3)
     return replace(
         recipe,
         background=replace(recipe.background, steps=4, batch_size=4, exponent_ramp_start=0, exponent_ramp_steps=2),

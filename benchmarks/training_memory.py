@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from astseg.config import Recipe
-from astseg.presets import PRESETS, own_pictures_recipe, small_recipe
+from astseg.presets import PRESETS, cpu_recipe, custom_images_recipe
 from astseg.training.loop import Trainer
 from astseg.training.memory import PROCESS_BYTES, training_memory
 
@@ -28,9 +28,9 @@ def named_recipe(name: str, size: tuple[int, int], batch_size: int | None) -> Re
     """The recipe of a name at a size, with random weights."""
     match name:
         case "small":
-            recipe = small_recipe(size, SLOTS)
+            recipe = cpu_recipe(size, SLOTS)
         case "own" | "still":
-            recipe = own_pictures_recipe(size, SLOTS, still=name == "still")
+            recipe = custom_images_recipe(size, SLOTS, still=name == "still")
         case _:
             recipe = PRESETS[name].recipe
             shape = recipe.architecture

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from astseg.config import Recipe
 from astseg.data.store import Store
-from astseg.evaluate import Means, evaluate
-from astseg.model.background import LATENT, BackgroundReconstruction, QuickBackground, edges
-from astseg.presets import STILL_ENTROPY_WEIGHT, small_recipe
+from astseg.evaluation.evaluator import Means, evaluate
+from astseg.model.background import LATENT, BackgroundReconstruction, RegionBackground, edges
+from astseg.presets import STILL_ENTROPY_WEIGHT, cpu_recipe
 from astseg.training.budget import with_steps
 from astseg.training.loop import Trainer
 
@@ -45,7 +45,7 @@ class LinearBackground(nn.Module):
 
     def __init__(self, image_size: tuple[int, int]) -> None:
         super().__init__()
-        self.encoder = QuickBackground(image_size).encoder
+        self.encoder = RegionBackground(image_size).encoder
         self.decoder = nn.Sequential(nn.Linear(LATENT, 4 * image_size[0] * image_size[1]), nn.Sigmoid())
         self.unflatten = nn.Unflatten(1, (4, *image_size))
         nn.init.normal_(self.decoder[0].weight, std=0.02)
@@ -109,7 +109,7 @@ def main() -> None:
     arguments = parser.parse_args()
     data = Store(arguments.data)
     height, width = data["train"].images.shape[1:3]
-    whole = small_recipe(
+    whole = cpu_recipe(
         (height, width),
         arguments.slots,
         background_log_activation=arguments.log_activation,

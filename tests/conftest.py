@@ -17,14 +17,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 CHECKED = (
     *(f"model.{name}" for name in ("ast_seg", "attention", "background", "feature_maps", "glimpses", "latents")),
     *(f"model.{name}" for name in ("foreground_mask", "refinement", "rendering")),
-    *("losses", "pixels", "training.batches", "training.complexity", "training.curriculum"),
+    *("losses", "_core.image_conversion", "training.batches", "training.complexity", "training.curriculum"),
 )
 jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED], "beartype.beartype")
 
 from astseg.config import Recipe  # noqa: E402
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
-from astseg.presets import small_recipe  # noqa: E402
+from astseg.presets import cpu_recipe  # noqa: E402
 
 SIDE = 32
 COUNT = 12
@@ -61,7 +61,7 @@ def tiny_store(tmp_path: Path) -> Store:
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
     """Three phases of a few steps with the smallest networks, at 32x32 with two slots."""
-    recipe = small_recipe((SIDE, SIDE), 2)
+    recipe = cpu_recipe((SIDE, SIDE), 2)
     return replace(
         recipe,
         architecture=replace(recipe.architecture, refinement="none"),

@@ -17,9 +17,9 @@ from astseg.ablation import (
 )
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.ast_seg import AstSeg
-from astseg.plain import to_plain
+from astseg.plain import to_builtins
 from astseg.presets import BENCHMARKS, PRESETS
 from astseg.training.run import write_run
 
@@ -28,7 +28,7 @@ ROWS = [name for name, preset in PRESETS.items() if preset.benchmark]
 
 def changed_settings(one: object, other: object, prefix: str = "") -> set[str]:
     """The dotted names of the settings in which two recipes differ."""
-    ours, theirs = (value if isinstance(value, dict) else to_plain(value) for value in (one, other))
+    ours, theirs = (value if isinstance(value, dict) else to_builtins(value) for value in (one, other))
     found = set()
     for name, value in ours.items():
         if isinstance(value, dict):
@@ -54,9 +54,9 @@ class TestRows:
         assert choose_rows("clevr", []) == list(rows_of("clevr").values())
 
     def test_unknown(self) -> None:
-        with pytest.raises(UserError, match=r"no data set 'rooms'\. They have: clevrtex, "):
+        with pytest.raises(AstSegError, match=r"no data set 'rooms'\. They have: clevrtex, "):
             rows_of("rooms")
-        with pytest.raises(UserError, match=r"clevr has no row 'isotropic'\. It has: full, baseline, .*, anisotropic"):
+        with pytest.raises(AstSegError, match=r"clevr has no row 'isotropic'\. It has: full, .*, anisotropic"):
             choose_rows("clevr", ["full", "isotropic"])
 
 
@@ -145,23 +145,23 @@ class TestPlan:
 
     def test_impossible_numbers(self, tiny_store: Store, tmp_path: Path) -> None:
         presets = choose_rows("clevr", ["full"])
-        with pytest.raises(UserError, match="At least one seed"):
+        with pytest.raises(AstSegError, match="At least one seed"):
             plan_runs(presets, 0, tiny_store, tmp_path)
-        with pytest.raises(UserError, match="only a --miniature takes others"):
+        with pytest.raises(AstSegError, match="only a --miniature takes others"):
             plan_runs(presets, 1, tiny_store, tmp_path, steps=10)
-        with pytest.raises(UserError, match="two steps"):
+        with pytest.raises(AstSegError, match="two steps"):
             plan_runs(presets, 1, tiny_store, tmp_path, small=True, steps=1)
 
     def test_nothing_to_score(self, tmp_path: Path, tiny_images) -> None:
         with StoreWriter(tmp_path / "bare", (32, 32), "squares", "none") as writer, writer.split("test") as split:
             split.append(tiny_images)
-        with pytest.raises(UserError, match="no split 'test' with masks"):
+        with pytest.raises(AstSegError, match="no split 'test' with masks"):
             plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "bare"), tmp_path)
 
     def test_nothing_to_learn_from(self, tmp_path: Path, tiny_images) -> None:
         with StoreWriter(tmp_path / "bare", (32, 32), "squares", "none") as writer, writer.split("test") as split:
             split.append(tiny_images, tiny_images[..., 0])
-        with pytest.raises(UserError, match="no split 'train'"):
+        with pytest.raises(AstSegError, match="no split 'train'"):
             plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "bare"), tmp_path)
 
     def test_pictures_that_are_too_small(self, tmp_path: Path, tiny_images) -> None:
@@ -170,7 +170,7 @@ class TestPlan:
             for name in ("train", "test"):
                 with writer.split(name) as split:
                     split.append(images, images[..., 0])
-        with pytest.raises(UserError, match="do not suit the model"):
+        with pytest.raises(AstSegError, match="do not suit the model"):
             plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "small"), tmp_path, small=True)
 
 
@@ -190,5 +190,5 @@ class TestState:
     def test_another_run_of_that_name(self, run: PlannedRun) -> None:
         other = replace(run.settings, recipe=PRESETS["demo"].recipe)
         write_run(run.folder, other, torch.device("cpu"))
-        with pytest.raises(UserError, match="another recipe or other data"):
+        with pytest.raises(AstSegError, match="another recipe or other data"):
             run.state()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from astseg.background_masks import measure_noise, write_background_masks
 from astseg.config import Recipe
 from astseg.data.sources import open_source
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.ast_seg import AstSeg
 from astseg.model.background import BackgroundReconstruction
 
@@ -160,9 +160,9 @@ def test_the_measured_noise_needs_no_prediction_of_the_error(model: AstSeg, fold
 
 def test_no_background_network(model: AstSeg, folder: Path, tmp_path: Path) -> None:
     model.background = None
-    with pytest.raises(UserError, match="This model has no background network"):
+    with pytest.raises(AstSegError, match="This model has no background network"):
         write_background_masks(model, open_source(folder), tmp_path / "out", CPU)
-    with pytest.raises(UserError, match="This model has no background network"):
+    with pytest.raises(AstSegError, match="This model has no background network"):
         measure_noise(model, np.zeros((1, 32, 32, 3), np.uint8), CPU)
 
 
@@ -176,5 +176,5 @@ def test_nothing_half_written(model: AstSeg, folder: Path, tmp_path: Path) -> No
 
 
 def test_a_folder_that_is_taken(model: AstSeg, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(AstSegError, match="exists already"):
         write_background_masks(model, open_source(folder), folder, CPU)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astseg.chart import MOST_POINTS, CurvePoint, nice_step, smoothed, thinned, training_curve
+from astseg.chart import MAX_POINTS, CurvePoint, nice_step, smoothed, thinned, training_curve
 
 
 def lines(drawing: str, kind: str) -> list[list[tuple[float, float]]]:
@@ -67,7 +67,7 @@ class TestTrainingCurve:
 
     def test_long_runs_stay_small(self) -> None:
         long = [CurvePoint("objects", step, 1 / step, 1.0) for step in range(1, 50_000)]
-        assert len(lines(training_curve(long), "loss")[0]) <= MOST_POINTS
+        assert len(lines(training_curve(long), "loss")[0]) <= MAX_POINTS
 
 
 @given(st.floats(1e-9, 1e9))
@@ -85,8 +85,8 @@ def test_smoothing_keeps_constants_and_averages_neighbours() -> None:
 
 
 def test_thinning_keeps_the_mean() -> None:
-    line = [(float(step), float(step % 7)) for step in range(4 * MOST_POINTS)]
+    line = [(float(step), float(step % 7)) for step in range(4 * MAX_POINTS)]
     thin = thinned(line)
-    assert len(thin) == MOST_POINTS
+    assert len(thin) == MAX_POINTS
     assert sum(value for _, value in thin) / len(thin) == pytest.approx(sum(v for _, v in line) / len(line))
     assert thinned([]) == []

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from astseg.config import Recipe
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import UserError
-from astseg.evaluate import evaluate
+from astseg.errors import AstSegError
+from astseg.evaluation.evaluator import evaluate
 from astseg.exporting import export_model
 from astseg.pretrained import load_model
 from astseg.training.run import RunSettings, train_run, trained_model
@@ -78,7 +78,7 @@ def test_the_card_of_a_run_that_was_stopped_says_so(settings: RunSettings, tmp_p
 
 
 def test_a_place_that_is_taken_is_refused_before_anything_is_scored(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(AstSegError, match="exists already"):
         export_model(run, run, CPU, lambda *_: pytest.fail("scored"))
 
 
@@ -99,7 +99,7 @@ def test_pictures_without_truth_have_no_scores(settings: RunSettings, tmp_path: 
 def test_the_data_must_be_there(run: Path, settings: RunSettings, tmp_path: Path) -> None:
     content = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**content, "data": str(tmp_path / "gone")}))
-    with pytest.raises(UserError, match="The data of this run is no longer in"):
+    with pytest.raises(AstSegError, match="The data of this run is no longer in"):
         export_model(run, tmp_path / "out", CPU)
     assert not (tmp_path / "out").exists()
     shutil.copytree(settings.data, run / "data")  # it has moved with the run
@@ -109,5 +109,5 @@ def test_the_data_must_be_there(run: Path, settings: RunSettings, tmp_path: Path
 def test_writes_over_nothing(run: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine").touch()
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(AstSegError, match="exists already"):
         export_model(run, tmp_path / "out", CPU)

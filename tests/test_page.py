@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from astseg.chart import CurvePoint
-from astseg.evaluate import Means, Summary
+from astseg.evaluation.evaluator import Means, Summary
 from astseg.gallery import Sample, panels
 from astseg.page import Page, render_page, write_page
 

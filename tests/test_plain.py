@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from astseg.model.architecture import Architecture
-from astseg.plain import from_plain, override, parse_change, to_plain
+from astseg.plain import from_builtins, override, parse_change, to_builtins
 from astseg.presets import PRESETS
 from astseg.training.run import RunSettings
 
@@ -38,13 +38,13 @@ class Outer:
     ],
 )
 def test_through_json_and_back(settings: Outer) -> None:
-    assert from_plain(Outer, json.loads(json.dumps(to_plain(settings)))) == settings
+    assert from_builtins(Outer, json.loads(json.dumps(to_builtins(settings)))) == settings
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_recipe_goes_through_json(name: str) -> None:
     settings = RunSettings("a run", PRESETS[name].recipe, "data", 3)
-    assert from_plain(RunSettings, json.loads(json.dumps(to_plain(settings)))) == settings
+    assert from_builtins(RunSettings, json.loads(json.dumps(to_builtins(settings)))) == settings
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_every_recipe_goes_through_json(name: str) -> None:
 )
 def test_refuses_what_does_not_fit(content, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        from_plain(Outer, content)
+        from_builtins(Outer, content)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_refuses_what_does_not_fit(content, message: str) -> None:
 def test_values_are_of_their_type(name: str, value: object) -> None:
     content = {"image_size": [64, 64], "slots": 3, name: value}
     with pytest.raises(ValueError, match=name):
-        from_plain(Architecture, content)
+        from_builtins(Architecture, content)
 
 
 def test_changes_single_values() -> None:

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from astseg.config import ForegroundTraining, Recipe
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.labelling import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.presets import BENCHMARKS, PRESETS, find_preset, large_recipe, own_pictures_recipe, small_recipe
+from astseg.presets import BENCHMARKS, PRESETS, cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
 from astseg.schedules import LearningRate
 from astseg.training.curriculum import Phase, background_losses, foreground_losses, phases, start_phase, trained_modules
 
@@ -155,8 +155,8 @@ def test_every_preset_builds(architecture: Architecture) -> None:
 FULL_SIZED = {
     **{name: preset.recipe for name, preset in PRESETS.items() if preset.benchmark in (None, "clevrtex")},
     **{name: PRESETS[name].recipe for name in ("clevr", "shapestacks", "objectsroom")},
-    "own pictures on a GPU": large_recipe((96, 128), 8),
-    "own video on a GPU": large_recipe((96, 128), 8, still=True),
+    "own pictures on a GPU": gpu_recipe((96, 128), 8),
+    "own video on a GPU": gpu_recipe((96, 128), 8, still=True),
 }
 
 
@@ -223,7 +223,7 @@ def test_a_preset_of_each_network_learns_a_step(name: str) -> None:
 
 
 class TestOwnPictures:
-    @pytest.mark.parametrize("make", [own_pictures_recipe, large_recipe])
+    @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
     @pytest.mark.parametrize("still", [False, True])
     def test_any_size(self, make, still: bool) -> None:
         recipe = make((96, 128), 5, still=still)
@@ -233,7 +233,7 @@ class TestOwnPictures:
         with torch.device("meta"):
             AstSeg(recipe.architecture)
 
-    @pytest.mark.parametrize("make", [own_pictures_recipe, large_recipe])
+    @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
     def test_what_makes_small_objects_and_few_pictures_work(self, make) -> None:
         recipe = make((96, 128), 5)
         assert recipe.architecture.slot_places
@@ -242,7 +242,7 @@ class TestOwnPictures:
         assert recipe.architecture.label_rule.deepest_shade < LabelRule().deepest_shade
         assert [phase.name for phase in phases(recipe)] == ["background", "objects"]
 
-    @pytest.mark.parametrize("make", [own_pictures_recipe, large_recipe])
+    @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
     def test_glimpses_are_those_of_pictures_half_as_large(self, make) -> None:
         recipe = make((96, 128), 5)
         generator = AstSeg(replace(recipe.architecture, background_network="still")).glimpse_generator
@@ -251,26 +251,26 @@ class TestOwnPictures:
         assert painted.shape[-2:] == (32, 32)  # 64x64 for these by Table 7
         assert recipe.architecture.latents.minimum_inverse_scale >= 2
 
-    @pytest.mark.parametrize("make", [own_pictures_recipe, large_recipe])
+    @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
     def test_entropy_counts_less_where_the_camera_stands_still(self, make) -> None:
         moving, still = (make((96, 128), 5, still=still).foreground.entropy_weight for still in (False, True))
         assert still < moving
 
     def test_networks(self) -> None:
-        assert own_pictures_recipe((64, 64), 3).architecture.feature_network == "compact-unet"
-        assert large_recipe((64, 64), 3).architecture.feature_network == "unet"
-        assert isinstance(phases(large_recipe((64, 64), 3))[0], Phase)
+        assert custom_images_recipe((64, 64), 3).architecture.feature_network == "compact-unet"
+        assert gpu_recipe((64, 64), 3).architecture.feature_network == "unet"
+        assert isinstance(phases(gpu_recipe((64, 64), 3))[0], Phase)
 
     def test_scaling(self) -> None:
-        assert small_recipe((64, 64), 3).architecture.latents.anisotropic
-        assert not small_recipe((64, 64), 3, anisotropic=False).architecture.latents.anisotropic
+        assert cpu_recipe((64, 64), 3).architecture.latents.anisotropic
+        assert not cpu_recipe((64, 64), 3, anisotropic=False).architecture.latents.anisotropic
 
 
 class TestFinding:
     def test_by_name(self) -> None:
-        assert find_preset("demo") is PRESETS["demo"]
-        assert isinstance(find_preset("clevr").recipe.foreground, ForegroundTraining)
+        assert get_preset("demo") is PRESETS["demo"]
+        assert isinstance(get_preset("clevr").recipe.foreground, ForegroundTraining)
 
     def test_unknown(self) -> None:
-        with pytest.raises(UserError, match=r"There is no preset 'clever'\. There are: clevrtex, .*, demo, "):
-            find_preset("clever")
+        with pytest.raises(AstSegError, match=r"There is no preset 'clever'\. There are: clevrtex, .*, demo, "):
+            get_preset("clever")

@@ -16,9 +16,9 @@ from PIL import Image
 from astseg import pretrained
 from astseg.cli import app, console
 from astseg.config import Recipe
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.ast_seg import AstSeg
-from astseg.pretrained import SHIPPED, load_model, shipped_models
+from astseg.pretrained import SHIPPED, list_models, load_model
 
 
 @pytest.fixture
@@ -36,14 +36,14 @@ def test_from_a_run_or_a_model_folder(run: Path, inside: str) -> None:
 
 
 class TestShipped:
-    @pytest.mark.parametrize("name", shipped_models())
+    @pytest.mark.parametrize("name", list_models())
     def test_can_be_loaded_by_name(self, name: str) -> None:
         model = load_model(name)
         assert not model.training
         found = model.segment(torch.rand(1, 3, *model.image_size))
         assert found.labels.max() <= model.slots
 
-    @pytest.mark.parametrize("name", shipped_models())
+    @pytest.mark.parametrize("name", list_models())
     def test_are_small_and_say_where_they_come_from(self, name: str) -> None:
         folder = SHIPPED / name
         assert (folder / "model.safetensors").stat().st_size < 8e6
@@ -53,35 +53,35 @@ class TestShipped:
 
     def test_a_folder_goes_first(self, run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.chdir(tmp_path)
-        name = shipped_models()[0]
+        name = list_models()[0]
         run.rename(tmp_path / name)
         assert load_model(name).image_size == (32, 32)
 
     def test_a_folder_without_a_model_does_not_hide_them(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.chdir(tmp_path)
-        name = shipped_models()[0]
+        name = list_models()[0]
         (tmp_path / name).mkdir()
         assert load_model(name).architecture == load_model(SHIPPED / name).architecture
 
     def test_are_named_where_one_is_not_found(self) -> None:
-        with pytest.raises(UserError, match=f"models that come with astseg: {', '.join(shipped_models())}"):
+        with pytest.raises(AstSegError, match=f"models that come with astseg: {', '.join(list_models())}"):
             load_model("no-such-model")
 
 
 def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no model: neither config\.json nor model/config\.json is there"):
+    with pytest.raises(AstSegError, match=r"holds no model: neither config\.json nor model/config\.json is there"):
         load_model(tmp_path)
 
 
 def test_a_file(tmp_path: Path) -> None:
     (tmp_path / "picture.png").write_bytes(b"")
-    with pytest.raises(UserError, match="holds no model"):
+    with pytest.raises(AstSegError, match="holds no model"):
         load_model(tmp_path / "picture.png")
 
 
 def test_a_damaged_model_is_named(run: Path) -> None:
     (run / "model/config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config\.json does not describe an astseg model"):
+    with pytest.raises(AstSegError, match=r"config\.json does not describe an astseg model"):
         load_model(run)
 
 
@@ -90,7 +90,7 @@ def test_a_damaged_model_is_named(run: Path) -> None:
 )
 def test_what_is_no_name_on_the_hub_is_not_asked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AstSeg, "from_pretrained", lambda *_, **__: pytest.fail("asked the hub"))
-    with pytest.raises(UserError, match=f"There is no model '{name}': no such folder. Give the folder"):
+    with pytest.raises(AstSegError, match=f"There is no model '{name}': no such folder. Give the folder"):
         load_model(name)
 
 
@@ -173,7 +173,7 @@ class TestHub:
         """What is said of a model of the hub at an address, once it is sure that it is said soon."""
         ask_at(address, monkeypatch)
         started = time.monotonic()
-        with pytest.raises(UserError) as error:
+        with pytest.raises(AstSegError) as error:
             load_model("runs/first")
         assert time.monotonic() - started < 3.0
         assert str(error.value).startswith("There is no folder 'runs/first', and ")

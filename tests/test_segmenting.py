@@ -10,9 +10,10 @@ from astseg import segmenting
 from astseg.colors import label_colors, overlay
 from astseg.data.sources import open_source
 from astseg.data.video import VideoWriter, read_facts, read_frames
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
-from astseg.model.ast_seg import AstSeg, Segmentation
+from astseg.model.ast_seg import AstSeg
+from astseg.model.segmentation import Segmentation
 from astseg.segmenting import segment_source
 
 
@@ -157,7 +158,7 @@ def test_a_file_name_may_be_whatever_the_disk_says(tmp_path):
     ("batch_size", "most_pixels", "sizes"), [(1, 10**6, [1, 1, 1, 1]), (2, 10**6, [2, 1, 1]), (16, 600, [1] * 4)]
 )
 def test_batches_hold_one_size_and_not_too_much(tmp_path, folder, monkeypatch, batch_size, most_pixels, sizes):
-    monkeypatch.setattr(segmenting, "MOST_PIXELS_AT_ONCE", most_pixels)
+    monkeypatch.setattr(segmenting, "MAX_PIXELS_AT_ONCE", most_pixels)
     model = FakeModel()
     segment_source(model, open_source(folder), tmp_path / "out", batch_size=batch_size)
     assert [batch[0] for batch in model.batches] == sizes
@@ -217,10 +218,10 @@ def test_works_with_the_real_thing(tmp_path, folder):
 def test_refuses_a_place_that_is_taken(tmp_path, folder):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/precious.txt").write_text("keep me")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(AstSegError, match="exists already"):
         segment_source(FakeModel(), open_source(folder), tmp_path / "out")
     assert (tmp_path / "out/precious.txt").read_text() == "keep me"
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(AstSegError, match="exists already"):
         segment_source(FakeModel(), open_source(folder), folder / "a.png")
 
 
@@ -248,22 +249,22 @@ def test_a_full_disk_is_a_clear_error(tmp_path, folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
-    with pytest.raises(UserError, match=r"Cannot write .*out: No space left on device"):
+    with pytest.raises(AstSegError, match=r"Cannot write .*out: No space left on device"):
         segment_source(FakeModel(), open_source(folder), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 def test_nothing_readable_leaves_nothing_behind(tmp_path):
     (tmp_path / "a.png").write_text("")
-    with pytest.raises(UserError, match="Nothing in"):
+    with pytest.raises(AstSegError, match="Nothing in"):
         segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_refuses_impossible_numbers(tmp_path, folder):
-    with pytest.raises(UserError, match="batch size"):
+    with pytest.raises(AstSegError, match="batch size"):
         segment_source(FakeModel(), open_source(folder), tmp_path / "out", batch_size=0)
     many = FakeModel()
     many.slots = 256
-    with pytest.raises(UserError, match="256 slots"):
+    with pytest.raises(AstSegError, match="256 slots"):
         segment_source(many, open_source(folder), tmp_path / "out")

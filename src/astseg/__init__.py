@@ -1,3 +1,119 @@
-"""Unsupervised multi-object segmentation using attention and soft-argmax (AST-Seg)."""
+"""Find and segment the objects in images and fixed-camera video, without any labels (AST-Seg, WACV 2023).
+
+Use a model that is there::
+
+    import astseg
+
+    model = astseg.load_model("rooms")        # a run, a model's folder, one that comes with astseg, a name on the hub
+    found = model.segment("picture.jpg")      # a path, a PIL image, an array, a tensor, or a list of these
+    found.labels, found.masks, found.positions
+
+* `load_model`, `list_models`: trained models by name
+* `AstSeg`, `Architecture`: the model and what decides its weights' shapes
+* `Segmentation`: what `AstSeg.segment` finds
+* `segment_source`, `open_source`: a folder, a video or an array into labels, overlays and objects.json
+
+Train one::
+
+    store = astseg.import_source("my-pictures", "my-data")
+    choice = astseg.choose_recipe(store, device, minutes=30)
+    astseg.Trainer(choice.recipe, store["train"].images, "my-run", device).run()
+
+* `Store`, `import_source`, `make_store`: data, prepared from anything or generated with exact masks
+* `Recipe`, `BackgroundTraining`, `ForegroundTraining`: every setting of a training, each with its meaning
+* `PRESETS`, `get_preset`, `choose_recipe`, `override`: recipes by name, by machine and time, and with values changed
+* `Trainer`: trains, stops and resumes to the same result
+
+Score it::
+
+    astseg.evaluate(model, store["test"]).summary().overall
+
+* `evaluate`, `Evaluation`, `score_segmentations`: mIoU, ARI-FG, ARI, MSC-FG, MSC, MSE, image by image
+
+What goes wrong by a user's hand is an `AstSegError`, whose text says what to do. Everything else is imported from where
+it lives; `docs/architecture.md` walks through the folders.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
+    from astseg.data.importing import import_source
+    from astseg.data.scenes import make_store
+    from astseg.data.sources import open_source
+    from astseg.data.store import Store
+    from astseg.errors import AstSegError
+    from astseg.evaluation.evaluator import Evaluation, evaluate
+    from astseg.evaluation.metrics import score_segmentations
+    from astseg.model.architecture import Architecture
+    from astseg.model.ast_seg import AstSeg
+    from astseg.model.segmentation import Segmentation
+    from astseg.plain import override
+    from astseg.presets import PRESETS, get_preset
+    from astseg.pretrained import list_models, load_model
+    from astseg.segmenting import segment_source
+    from astseg.training.choices import choose_recipe
+    from astseg.training.loop import Trainer
+
+__all__ = [
+    "PRESETS",
+    "Architecture",
+    "AstSeg",
+    "AstSegError",
+    "BackgroundTraining",
+    "Evaluation",
+    "ForegroundTraining",
+    "Recipe",
+    "Segmentation",
+    "Store",
+    "Trainer",
+    "__version__",
+    "choose_recipe",
+    "evaluate",
+    "get_preset",
+    "import_source",
+    "list_models",
+    "load_model",
+    "make_store",
+    "open_source",
+    "override",
+    "score_segmentations",
+    "segment_source",
+]
+
+_HOMES = {
+    "config": ("BackgroundTraining", "ForegroundTraining", "Recipe"),
+    "data.importing": ("import_source",),
+    "data.scenes": ("make_store",),
+    "data.sources": ("open_source",),
+    "data.store": ("Store",),
+    "errors": ("AstSegError",),
+    "evaluation.evaluator": ("Evaluation", "evaluate"),
+    "evaluation.metrics": ("score_segmentations",),
+    "model.architecture": ("Architecture",),
+    "model.ast_seg": ("AstSeg",),
+    "model.segmentation": ("Segmentation",),
+    "plain": ("override",),
+    "presets": ("PRESETS", "get_preset"),
+    "pretrained": ("list_models", "load_model"),
+    "segmenting": ("segment_source",),
+    "training.choices": ("choose_recipe",),
+    "training.loop": ("Trainer",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name when it is first asked for (PEP 562): torch takes seconds, and not all need it."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'astseg' has no attribute '{name}'")
+    value = getattr(import_module(f"astseg.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

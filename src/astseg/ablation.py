@@ -14,11 +14,11 @@ import torch
 
 from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.data.store import Store
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.feature_maps import FeatureNetwork
-from astseg.presets import BENCHMARKS, PRESETS, Preset, small_recipe
+from astseg.presets import BENCHMARKS, PRESETS, Preset, cpu_recipe
 from astseg.training.run import SCORES_FILE, RunSettings, check_scored, is_run, read_run
 
 MINIATURE_STEPS = 300
@@ -59,12 +59,12 @@ class PlannedRun:
         """How far it is.
 
         Raises:
-            UserError: the folder holds a run with other settings.
+            AstSegError: the folder holds a run with other settings.
         """
         if not is_run(self.folder):
             return State.NEW
         if read_run(self.folder) != self.settings:
-            raise UserError(
+            raise AstSegError(
                 f"{self.folder} holds a run of this name with another recipe or other data. "
                 f"Choose another --out, or remove it."
             )
@@ -75,10 +75,10 @@ def rows_of(benchmark: str) -> dict[str, Preset]:
     """The rows of a data set of the paper's tables by name, AST-Seg-B3-CT (``full``) first.
 
     Raises:
-        UserError: there is no such data set.
+        AstSegError: there is no such data set.
     """
     if benchmark not in BENCHMARKS:
-        raise UserError(f"The paper's tables have no data set '{benchmark}'. They have: {', '.join(BENCHMARKS)}.")
+        raise AstSegError(f"The paper's tables have no data set '{benchmark}'. They have: {', '.join(BENCHMARKS)}.")
     return {preset.row: preset for preset in PRESETS.values() if preset.benchmark == benchmark and preset.row}
 
 
@@ -86,11 +86,11 @@ def choose_rows(benchmark: str, names: Sequence[str]) -> list[Preset]:
     """The presets of some rows, in the order of the names; of all rows where none is named.
 
     Raises:
-        UserError: there is no such data set or row.
+        AstSegError: there is no such data set or row.
     """
     rows = rows_of(benchmark)
     if unknown := [name for name in names if name not in rows]:
-        raise UserError(f"{benchmark} has no row '{unknown[0]}'. It has: {', '.join(rows)}.")
+        raise AstSegError(f"{benchmark} has no row '{unknown[0]}'. It has: {', '.join(rows)}.")
     return [rows[name] for name in dict.fromkeys(names)] if names else list(rows.values())
 
 
@@ -108,15 +108,15 @@ def plan_runs(
         steps: foreground steps of a miniature; by default 300.
 
     Raises:
-        UserError: the data has no test pictures with masks, or does not suit the model, or a number is impossible.
+        AstSegError: the data has no test pictures with masks, or does not suit the model, or a number is impossible.
     """
     if seeds < 1 or (steps is not None and steps < 2):
-        raise UserError(f"At least one seed and two steps are needed, not {seeds} and {steps}.")
+        raise AstSegError(f"At least one seed and two steps are needed, not {seeds} and {steps}.")
     if steps is not None and not small:
-        raise UserError("A row of the tables has the paper's number of steps; only a --miniature takes others.")
+        raise AstSegError("A row of the tables has the paper's number of steps; only a --miniature takes others.")
     check_scored(store)
     if "train" not in store:
-        raise UserError(f"{store.path} has no split 'train', so there would be nothing to learn from.")
+        raise AstSegError(f"{store.path} has no split 'train', so there would be nothing to learn from.")
     recipes = {}
     for preset in presets:
         shrunk = miniature(preset.recipe, store.image_size, steps or MINIATURE_STEPS) if small else preset.recipe
@@ -155,7 +155,7 @@ def miniature(recipe: Recipe, image_size: tuple[int, int] = (64, 64), steps: int
         image_size: height and width in pixels.
         steps: foreground steps; the background alone gets half as many.
     """
-    start = small_recipe(image_size, recipe.architecture.slots)
+    start = cpu_recipe(image_size, recipe.architecture.slots)
     return Recipe(
         architecture=_small_architecture(recipe.architecture, start.architecture),
         background=replace(
@@ -234,5 +234,5 @@ def _buildable(recipe: Recipe) -> Recipe:
         with torch.device("meta"):
             AstSeg(recipe.architecture)
     except ValueError as error:
-        raise UserError(f"These pictures do not suit the model: {error}.") from error
+        raise AstSegError(f"These pictures do not suit the model: {error}.") from error
     return recipe

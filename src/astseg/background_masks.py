@@ -15,12 +15,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from astseg._core.image_conversion import from_uint8_images, to_uint8_images
 from astseg.data.sources import Source
 from astseg.data.store import Bytes
-from astseg.errors import UserError
-from astseg.files import folder_written_whole
+from astseg.errors import AstSegError
+from astseg.evaluation.metrics import f_measure
+from astseg.files import atomic_folder
 from astseg.foreground_share import foreground_note
-from astseg.metrics import f_measure
 from astseg.model.ast_seg import AstSeg
 from astseg.model.foreground_mask import (
     background_distance,
@@ -29,7 +30,6 @@ from astseg.model.foreground_mask import (
     noise_foreground_mask,
 )
 from astseg.model.resizing import resized
-from astseg.pixels import as_bytes, as_pictures
 
 SUMMARY_FILE = "summary.json"
 NOISE_IMAGES = 200
@@ -77,20 +77,20 @@ def measure_noise(model: AstSeg, images: Bytes, device: torch.device) -> Float[T
         device: where the model is.
 
     Raises:
-        UserError: the model has no background network.
+        AstSegError: the model has no background network.
     """
     background = _background_network(model)
     chosen = np.linspace(0, len(images) - 1, min(len(images), NOISE_IMAGES)).astype(np.int64)
     distances = []
     for indices in np.array_split(chosen, -(-len(chosen) // NOISE_BATCH)):
-        batch = as_pictures(images[indices], device)
+        batch = from_uint8_images(images[indices], device)
         distances.append(background_distance(batch, background(batch).image).cpu())
     return background_noise(torch.cat(distances)).to(device)
 
 
 def _background_network(model: AstSeg) -> torch.nn.Module:
     if model.background is None:
-        raise UserError("This model has no background network.")
+        raise AstSegError("This model has no background network.")
     return model.background.eval()
 
 
@@ -116,17 +116,17 @@ def write_background_masks(
             their error.
 
     Raises:
-        UserError: the model has no background network, or the folder is taken.
+        AstSegError: the model has no background network, or the folder is taken.
     """
     background = _background_network(model)
     total = source.estimated_length()
     counts = np.zeros(3, np.int64)
     shares: list[float] = []
     scored = 0
-    with folder_written_whole(out) as folder:
+    with atomic_folder(out) as folder:
         for picture in source:
             size = picture.image.shape[:2]
-            images = resized(as_pictures(picture.image[None], device), model.image_size)
+            images = resized(from_uint8_images(picture.image[None], device), model.image_size)
             painted = background(images)
             found = (
                 background_foreground_mask(images, painted, size)
@@ -134,7 +134,7 @@ def write_background_masks(
                 else noise_foreground_mask(images, painted.image, noise, size)
             )
             mask = found[0].cpu().numpy()
-            _save(folder / "backgrounds" / f"{picture.name}.png", as_bytes(resized(painted.image, size))[0])
+            _save(folder / "backgrounds" / f"{picture.name}.png", to_uint8_images(resized(painted.image, size))[0])
             _save(folder / "masks" / f"{picture.name}.png", np.uint8(255) * mask.astype(np.uint8))
             if picture.mask is not None:
                 void = source.ignored_label

@@ -14,7 +14,7 @@ PHASE_LINE = 22  # the line with the phases' names, above the first panel
 LOSS_HEIGHT, SLOTS_HEIGHT = 170, 96
 BETWEEN = 34
 BOTTOM = 40
-MOST_POINTS = 300
+MAX_POINTS = 300
 """Longer phases are drawn as this many means: more could not be told apart."""
 SMOOTHING = 0.05
 """The share of a phase's points that the heavy line averages over."""
@@ -119,8 +119,8 @@ def smoothed(line: Sequence[Point]) -> list[Point]:
 
 
 def thinned(line: Sequence[Point]) -> list[Point]:
-    """At most `MOST_POINTS` points, each the mean of as many neighbours."""
-    size = math.ceil(len(line) / MOST_POINTS)
+    """At most `MAX_POINTS` points, each the mean of as many neighbours."""
+    size = math.ceil(len(line) / MAX_POINTS)
     chunks = [line[start : start + size] for start in range(0, len(line), max(1, size))]
     return [(sum(s for s, _ in chunk) / len(chunk), sum(v for _, v in chunk) / len(chunk)) for chunk in chunks]
 

@@ -6,7 +6,7 @@ from scipy.ndimage import binary_dilation
 
 Bytes = npt.NDArray[np.uint8]
 
-MOST_LABELS = 255
+MAX_LABELS = 255
 """A label picture has 8 bits, one value of which is the background."""
 CONTOUR_SHARE = 600
 """A contour of a 600th of a picture is seen where the whole picture is looked at."""
@@ -51,8 +51,8 @@ def label_colors(count: int) -> Bytes:
     Raises:
         ValueError: more labels than 8 bits can tell apart, or fewer than none.
     """
-    if not 0 <= count <= MOST_LABELS:
-        raise ValueError(f"there can be 0 to {MOST_LABELS} labels, not {count}")
+    if not 0 <= count <= MAX_LABELS:
+        raise ValueError(f"there can be 0 to {MAX_LABELS} labels, not {count}")
     colors: Bytes = _COLORS[: count + 1].copy()
     return colors
 
@@ -75,8 +75,8 @@ def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45
     """
     if image.shape != (*labels.shape, 3):
         raise ValueError(f"labels {labels.shape} do not fit a picture of shape {image.shape}")
-    if labels.size and not 0 <= labels.min() <= labels.max() <= MOST_LABELS:
-        raise ValueError(f"labels should lie in 0 to {MOST_LABELS}, not {labels.min()} to {labels.max()}")
+    if labels.size and not 0 <= labels.min() <= labels.max() <= MAX_LABELS:
+        raise ValueError(f"labels should lie in 0 to {MAX_LABELS}, not {labels.min()} to {labels.max()}")
     colored = _COLORS[labels]
     outline = contours(labels, max(1, max(labels.shape) // CONTOUR_SHARE))
     strength = np.where(outline, 1.0, opacity).astype(np.float32) * (labels > 0)

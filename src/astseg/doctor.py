@@ -12,7 +12,7 @@ import torch
 from torch.utils.collect_env import get_env_info, pretty_str
 
 from astseg import __version__
-from astseg.presets import small_recipe
+from astseg.presets import cpu_recipe
 from astseg.provenance import commit, machine
 from astseg.training.budget import with_steps
 from astseg.training.loop import Trainer
@@ -57,7 +57,7 @@ def _library(name: str) -> Finding:
 
 
 def _training_step() -> Finding:
-    recipe = with_steps(small_recipe((SMALL_SIDE, SMALL_SIDE), 2), 1, 1)
+    recipe = with_steps(cpu_recipe((SMALL_SIDE, SMALL_SIDE), 2), 1, 1)
     images = np.zeros((4, SMALL_SIDE, SMALL_SIDE, 3), np.uint8)
     steps = 0
 

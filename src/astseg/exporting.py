@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from astseg.data.store import Store
-from astseg.evaluate import Means, Summary, evaluate
-from astseg.files import folder_written_whole
-from astseg.model.ast_seg import WEIGHTS_FILE, AstSeg
+from astseg.evaluation.evaluator import Means, Summary, evaluate
+from astseg.files import atomic_folder
+from astseg.model.ast_seg import AstSeg
+from astseg.model.serialization import WEIGHTS_FILE
 from astseg.training.run import (
     RUN_FILE,
     RunSettings,
@@ -43,11 +44,11 @@ def export_model(
         The scores of the halved model; None where the data has no truth.
 
     Raises:
-        UserError: the run has no model, its data is gone, or the place is taken.
+        AstSegError: the run has no model, its data is gone, or the place is taken.
     """
     settings = read_run_with_data(run)
     model = trained_model(run).to(device)
-    with folder_written_whole(out) as folder:
+    with atomic_folder(out) as folder:
         whole = _scored(model, settings, progress)
         # Parameters and BatchNorm's statistics alike; its counters are whole numbers and stay so.
         model.half().save_pretrained(folder)
@@ -81,10 +82,10 @@ def _card(run: Path, settings: RunSettings, size: int, whole: Summary | None, ha
         "Finds the objects in pictures like those it was trained on, and was trained without any labels, by astseg.",
         "",
         "```python",
-        "from astseg.model.ast_seg import AstSeg",
+        "import astseg",
         "",
-        'model = AstSeg.from_pretrained("FOLDER OF THIS FILE")',
-        "labels = model.segment(pictures).labels  # N x 3 x H x W in [0, 1] in, N x H x W out; 0 is the background",
+        'model = astseg.load_model("FOLDER OF THIS FILE")',
+        "labels = model.segment(images).labels  # paths, arrays or tensors in, N x H x W out; 0 is the background",
         "```",
         "",
         "| | |",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 LOCK = ".lock"
 """The file that is locked in a folder while a process writes into it."""
@@ -18,14 +18,14 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 
 
 @contextmanager
-def written_whole(path: Path | str) -> Iterator[Path]:
+def atomic_write(path: Path | str) -> Iterator[Path]:
     """Hand out a temporary place beside `path`, and move what was written there to `path` when the block ends.
 
     The folder is made where it is missing, and an older file at `path` stays until the new one is whole; a link stays
     one. Leaving the block by an exception (Ctrl-C, a full disk) removes what was written.
 
     Raises:
-        UserError: the place cannot be written.
+        AstSegError: the place cannot be written.
     """
     path = followed(Path(path))
     # The process number keeps two programs that write the same file out of each other's way; the ending stays,
@@ -36,7 +36,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
         # What cannot be removed was never there: the place cannot be written.
         with suppress(OSError):
@@ -44,7 +44,7 @@ def written_whole(path: Path | str) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Hand out a folder that becomes `path` when the block ends, and goes if the block fails.
 
     Args:
@@ -52,7 +52,7 @@ def folder_written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]
         replace: whether what stands there already goes once the new one is whole.
 
     Raises:
-        UserError: `path` is taken already (see `check_free`), unless it is to be replaced; it cannot be written;
+        AstSegError: `path` is taken already (see `check_free`), unless it is to be replaced; it cannot be written;
             another process is writing it; or something came there meanwhile (see `put_in_place`).
     """
     path = followed(path)
@@ -78,26 +78,26 @@ def folder_written_whole(path: Path, *, replace: bool = False) -> Iterator[Path]
             finally:
                 _restore(former, path)
     except OSError as error:
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def check_free(path: Path) -> None:
     """Refuse a place that is in use.
 
     Raises:
-        UserError: something is there, and it is no empty folder, or one that cannot be replaced: a mounted disk.
+        AstSegError: something is there, and it is no empty folder, or one that cannot be replaced: a mounted disk.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise UserError(f"{path} exists already. Choose another place, or remove it first.")
+        raise AstSegError(f"{path} exists already. Choose another place, or remove it first.")
     if os.path.ismount(path):
-        raise UserError(f"{path} is a mounted disk. Choose a folder in it that is still to be made.")
+        raise AstSegError(f"{path} is a mounted disk. Choose a folder in it that is still to be made.")
 
 
 def put_in_place(folder: Path, path: Path) -> None:
     """Move a whole folder to where nothing stands, or an empty folder.
 
     Raises:
-        UserError: it cannot be moved, for instance because something came there meanwhile; it then stays, and the
+        AstSegError: it cannot be moved, for instance because something came there meanwhile; it then stays, and the
             message tells where.
     """
     with suppress(OSError):
@@ -106,7 +106,7 @@ def put_in_place(folder: Path, path: Path) -> None:
         folder.rename(path)
     except OSError as error:
         place = f" What was made lies in {folder}." if folder.exists() else ""
-        raise UserError(f"Cannot write {path}: {error.strerror or error}.{place}") from error
+        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.{place}") from error
 
 
 @contextmanager
@@ -121,14 +121,14 @@ def held(folder: Path, path: Path) -> Iterator[None]:
         path: what to call it when it is taken.
 
     Raises:
-        UserError: another process keeps it.
+        AstSegError: another process keeps it.
         OSError: it cannot be written.
     """
     lock = FileLock(folder / LOCK, timeout=0)
     try:
         lock.acquire()  # makes the folder too
     except (Timeout, FileNotFoundError):  # without a folder: the other command has just ended, and removed it
-        raise UserError(
+        raise AstSegError(
             f"Another command is writing {path}. Wait until it has ended, or choose another place."
         ) from None
     except OSError as error:
@@ -167,7 +167,7 @@ def _restore(former: Path, path: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `written_whole` had begun when its process was killed, from a folder that only one process writes.
+    """Remove what `atomic_write` had begun when its process was killed, from a folder that only one process writes.
 
     What cannot be removed stays.
     """
@@ -180,7 +180,7 @@ def unfinished(path: Path) -> Path:
     """Return the folder that is held while another is made in it, until that is whole: beside its place, and hidden.
 
     Raises:
-        UserError: see `beside`.
+        AstSegError: see `beside`.
     """
     return beside(path, f".{path.name}.partial")
 
@@ -189,11 +189,11 @@ def beside(path: Path, name: str) -> Path:
     """The place of a name beside a file or folder that is to be made.
 
     Raises:
-        UserError: the path ends in no name that anything could be made under, such as the present folder's.
+        AstSegError: the path ends in no name that anything could be made under, such as the present folder's.
 
     >>> beside(Path("run/model"), "model-2").as_posix()
     'run/model-2'
     """
     if path.name in ("", ".."):
-        raise UserError(f"'{path}' is a place and no name: name what is to be made there.")
+        raise AstSegError(f"'{path}' is a place and no name: name what is to be made there.")
     return path.with_name(name)

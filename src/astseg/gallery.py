@@ -11,11 +11,11 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from astseg._core.image_conversion import from_uint8_images, to_uint8_images
 from astseg.colors import contours, label_colors, overlay
-from astseg.metrics import contingency_tables
+from astseg.evaluation.metrics import contingency_tables
 from astseg.model.ast_seg import AstSeg
 from astseg.model.resizing import resized
-from astseg.pixels import as_bytes, as_pictures
 
 Picture = UInt8[np.ndarray, "_ _ 3"]  # sizes may differ from one picture to the next
 Labels = Integer[np.ndarray, "_ _"]
@@ -71,7 +71,7 @@ def sample(
         images: RGB, of any size.
         truths: their true labels where they are known.
     """
-    pictures = as_pictures(images, next(model.parameters()).device)
+    pictures = from_uint8_images(images, next(model.parameters()).device)
     labels = model.segment(pictures).labels.cpu().numpy()
     known = [None] * len(images) if truths is None else [np.array(truth) for truth in truths]
     samples = [Sample(np.array(image), found, truth) for image, found, truth in zip(images, labels, known, strict=True)]
@@ -200,9 +200,9 @@ def _with_layers(model: AstSeg, pictures: Float[Tensor, "batch 3 height width"],
             one.image,
             one.labels,
             one.truth,
-            reconstruction=as_bytes(resized(rendering.image[index : index + 1], size))[0],
-            background=as_bytes(resized(rendering.background[index : index + 1], size))[0],
-            slots=as_bytes(resized(slots[index], size)),
+            reconstruction=to_uint8_images(resized(rendering.image[index : index + 1], size))[0],
+            background=to_uint8_images(resized(rendering.background[index : index + 1], size))[0],
+            slots=to_uint8_images(resized(slots[index], size)),
         )
         for index, one in enumerate(samples)
     ]

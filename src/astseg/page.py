@@ -11,8 +11,8 @@ from typing import Any
 from astseg import __version__
 from astseg.chart import CurvePoint, training_curve
 from astseg.colors import label_colors
-from astseg.evaluate import Summary
-from astseg.files import written_whole
+from astseg.evaluation.evaluator import Summary
+from astseg.files import atomic_write
 from astseg.gallery import Sample, panels
 from astseg.html import render
 from astseg.text import duration
@@ -61,11 +61,11 @@ def write_page(path: Path | str, page: Page) -> None:
     """Write a self-contained HTML page.
 
     Raises:
-        UserError: the file cannot be written.
+        AstSegError: the file cannot be written.
         ValueError: the samples have different panels.
     """
     text = render_page(page)
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

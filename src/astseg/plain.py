@@ -12,13 +12,13 @@ import msgspec
 Settings = TypeVar("Settings")
 
 
-def to_plain(settings: Any) -> dict[str, Any]:
+def to_builtins(settings: Any) -> dict[str, Any]:
     """Return the fields of a dataclass as plain values, nested ones too."""
     return asdict(settings)
 
 
-def from_plain(kind: type[Settings], content: Any) -> Settings:
-    """Make a dataclass of the values that ``to_plain`` gave.
+def from_builtins(kind: type[Settings], content: Any) -> Settings:
+    """Make a dataclass of the values that ``to_builtins`` gave.
 
     Raises:
         ValueError: a name is unknown or missing, a value is of another type or not finite, or the dataclass refuses it.
@@ -27,7 +27,7 @@ def from_plain(kind: type[Settings], content: Any) -> Settings:
     >>> @dataclass(frozen=True)
     ... class Size:
     ...     sides: tuple[int, int] = (1, 1)
-    >>> from_plain(Size, {"sides": [3, 4]})
+    >>> from_builtins(Size, {"sides": [3, 4]})
     Size(sides=(3, 4))
     """
     for problem in _problems(kind, content, kind.__name__):
@@ -44,9 +44,9 @@ def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
             ``foreground.entropy_weight``.
 
     Raises:
-        ValueError: as for ``from_plain``, or a name goes into what is no group of settings.
+        ValueError: as for ``from_builtins``, or a name goes into what is no group of settings.
     """
-    content = to_plain(settings)
+    content = to_builtins(settings)
     for name, value in changes.items():
         *groups, last = name.split(".")
         place = content
@@ -57,7 +57,7 @@ def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
             place = place[group]
         _check_known(last, place, ".".join(groups) or "the settings")
         place[last] = value
-    return from_plain(type(settings), content)
+    return from_builtins(type(settings), content)
 
 
 def parse_change(text: str) -> tuple[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.labelling import LabelRule
@@ -149,7 +149,7 @@ def _natural_video() -> list[Preset]:
     ]
 
 
-def small_recipe(
+def cpu_recipe(
     image_size: tuple[int, int],
     slots: int,
     *,
@@ -204,7 +204,7 @@ def small_recipe(
     )
 
 
-def own_pictures_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
+def custom_images_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
     """A recipe for people's own pictures on two CPU cores, which may be few and hold many small objects.
 
     Slots begin in regions of their own and are drawn the more to what the background leaves unexplained, because small
@@ -216,10 +216,10 @@ def own_pictures_recipe(image_size: tuple[int, int], slots: int, *, still: bool 
     Args:
         image_size: height and width in pixels.
         slots: K.
-        still: whether all pictures show one background, as a camera that stands still does (``StillBackground``). Small
-            objects that differ little from it then need a small entropy weight, or their slots give up early.
+        still: whether all pictures show one background, as a camera that stands still does (``StaticBackground``).
+            Small objects that differ little from it then need a small entropy weight, or their slots give up early.
     """
-    small = small_recipe(image_size, slots)
+    small = cpu_recipe(image_size, slots)
     shape = replace(
         small.architecture,
         attention_to_unexplained=8.0,
@@ -237,9 +237,9 @@ def own_pictures_recipe(image_size: tuple[int, int], slots: int, *, still: bool 
     return replace(small, architecture=shape, foreground=foreground)
 
 
-def large_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
+def gpu_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
     """The recipe for people's own pictures on a GPU: longer, with larger batches and the U-net of Table 8."""
-    small = own_pictures_recipe(image_size, slots, still=still)
+    small = custom_images_recipe(image_size, slots, still=still)
     return replace(
         small,
         architecture=replace(small.architecture, feature_network="unet"),
@@ -278,11 +278,11 @@ def _long(recipe: Recipe) -> Recipe:
 
 def _small() -> list[Preset]:
     side = (64, 64)
-    rooms = small_recipe(side, 3, slot_cost=12.0, background_log_activation=4.0)
+    rooms = cpu_recipe(side, 3, slot_cost=12.0, background_log_activation=4.0)
     rule = LabelRule(background_error=35.0, background_margin=1.5)
     rooms = replace(rooms, architecture=replace(rooms.architecture, label_rule=rule))
     demo = replace(rooms, architecture=replace(rooms.architecture, slot_places=True))
-    towers, clevr = (_long(small_recipe(side, slots, anisotropic=False)) for slots in (6, 10))
+    towers, clevr = (_long(cpu_recipe(side, slots, anisotropic=False)) for slots in (6, 10))
     # With places, slots come to shadows too, unless shadows can be thrown from early on.
     shape = replace(towers.architecture, label_rule=LabelRule(background_likeness=0.2), slot_places=True)
     towers = replace(towers, architecture=shape, foreground=replace(towers.foreground, shadow_start=1_500))
@@ -306,12 +306,12 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 
 
-def find_preset(name: str) -> Preset:
+def get_preset(name: str) -> Preset:
     """The preset of a name.
 
     Raises:
-        UserError: there is none; the message lists them.
+        AstSegError: there is none; the message lists them.
     """
     if name not in PRESETS:
-        raise UserError(f"There is no preset '{name}'. There are: {', '.join(PRESETS)}.")
+        raise AstSegError(f"There is no preset '{name}'. There are: {', '.join(PRESETS)}.")
     return PRESETS[name]

@@ -16,8 +16,9 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from astseg.errors import UserError
-from astseg.model.ast_seg import CONFIG_FILE, AstSeg
+from astseg.errors import AstSegError
+from astseg.model.ast_seg import AstSeg
+from astseg.model.serialization import CONFIG_FILE
 
 HUB_SECONDS = 4.0
 """How long the model hub may take to answer; its own library tries for half a minute."""
@@ -26,7 +27,7 @@ SHIPPED = Path(__file__).parent / "weights"
 """The models that come with astseg, a folder each, with a model card."""
 
 
-def shipped_models() -> tuple[str, ...]:
+def list_models() -> tuple[str, ...]:
     """The names of the models that come with astseg."""
     return tuple(sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{CONFIG_FILE}")))
 
@@ -39,7 +40,7 @@ def load_model(where: Path | str) -> AstSeg:
     then taken as it was. With HF_HUB_OFFLINE it is not asked at all.
 
     Raises:
-        UserError: there is no such model, it cannot be read, or the hub was not reached.
+        AstSegError: there is no such model, it cannot be read, or the hub was not reached.
     """
     local = local_model(where)
     if local is None:
@@ -52,26 +53,26 @@ def local_model(where: Path | str) -> Path | None:
     """The folder of a model that is on this machine; None for a name that the hub may have.
 
     Raises:
-        UserError: there is no such model, and it is no name that the hub may have either.
+        AstSegError: there is no such model, and it is no name that the hub may have either.
     """
     folder = Path(where)
     candidates = [folder, folder / "model"]
-    if str(where) in shipped_models():
+    if str(where) in list_models():
         candidates.append(SHIPPED / where)  # whatever else of that name is there, such as pictures of rooms
     for candidate in candidates:
         if (candidate / CONFIG_FILE).is_file():
             return candidate
     if folder.exists():
-        raise UserError(
+        raise AstSegError(
             f"{folder} holds no model: neither {CONFIG_FILE} nor model/{CONFIG_FILE} is there. "
             "Give the folder of a training run or of a saved model."
         )
     try:
         validate_repo_id(str(where))
     except HFValidationError as error:
-        raise UserError(f"There is no model '{where}': no such folder. {_hint()}") from error
+        raise AstSegError(f"There is no model '{where}': no such folder. {_hint()}") from error
     if "/" not in str(where):  # a name on the hub has its owner in front, so there is nothing to ask for
-        raise UserError(f"There is no model '{where}': no such folder. {_hint()}")
+        raise AstSegError(f"There is no model '{where}': no such folder. {_hint()}")
     return None
 
 
@@ -83,19 +84,23 @@ def _from_hub(name: str) -> AstSeg:
         model: AstSeg = AstSeg.from_pretrained(name, local_files_only=unreached is not None)
     except LocalEntryNotFoundError as error:
         why = unreached or str(error).splitlines()[0]
-        raise UserError(
+        raise AstSegError(
             f"{nothing}, and no model of that name could be had from the model hub: {why}. {_hint()}"
         ) from error
     except GatedRepoError as error:
-        raise UserError(f"{nothing}, and the model of that name on the model hub asks for a login: {error}.") from error
+        raise AstSegError(
+            f"{nothing}, and the model of that name on the model hub asks for a login: {error}."
+        ) from error
     except RepositoryNotFoundError as error:
-        raise UserError(
+        raise AstSegError(
             f"{nothing}, and the model hub, which was asked, has no model of that name. {_hint()}"
         ) from error
     except EntryNotFoundError as error:
-        raise UserError(f"{nothing}, and what the model hub has of that name is no astseg model. {_hint()}") from error
+        raise AstSegError(
+            f"{nothing}, and what the model hub has of that name is no astseg model. {_hint()}"
+        ) from error
     except (HfHubHTTPError, OSError, ValueError, TypeError) as error:
-        raise UserError(f"{nothing}, and the model hub did not hand out the model of that name: {error}.") from error
+        raise AstSegError(f"{nothing}, and the model hub did not hand out the model of that name: {error}.") from error
     return model
 
 
@@ -124,5 +129,5 @@ def _unreached(name: str) -> str | None:
 
 def _hint() -> str:
     hint = "Give the folder of a training run, as 'astseg train' writes it"
-    names = shipped_models()
+    names = list_models()
     return f"{hint}, or one of the models that come with astseg: {', '.join(names)}." if names else f"{hint}."

@@ -30,18 +30,18 @@ from PIL import Image
 from scipy.ndimage import find_objects
 from torch import Tensor
 
-from astseg.colors import MOST_LABELS, label_colors, overlay
+from astseg._core.image_conversion import from_uint8_images
+from astseg.colors import MAX_LABELS, label_colors, overlay
 from astseg.data.sources import Picture, Progress, Source
 from astseg.data.video import VideoWriter
-from astseg.errors import UserError
-from astseg.files import folder_written_whole
+from astseg.errors import AstSegError
+from astseg.files import atomic_folder
 from astseg.foreground_share import foreground_note
-from astseg.model.ast_seg import Segmentation
-from astseg.pixels import as_pictures
+from astseg.model.segmentation import Segmentation
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-MOST_PIXELS_AT_ONCE = 4_000_000
+MAX_PIXELS_AT_ONCE = 4_000_000
 """In a batch: large pictures go through one by one, since a mask for every slot has to fit the memory too."""
 
 NO_TEXT = "backslashreplace"
@@ -102,20 +102,20 @@ def segment_source(
         progress: told how many pictures are done, and of how many.
 
     Raises:
-        UserError: the place is taken or cannot be written, nothing can be read, the model has too many slots for
+        AstSegError: the place is taken or cannot be written, nothing can be read, the model has too many slots for
             8-bit labels, or the batch size is none.
     """
     out = Path(out)
-    if model.slots > MOST_LABELS:
-        raise UserError(f"Label pictures tell {MOST_LABELS} objects apart; this model has {model.slots} slots.")
+    if model.slots > MAX_LABELS:
+        raise AstSegError(f"Label pictures tell {MAX_LABELS} objects apart; this model has {model.slots} slots.")
     if batch_size < 1:
-        raise UserError(f"The batch size should be 1 or more, not {batch_size}.")
+        raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
     total = source.estimated_length()
     objects = 0
     shares: list[float] = []
-    with folder_written_whole(out) as folder, _Results(folder, source, model.slots) as results:
+    with atomic_folder(out) as folder, _Results(folder, source, model.slots) as results:
         for batch in same_sized_batches(source, batch_size):
-            segmentation = model.segment(as_pictures(np.stack([picture.image for picture in batch]), device))
+            segmentation = model.segment(from_uint8_images(np.stack([picture.image for picture in batch]), device))
             for index, picture in enumerate(batch):
                 objects += results.append(picture, _item(segmentation, index))
                 shares.append(float((segmentation.labels[index] > 0).float().mean()))
@@ -130,7 +130,7 @@ def same_sized_batches(source: Source, batch_size: int) -> Iterator[list[Picture
     batch: list[Picture] = []
     for picture in source:
         pixels = picture.image.shape[0] * picture.image.shape[1]
-        full = len(batch) == min(batch_size, max(1, MOST_PIXELS_AT_ONCE // pixels))
+        full = len(batch) == min(batch_size, max(1, MAX_PIXELS_AT_ONCE // pixels))
         if batch and (full or picture.image.shape != batch[0].image.shape):
             yield batch
             batch = []

@@ -32,7 +32,7 @@ def plain(value: Any) -> str:
 
 
 def sides(size: Iterable[int]) -> str:
-    """Return the sides of an image or array as `--size` takes them.
+    """Return the sides of an image or array with an x between them.
 
     >>> sides((96, 128))
     '96x128'

@@ -8,7 +8,7 @@ import torch
 
 from astseg.authors import import_authors_checkpoint
 from astseg.authors.constants import position_map
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.presets import PRESETS
 
@@ -53,7 +53,7 @@ def test_other_constants_are_refused(
     message: str,
 ) -> None:
     content = original(size=(32, 32), background="simple").content()
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(AstSegError, match=message):
         import_authors_checkpoint(saved(change(content, name, value)), SMALL)
 
 

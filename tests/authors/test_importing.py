@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from astseg.authors import convert_authors_checkpoint, import_authors_checkpoint
 from astseg.authors.importing import _adapted, _matched
 from astseg.authors.names import published_names
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import gather_queries
@@ -209,7 +209,7 @@ def test_a_wrong_preset_is_told_by_what_differs(
     shape = PRESETS[preset].recipe.architecture
     described = replace(shape, feature_network=shape.feature_network.replace("-b3", "-b0"))
     with pytest.raises(
-        UserError, match=rf"not what the architecture describes: it has [^.]*{difference}.*Name its own"
+        AstSegError, match=rf"not what the architecture describes: it has [^.]*{difference}.*Name its own"
     ):
         import_authors_checkpoint(path, described)
 
@@ -235,7 +235,7 @@ def test_no_preset_reads_a_checkpoint_as_something_else() -> None:
             found = _adapted(other, file)
             try:
                 _matched(model(found), file, "")
-            except UserError:
+            except AstSegError:
                 assert other is not shape
             else:
                 assert found == _adapted(shape, file)
@@ -244,9 +244,9 @@ def test_no_preset_reads_a_checkpoint_as_something_else() -> None:
 
 
 def test_a_preset_that_the_authors_did_not_train(saved: Save, content: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="trained nothing that the preset demo describes"):
+    with pytest.raises(AstSegError, match="trained nothing that the preset demo describes"):
         import_authors_checkpoint(saved(content), "demo")
-    with pytest.raises(UserError, match="no preset 'clever'"):
+    with pytest.raises(AstSegError, match="no preset 'clever'"):
         import_authors_checkpoint(saved(content), "clever")
 
 
@@ -255,7 +255,7 @@ def test_sizes_that_no_model_has(saved: Save, content: dict[str, Any]) -> None:
         20, 256, 1, 1
     )
     with pytest.raises(
-        UserError, match=r"not what the architecture describes: .* slots, not -15\. Name its own preset"
+        AstSegError, match=r"not what the architecture describes: .* slots, not -15\. Name its own preset"
     ):
         import_authors_checkpoint(saved(content), small("objectsroom"))
 
@@ -278,9 +278,9 @@ def test_a_frozen_background_joins_its_foreground(original: type, saved: Save) -
         images = random_images(source.size)
         joined = import_authors_checkpoint(foreground, shape, background=alone).reconstruct(images)
         assert torch.equal(joined.image, import_authors_checkpoint(both, shape).reconstruct(images).image)
-    with pytest.raises(UserError, match="a background of its own"):
+    with pytest.raises(AstSegError, match="a background of its own"):
         import_authors_checkpoint(both, shape, background=alone)
-    with pytest.raises(UserError, match="not the checkpoint of a background alone"):
+    with pytest.raises(AstSegError, match="not the checkpoint of a background alone"):
         import_authors_checkpoint(foreground, shape, background=foreground)
 
 
@@ -298,7 +298,7 @@ def test_the_transformer_that_was_never_trained_is_left_out(original: type, save
     assert any("never trained" in note for note in conversion.notes)
     with torch.no_grad():
         assert_same(conversion.model, plain, random_images(plain.size))
-    with pytest.raises(UserError, match="a transformer, not no transformer"):
+    with pytest.raises(AstSegError, match="a transformer, not no transformer"):
         import_authors_checkpoint(saved(rooms.content()), small("objectsroom-no-transformer"))
 
 
@@ -391,10 +391,10 @@ def test_layers_may_be_numbered_or_named_otherwise(original: type, saved: Save) 
     for name, value in content["encoder_state_dict"].items():
         part = re.fullmatch(r"(.*center_block\.)([01])(\..*)", name)
         swapped[f"{part[1]}{1 - int(part[2])}{part[3]}" if part else name] = value
-    with pytest.raises(UserError, match=r"Missing: .*center_block\.0\.weight.*Left over: .*center_block\.1\.weight"):
+    with pytest.raises(AstSegError, match=r"Missing: .*center_block\.0\.weight.*Left over: .*center_block\.1\.weight"):
         import_authors_checkpoint(saved({**content, "encoder_state_dict": swapped}), shape)
     biased = {**content["encoder_state_dict"], f"{FEATURES}last_residual_layer.bias": torch.zeros(41)}
-    with pytest.raises(UserError, match=r"Left over: \S+last_residual_layer\.bias"):
+    with pytest.raises(AstSegError, match=r"Left over: \S+last_residual_layer\.bias"):
         import_authors_checkpoint(saved({**content, "encoder_state_dict": biased}), shape)
 
 
@@ -403,7 +403,7 @@ def test_what_does_not_fit_is_listed(saved: Save, content: dict[str, Any]) -> No
     del encoder["transformer.layers.5.norm2.weight"], generator["background_activation_logit"]
     encoder["transformer.norm.weight"] = torch.ones(256)
     generator["glimpse_generator.3.weight"] = torch.zeros(64, 32, 3, 3)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(AstSegError) as caught:
         import_authors_checkpoint(saved(content), small("objectsroom"))
     message = str(caught.value)
     assert "Missing: background_activation_logit, transformer.layers.5.norm2.weight." in message
@@ -415,7 +415,7 @@ def test_a_long_list_is_cut(saved: Save, content: dict[str, Any]) -> None:
     content["encoder_state_dict"] = {
         name: value for name, value in content["encoder_state_dict"].items() if not name.startswith("transformer.")
     }
-    with pytest.raises(UserError, match=r"Missing: .* and 52 more\."):
+    with pytest.raises(AstSegError, match=r"Missing: .* and 52 more\."):
         import_authors_checkpoint(saved(content), small("objectsroom"))
 
 
@@ -424,7 +424,7 @@ def test_a_long_list_is_cut(saved: Save, content: dict[str, Any]) -> None:
 )
 def test_a_weight_that_shows_a_size_is_missed_by_name(saved: Save, content: dict[str, Any], decisive: str) -> None:
     kept = {s: {n: v for n, v in state.items() if n != decisive} for s, state in content.items()}
-    with pytest.raises(UserError, match=re.escape(decisive)):
+    with pytest.raises(AstSegError, match=re.escape(decisive)):
         import_authors_checkpoint(saved(kept), small("objectsroom"))
 
 
@@ -447,5 +447,5 @@ def test_files_of_another_kind(saved: Save, tmp_path: Path) -> None:
         (tmp_path / "text.pth", "no checkpoint that can be read safely: it is damaged or no file of torch.save"),
     ]
     for path, message in files:
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(AstSegError, match=message):
             import_authors_checkpoint(path, "objectsroom")

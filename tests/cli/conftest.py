@@ -41,7 +41,7 @@ def _few_steps() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(budget, "FEWEST_STEPS", 2)
+        patch.setattr(budget, "MIN_STEPS", 2)
         patch.setattr(budget, "TIMED_STEPS", 2)
         yield
     torch.set_num_threads(threads)

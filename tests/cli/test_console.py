@@ -10,7 +10,7 @@ from rich.table import Table
 
 from astseg.cli import console
 from astseg.cli.console import Stopped, counted, find_device, parse_size, patient_interrupt, print_table, run
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 def command_that(raises: BaseException) -> typer.Typer:
@@ -27,7 +27,7 @@ class TestRun:
     @pytest.mark.parametrize(
         ("error", "code", "message"),
         [
-            (UserError("Expected [red] things."), 2, "Error: Expected [red] things.\n"),
+            (AstSegError("Expected [red] things."), 2, "Error: Expected [red] things.\n"),
             (KeyboardInterrupt(), 130, "Interrupted: Stopped.\n"),
             (Stopped("All is saved."), 130, "Interrupted: All is saved.\n"),
             (typer.Abort(), 130, "Interrupted: Stopped.\n"),
@@ -119,7 +119,7 @@ def test_sizes() -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "96x", "96x0", "1x2x3", "-5", "large", "²"])
 def test_no_size(text: str) -> None:
-    with pytest.raises(UserError, match="A size looks like 96x128"):
+    with pytest.raises(AstSegError, match="A size looks like 96x128"):
         parse_size(text)
 
 
@@ -127,5 +127,5 @@ def test_devices() -> None:
     assert find_device("cpu") == torch.device("cpu")
     assert find_device("auto").type in ("cpu", "cuda")
     for name in ("cuda:99", "toaster"):
-        with pytest.raises(UserError, match=f"The device '{name}' cannot be used: .* Try auto or cpu"):
+        with pytest.raises(AstSegError, match=f"The device '{name}' cannot be used: .* Try auto or cpu"):
             find_device(name)

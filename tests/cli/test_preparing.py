@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astseg._core.image_files import read_picture
 from astseg.cli.preparing import SHOWN, open_pictures, prepare, report_skipped
-from astseg.data.pictures import read_picture
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 class TestPrepare:
     def test_prepared_data_is_taken_as_it_is(self, rooms: Path, tmp_path: Path) -> None:
         assert prepare(rooms, tmp_path / "data", None) == rooms
         assert prepare(rooms, tmp_path / "data", (32, 32)) == rooms
-        with pytest.raises(UserError, match="is prepared at 32x32 already, and --size cannot change that"):
+        with pytest.raises(AstSegError, match="is prepared at 32x32 already, and --size cannot change that"):
             prepare(rooms, tmp_path / "data", (32, 48))
         assert not (tmp_path / "data").exists()
 
@@ -71,7 +71,7 @@ class TestPrepare:
             assert store["train"].ignored_label == label
             assert (np.array(store["train"].masks) == (label or 9)).all()
         for options in ({"masks": masks}, {"ignore": "9"}):
-            with pytest.raises(UserError, match="--masks and --ignore cannot change that"):
+            with pytest.raises(AstSegError, match="--masks and --ignore cannot change that"):
                 prepare(rooms, data, None, **options)
 
     def test_how_numbers_are_taken_is_said(self, tmp_path: Path, capsys) -> None:
@@ -89,10 +89,10 @@ class TestPrepare:
 
     def test_a_size_is_refused_before_anything_is_prepared(self, pictures: Path, tmp_path: Path) -> None:
         def refuse(size: tuple[int, int]) -> None:
-            raise UserError(f"not {size}")
+            raise AstSegError(f"not {size}")
 
         for size, named in ((None, "128"), ((16, 16), "16")):
-            with pytest.raises(UserError, match=f"not \\({named}"):
+            with pytest.raises(AstSegError, match=f"not \\({named}"):
                 prepare(pictures, tmp_path / "run" / "data", size, 128, check_size=refuse)
         assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
 
@@ -114,7 +114,7 @@ class TestPrepare:
         before = (tmp_path / "data" / "manifest.json").stat().st_mtime_ns
         assert prepare(pictures, tmp_path / "data", None, begun=begun) == tmp_path / "data"
         for source, size in ((tmp_path / "other.npy", None), (pictures, (64, 64))):
-            with pytest.raises(UserError, match=r"holds the pictures of .* at 32x32\. Choose another --out"):
+            with pytest.raises(AstSegError, match=r"holds the pictures of .* at 32x32\. Choose another --out"):
                 prepare(source, tmp_path / "data", size, begun=begun)
         assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == before
 
@@ -139,7 +139,7 @@ class TestOpenPictures:
 
     def test_anything_else(self, pictures: Path, tmp_path: Path) -> None:
         assert open_pictures(pictures).estimated_length() == 7
-        with pytest.raises(UserError, match="There is no file or folder"):
+        with pytest.raises(AstSegError, match="There is no file or folder"):
             open_pictures(tmp_path / "nowhere")
 
 

@@ -14,9 +14,9 @@ from astseg.cli import app, tables
 from astseg.cli.console import run
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import RanAwayError
+from astseg.errors import NonFiniteWeightsError
 from astseg.model.ast_seg import AstSeg
-from astseg.presets import small_recipe
+from astseg.presets import cpu_recipe
 from astseg.training.run import train_run
 
 STEPS = 3
@@ -40,7 +40,7 @@ def picture(path: Path) -> np.ndarray:
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    AstSeg(small_recipe((32, 32), 2).architecture).save_pretrained(tmp_path / "model")
+    AstSeg(cpu_recipe((32, 32), 2).architecture).save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -52,7 +52,7 @@ class TestAblate:
 
         def first_runs_away(folder: Path, *given: object, **options: object) -> None:
             if "no-transformer" in folder.name:
-                raise RanAwayError("Training ran away.")
+                raise NonFiniteWeightsError("Training ran away.")
             to_the_end(folder, *given, **options)
 
         monkeypatch.setattr(tables, "run_to_the_end", first_runs_away)

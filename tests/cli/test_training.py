@@ -19,7 +19,7 @@ from astseg.data.video import VideoWriter
 from astseg.presets import PRESETS
 from astseg.training.loop import Trainer
 from astseg.training.memory import Memory
-from astseg.training.run import read_run
+from astseg.training.run import read_recipe, read_run
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 
@@ -96,15 +96,15 @@ class TestTrain:
         assert astseg("train", tmp_path / "some.npz", *preset, "--out", tmp_path / "run") == 0
         out, err = capsys.readouterr()
         assert "Recipe: the preset demo." in err
-        assert "Objects: at most 3 in a picture (the preset has it so;" in err
+        assert "Objects: at most 3 in a picture (the recipe has it so;" in err
         assert "mIoU" in out
         assert json.loads((tmp_path / "run" / "scores.json").read_text())["images"] == 1
 
     @pytest.mark.parametrize(
         ("size", "said"),
         [
-            ((), "9 of 48x64 to learn from (the preset's own size is 64x64)."),
-            (("--size", 32), "32x32 to learn from (the preset's own size"),
+            ((), "9 of 48x64 to learn from (the recipe's own size is 64x64)."),
+            (("--size", 32), "32x32 to learn from (the recipe's own size"),
         ],
     )
     @pytest.mark.usefixtures("small_demo")
@@ -125,6 +125,12 @@ class TestTrain:
             (("--minutes", "inf"), "should be more than 0"),
             (("--minutes", 1, "--steps", 1), "Give either --minutes or --steps, not both."),
             (("--preset", "best"), "There is no preset 'best'. There are: clevrtex, "),
+            (("--set", "foreground.entropy_wait=1"), "there is no 'entropy_wait'; the nearest is 'entropy_weight'"),
+            (("--set", "foreground.steps"), "--set: a change looks like foreground.entropy_weight=1e-3"),
+            (("--set", "architecture.shadows=no"), "Expected `bool`, got `str`"),
+            (("--set", "foreground.steps=9", "--steps", 9), "Give either a time, or the steps"),
+            (("--set", "architecture.image_size=[64, 64]"), "give the size to prepare them at"),
+            (("--recipe", "nowhere.json"), "Cannot read the recipe nowhere.json"),
             (("--size", "huge"), "A size looks like 96x128"),
             (("--device", "toaster"), "The device 'toaster' cannot be used"),
             (("--seed", -1), "--seed"),
@@ -416,3 +422,24 @@ def test_presets_are_listed_with_size_and_slots(astseg, capsys) -> None:
     assert [line.split()[0] for line in lines] == list(PRESETS)
     natural = [line.split()[-2:] for line in lines if line.startswith("natural-video")]
     assert natural == [["200x320", "20"]] * 2
+
+
+def test_a_recipe_goes_out_is_changed_and_comes_in(astseg, rooms: Path, tmp_path: Path, capsys) -> None:
+    assert astseg("presets", "rooms-cpu") == 0
+    file = tmp_path / "mine.json"
+    file.write_text(capsys.readouterr().out)
+    assert read_recipe(file) == PRESETS["rooms-cpu"].recipe
+    steps = {"background.steps": 2, "foreground.steps": 4, "foreground.frozen_steps": 2}
+    changes = [word for name, value in steps.items() for word in ("--set", f"{name}={value}")]
+    command = ("train", rooms, "--recipe", file, *changes, "--set", "foreground.entropy_weight=1e-3")
+    assert astseg(*command, "--device", "cpu", "--out", tmp_path / "run") == 0
+    recipe = read_run(tmp_path / "run").recipe
+    assert recipe == read_recipe(tmp_path / "run" / "run.json")
+    assert (recipe.foreground.steps, recipe.background.steps, recipe.foreground.entropy_weight) == (4, 2, 1e-3)
+    assert recipe.foreground.slot_use_weight == PRESETS["rooms-cpu"].recipe.foreground.slot_use_weight
+    capsys.readouterr()
+    assert astseg("train", rooms, "--recipe", file, "--preset", "demo", "--out", tmp_path / "other") == 2
+    assert "either a preset or a recipe" in capsys.readouterr().err
+    file.write_text('{"architecture": {"slots": 3}}')
+    assert astseg("train", rooms, "--recipe", file, "--out", tmp_path / "other") == 2
+    assert "is no recipe: Object missing required field `image_size`" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import stop_in_the_first_step_of
 
-from astseg.data.pictures import read_picture
+from astseg._core.image_files import read_picture
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import VideoWriter
@@ -163,7 +163,7 @@ class TestEvaluate:
 class TestBackground:
     @pytest.fixture(autouse=True)
     def _few_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("astseg.training.budget.FEWEST_STEPS", 3)
+        monkeypatch.setattr("astseg.training.budget.MIN_STEPS", 3)
         monkeypatch.setattr("astseg.training.budget.TIMED_SECONDS", 0.0)
 
     def test_masks_and_f_measure(self, astseg, tiny_store: Store, tmp_path: Path, capsys) -> None:

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astseg._core.image_files import read_picture
 from astseg.data import arrays
 from astseg.data.arrays import open_arrays
-from astseg.data.pictures import read_picture
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
 MASKS = np.random.default_rng(1).integers(0, 3, (4, 5, 6), dtype=np.uint8)
@@ -94,16 +94,16 @@ def test_reads_a_single_picture_with_its_mask(tmp_path, mask):
 )
 def test_refuses_other_arrays(tmp_path, array, message):
     np.save(tmp_path / "a.npy", array)
-    with pytest.raises(UserError, match=r"a\.npy.*" + message):
+    with pytest.raises(AstSegError, match=r"a\.npy.*" + message):
         open_arrays(tmp_path / "a.npy")
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
 def test_columns_first_where_it_is_large(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(arrays, "MOST_BYTES_AT_ONCE", 100)
+    monkeypatch.setattr(arrays, "MAX_BYTES_AT_ONCE", 100)
     np.save(tmp_path / "a.npy", np.asfortranarray(IMAGES))
     np.savez(tmp_path / "a.npz", np.asfortranarray(IMAGES))
-    with pytest.raises(UserError, match="stored columns first"):
+    with pytest.raises(AstSegError, match="stored columns first"):
         open_arrays(tmp_path / name)
 
 
@@ -219,7 +219,7 @@ def test_rounding_errors_are_colors(tmp_path):
 
 def test_refuses_archives_that_leave_the_choice_open(tmp_path):
     np.savez(tmp_path / "a.npz", left=IMAGES, right=IMAGES)
-    with pytest.raises(UserError, match="left, right"):
+    with pytest.raises(AstSegError, match="left, right"):
         open_arrays(tmp_path / "a.npz")
 
 
@@ -260,10 +260,10 @@ def test_names_a_file_that_is_cut_off(tmp_path, name, share):
     save(tmp_path / name, IMAGES)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: int(share * len(content))])
-    with pytest.raises(UserError, match=f"{name} is no array file that can be read"):
+    with pytest.raises(AstSegError, match=f"{name} is no array file that can be read"):
         list(open_arrays(tmp_path / name))
 
 
 def test_names_a_file_that_is_absent(tmp_path):
-    with pytest.raises(UserError, match="There is no file"):
+    with pytest.raises(AstSegError, match="There is no file"):
         open_arrays(tmp_path / "a.npz")

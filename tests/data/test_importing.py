@@ -7,7 +7,7 @@ from PIL import Image
 from astseg.data.importing import import_source, suggest_image_size
 from astseg.data.pictures import fit_mask, fit_picture
 from astseg.data.video import VideoWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 def save_pictures(folder, count, size=(40, 40), start=0):
@@ -175,7 +175,7 @@ def test_says_what_is_held_out(tmp_path, count, rule):
 
 def test_nothing_large_enough_is_an_error(tmp_path):
     save_pictures(tmp_path / "in", 2, size=(1, 1))
-    with pytest.raises(UserError, match=r"Nothing in .* 1 x 1 pixels"):
+    with pytest.raises(AstSegError, match=r"Nothing in .* 1 x 1 pixels"):
         import_source(tmp_path / "in", tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
 
@@ -250,7 +250,7 @@ def test_progress_tells_how_far_it_is(tmp_path):
 )
 def test_refuses_impossible_numbers(tmp_path, settings, message):
     save_pictures(tmp_path / "in", 2)
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(AstSegError, match=message):
         import_source(tmp_path / "in", tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
 
@@ -258,12 +258,12 @@ def test_refuses_impossible_numbers(tmp_path, settings, message):
 def test_refuses_a_place_that_is_taken_and_a_store_as_source(tmp_path):
     save_pictures(tmp_path / "in", 2)
     import_source(tmp_path / "in", tmp_path / "out")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(AstSegError, match="exists already"):
         import_source(tmp_path / "in", tmp_path / "out")
     assert "test" not in import_source(tmp_path / "in", tmp_path / "whole", test_share=0).splits
-    with pytest.raises(UserError, match="prepared data set already"):
+    with pytest.raises(AstSegError, match="prepared data set already"):
         import_source(tmp_path / "whole", tmp_path / "again")
-    with pytest.raises(UserError, match="prepared data set already"):
+    with pytest.raises(AstSegError, match="prepared data set already"):
         import_source(tmp_path / "out", tmp_path / "other")
 
 

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from astseg.data.masks import (
     IGNORED_LABEL,
@@ -14,7 +15,7 @@ from astseg.data.masks import (
     read_raw_masks,
     upright,
 )
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 LABELS = np.zeros((12, 16), np.uint8)
 LABELS[1:5, 1:6], LABELS[6:11, 8:15] = 1, 2
@@ -157,16 +158,16 @@ def test_the_user_says_what_is_not_scored():
 
 def test_refuses_more_objects_than_labels():
     many = np.arange(400).repeat(9).reshape(-1, 60) + 1000
-    with pytest.raises(UserError, match="objects up to number 400"):
+    with pytest.raises(AstSegError, match="objects up to number 400"):
         labels_of(grey(many, "number"), choose_coding([grey(many, "number")]))
 
 
 def test_refuses_values_that_are_no_labels(tmp_path):
     Image.fromarray(np.full((4, 4), 0.3, np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(UserError, match=r"a\.tif has values from 0\.3"):
+    with pytest.raises(AstSegError, match=r"a\.tif has values from 0\.3"):
         next(read_raw_masks(tmp_path / "a.tif"))
     (tmp_path / "b.png").write_text("")
-    with pytest.raises(UserError, match=r"b\.png"):
+    with pytest.raises(AstSegError, match=r"b\.png"):
         next(read_raw_masks(tmp_path / "b.png"))
 
 
@@ -240,3 +241,53 @@ def test_a_mask_is_turned_with_its_image_if_it_has_not_been(turned, square, draw
 def test_a_mask_of_another_shape_stays_as_it_is():
     assert upright(LABELS, np.zeros((3, 3, 3), np.uint8), Image.Transpose.ROTATE_90) is LABELS
     assert upright(LABELS, np.zeros((3, 3, 3), np.uint8), None) is LABELS
+
+
+@pytest.mark.parametrize("shown", ["a photograph", "black"])
+def test_a_cut_out_is_a_mask_by_what_is_transparent(tmp_path, shown):
+    large = np.kron(LABELS, np.ones((4, 4), np.uint8))
+    rgb = np.random.default_rng(0).integers(0, 256, (*large.shape, 3), dtype=np.uint8) * (shown != "black")
+    Image.fromarray(np.dstack([rgb, 255 * (large > 0)]).astype(np.uint8)).save(tmp_path / "a.png")
+    (labels,), _ = labels_in(tmp_path / "a.png")
+    np.testing.assert_array_equal(labels, large > 0)
+
+
+@pytest.mark.parametrize("sigma", [1, 3])
+def test_small_objects_of_a_blurred_black_and_white_mask_stay(sigma):
+    exact = np.zeros((120, 120), bool)
+    for top, side in ((10, 40), (70, 12), (100, 9)):
+        exact[top : top + side, top : top + side] = True
+    soft = ndimage.gaussian_filter(np.where(exact, 255.0, 0.0), sigma).round()
+    coding = choose_coding([grey(soft)])
+    assert coding.rule == "halves"
+    labels = labels_of(grey(soft), coding)
+    assert (labels > 0).sum() > 0.85 * exact.sum()
+    assert ndimage.label(labels)[1] == 3
+
+
+@pytest.mark.parametrize("quality", [60, 95])
+def test_small_objects_survive_lossy_compression(tmp_path, quality):
+    exact = np.zeros((48, 64), np.uint8)
+    exact[5:17, 5:15], exact[25:38, 30:47] = 255, 255
+    Image.fromarray(exact).save(tmp_path / "a.jpg", quality=quality)
+    (labels,), _ = labels_in(tmp_path / "a.jpg")
+    assert ((labels > 0) != (exact > 0)).mean() < 0.01
+
+
+def test_a_lossy_mask_saved_without_loss_is_read_alike(tmp_path):
+    _, exact = discs((120, 240))
+    Image.fromarray(exact).save(tmp_path / "a.jpg", quality=80)
+    with Image.open(tmp_path / "a.jpg") as image:
+        image.save(tmp_path / "b.png")
+    (labels,), _ = labels_in(tmp_path / "b.png")
+    assert len(np.unique(labels)) == 3
+    assert ((labels > 0) != (exact > 0)).mean() < 0.02
+
+
+def test_regions_too_smooth_for_an_area_get_the_nearest_value():
+    mask = np.zeros((80, 80))
+    mask[5:35, 5:35], mask[60:64, 60:64] = 240, 240
+    soft = ndimage.gaussian_filter(mask, 1.5).round().astype(np.int64)
+    hard = harden(grey(soft))
+    assert set(np.unique(hard)) == {0, 240}
+    assert hard[61, 61] == 240

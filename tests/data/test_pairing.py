@@ -5,7 +5,7 @@ from PIL import Image
 from astseg.data.folders import find_files
 from astseg.data.pairing import pair
 from astseg.data.sources import open_source
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 COUNT = 12
 SIZE = (24, 32)
@@ -59,6 +59,12 @@ LAYOUTS = {
     "each in a folder": ("{}/image.png", "{}/mask.png"),
     "YOLO": ("valid/images/{}.jpg", "valid/masks/{}.png"),
     "another ending": ("images/{}.jpg", "masks/{}.bmp"),
+    "MSRA10K": ("{}.jpg", "{}.png"),
+    "MVTec": ("test/broken/{}.png", "ground_truth/broken/{}_mask.png"),
+    "Cellpose": ("{}.tif", "{}_cp_masks.png"),
+    "two endings": ("img/{}.jpg", "masks/{}.jpg.png"),
+    "glued": ("img{}.png", "msk{}.png"),
+    "color as a class": ("test/color/{}.png", "ground_truth/color/{}_mask.png"),
 }
 
 
@@ -81,7 +87,7 @@ def test_photographs_are_images_whatever_they_are_called(tmp_path, name):
     for index in range(COUNT):
         for place in LAYOUTS[name]:
             save(tmp_path / place.format(f"{index:06d}"), photograph())
-    if name == "Carvana":  # GIF has no photographs
+    if name in ("Carvana",):  # GIF has no photographs
         return
     source = open_source(tmp_path)
     assert source.estimated_length() == 2 * COUNT
@@ -195,14 +201,14 @@ def test_the_user_names_the_mask_of_an_image(tmp_path):
 
 def test_refuses_masks_that_fit_nothing(tmp_path):
     layout(tmp_path, "in/{}.jpg", "elsewhere/mask{}x.png")
-    with pytest.raises(UserError, match=r"Pictures are called 000000\.jpg, masks mask000000x\.png"):
+    with pytest.raises(AstSegError, match=r"Pictures are called 000000\.jpg, masks mask000000x\.png"):
         open_source(tmp_path / "in", masks=tmp_path / "elsewhere")
     (tmp_path / "empty").mkdir()
     for nothing in ("empty", "nowhere"):
-        with pytest.raises(UserError, match="no mask files"):
+        with pytest.raises(AstSegError, match="no mask files"):
             open_source(tmp_path / "in", masks=tmp_path / nothing)
     np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 3), np.uint8))
-    with pytest.raises(UserError, match="image files alone"):
+    with pytest.raises(AstSegError, match="image files alone"):
         open_source(tmp_path / "a.npy", masks=tmp_path / "elsewhere")
 
 
@@ -214,3 +220,75 @@ def test_arrays_need_no_masks_that_the_user_names(tmp_path):
 
 def test_nothing_is_paired_with_nothing(tmp_path):
     assert pair([], tmp_path).images == ()
+
+
+def test_a_mask_belongs_to_one_image(tmp_path):
+    for camera in ("cam1", "cam2"):
+        layout(tmp_path, f"{camera}/{{}}.jpg", "masks/{}.png")
+    source = open_source(tmp_path)
+    assert source.estimated_length() == 2 * COUNT
+    assert not source.masks
+    with pytest.raises(AstSegError, match="has the name of a picture"):
+        open_source(tmp_path, masks=tmp_path / "masks")
+
+
+def test_several_whole_masks_are_not_joined(tmp_path):
+    layout(tmp_path, "images/{}.jpg", "v1/instances/{}.png")
+    layout(tmp_path, "images/{}.jpg", "v2/instances/{}.png")
+    images = list(open_source(tmp_path))
+    assert len(images) == COUNT
+    assert all(image.mask is None and "several objects each" in image.mask_problem for image in images)
+
+
+def test_what_looks_like_masks_and_fits_nothing_is_said_and_not_learned_from(tmp_path):
+    for index in range(COUNT):
+        save(tmp_path / f"01/t{index:03d}.tif", photograph())
+        save(tmp_path / f"01_XY/SEG/man_x{index}.tif", mask(index % 3))
+        save(tmp_path / f"other/man_y{index}.png", mask(index % 3))
+    source = open_source(tmp_path)
+    assert source.estimated_length() == COUNT
+    assert sum("fit no picture" in note for note in source.left_out) == 2
+
+
+def test_regions_of_interest_are_no_images(tmp_path):
+    layout(tmp_path, "input/in{}.jpg", "groundtruth/gt{}.png")
+    for name in ("ROI.bmp", "ROI.jpg"):
+        save(tmp_path / name, 255 * (mask() > 0).astype(np.uint8))
+    source = open_source(tmp_path)
+    assert source.estimated_length() == COUNT
+    assert source.has_masks
+
+
+def test_visualizations_are_no_images(tmp_path):
+    layout(tmp_path, "JPEGImages/{}.jpg", "SegmentationObject/{}.png")
+    for index in range(COUNT):
+        save(tmp_path / f"SegmentationObjectVisualization/{index:06d}.jpg", photograph())
+    source = open_source(tmp_path)
+    assert source.has_masks
+    assert "masks painted over" in " ".join(source.left_out)
+
+
+@pytest.mark.parametrize("name", ["normal", "flow", "depth"])
+def test_classes_called_like_maps_stay_images(tmp_path, name):
+    for index in range(COUNT):
+        save(tmp_path / f"train/{name}/{index}.jpg", photograph())
+        save(tmp_path / f"train/ill/{index}.jpg", photograph())
+        save(tmp_path / f"test/{name}/{index}.png", photograph())
+        save(tmp_path / f"test/ill/{index}.png", photograph())
+    assert open_source(tmp_path).estimated_length() == 4 * COUNT
+
+
+def test_depth_of_other_names_is_no_image(tmp_path):
+    for index in range(COUNT):
+        save(tmp_path / f"rgb/{index}.1.png", photograph())
+        save(tmp_path / f"depth/{index}.2.png", photograph()[..., 0].astype(np.uint16) * 200)
+    assert open_source(tmp_path).estimated_length() == COUNT
+
+
+def test_photographs_on_a_plain_ground_are_no_masks(tmp_path):
+    for index in range(COUNT):
+        for folder in ("hat", "mask"):
+            shot = np.full((*SIZE, 3), 255, np.uint8)
+            shot[4:18, 6:22] = photograph()[4:18, 6:22]
+            save(tmp_path / folder / f"{index}.png", shot)
+    assert open_source(tmp_path).estimated_length() == 2 * COUNT

@@ -16,7 +16,7 @@ from astseg.data.folders import find_files, natural_key
 from astseg.data.sources import open_source
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import Frame, VideoWriter, read_facts
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 def save_picture(path, value=0, size=(6, 5)):
@@ -182,7 +182,7 @@ def test_an_array_that_breaks_off_gives_what_it_has(tmp_path):
 def test_nothing_readable_is_an_error_that_gives_a_reason(tmp_path):
     (tmp_path / "a.png").write_text("nothing")
     (tmp_path / "b.png").write_text("nothing")
-    with pytest.raises(UserError, match=r"Nothing in .* \(2 tried\).*a\.png is no picture"):
+    with pytest.raises(AstSegError, match=r"Nothing in .* \(2 tried\).*a\.png is no picture"):
         list(open_source(tmp_path))
 
 
@@ -193,13 +193,13 @@ def test_nothing_readable_is_an_error_that_gives_a_reason(tmp_path):
 def test_refuses_what_holds_no_pictures(tmp_path, name, message):
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(AstSegError, match=message):
         open_source(tmp_path / name)
 
 
 def test_points_at_videos_in_a_folder(tmp_path):
     (tmp_path / "a.mp4").write_text("")
-    with pytest.raises(UserError, match="It holds 1 videos"):
+    with pytest.raises(AstSegError, match="It holds 1 videos"):
         open_source(tmp_path)
 
 
@@ -312,6 +312,8 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     save_picture(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe.png")
     assert find_files(tmp_path).left_out == ("pipes, devices and the like: 1 (pipe.png)",)
+    with pytest.raises(AstSegError, match="is a pipe, a device or the like"):
+        open_source(tmp_path / "pipe.png")
 
 
 def test_an_image_without_an_ending_is_read(tmp_path):
@@ -382,7 +384,7 @@ def test_says_what_there_is_in_place_of_pictures(tmp_path):
     (tmp_path / "in/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in/notes.txt").write_text("")
     with pytest.raises(
-        UserError, match=r"of pictures\. Left out: files of other kinds: 1 \(\.txt\); linked folders: 1 \(link\)\."
+        AstSegError, match=r"of pictures\. Left out: files of other kinds: 1 \(\.txt\); linked folders: 1 \(link\)\."
     ):
         open_source(tmp_path / "in")
 
@@ -390,7 +392,7 @@ def test_says_what_there_is_in_place_of_pictures(tmp_path):
 def test_each_nth_picture_of_a_folder_cannot_be_taken(tmp_path):
     save_picture(tmp_path / "a.png")
     for path in (tmp_path, tmp_path / "a.png"):
-        with pytest.raises(UserError, match="Only of a video"):
+        with pytest.raises(AstSegError, match="Only of a video"):
             open_source(path, every=2)
 
 
@@ -431,7 +433,7 @@ def test_reads_each_nth_frame_at_a_slower_rate(film):
     assert source.fps == 10
     assert source.estimated_length() == 3
     assert names(source) == ["000000", "000003", "000006"]
-    with pytest.raises(UserError, match="1 or more"):
+    with pytest.raises(AstSegError, match="1 or more"):
         open_source(film, every=0)
 
 
@@ -491,7 +493,7 @@ def test_looks_into_a_file_of_unknown_ending(tmp_path, form):
     Image.new("RGB", (20, 10), (9, 9, 9)).save(tmp_path / "IMG_0001", form)
     (picture,) = open_source(tmp_path / "IMG_0001")
     assert picture.image.shape == (10, 20, 3)
-    with pytest.raises(UserError, match="Only of a video can each n-th frame be taken"):
+    with pytest.raises(AstSegError, match="Only of a video can each n-th frame be taken"):
         open_source(tmp_path / "IMG_0001", every=2)
 
 
@@ -530,7 +532,7 @@ def test_refuses_files_that_hold_no_pictures(tmp_path, kind, every):
     }
     for name in ("a.txt", "noending", "a.m3u8"):
         (tmp_path / name).write_bytes(contents[kind])
-        with pytest.raises(UserError, match=f"{name} is no kind of file that can be read: neither an image"):
+        with pytest.raises(AstSegError, match=f"{name} is no kind of file that can be read: neither an image"):
             open_source(tmp_path / name, every=every)
 
 
@@ -546,7 +548,7 @@ def test_refuses_files_that_hold_no_pictures(tmp_path, kind, every):
 def test_a_list_of_files_that_is_called_a_film_reads_no_other_file(tmp_path, name, content):
     write_film(tmp_path / "film.ts", "mpeg2video", 9 * [0])
     (tmp_path / name).write_text(content)
-    with pytest.raises(UserError, match=f"{name} cannot be read as video"):
+    with pytest.raises(AstSegError, match=f"{name} cannot be read as video"):
         open_source(tmp_path / name)
 
 
@@ -569,5 +571,5 @@ def test_reads_a_split_of_a_store(tmp_path, with_masks):
     pictures = list(source)
     np.testing.assert_array_equal([picture.image for picture in pictures], images)
     assert all((picture.mask is None) is not with_masks for picture in pictures)
-    with pytest.raises(UserError, match="no split 'test'"):
+    with pytest.raises(AstSegError, match="no split 'test'"):
         open_source(tmp_path / "store")

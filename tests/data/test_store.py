@@ -7,7 +7,7 @@ import pytest
 
 from astseg.data.store import Store, file_sha256
 from astseg.data.store_writer import HEADER_BYTES, StoreWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 SIZE = (5, 7)
 
@@ -98,12 +98,12 @@ def test_a_cut_manifest_is_that_of_a_store(tmp_path):
 
 def test_unknown_split(tmp_path):
     write(tmp_path / "s")
-    with pytest.raises(UserError, match=r"has no split 'test'. It has: train"):
+    with pytest.raises(AstSegError, match=r"has no split 'test'. It has: train"):
         Store(tmp_path / "s")["test"]
 
 
 def test_no_store(tmp_path):
-    with pytest.raises(UserError, match="no prepared data set"):
+    with pytest.raises(AstSegError, match="no prepared data set"):
         Store(tmp_path)
 
 
@@ -124,14 +124,14 @@ def test_a_wrong_manifest(tmp_path, change, words):
     content = json.loads(file.read_text())
     change(content)
     file.write_text(json.dumps(content))
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(AstSegError, match=words):
         Store(tmp_path / "s")
 
 
 def test_a_manifest_that_is_no_json(tmp_path):
     write(tmp_path / "s")
     (tmp_path / "s" / "manifest.json").write_text("{")
-    with pytest.raises(UserError, match="cannot be understood"):
+    with pytest.raises(AstSegError, match="cannot be understood"):
         Store(tmp_path / "s")
 
 
@@ -149,10 +149,10 @@ def test_a_missing_or_short_file(tmp_path):
     write(tmp_path / "s")
     file = tmp_path / "s" / "train.images.npy"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(UserError, match="Cannot read"):
+    with pytest.raises(AstSegError, match="Cannot read"):
         Store(tmp_path / "s")
     file.unlink()
-    with pytest.raises(UserError, match="Cannot read"):
+    with pytest.raises(AstSegError, match="Cannot read"):
         Store(tmp_path / "s")
 
 
@@ -162,7 +162,7 @@ def test_verify_notices_a_changed_byte(tmp_path):
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(UserError, match=r"train\.masks\.npy has changed"):
+    with pytest.raises(AstSegError, match=r"train\.masks\.npy has changed"):
         Store(tmp_path / "s").verify()
 
 
@@ -192,7 +192,7 @@ def test_an_empty_split(tmp_path):
         with writer(tmp_path / "s") as store, store.split("train"):
             pass
 
-    with pytest.raises(UserError, match="Nothing was read for the split 'train'"):
+    with pytest.raises(AstSegError, match="Nothing was read for the split 'train'"):
         empty()
     assert list(tmp_path.iterdir()) == []
 
@@ -209,10 +209,10 @@ def test_an_optional_split_may_be_empty(tmp_path):
 
 def test_a_destination_in_use(tmp_path):
     write(tmp_path / "s")
-    with pytest.raises(UserError, match="exists already"), writer(tmp_path / "s"):
+    with pytest.raises(AstSegError, match="exists already"), writer(tmp_path / "s"):
         raise AssertionError
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(AstSegError, match="exists already"):
         writer(tmp_path / "file").check_destination()
 
 
@@ -296,18 +296,18 @@ def test_a_finished_split_stays_when_the_next_is_interrupted(tmp_path):
 def test_a_writing_of_other_settings_is_not_resumed(tmp_path):
     stop_after(tmp_path / "s", 2)
     other = StoreWriter(tmp_path / "s", SIZE, "a source", "another protocol", resume=True)
-    with pytest.raises(UserError, match="begun with other settings"), other:
+    with pytest.raises(AstSegError, match="begun with other settings"), other:
         raise AssertionError
     assert (tmp_path / ".s.partial").exists()
     (tmp_path / ".s.partial" / "s" / "begun.json").write_text("{")
-    with pytest.raises(UserError, match="begun with other settings"), writer(tmp_path / "s", resume=True):
+    with pytest.raises(AstSegError, match="begun with other settings"), writer(tmp_path / "s", resume=True):
         raise AssertionError
 
 
 def test_two_commands_do_not_write_one_store(tmp_path):
     with writer(tmp_path / "s") as store, store.split("train") as split:
         split.append(*pictures(2))
-        with pytest.raises(UserError, match="Another command is writing"), writer(tmp_path / "s"):
+        with pytest.raises(AstSegError, match="Another command is writing"), writer(tmp_path / "s"):
             raise AssertionError
     assert len(Store(tmp_path / "s")["train"]) == 2
 
@@ -315,7 +315,7 @@ def test_two_commands_do_not_write_one_store(tmp_path):
 def test_a_store_that_could_not_be_begun_can_be_begun_again(tmp_path):
     stop_after(tmp_path / "s", 2)
     other = StoreWriter(tmp_path / "s", SIZE, "a source", "another protocol", resume=True)
-    with pytest.raises(UserError, match="begun with other settings"), other:
+    with pytest.raises(AstSegError, match="begun with other settings"), other:
         raise AssertionError
     with writer(tmp_path / "s", resume=True) as store, store.split("train") as split:
         assert split.count == 2
@@ -361,5 +361,5 @@ def test_refuses_an_ignored_label_that_is_none(tmp_path, label):
     manifest = json.loads((tmp_path / "a/manifest.json").read_text())
     manifest["splits"]["test"]["ignored_label"] = label
     (tmp_path / "a/manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="cannot be understood"):
+    with pytest.raises(AstSegError, match="cannot be understood"):
         Store(tmp_path / "a")

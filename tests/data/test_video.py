@@ -8,7 +8,7 @@ from av.stream import Disposition
 
 from astseg.data import video
 from astseg.data.video import VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 def frame(index, height=32, width=48):
@@ -154,10 +154,10 @@ def test_a_video_that_breaks_off_ends_there(tmp_path):
 
 
 def test_refuses_what_is_no_video(tmp_path):
-    with pytest.raises(UserError, match="There is no video file"):
+    with pytest.raises(AstSegError, match="There is no video file"):
         read_facts(tmp_path / "absent.mp4")
     (tmp_path / "a.mp4").write_text("nothing of the kind")
-    with pytest.raises(UserError, match=r"a\.mp4 cannot be read as video"):
+    with pytest.raises(AstSegError, match=r"a\.mp4 cannot be read as video"):
         next(read_frames(tmp_path / "a.mp4"))
 
 
@@ -168,7 +168,7 @@ def test_refuses_sound_alone(tmp_path):
         sound.sample_rate = 44100
         container.mux(stream.encode(sound))
         container.mux(stream.encode())
-    with pytest.raises(UserError, match="holds no video, only audio"):
+    with pytest.raises(AstSegError, match="holds no video, only audio"):
         read_facts(tmp_path / "a.mp4")
 
 
@@ -365,5 +365,5 @@ class TestTracks:
         assert next(read_frames(tmp_path / "a.mp4")).image.shape == (32, 48, 3)
         assert read_facts(tmp_path / "a.mp4").more_tracks == 0
         write_tracks(tmp_path / "b.mp4", [], cover=True)
-        with pytest.raises(UserError, match="holds no video, only a cover picture"):
+        with pytest.raises(AstSegError, match="holds no video, only a cover picture"):
             read_facts(tmp_path / "b.mp4")

@@ -7,7 +7,7 @@ from astseg.model.architecture import Architecture
 from astseg.model.background import BackgroundLayout
 from astseg.model.labelling import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.plain import from_plain, to_plain
+from astseg.plain import from_builtins, to_builtins
 
 LAYOUT = BackgroundLayout((3, 8, 16), (4, 8, 16))
 
@@ -27,14 +27,14 @@ def test_defaults_are_the_paper_s() -> None:
 
 def test_evidence_to_plain_and_back() -> None:
     architecture = Architecture((32, 48), 3, label_rule=LabelRule(background_error=7.0))
-    assert from_plain(Architecture, json.loads(json.dumps(to_plain(architecture)))) == architecture
+    assert from_builtins(Architecture, json.loads(json.dumps(to_builtins(architecture)))) == architecture
 
 
 def test_plain_and_back() -> None:
     architecture = Architecture((32, 48), 3, latents=LatentLayout(appearance=7), background_network=None)
-    assert from_plain(Architecture, to_plain(architecture)) == architecture
+    assert from_builtins(Architecture, to_builtins(architecture)) == architecture
     imported = replace(architecture, background_network="simple", background_layout=LAYOUT)
-    assert from_plain(Architecture, json.loads(json.dumps(to_plain(imported)))) == imported
+    assert from_builtins(Architecture, json.loads(json.dumps(to_builtins(imported)))) == imported
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.labelling import LabelRule, posterior_weights
 from astseg.model.latents import LatentLayout
-from astseg.model.rendering import DEEPEST_SHADOW, composite, place
+from astseg.model.rendering import MAX_SHADOW, composite, place
 
 ARCHITECTURE = Architecture(
     (32, 40),
@@ -133,7 +134,7 @@ class TestFlow:
             deep = model.render(latents, images)
         assert (faint < images).any()
         assert (deep.background < 0.5 * images).any()
-        assert (deep.background >= (1 - DEEPEST_SHADOW) ** 3 * images - 1e-6).all()
+        assert (deep.background >= (1 - MAX_SHADOW) ** 3 * images - 1e-6).all()
         torch.testing.assert_close(deep.weights, weights)
         torch.testing.assert_close(deep.image, composite(deep.weights, deep.background, deep.layers))
 
@@ -260,7 +261,7 @@ class TestSegment:
     def test_values_that_are_no_colours(self, model: AstSeg, values: float, unchecked_shapes: None) -> None:
         images = torch.full((1, 3, 32, 40), 0.5)
         images[0, 1, 2, 3] = values
-        with pytest.raises(ValueError, match=r"takes pictures in \[0, 1\], not with values from"):
+        with pytest.raises(ValueError, match=r"images in \[0, 1\], not with values from"):
             model.segment(images)
 
     def test_values_that_rounding_or_sharpening_made(self, model: AstSeg) -> None:
@@ -268,9 +269,7 @@ class TestSegment:
 
     @pytest.mark.parametrize("images", [torch.zeros(2, 3, 31, 32), torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32)])
     def test_only_the_own_size_is_reconstructed(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
-        with pytest.raises(
-            ValueError, match=r"reconstruct\(\) takes .*pictures of shape N x 3 x \d+ x \d+.*, not torch.float32"
-        ):
+        with pytest.raises(ValueError, match=r"images of shape N x 3 x \d+ x \d+.*, not torch.float32"):
             model.reconstruct(images)
 
     @pytest.mark.parametrize(
@@ -278,12 +277,12 @@ class TestSegment:
         [
             (
                 torch.full((1, 3, 32, 40), 255.0),
-                r"reconstruct\(\) takes pictures in \[0, 1\], not with values from 255",
+                r"not with values from 255",
             ),
-            (torch.full((1, 3, 32, 40), torch.nan), r"reconstruct\(\) takes pictures in \[0, 1\]"),
+            (torch.full((1, 3, 32, 40), torch.nan), r"not with values from nan"),
             (
                 torch.zeros(1, 3, 32, 40, dtype=torch.uint8),
-                r"reconstruct\(\) takes floating-point pictures .* not torch.uint8",
+                r"floating-point images .* not torch.uint8",
             ),
         ],
     )
@@ -305,12 +304,24 @@ class TestSegment:
             torch.zeros(1, 1, 3, 8, 8),
             torch.zeros(2, 8, 8, 3),
             torch.zeros(8, 8, 3),
-            torch.zeros(3, 8, 8, dtype=torch.uint8),
+            torch.zeros(3, 8, 8, dtype=torch.int64),
         ],
     )
     def test_refuses_what_is_no_picture(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
-        with pytest.raises(ValueError, match=r"takes floating-point pictures of shape N x 3 x H x W .*, not torch\."):
+        with pytest.raises(ValueError, match=r"floating-point images of shape N x 3 x H x W .*, not torch\."):
             model.segment(images)
+
+    def test_takes_images_as_programs_have_them(self, model: AstSeg, tmp_path: Path) -> None:
+        images = (255 * pictures(2, 3, 32, 40)).round().to(torch.uint8)
+        arrays = images.permute(0, 2, 3, 1).numpy()
+        for index, array in enumerate(arrays):
+            Image.fromarray(array).save(tmp_path / f"{index}.png")
+        expected = model.segment(images.float() / 255).labels
+        paths = [tmp_path / "0.png", str(tmp_path / "1.png")]
+        for given in (images, arrays, arrays / 255, paths, [arrays[0], Image.fromarray(arrays[1])], list(images)):
+            assert (model.segment(given).labels == expected).all()
+        for given in (images[0], arrays[0], Image.fromarray(arrays[0]), tmp_path / "0.png"):
+            assert (model.segment(given).labels == expected[0]).all()
 
     def test_moving_the_picture_moves_the_objects(self) -> None:
         """What the whole architecture is for: equivariance, here on a picture with an empty border."""
@@ -377,7 +388,7 @@ class TestSaving:
         model.save_pretrained(tmp_path)
         weights = {**load_file(tmp_path / "model.safetensors"), "background.decoder.4.layers.0.bias": torch.zeros(4)}
         save_file(weights, tmp_path / "model.safetensors")
-        with pytest.raises(UserError, match=r"another configuration: 0 missing, 1 not expected \(\S+\.bias\)"):
+        with pytest.raises(AstSegError, match=r"another configuration: 0 missing, 1 not expected \(\S+\.bias\)"):
             AstSeg.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize(
@@ -393,7 +404,7 @@ class TestSaving:
     def test_broken_configuration(self, model: AstSeg, tmp_path: Path, content: str, message: str) -> None:
         model.save_pretrained(tmp_path)
         (tmp_path / "config.json").write_text(content)
-        with pytest.raises(UserError, match=rf"config\.json.*{message}"):
+        with pytest.raises(AstSegError, match=rf"config\.json.*{message}"):
             AstSeg.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize(
@@ -412,22 +423,22 @@ class TestSaving:
         config = json.loads((tmp_path / "config.json").read_text())
         config["model"][name] = value
         (tmp_path / "config.json").write_text(json.dumps(config))
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(AstSegError, match=message):
             AstSeg.from_pretrained(tmp_path)
 
     def test_missing_files(self, model: AstSeg, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match=r"Cannot read .*config\.json: No such file .* A model is a folder with"):
+        with pytest.raises(AstSegError, match=r"Cannot read .*config\.json: No such file .* A model is a folder with"):
             AstSeg.from_pretrained(tmp_path)
         model.save_pretrained(tmp_path)
         (tmp_path / "model.safetensors").unlink()
-        with pytest.raises(UserError, match=r"Cannot read the weights in .*model\.safetensors"):
+        with pytest.raises(AstSegError, match=r"Cannot read the weights in .*model\.safetensors"):
             AstSeg.from_pretrained(tmp_path)
 
     def test_damaged_weights(self, model: AstSeg, tmp_path: Path) -> None:
         model.save_pretrained(tmp_path)
         file = tmp_path / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-100])
-        with pytest.raises(UserError, match=r"Cannot read the weights in .*model\.safetensors"):
+        with pytest.raises(AstSegError, match=r"Cannot read the weights in .*model\.safetensors"):
             AstSeg.from_pretrained(tmp_path)
 
     def test_weights_of_another_configuration(self, model: AstSeg, tmp_path: Path) -> None:
@@ -435,7 +446,7 @@ class TestSaving:
         build(slots=2, background_network=None, per_pixel_background_activation=True).save_pretrained(tmp_path / "two")
         (tmp_path / "one/model.safetensors").rename(tmp_path / "two/model.safetensors")
         with pytest.raises(
-            UserError,
+            AstSegError,
             match=r"another configuration: 1 missing \(pixel_log_activation\), \d+ not expected "
             r"\(background\..*, \.\.\.\), 2 of another shape \(feature_maps\.last\.1\.bias, feature_maps\.last\.1\.wei",
         ):
@@ -456,6 +467,6 @@ class TestSaving:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(Path, "write_bytes", fail)
-        with pytest.raises(UserError, match=r"Cannot write .*model\.safetensors: No space left on device"):
+        with pytest.raises(AstSegError, match=r"Cannot write .*model\.safetensors: No space left on device"):
             model.save_pretrained(tmp_path)
         assert (tmp_path / "model.safetensors").read_bytes() == before

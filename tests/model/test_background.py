@@ -10,13 +10,13 @@ from torch import nn
 
 from astseg.model.background import (
     BackgroundLayout,
-    QuickBackground,
-    StillBackground,
+    RegionBackground,
+    StaticBackground,
     build_background,
+    conv_geometries,
     edges,
     positional_channels,
     published_layout,
-    side_steps,
 )
 
 # Kernel and stride of the blocks that shrink a side, worked out by hand from the published rule.
@@ -52,12 +52,12 @@ def on_meta(network: str, size: tuple[int, int]) -> nn.Module:
 class TestPlan:
     @pytest.mark.parametrize(("side", "large"), PLANS)
     def test_known_sides(self, side: int, large: bool) -> None:
-        assert [(step.kernel, step.stride) for step in side_steps(side, large=large)] == PLANS[side, large]
+        assert [(step.kernel, step.stride) for step in conv_geometries(side, large=large)] == PLANS[side, large]
 
     @pytest.mark.parametrize("large", [False, True])
     def test_every_side_ends_at_one(self, large: bool) -> None:
         for side in range(32, 500):
-            steps = side_steps(side, large=large)
+            steps = conv_geometries(side, large=large)
             assert steps[0].size == side
             assert all(before.output == after.size for before, after in itertools.pairwise(steps))
             assert steps[-1].output == 1
@@ -157,7 +157,7 @@ class TestEdges:
 
 class TestQuickBackground:
     def test_is_put_together_from_regions_of_one_colour(self) -> None:
-        model = QuickBackground((32, 40), regions=3).eval()
+        model = RegionBackground((32, 40), regions=3).eval()
         images = torch.rand(2, 3, 32, 40)
         with torch.no_grad():
             latents = model.encoder(torch.cat((images, edges(images)), 1))
@@ -171,23 +171,23 @@ class TestQuickBackground:
 
 class TestStillBackground:
     @pytest.fixture
-    def model(self) -> StillBackground:
+    def model(self) -> StaticBackground:
         torch.manual_seed(0)
-        model = StillBackground((33, 40))
+        model = StaticBackground((33, 40))
         nn.init.uniform_(model.still)
         nn.init.normal_(model.light.weight, std=0.4)
         nn.init.normal_(model.light.bias, std=0.2)
         return model
 
     def test_is_one_picture_until_it_has_seen_light(self) -> None:
-        model = StillBackground((32, 40))
+        model = StaticBackground((32, 40))
         nn.init.uniform_(model.still)
         found = model(torch.rand(2, 3, 32, 40))
         torch.testing.assert_close(found.image, model.still.expand(2, -1, -1, -1))
         assert 0.1 < found.error.mean() < 0.2
 
     @torch.no_grad()
-    def test_light_equals_the_formula(self, model: StillBackground) -> None:
+    def test_light_equals_the_formula(self, model: StaticBackground) -> None:
         images = torch.rand(2, 3, 33, 40)
         found = model(images).image
         saturated = np.tanh((images - model.still).numpy() / 0.1)
@@ -205,7 +205,9 @@ class TestStillBackground:
             np.testing.assert_allclose(found[n, :, i, j].numpy(), expected, rtol=1e-4)
 
     @pytest.mark.parametrize("light", [-30.0, 3.0])
-    def test_stays_within_the_range_of_pictures_and_twice_the_light(self, light: float, model: StillBackground) -> None:
+    def test_stays_within_the_range_of_pictures_and_twice_the_light(
+        self, light: float, model: StaticBackground
+    ) -> None:
         nn.init.constant_(model.light.bias, light)
         nn.init.uniform_(model.error_logits, -20, 20)
         image, error = model.eval()(torch.rand(2, 3, 33, 40))
@@ -223,7 +225,7 @@ class TestStillBackground:
         for n, (i, j) in enumerate(torch.randint(0, 24, (200, 2)).tolist()):
             images[n, :, i : i + 8, j : j + 8] = 0.9 * torch.rand(3, 1, 1)
             objects[n, :, i : i + 8, j : j + 8] = True
-        model = StillBackground((32, 32))
+        model = StaticBackground((32, 32))
         optimizer = torch.optim.Adam(model.parameters(), 0.01)
         for step in range(400):
             batch = images[step * 20 % 200 :][:20]

@@ -10,11 +10,11 @@ import torch
 from astseg.model.labelling import (
     ROUNDS,
     LabelRule,
-    agree_with_neighbours,
-    likeness_of_neighbours,
+    drop_shadow_slots,
+    mean_field_smoothing,
+    merge_duplicate_slots,
+    neighbor_affinities,
     posterior_weights,
-    without_doubles,
-    without_shades,
 )
 from astseg.model.latents import ObjectLatents
 from astseg.model.rendering import Rendering, composite
@@ -162,7 +162,7 @@ class TestPosteriorWeights:
 class TestAgreeWithNeighbours:
     def test_equals_a_loop_over_pixels(self) -> None:
         log_weights, images = 3 * random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
-        found = agree_with_neighbours(log_weights, likeness_of_neighbours(images, 0.7), 1.3)
+        found = mean_field_smoothing(log_weights, neighbor_affinities(images, 0.7), 1.3)
         for own, image, result in zip(log_weights.numpy(), images.numpy(), found.numpy(), strict=True):
             weights = np.exp(own) / np.exp(own).sum(0)
             for _ in range(ROUNDS):
@@ -176,7 +176,7 @@ class TestAgreeWithNeighbours:
 
     def test_no_pull_leaves_each_pixel_alone(self) -> None:
         log_weights = random(1, 3, 4, 5)
-        found = agree_with_neighbours(log_weights, likeness_of_neighbours(random(1, 3, 4, 5), 0.1), 0.0)
+        found = mean_field_smoothing(log_weights, neighbor_affinities(random(1, 3, 4, 5), 0.1), 0.0)
         assert (found == log_weights.softmax(1)).all()
 
     def test_the_pull_ends_at_edges(self) -> None:
@@ -184,28 +184,28 @@ class TestAgreeWithNeighbours:
         log_weights[:, 1, :, 0] = 5.0  # one pixel knows that it is of layer 1, and the others know nothing
         images = torch.zeros(1, 3, 1, 6, dtype=torch.float64)
         images[..., 3:] = 1
-        found = agree_with_neighbours(log_weights, likeness_of_neighbours(images, 0.1), 4.0)[0, :, 0]
+        found = mean_field_smoothing(log_weights, neighbor_affinities(images, 0.1), 4.0)[0, :, 0]
         assert (found[1, :3] > 0.9).all()
         torch.testing.assert_close(found[1, 3:], torch.full((3,), 0.5, dtype=torch.float64))
 
     @pytest.mark.parametrize("dimensions", [(2,), (3,), (2, 3)])
     def test_no_direction_is_favoured(self, dimensions: tuple[int, ...]) -> None:
         log_weights, images = random(1, 3, 4, 5), random(1, 3, 4, 5, seed=1)
-        alike = likeness_of_neighbours(images.flip(dimensions), 0.3)
-        turned = agree_with_neighbours(log_weights.flip(dimensions), alike, 2.0)
-        straight = agree_with_neighbours(log_weights, likeness_of_neighbours(images, 0.3), 2.0)
+        alike = neighbor_affinities(images.flip(dimensions), 0.3)
+        turned = mean_field_smoothing(log_weights.flip(dimensions), alike, 2.0)
+        straight = mean_field_smoothing(log_weights, neighbor_affinities(images, 0.3), 2.0)
         torch.testing.assert_close(turned.flip(dimensions), straight)
 
     def test_a_single_pixel_has_no_neighbours(self) -> None:
         log_weights = random(2, 3, 1, 1)
-        found = agree_with_neighbours(log_weights, likeness_of_neighbours(random(2, 3, 1, 1), 0.1), 4.0)
+        found = mean_field_smoothing(log_weights, neighbor_affinities(random(2, 3, 1, 1), 0.1), 4.0)
         torch.testing.assert_close(found, log_weights.softmax(1))
 
 
 class TestWithoutShades:
     def test_equals_a_loop_over_slots(self) -> None:
         weights, errors = (6 * random(8, 5, 4, 6)).softmax(1), random(8, 1, 4, 6, seed=1)
-        found = without_shades(weights, errors, 0.45)
+        found = drop_shadow_slots(weights, errors, 0.45)
         gone = 0
         for own, error, result in zip(weights.numpy(), errors[:, 0].numpy(), found.numpy(), strict=True):
             labels, expected = own.argmax(0), own.copy()
@@ -219,11 +219,11 @@ class TestWithoutShades:
 
     def test_zero_lets_all_stay(self) -> None:
         weights = random(1, 3, 4, 5).softmax(1)
-        assert without_shades(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.0) is weights
+        assert drop_shadow_slots(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.0) is weights
 
     def test_a_picture_of_shades_is_background(self) -> None:
         weights = torch.nn.functional.one_hot(torch.ones(1, 4, 5, dtype=torch.long), 3).permute(0, 3, 1, 2).double()
-        found = without_shades(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.2)
+        found = drop_shadow_slots(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.2)
         assert (found.argmax(1) == 0).all()
 
 
@@ -239,7 +239,7 @@ class TestWithoutDoubles:
         labels = torch.tensor(owners).expand(1, 4, -1)
         weights = torch.nn.functional.one_hot(labels, layers).permute(0, 3, 1, 2).double()
         images = self.COLOURS[torch.tensor(shown)].T.reshape(1, 3, 1, -1).expand(-1, -1, 4, -1)
-        found = without_doubles(weights, images, likeness_of_neighbours(images, 0.1), doubled_likeness)
+        found = merge_duplicate_slots(weights, images, neighbor_affinities(images, 0.1), doubled_likeness)
         torch.testing.assert_close(found.sum(1), torch.ones(1, 4, len(owners), dtype=torch.float64))
         columns: list[int] = found.argmax(1)[0, 0].tolist()
         return columns
@@ -279,7 +279,7 @@ class TestWithoutDoubles:
         weights = torch.nn.functional.interpolate(few, scale_factor=2).softmax(1)
         images = self.COLOURS[(random(20, 12, 14, seed=1) < 0.3).long()].permute(0, 3, 1, 2)
         images = (images + 0.04 * random(20, 3, 12, 14, seed=2)).clamp(0, 1)
-        found = without_doubles(weights, images, likeness_of_neighbours(images, 0.3), 0.15)
+        found = merge_duplicate_slots(weights, images, neighbor_affinities(images, 0.3), 0.15)
         joins = 0
         for own, image, result in zip(weights.numpy(), images.numpy(), found.numpy(), strict=True):
             labels = own.argmax(0)

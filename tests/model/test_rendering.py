@@ -7,7 +7,7 @@ from torch import Tensor
 
 from astseg.model.attention import soft_argmax, spatial_softmax
 from astseg.model.rendering import (
-    DEEPEST_SHADOW,
+    MAX_SHADOW,
     composite,
     compositing_weights,
     place,
@@ -149,7 +149,7 @@ class TestShaded:
         background, shadows = random(2, 3, 4, 5), random(2, 6, 4, 5, seed=1)
         found = shaded(background, shadows)
         for n, c, j, i in np.ndindex(2, 3, 4, 5):
-            light = math.prod(1 - DEEPEST_SHADOW * shadow for shadow in shadows[n, :, j, i].tolist())
+            light = math.prod(1 - MAX_SHADOW * shadow for shadow in shadows[n, :, j, i].tolist())
             assert found[n, c, j, i].item() == pytest.approx(light * background[n, c, j, i].item(), abs=1e-12)
 
     def test_no_shadow_leaves_the_background(self) -> None:

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.report import FORMATS, Report, Row, Table, write_as
 
 
@@ -75,5 +75,5 @@ def test_html(report: Report) -> None:
 
 def test_unknown_format(report: Report) -> None:
     assert FORMATS == ("markdown", "latex", "html")
-    with pytest.raises(UserError, match="as markdown, latex, html, not as 'pdf'"):
+    with pytest.raises(AstSegError, match="as markdown, latex, html, not as 'pdf'"):
         write_as(report, "pdf")

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from astseg._core.image_conversion import scale_uint8_images
 from astseg.data.store import Bytes
-from astseg.pixels import to_images
 from astseg.training.batches import Pictures, batch_indices
 
 
@@ -51,6 +51,6 @@ class TestPictures:
         np.testing.assert_array_equal(stored, tiny_images)
 
     def test_channels_lie_last_in_memory(self) -> None:
-        images = to_images(torch.zeros(2, 4, 5, 3, dtype=torch.uint8))
+        images = scale_uint8_images(torch.zeros(2, 4, 5, 3, dtype=torch.uint8))
         assert images.shape == (2, 3, 4, 5)
         assert images.is_contiguous(memory_format=torch.channels_last)

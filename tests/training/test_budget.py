@@ -6,7 +6,7 @@ import torch
 from astseg.config import Recipe, Scenario
 from astseg.data.store import Bytes
 from astseg.model.background import BackgroundNetwork
-from astseg.presets import large_recipe, small_recipe
+from astseg.presets import cpu_recipe, gpu_recipe
 from astseg.training import budget
 from astseg.training.budget import background_steps, fit_to_steps, fit_to_time, with_steps
 
@@ -15,13 +15,13 @@ CPU = torch.device("cpu")
 
 class TestWithSteps:
     def test_sets_the_steps_of_the_phases(self) -> None:
-        recipe = with_steps(small_recipe((64, 64), 3), 1_000, 5_000)
+        recipe = with_steps(cpu_recipe((64, 64), 3), 1_000, 5_000)
         assert recipe.background.steps == 1_000
         assert recipe.foreground.steps == 5_000
         assert recipe.foreground.frozen_steps == 3_000
 
     def test_shortens_warmups_to_fit(self) -> None:
-        recipe = with_steps(large_recipe((64, 64), 3), 400, 600)
+        recipe = with_steps(gpu_recipe((64, 64), 3), 400, 600)
         assert recipe.foreground.learning_rate.warmup_steps == 60
         assert recipe.foreground.entropy_warmup_steps == 200
         assert recipe.background.exponent_ramp_start + recipe.background.exponent_ramp_steps == 360
@@ -29,14 +29,14 @@ class TestWithSteps:
         assert recipe.background.learning_rate.warmup_steps == 30
 
     def test_keeps_warmups_that_fit(self) -> None:
-        recipe = large_recipe((64, 64), 3)
+        recipe = gpu_recipe((64, 64), 3)
         long = with_steps(recipe, 100_000, 1_000_000)
         assert long.foreground.learning_rate == recipe.foreground.learning_rate
         assert long.foreground.entropy_warmup_steps == recipe.foreground.entropy_warmup_steps
         assert long.background.exponent_ramp_steps == recipe.background.exponent_ramp_steps
 
     def test_takes_any_number_of_steps(self) -> None:
-        recipe = with_steps(small_recipe((64, 64), 3), 1, 1)
+        recipe = with_steps(cpu_recipe((64, 64), 3), 1, 1)
         assert (recipe.background.steps, recipe.foreground.steps, recipe.foreground.frozen_steps) == (1, 1, 0)
 
 

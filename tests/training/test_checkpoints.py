@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from astseg.config import Recipe
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.training.checkpoints import (
     Checkpoint,
     load_checkpoint,
@@ -49,30 +49,30 @@ def test_random_sources_go_on_as_if_nothing_had_happened() -> None:
 
 class TestUnreadable:
     def test_none(self, file: Path) -> None:
-        with pytest.raises(UserError, match=r"There is no checkpoint .*checkpoint\.pt to resume from\. Start the run"):
+        with pytest.raises(AstSegError, match=r"There is no checkpoint .*checkpoint\.pt to resume from"):
             load_checkpoint(file)
 
     @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04broken"])
     def test_damaged(self, file: Path, content: bytes) -> None:
         file.write_bytes(content)
-        with pytest.raises(UserError, match=r"checkpoint\.pt is no readable checkpoint: ."):
+        with pytest.raises(AstSegError, match=r"checkpoint\.pt is no readable checkpoint: ."):
             load_checkpoint(file)
 
     def test_cut_short(self, tiny_recipe: Recipe, file: Path) -> None:
         save_checkpoint(Checkpoint(tiny_recipe, 0, 12, model={"weight": torch.rand(1000)}), file)
         file.write_bytes(file.read_bytes()[:-500])
-        with pytest.raises(UserError, match="is no readable checkpoint"):
+        with pytest.raises(AstSegError, match="is no readable checkpoint"):
             load_checkpoint(file)
 
     @pytest.mark.parametrize("content", [torch.zeros(3), [1, 2], {"model": {}}, {"version": 1, "recipe": {}}])
     def test_of_another_program(self, file: Path, content: object) -> None:
         torch.save(content, file)
-        with pytest.raises(UserError, match="is no readable checkpoint"):
+        with pytest.raises(AstSegError, match="is no readable checkpoint"):
             load_checkpoint(file)
 
     def test_of_another_version(self, file: Path) -> None:
         torch.save({"version": 99}, file)
-        with pytest.raises(UserError, match="is a checkpoint of another version of astseg"):
+        with pytest.raises(AstSegError, match="is a checkpoint of another version of astseg"):
             load_checkpoint(file)
 
     def test_that_would_run_code(self, file: Path) -> None:
@@ -81,7 +81,7 @@ class TestUnreadable:
                 return print, ("executed",)
 
         torch.save({"version": 1, "recipe": Evil()}, file)
-        with pytest.raises(UserError, match="is no readable checkpoint"):
+        with pytest.raises(AstSegError, match="is no readable checkpoint"):
             load_checkpoint(file)
 
 
@@ -96,7 +96,7 @@ def test_a_full_disk_leaves_the_older_checkpoint(
         raise error
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(UserError, match=r"Cannot write .*checkpoint\.pt: (No space left|unexpected pos 64 vs 0\.$)"):
+    with pytest.raises(AstSegError, match=r"Cannot write .*checkpoint\.pt: (No space left|unexpected pos 64 vs 0\.$)"):
         save_checkpoint(Checkpoint(tiny_recipe, 8, 12), file)
     monkeypatch.undo()
     assert load_checkpoint(file).seed == 7

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,9 @@ import torch
 from astseg.config import Recipe
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import UserError
-from astseg.presets import PRESETS, own_pictures_recipe
+from astseg.errors import AstSegError
+from astseg.plain import override
+from astseg.presets import PRESETS, custom_images_recipe
 from astseg.training import choices
 from astseg.training.budget import with_steps
 from astseg.training.choices import check_background_size, check_size, choose_background, choose_recipe
@@ -42,10 +44,41 @@ def small_store(path: Path, side: int, largest: int = 0) -> Store:
     return Store(path)
 
 
+class TestOwnRecipe:
+    def test_changes_hold_whatever_the_time_makes_of_the_rest(self, store: Store) -> None:
+        usual = choose_recipe(store, CPU, minutes=1).recipe
+        changes = {"foreground.entropy_warmup_steps": 77_000, "architecture.label_rule.deepest_shade": 0.9}
+        choice = choose_recipe(store, CPU, minutes=1, changes=changes)
+        assert choice.recipe == override(usual, changes)
+        assert "Changed: foreground.entropy_warmup_steps = 77000, " in "\n".join(choice.reasons)
+
+    def test_who_sets_the_steps_sets_no_time(self, store: Store) -> None:
+        changes = {"foreground.steps": 70, "foreground.frozen_steps": 30, "background.steps": 9}
+        recipe = choose_recipe(store, CPU, changes=changes).recipe
+        assert (recipe.foreground.steps, recipe.foreground.frozen_steps, recipe.background.steps) == (70, 30, 9)
+        for options in ({"minutes": 1}, {"steps": 9}):
+            with pytest.raises(AstSegError, match="Give either a time"):
+                choose_recipe(store, CPU, changes=changes, **options)
+
+    def test_takes_the_place_of_a_preset(self, store: Store) -> None:
+        own = PRESETS["demo"].recipe
+        choice = choose_recipe(store, CPU, recipe=own)
+        assert choice == replace(choose_recipe(store, CPU, preset="demo"), reasons=choice.reasons)
+        assert choice.reasons[0] == "Recipe: as you give it."
+        with pytest.raises(AstSegError, match="either a preset or a recipe"):
+            choose_recipe(store, CPU, recipe=own, preset="demo")
+        with pytest.raises(AstSegError, match="has a background network of its own"):
+            choose_recipe(store, CPU, recipe=own, still=True)
+
+    def test_a_size_of_its_own_comes_from_the_pictures(self, store: Store) -> None:
+        with pytest.raises(AstSegError, match="at the size of its pictures"):
+            choose_recipe(store, CPU, changes={"architecture.image_size": [64, 64]})
+
+
 class TestRecipe:
     def test_by_default_half_an_hour_of_the_small_one(self, store: Store) -> None:
         choice = choose_recipe(store, CPU)
-        assert choice.recipe == with_steps(own_pictures_recipe((32, 32), 8, still=True), 3_000, 9_000)
+        assert choice.recipe == with_steps(custom_images_recipe((32, 32), 8, still=True), 3_000, 9_000)
         reasons = "\n".join(choice.reasons)
         for words in ("the one for a CPU", "12 of 32x32", "at most 8", "a guess", "3000 for", "9000 for", "30 min"):
             assert words in reasons
@@ -118,17 +151,17 @@ class TestRecipe:
             ({"minutes": -3.0}, "should be more than 0"),
             ({"steps": 0}, "should be more than 0"),
             ({"minutes": 3, "steps": 100}, "either --minutes or --steps"),
-            ({"preset": "demo", "still": False}, "either --preset or --still and --moving"),
+            ({"preset": "demo", "still": False}, "a recipe has a background network of its own"),
             ({"preset": "nothing"}, "There is no preset 'nothing'"),
         ],
     )
     def test_refuses_the_impossible(self, store: Store, wishes, message: str) -> None:
-        with pytest.raises(UserError, match=message):
+        with pytest.raises(AstSegError, match=message):
             choose_recipe(store, CPU, **wishes)
 
     @pytest.mark.parametrize("wishes", [{}, {"preset": "demo"}, {"preset": "objectsroom-unet"}, {"steps": 300}])
     def test_pictures_that_are_too_small(self, store: Store, tmp_path: Path, wishes) -> None:
-        with pytest.raises(UserError, match=r"These pictures do not suit the model: .* at least \d+ pixels a side"):
+        with pytest.raises(AstSegError, match=r"These pictures do not suit the model: .* at least \d+ pixels a side"):
             choose_recipe(small_store(tmp_path / "small", 12), CPU, **wishes)
 
 
@@ -162,9 +195,9 @@ class TestBackgroundRecipe:
         assert too_little == "Steps: 200, about 7 min on this machine: fewer would teach nothing."
 
     def test_pictures_that_are_too_small(self, store: Store, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="These pictures do not suit the model"):
+        with pytest.raises(AstSegError, match="These pictures do not suit the model"):
             choose_background(small_store(tmp_path / "small", 12), CPU, 1.0)
-        with pytest.raises(UserError, match="These pictures do not suit the model"):
+        with pytest.raises(AstSegError, match="These pictures do not suit the model"):
             choose_background(small_store(tmp_path / "tiny", 12), GPU, 1.0)
 
 
@@ -194,7 +227,7 @@ class TestMemory:
             lambda: check_size((32, 32), device),
             lambda: check_background_size((32, 32), device),
         ):
-            with pytest.raises(UserError, match=message):
+            with pytest.raises(AstSegError, match=message):
                 refused()
 
 
@@ -203,11 +236,11 @@ class TestSizes:
     @pytest.mark.parametrize("wishes", [{}, {"still": True}, {"preset": "demo"}, {"preset": "objectsroom-unet"}])
     def test_what_would_be_refused_later(self, device: torch.device, wishes, store: Store) -> None:
         check_size((64, 64), device, **wishes)
-        with pytest.raises(UserError, match="These pictures do not suit the model"):
+        with pytest.raises(AstSegError, match="These pictures do not suit the model"):
             check_size((12, 12), device, **wishes)
 
     @pytest.mark.parametrize("device", [CPU, GPU])
     def test_of_the_background_alone(self, device: torch.device, store: Store) -> None:
         check_background_size((64, 64), device)
-        with pytest.raises(UserError, match="These pictures do not suit the model"):
+        with pytest.raises(AstSegError, match="These pictures do not suit the model"):
             check_background_size((12, 12), device)

@@ -18,7 +18,7 @@ STEPS = list(range(1, 10))
 
 
 def trainer(recipe: Recipe, images: Bytes, folder: Path, journal: Journal, save_every: float = 1e9) -> Trainer:
-    return Trainer(recipe, images, folder, CPU, observers=[journal], report_every=1, save_every=save_every)
+    return Trainer(recipe, images, folder, CPU, callbacks=[journal], report_every=1, save_every=save_every)
 
 
 def crash_after(steps: int) -> Callable[[], bool]:

@@ -8,19 +8,19 @@ import torch
 
 from astseg.config import Recipe
 from astseg.data.store import Bytes
-from astseg.errors import RanAwayError, UserError
+from astseg.errors import AstSegError, NonFiniteWeightsError
 from astseg.model import background
 from astseg.model.ast_seg import AstSeg
 from astseg.training import curriculum, loop
 from astseg.training.batches import Pictures
 from astseg.training.checkpoints import load_checkpoint
 from astseg.training.curriculum import Phase, phases
-from astseg.training.loop import Observer, Report, Trainer, paint_backgrounds
+from astseg.training.loop import Callback, Report, Trainer, paint_backgrounds
 
 CPU = torch.device("cpu")
 
 
-class Recorder(Observer):
+class Recorder(Callback):
     """Remembers what it is told."""
 
     def __init__(self) -> None:
@@ -50,9 +50,9 @@ def after(steps: int) -> Callable[[], bool]:
     return stop
 
 
-def trained(recipe: Recipe, images: Bytes, folder: Path, *observers: Observer, seed: int = 0) -> Trainer:
+def trained(recipe: Recipe, images: Bytes, folder: Path, *callbacks: Callback, seed: int = 0) -> Trainer:
     folder.mkdir()
-    trainer = Trainer(recipe, images, folder, CPU, seed, observers)
+    trainer = Trainer(recipe, images, folder, CPU, seed, callbacks)
     assert trainer.run()
     return trainer
 
@@ -100,7 +100,7 @@ class TestRun:
         else:  # the loss does not tell that its gradients are no numbers
             parameter = next(trainer.model.background.parameters())
             parameter.register_hook(lambda gradient: gradient * torch.nan)
-        with pytest.raises(RanAwayError, match="Training ran away: the weights are no numbers"):
+        with pytest.raises(NonFiniteWeightsError, match="Training ran away: the weights are no numbers"):
             trainer.run((lambda: True) if when == "at a stop" else lambda: False)
         assert (tmp_path / "checkpoint.pt").read_bytes() == before
         assert not (tmp_path / "model").exists()
@@ -120,13 +120,13 @@ class TestRun:
         )
         recorder = Recorder()
         (tmp_path / "run").mkdir()
-        Trainer(recipe, tiny_images, tmp_path / "run", CPU, observers=[recorder], report_every=1).run()
+        Trainer(recipe, tiny_images, tmp_path / "run", CPU, callbacks=[recorder], report_every=1).run()
         losses = [report.losses["background"] for report in recorder.reports]
         assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
     def test_reports(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         recorder = Recorder()
-        Trainer(tiny_recipe, tiny_images, tmp_path, CPU, observers=[recorder], report_every=2).run()
+        Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[recorder], report_every=2).run()
         assert [(report.phase.name, report.step) for report in recorder.reports] == [
             *(("background", 2), ("background", 3)),
             *(("objects", 2), ("objects", 3)),
@@ -166,7 +166,7 @@ class TestRun:
         assert asked == [(2, "./weights")]
 
     def test_an_observer_need_not_listen(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-        trained(tiny_recipe, tiny_images, tmp_path / "run", Observer())
+        trained(tiny_recipe, tiny_images, tmp_path / "run", Callback())
 
     def test_places_in_the_scenario(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU)
@@ -195,7 +195,7 @@ class TestResume:
     def test_is_identical_while_pictures_are_drawn(
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer
     ) -> None:
-        class Looker(Observer):
+        class Looker(Callback):
             def step_done(self, trainer: Trainer, phase: Phase, done: int) -> None:
                 pictures = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
                 trainer.model.segment(pictures)
@@ -225,7 +225,7 @@ class TestResume:
     def test_after_a_crash_from_the_latest_checkpoint(
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer
     ) -> None:
-        class Crash(Observer):
+        class Crash(Callback):
             def step_done(self, trainer: Trainer, phase: Phase, done: int) -> None:
                 if (phase.name, done) == ("joint", 2):
                     raise KeyboardInterrupt
@@ -233,7 +233,7 @@ class TestResume:
         folder = tmp_path / "crashed"
         folder.mkdir()
         with pytest.raises(KeyboardInterrupt):
-            Trainer(dropout_recipe, tiny_images, folder, CPU, observers=[Crash()], save_every=0.0).run()
+            Trainer(dropout_recipe, tiny_images, folder, CPU, callbacks=[Crash()], save_every=0.0).run()
         assert load_checkpoint(folder / "checkpoint.pt").step == 1
         resumed = Trainer.resume(tiny_images, folder, CPU)
         resumed.run()
@@ -250,17 +250,17 @@ class TestResume:
         assert trainer.recipe.backbone == "./gone", "what was asked for stays known"
 
     def test_no_checkpoint(self, tiny_images: Bytes, tmp_path: Path) -> None:
-        with pytest.raises(UserError, match="There is no checkpoint"):
+        with pytest.raises(AstSegError, match="There is no checkpoint"):
             Trainer.resume(tiny_images, tmp_path, CPU)
 
     def test_pictures_of_another_size(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
-        with pytest.raises(UserError, match="of a run on pictures of 32x32, but these have 40x32"):
+        with pytest.raises(AstSegError, match="of a run on pictures of 32x32, but these have 40x32"):
             Trainer.resume(np.zeros((2, 40, 32, 3), np.uint8), tmp_path, CPU)
 
     def test_another_number_of_pictures(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
-        with pytest.raises(UserError, match="of a run on 12 pictures, but these are 11"):
+        with pytest.raises(AstSegError, match="of a run on 12 pictures, but these are 11"):
             Trainer.resume(tiny_images[:-1], tmp_path, CPU)
 
     def test_weights_of_another_configuration(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ class TestResume:
         checkpoint = load_checkpoint(tmp_path / "checkpoint.pt")
         other = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, slots=5))
         loop.save_checkpoint(replace(checkpoint, recipe=other), tmp_path / "checkpoint.pt")
-        with pytest.raises(UserError, match=r"checkpoint\.pt holds the weights of another configuration"):
+        with pytest.raises(AstSegError, match=r"checkpoint\.pt holds the weights of another configuration"):
             Trainer.resume(tiny_images, tmp_path, CPU)
 
 
@@ -328,7 +328,7 @@ class TestFrozenBackgrounds:
         trainer = Trainer(dropout_recipe, tiny_images, folder, CPU)
         with monkeypatch.context() as patch:
             patch.setattr(AstSeg, "save_pretrained", full)
-            with pytest.raises(UserError, match="No space left on device"):
+            with pytest.raises(AstSegError, match="No space left on device"):
                 trainer.run()
         assert not states_equal(AstSeg.from_pretrained(folder / "model"), whole.model)
         assert Trainer.resume(tiny_images, folder, CPU).run()

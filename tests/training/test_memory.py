@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from astseg.config import Recipe
-from astseg.presets import own_pictures_recipe, small_recipe
+from astseg.presets import cpu_recipe, custom_images_recipe
 from astseg.training import memory
 from astseg.training.memory import PROCESS_BYTES, LiveBytes, Memory, machine_memory, training_memory
 
@@ -47,13 +47,13 @@ class TestEstimate:
         def most(recipe: Recipe) -> float:
             return max(training_memory(recipe).values())
 
-        recipe = small_recipe((64, 64), 8)
+        recipe = cpu_recipe((64, 64), 8)
         assert most(replace(recipe, foreground=replace(recipe.foreground, batch_size=32))) > 1.5 * most(recipe)
         assert most(replace(recipe, architecture=replace(recipe.architecture, slots=16))) > 1.3 * most(recipe)
-        assert most(small_recipe((128, 128), 8)) < most(small_recipe((256, 256), 8)) < most(small_recipe((512, 512), 8))
+        assert most(cpu_recipe((128, 128), 8)) < most(cpu_recipe((256, 256), 8)) < most(cpu_recipe((512, 512), 8))
 
     def test_grows_with_the_pixels(self) -> None:
-        small, large = (training_memory(own_pictures_recipe((side, side), 8)) for side in (256, 512))
+        small, large = (training_memory(custom_images_recipe((side, side), 8)) for side in (256, 512))
         for name in ("background", "objects", "painting"):
             assert large[name] / small[name] == pytest.approx(4, rel=0.15)
 
@@ -65,7 +65,7 @@ class TestEstimate:
         assert parts.keys() == expected[scenario] | {"saving"}
 
     def test_few_images_are_soon_painted(self) -> None:
-        recipe = own_pictures_recipe((64, 64), 8)
+        recipe = custom_images_recipe((64, 64), 8)
         assert training_memory(recipe, 8)["painting"] < training_memory(recipe)["painting"] / 7
         assert training_memory(recipe, 1_000) == training_memory(recipe)
 
@@ -80,7 +80,7 @@ class TestEstimate:
         command = [sys.executable, MEASURE, "small", "--size", "128x128", "--images", "64"]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         measured, estimated = (float(word) for word in output.split()[-5:-1:3])
-        estimate = max(training_memory(small_recipe((128, 128), 8), 64).values()) + PROCESS_BYTES
+        estimate = max(training_memory(cpu_recipe((128, 128), 8), 64).values()) + PROCESS_BYTES
         assert estimated == pytest.approx(estimate / 1e9, abs=0.01)
         assert estimated == pytest.approx(measured, rel=0.3)
 

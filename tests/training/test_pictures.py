@@ -9,7 +9,7 @@ from PIL import Image
 from astseg.config import Recipe
 from astseg.data.store import Bytes, Store
 from astseg.training.loop import Trainer
-from astseg.training.pictures import PictureGrid
+from astseg.training.pictures import ImageGridCallback
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def names(tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path) -> list[str]:
         foreground=replace(tiny_recipe.foreground, steps=4, frozen_steps=3),
     )
     test = tiny_store["test"]
-    grid = PictureGrid(test.images[:2], test.masks[:2])
-    Trainer(recipe, tiny_store["train"].images, tmp_path, torch.device("cpu"), observers=[grid]).run()
+    grid = ImageGridCallback(test.images[:2], test.masks[:2])
+    Trainer(recipe, tiny_store["train"].images, tmp_path, torch.device("cpu"), callbacks=[grid]).run()
     return sorted(file.name for file in (tmp_path / "pictures").iterdir())
 
 
@@ -41,6 +41,6 @@ def test_are_whole_pictures(names: list[str], tmp_path: Path) -> None:
 
 def test_without_truth(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
     recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario="baseline", steps=1))
-    grid = PictureGrid(tiny_images[:1])
-    Trainer(recipe, tiny_images, tmp_path, torch.device("cpu"), observers=[grid]).run()
+    grid = ImageGridCallback(tiny_images[:1])
+    Trainer(recipe, tiny_images, tmp_path, torch.device("cpu"), callbacks=[grid]).run()
     assert [file.name for file in (tmp_path / "pictures").iterdir()] == ["0-joint-000001.png"]

@@ -14,7 +14,7 @@ from astseg.model.ast_seg import AstSeg
 from astseg.training import loop
 from astseg.training.batches import Pictures
 from astseg.training.loop import Trainer
-from astseg.training.places import OVERLAP, SMALLEST_REGION, settle_places
+from astseg.training.places import MIN_REGION, OVERLAP, initialize_slot_prior
 
 CPU = torch.device("cpu")
 SIZE = (32, 48)
@@ -42,17 +42,17 @@ def frame(row: float, column: float) -> list[float]:
 def test_one_region_each() -> None:
     middles = (8, 10), (24, 10), (16, 40)
     found = model(3)
-    settle_places(found, *pictures(*middles), seed=0)
+    initialize_slot_prior(found, *pictures(*middles), seed=0)
     expected = torch.tensor(sorted(frame(*middle) for middle in middles))
     torch.testing.assert_close(torch.tensor(sorted(found.places.centres.tolist())), expected, atol=0.02, rtol=0)
     # The squares are smaller than the smallest region.
-    width = torch.tensor([2 * SMALLEST_REGION / SIZE[1], 2 * SMALLEST_REGION / SIZE[0]])
+    width = torch.tensor([2 * MIN_REGION / SIZE[1], 2 * MIN_REGION / SIZE[0]])
     torch.testing.assert_close(1 / found.places.inverse_widths, (OVERLAP * width).expand(3, 2))
 
 
 def test_a_large_region_has_a_wide_reach() -> None:
     found = model(1)
-    settle_places(found, *pictures((16, 24), side=24), seed=0)
+    initialize_slot_prior(found, *pictures((16, 24), side=24), seed=0)
     deviations = np.array([24, 24]) / 12**0.5 * 2 / (np.array(SIZE[::-1]) - 1)
     expected = torch.tensor(OVERLAP * deviations, dtype=torch.float32)[None]
     torch.testing.assert_close(1 / found.places.inverse_widths, expected, rtol=0.02, atol=0)
@@ -61,13 +61,13 @@ def test_a_large_region_has_a_wide_reach() -> None:
 @pytest.mark.parametrize("slots", [1, 17])
 def test_without_objects_for_all_nothing_is_preferred(slots: int) -> None:
     found = model(slots)
-    settle_places(found, *pictures(*([] if slots == 1 else [(8, 8)])), seed=0)  # 16 pixels for 17 slots
+    initialize_slot_prior(found, *pictures(*([] if slots == 1 else [(8, 8)])), seed=0)  # 16 pixels for 17 slots
     assert not found.places.inverse_widths.any()
 
 
 def test_as_many_pixels_as_slots_are_enough() -> None:
     found = model(16)
-    settle_places(found, *pictures((8, 8)), seed=0)
+    initialize_slot_prior(found, *pictures((8, 8)), seed=0)
     assert (found.places.inverse_widths > 0).all()
 
 
@@ -76,7 +76,7 @@ def test_the_seed_decides() -> None:
     found = []
     for seed in (0, 0, 1):
         found.append(model(5))
-        settle_places(found[-1], *pictures(*middles), seed=seed)
+        initialize_slot_prior(found[-1], *pictures(*middles), seed=seed)
     assert torch.equal(found[0].places.centres, found[1].places.centres)
     assert not torch.equal(found[0].places.centres, found[2].places.centres)
 
@@ -91,7 +91,7 @@ def test_happens_once_before_the_objects(
         assert len(images) == len(backgrounds) == len(tiny_images)
         calls.append(seed)
 
-    monkeypatch.setattr(loop, "settle_places", note)
+    monkeypatch.setattr(loop, "initialize_slot_prior", note)
     recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, slot_places=slot_places))
     trainer = Trainer(recipe, tiny_images, tmp_path, CPU, seed=7)
     steps = iter(range(recipe.background.steps + 1))

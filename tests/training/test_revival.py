@@ -14,7 +14,7 @@ from astseg.model.ast_seg import AstSeg
 from astseg.model.feature_maps import FeatureNetwork
 from astseg.training import loop
 from astseg.training.loop import Trainer
-from astseg.training.revival import revive_slots
+from astseg.training.revival import reinitialize_dead_slots
 
 SLOTS = 4
 NUMBERED = torch.arange(100.0).view(100, 1, 1, 1).expand(100, 3, 2, 2)
@@ -37,7 +37,7 @@ def model(request: pytest.FixtureRequest) -> AstSeg:
 
 def revive(model: AstSeg, monkeypatch: pytest.MonkeyPatch, *shares: float) -> list[int]:
     monkeypatch.setattr(model, "segment", lambda images, *, by_weights_alone: found_in(images, *shares))
-    return revive_slots(model, torch.optim.Adam(model.parameters()), NUMBERED)
+    return reinitialize_dead_slots(model, torch.optim.Adam(model.parameters()), NUMBERED)
 
 
 def test_rows_are_half_the_busiest_slots(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_the_optimiser_forgets_where_the_slot_was_going(model: AstSeg, monkeypat
     for rows in model.feature_maps.output_layer.parameters():
         optimizer.state[rows]["exp_avg"] += 1
         optimizer.state[rows]["exp_avg_sq"][0] += 1
-    assert revive_slots(model, optimizer, NUMBERED) == [1]
+    assert reinitialize_dead_slots(model, optimizer, NUMBERED) == [1]
     for rows in model.feature_maps.output_layer.parameters():
         state = optimizer.state[rows]
         assert not state["exp_avg"][1].any()
@@ -111,7 +111,7 @@ def test_happens_at_intervals_up_to_a_step(
         return []
 
     monkeypatch.setattr(loop, "REVIVAL_INTERVAL", 2)
-    monkeypatch.setattr(loop, "revive_slots", note)
+    monkeypatch.setattr(loop, "reinitialize_dead_slots", note)
     recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, revive_slots_until=until))
     trainer = Trainer(recipe, tiny_images, tmp_path, torch.device("cpu"))
     trainer.run()

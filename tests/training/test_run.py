@@ -11,19 +11,19 @@ from astseg import __version__
 from astseg.config import Recipe
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.ast_seg import AstSeg
 from astseg.training import loop
 from astseg.training.curriculum import Phase
 from astseg.training.journal import read_journal
-from astseg.training.loop import Observer, Trainer
+from astseg.training.loop import Callback, Trainer
 from astseg.training.run import (
     RunSettings,
     finish_run,
     has_trained_objects,
     is_run,
+    lock_run,
     read_run,
-    run_held,
     shown_split,
     train_run,
     trained_model,
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-class Counter(Observer):
+class Counter(Callback):
     def __init__(self) -> None:
         self.steps = 0
 
@@ -72,14 +72,14 @@ class TestSettings:
         assert origin["torch"] == torch.__version__
 
     def test_no_run(self, folder: Path) -> None:
-        with pytest.raises(UserError, match=r"holds no training run: it has no run\.json"):
+        with pytest.raises(AstSegError, match=r"holds no training run: it has no run\.json"):
             read_run(folder)
 
     @pytest.mark.parametrize("content", ["{", "[]", "3", "{}", '{"title": "a", "recipe": {}, "data": "d"}'])
     def test_damaged(self, folder: Path, content: str) -> None:
         folder.mkdir()
         (folder / "run.json").write_text(content)
-        with pytest.raises(UserError, match=r"run\.json cannot be understood"):
+        with pytest.raises(AstSegError, match=r"run\.json cannot be understood"):
             read_run(folder)
 
     def test_a_value_of_a_wrong_type(self, settings: RunSettings, folder: Path) -> None:
@@ -87,14 +87,14 @@ class TestSettings:
         content = json.loads((folder / "run.json").read_text())
         content["recipe"]["architecture"]["slots"] = "three"
         (folder / "run.json").write_text(json.dumps(content))
-        with pytest.raises(UserError, match=r"run\.json cannot be understood"):
+        with pytest.raises(AstSegError, match=r"run\.json cannot be understood"):
             read_run(folder)
 
 
 class TestTraining:
     def test_leaves_what_it_should(self, settings: RunSettings, folder: Path) -> None:
         counter = Counter()
-        assert train_run(folder, settings, CPU, observers=[counter])
+        assert train_run(folder, settings, CPU, callbacks=[counter])
         assert counter.steps == 9
         names = {path.name for path in folder.iterdir()}
         expected = {"run.json", "checkpoint.pt", "backgrounds.npy", "journal.jsonl", "tensorboard", "pictures", "model"}
@@ -108,7 +108,7 @@ class TestTraining:
         stopped = tmp_path / "stopped"
         assert not train_run(stopped, settings, CPU, stop=stop_after(5))
         counter = Counter()
-        assert train_run(stopped, read_run(stopped), CPU, resume=True, observers=[counter])
+        assert train_run(stopped, read_run(stopped), CPU, resume=True, callbacks=[counter])
         assert counter.steps == 4
         weights = [(run / "model/model.safetensors").read_bytes() for run in (folder, stopped)]
         assert weights[0] == weights[1]
@@ -118,7 +118,7 @@ class TestTraining:
 
     def test_does_not_write_over_a_run(self, settings: RunSettings, folder: Path) -> None:
         write_run(folder, settings, CPU)
-        with pytest.raises(UserError, match=r"holds a training run already\. Go on with it by --resume, or choose"):
+        with pytest.raises(AstSegError, match=r"holds a training run already\. Go on with it by --resume, or choose"):
             train_run(folder, settings, CPU)
 
     def test_says_how_far_the_model_has_come(self, settings: RunSettings, folder: Path) -> None:
@@ -149,8 +149,8 @@ class TestTraining:
         assert has_trained_objects(folder)
 
     def test_two_commands_do_not_train_one_run(self, settings: RunSettings, folder: Path) -> None:
-        with run_held(folder):
-            with pytest.raises(UserError, match=r"Another command is writing"), run_held(folder):
+        with lock_run(folder):
+            with pytest.raises(AstSegError, match=r"Another command is writing"), lock_run(folder):
                 pytest.fail("the run is taken")
             assert train_run(folder, settings, CPU)
         assert is_run(folder)
@@ -158,7 +158,7 @@ class TestTraining:
 
     def test_a_place_that_cannot_be_written(self, settings: RunSettings, folder: Path) -> None:
         folder.write_text("a file")
-        with pytest.raises(UserError, match=r"Cannot write .*: File exists\."), run_held(folder):
+        with pytest.raises(AstSegError, match=r"Cannot write .*: File exists\."), lock_run(folder):
             pytest.fail("no run can be here")
 
     def test_resumes_a_run_that_was_stopped_before_its_first_checkpoint(
@@ -166,16 +166,16 @@ class TestTraining:
     ) -> None:
         write_run(folder, settings, CPU)
         counter = Counter()
-        assert train_run(folder, settings, CPU, resume=True, observers=[counter])
+        assert train_run(folder, settings, CPU, resume=True, callbacks=[counter])
         assert counter.steps == 9
 
     def test_the_journal_is_closed_when_it_breaks_off(self, settings: RunSettings, folder: Path) -> None:
-        class Broken(Observer):
+        class Broken(Callback):
             def step_done(self, trainer: Trainer, phase: Phase, done: int) -> None:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train_run(folder, settings, CPU, observers=[Broken()])
+            train_run(folder, settings, CPU, callbacks=[Broken()])
         assert is_run(folder)
 
     def test_records_the_background_that_the_pictures_needed(
@@ -206,7 +206,7 @@ class TestTraining:
         train_run(folder, settings, CPU, stop=stop_after(1))
         with StoreWriter(tmp_path / "other", (40, 32), "s", "p") as writer, writer.split("train") as split:
             split.append(np.zeros((3, 40, 32, 3), np.uint8))
-        with pytest.raises(UserError, match="Go on with the data that the run began with"):
+        with pytest.raises(AstSegError, match="Go on with the data that the run began with"):
             train_run(folder, replace(settings, data=str(tmp_path / "other")), CPU, resume=True)
 
 
@@ -259,7 +259,7 @@ class TestFinishing:
 
     def test_the_model_that_a_run_left(self, settings: RunSettings, folder: Path) -> None:
         folder.mkdir()
-        with pytest.raises(UserError, match="has no model yet"):
+        with pytest.raises(AstSegError, match="has no model yet"):
             trained_model(folder)
         train_run(folder, settings, CPU, stop=stop_after(1))
         assert trained_model(folder).slots == 2

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 # What each state dict is called in the file, and what all names in it begin with where that is one word.
 SECTIONS = {
@@ -37,12 +37,12 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
     ``encoder_state_dict`` and ``generator_state_dict``.
 
     Raises:
-        UserError: the file cannot be read, or holds no state dict of these names.
+        AstSegError: the file cannot be read, or holds no state dict of these names.
     """
     content = _load(path)
     if not isinstance(content, Mapping) or not any(section in content for section in SECTIONS):
         found = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-        raise UserError(
+        raise AstSegError(
             f"{path} is no checkpoint of the authors' program: expected {', '.join(SECTIONS)}, found {found[:500]}."
         )
     weights: dict[str, Tensor] = {}
@@ -51,7 +51,7 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
             plain = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
             plain = plain if plain.startswith(beginning) else beginning + plain
             if plain in weights:
-                raise UserError(f"{path} holds two tensors called {plain}. Give the file as it was published.")
+                raise AstSegError(f"{path} holds two tensors called {plain}. Give the file as it was published.")
             weights[plain] = value
     return CheckpointFile(weights, tuple(str(key) for key in content if key not in SECTIONS))
 
@@ -61,12 +61,12 @@ def _load(path: Path) -> Any:
         with torch.serialization.safe_globals(_numpy_numbers()):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror or error}.") from error
+        raise AstSegError(f"Cannot read {path}: {error.strerror or error}.") from error
     except Exception as error:  # a file of another kind makes torch's reader raise almost anything
         # torch advises to read the file as code, which is not what its reader is here for: only what it met is told.
         met = re.search(r"GLOBAL (\S+) ", str(error))
         what = f"it holds an object of {met[1]}" if met else "it is damaged or no file of torch.save"
-        raise UserError(
+        raise AstSegError(
             f"{path} is no checkpoint that can be read safely: {what}. Give the file as it was published."
         ) from error
 
@@ -84,5 +84,5 @@ def _section(path: Path, content: Mapping[str, Any], section: str) -> Mapping[st
     if state is None:
         return {}
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{section} in {path} should hold names and tensors. Give the file as it was published.")
+        raise AstSegError(f"{section} in {path} should hold names and tensors. Give the file as it was published.")
     return state

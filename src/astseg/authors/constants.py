@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import coordinate_map
@@ -30,19 +30,19 @@ def check_constants(weights: Mapping[str, Tensor], model: AstSeg) -> None:
     ``background_mask_logit`` may say anything: what is rendered is ``background_mask``, which is one.
 
     Raises:
-        UserError: one of them has another shape or other values.
+        AstSegError: one of them has another shape or other values.
     """
     for name, expected, meaning in _constants(model):
         if name not in weights:
             continue
         found = weights[name].to(expected.dtype)
         if found.numel() != expected.numel() or found.shape[-2:] != expected.shape[-2:]:
-            raise UserError(
+            raise AstSegError(
                 f"{name} has the shape {tuple(found.shape)}, expected {tuple(expected.shape)}: {meaning}. "
                 "Was the checkpoint made for another image size? Name its own preset."
             )
         if not torch.allclose(found.reshape(expected.shape), expected, rtol=0, atol=_TOLERANCE):
-            raise UserError(f"{name} holds other values than the published program's: {meaning}.")
+            raise AstSegError(f"{name} holds other values than the published program's: {meaning}.")
 
 
 def _constants(model: AstSeg) -> Iterator[tuple[str, Tensor, str]]:

@@ -11,11 +11,11 @@ from torch import Tensor
 from astseg.authors.checkpoint_file import read_checkpoint_file
 from astseg.authors.constants import check_constants, is_constant
 from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, TRANSFORMER, addresses, published_names
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.background import BackgroundNetwork, published_layout
-from astseg.presets import find_preset
+from astseg.presets import get_preset
 from astseg.text import sides
 
 _FIRST_GLIMPSE_KERNEL = "glimpse_generator.0.convolution.weight"
@@ -50,13 +50,13 @@ def convert_authors_checkpoint(
         background: the file of the background that a foreground was trained on, where its own file has none.
 
     Raises:
-        UserError: the file cannot be read, or is not what the preset describes: weights are missing, left over or of
+        AstSegError: the file cannot be read, or is not what the preset describes: weights are missing, left over or of
             another shape, or constants have other values.
     """
     name = "the architecture" if isinstance(preset, Architecture) else f"the preset {preset}"
-    described = preset if isinstance(preset, Architecture) else find_preset(preset).recipe.architecture
+    described = preset if isinstance(preset, Architecture) else get_preset(preset).recipe.architecture
     if described.background_network not in ("simple", "complex"):
-        raise UserError(f"The authors trained nothing that {name} describes. Name one of the paper's presets.")
+        raise AstSegError(f"The authors trained nothing that {name} describes. Name one of the paper's presets.")
     weights, unread = read_checkpoint_file(Path(path))
     if background is not None:
         weights = _joined(weights, Path(background))
@@ -64,7 +64,7 @@ def convert_authors_checkpoint(
         architecture = _adapted(described, weights)
         model = AstSeg(architecture)
     except ValueError as error:
-        raise UserError(f"The checkpoint is not what {name} describes: {error}. Name its own preset.") from error
+        raise AstSegError(f"The checkpoint is not what {name} describes: {error}. Name its own preset.") from error
     learned = {key: value for key, value in weights.items() if not is_constant(key)}
     notes = _readings(described, architecture)
     if architecture.refinement == "none" and _has_untrained_transformer(weights):
@@ -103,10 +103,12 @@ def _has_untrained_transformer(weights: Mapping[str, Tensor]) -> bool:
 
 def _joined(weights: Mapping[str, Tensor], background: Path) -> dict[str, Tensor]:
     if _has_background(weights):
-        raise UserError("The checkpoint has a background of its own. Leave the other one out.")
+        raise AstSegError("The checkpoint has a background of its own. Leave the other one out.")
     others = read_checkpoint_file(background).weights
     if _has_foreground(others):
-        raise UserError(f"{background} is not the checkpoint of a background alone. Give the file of AE-NE's training.")
+        raise AstSegError(
+            f"{background} is not the checkpoint of a background alone. Give the file of AE-NE's training."
+        )
     return {**weights, **others}
 
 
@@ -159,7 +161,7 @@ def _matched(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[
     """Give the checkpoint's learned weights the model's names.
 
     Raises:
-        UserError: the two do not match, weight by weight.
+        AstSegError: the two do not match, weight by weight.
     """
     own, alone = model.state_dict(), not _has_foreground(weights)
     names = {
@@ -181,7 +183,7 @@ def _matched(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[
         pairs = [pair for pair in zip(_traits(weights), _traits(expected), strict=True) if all(pair)]
         traits = "; ".join(f"{found}, not {described}" for found, described in pairs if found != described)
         lists = _listed("Missing", missing) + _listed("Left over", left_over) + _listed("Of another shape", misshapen)
-        raise UserError(
+        raise AstSegError(
             f"The checkpoint is not what {preset} describes{traits and f': it has {traits}'}. Name its own preset, and "
             f"give the file as it was published; docs/authors-checkpoints.md lists the names.{lists}"
         )

@@ -28,9 +28,9 @@ def import_authors(
     K, the dimension of z_what, the kind of the background and the size of natural video are read from the file.
     """
     from astseg.authors import convert_authors_checkpoint
-    from astseg.files import folder_written_whole
+    from astseg.files import atomic_folder
 
-    with messages.status("Reading..."), folder_written_whole(out) as folder:
+    with messages.status("Reading..."), atomic_folder(out) as folder:
         conversion = convert_authors_checkpoint(checkpoint, preset, background=background)
         conversion.model.save_pretrained(folder)
     for note in conversion.notes:

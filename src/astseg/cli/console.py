@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +106,7 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
         return code if isinstance(code, int) else 0
     except Stopped as stopped:
         return _complain(str(stopped), EXIT_INTERRUPTED)
-    except UserError as error:
+    except AstSegError as error:
         return _complain(str(error), EXIT_MISTAKE)
     except typer.Exit as error:
         return error.exit_code
@@ -143,7 +143,7 @@ def find_device(name: str) -> "torch.device":
     """The device of a name; ``auto`` is a GPU where there is one.
 
     Raises:
-        UserError: the name means nothing, or the device is not there.
+        AstSegError: the name means nothing, or the device is not there.
     """
     import torch  # here, because it takes seconds, and --help needs none of it
 
@@ -154,7 +154,7 @@ def find_device(name: str) -> "torch.device":
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"The device '{name}' cannot be used: {reason}. Try auto or cpu.") from error
+        raise AstSegError(f"The device '{name}' cannot be used: {reason}. Try auto or cpu.") from error
     return device
 
 
@@ -162,7 +162,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     """Read ``HEIGHTxWIDTH`` or a single side.
 
     Raises:
-        UserError: it is neither.
+        AstSegError: it is neither.
 
     >>> parse_size("96x128"), parse_size("64")
     ((96, 128), (64, 64))
@@ -171,7 +171,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
         return None
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise UserError(f"A size looks like 96x128 (height x width) or 64, not '{text}'.")
+        raise AstSegError(f"A size looks like 96x128 (height x width) or 64, not '{text}'.")
     sides = [int(part) for part in parts]
     return sides[0], sides[-1]
 
@@ -180,7 +180,7 @@ def parse_values(text: str | None) -> frozenset[int] | None:
     """Read the values of masks that are not to be scored: numbers with commas between them, or ``none``.
 
     Raises:
-        UserError: they are no such numbers.
+        AstSegError: they are no such numbers.
 
     >>> sorted(parse_values("85,170")), parse_values("none"), parse_values(None)
     ([85, 170], frozenset(), None)
@@ -189,8 +189,22 @@ def parse_values(text: str | None) -> frozenset[int] | None:
         return None if text is None else frozenset()
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise UserError(f"Values to ignore look like 255 or 85,170, or none, not '{text}'.")
+        raise AstSegError(f"Values to ignore look like 255 or 85,170, or none, not '{text}'.")
     return frozenset(map(int, parts))
+
+
+def parse_changes(texts: list[str]) -> dict[str, Any]:
+    """Read changes of settings, each ``NAME=VALUE``.
+
+    Raises:
+        AstSegError: one is no change.
+    """
+    from astseg.plain import parse_change
+
+    try:
+        return dict(map(parse_change, texts))
+    except ValueError as error:
+        raise AstSegError(f"--set: {error}.") from error
 
 
 Masks = Annotated[

@@ -9,7 +9,7 @@ from rich.filesize import decimal
 from astseg.cli.bars import progress, several_progresses
 from astseg.cli.console import Device, Ignore, Masks, counted, note, output, parse_size, parse_values, print_table
 from astseg.cli.preparing import make_scenes, report_reading, report_skipped
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 if TYPE_CHECKING:
     from astseg.data.benchmarks import StoreReport
@@ -42,7 +42,7 @@ def make(
     """
     counts = {split: count for split, count in (("train", train), ("test", test)) if count}
     if not counts:
-        raise UserError("No pictures were asked for: give --train or --test more than 0.")
+        raise AstSegError("No pictures were asked for: give --train or --test more than 0.")
     make_scenes(name, out, counts, seed, size, workers, device)
     output.print(f"Data: {out}", markup=False)
 
@@ -84,9 +84,9 @@ def import_(
         from astseg.data.importing import import_source
 
         if len(source) != 1:
-            raise UserError("Several sources came: put your pictures into one folder, or name a --benchmark.")
+            raise AstSegError("Several sources came: put your pictures into one folder, or name a --benchmark.")
         if protocol is not None or limit is not None or exchange_red_and_blue:
-            raise UserError("--protocol, --limit and --exchange-red-and-blue need a --benchmark: name it.")
+            raise AstSegError("--protocol, --limit and --exchange-red-and-blue need a --benchmark: name it.")
         with progress("Reading", "pictures") as show:
             store = import_source(
                 source[0], out, sides, test_share, seed, every, show, masks=masks, ignored=parse_values(ignore)
@@ -94,12 +94,12 @@ def import_(
         report_reading(store)
     else:
         if every != 1 or test_share != TEST_SHARE or seed != 0 or masks is not None or ignore is not None:
-            raise UserError(
+            raise AstSegError(
                 "--every, --test-share, --seed, --masks and --ignore are for your own pictures: a benchmark has a "
                 "--protocol."
             )
         if sides is not None and sides[0] != sides[1]:
-            raise UserError(f"A benchmark's pictures are square: give one side, not {size}.")
+            raise AstSegError(f"A benchmark's pictures are square: give one side, not {size}.")
         _import_benchmark(
             benchmark,
             source,
@@ -157,7 +157,7 @@ def download(
     from astseg.data.benchmarks import plan_download
 
     if mirror is not None and not mirror.startswith(("http://", "https://")):
-        raise UserError(f"A mirror is an address that begins with http:// or https://, not '{mirror}'.")
+        raise AstSegError(f"A mirror is an address that begins with http:// or https://, not '{mirror}'.")
     plan = plan_download(name, out, mirror=mirror)
     files, size, remaining = counted(len(plan.files), "file"), decimal(plan.size), decimal(plan.remaining)
     output.print(f"{files}, {size}, {remaining} still to fetch.")

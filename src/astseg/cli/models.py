@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astseg.cli.console import messages, note
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +16,7 @@ def open_model(name: str, device: "torch.device") -> "AstSeg":
     """Load a model, and say so if it is that of an unfinished run.
 
     Raises:
-        UserError: there is no such model, it cannot be read, or it has not learned to find objects.
+        AstSegError: there is no such model, it cannot be read, or it has not learned to find objects.
     """
     from huggingface_hub import constants
 
@@ -32,7 +32,7 @@ def say_how_far(run: Path) -> None:
     """Say how far a run has come if it was not trained to its end.
 
     Raises:
-        UserError: only the background has been trained so far, or was to be.
+        AstSegError: only the background has been trained so far, or was to be.
     """
     from astseg.training.run import has_trained_objects, read_progress, where_stopped
 
@@ -41,6 +41,6 @@ def say_how_far(run: Path) -> None:
         progress = read_progress(run)
         for_more = stopped and progress and progress.scenario != "background"
         how = f"has come to {stopped}. Go on with it by 'astseg train --resume'" if for_more else "is for nothing else"
-        raise UserError(f"{run} knows the background alone and finds no objects: its model {how}.")
+        raise AstSegError(f"{run} knows the background alone and finds no objects: its model {how}.")
     if stopped:
         note("Note", f"{run} is not finished: its model has come to {stopped}.")

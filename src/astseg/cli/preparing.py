@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from astseg.cli.bars import progress
 from astseg.cli.console import counted, find_device, messages, note, parse_values
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.text import sides
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def prepare(
         ignore: the values in masks that are not to be scored, as the user gives them.
 
     Raises:
-        UserError: the source cannot be used, it is a store of another size, or the destination holds something else.
+        AstSegError: the source cannot be used, it is a store of another size, or the destination holds something else.
     """
     from astseg.data.importing import import_source
     from astseg.data.store import Store
@@ -80,12 +80,12 @@ def prepare(
     ignored = parse_values(ignore)
     if Store.is_store(source):
         if masks is not None or ignore is not None:
-            raise UserError(
+            raise AstSegError(
                 f"{source} is prepared already, and --masks and --ignore cannot change that. Leave them out."
             )
         prepared = Store(source).image_size
         if size not in (None, prepared):
-            raise UserError(
+            raise AstSegError(
                 f"{source} is prepared at {sides(prepared)} already, and --size cannot change that. "
                 "Leave --size out, or prepare the data again at the other size."
             )
@@ -111,7 +111,7 @@ def prepare(
             messages.print(f"Going on with the pictures that were prepared before: {destination}", markup=False)
             return destination
         if begun or prepared_for is None:
-            raise UserError(
+            raise AstSegError(
                 f"{destination} holds the pictures of {before.manifest.source} at {sides(before.image_size)}. "
                 "Choose another --out, or remove that folder first."
             )
@@ -156,7 +156,7 @@ def open_pictures(
     """Open any source; of prepared data the held-out pictures, or the first split where none are held out.
 
     Raises:
-        UserError: nothing is there, or nothing that can be read.
+        AstSegError: nothing is there, or nothing that can be read.
     """
     from astseg.data.sources import open_source
     from astseg.data.store import Store

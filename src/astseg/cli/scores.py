@@ -3,7 +3,7 @@
 from rich.table import Table
 
 from astseg.cli.console import counted, note, output, print_table
-from astseg.evaluate import Means, Summary
+from astseg.evaluation.evaluator import Means, Summary
 
 
 def print_scores(summary: Summary) -> None:

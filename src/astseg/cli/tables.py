@@ -10,7 +10,7 @@ from astseg.cli.models import open_model
 from astseg.cli.training import run_to_the_end
 from astseg.cli.using import Model
 from astseg.cli.using import evaluate as evaluate_model
-from astseg.errors import RanAwayError, UserError
+from astseg.errors import AstSegError, NonFiniteWeightsError
 
 
 def ablate(
@@ -45,7 +45,7 @@ def ablate(
 
     elsewhere = {name: path for name, path in (("ood", ood), ("camo", camo)) if path is not None}
     if elsewhere and dataset != "clevrtex":
-        raise UserError(f"Only models of clevrtex are evaluated on OOD and CAMO, not those of {dataset}.")
+        raise AstSegError(f"Only models of clevrtex are evaluated on OOD and CAMO, not those of {dataset}.")
     find_device(device)
     store = Store(data)
     for path in elsewhere.values():
@@ -67,7 +67,7 @@ def ablate(
             goes_on = "The same command goes on."
             try:
                 run_to_the_end(run.folder, run.settings, device=device, resume=resume, to_go_on=goes_on)
-            except RanAwayError as error:  # the other rows are not to wait for it
+            except NonFiniteWeightsError as error:  # the other rows are not to wait for it
                 note("Failed", str(error))
                 failed.append(run.folder.name)
                 continue
@@ -75,7 +75,7 @@ def ablate(
             if not (run.folder / name / "scores.json").is_file():
                 evaluate_model(str(run.folder), path, out=run.folder / name, device=device)
     if failed:
-        raise UserError(f"The weights of {', '.join(failed)} became no numbers. All other runs are done.")
+        raise AstSegError(f"The weights of {', '.join(failed)} became no numbers. All other runs are done.")
     output.print(f"Runs: {out}. To see them beside the published figures: astseg report {out}", markup=False)
 
 
@@ -90,17 +90,17 @@ def report(
     astseg report table/ --format html --out table.html
     ```
     """
-    from astseg.files import written_whole
+    from astseg.files import atomic_write
     from astseg.report import build_report, group_results, read_results, write_as
 
     results, unfinished = read_results(runs)
     if not results:
-        raise UserError(f"None of these runs has scores yet: {', '.join(folder.name for folder in unfinished)}.")
+        raise AstSegError(f"None of these runs has scores yet: {', '.join(folder.name for folder in unfinished)}.")
     text = write_as(build_report(group_results(results), [folder.name for folder in unfinished]), form)
     if out is None:
         output.out(text, end="", highlight=False)
         return
-    with written_whole(out) as partial:
+    with atomic_write(out) as partial:
         partial.write_text(text, encoding="utf-8")
     output.print(f"Report: {out}", markup=False)
 
@@ -126,11 +126,11 @@ def gallery(
     from PIL import Image
 
     from astseg.data.store import Store
-    from astseg.files import written_whole
+    from astseg.files import atomic_write
     from astseg.gallery import draw_pairs, draw_samples, sample
 
     if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
-        raise UserError(f"The picture should have an ending such as .png, not '{out.name}'.")
+        raise AstSegError(f"The picture should have an ending such as .png, not '{out.name}'.")
     where = find_device(device)
     chosen = Store(data)[split]
     segmenter = open_model(model, where)
@@ -142,6 +142,6 @@ def gallery(
             samples += sample(segmenter, np.array(chosen.images[some]), truths)
         pairs = [(one.image, one.labels) for one in samples]
         grid = draw_samples(samples) if slots else draw_pairs({"": pairs})
-        with written_whole(out) as partial:
+        with atomic_write(out) as partial:
             grid.save(partial)
     output.print(f"{counted(len(samples), 'picture')}: {out}", markup=False)

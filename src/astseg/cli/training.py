@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,12 +17,13 @@ from astseg.cli.console import (
     find_device,
     messages,
     output,
+    parse_changes,
     parse_size,
     patient_interrupt,
     print_table,
 )
 from astseg.cli.preparing import make_scenes, prepare
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
@@ -45,6 +46,20 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the run.")] = Path("run"),
     preset: Annotated[
         str | None, typer.Option(help="A named recipe; see 'astseg presets'. By default one that suits the machine.")
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="A recipe of your own: what 'astseg presets NAME' prints, changed; or another run's run.json."
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change one value of the recipe, such as foreground.entropy_weight=1e-3; again for another.",
+        ),
     ] = None,
     objects: Annotated[
         int | None, typer.Option(help="Your guess of the largest number of objects in a picture (K). [default: 8]")
@@ -82,29 +97,32 @@ def train(
 
     ```
     astseg train my-pictures/ --objects 5 --minutes 60 --out my-run
+    astseg train my-pictures/ --set foreground.entropy_weight=1e-3 --set architecture.shadows=true --out my-run
     astseg segment my-run more-pictures/ --out masks
     ```
     """
     from astseg.data.store import Store
-    from astseg.presets import find_preset
+    from astseg.presets import get_preset
     from astseg.training.choices import check_size, check_wishes, choose_recipe
-    from astseg.training.run import RunSettings
+    from astseg.training.run import RunSettings, read_recipe
 
     where = find_device(device)
     if resume:
         go_on(out, context, device)
         return
     if source is None:
-        raise UserError("What should be learned from? Give a folder of pictures, a video or prepared data.")
-    check_wishes(preset=preset, slots=objects, minutes=minutes, steps=steps, still=still)
+        raise AstSegError("What should be learned from? Give a folder of pictures, a video or prepared data.")
+    own = read_recipe(recipe) if recipe else None
+    model: dict[str, Any] = {"preset": preset, "slots": objects, "still": still, "recipe": own}
+    model["changes"] = parse_changes(changes or [])
+    check_wishes(**model, minutes=minutes, steps=steps)
     _refuse_taken(out)
-    longer_side = max(find_preset(preset).recipe.architecture.image_size) if preset else None
-    check = partial(check_size, device=where, preset=preset, slots=objects, still=still)
+    usual = get_preset(preset).recipe if preset else own
+    longer_side = max(usual.architecture.image_size) if usual else None
+    check = partial(check_size, device=where, **model)
     data = prepare(source, out / "data", parse_size(size), longer_side, check_size=check, masks=masks, ignore=ignore)
     with messages.status("Choosing what suits the pictures and the machine..."):
-        choice = choose_recipe(
-            Store(data), where, preset=preset, slots=objects, minutes=minutes, steps=steps, still=still
-        )
+        choice = choose_recipe(Store(data), where, **model, minutes=minutes, steps=steps)
     for line in choice.reasons:
         messages.print(line, style="dim", markup=False)
     settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
@@ -141,7 +159,7 @@ def demo(
         seconds = {}
         if not resume:
             if Store.is_store(data) and not is_run(out):
-                raise UserError(
+                raise AstSegError(
                     f"{out} holds a demo that was begun. Go on with it by --resume, or choose another --out."
                 )
             _refuse_taken(out, allowed=FIRST_LOOK_FILE)
@@ -150,7 +168,7 @@ def demo(
             make_scenes("rooms", data, {"train": DEMO_TRAIN, "test": DEMO_TEST}, seed)
             seconds["generating"] = time.monotonic() - started
         elif not Store.is_store(data):
-            raise UserError(f"{out} holds no demo to go on with. Leave --resume out to begin one.")
+            raise AstSegError(f"{out} holds no demo to go on with. Leave --resume out to begin one.")
         else:
             say_what_is_ignored(context, ("out", "device", "resume"))
             seed = Store(data).manifest.details["seed"]
@@ -166,7 +184,7 @@ def _first_look(picture: Path) -> None:
     import numpy as np
 
     from astseg.data.store import Store
-    from astseg.files import written_whole
+    from astseg.files import atomic_write
     from astseg.gallery import draw_samples, sample
     from astseg.pretrained import SHIPPED, load_model
 
@@ -176,18 +194,34 @@ def _first_look(picture: Path) -> None:
         split = Store(rooms)["test"]
         assert split.masks is not None
         samples = sample(load_model(SHIPPED / "rooms"), np.array(split.images), np.array(split.masks))
-    with written_whole(picture) as partial:
+    with atomic_write(picture) as partial:
         draw_samples(samples).save(partial)
     output.print(f"What the model that comes with astseg finds in a few rooms: {picture}", markup=False)
     messages.print("Now another one learns it from nothing.", style="dim")
 
 
-def presets() -> None:
-    """List the named recipes: every row of the paper's tables, and small ones for two CPU cores."""
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Print this one's whole recipe, as JSON.")] = None,
+) -> None:
+    """List the named recipes: every row of the paper's tables, and small ones for two CPU cores.
+
+    With a name, print the recipe as a file that can be changed and trained by.
+
+    ```
+    astseg presets clevr > mine.json
+    astseg train pictures/ --recipe mine.json
+    ```
+    """
+    import json
+
     from rich.table import Table
 
-    from astseg.presets import PRESETS
+    from astseg.plain import to_builtins
+    from astseg.presets import PRESETS, get_preset
 
+    if name is not None:
+        output.print(json.dumps(to_builtins(get_preset(name).recipe), indent=2), markup=False)
+        return
     table = Table("name", "what it is", "size", "K", box=None, pad_edge=False)
     for preset in PRESETS.values():
         shape = preset.recipe.architecture
@@ -199,7 +233,7 @@ def go_on(folder: Path, context: typer.Context, device: str) -> None:
     """Go on with a run as it was begun, and say which options of the command therefore mean nothing.
 
     Raises:
-        UserError: the folder holds no run, or its data is gone.
+        AstSegError: the folder holds no run, or its data is gone.
         Stopped: the user stopped it.
     """
     from astseg.training.run import read_run_with_data
@@ -228,11 +262,11 @@ def _refuse_taken(folder: Path, allowed: str = "data") -> None:
     from astseg.training.run import is_run
 
     if is_run(folder):
-        raise UserError(f"{folder} holds a training run already. Go on with it by --resume, or choose another --out.")
+        raise AstSegError(f"{folder} holds a training run already. Go on with it by --resume, or choose another --out.")
     # What a killed process leaves does not matter.
     names = {allowed, unfinished(folder / "data").name, LOCK}
     if folder.exists() and not (folder.is_dir() and all(path.name in names for path in folder.iterdir())):
-        raise UserError(f"{folder} exists and holds other things. Choose another --out for the run.")
+        raise AstSegError(f"{folder} exists and holds other things. Choose another --out for the run.")
 
 
 def run_to_the_end(
@@ -252,12 +286,12 @@ def run_to_the_end(
         Stopped: the user stopped it.
     """
     from astseg.cli.watching import TrainingBars
-    from astseg.training.run import PAGE_FILE, finish_run, phase_seconds, read_run, run_held, train_run, trained_model
+    from astseg.training.run import PAGE_FILE, finish_run, lock_run, phase_seconds, read_run, train_run, trained_model
 
     where = find_device(device)
-    with run_held(folder):
+    with lock_run(folder):
         with patient_interrupt() as stop, TrainingBars() as bars:
-            finished = train_run(folder, settings, where, resume=resume, observers=[bars], stop=stop)
+            finished = train_run(folder, settings, where, resume=resume, callbacks=[bars], stop=stop)
         if not finished:
             raise Stopped(f"Everything learned is saved. {to_go_on}")
         settings = replace(settings, recipe=read_run(folder).recipe)  # with the background that the pictures needed
@@ -280,21 +314,21 @@ def train_background(folder: Path, data: Path, minutes: float, seed: int, device
     from astseg.cli.watching import TrainingBars
     from astseg.data.store import Store
     from astseg.training.choices import choose_background
-    from astseg.training.run import RunSettings, read_run_with_data, run_held, train_run, trained_model
+    from astseg.training.run import RunSettings, lock_run, read_run_with_data, train_run, trained_model
 
     where = find_device(device)
     if resume:
         settings = read_run_with_data(folder)
         if settings.data != str(data.resolve()):
-            raise UserError(f"{folder} holds the training on {settings.data}. Choose another --out, or remove it.")
+            raise AstSegError(f"{folder} holds the training on {settings.data}. Choose another --out, or remove it.")
     else:
         with messages.status("Choosing the number of steps..."):
             choice = choose_background(Store(data), where, minutes)
         for line in choice.reasons:
             messages.print(line, style="dim", markup=False)
         settings = RunSettings("astseg background", choice.recipe, str(data.resolve()), seed)
-    with run_held(folder), patient_interrupt() as stop, TrainingBars() as bars:
-        finished = train_run(folder, settings, where, resume=resume, observers=[bars], stop=stop)
+    with lock_run(folder), patient_interrupt() as stop, TrainingBars() as bars:
+        finished = train_run(folder, settings, where, resume=resume, callbacks=[bars], stop=stop)
     if not finished:
         raise Stopped("Everything learned is saved. The same command goes on.")
     return trained_model(folder)

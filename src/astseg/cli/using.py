@@ -24,7 +24,7 @@ from astseg.cli.console import (
 from astseg.cli.models import open_model, say_how_far
 from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_notes, report_skipped
 from astseg.cli.training import Seed, say_what_is_ignored, train_background
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 Model = Annotated[
     str,
@@ -93,16 +93,16 @@ def evaluate(
     """
     from astseg.cli.scores import print_scores
     from astseg.data.store import Store
-    from astseg.evaluate import evaluate as score
-    from astseg.evaluate import write_per_image, write_scores
-    from astseg.files import folder_written_whole
+    from astseg.evaluation.evaluator import evaluate as score
+    from astseg.evaluation.evaluator import write_per_image, write_scores
+    from astseg.files import atomic_folder
     from astseg.provenance import provenance
     from astseg.training.run import describe_store
 
     where = find_device(device)
     store = Store(data)
     chosen = store[split]
-    with folder_written_whole(out) as folder:
+    with atomic_folder(out) as folder:
         segmenter = open_model(model, where)
         with progress("Scoring", "pictures") as show:
             evaluation = score(segmenter, chosen, batch_size, show, by_weights_alone=by_weights_alone)
@@ -190,9 +190,9 @@ def background(
 
     where = find_device(device)
     if not 0 < minutes < math.inf:
-        raise UserError(f"The time to train should be more than 0 minutes, not {minutes:g}.")
+        raise AstSegError(f"The time to train should be more than 0 minutes, not {minutes:g}.")
     if (out / "pictures").exists():
-        raise UserError(f"{out / 'pictures'} exists already. Choose another --out, or remove it first.")
+        raise AstSegError(f"{out / 'pictures'} exists already. Choose another --out, or remove it first.")
     begun = is_run(out / "run")
     if begun:
         say_what_is_ignored(context, ("source", "out", "size", "masks", "ignore", "by_predicted_error", "device"))

@@ -9,7 +9,7 @@ from rich.progress import TaskID
 from astseg.cli.bars import Bars
 from astseg.cli.console import messages
 from astseg.training.curriculum import Phase
-from astseg.training.loop import Observer, Report, Trainer
+from astseg.training.loop import Callback, Report, Trainer
 
 PHASE_TITLES = {
     "background": "Phase 1: background",
@@ -21,7 +21,7 @@ LINE_SECONDS = 30.0
 """Between the lines that stand in for the moving bars where the messages go into a file."""
 
 
-class TrainingBars(Observer):
+class TrainingBars(Callback):
     """A bar for each phase."""
 
     def __init__(self) -> None:

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from astseg.colors import MOST_LABELS
-from astseg.data.pictures import DARKEST_SIXTEEN_BITS, TOO_DARK, WHITE
-from astseg.errors import UserError
+from astseg._core.image_files import MIN_SIXTEEN_BIT_VALUE, TOO_DARK, WHITE
+from astseg.colors import MAX_LABELS
+from astseg.errors import AstSegError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Numbers: TypeAlias = npt.NDArray[np.generic]
@@ -34,7 +34,7 @@ CHANNELS = (1, 3, 4)
 """Grey, RGB, RGBA."""
 CLEARLY_BYTES = 2.0
 """A floating-point image with larger values is no slip beyond 1: its values go up to 255."""
-MOST_BYTES_AT_ONCE = 1 << 28
+MAX_BYTES_AT_ONCE = 1 << 28
 """Of an array that is stored columns first, which has to be held as a whole to be read."""
 
 
@@ -86,7 +86,7 @@ class ArrayFile:
         """Read the pictures and their masks, a single one in memory at a time.
 
         Raises:
-            UserError: the file is cut off.
+            AstSegError: the file is cut off.
         """
         with _errors_named(self.path), _member(self.path, self.image_key) as images:
             scale = self._scale()
@@ -102,7 +102,7 @@ class ArrayFile:
     def _item(self, image: Numbers, scale: "_Scale", mask: Numbers | None = None) -> ArrayItem:
         try:
             colors = _as_rgb(np.moveaxis(image, 0, -1) if self.layout.channels_first else image, scale)
-        except UserError as error:
+        except AstSegError as error:
             return ArrayItem(None, None, f"A picture in {self.path} {error}")
         return ArrayItem(
             colors, *((None, self.mask_problem) if mask is None else _as_labels(mask, colors.shape[:2], self.path))
@@ -153,7 +153,7 @@ def open_arrays(path: Path) -> ArrayFile:
     """Look into a file of pictures: its array `image` or `images`, or its only one; masks in `mask` or `masks`.
 
     Raises:
-        UserError: the file cannot be read, or holds something else.
+        AstSegError: the file cannot be read, or holds something else.
     """
     with _errors_named(path):
         if path.suffix.lower() == ".npy":
@@ -173,7 +173,7 @@ def _keys(path: Path) -> tuple[str, str | None]:
     others = [name for name in names if name != mask_key]
     image_key = next((key for key in IMAGE_KEYS if key in names), others[0] if len(others) == 1 else None)
     if image_key is None:
-        raise UserError(f"{path} holds the arrays {', '.join(names) or '(none)'}. Call the pictures 'images'.")
+        raise AstSegError(f"{path} holds the arrays {', '.join(names) or '(none)'}. Call the pictures 'images'.")
     return image_key, mask_key
 
 
@@ -182,9 +182,9 @@ def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]
         shape, dtype, _ = _read_header(file)
     layout = Layout.of(shape)
     if layout is None or dtype.kind not in "buif":
-        raise UserError(f"{path} should hold {ACCEPTED}, but holds {dtype} of shape {shape}.")
+        raise AstSegError(f"{path} should hold {ACCEPTED}, but holds {dtype} of shape {shape}.")
     if not all(shape):
-        raise UserError(f"{path} holds no pictures: its shape is {shape}.")
+        raise AstSegError(f"{path} holds no pictures: its shape is {shape}.")
     return shape, layout
 
 
@@ -193,7 +193,7 @@ def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None
     with _member(path, key) as file:
         try:
             shape, dtype, _ = _read_header(file)
-        except UserError as error:
+        except AstSegError as error:
             return f"'{key}' in {path} {error}"
     one_channel = ((*expected, 1), (*expected[:-2], 1, *expected[-2:]))
     if shape not in (expected, *one_channel) or dtype.kind not in "iub":
@@ -218,9 +218,9 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]
         read = np.lib.format.read_array_header_2_0
     shape, columns_first, dtype = read(file)
     if dtype.hasobject:
-        raise UserError("holds Python objects, which are not read. Save a plain array of numbers.")
-    if columns_first and prod(shape) * dtype.itemsize > MOST_BYTES_AT_ONCE:
-        raise UserError("is stored columns first. Save it with numpy.ascontiguousarray.")
+        raise AstSegError("holds Python objects, which are not read. Save a plain array of numbers.")
+    if columns_first and prod(shape) * dtype.itemsize > MAX_BYTES_AT_ONCE:
+        raise AstSegError("is stored columns first. Save it with numpy.ascontiguousarray.")
     return shape, dtype, columns_first
 
 
@@ -295,8 +295,8 @@ def _go_to_255(images: Iterator[Numbers]) -> bool:
 def _as_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes | None, str | None]:
     """A mask of a picture of a size as labels, or the reason why it holds none."""
     low, high = int(mask.min()), int(mask.max())
-    if not 0 <= low <= high <= MOST_LABELS:
-        return None, f"A mask in {path} holds values from {low} to {high}; labels lie in 0 to {MOST_LABELS}."
+    if not 0 <= low <= high <= MAX_LABELS:
+        return None, f"A mask in {path} holds values from {low} to {high}; labels lie in 0 to {MAX_LABELS}."
     return mask.reshape(size).astype(np.uint8), None
 
 
@@ -308,18 +308,18 @@ def _as_rgb(image: Numbers, scale: _Scale) -> Bytes:
         scale: what its numbers mean.
 
     Raises:
-        UserError: its values are no colours.
+        AstSegError: its values are no colours.
     """
     white, what = scale.white, "values"
     if scale.kind == "f":
         image, what = image.astype(np.float32), "floating-point values"  # in which 1 and a rounding error is 1
         if not np.isfinite(image).all():
-            raise UserError("holds values that are no numbers (NaN or infinity).")
+            raise AstSegError("holds values that are no numbers (NaN or infinity).")
     low, high = image.min(), image.max()
     if not 0 <= low <= high <= white:
-        raise UserError(f"holds {what} from {low:g} to {high:g}; they should lie in [0, {white}].")
-    if white == 65535 and scale.highest < DARKEST_SIXTEEN_BITS:
-        raise UserError(TOO_DARK.format(high=f"{scale.highest:g} of {white}"))
+        raise AstSegError(f"holds {what} from {low:g} to {high:g}; they should lie in [0, {white}].")
+    if white == 65535 and scale.highest < MIN_SIXTEEN_BIT_VALUE:
+        raise AstSegError(TOO_DARK.format(high=f"{scale.highest:g} of {white}"))
     values = np.rint(image.astype(np.float32) * np.float32(255 / white)).astype(np.uint8)
     values = values.reshape(*values.shape[:2], -1)
     if values.shape[-1] == 4:  # laid over white, as files are
@@ -332,9 +332,9 @@ def _as_rgb(image: Numbers, scale: _Scale) -> Bytes:
 def _errors_named(path: Path) -> Iterator[None]:
     try:
         yield
-    except UserError as error:
-        raise UserError(str(error) if str(path) in str(error) else f"{path} {error}") from error
+    except AstSegError as error:
+        raise AstSegError(str(error) if str(path) in str(error) else f"{path} {error}") from error
     except FileNotFoundError as error:
-        raise UserError(f"There is no file {path}.") from error
+        raise AstSegError(f"There is no file {path}.") from error
     except Exception as error:  # zip, zlib and header parsing each raise errors of their own
-        raise UserError(f"{path} is no array file that can be read: {error}.") from error
+        raise AstSegError(f"{path} is no array file that can be read: {error}.") from error

@@ -11,14 +11,14 @@ import re
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
-Role: TypeAlias = Literal["image", "mask", "map"]
+Role: TypeAlias = Literal["image", "mask", "map", "drawn"]
 Key: TypeAlias = tuple[str, ...]
 
 INSTANCE_WORDS = frozenset({"segmentationobject", "instance", "instances", "instanceids", "instanceid", "inst"})
 CLASS_WORDS = frozenset(
     {"segmentationclass", "labelids", "labeltrainids", "semantic", "semantics", "trimap", "trimaps", "stuffthingmaps"}
 )
-PAINTED_WORDS = frozenset({"color", "colour", "colors", "colours", "colored", "vis", "viz", "overlay", "overlays"})
+PAINTED_WORDS = frozenset({"color", "colour", "colors", "colours", "colored"})
 _MASK_WORDS = frozenset(
     {
         "mask",
@@ -50,6 +50,23 @@ _MASK_WORDS = frozenset(
         "labeled",
         "labelled",
         "figureground",
+        "bitmask",
+        "bitmasks",
+        "colormap",
+        "colormaps",
+        "msk",
+        "msks",
+        "segmaps",
+        "bitmap",
+        "roi",
+        "cryptomatte",
+        "cryptoobject",
+        "indexob",
+        "objectindex",
+        "instancegt",
+        "instancesegmentation",
+        "semanticsegmentation",
+        "ah",
     }
 )
 _MAP_WORDS = frozenset(
@@ -72,8 +89,23 @@ _MAP_WORDS = frozenset(
         "uv",
         "xyz",
         "coordinates",
+        "shadow",
+        "shadows",
+        "displacement",
+        "height",
+        "heightmap",
+        "bump",
+        "gloss",
+        "emission",
+        "occlusion",
+        "ao",
     }
 )
+_DRAWN_WORDS = frozenset(
+    {"visualization", "visualizations", "segmentationobjectvisualization", "viz"}
+    | {"segmentationclassvisualization", "overlay", "overlays"}
+)
+"""Images with their masks painted over them."""
 _IMAGE_WORDS = frozenset(
     {
         "image",
@@ -110,6 +142,9 @@ _COMPOUNDS = {
     "segmentation class": "segmentationclass",
     "instance ids": "instanceids",
     "label ids": "labelids",
+    "object index": "objectindex",
+    "depth meters": "depth",
+    "distance to": "depth",
 }
 """Words of a role that are written as two."""
 _SPLIT_WORDS = {
@@ -121,10 +156,13 @@ _SPLIT_WORDS = {
     "dev": "val",
     "test": "test",
     "testing": "test",
+    "trainval": "train",
+    "eval": "val",
 }
-_NUMBERED = re.compile(r"(gt|in|img|image|frame|mask|label|seg|depth)(\d+)")
+_NUMBERED = re.compile(r"(gt|in|img|image|frame|mask|msk|label|seg|depth|normal|indexob|cryptoobject)([a-z]?\d+)")
+_ENDING = re.compile(r"(.*\d)(mask|msk|label|seg|gt|depth)")
 _GLUED = re.compile(rf"^({'|'.join(_SPLIT_WORDS)})(annot|masks?|labels?|images?)$")
-_SPLIT = re.compile(rf"({'|'.join(_SPLIT_WORDS)})[-_]?\d*")
+_SPLIT = re.compile(rf"(?:.*_)?({'|'.join(_SPLIT_WORDS)})_?(?:set|\d+|[ab])?")
 
 
 class Name(NamedTuple):
@@ -139,25 +177,30 @@ class Name(NamedTuple):
 
 def parse_name(path: Path) -> Name:
     """Take the words of a role out of a relative path."""
-    key, words = [], []
+    key, words, groups = [], [], []
     for part in path.parts[:-1]:
         rest, roles = _without_roles(_tokens(part))
         words += [(word, "") for word in roles]
+        if any(word not in _IMAGE_WORDS for word in roles):
+            groups.append(role_of_folder(part))
         if rest:
             key.append("_".join(rest))
     rest, roles = _stem_without_roles(path.stem)
     words += [(word, "*") for word in roles]
     key.append("_".join(rest))
     named = [(word, star) for word, star in words if word not in _IMAGE_WORDS]
-    if any(word in _MAP_WORDS for word, _ in named):
-        role: Role = "map"
+    if any(word in _DRAWN_WORDS for word, _ in named):
+        role: Role = "drawn"
+    elif any(word in _MAP_WORDS for word, _ in named):
+        role = "map"
     elif any(word in _MASK_WORDS | INSTANCE_WORDS | CLASS_WORDS for word, _ in named) or any(
         word in PAINTED_WORDS and star for word, star in named
     ):
         role = "mask"
     else:
         role = "image"
-    return Name(role, tuple(key), tuple(star + word for word, star in named))
+    groups += [star + word for word, star in named if star]
+    return Name(role, tuple(key), tuple(groups))
 
 
 def _tokens(text: str) -> list[str]:
@@ -168,14 +211,16 @@ def _tokens(text: str) -> list[str]:
 
 
 def _is_role(token: str) -> bool:
-    return token in _MASK_WORDS | _MAP_WORDS | _IMAGE_WORDS | INSTANCE_WORDS | CLASS_WORDS | PAINTED_WORDS
+    return (
+        token in _MASK_WORDS | _MAP_WORDS | _DRAWN_WORDS | _IMAGE_WORDS | INSTANCE_WORDS | CLASS_WORDS | PAINTED_WORDS
+    )
 
 
 def _without_roles(tokens: list[str]) -> tuple[list[str], list[str]]:
     """Part a folder's words into those that name it and those that name a role."""
     tokens = " ".join(_GLUED.sub(r"\1 \2", token) for token in tokens).split()
-    roles = [token for token in tokens if _is_role(token)]
-    names = [token for token in tokens if not _is_role(token)]
+    roles = [token for token in tokens if _is_role(token) and token not in PAINTED_WORDS]
+    names = [token for token in tokens if token not in roles]
     return ([name for name in names if name not in ("png", "jpg")] if roles else names), roles
 
 
@@ -186,6 +231,9 @@ def _stem_without_roles(stem: str) -> tuple[list[str], list[str]]:
     if match := _NUMBERED.fullmatch(tokens[0]):
         roles.append("input" if match[1] == "in" else match[1])
         tokens[0] = match[2]
+    if match := _ENDING.fullmatch(tokens[-1]):
+        roles.append(match[2])
+        tokens[-1] = match[1]
     while tokens and _is_role(tokens[0]):
         roles.append(tokens.pop(0))
     # A number behind the role's word is a frame's, if the name has a number before: `x_000001_depth_0001`.
@@ -215,6 +263,11 @@ def could_hold_masks_of(masks: Path, images: Path) -> bool:
     return named and own == others and parse_name(Path(masks.name, "x")).role == "mask"
 
 
-def words_of_role(folder: str) -> list[str]:
-    """Return the words of a folder's name that name a role."""
-    return _without_roles(_tokens(folder))[1]
+def role_of_folder(folder: str) -> str:
+    """Return a folder's name without the words of a split: all folders of one kind of masks have one.
+
+    >>> role_of_folder("train_masks"), role_of_folder("masks_human")
+    ('masks', 'masks_human')
+    """
+    tokens = " ".join(_GLUED.sub(r"\1 \2", token) for token in _tokens(folder)).split()
+    return "_".join(token for token in tokens if token not in _SPLIT_WORDS)

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from astseg._core.image_files import PICTURE_SUFFIXES, is_picture
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import could_hold_masks_of
 from astseg.data.pairing import pair
-from astseg.data.pictures import PICTURE_SUFFIXES, is_picture
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 NAMED = 3
 """So many names stand in a sentence; of the others the number."""
@@ -43,7 +43,7 @@ def find_files(folder: Path, masks: Path | None = None) -> Found:
         masks: a file or folder of masks; by default those that lie beside the images.
 
     Raises:
-        UserError: there are no images and no arrays, or no mask fits an image.
+        AstSegError: there are no images and no arrays, or no mask fits an image.
     """
     search = _Search(folder)
     search.look_into(folder)
@@ -52,7 +52,7 @@ def find_files(folder: Path, masks: Path | None = None) -> Found:
         videos = sum(file.suffix.lower() in VIDEO_SUFFIXES for file in search.others)
         hint = f" It holds {videos} videos: name one of them instead." if videos else ""
         beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
-        raise UserError(f"{folder} holds no pictures and no arrays of pictures.{hint}{beside}")
+        raise AstSegError(f"{folder} holds no pictures and no arrays of pictures.{hint}{beside}")
     files = sorted(search.wanted, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
     images = [file for file in files if file.suffix.lower() not in ARRAY_SUFFIXES]
     paired = pair(images, folder, _mask_files(folder, masks), list(_masks_beside(folder)))
@@ -64,7 +64,7 @@ def find_masks(file: Path, masks: Path | None = None) -> Found:
     """Find the mask of a single image file, in a folder beside its own or where the user says.
 
     Raises:
-        UserError: the masks that the user named do not fit it.
+        AstSegError: the masks that the user named do not fit it.
     """
     folder = file.absolute().parent
     paired = pair([file.absolute()], folder, _mask_files(folder, masks), list(_masks_beside(folder)))
@@ -137,7 +137,7 @@ def _mask_files(folder: Path, masks: Path | None) -> list[Path] | None:
     They are spelled as below the folder of the images where they lie there, so that they are known again.
 
     Raises:
-        UserError: there are none.
+        AstSegError: there are none.
     """
     if masks is None:
         return None
@@ -147,7 +147,7 @@ def _mask_files(folder: Path, masks: Path | None) -> list[Path] | None:
         search.look_into(masks)
         files = [file for file in search.wanted if file.suffix.lower() in PICTURE_SUFFIXES]
     if not files or not masks.exists():
-        raise UserError(f"There are no mask files in {masks}. Give a folder of label images, one for each picture.")
+        raise AstSegError(f"There are no mask files in {masks}. Give a folder of label images, one for each picture.")
     root = folder.absolute()
     return [
         folder / file.absolute().relative_to(root) if file.absolute().is_relative_to(root) else file.absolute()

@@ -17,9 +17,9 @@ from astseg.data.pictures import fit_mask, fit_picture
 from astseg.data.sources import FileSource, Picture, Progress, Source, VideoSource, open_source
 from astseg.data.store import Store
 from astseg.data.store_writer import SplitWriter, StoreWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
-SMALLEST_SIDE = 8
+MIN_SIDE = 8
 """Pixels; a picture with a shorter side shows nothing to learn from."""
 
 PEEKED = 16
@@ -95,17 +95,17 @@ def import_source(
         masks that did not go along, with the first reason.
 
     Raises:
-        UserError: nothing can be read, the destination is taken, or a number makes no sense.
+        AstSegError: nothing can be read, the destination is taken, or a number makes no sense.
     """
     if not 0 <= test_share < 1:
-        raise UserError(f"The share that is held out should lie in 0 to below 1, not {test_share}.")
+        raise AstSegError(f"The share that is held out should lie in 0 to below 1, not {test_share}.")
     if Store.is_store(path):
-        raise UserError(f"{path} is a prepared data set already. Train on it as it is.")
+        raise AstSegError(f"{path} is a prepared data set already. Train on it as it is.")
     source = open_source(path, every=every, masks=masks, ignored=ignored)
     parts = _given_parts(source) or [_divided(source, test_share, seed)]
     size = image_size or _size_for(parts[0].source, longer_side)
-    if min(size) < SMALLEST_SIDE:
-        raise UserError(f"Pictures should be at least {SMALLEST_SIDE} pixels a side, not {size[0]} x {size[1]}.")
+    if min(size) < MIN_SIDE:
+        raise AstSegError(f"Pictures should be at least {MIN_SIDE} pixels a side, not {size[0]} x {size[1]}.")
     check_size(size)
     usable = [_has_usable_masks(part.source) for part in parts]
     with_masks = {
@@ -201,7 +201,7 @@ def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Pro
                 progress(done, total)
         if waiting is None:
             reasons = [*part.source.skipped, *part.left_out]
-            raise UserError(f"Nothing in {part.source.path} can be used. {reasons[0][1] if reasons else ''}")
+            raise AstSegError(f"Nothing in {part.source.path} can be used. {reasons[0][1] if reasons else ''}")
         split, picture = waiting
         if part.test_indices:
             split = next((name for name in (part.split, "test") if name not in out), split)
@@ -212,8 +212,8 @@ def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[i
     """The pictures that are large enough, resized, each with its index among the readable ones."""
     for index, picture in enumerate(part.source):
         height, width = picture.image.shape[:2]
-        if min(height, width) < SMALLEST_SIDE:
-            reason = f"{picture.name} has {height} x {width} pixels; a side should have {SMALLEST_SIDE}."
+        if min(height, width) < MIN_SIDE:
+            reason = f"{picture.name} has {height} x {width} pixels; a side should have {MIN_SIDE}."
             part.left_out.append((picture.name, reason))
             continue
         if masks and picture.mask_problem is not None:
@@ -267,7 +267,7 @@ def _has_usable_masks(source: Source) -> bool:
 
 def _size_for(source: Source, longer_side: int | None) -> tuple[int, int]:
     shapes = [picture.image.shape[:2] for picture in islice(source, PEEKED)]
-    height, width = np.median([shape for shape in shapes if min(shape) >= SMALLEST_SIDE] or shapes, axis=0)
+    height, width = np.median([shape for shape in shapes if min(shape) >= MIN_SIDE] or shapes, axis=0)
     return suggest_image_size((int(height), int(width)), longer_side)
 
 

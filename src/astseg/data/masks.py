@@ -14,8 +14,8 @@ from jaxtyping import Bool, Int64, UInt8
 from PIL import Image
 from scipy import ndimage
 
-from astseg.data.pictures import frames, opened_image, shown_upright
-from astseg.errors import UserError
+from astseg._core.image_files import frames, opened_image, shown_upright
+from astseg.errors import AstSegError
 
 Codes: TypeAlias = Int64[np.ndarray, "height width"]
 Labels: TypeAlias = UInt8[np.ndarray, "height width"]
@@ -41,13 +41,21 @@ SOFT_RANGE = 16
 """Grey levels; between values nearer than this nothing was smoothed."""
 SOFT_SHARE = 0.9
 """A value of which more pixels than this lie on a slope between others is no label but a smoothed edge."""
+NOISY_VALUES = 16
+NOISY_SHARE = 0.02
 VERY_SOFT = 5
 """With so many values on slopes, a mask was smoothed as a whole or compressed with loss."""
 TAIL = 12
 """Grey levels around the value of a large area that are this area's, in such a mask."""
 
+MAX_CODES = 64
+"""A cut-out with more colors than this shows a photograph."""
+HALVES_MARGIN = 24
+"""Grey levels around black and white that smoothing and compression leave."""
+HALVES_OTHERS = 0.002
+"""The share of pixels of other even areas that a black and white mask may have by chance."""
 LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
-LEAST_LOSSY_AREA = 0.002
+MIN_LOSSY_AREA = 0.002
 """The share of such a mask that even areas of one value fill, if it is more than an echo of an edge."""
 
 
@@ -91,7 +99,7 @@ def read_raw_masks(path: Path | str) -> Iterator[RawMask]:
     """Read the frames of a mask file, as many as its image has; most have one.
 
     Raises:
-        UserError: the file cannot be read, or its values are no labels.
+        AstSegError: the file cannot be read, or its values are no labels.
     """
     path = Path(path)
     with opened_image(path) as image:
@@ -112,6 +120,8 @@ def choose_coding(
         cityscapes: the names are those of Cityscapes' `instanceIds`.
     """
     raw = list(masks)
+    if ignored is None and _in_halves(raw):
+        return MaskCoding("halves")
     colored = any(mask.kind == "color" for mask in raw)
     hard = [_colored(harden(mask), mask.kind) if colored else harden(mask) for mask in raw]
     codes = {int(code) for mask in hard for code in np.unique(mask)}
@@ -135,6 +145,20 @@ def choose_coding(
     return MaskCoding("labels", ignored=ignored)
 
 
+def _in_halves(masks: Sequence[RawMask]) -> bool:
+    """Tell whether grey masks are black and white, though smoothed or compressed: no area is of another value."""
+    if not masks or any(mask.kind != "grey" for mask in masks):
+        return False
+    if not any(mask.lossy or not np.array_equal(harden(mask), mask.codes) for mask in masks):
+        return False
+    others = total = 0
+    for mask in masks:
+        between = (mask.codes > HALVES_MARGIN) & (mask.codes < MAX_LABEL - HALVES_MARGIN)
+        others += int((between & _is_nearly_even(mask.codes[None])).sum())
+        total += mask.codes.size
+    return max(int(mask.codes.max()) for mask in masks) >= MAX_LABEL - HALVES_MARGIN and others <= HALVES_OTHERS * total
+
+
 def _surroundings(masks: Sequence[Codes]) -> int:
     """Find the color of the background: black wherever there is any, otherwise what most borders have."""
     edges = np.concatenate([np.concatenate((mask[0], mask[-1], mask[:, 0], mask[:, -1])) for mask in masks])
@@ -151,9 +175,9 @@ def labels_of(mask: RawMask, coding: MaskCoding) -> Labels:
         H x W labels: 0 background, `IGNORED_LABEL` where the coding ignores pixels.
 
     Raises:
-        UserError: there are more objects than labels.
+        AstSegError: there are more objects than labels.
     """
-    codes = harden(mask, coding.ignored)
+    codes = mask.codes if coding.rule == "halves" else harden(mask, coding.ignored)
     if coding.colored:
         codes = _colored(codes, mask.kind)
     void = np.isin(codes, list(coding.ignored))
@@ -167,7 +191,7 @@ def labels_of(mask: RawMask, coding: MaskCoding) -> Labels:
     labels = np.where(empty, 0, labels)
     highest = int(labels.max(initial=0))
     if highest > MAX_LABEL - bool(coding.ignored):
-        raise UserError(f"has objects up to number {highest}; {MAX_LABEL - bool(coding.ignored)} can be told apart.")
+        raise AstSegError(f"has objects up to number {highest}; {MAX_LABEL - bool(coding.ignored)} can be told apart.")
     labels[void] = IGNORED_LABEL
     return labels.astype(np.uint8)
 
@@ -191,22 +215,24 @@ def harden(mask: RawMask, meant: frozenset[int] = frozenset()) -> Codes:
     if mask.kind not in ("grey", "color") or min(codes.shape) < 3:
         return codes
     values, counts = np.unique(codes, return_counts=True)
-    even = _is_even(codes)
+    channels = _channels(codes) if mask.kind == "color" else codes[None]
+    lossy = mask.lossy or _is_noisy(codes, len(values))
+    even = _is_nearly_even(channels) if lossy else _is_even(codes)
     areas = _count_each(values, codes[even])
-    if mask.lossy:
-        areas[areas < LEAST_LOSSY_AREA * codes.size] = 0
+    if lossy:
+        areas[areas < MIN_LOSSY_AREA * codes.size] = 0
     if areas.all() or not areas.any() or CDNET_CODES.issuperset(values.tolist()):
         return codes
-    channels = _channels(codes) if mask.kind == "color" else codes[None]
     slope = _on_slope(channels)
     mostly_on_slopes = _count_each(values, codes[slope]) > SOFT_SHARE * counts
     soft = (areas == 0) & mostly_on_slopes & ~np.isin(values, list(meant))
-    if not soft.any() and not mask.lossy:
+    if not soft.any() and not lossy:
         return codes
-    kept = _apart(values, areas, mask.kind) if mask.lossy or soft.sum() >= VERY_SOFT else ~soft
+    kept = _apart(values, areas, mask.kind) if lossy or soft.sum() >= VERY_SOFT else ~soft
     kept |= np.isin(values, list(meant))
-    # Lossy compression leaves hardly an area that is even.
-    return _snapped(codes, values[kept], channels, mask.kind, even | mask.lossy, slope)
+    # Lossy compression leaves hardly a pixel of an area with the very value that most have.
+    hard = _snapped(codes, values[kept], channels, mask.kind, even | mask.lossy, slope)
+    return _with_lost_regions(hard, codes, values[kept], channels, mask.kind)
 
 
 def upright(labels: Labels, image: UInt8[np.ndarray, "height width 3"], turned: Image.Transpose | None) -> Labels:
@@ -235,13 +261,24 @@ def _raw(image: Image.Image) -> RawMask:
     if mode.startswith(("I", "F")):
         numbers = np.array(image)
         if not np.array_equal(numbers, np.rint(numbers)) or numbers.min() < 0:
-            raise UserError(f"has values from {numbers.min():g} to {numbers.max():g}; labels are whole numbers from 0.")
+            raise AstSegError(
+                f"has values from {numbers.min():g} to {numbers.max():g}; labels are whole numbers from 0."
+            )
         return RawMask(numbers.astype(np.int64), "number")
     colors = np.array(image.convert("RGBA")).astype(np.int64)
+    alpha = colors[..., 3]
+    if alpha.min() == 0 and alpha.max() > 0 and _is_cut_out(colors[alpha > 0]):
+        return RawMask(alpha, "grey")
     colors *= colors[..., 3:] > 0
     if (colors[..., 0] == colors[..., 1]).all() and (colors[..., 1] == colors[..., 2]).all():
         return RawMask(colors[..., 0], "grey")
     return RawMask(colors[..., 0] << 16 | colors[..., 1] << 8 | colors[..., 2], "color")
+
+
+def _is_cut_out(visible: Int64[np.ndarray, "pixels 4"]) -> bool:
+    """Tell whether it is transparency that makes an image a mask: what it shows is a photograph, or all black."""
+    seen = np.unique(visible[:, :3], axis=0)
+    return len(seen) > MAX_CODES or not seen.any()
 
 
 def _counts_from_black(image: Image.Image) -> bool:
@@ -269,6 +306,59 @@ def _is_even(codes: Codes) -> Bool[np.ndarray, "height width"]:
     lines = np.pad(rows, ((1, 1), (0, 0)), constant_values=True)
     even: Bool[np.ndarray, "height width"] = rows & down[1:] & down[:-1] & lines[2:] & lines[:-2]
     return even
+
+
+def _is_nearly_even(channels: Int64[np.ndarray, "channels height width"]) -> Bool[np.ndarray, "height width"]:
+    """Find the pixels whose eight neighbours have nearly their value."""
+    size = (1, 3, 3)
+    span = ndimage.maximum_filter(channels, size, mode="nearest") - ndimage.minimum_filter(
+        channels, size, mode="nearest"
+    )
+    nearly: Bool[np.ndarray, "height width"] = (span <= TAIL).all(0)
+    return nearly
+
+
+def _is_noisy(codes: Codes, count: int) -> bool:
+    """Tell whether a mask has the noise of lossy compression, though its file is of another kind.
+
+    Many of its values then stand alone: no neighbour has them.
+    """
+    across, down = codes[:, 1:] == codes[:, :-1], codes[1:] == codes[:-1]
+    like = np.zeros(codes.shape, bool)
+    like[:, 1:] |= across
+    like[:, :-1] |= across
+    like[1:] |= down
+    like[:-1] |= down
+    return count > NOISY_VALUES and float((~like).mean()) > NOISY_SHARE
+
+
+def _with_lost_regions(
+    hard: Codes,
+    codes: Codes,
+    kept: Int64[np.ndarray, "kept"],
+    channels: Int64[np.ndarray, "channels height width"],
+    kind: str,
+) -> Codes:
+    """Give back regions that became background as a whole: too small, or too smooth, to have an area of their own.
+
+    Where a region rises to at least half of what it rises to, it gets the kept value nearest to its highest.
+    """
+    height = channels.max(0)
+    regions, count = ndimage.label(height >= SOFT_RANGE)
+    objects = kept[kept > 0]
+    if not count or not len(objects):
+        return hard
+    numbers = np.arange(1, count + 1)
+    lost = numbers[ndimage.maximum(hard, regions, numbers) == 0]
+    peaks = ndimage.maximum_position(height, regions, lost) if len(lost) else []
+    points = _channels(objects[None])[:, 0] if kind == "color" else objects[None]
+    for number, peak in zip(lost, peaks, strict=True):
+        top = channels[(slice(None), *peak)]
+        if top.max() < 2 * SOFT_RANGE:
+            continue  # an echo of an edge
+        nearest = objects[np.abs(points - top[:, None]).sum(0).argmin()]
+        hard[(regions == number) & (2 * height >= top.max())] = nearest
+    return hard
 
 
 def _on_slope(channels: Int64[np.ndarray, "channels height width"]) -> Bool[np.ndarray, "height width"]:

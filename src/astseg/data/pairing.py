@@ -8,14 +8,16 @@ import itertools
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
+from PIL import Image
 
+from astseg._core.image_files import opened_image
 from astseg.data.file_roles import (
     CLASS_WORDS,
     INSTANCE_WORDS,
@@ -24,11 +26,9 @@ from astseg.data.file_roles import (
     Name,
     Role,
     parse_name,
-    split_of,
-    words_of_role,
+    role_of_folder,
 )
-from astseg.data.pictures import opened_image
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 T = TypeVar("T")
 
@@ -40,6 +40,8 @@ STRICTLY_EVEN_SHARE = 0.8
 FEW_COLORS = 64
 """A mask that no name calls one has no more values than this, and its image several times as many."""
 SEVERAL_TIMES = 4
+NEARLY_ALL = 0.95
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
 MAX_FOLDERS = 16
 """Where more folders hold files of the same names, these are the numbers of frames, and say nothing."""
 
@@ -72,18 +74,25 @@ def pair(
         beside: mask files in folders beside `root`, which may belong to the images.
 
     Raises:
-        UserError: none of the masks that the user named fits an image.
+        AstSegError: none of the masks that the user named fits an image.
     """
     named = set(masks or ())
     images, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in files if path not in named)
     for words, members in list(groups.items()):
-        if members[0].name.role == "mask" and not _mostly(map(_is_even, _some(members))):
+        if not _mostly(map(_CHECKS[members[0].name.role], _some(members))):
             images += groups.pop(words)  # photographs, whatever they are called
     unnamed = _unnamed_groups(images, root)
     masks_unnamed = {file.path for members in unnamed.values() for file in members}
     images = [file for file in images if file.path not in masks_unnamed]
+    images, lost = _lost_masks(images)
     found = _Matches(images)
-    twins = [twin for words, members in (groups | unnamed).items() if images and (twin := found.match(words, members))]
+    photographs = bool(images) and not _mostly(map(_is_mask, _some(images)))
+    twins = []
+    for words, members in (groups | unnamed).items():
+        twin = found.match(words, members)
+        if twin or (photographs and (members[0].name.role == "mask" or all(map(_is_deep, _some(members))))):
+            twins.append(twin or _Twins(words, members[0].name.role, members, {}, len(images)))
+    twins += [_Twins(words, "mask", members, {}, len(images)) for words, members in lost.items()]
     if masks is not None:
         chosen: _Twins | None = _named_masks(masks, found)
         twins = [*twins, chosen] if chosen else twins
@@ -115,7 +124,7 @@ def _match_beside(images: Sequence[_File], beside: Sequence[Path], root: Path) -
     return [
         twin
         for words, members in groups.items()
-        if _mostly(map(_is_even, _some(members))) and (twin := found.match(words, members)) and twin.masks
+        if _mostly(map(_is_mask, _some(members))) and (twin := found.match(words, members)) and twin.masks
     ]
 
 
@@ -132,7 +141,7 @@ class _Twins:
     @property
     def preference(self) -> tuple[bool, int, int]:
         """Sort the masks to be taken first: most complete, then those of single objects before those of classes."""
-        bare = {word.strip("*") for word in self.words}
+        bare = {part for word in self.words for part in word.strip("*").split("_")}
         rank = 1
         if bare & INSTANCE_WORDS:
             rank = 0
@@ -158,38 +167,65 @@ class _Matches:
         """The same without one of the folders, whose name may be no role's: `raw/a.jpg` beside `masks/a.png`."""
         self.by_folder: dict[Key, list[Path]] = defaultdict(list)
         for file in images:
-            self.by_key[file.name.key].append(file.path)
+            for key in dict.fromkeys((file.name.key, _without_color(file.name.key))):
+                self.by_key[key].append(file.path)
             for key in (file.name.key, *_shorter(file.name.key)):
                 self.by_shorter_key[key].append(file.path)
                 self.by_folder[key[:-1]].append(file.path)
 
     def match(self, words: Key, members: list[_File]) -> "_Twins | None":
         """Find the images of masks or maps; None if these files are images themselves, as far as names tell."""
-        role: Role = "map" if members[0].name.role == "map" else "mask"
+        role: Role = members[0].name.role if members[0].name.role != "image" else "mask"
         in_a_folder = any(not word.startswith("*") for word in words)
-        pairs = [(self.by_key[file.name.key], file.path) for file in members if file.name.key in self.by_key]
-        if not pairs and in_a_folder:
-            keys = [(key, file.path) for file in members for key in (file.name.key, *_shorter(file.name.key))]
-            pairs = [(self.by_shorter_key[key], path) for key, path in keys if key in self.by_shorter_key]
-        if not pairs and in_a_folder and role == "mask":
+        pairs = [(self.by_key[file.name.key], file.path) for file in members]
+        if role == "mask" and not any(images for images, _ in pairs):
+            pairs = [(self.by_key[key], file.path) for file in members for key in _shorter_stems(file.name.key)]
+        if role == "mask" and in_a_folder and not any(images for images, _ in pairs):
+            pairs = [(self.by_shorter_key[file.name.key], file.path) for file in members]
+        if role == "mask" and in_a_folder and not any(images for images, _ in pairs):
+            keys = [(key, file.path) for file in members for key in _shorter(file.name.key)]
+            pairs = [(self.by_shorter_key[key], path) for key, path in keys]
+        if role == "mask" and in_a_folder and not any(images for images, _ in pairs):
             # A folder with a single image, and a mask for each of its objects.
-            alone = {folder: paths for folder, paths in self.by_folder.items() if len(paths) == 1}
-            pairs = [(alone[file.name.key[:-1]], file.path) for file in members if file.name.key[:-1] in alone]
-        among_images = any(file.name.key[:-1] in self.by_folder for file in members)
-        if not pairs and not (role == "mask" and in_a_folder and among_images):
+            pairs = [(self.by_folder[file.name.key[:-1]], file.path) for file in members]
+        # A mask belongs to one image: where it would fit several, nothing tells which.
+        fitting = {(images[0], mask): None for images, mask in pairs if len(set(images)) == 1}
+        if not fitting:
             return None
         masks: dict[Path, tuple[Path, ...]] = {}
-        for images, mask in pairs if role == "mask" else []:
-            for image in images:
-                if mask not in masks.get(image, ()):
-                    masks[image] = (*masks.get(image, ()), mask)
+        for image, mask in fitting if role == "mask" else ():
+            masks[image] = (*masks.get(image, ()), mask)
         return _Twins(words, role, members, masks, self.count)
 
 
 def _shorter(key: Key) -> list[Key]:
-    """Leave out each of a key's folders in turn, but for those that name a split."""
-    kept = [index for index in range(len(key) - 1) if split_of(Path(key[index], "x")) is None]
-    return [(*key[:index], *key[index + 1 :]) for index in kept]
+    """Leave out each of a key's folders in turn; one that names a split only of an image whose masks have none."""
+    return [(*key[:index], *key[index + 1 :]) for index in range(len(key) - 1)]
+
+
+def _without_color(key: Key) -> Key:
+    """Leave out the folders of color images beside depth: `color/0.png` and `depth/0.png`."""
+    return (*(name for name in key[:-1] if name not in ("color", "colour", "colors", "colours")), key[-1])
+
+
+def _shorter_stems(key: Key) -> list[Key]:
+    """Leave out the last word or two of a stem: `a_L` belongs to `a`, and `a_3_1` may."""
+    words = key[-1].split("_")
+    return [(*key[:-1], "_".join(words[:count])) for count in range(len(words) - 1, max(0, len(words) - 3), -1)]
+
+
+def _lost_masks(images: Sequence[_File]) -> tuple[list[_File], dict[Key, list[_File]]]:
+    """Part images from folders of files of few values that lie beside photographs, and whose names fit nothing."""
+    folders: dict[Path, list[_File]] = defaultdict(list)
+    for file in images:
+        folders[file.path.parent].append(file)
+    several = {folder: members for folder, members in folders.items() if len(members) > 1} if len(folders) > 1 else {}
+    drawn = {folder for folder, members in several.items() if all(map(_is_strictly_mask, _some(members)))}
+    others = [file for file in images if file.path.parent not in drawn]
+    if not drawn or not others or not _mostly(map(_is_photograph, _some(others))):
+        return list(images), {}
+    lost: dict[Key, list[_File]] = {(folder.name.lower(),): folders[folder] for folder in sorted(drawn)}
+    return others, lost
 
 
 def _unnamed_groups(images: Sequence[_File], root: Path) -> dict[Key, list[_File]]:
@@ -199,13 +235,26 @@ def _unnamed_groups(images: Sequence[_File], root: Path) -> dict[Key, list[_File
     """
     groups: dict[Key, list[_File]] = {}
     known: set[Path] = set()
-    for words, pairs in (*_by_ending(images).items(), *_by_folder(images, root).items()):
+    found = (*_by_suffix(images).items(), *_by_ending(images).items(), *_by_folder(images, root).items())
+    for words, pairs in found:
         if _mostly(_are_twins(mask.path, image.path) for image, mask in _some(pairs)):
             new = [_File(mask.path, image.name) for image, mask in pairs if mask.path not in known]
             known.update(file.path for file in new)
             if new:
                 groups[words] = new
     return groups
+
+
+def _by_suffix(images: Sequence[_File]) -> dict[Key, list[tuple[_File, _File]]]:
+    """Pair the files of a folder that have one stem and two suffixes, either way round, by the suffix."""
+    stems: dict[Path, list[_File]] = defaultdict(list)
+    for file in images:
+        stems[file.path.with_suffix("")].append(file)
+    pairs: dict[Key, list[tuple[_File, _File]]] = defaultdict(list)
+    for alike in stems.values():
+        for image, mask in itertools.permutations(alike, 2):
+            pairs[(f"*{mask.path.suffix.lower()}",)].append((image, mask))
+    return pairs
 
 
 def _by_ending(images: Sequence[_File]) -> dict[Key, list[tuple[_File, _File]]]:
@@ -248,40 +297,79 @@ class _Look(NamedTuple):
     even: float
     """The share of pixels that are like their right neighbour."""
     colors: int
+    common: int
+    """How many of the colors it takes for nearly all pixels."""
+    deep: bool
+    """Whether its values have more than eight bits."""
 
 
+@lru_cache(maxsize=4096)
 def _look(path: Path) -> _Look | None:
     try:
         with opened_image(path) as image:
-            values = np.array(image if image.mode in ("P", "L", "1") or image.mode[0] in "IF" else image.convert("RGB"))
-    except UserError:
+            deep = image.mode[0] in "IF"
+            values = np.array(_opaque(image) if not deep else image)
+    except AstSegError:
         return None
-    flat = values.reshape(*values.shape[:2], -1)
-    even = (flat[:, 1:] == flat[:, :-1]).all(-1)
-    return _Look((flat.shape[0], flat.shape[1]), float(even.mean()) if even.size else 1.0, _count_colors(flat))
+    flat = values.reshape(*values.shape[:2], -1).astype(np.int64)
+    codes = flat @ 256 ** np.arange(flat.shape[-1]) if flat.shape[-1] > 1 else flat[..., 0]
+    even = codes[:, 1:] == codes[:, :-1]
+    counts = np.sort(np.unique(codes, return_counts=True)[1])[::-1]
+    common = int(np.searchsorted(np.cumsum(counts), NEARLY_ALL * codes.size)) + 1
+    return _Look((flat.shape[0], flat.shape[1]), float(even.mean()) if even.size else 1.0, len(counts), common, deep)
 
 
-def _count_colors(values: np.ndarray) -> int:
-    if values.shape[-1] == 1:
-        return len(np.unique(values))
-    codes = values.astype(np.int64) @ np.array([1, 256, 65536])
-    return len(np.unique(codes))
+def _opaque(image: Image.Image) -> Image.Image:
+    """Return what tells whether an image is a mask: of one with a cut-out, the cut-out."""
+    if image.mode in ("P", "L", "1"):
+        return image
+    if image.mode in ("RGBA", "LA"):
+        alpha = image.getchannel("A")
+        if alpha.getextrema() == (0, 255):
+            return alpha
+    return image.convert("RGB")
 
 
-def _is_even(file: _File) -> bool:
+def _is_mask(file: _File) -> bool:
+    """Tell whether a file looks like a mask, where its name says so too; one that cannot be read is taken for one."""
     look = _look(file.path)
-    return look is None or look.even >= EVEN_SHARE
+    return look is None or (look.even >= EVEN_SHARE and look.common <= FEW_COLORS)
+
+
+def _is_strictly_mask(file: _File) -> bool:
+    """Tell whether a file can be nothing but a mask, or a drawing."""
+    look = None if file.path.suffix.lower() in JPEG_SUFFIXES else _look(file.path)
+    return look is not None and look.even >= STRICTLY_EVEN_SHARE and look.colors <= FEW_COLORS
+
+
+def _is_photograph(file: _File) -> bool:
+    look = _look(file.path)
+    return look is not None and look.common > FEW_COLORS
+
+
+def _is_map(file: _File) -> bool:
+    """Tell whether a file may be a map, as its name says: lossy compression would spoil it."""
+    return file.path.suffix.lower() not in JPEG_SUFFIXES
+
+
+def _is_deep(file: _File) -> bool:
+    """Tell whether a file has more than eight bits, as depth has."""
+    look = _look(file.path)
+    return look is not None and look.deep
+
+
+_CHECKS: Mapping[Role, Callable[[_File], bool]] = {"mask": _is_mask, "map": _is_map, "drawn": lambda _: True}
 
 
 def _are_twins(mask: Path, image: Path) -> bool:
     """Tell whether a file is a mask of an image, by their pixels alone."""
-    if mask.suffix.lower() in (".jpg", ".jpeg"):  # which keeps no values
+    if mask.suffix.lower() in JPEG_SUFFIXES:  # which keeps no values
         return False
     one, other = _look(mask), _look(image)
     if one is None or other is None or one.size != other.size:
         return False
-    few = one.colors <= FEW_COLORS and SEVERAL_TIMES * one.colors < other.colors
-    return few and one.even >= STRICTLY_EVEN_SHARE
+    few = one.colors <= FEW_COLORS and SEVERAL_TIMES * one.colors < other.colors and other.common > SEVERAL_TIMES
+    return few and one.even >= STRICTLY_EVEN_SHARE and other.even < STRICTLY_EVEN_SHARE
 
 
 def _mostly(answers: Iterable[bool]) -> bool:
@@ -312,7 +400,7 @@ def _named_masks(masks: Sequence[Path], images: _Matches) -> _Twins | None:
     first = next(iter(images.by_key.values()))[0]
     if images.count == len(masks) == 1:
         return _Twins((), "mask", whole, {first: tuple(masks)}, 1)
-    raise UserError(
+    raise AstSegError(
         f"No mask in {root} has the name of a picture. Pictures are called {first.name}, masks {masks[0].name}: "
         "give them the same name, such as a.jpg and a.png or a_mask.png."
     )
@@ -325,7 +413,9 @@ def _place(words: Key, members: Sequence[_File]) -> str:
     folders = [word for word in words if not word.startswith("*")]
     if not folders:
         return f"{'_'.join(('*', *reversed(stars)))}{endings[0]}"
-    inside = next((part for part in members[0].path.parts[-2::-1] if folders[-1] in words_of_role(part)), None)
+    inside = next(
+        (part for part in members[0].path.parts[-2::-1] if folders[-1] in (role_of_folder(part), part.lower())), None
+    )
     return f"{inside or folders[-1]}/" + (f"*_{'_'.join(special)}{endings[0]}" if special else "")
 
 
@@ -335,6 +425,8 @@ def _notes(twins: Sequence[_Twins], taken: _Twins | None) -> Iterator[str]:
         count = len(twin.members)
         if twin.role == "map":
             yield f"{twin.place}: {count} maps of depth, normals or the like, no pictures"
+        elif twin.role == "drawn":
+            yield f"{twin.place}: {count} pictures with their masks painted over them"
         elif twin is taken:
             fitting = f"for {len(twin.masks)} of {twin.images} pictures"
             yield f"{twin.place}: {count} masks, {fitting}; nothing learns from them, they are for scores"

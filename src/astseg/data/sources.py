@@ -15,13 +15,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from astseg._core.image_files import PICTURE_SUFFIXES, count_pictures, is_picture, opened_image, read_pictures, turn_of
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
 from astseg.data.folders import find_files, find_masks, unlike_names
 from astseg.data.masks import IGNORED_LABEL, MaskCoding, RawMask, choose_coding, labels_of, read_raw_masks, upright
-from astseg.data.pictures import PICTURE_SUFFIXES, count_pictures, is_picture, opened_image, read_pictures, turn_of
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -54,7 +54,7 @@ class Source(ABC):
     Iterate it as often as you like. Whatever cannot be read is left out and named in `skipped`.
 
     Raises:
-        UserError: while iterating, at the end, if nothing at all was readable.
+        AstSegError: while iterating, at the end, if nothing at all was readable.
     """
 
     fps: Fraction | None = None
@@ -82,7 +82,7 @@ class Source(ABC):
             yield picture
         if not readable:
             reasons = f" {self.skipped[0][1]}" if self.skipped else ""
-            raise UserError(f"Nothing in {self.path} can be read ({len(self.skipped)} tried).{reasons}")
+            raise AstSegError(f"Nothing in {self.path} can be read ({len(self.skipped)} tried).{reasons}")
 
     @abstractmethod
     def _pictures(self) -> Iterator[Picture]:
@@ -174,12 +174,12 @@ class FileSource(Source):
         for index in sorted({int(i) for i in np.linspace(0, len(named) - 1, PEEKED_MASKS)} if named else ()):
             try:
                 yield from islice(read_raw_masks(named[index]), 1)
-            except UserError:
+            except AstSegError:
                 continue
         for file in filter(_is_array, self.files):
             try:
                 items = list(islice(open_arrays(file), PEEKED_MASKS))
-            except UserError:
+            except AstSegError:
                 continue
             yield from (_raw_labels(item.mask) for item in items if item.mask is not None)
 
@@ -187,7 +187,7 @@ class FileSource(Source):
         for file, name in self._names.items():
             try:
                 yield from self._array_pictures(file, name) if _is_array(file) else self._image_pictures(file, name)
-            except UserError as error:
+            except AstSegError as error:
                 self.skipped.append((name, str(error)))
 
     def _image_pictures(self, file: Path, name: str) -> Iterator[Picture]:
@@ -211,9 +211,9 @@ class FileSource(Source):
         try:
             for masks in zip_longest(*map(read_raw_masks, paths)):
                 if None in [mask if mask is None else 0 for mask in masks]:
-                    raise UserError(f"of {file} have different numbers of frames")
+                    raise AstSegError(f"of {file} have different numbers of frames")
                 yield _joined([labels_of(mask, self.coding) for mask in masks], file), None
-        except UserError as error:
+        except AstSegError as error:
             yield None, str(error) if str(paths[0]) in str(error) else f"The mask {paths[0]} {error}"
 
     def _has_mask(self, file: Path) -> bool:
@@ -222,7 +222,7 @@ class FileSource(Source):
             return file in self.masks or not _can_be_opened(file)
         try:
             return open_arrays(file).mask_key is not None
-        except UserError:
+        except AstSegError:
             return True  # as above
 
     def _array_pictures(self, file: Path, name: str) -> Iterator[Picture]:
@@ -250,7 +250,7 @@ class VideoSource(Source):
     def __init__(self, path: Path, every: int = 1) -> None:
         super().__init__(path)
         if every < 1:
-            raise UserError(f"Every how many frames one is taken should be 1 or more, not {every}.")
+            raise AstSegError(f"Every how many frames one is taken should be 1 or more, not {every}.")
         self._facts = read_facts(path)
         self._every = every
         self.fps = self._facts.fps / every
@@ -323,20 +323,22 @@ def open_source(
         ignored: the values in masks of pixels that are not to be scored; None to find them out.
 
     Raises:
-        UserError: nothing is there, or nothing that can be read, or it is no video and not every frame is wanted, or
+        AstSegError: nothing is there, or nothing that can be read, or it is no video and not every frame is wanted, or
             there are no masks where the user named some.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if not path.exists():
-        raise UserError(f"There is no file or folder {path}.")
+        raise AstSegError(f"There is no file or folder {path}.")
+    if not (path.is_file() or path.is_dir()):
+        raise AstSegError(f"{path} is a pipe, a device or the like, and no file.")
     is_image = suffix in PICTURE_SUFFIXES or (path.is_file() and is_picture(path))
     if masks is not None and not (path.is_dir() or is_image):
-        raise UserError(f"Masks can be named for image files alone, and {path} is none.")
+        raise AstSegError(f"Masks can be named for image files alone, and {path} is none.")
     if suffix in VIDEO_SUFFIXES or not (path.is_dir() or suffix in ARRAY_SUFFIXES or is_image):
         return _open_video(path, every)
     if every != 1:
-        raise UserError(f"Only of a video can each n-th frame be taken, and {path} is none.")
+        raise AstSegError(f"Only of a video can each n-th frame be taken, and {path} is none.")
     if path.is_dir():
         if Store.is_store(path):
             return StoreSource(path, split)
@@ -353,11 +355,11 @@ def _open_video(path: Path, every: int) -> VideoSource:
         return VideoSource(path, every)
     no_kind = f"{path} is no kind of file that can be read: neither an image, nor a video, nor an .npy or .npz array."
     if _is_archive(path):  # in which FFmpeg would find a film that is not compressed
-        raise UserError(f"{no_kind} Unpack it first.")
+        raise AstSegError(f"{no_kind} Unpack it first.")
     try:
         return VideoSource(path, every)
-    except UserError as error:
-        raise UserError(f"{no_kind} Give one of these, or a folder.") from error
+    except AstSegError as error:
+        raise AstSegError(f"{no_kind} Give one of these, or a folder.") from error
 
 
 def _is_archive(path: Path) -> bool:
@@ -372,12 +374,14 @@ def _joined(masks: Sequence[Bytes], file: Path) -> Bytes:
     """Make one mask of one for each object.
 
     Raises:
-        UserError: they are of several sizes, or more than there are labels.
+        AstSegError: they are of several sizes, or more than there are labels.
     """
     if len(masks) == 1:
         return masks[0]
     if len({mask.shape for mask in masks}) > 1 or len(masks) >= IGNORED_LABEL:
-        raise UserError(f"The {len(masks)} masks of {file} do not go together: of several sizes, or too many.")
+        raise AstSegError(f"The {len(masks)} masks of {file} do not go together: of several sizes, or too many.")
+    if any(len(np.unique(mask[mask > 0])) > 1 for mask in masks):
+        raise AstSegError(f"The {len(masks)} masks of {file} hold several objects each: name one set of them.")
     joined = np.zeros_like(masks[0])
     for label, mask in enumerate(masks, 1):
         joined[mask > 0] = label
@@ -388,21 +392,21 @@ def _can_be_opened(file: Path) -> bool:
     try:
         with opened_image(file):
             return True
-    except UserError:
+    except AstSegError:
         return False
 
 
 def _array_count(file: Path) -> int:
     try:
         return open_arrays(file).count
-    except UserError:
+    except AstSegError:
         return 0
 
 
 def _array_notes(file: Path) -> tuple[str, ...]:
     try:
         return open_arrays(file).notes
-    except UserError:
+    except AstSegError:
         return ()
 
 

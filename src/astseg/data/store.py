@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -99,7 +99,7 @@ class Store:
     """A prepared data set on disk.
 
     Raises:
-        UserError: no store is there, or of another version, or its files do not fit its manifest.
+        AstSegError: no store is there, or of another version, or its files do not fit its manifest.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -134,19 +134,19 @@ class Store:
 
     def __getitem__(self, name: str) -> Split:
         if name not in self._splits:
-            raise UserError(f"{self.path} has no split '{name}'. It has: {', '.join(self._splits)}.")
+            raise AstSegError(f"{self.path} has no split '{name}'. It has: {', '.join(self._splits)}.")
         return self._splits[name]
 
     def verify(self) -> None:
         """Read every file once and compare its sha256 with the manifest's.
 
         Raises:
-            UserError: a file has changed since it was written.
+            AstSegError: a file has changed since it was written.
         """
         for split in self.manifest.splits.values():
             for record in split.arrays.values():
                 if file_sha256(self.path / record.file) != record.sha256:
-                    raise UserError(
+                    raise AstSegError(
                         f"{self.path / record.file} has changed since it was written. Prepare the data again."
                     )
 
@@ -157,9 +157,9 @@ class Store:
             try:
                 array: Bytes = np.load(file, mmap_mode="r", allow_pickle=False)
             except (OSError, ValueError) as error:
-                raise UserError(f"Cannot read {file}: {error}. Prepare the data again.") from error
+                raise AstSegError(f"Cannot read {file}: {error}. Prepare the data again.") from error
             if array.shape != array_record.shape or array.dtype != np.uint8:
-                raise UserError(
+                raise AstSegError(
                     f"{file} should hold uint8 of shape {array_record.shape}, "
                     f"but holds {array.dtype} of shape {array.shape}. Prepare the data again."
                 )
@@ -176,19 +176,19 @@ def file_sha256(path: Path) -> str:
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST_FILE
     if not Store.is_store(path):
-        raise UserError(
+        raise AstSegError(
             f"{path} is no prepared data set: it has no {MANIFEST_FILE} of one. Prepare one with 'astseg data'."
         )
     try:
         content = json.loads(file.read_bytes())
         content.pop("format")
         if content.pop("version") != VERSION:
-            raise UserError(f"{file} is not of format {FORMAT}, version {VERSION}. Prepare the data again.")
+            raise AstSegError(f"{file} is not of format {FORMAT}, version {VERSION}. Prepare the data again.")
         content["image_size"] = tuple(content["image_size"])
         content["splits"] = {name: _split_record(split) for name, split in content["splits"].items()}
         return Manifest(**content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} cannot be understood ({error!r}). Prepare the data again.") from error
+        raise AstSegError(f"{file} cannot be understood ({error!r}). Prepare the data again.") from error
 
 
 def _split_record(content: dict[str, Any]) -> SplitRecord:

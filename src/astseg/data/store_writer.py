@@ -22,7 +22,7 @@ from astseg.data.store import (
     SplitRecord,
     file_sha256,
 )
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.files import check_free, followed, held, put_in_place, remove_contents, unfinished
 
 HEADER_BYTES = 128
@@ -148,8 +148,8 @@ class StoreWriter:
     `SplitWriter.count` then tells how many pictures a split has already.
 
     Raises:
-        UserError: the destination exists already and is not an empty folder, another process is writing it, or what is
-            to be resumed was begun from another source, by another protocol or at another size.
+        AstSegError: the destination exists already and is not an empty folder, another process is writing it, or what
+            is to be resumed was begun from another source, by another protocol or at another size.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ class StoreWriter:
         """Refuse a destination that is in use; entering the writer does the same.
 
         Raises:
-            UserError: the destination exists already and is not an empty folder.
+            AstSegError: the destination exists already and is not an empty folder.
         """
         check_free(self.path)
 
@@ -213,7 +213,7 @@ class StoreWriter:
             ignored_label: the label, in masks, of pixels that are not to be scored.
 
         Raises:
-            UserError: nothing was appended, and the split is not optional.
+            AstSegError: nothing was appended, and the split is not optional.
         """
         writer = SplitWriter(self._partial, name, self.image_size, self.resume, ignored_label)
         try:
@@ -221,7 +221,7 @@ class StoreWriter:
             if writer.count:
                 self._splits[name] = writer.finish()
             elif not optional:
-                raise UserError(f"Nothing was read for the split '{name}' of {self.path}.")
+                raise AstSegError(f"Nothing was read for the split '{name}' of {self.path}.")
         finally:
             writer.close()
 
@@ -248,7 +248,7 @@ class StoreWriter:
         except ValueError:
             begun = None
         if begun != self._settings():
-            raise UserError(
+            raise AstSegError(
                 f"{self._around} was begun with other settings and cannot be continued. "
                 f"Remove it, or choose another destination."
             )

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from av.stream import Disposition as _Disposition
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -43,7 +43,7 @@ READ_BY_ENDING = {".mjpeg": ",mjpeg", ".mjpg": ",mjpeg"}
 USUAL_RATE = Fraction(25)
 """Frames a second where a file does not say."""
 
-LARGEST_DENOMINATOR = 1001
+MAX_DENOMINATOR = 1001
 """Of frames a second: encoders know 30000/1001, and refuse the odd fractions of long files, which say the same."""
 
 ROUNDED = Fraction(1, 500)
@@ -97,7 +97,7 @@ def read_facts(path: Path | str) -> VideoFacts:
     are none.
 
     Raises:
-        UserError: the file is missing, or holds no video.
+        AstSegError: the file is missing, or holds no video.
     """
     with _opened(Path(path)) as (container, stream):
         # Files written by streaming tell no number, and cut-off files a wrong one: count what is there.
@@ -171,7 +171,7 @@ def encodable_rate(rate: Fraction) -> Fraction:
     >>> encodable_rate(Fraction(29970029, 1000000)), encodable_rate(Fraction(1, 86400))
     (Fraction(30000, 1001), Fraction(1, 1001))
     """
-    return rate.limit_denominator(LARGEST_DENOMINATOR) or Fraction(1, LARGEST_DENOMINATOR)
+    return rate.limit_denominator(MAX_DENOMINATOR) or Fraction(1, MAX_DENOMINATOR)
 
 
 def read_frames(
@@ -189,7 +189,7 @@ def read_frames(
         facts: the file's, where they have been read before.
 
     Raises:
-        UserError: the file is missing, or holds no video.
+        AstSegError: the file is missing, or holds no video.
     """
     facts = facts or read_facts(path)
     index = 0
@@ -331,20 +331,20 @@ def has_encoder(name: str) -> bool:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     if not path.is_file():
-        raise UserError(f"There is no video file {path}.")
+        raise AstSegError(f"There is no video file {path}.")
     try:
         formats = READ_FORMATS + READ_BY_ENDING.get(path.suffix.lower(), "")
         only_this = {"protocol_whitelist": "file", "format_whitelist": formats}
         container = av.open(f"file:{path}", options=only_this)
     except av.error.ArgumentError as error:
-        raise UserError(f"{path} cannot be read as video: it is of no format that is read.") from error
+        raise AstSegError(f"{path} cannot be read as video: it is of no format that is read.") from error
     except (av.error.FFmpegError, OSError) as error:
-        raise UserError(f"{path} cannot be read as video: {error.strerror}.") from error
+        raise AstSegError(f"{path} cannot be read as video: {error.strerror}.") from error
     with container:
         tracks = _tracks(container)
         if not tracks:
             kinds = ["a cover picture" if s.type == "video" else s.type for s in container.streams]
-            raise UserError(f"{path} holds no video, only {', '.join(kinds) or 'nothing'}.")
+            raise AstSegError(f"{path} holds no video, only {', '.join(kinds) or 'nothing'}.")
         stream = _shown_track(container, tracks)
         stream.thread_type = "AUTO"
         yield container, stream

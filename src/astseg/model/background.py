@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from astseg.model.resizing import resized
 
 LATENT = 16
-SMALLEST_SIDE = 32
+MIN_SIDE = 32
 EDGE_SHARPNESS = 20.0  # a step of a tenth of the range is an edge for certain
 LIGHT_CELLS = 8  # what a picture says of its light: how much each of 8x8 cells differs from the still background
 LIGHT_PATCHES = 4  # light changes over a quarter of the picture, which no small object does, and keeps its colour
 LIGHT_SATURATION = 0.1  # a difference beyond this is an object's, whose size counts but not its colour
-LARGEST_LIGHT = math.log(2)  # twice or half the light; a lorry before the lens does not turn the picture black
+MAX_LIGHT = math.log(2)  # twice or half the light; a lorry before the lens does not turn the picture black
 
 BackgroundNetwork: TypeAlias = Literal["simple", "complex", "quick", "still"]
-"""``simple`` and ``complex``: AE-NE with its narrow and wide channels. ``quick``: see :class:`QuickBackground`.
-``still``: see :class:`StillBackground`."""
+"""``simple`` and ``complex``: AE-NE with its narrow and wide channels. ``quick``: see :class:`RegionBackground`.
+``still``: see :class:`StaticBackground`."""
 
 _ENCODER_CHANNELS = {
     "simple": {
@@ -87,7 +87,7 @@ class BackgroundReconstruction(NamedTuple):
     """How far off the network expects itself to be in a pixel that shows background, as a share of 1."""
 
 
-class Step(NamedTuple):
+class ConvGeometry(NamedTuple):
     """How one block shrinks one side of the map."""
 
     size: int
@@ -101,49 +101,49 @@ class Step(NamedTuple):
         return (self.size + 2 * self.padding - self.kernel) // self.stride + 1
 
 
-def side_steps(side: int, *, large: bool) -> list[Step]:
+def conv_geometries(side: int, *, large: bool) -> list[ConvGeometry]:
     """How the blocks shrink a side to 1.
 
     Args:
         side: pixels.
         large: whether the longer side of the picture has 200 pixels or more; then blocks shrink by three, not by two.
 
-    >>> [step.output for step in side_steps(64, large=False)]
+    >>> [step.output for step in conv_geometries(64, large=False)]
     [32, 16, 8, 4, 2, 1]
     """
     steps = []
     while side > 1:
         if side > 5:
-            step = Step(side, 5, 3 if large else 2, 2)
+            step = ConvGeometry(side, 5, 3 if large else 2, 2)
         elif side >= 4 and not large:
-            step = Step(side, 4, 2, 1)
+            step = ConvGeometry(side, 4, 2, 1)
         else:
-            step = Step(side, side, 1, 0)
+            step = ConvGeometry(side, side, 1, 0)
         steps.append(step)
         side = step.output
     return steps
 
 
 def _check_sides(image_size: tuple[int, int]) -> None:
-    if min(image_size) < SMALLEST_SIDE:
+    if min(image_size) < MIN_SIDE:
         raise ValueError(
-            f"the background network needs at least {SMALLEST_SIDE} pixels a side, not {image_size[0]}x{image_size[1]}"
+            f"the background network needs at least {MIN_SIDE} pixels a side, not {image_size[0]}x{image_size[1]}"
         )
 
 
-def _plan(image_size: tuple[int, int]) -> list[tuple[Step, Step]]:
+def _plan(image_size: tuple[int, int]) -> list[tuple[ConvGeometry, ConvGeometry]]:
     """The steps of height and width, block by block; a side that has reached 1 waits for the other."""
     large = max(image_size) >= 200
-    heights, widths = (side_steps(side, large=large) for side in image_size)
+    heights, widths = (conv_geometries(side, large=large) for side in image_size)
     blocks = max(len(heights), len(widths))
-    wait = Step(1, 1, 1, 0)
+    wait = ConvGeometry(1, 1, 1, 0)
     return [
         (steps_h, steps_w)
         for steps_h, steps_w in zip(_pad(heights, blocks, wait), _pad(widths, blocks, wait), strict=True)
     ]
 
 
-def _pad(steps: list[Step], blocks: int, wait: Step) -> list[Step]:
+def _pad(steps: list[ConvGeometry], blocks: int, wait: ConvGeometry) -> list[ConvGeometry]:
     return steps + [wait] * (blocks - len(steps))
 
 
@@ -247,7 +247,7 @@ class BackgroundAutoencoder(nn.Module):
         return BackgroundReconstruction(painted[:, :3], painted[:, 3:])
 
 
-def _encoder_block(height: Step, width: Step, inputs: int, outputs: int) -> PositionalBlock:
+def _encoder_block(height: ConvGeometry, width: ConvGeometry, inputs: int, outputs: int) -> PositionalBlock:
     convolution = nn.Conv2d(
         inputs + 2,
         outputs,
@@ -259,8 +259,10 @@ def _encoder_block(height: Step, width: Step, inputs: int, outputs: int) -> Posi
     return PositionalBlock((height.size, width.size), convolution, outputs)
 
 
-def _decoder_block(height: Step, width: Step, inputs: int, outputs: int, *, last: bool) -> PositionalBlock:
-    def missing(step: Step) -> int:
+def _decoder_block(
+    height: ConvGeometry, width: ConvGeometry, inputs: int, outputs: int, *, last: bool
+) -> PositionalBlock:
+    def missing(step: ConvGeometry) -> int:
         return step.size - ((step.output - 1) * step.stride - 2 * step.padding + step.kernel)
 
     convolution = nn.ConvTranspose2d(
@@ -286,7 +288,7 @@ def edges(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch
     return (EDGE_SHARPNESS * torch.cat((right, down), 1)).tanh()
 
 
-class QuickBackground(nn.Module):
+class RegionBackground(nn.Module):
     """A background autoencoder that learns within a minute or two on a CPU. Not in the paper.
 
     The published network starts with nearly the same latent for all pictures and needs thousands of steps to tell
@@ -331,7 +333,7 @@ class QuickBackground(nn.Module):
         return BackgroundReconstruction(image, error)
 
 
-class StillBackground(nn.Module):
+class StaticBackground(nn.Module):
     """One background under changing light, for a camera that stands still. Not in the paper.
 
     An autoencoder knows a few hundred frames by heart after as many steps, the objects in them too. This one has no
@@ -361,7 +363,7 @@ class StillBackground(nn.Module):
         tint, patches = self.light(cells).tensor_split([3], 1)
         patches = patches.view(-1, 1, LIGHT_PATCHES, LIGHT_PATCHES)
         light = tint[..., None, None] + resized(patches, self.still.shape[1:])
-        image = self.still * (LARGEST_LIGHT * torch.tanh(light / LARGEST_LIGHT)).exp()
+        image = self.still * (MAX_LIGHT * torch.tanh(light / MAX_LIGHT)).exp()
         error = self.error_logits.sigmoid().expand(len(images), -1, -1, -1)
         return BackgroundReconstruction(image if self.training else image.clamp(0, 1), error)
 
@@ -376,8 +378,8 @@ def build_background(
     """
     match network:
         case "quick":
-            return QuickBackground(image_size)
+            return RegionBackground(image_size)
         case "still":
-            return StillBackground(image_size)
+            return StaticBackground(image_size)
         case _:
             return BackgroundAutoencoder(image_size, network, layout)

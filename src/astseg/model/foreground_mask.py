@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from astseg.model.background import BackgroundReconstruction
-from astseg.model.labelling import LabelRule, agree_with_neighbours, likeness_of_neighbours
+from astseg.model.labelling import LabelRule, mean_field_smoothing, neighbor_affinities
 from astseg.model.resizing import resized
 
 NOISE_MULTIPLE = 6.0
@@ -22,9 +22,9 @@ CLIPPED_BEYOND = 3.0
 CLIPPING_ROUNDS = 5
 MEDIAN_OF_NORMAL = 0.6745
 """The median of |z| of a normal variable: medians divided by it are standard deviations."""
-LEAST_NOISE = 1 / 255
+MIN_NOISE = 1 / 255
 """One step of 8 bits: pictures are no more exact than that."""
-FEWEST_FOR_A_PIXEL = 10
+MIN_FOR_A_PIXEL = 10
 """With fewer pictures an object may be in most of them at a pixel, and all pixels get one noise."""
 
 
@@ -88,8 +88,8 @@ def background_noise(distances: Float[Tensor, "count height width"]) -> Float[Te
     # Row by row: the median needs several times the memory of what it is taken of.
     own = torch.stack([_clipped_scale(row) for row in distances.unbind(1)])
     typical = own.median()
-    noise = (own * typical).sqrt() if len(distances) >= FEWEST_FOR_A_PIXEL else typical.expand_as(own)
-    return noise.clamp(min=LEAST_NOISE)
+    noise = (own * typical).sqrt() if len(distances) >= MIN_FOR_A_PIXEL else typical.expand_as(own)
+    return noise.clamp(min=MIN_NOISE)
 
 
 def _clipped_scale(distances: Float[Tensor, "count width"]) -> Float[Tensor, "width"]:
@@ -122,7 +122,7 @@ def noise_foreground_mask(
     threshold = NOISE_MULTIPLE * noise
     log_odds = 2 * (background_distance(images, backgrounds) / threshold - 1)
     undecided = torch.stack((-log_odds / 2, log_odds / 2), 1)
-    alike = likeness_of_neighbours(images, LabelRule.likeness)
-    weights = agree_with_neighbours(undecided, alike, LabelRule.neighbour_pull)
+    alike = neighbor_affinities(images, LabelRule.likeness)
+    weights = mean_field_smoothing(undecided, alike, LabelRule.neighbour_pull)
     background, foreground = torch.split(weights, 1, 1)
     return resized(foreground - background, size or images.shape[-2:])[:, 0] > 0

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from astseg.model.rendering import DEEPEST_SHADOW, Rendering
+from astseg.model.rendering import MAX_SHADOW, Rendering
 
 ROUNDS = 5  # of asking the neighbours; after three, next to no label changes any more
 NEIGHBOURS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
@@ -42,7 +42,7 @@ class LabelRule:
     background_margin: float = 0.0
     """What the background's log-weight loses in any case. It wins pixels that the background shares with an object's
     rim, and shadows with them."""
-    deepest_shade: float = DEEPEST_SHADOW
+    deepest_shade: float = MAX_SHADOW
     """The share of its light that the background may lack and still count as background, below 1: the more, the fewer
     shadows are taken for objects, and the more dark objects for shadows."""
     background_likeness: float = 0.0
@@ -96,13 +96,13 @@ def posterior_weights(
         (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
     )
     log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
-    alike = likeness_of_neighbours(images, rule.likeness)
-    agreed = agree_with_neighbours(log_weights - against, alike, rule.neighbour_pull)
-    real = without_shades(agreed, background_error, rule.background_likeness)
-    return without_crumbs(without_doubles(real, images, alike, rule.doubled_likeness), rule.fewest_pixels)
+    alike = neighbor_affinities(images, rule.likeness)
+    agreed = mean_field_smoothing(log_weights - against, alike, rule.neighbour_pull)
+    real = drop_shadow_slots(agreed, background_error, rule.background_likeness)
+    return drop_small_slots(merge_duplicate_slots(real, images, alike, rule.doubled_likeness), rule.fewest_pixels)
 
 
-def likeness_of_neighbours(
+def neighbor_affinities(
     images: Float[Tensor, "batch 3 height width"], likeness: float
 ) -> Float[Tensor, "neighbours batch 1 height width"]:
     """How like each pixel's eight neighbours are to it: 1 where colours are the same, near 0 across edges.
@@ -115,7 +115,7 @@ def likeness_of_neighbours(
     return (-distances / likeness).exp()
 
 
-def agree_with_neighbours(
+def mean_field_smoothing(
     log_weights: Float[Tensor, "batch layers height width"],
     alike: Float[Tensor, "neighbours batch 1 height width"],
     pull: float,
@@ -154,7 +154,7 @@ def _neighbours(maps: Float[Tensor, "batch channels height width"]) -> Iterator[
         yield padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
-def without_shades(
+def drop_shadow_slots(
     weights: Float[Tensor, "batch layers height width"],
     background_error: Float[Tensor, "batch 1 height width"],
     background_likeness: float,
@@ -174,7 +174,7 @@ def without_shades(
     return _shared(weights, ~F.pad(shades, (1, 0)))
 
 
-def without_crumbs(
+def drop_small_slots(
     weights: Float[Tensor, "batch layers height width"], fewest_pixels: int
 ) -> Float[Tensor, "batch layers height width"]:
     """The weights without the slots that would own too few pixels; the others share what these had."""
@@ -196,7 +196,7 @@ def _shared(
     return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
 
-def without_doubles(
+def merge_duplicate_slots(
     weights: Float[Tensor, "batch layers height width"],
     images: Float[Tensor, "batch 3 height width"],
     alike: Float[Tensor, "neighbours batch 1 height width"],

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from astseg.model.latents import ObjectLatents
 
-MOST_NEGATIVE_LOG_WEIGHT = -80.0  # exp(-80) is the smallest round power that float32 still tells from zero
-DEEPEST_SHADOW = 0.6
+MAX_NEGATIVE_LOG_WEIGHT = -80.0  # exp(-80) is the smallest round power that float32 still tells from zero
+MAX_SHADOW = 0.6
 PRESENCE_PIXELS = 20.0  # a slot of so many pixels is there for the most part
 
 
@@ -58,14 +58,14 @@ def shaded(
 ) -> Float[Tensor, "batch 3 height width"]:
     """Let the shadows of all objects fall on the background. Not in the paper.
 
-    A shadow takes the same share of the light from all three colours, at most ``DEEPEST_SHADOW``: enough for a shadow,
+    A shadow takes the same share of the light from all three colours, at most ``MAX_SHADOW``: enough for a shadow,
     not for painting a dark object. It must come from an object that is there (see ``presence``), or dark objects would
     be painted as shadows of nothing, which no cost of slots in use would notice.
 
     >>> shaded(torch.ones(1, 3, 1, 1), torch.full((1, 2, 1, 1), 0.5)).flatten()  # two half shadows, 0.7 each
     tensor([0.4900, 0.4900, 0.4900])
     """
-    return background * (1 - DEEPEST_SHADOW * shadows).prod(1, keepdim=True)
+    return background * (1 - MAX_SHADOW * shadows).prod(1, keepdim=True)
 
 
 def compositing_weights(
@@ -80,7 +80,7 @@ def compositing_weights(
     """
     highest = torch.maximum(log_activations.amax(1), background_log_activation.amax()).detach()
     objects = (log_activations - highest[:, None]).exp()[..., None, None] * masks
-    background = (background_log_activation - highest[:, None, None]).clamp(min=MOST_NEGATIVE_LOG_WEIGHT).exp()
+    background = (background_log_activation - highest[:, None, None]).clamp(min=MAX_NEGATIVE_LOG_WEIGHT).exp()
     activated = torch.cat((background.expand_as(objects[:, 0])[:, None], objects), 1)
     return activated / activated.sum(1, keepdim=True)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from astseg.ablation import is_miniature
 from astseg.config import Recipe
-from astseg.plain import to_plain
+from astseg.plain import to_builtins
 from astseg.published import PAPER_GPU
 from astseg.report.results import ELSEWHERE, Group
 
@@ -86,7 +86,7 @@ def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> li
     """Each setting that differs and matters, as ``foreground.steps 300, published 125000``."""
     return [
         f"{name} {_shown(mine)}, {whose} {_shown(other)}"
-        for name, mine, other in _changes("", to_plain(ours), to_plain(theirs))
+        for name, mine, other in _changes("", to_builtins(ours), to_builtins(theirs))
         if ours.foreground.scenario != "baseline" or not name.startswith("background.")  # no phase would read them
     ]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.html import render
 from astseg.report.tables import Report, Table
 
@@ -29,10 +29,10 @@ def write_as(report: Report, form: str) -> str:
     """The report's text in a format: ``markdown``, ``latex`` (to be included, needs booktabs) or ``html`` (a page).
 
     Raises:
-        UserError: there is no such format.
+        AstSegError: there is no such format.
     """
     if form not in _WRITERS:
-        raise UserError(f"A report can be written as {', '.join(FORMATS)}, not as '{form}'.")
+        raise AstSegError(f"A report can be written as {', '.join(FORMATS)}, not as '{form}'.")
     return "\n".join(_WRITERS[form](report)) + "\n"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.presets import PRESETS, Preset
 from astseg.published import Dataset
 from astseg.training.loop import MODEL_FOLDER
@@ -94,7 +94,7 @@ def read_results(paths: Iterable[Path]) -> tuple[list[Result], list[Path]]:
         The results, and the folders of runs that have no scores yet.
 
     Raises:
-        UserError: a folder holds no run, or files that cannot be understood.
+        AstSegError: a folder holds no run, or files that cannot be understood.
     """
     folders = dict.fromkeys(run.resolve() for path in paths for run in _runs_in(path))
     finished = [folder for folder in folders if (folder / SCORES_FILE).is_file()]
@@ -122,7 +122,7 @@ def _runs_in(path: Path) -> list[Path]:
     far = [file.parent for file in path.glob(f"*/*/{RUN_FILE}") if file.parent.parent not in near]
     inside = sorted([*near, *far])
     if not inside:
-        raise UserError(f"{path} holds no training run, and no folders of runs. Give what 'astseg ablate' has made.")
+        raise AstSegError(f"{path} holds no training run, and no folders of runs. Give what 'astseg ablate' has made.")
     return inside
 
 
@@ -140,7 +140,7 @@ def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: Da
     """What a run's model scored elsewhere.
 
     Raises:
-        UserError: another model was scored, other pictures than the held-out ones, or labels by another rule.
+        AstSegError: another model was scored, other pictures than the held-out ones, or labels by another rule.
     """
     result = _read_result(file, folder, settings, dataset)
     content = json.loads(file.read_text())
@@ -150,7 +150,7 @@ def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: Da
     came = {**expected, **content, "model": name}
     wrong = [f"{key} {came[key]}, not {value}" for key, value in expected.items() if came[key] != value]
     if wrong:
-        raise UserError(f"{file} is of something else ({', '.join(wrong)}). Remove {file.parent} and evaluate again.")
+        raise AstSegError(f"{file} is of something else ({', '.join(wrong)}). Remove {file.parent} and evaluate again.")
     return result
 
 
@@ -171,7 +171,7 @@ def _read_result(file: Path, folder: Path, settings: RunSettings, dataset: str |
             commit=str(content["commit"]),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{file} cannot be understood ({error!r}). Score the model again.") from error
+        raise AstSegError(f"{file} cannot be understood ({error!r}). Score the model again.") from error
 
 
 def _number(value: float | None) -> float | None:

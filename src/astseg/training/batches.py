@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg._core.image_conversion import scale_uint8_images
 from astseg.data.store import Bytes
-from astseg.pixels import to_images
 
 DEVICE_SHARE = 0.4
 """The share of a GPU's free memory that pictures may take to live there."""
@@ -57,9 +57,9 @@ class Pictures:
     def __getitem__(self, indices: np.ndarray) -> Float[Tensor, "batch 3 height width"]:
         if self._resident is not None:
             # Without waiting, here and below, for what the GPU has still to do.
-            return to_images(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
+            return scale_uint8_images(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
         # Reading a memory map in rising order is kinder to the disk.
         order = np.argsort(indices)
         pictures = np.empty((len(indices), *self.stored.shape[1:]), np.uint8)
         pictures[order] = self.stored[indices[order]]
-        return to_images(torch.from_numpy(pictures).to(self.device, non_blocking=True))
+        return scale_uint8_images(torch.from_numpy(pictures).to(self.device, non_blocking=True))

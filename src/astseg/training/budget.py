@@ -11,7 +11,7 @@ from astseg.config import Recipe, Scenario
 from astseg.data.store import Bytes
 from astseg.schedules import LearningRate
 from astseg.training.curriculum import Phase
-from astseg.training.loop import Observer, Trainer
+from astseg.training.loop import Callback, Trainer
 
 TIMED_STEPS = 6
 TIMED_SECONDS = 5.0
@@ -24,11 +24,11 @@ FROZEN_SHARE = 0.6
 """The share of the foreground's steps on the frozen background."""
 SHADOW_SHARE = 0.4
 """The share of the foreground's steps without shadows, at the most."""
-FEWEST_STEPS = 200
+MIN_STEPS = 200
 """Less than this teaches nothing, however little time there is."""
 
 
-class _Stopwatch(Observer):
+class _Stopwatch(Callback):
     """Notes when each step of each phase was done."""
 
     def __init__(self) -> None:
@@ -73,8 +73,8 @@ def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: fl
     background = 0.0 if scenario == "baseline" else _worthwhile(recipe, BACKGROUND_SHARE * seconds / background_step)
     frozen = {"curriculum": FROZEN_SHARE, "frozen": 1.0, "baseline": 0.0}[scenario]
     step = frozen * times.get("objects", 0.0) + (1 - frozen) * times.get("joint", 0.0)
-    foreground = max(FEWEST_STEPS, int((seconds - background * background_step) / step))
-    alone = max(FEWEST_STEPS, int(background))
+    foreground = max(MIN_STEPS, int((seconds - background * background_step) / step))
+    alone = max(MIN_STEPS, int(background))
     return with_steps(recipe, alone, foreground), (alone * background_step + foreground * step) / 60
 
 
@@ -97,7 +97,7 @@ def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minute
         fewer where a still background needs no more.
     """
     step = _seconds_per_step(recipe, images, device, "background")["background"]
-    steps = max(FEWEST_STEPS, int(_worthwhile(recipe, 60 * minutes / step)))
+    steps = max(MIN_STEPS, int(_worthwhile(recipe, 60 * minutes / step)))
     return steps, steps * step / 60
 
 
@@ -113,7 +113,7 @@ def _seconds_per_step(recipe: Recipe, images: Bytes, device: torch.device, scena
     first = images[: max(recipe.background.batch_size, recipe.foreground.batch_size)]
     with TemporaryDirectory() as folder:
         stop = stopwatch.knows_enough if scenario == "background" else lambda: False
-        Trainer(short, first, Path(folder), device, observers=[stopwatch]).run(stop)
+        Trainer(short, first, Path(folder), device, callbacks=[stopwatch]).run(stop)
     return {name: stopwatch.seconds_per_step(name) for name in stopwatch.times}
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from astseg.config import Recipe
-from astseg.errors import UserError
-from astseg.files import written_whole
-from astseg.plain import from_plain, to_plain
+from astseg.errors import AstSegError
+from astseg.files import atomic_write
+from astseg.plain import from_builtins, to_builtins
 
 CHECKPOINT_VERSION = 2
 
@@ -50,10 +50,10 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint; the one before it stays until the new one is whole.
 
     Raises:
-        UserError: the place cannot be written, or the disk is full.
+        AstSegError: the place cannot be written, or the disk is full.
     """
-    content = {**vars(checkpoint), "recipe": to_plain(checkpoint.recipe), "version": CHECKPOINT_VERSION}
-    with written_whole(path) as partial:
+    content = {**vars(checkpoint), "recipe": to_builtins(checkpoint.recipe), "version": CHECKPOINT_VERSION}
+    with atomic_write(path) as partial:
         try:
             torch.save(content, partial)
         except RuntimeError as error:  # torch's own writer reports a full disk in this way
@@ -64,22 +64,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint, executing nothing from it.
 
     Raises:
-        UserError: no checkpoint is there, or it cannot be read by this version.
+        AstSegError: no checkpoint is there, or it cannot be read by this version.
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         version = content.pop("version")
         if version not in (1, CHECKPOINT_VERSION):
-            raise UserError(
+            raise AstSegError(
                 f"{path} is a checkpoint of another version of astseg. Go on with the version that wrote it."
             )
-        return Checkpoint(**{**content, "recipe": from_plain(Recipe, content["recipe"])})
+        return Checkpoint(**{**content, "recipe": from_builtins(Recipe, content["recipe"])})
     except FileNotFoundError as error:
-        raise UserError(f"There is no checkpoint {path} to resume from. Start the run anew.") from error
-    except UserError:
+        raise AstSegError(f"There is no checkpoint {path} to resume from. Start the run anew.") from error
+    except AstSegError:
         raise
     except Exception as error:  # a damaged file makes torch's reader raise almost anything
-        raise UserError(f"{path} is no readable checkpoint: {_first_line(error)}") from error
+        raise AstSegError(f"{path} is no readable checkpoint: {_first_line(error)}") from error
 
 
 def _first_line(error: Exception) -> str:

@@ -1,26 +1,32 @@
 """The choices made for people who bring pictures and little else: each with its reason in a sentence."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
 
 import torch
 
 from astseg.config import BackgroundTraining, Recipe
 from astseg.data.store import Bytes, Store
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.model.ast_seg import AstSeg
-from astseg.presets import find_preset, large_recipe, own_pictures_recipe, small_recipe
+from astseg.plain import override
+from astseg.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
 from astseg.training.budget import background_steps, fit_to_steps, fit_to_time, with_steps
-from astseg.training.complexity import FEWEST_STILL_PICTURES, still_share
+from astseg.training.complexity import MIN_STATIC_IMAGES, still_share
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
+STEPS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_steps"})
+"""The names of a recipe's steps; who sets one sets no time."""
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
 STILL_SHARE = 0.75
 """With more of nearly every picture as in the others, the camera stands still (``still_share``)."""
-MOST_SLOTS = 254
+MAX_SLOTS = 254
 FAR_OFF = 1.25
 """How many times the wish an estimate may be, or the wish the estimate, before one should be told."""
 
@@ -35,13 +41,15 @@ class Choice:
 
 def choose_recipe(
     store: Store,
-    device: torch.device,
+    device: torch.device | str,
     *,
     preset: str | None = None,
     slots: int | None = None,
     minutes: float | None = None,
     steps: int | None = None,
     still: bool | None = None,
+    recipe: Recipe | None = None,
+    changes: Mapping[str, Any] = NO_CHANGES,
 ) -> Choice:
     """Choose a recipe for prepared pictures and a machine.
 
@@ -53,42 +61,49 @@ def choose_recipe(
         minutes: how long training may take; by default the preset's own number of steps, or 30 minutes.
         steps: the foreground's steps, in place of a time.
         still: whether the camera stands still, so that all pictures show one background; by default the pictures tell.
+        recipe: a recipe to begin with, in place of a preset's.
+        changes: values to take in place of the recipe's, by their names; see ``plain.override``.
 
     Raises:
-        UserError: the preset is unknown or has a background of its own, a number is impossible, or the pictures do not
-            suit the model or the memory.
+        AstSegError: the preset is unknown or has a background of its own, a number is impossible, a change does not
+            fit, or the pictures do not suit the model or the memory.
     """
-    check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps, still=still)
+    check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps, still=still, recipe=recipe, changes=changes)
+    place = torch.device(device)
     reasons = []
-    usual: Recipe | None = None
-    if preset:
-        usual = find_preset(preset).recipe
-        reasons.append(f"Recipe: the preset {preset}.")
+    usual = get_preset(preset).recipe if preset else recipe
+    if usual:
+        reasons.append(f"Recipe: the preset {preset}." if preset else "Recipe: as you give it.")
     else:
         how = "as you say"
         if still is None:
             still, how = _stillness(store["train"].images)
-        kind = "GPU" if device.type == "cuda" else "CPU"
+        kind = "GPU" if place.type == "cuda" else "CPU"
         reasons.append(f"Recipe: the one for a {kind}; --preset chooses another.")
         one, other = ("one for all pictures", "moving") if still else ("many", "still")
         reasons.append(f"Background: {one} ({how}; --{other} says otherwise).")
-        minutes = DEFAULT_MINUTES if minutes is None and steps is None else minutes
-    (recipe,) = _recipes(store.image_size, device, preset, slots, still)
+        chosen = minutes is not None or steps is not None or _set_steps(changes)
+        minutes = minutes if chosen else DEFAULT_MINUTES
+    if changes:
+        reasons.append(f"Changed: {', '.join(f'{name} = {value}' for name, value in changes.items())}.")
+    (recipe,) = _recipes(store.image_size, place, usual, slots, still, changes)
     other_size = ""
     if usual and usual.architecture.image_size != store.image_size:
-        other_size = " (the preset's own size is {}x{})".format(*usual.architecture.image_size)
+        other_size = " (the recipe's own size is {}x{})".format(*usual.architecture.image_size)
     reasons.append(f"{_pictures(store)}{other_size}.")
-    guess = "as you say" if slots else f"{'the preset has it so' if preset else 'a guess'}; --objects says better"
+    guess = "as you say" if slots else f"{'the recipe has it so' if usual else 'a guess'}; --objects says better"
     reasons.append(f"Objects: at most {recipe.architecture.slots} in a picture ({guess}).")
-    reasons.append(_fitting_memory(recipe, device, len(store["train"])))
+    reasons.append(_fitting_memory(recipe, place, len(store["train"])))
     if minutes is not None:
-        recipe, estimate = fit_to_time(recipe, store["train"].images, device, minutes)
+        recipe, estimate = fit_to_time(recipe, store["train"].images, place, minutes)
         why = f", {_how_long(minutes, estimate)}"
     elif steps is not None:
         recipe = fit_to_steps(recipe, steps)
         why = ", as you say"
     else:
-        why = ", as the preset has it"
+        why = ", as you say" if _set_steps(changes) else ", as the recipe has it"
+    with _suiting():
+        recipe = override(recipe, changes)  # fewer steps shorten warm-ups, but for those that were set
     numbers = f"{recipe.background.steps} for the background and {recipe.foreground.steps} for the objects"
     reasons.append(f"Steps: {numbers}{why}.")
     return Choice(recipe, tuple(reasons))
@@ -101,22 +116,37 @@ def check_wishes(
     minutes: float | None = None,
     steps: int | None = None,
     still: bool | None = None,
+    recipe: Recipe | None = None,
+    changes: Mapping[str, Any] = NO_CHANGES,
 ) -> None:
     """Refuse what `choose_recipe` could not follow, before any work is done.
 
     Raises:
-        UserError: the preset is unknown or has a background of its own, or a number is impossible.
+        AstSegError: the preset is unknown or has a background of its own, a number is impossible, or a change has no
+            name of a recipe's.
     """
-    if preset is not None and still is not None:
-        raise UserError("Give either --preset or --still and --moving: a preset has a background network of its own.")
+    if preset is not None and recipe is not None:
+        raise AstSegError("Give either a preset or a recipe of your own, not both.")
+    if _set_steps(changes) and (minutes is not None or steps is not None):
+        raise AstSegError("Give either a time, or the steps, or set the recipe's own steps, not several of them.")
+    if "architecture.image_size" in changes:
+        raise AstSegError("A model works at the size of its pictures: give the size to prepare them at instead.")
+    with _suiting("This recipe cannot be"):
+        override(
+            get_preset(preset).recipe if preset else recipe or custom_images_recipe((64, 64), 1, still=False), changes
+        )
+    if (preset is not None or recipe is not None) and still is not None:
+        raise AstSegError(
+            "Give either --preset or --recipe, or --still and --moving: a recipe has a background network of its own."
+        )
     if minutes is not None and steps is not None:
-        raise UserError("Give either --minutes or --steps, not both.")
-    if slots is not None and not 1 <= slots <= MOST_SLOTS:
-        raise UserError(f"The number of objects should lie between 1 and {MOST_SLOTS}, not {slots}.")
+        raise AstSegError("Give either --minutes or --steps, not both.")
+    if slots is not None and not 1 <= slots <= MAX_SLOTS:
+        raise AstSegError(f"The number of objects should lie between 1 and {MAX_SLOTS}, not {slots}.")
     if (minutes is not None and not 0 < minutes < math.inf) or (steps is not None and steps < 1):
-        raise UserError("The time and the steps to train should be more than 0.")
+        raise AstSegError("The time and the steps to train should be more than 0.")
     if preset is not None:
-        find_preset(preset)
+        get_preset(preset)
 
 
 def check_size(
@@ -126,6 +156,8 @@ def check_size(
     preset: str | None = None,
     slots: int | None = None,
     still: bool | None = None,
+    recipe: Recipe | None = None,
+    changes: Mapping[str, Any] = NO_CHANGES,
 ) -> None:
     """Refuse pictures of a size at which `choose_recipe` would find nothing that can be trained, before they are there.
 
@@ -135,18 +167,21 @@ def check_size(
         preset: as for `choose_recipe`.
         slots: as for `choose_recipe`.
         still: as for `choose_recipe`.
+        recipe: as for `choose_recipe`.
+        changes: as for `choose_recipe`.
 
     Raises:
-        UserError: the pictures would not suit the model, or its training would not fit into the memory.
+        AstSegError: the pictures would not suit the model, or its training would not fit into the memory.
     """
-    _check_any(_recipes(image_size, device, preset, slots, still), device)
+    usual = get_preset(preset).recipe if preset else recipe
+    _check_any(_recipes(image_size, device, usual, slots, still, changes), device)
 
 
 def check_background_size(image_size: tuple[int, int], device: torch.device) -> None:
     """Refuse pictures of a size at which `choose_background` would find nothing that can be trained.
 
     Raises:
-        UserError: as by `check_size`.
+        AstSegError: as by `check_size`.
     """
     if device.type == "cuda":
         recipes = list(_large_backgrounds(image_size)[:1])
@@ -162,15 +197,27 @@ def _check_any(recipes: Sequence[Recipe], device: torch.device) -> None:
 
 
 def _recipes(
-    image_size: tuple[int, int], device: torch.device, preset: str | None, slots: int | None, still: bool | None
+    image_size: tuple[int, int],
+    device: torch.device,
+    usual: Recipe | None,
+    slots: int | None,
+    still: bool | None,
+    changes: Mapping[str, Any],
 ) -> list[Recipe]:
-    """The recipe for a preset, or those between which the pictures will choose, each built once."""
+    """Return the usual recipe, or those between which the pictures will choose, changed, each built once."""
     with _suiting():
-        if preset:
-            return [_buildable(_adapted(find_preset(preset).recipe, image_size, slots))]
-        make = large_recipe if device.type == "cuda" else own_pictures_recipe
-        choices = (True, False) if still is None else (still,)
-        return [_buildable(make(image_size, slots or DEFAULT_SLOTS, still=choice)) for choice in choices]
+        if usual:
+            found = [_adapted(usual, image_size, slots)]
+        else:
+            make = gpu_recipe if device.type == "cuda" else custom_images_recipe
+            choices = (True, False) if still is None else (still,)
+            found = [make(image_size, slots or DEFAULT_SLOTS, still=choice) for choice in choices]
+        return [_buildable(override(recipe, changes)) for recipe in found]
+
+
+def _set_steps(changes: Mapping[str, Any]) -> bool:
+    """Tell whether a change is a number of steps."""
+    return not STEPS.isdisjoint(changes)
 
 
 def _fitting_memory(recipe: Recipe, device: torch.device, images: int) -> str:
@@ -188,7 +235,7 @@ def _say_memory(needed: float, image_size: tuple[int, int], device: torch.device
     if needed > there.total:
         height, width = image_size
         where = "the GPU" if device.type == "cuda" else "this machine"
-        raise UserError(
+        raise AstSegError(
             f"Training at {height}x{width} takes {about} of memory, and {where} has {gigabytes(there.total)}. "
             "Less is taken by a smaller --size, then by fewer --objects."
         )
@@ -214,7 +261,7 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
     again. A processor, on which a step of AE-NE takes seconds, gets the network with which `choose_recipe` begins.
 
     Raises:
-        UserError: the pictures are too small.
+        AstSegError: the pictures are too small.
     """
     if device.type != "cuda":
         return _small_background(store, device, minutes)
@@ -252,26 +299,26 @@ def _small_background(store: Store, device: torch.device, minutes: float) -> Cho
 
 def _small_background_recipe(image_size: tuple[int, int], still: bool) -> Recipe:
     with _suiting():
-        recipe = _buildable(own_pictures_recipe(image_size, 1, still=still))
+        recipe = _buildable(custom_images_recipe(image_size, 1, still=still))
     return replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
 
 
 def _large_backgrounds(image_size: tuple[int, int]) -> tuple[Recipe, Recipe]:
     """AE-NE for one background, and for many."""
     with _suiting():
-        recipe = _buildable(replace(small_recipe(image_size, 1), background=BackgroundTraining(batch_size=32)))
+        recipe = _buildable(replace(cpu_recipe(image_size, 1), background=BackgroundTraining(batch_size=32)))
     alone = replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
     shapes = [replace(recipe.architecture, background_network=network) for network in ("simple", "complex")]
     return replace(alone, architecture=shapes[0]), replace(alone, architecture=shapes[1])
 
 
 @contextmanager
-def _suiting() -> Iterator[None]:
-    """Say of a recipe that cannot be made that the pictures do not suit it."""
+def _suiting(what: str = "These pictures do not suit the model") -> Iterator[None]:
+    """Say of a recipe that cannot be made why it cannot."""
     try:
         yield
     except ValueError as error:
-        raise UserError(f"These pictures do not suit the model: {error}.") from error
+        raise AstSegError(f"{what}: {error}.") from error
 
 
 def _pictures(store: Store) -> str:
@@ -281,8 +328,8 @@ def _pictures(store: Store) -> str:
 
 def _stillness(images: Bytes) -> tuple[bool, str]:
     """Whether the camera stands still, and how that is known."""
-    if len(images) < FEWEST_STILL_PICTURES:
-        return False, f"fewer than {FEWEST_STILL_PICTURES} pictures do not tell"
+    if len(images) < MIN_STATIC_IMAGES:
+        return False, f"fewer than {MIN_STATIC_IMAGES} pictures do not tell"
     share = still_share(images)
     return share > STILL_SHARE, f"{share:.0%} of nearly every picture is as in the others"
 

@@ -19,7 +19,7 @@ COMPLEXITY_THRESHOLD = 0.24
 COMPLEXITY_SCALE = 0.25
 STILL_PICTURES = 200
 """How many pictures are looked at to tell whether the camera stands still."""
-FEWEST_STILL_PICTURES = 10
+MIN_STATIC_IMAGES = 10
 """Fewer pictures do not tell what comes and goes."""
 STILL_DISTANCE = 0.25
 """A pixel this near to the median, as the sum of its channels, shows what the median shows."""
@@ -41,7 +41,7 @@ def still_share(images: Bytes) -> float:
     >>> still_share(np.zeros((10, 2, 2, 3), np.uint8))
     1.0
     """
-    if len(images) < FEWEST_STILL_PICTURES:
+    if len(images) < MIN_STATIC_IMAGES:
         return 0.0
     chosen = np.linspace(0, len(images) - 1, min(len(images), STILL_PICTURES)).astype(np.int64)
     pictures = images[chosen]

@@ -6,15 +6,15 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from astseg.files import written_whole
+from astseg.files import atomic_write
 from astseg.training.curriculum import Phase
-from astseg.training.loop import Observer, Report, Trainer
+from astseg.training.loop import Callback, Report, Trainer
 
 JOURNAL_FILE = "journal.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 
 
-class Journal(Observer):
+class Journal(Callback):
     """Writes every report to ``journal.jsonl`` and to TensorBoard.
 
     A run that goes on from a checkpoint takes back what it wrote after it, and one that begins a phase again what it
@@ -64,7 +64,7 @@ class Journal(Observer):
     def _forget_after(self, step: int) -> None:
         if self._path.is_file():
             kept = [entry for entry in read_journal(self._path) if entry["step"] <= step]
-            with written_whole(self._path) as partial:
+            with atomic_write(self._path) as partial:
                 partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
 
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from astseg._core.image_conversion import to_uint8_images
 from astseg.config import Recipe, Scenario
 from astseg.data.store import Bytes
-from astseg.errors import RanAwayError, UserError
-from astseg.files import folder_written_whole, written_whole
+from astseg.errors import AstSegError, NonFiniteWeightsError
+from astseg.files import atomic_folder, atomic_write
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backbones import load_backbone
-from astseg.pixels import as_bytes
-from astseg.plain import to_plain
+from astseg.plain import to_builtins
 from astseg.training.batches import Pictures, batch_indices
 from astseg.training.checkpoints import (
     Checkpoint,
@@ -42,8 +42,8 @@ from astseg.training.curriculum import (
     start_phase,
 )
 from astseg.training.health import health
-from astseg.training.places import settle_places
-from astseg.training.revival import REVIVAL_INTERVAL, REVIVAL_PICTURES, revive_slots
+from astseg.training.places import initialize_slot_prior
+from astseg.training.revival import REVIVAL_INTERVAL, REVIVAL_PICTURES, reinitialize_dead_slots
 
 CHECKPOINT_FILE = "checkpoint.pt"
 BACKGROUNDS_FILE = "backgrounds.npy"
@@ -55,7 +55,7 @@ PAINTED_AT_ONCE = 128
 
 
 @dataclass(frozen=True)
-class ModelProgress:
+class TrainingProgress:
     """How far a model was trained; a phase that has ended is named by the one that would follow."""
 
     phase: PhaseName
@@ -87,7 +87,7 @@ class Report:
     """Time spent in the phase so far."""
 
 
-class Observer:
+class Callback:
     """Whoever wants to know how a run goes. Each method does nothing until it is overridden."""
 
     def phase_started(self, trainer: "Trainer", phase: Phase, done: int) -> None:
@@ -109,13 +109,13 @@ class Trainer:
         folder: where the checkpoint, the backgrounds and the model go.
         device: where to train.
         seed: decides the first weights, the order of the pictures and what dropout drops.
-        observers: told how it goes.
+        callbacks: told how it goes.
         report_every: steps between reports.
         save_every: seconds between checkpoints.
 
     Raises:
         ValueError: these are no pictures of the model's size.
-        UserError: the backbone's weights cannot be read.
+        AstSegError: the backbone's weights cannot be read.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Trainer:
         folder: Path | str,
         device: torch.device | str,
         seed: int = 0,
-        observers: Sequence[Observer] = (),
+        callbacks: Sequence[Callback] = (),
         report_every: int = 20,
         save_every: float = 120.0,
     ) -> None:
@@ -143,7 +143,7 @@ class Trainer:
         self.save_every = save_every
         self.seconds: dict[str, float] = {}
         self.images = Pictures(images, self.device)
-        self._observers = observers
+        self._callbacks = callbacks
         self._phase = 0
         self._step = 0
         self._resumed_optimizer: dict[str, object] | None = None
@@ -156,34 +156,34 @@ class Trainer:
         images: Bytes,
         folder: Path | str,
         device: torch.device | str,
-        observers: Sequence[Observer] = (),
+        callbacks: Sequence[Callback] = (),
         report_every: int = 20,
         save_every: float = 120.0,
     ) -> "Trainer":
         """A trainer that goes on where the run in a folder stopped.
 
         Raises:
-            UserError: the folder holds no readable checkpoint, or one of another configuration.
+            AstSegError: the folder holds no readable checkpoint, or one of another configuration.
         """
         file = Path(folder) / CHECKPOINT_FILE
         checkpoint = load_checkpoint(file)
         recipe = replace(checkpoint.recipe, backbone=None)  # the checkpoint's weights follow
         if images.shape[1:3] != recipe.architecture.image_size:
-            raise UserError(
+            raise AstSegError(
                 f"{file} is of a run on pictures of {_sides(recipe.architecture.image_size)}, but these have "
                 f"{_sides(images.shape[1:3])}. Go on with the data that the run began with, or start anew."
             )
         if len(images) != checkpoint.pictures:
-            raise UserError(
+            raise AstSegError(
                 f"{file} is of a run on {checkpoint.pictures} pictures, but these are {len(images)}. "
                 "Go on with the data that the run began with, or start anew."
             )
-        trainer = cls(recipe, images, folder, device, checkpoint.seed, observers, report_every, save_every)
+        trainer = cls(recipe, images, folder, device, checkpoint.seed, callbacks, report_every, save_every)
         trainer.recipe = checkpoint.recipe
         try:
             trainer.model.load_state_dict(checkpoint.model)
         except RuntimeError as error:
-            raise UserError(f"{file} holds the weights of another configuration. Start the run anew.") from error
+            raise AstSegError(f"{file} holds the weights of another configuration. Start the run anew.") from error
         trainer.seconds = checkpoint.seconds
         trainer._phase, trainer._step = checkpoint.phase, checkpoint.step
         trainer._resumed_optimizer = checkpoint.optimizer
@@ -196,7 +196,7 @@ class Trainer:
         The checkpoint and the model are saved in both cases.
 
         Raises:
-            RanAwayError: the weights are no numbers any more.
+            NonFiniteWeightsError: the weights are no numbers any more.
         """
         while self._phase < len(phases(self.recipe)):
             if not self._run_phase(phases(self.recipe)[self._phase], stop):
@@ -217,7 +217,7 @@ class Trainer:
         """Write a checkpoint.
 
         Raises:
-            RanAwayError: the weights are no numbers any more.
+            NonFiniteWeightsError: the weights are no numbers any more.
         """
         self._check_weights()
         checkpoint = Checkpoint(
@@ -244,19 +244,19 @@ class Trainer:
         if self._resumed_optimizer:
             optimizer.load_state_dict(self._resumed_optimizer)
         self._resumed_optimizer = None
-        for observer in self._observers:
-            observer.phase_started(self, phase, self._step)
+        for callback in self._callbacks:
+            callback.phase_started(self, phase, self._step)
         backgrounds = Pictures(self._frozen_backgrounds(), self.device) if phase.name == "objects" else None
         if backgrounds is not None and self.model.places is not None and self._step == 0:
-            settle_places(self.model, self.images, backgrounds, self.seed)
+            initialize_slot_prior(self.model, self.images, backgrounds, self.seed)
         earlier = self.seconds.get(phase.name, 0.0)
         started = saved = time.monotonic()
         while self._step < phase.steps:
             losses = self._train_step(phase, optimizer, backgrounds)
             self._step += 1
             self.seconds[phase.name] = earlier + time.monotonic() - started
-            for observer in self._observers:
-                observer.step_done(self, phase, self._step)
+            for callback in self._callbacks:
+                callback.step_done(self, phase, self._step)
             if self._step % self.report_every == 0 or self._step == phase.steps:
                 self._report(phase, losses)
             del losses  # its rendering would lie in memory beside that of the next step
@@ -294,17 +294,17 @@ class Trainer:
     def _revive_slots(self, done: int, optimizer: torch.optim.Optimizer) -> None:
         if done % REVIVAL_INTERVAL == 0 and done <= self.recipe.foreground.revive_slots_until:
             chosen = batch_indices(self.seed, self._phase, self._step, REVIVAL_PICTURES, len(self.images))
-            revive_slots(self.model, optimizer, self.images[chosen])
+            reinitialize_dead_slots(self.model, optimizer, self.images[chosen])
 
     def _check_weights(self) -> None:
         """Stop before weights that are no numbers are saved over those that were.
 
         Raises:
-            RanAwayError: a weight is not finite.
+            NonFiniteWeightsError: a weight is not finite.
         """
         weights = (value for value in self.model.state_dict().values() if value.is_floating_point())
         if not all(bool(torch.isfinite(value).all()) for value in weights):
-            raise RanAwayError(
+            raise NonFiniteWeightsError(
                 "Training ran away: the weights are no numbers any more. What was saved before is kept, but would come "
                 "to the same. Begin anew with another --seed and another --out."
             )
@@ -325,22 +325,22 @@ class Trainer:
             health=signs,
             seconds=self.seconds[phase.name],
         )
-        for observer in self._observers:
-            observer.reported(self, report)
+        for callback in self._callbacks:
+            callback.reported(self, report)
 
     def _save_all(self, optimizer: torch.optim.Optimizer | None) -> None:
         self._check_weights()
         # The model first: a checkpoint that says that all is done would leave nothing to write a model that failed.
-        with folder_written_whole(self.folder / MODEL_FOLDER, replace=True) as partial:
+        with atomic_folder(self.folder / MODEL_FOLDER, replace=True) as partial:
             self.model.save_pretrained(partial)
-            (partial / PROGRESS_FILE).write_text(json.dumps(to_plain(self._progress())) + "\n")
+            (partial / PROGRESS_FILE).write_text(json.dumps(to_builtins(self._progress())) + "\n")
         self.save(optimizer)
 
-    def _progress(self) -> ModelProgress:
+    def _progress(self) -> TrainingProgress:
         finished = self._phase == len(phases(self.recipe))
         phase = phases(self.recipe)[-1 if finished else self._phase]
         step = phase.steps if finished else self._step
-        return ModelProgress(phase.name, step, phase.steps, finished, self.recipe.foreground.scenario)
+        return TrainingProgress(phase.name, step, phase.steps, finished, self.recipe.foreground.scenario)
 
     def _restart_with_complex_background(self, phase: Phase) -> bool:
         """Begin phase 1 again with the complex channels if the backgrounds turn out to need them (AE-NE)."""
@@ -364,7 +364,7 @@ class Trainer:
         """The backgrounds of all training pictures as bytes, painted once and kept beside the checkpoint."""
         path = self.folder / BACKGROUNDS_FILE
         if not (self._step and path.is_file()):
-            with written_whole(path) as partial:
+            with atomic_write(path) as partial:
                 paint_backgrounds(self.model, self.images, partial)
         backgrounds: Bytes = np.load(path, mmap_mode="r")
         return backgrounds
@@ -381,7 +381,7 @@ def paint_backgrounds(model: AstSeg, images: Pictures, path: Path, batch_size: i
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for start in range(0, len(images), batch_size):
             indices = np.arange(start, min(start + batch_size, len(images)))
-            file.write(np.ascontiguousarray(as_bytes(model.background(images[indices]).image)).data)
+            file.write(np.ascontiguousarray(to_uint8_images(model.background(images[indices]).image)).data)
 
 
 def _sides(image_size: Sequence[int]) -> str:

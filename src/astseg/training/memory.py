@@ -24,7 +24,7 @@ from astseg.training.loop import PAINTED_AT_ONCE
 
 PROCESS_BYTES = 0.45e9
 """What Python and the libraries take on a processor before any image is read, and what their first step loads."""
-OVERHEAD, MOST_OVERHEAD = 0.3, 0.25e9
+OVERHEAD, MAX_OVERHEAD = 0.3, 0.25e9
 """What the allocator and the libraries' own buffers add to the tensors that are alive together: this share of them, up
 to so many bytes, since large tensors lie in pages of their own."""
 COPIES_TO_SAVE = 3
@@ -137,7 +137,7 @@ def _painting(model: AstSeg, count: int) -> float:
 
 
 def _taken(live: float) -> float:
-    return live + min(OVERHEAD * live, MOST_OVERHEAD)
+    return live + min(OVERHEAD * live, MAX_OVERHEAD)
 
 
 def _trained_bytes(model: AstSeg, phase: Phase) -> int:

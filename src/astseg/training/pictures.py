@@ -3,16 +3,16 @@
 import numpy as np
 
 from astseg.data.store import Bytes
-from astseg.files import written_whole
+from astseg.files import atomic_write
 from astseg.gallery import draw_samples, sample
 from astseg.training.curriculum import Phase
-from astseg.training.loop import Observer, Trainer
+from astseg.training.loop import Callback, Trainer
 
 PICTURES_FOLDER = "pictures"
 PICTURES_PER_PHASE = 8
 
 
-class PictureGrid(Observer):
+class ImageGridCallback(Callback):
     """Draws a grid of the same few pictures from time to time: ``pictures/1-objects-002000.png``.
 
     Args:
@@ -30,5 +30,5 @@ class PictureGrid(Observer):
         if done % interval == 0 or done == phase.steps:
             name = f"{trainer.phase_number(phase)}-{phase.name}-{done:06d}.png"
             grid = draw_samples(sample(trainer.model, self._images, self._truths))
-            with written_whole(trainer.folder / PICTURES_FOLDER / name) as partial:
+            with atomic_write(trainer.folder / PICTURES_FOLDER / name) as partial:
                 grid.save(partial)

@@ -15,12 +15,12 @@ BATCH = 64  # of these at a time
 POINTS = 20_000  # of their pixels at the most
 CLEARLY_UNEXPLAINED = 0.5  # of 1: leaves out what a good background is off by
 OVERLAP = 2.5  # a slot's reach, in standard deviations of its region: regions overlap, so that no object is nobody's
-SMALLEST_REGION = 4  # pixels: a standard deviation of less would be finer than the attention maps
+MIN_REGION = 4  # pixels: a standard deviation of less would be finer than the attention maps
 ITERATIONS = 30
 
 
 @torch.no_grad()
-def settle_places(model: AstSeg, images: Pictures, backgrounds: Pictures, seed: int) -> None:
+def initialize_slot_prior(model: AstSeg, images: Pictures, backgrounds: Pictures, seed: int) -> None:
     """Spread the slots' places over where objects are in the training pictures, by k-means.
 
     Does nothing if less than K pixels are unexplained.
@@ -48,7 +48,7 @@ def settle_places(model: AstSeg, images: Pictures, backgrounds: Pictures, seed: 
         warnings.simplefilter("ignore", UserWarning)  # a region may lose all its points: its place is as good as any
         centres, regions = kmeans2(points.double().numpy(), model.slots, ITERATIONS, minit="++", rng=generator)
     height, width = model.image_size
-    smallest = torch.tensor((2 * SMALLEST_REGION / width, 2 * SMALLEST_REGION / height))
+    smallest = torch.tensor((2 * MIN_REGION / width, 2 * MIN_REGION / height))
     for slot, centre in enumerate(torch.from_numpy(centres).float()):
         own = points[torch.from_numpy(regions == slot)]
         spread = (own - centre).square().mean(0).sqrt() if len(own) else smallest

@@ -18,7 +18,7 @@ FOUND_IN = 0.02  # the share of the pictures below which a slot counts as dead
 
 
 @torch.no_grad()
-def revive_slots(
+def reinitialize_dead_slots(
     model: AstSeg, optimizer: torch.optim.Optimizer, images: Float[Tensor, "batch 3 height width"]
 ) -> list[int]:
     """Let slots that own no pixel in nearly all pictures attend to what the busiest slots attend to, half as sharply.

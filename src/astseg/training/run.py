@@ -25,17 +25,17 @@ import torch
 from astseg.chart import CurvePoint
 from astseg.config import Recipe
 from astseg.data.store import Split, Store
-from astseg.errors import UserError
-from astseg.evaluate import Summary, evaluate, write_per_image, write_scores
-from astseg.files import held, remove_leftovers, written_whole
+from astseg.errors import AstSegError
+from astseg.evaluation.evaluator import Summary, evaluate, write_per_image, write_scores
+from astseg.files import atomic_write, held, remove_leftovers
 from astseg.gallery import sample
 from astseg.model.ast_seg import AstSeg
 from astseg.page import Page, write_page
-from astseg.plain import from_plain, to_plain
+from astseg.plain import from_builtins, to_builtins
 from astseg.provenance import provenance
 from astseg.training.journal import JOURNAL_FILE, Journal, read_journal
-from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, PROGRESS_FILE, ModelProgress, Observer, Trainer
-from astseg.training.pictures import PictureGrid
+from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, PROGRESS_FILE, Callback, Trainer, TrainingProgress
+from astseg.training.pictures import ImageGridCallback
 
 RUN_FILE = "run.json"
 SCORES_FILE = "scores.json"
@@ -67,22 +67,39 @@ def read_run(folder: Path) -> RunSettings:
     """Read what a run was asked to do.
 
     Raises:
-        UserError: the folder holds no run of this version.
+        AstSegError: the folder holds no run of this version.
     """
     try:
         content = json.loads((folder / RUN_FILE).read_text())
         content.pop("provenance", None)
-        return from_plain(RunSettings, content)
+        return from_builtins(RunSettings, content)
     except OSError as error:
-        raise UserError(f"{folder} holds no training run: it has no {RUN_FILE}.") from error
+        raise AstSegError(f"{folder} holds no training run: it has no {RUN_FILE}.") from error
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{folder / RUN_FILE} cannot be understood: {error}") from error
+        raise AstSegError(f"{folder / RUN_FILE} cannot be understood: {error}") from error
+
+
+def read_recipe(file: Path) -> Recipe:
+    """Read a recipe from a file of its own, or from a run's.
+
+    Raises:
+        AstSegError: it cannot be read, or is no recipe.
+    """
+    try:
+        content = json.loads(file.read_text())
+        if isinstance(content, dict) and "recipe" in content:
+            content = content["recipe"]
+        return from_builtins(Recipe, content)
+    except OSError as error:
+        raise AstSegError(f"Cannot read the recipe {file}: {error.strerror}.") from error
+    except ValueError as error:
+        raise AstSegError(f"{file} is no recipe: {error}. 'astseg presets NAME' prints one.") from error
 
 
 def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None:
     """Write what a run is asked to do, and where the program comes from."""
-    content = {**to_plain(settings), "provenance": provenance(device)}
-    with written_whole(folder / RUN_FILE) as partial:
+    content = {**to_builtins(settings), "provenance": provenance(device)}
+    with atomic_write(folder / RUN_FILE) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
@@ -90,28 +107,28 @@ def read_run_with_data(folder: Path) -> RunSettings:
     """Read what a run was asked to do, and find its data: where the run says, or in its own folder if both have moved.
 
     Raises:
-        UserError: the folder holds no run of this version, or the data is in neither place.
+        AstSegError: the folder holds no run of this version, or the data is in neither place.
     """
     settings = read_run(folder)
     for place in (Path(settings.data), folder / "data"):
         if Store.is_store(place):
             return replace(settings, data=str(place.resolve()))
-    raise UserError(f"The data of this run is no longer in {settings.data}. Put it back there.")
+    raise AstSegError(f"The data of this run is no longer in {settings.data}. Put it back there.")
 
 
 @contextmanager
-def run_held(folder: Path) -> Iterator[None]:
+def lock_run(folder: Path) -> Iterator[None]:
     """Make a run's folder, if it is not there, and keep it to this process until the block ends.
 
     Raises:
-        UserError: it cannot be written, or another process keeps it.
+        AstSegError: it cannot be written, or another process keeps it.
     """
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(held(folder, folder))
         except OSError as error:
-            raise UserError(f"Cannot write {folder}: {error.strerror}.") from error
+            raise AstSegError(f"Cannot write {folder}: {error.strerror}.") from error
         yield
 
 
@@ -121,24 +138,26 @@ def train_run(
     device: torch.device,
     *,
     resume: bool = False,
-    observers: Sequence[Observer] = (),
+    callbacks: Sequence[Callback] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Train as the settings say, from the beginning or from the checkpoint; returns whether the end was reached.
 
-    Where another process might train the same run, `run_held` keeps the folder.
+    Where another process might train the same run, `lock_run` keeps the folder.
 
     Raises:
-        UserError: the folder holds a run already, or none to resume.
+        AstSegError: the folder holds a run already, or none to resume.
     """
     store = Store(settings.data)
     if is_run(folder) and not resume:
-        raise UserError(f"{folder} holds a training run already. Go on with it by --resume, or choose another folder.")
+        raise AstSegError(
+            f"{folder} holds a training run already. Go on with it by --resume, or choose another folder."
+        )
     remove_leftovers(folder)
     shown = shown_split(store)
     journal = Journal(folder)
     truths = shown.masks_to_show(slice(GRID_PICTURES))
-    watching = (journal, PictureGrid(shown.images[:GRID_PICTURES], truths), *observers)
+    watching = (journal, ImageGridCallback(shown.images[:GRID_PICTURES], truths), *callbacks)
     images = store["train"].images
     try:
         if resume and (folder / CHECKPOINT_FILE).is_file():
@@ -168,10 +187,10 @@ def check_scored(store: Store) -> None:
     """Refuse data on which nothing could be scored, before hours of training.
 
     Raises:
-        UserError: it has no held-out pictures whose truth is known.
+        AstSegError: it has no held-out pictures whose truth is known.
     """
     if scored_split(store) is None:
-        raise UserError(f"{store.path} has no split 'test' with masks, so there would be nothing to score.")
+        raise AstSegError(f"{store.path} has no split 'test' with masks, so there would be nothing to score.")
 
 
 def finish_run(
@@ -209,7 +228,7 @@ def finish_run(
         seconds=seconds,
         seeds={"training": settings.seed},
         commit=origin["commit"],
-        settings={"data": details["store"], "recipe": to_plain(settings.recipe), "program": origin},
+        settings={"data": details["store"], "recipe": to_builtins(settings.recipe), "program": origin},
     )
     write_page(folder / PAGE_FILE, page)
     if summary is not None:  # last: a run that has scores is finished
@@ -261,11 +280,11 @@ def has_trained_objects(folder: Path) -> bool:
     return progress.phase == "objects" and progress.step > 0
 
 
-def read_progress(folder: Path) -> ModelProgress | None:
+def read_progress(folder: Path) -> TrainingProgress | None:
     """What is said beside a model of how far it was trained; None where nothing is, or nothing that makes sense."""
     for place in (folder, folder / MODEL_FOLDER):  # as `load_model` looks for the model
         try:
-            return from_plain(ModelProgress, json.loads((place / PROGRESS_FILE).read_text()))
+            return from_builtins(TrainingProgress, json.loads((place / PROGRESS_FILE).read_text()))
         except (OSError, ValueError, TypeError, AttributeError):
             continue
     return None
@@ -280,9 +299,9 @@ def trained_model(folder: Path) -> AstSeg:
     """The model that a run left.
 
     Raises:
-        UserError: it left none yet.
+        AstSegError: it left none yet.
     """
     if not (folder / MODEL_FOLDER).is_dir():
-        raise UserError(f"{folder} has no model yet: let the run reach the end of its first phase.")
+        raise AstSegError(f"{folder} has no model yet: let the run reach the end of its first phase.")
     model: AstSeg = AstSeg.from_pretrained(folder / MODEL_FOLDER)
     return model

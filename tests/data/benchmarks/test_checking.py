@@ -6,7 +6,7 @@ import pytest
 from astseg.data.benchmarks.checking import BLOCK, check_store
 from astseg.data.benchmarks.importing import import_benchmark
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 def make(path, masks, details=None):
@@ -46,7 +46,7 @@ def test_counts(tmp_path):
     assert "show no object" in found.problems[0]
     assert "labels go up to 6, but there are 3 slots; 1 pictures have more than 3 objects" in found.problems[1]
     assert len(check_store(path, slots=6).problems) == 1
-    with pytest.raises(UserError, match="K, the number of slots, should be at least 1"):
+    with pytest.raises(AstSegError, match="K, the number of slots, should be at least 1"):
         check_store(path, slots=0)
 
 
@@ -105,7 +105,7 @@ def test_unreadable_files_and_another_number_of_pictures(tmp_path):
 
 
 def test_no_store(tmp_path):
-    with pytest.raises(UserError, match="no prepared data set"):
+    with pytest.raises(AstSegError, match="no prepared data set"):
         check_store(tmp_path)
 
 
@@ -114,7 +114,7 @@ def test_a_file_too_short(tmp_path):
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["splits"]["train"]["arrays"]["masks"]["shape"] = [3, 8, 8]
     (path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="should hold uint8 of shape"):
+    with pytest.raises(AstSegError, match="should hold uint8 of shape"):
         check_store(path)
 
 

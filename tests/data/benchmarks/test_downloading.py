@@ -14,7 +14,7 @@ from astseg.cli.console import run
 from astseg.data.benchmarks import downloading as module
 from astseg.data.benchmarks.downloading import download, plan_download, plan_files
 from astseg.data.benchmarks.registry import RemoteFile
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 
@@ -119,7 +119,7 @@ def test_what_is_here_will_do_where_no_server_answers(server, tmp_path, monkeypa
 
 def test_a_file_of_another_size_is_not_taken_for_the_servers(server, tmp_path):
     (tmp_path / "a.tar.gz").write_bytes(b"short")
-    with pytest.raises(UserError, match=r"a\.tar\.gz has 5 bytes, and the server's file 1000000\. Remove it"):
+    with pytest.raises(AstSegError, match=r"a\.tar\.gz has 5 bytes, and the server's file 1000000\. Remove it"):
         plan_files([server.remote()], tmp_path)
 
 
@@ -148,13 +148,13 @@ def test_the_command_says_what_it_fetches_and_where_it_lies(server, tmp_path, ca
 
 def test_an_empty_file_on_the_server(server, tmp_path):
     server.files["a.tar.gz"] = b""
-    with pytest.raises(UserError, match="is empty: the server says that it has 0 bytes"):
+    with pytest.raises(AstSegError, match="is empty: the server says that it has 0 bytes"):
         plan_files([server.remote()], tmp_path)
 
 
 def test_a_file_where_the_folder_should_be(server, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"is a file\. Name a folder"):
+    with pytest.raises(AstSegError, match=r"is a file\. Name a folder"):
         plan_files([server.remote()], tmp_path / "file")
 
 
@@ -168,7 +168,7 @@ def test_a_broken_connection_is_taken_up_again(server, tmp_path):
 def stop_early(server, tmp_path):
     """Leave 300000 bytes behind."""
     server.drop_after = [300_000] + [0] * module.ATTEMPTS
-    with pytest.raises(UserError, match=r"cannot be fetched: .*it goes on"):
+    with pytest.raises(AstSegError, match=r"cannot be fetched: .*it goes on"):
         download(plan_files([server.remote()], tmp_path))
     assert (tmp_path / "a.tar.gz.part").stat().st_size == 300_000
     server.drop_after, server.requests = [], []
@@ -215,7 +215,7 @@ def test_a_part_that_cannot_be_continued_is_begun_anew(server, tmp_path, change)
 def test_a_size_that_changes_between_plan_and_download(server, tmp_path):
     plan = plan_files([server.remote()], tmp_path)
     server.files["a.tar.gz"] = CONTENT[:-1]
-    with pytest.raises(UserError, match="has 999999 bytes now, and had 1000000 before"):
+    with pytest.raises(AstSegError, match="has 999999 bytes now, and had 1000000 before"):
         download(plan)
 
 
@@ -229,7 +229,7 @@ def test_a_published_checksum(server, tmp_path, text):
 def test_a_wrong_checksum(server, tmp_path):
     server.files["a.md5"] = hashlib.md5(b"other").hexdigest().encode()
     plan = plan_files([server.remote(md5="a.md5")], tmp_path)
-    with pytest.raises(UserError, match="was damaged on its way"):
+    with pytest.raises(AstSegError, match="was damaged on its way"):
         download(plan)
     assert list(tmp_path.iterdir()) == []
 
@@ -238,33 +238,33 @@ def test_a_wrong_checksum(server, tmp_path):
 def test_a_checksum_that_is_not_there(server, tmp_path, content, words):
     if content is not None:
         server.files["a.md5"] = content
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(AstSegError, match=words):
         download(plan_files([server.remote(md5="a.md5")], tmp_path))
 
 
 def test_a_server_that_refuses(server, tmp_path):
     plan = plan_files([server.remote()], tmp_path)
     server.status = 403
-    with pytest.raises(UserError, match="403"):
+    with pytest.raises(AstSegError, match="403"):
         download(plan)
     assert len(gets(server)) == 1
-    with pytest.raises(UserError, match="does not answer"):
+    with pytest.raises(AstSegError, match="does not answer"):
         plan_files([server.remote()], tmp_path)
     server.status = 503
     server.requests.clear()
-    with pytest.raises(UserError, match="503"):
+    with pytest.raises(AstSegError, match="503"):
         download(plan)
     assert len(gets(server)) == module.ATTEMPTS
 
 
 def test_no_server(tmp_path):
-    with pytest.raises(UserError, match="does not answer"):
+    with pytest.raises(AstSegError, match="does not answer"):
         plan_files([RemoteFile("http://127.0.0.1:9/a.tar")], tmp_path)
 
 
 def test_too_little_room(server, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=module.SPARE + 999_999))
-    with pytest.raises(UserError, match=r"only 0\.1 GB are free there"):
+    with pytest.raises(AstSegError, match=r"only 0\.1 GB are free there"):
         plan_files([server.remote()], tmp_path / "not" / "yet")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=module.SPARE + 1_000_000))
     plan_files([server.remote()], tmp_path)
@@ -274,7 +274,7 @@ def test_a_disk_that_fills_up(server, tmp_path, monkeypatch):
     plan = plan_files([server.remote()], tmp_path)
     (tmp_path / "file").write_text("")
     blocked = module.DownloadPlan(tmp_path / "file", plan.files)
-    with pytest.raises(UserError, match="Cannot write to"):
+    with pytest.raises(AstSegError, match="Cannot write to"):
         download(blocked)
 
 
@@ -288,7 +288,7 @@ def test_by_name_from_a_mirror(server, tmp_path):
 
 
 def test_names_without_an_address(tmp_path):
-    with pytest.raises(UserError, match="No address is documented for 'clevrtex-pbg'"):
+    with pytest.raises(AstSegError, match="No address is documented for 'clevrtex-pbg'"):
         plan_download("clevrtex-pbg", tmp_path)
-    with pytest.raises(UserError, match="no benchmark"):
+    with pytest.raises(AstSegError, match="no benchmark"):
         plan_download("cats", tmp_path)

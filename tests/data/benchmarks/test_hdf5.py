@@ -7,7 +7,7 @@ import pytest
 from astseg.data.benchmarks.hdf5 import BLOCK, count_pictures, read_hdf5
 from astseg.data.benchmarks.importing import import_benchmark
 from astseg.data.benchmarks.multi_object import CLEVR, OBJECTS_ROOM
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 def write(path, **data):
@@ -68,24 +68,24 @@ def test_import(formats, tmp_path):
     ],
 )
 def test_other_layouts_are_refused(tmp_path, data):
-    with pytest.raises(UserError, match="should hold 'image'"):
+    with pytest.raises(AstSegError, match="should hold 'image'"):
         count_pictures(write(tmp_path / "a.hdf5", **data))
 
 
 def test_what_is_no_hdf5_file(tmp_path):
     (tmp_path / "a.hdf5").write_text("hello")
-    with pytest.raises(UserError, match="Cannot read"):
+    with pytest.raises(AstSegError, match="Cannot read"):
         count_pictures(tmp_path / "a.hdf5")
 
 
 def test_pictures_smaller_than_the_crop(formats, tmp_path):
     images, masks = rooms(formats, 1)
     path = write(tmp_path / "a.hdf5", image=images, mask=masks[..., None])
-    with pytest.raises(UserError, match=r"picture 0 is not as expected: .*smaller than the crop"):
+    with pytest.raises(AstSegError, match=r"picture 0 is not as expected: .*smaller than the crop"):
         list(read_hdf5(path, CLEVR, 64))
 
 
 def test_without_h5py(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
-    with pytest.raises(UserError, match=r"pip install 'astseg\[h5py\]'"):
+    with pytest.raises(AstSegError, match=r"pip install 'astseg\[h5py\]'"):
         count_pictures(tmp_path / "a.hdf5")

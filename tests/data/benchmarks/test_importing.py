@@ -12,7 +12,7 @@ from astseg.data.benchmarks.importing import import_benchmark
 from astseg.data.benchmarks.protocols import Portion, Protocol
 from astseg.data.store import Store
 from astseg.data.store_writer import SplitWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 FIRST_THREE = Protocol("small", "the first three for test", (Portion("test", 0, 3), Portion("train", 3, None)))
 COUNT = 10
@@ -118,7 +118,7 @@ def test_a_damaged_record_stops_the_import_and_a_whole_file_goes_on(rooms, tmp_p
     import_benchmark("objects-room", path, tmp_path / "whole", protocol=FIRST_THREE)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) * 2 // 3])
-    with pytest.raises(UserError, match="is damaged"):
+    with pytest.raises(AstSegError, match="is damaged"):
         import_benchmark("objects-room", path, tmp_path / "s", protocol=FIRST_THREE)
     path.write_bytes(whole)
     import_benchmark("objects-room", path, tmp_path / "s", protocol=FIRST_THREE)
@@ -128,40 +128,40 @@ def test_a_damaged_record_stops_the_import_and_a_whole_file_goes_on(rooms, tmp_p
 def test_a_stopped_import_is_not_continued_with_other_settings(rooms, tmp_path):
     with pytest.raises(StopError):
         import_benchmark("objects-room", rooms[0], tmp_path / "s", report=stop_at("reading", 2))
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(AstSegError, match="begun with other settings"):
         import_benchmark("objects-room", rooms[0], tmp_path / "s", image_size=32)
 
 
 def test_mistakes_with_records(formats, rooms, tmp_path):
     path, _ = rooms
-    with pytest.raises(UserError, match="no benchmark"):
+    with pytest.raises(AstSegError, match="no benchmark"):
         import_benchmark("rooms", path, tmp_path / "s")
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(AstSegError, match="does not exist"):
         import_benchmark("clevr", tmp_path / "none", tmp_path / "s")
-    with pytest.raises(UserError, match="No file was given"):
+    with pytest.raises(AstSegError, match="No file was given"):
         import_benchmark("clevr", [], tmp_path / "s")
-    with pytest.raises(UserError, match=r"read from \.tfrecords or \.hdf5 files"):
+    with pytest.raises(AstSegError, match=r"read from \.tfrecords or \.hdf5 files"):
         import_benchmark("clevr", formats.unpack(tmp_path / "f", {"a.png": b""}), tmp_path / "s")
-    with pytest.raises(UserError, match="Is it another data set"):
+    with pytest.raises(AstSegError, match="Is it another data set"):
         import_benchmark("clevr", path, tmp_path / "s")
-    with pytest.raises(UserError, match="would fill the same split"):
+    with pytest.raises(AstSegError, match="would fill the same split"):
         import_benchmark("objects-room", [path, path], tmp_path / "s")
-    with pytest.raises(UserError, match="no protocol"):
+    with pytest.raises(AstSegError, match="no protocol"):
         import_benchmark("objects-room", path, tmp_path / "s", protocol="mine")
-    with pytest.raises(UserError, match="not 0"):
+    with pytest.raises(AstSegError, match="not 0"):
         import_benchmark("objects-room", path, tmp_path / "s", limit=0)
-    with pytest.raises(UserError, match="not 4"):
+    with pytest.raises(AstSegError, match="not 4"):
         import_benchmark("objects-room", path, tmp_path / "s", image_size=4)
     assert sorted(found.name for found in tmp_path.iterdir()) == ["f", path.name]
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").write_text("")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(AstSegError, match="exists already"):
         import_benchmark("objects-room", path, tmp_path / "full")
 
 
 def test_a_file_without_records(formats, tmp_path):
     path = formats.write_records(tmp_path / "a.tfrecords", [])
-    with pytest.raises(UserError, match="holds no records"):
+    with pytest.raises(AstSegError, match="holds no records"):
         import_benchmark("objects-room", path, tmp_path / "s")
     assert list(tmp_path.iterdir()) == [path]
 
@@ -169,7 +169,7 @@ def test_a_file_without_records(formats, tmp_path):
 def test_records_that_no_split_wants(formats, tmp_path):
     path = formats.write_records(tmp_path / "clevr.tfrecords", [formats.scene_message(*formats.clevr_scene(0))])
     later = Protocol("later", "all but the first nine", (Portion("test", 9, None),))
-    with pytest.raises(UserError, match="none of the records is of a split of the protocol 'later'"):
+    with pytest.raises(AstSegError, match="none of the records is of a split of the protocol 'later'"):
         import_benchmark("clevr", path, tmp_path / "s", protocol=later)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -239,7 +239,7 @@ def test_other_variants_and_converted_clevr(formats, tmp_path):
     assert {name: len(store[name]) for name in store.splits} == {"test": 3}
     converted = import_benchmark("clevr-png", folder, tmp_path / "b", exchange_red_and_blue=True)
     np.testing.assert_array_equal(converted["test"].images, store["test"].images[..., ::-1])
-    with pytest.raises(UserError, match="No readable picture of 'clevrtex-camo'"):
+    with pytest.raises(AstSegError, match="No readable picture of 'clevrtex-camo'"):
         import_benchmark("clevrtex-camo", folder, tmp_path / "c")
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a", "b", "folder"]
 
@@ -249,7 +249,7 @@ def test_a_missing_picture_is_named_and_can_be_added(formats, tex, tmp_path):
     mask = folder / "clevrtex_full/0/CLEVRTEX_full_000007_flat.png"
     content = mask.read_bytes()
     mask.unlink()
-    with pytest.raises(UserError, match="1 of 20 pictures or their masks are missing, the first is number 7"):
+    with pytest.raises(AstSegError, match="1 of 20 pictures or their masks are missing, the first is number 7"):
         import_benchmark("clevrtex-full", folder, tmp_path / "s")
     extra = formats.unpack(tmp_path / "extra", {mask.name: content})
     check_tex(import_benchmark("clevrtex-full", [folder, extra], tmp_path / "s"), formats)
@@ -299,7 +299,7 @@ def test_a_stopped_import_of_pictures_goes_on(formats, tex, tmp_path, stage, don
 def test_a_destination_in_use_is_refused_before_anything_is_read(formats, tex, tmp_path):
     folder = formats.unpack(tmp_path / "folder", tex)
     (tmp_path / "s").write_text("a file")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(AstSegError, match="exists already"):
         import_benchmark("clevrtex-full", folder, tmp_path / "s", report=stop_at("reading", 0))
 
 
@@ -365,7 +365,7 @@ def test_a_stopped_import_of_stacks_counts_every_loose_pixel_once(formats, stack
 
 def test_shapestacks_without_lists(formats, stacks, tmp_path):
     folder = formats.unpack(tmp_path / "folder", stacks)
-    with pytest.raises(UserError, match=r"No splits/blocks_all/train\.txt was found"):
+    with pytest.raises(AstSegError, match=r"No splits/blocks_all/train\.txt was found"):
         import_benchmark("shapestacks", folder, tmp_path / "s", protocol="blocks_all")
 
 
@@ -382,7 +382,7 @@ def test_a_full_disk_while_staging(formats, tex, tmp_path, monkeypatch, full):
         return write(file, data[: len(data) // 2 if len(written) == full else None], place)
 
     monkeypatch.setattr(os, "pwrite", limited)
-    with pytest.raises(UserError, match=r"The import stopped: .*No space left.*it goes on"):
+    with pytest.raises(AstSegError, match=r"The import stopped: .*No space left.*it goes on"):
         import_benchmark("clevrtex-full", folder, tmp_path / "s")
     monkeypatch.undo()
     check_tex(import_benchmark("clevrtex-full", folder, tmp_path / "s"), formats)
@@ -401,7 +401,7 @@ def test_a_full_disk_while_writing(rooms, tmp_path, monkeypatch):
         append(split, images, masks)
 
     monkeypatch.setattr(SplitWriter, "append", limited)
-    with pytest.raises(UserError, match="No space left"):
+    with pytest.raises(AstSegError, match="No space left"):
         import_benchmark("objects-room", path, tmp_path / "s", protocol=FIRST_THREE)
     monkeypatch.undo()
     import_benchmark("objects-room", path, tmp_path / "s", protocol=FIRST_THREE)

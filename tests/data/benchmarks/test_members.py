@@ -4,7 +4,7 @@ import tarfile
 import pytest
 
 from astseg.data.benchmarks.members import open_sources
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 FILES = {f"folder/{i:03d}.bin": bytes([i]) * (997 * i % 5000) for i in range(40)}
 
@@ -82,16 +82,16 @@ def test_a_missing_piece(tmp_path, archive):
     (tmp_path / "a").write_bytes(archive[:half])
     (tmp_path / "b").write_bytes(archive[half:])
     (source,) = open_sources([tmp_path / "a"])
-    with pytest.raises(UserError, match="The archive a is damaged or ends too early"):
+    with pytest.raises(AstSegError, match="The archive a is damaged or ends too early"):
         contents(source)
-    with pytest.raises(UserError, match="does not begin like a tar archive"):
+    with pytest.raises(AstSegError, match="does not begin like a tar archive"):
         open_sources([tmp_path / "b"])
 
 
 def test_a_damaged_archive(tmp_path, archive):
     (tmp_path / "a").write_bytes(archive[:300] + bytes(60) + archive[360:])
     (source,) = open_sources([tmp_path / "a"])
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(AstSegError, match="damaged"):
         contents(source)
 
 
@@ -107,7 +107,7 @@ def test_a_damaged_header_is_no_end(formats, tmp_path, damage, compress):
     }
     (tmp_path / "a").write_bytes(compress(changed[damage]))
     (source,) = open_sources([tmp_path / "a"])
-    with pytest.raises(UserError, match="The archive a is damaged or ends too early"):
+    with pytest.raises(AstSegError, match="The archive a is damaged or ends too early"):
         contents(source)
 
 
@@ -124,5 +124,5 @@ def test_only_files_come_and_nothing_is_written(tmp_path):
 
 
 def test_a_missing_path(tmp_path):
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(AstSegError, match="does not exist"):
         open_sources([tmp_path / "none"])

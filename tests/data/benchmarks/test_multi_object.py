@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from astseg.data.benchmarks.multi_object import CLEVR, OBJECTS_ROOM, read_records
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 def test_clevr_is_cropped_and_labelled(formats, tmp_path):
@@ -32,7 +32,7 @@ def test_rooms_of_every_number_of_entities(formats, tmp_path, entities):
 
 def test_records_of_another_set_are_refused(formats, tmp_path):
     path = formats.write_records(tmp_path / "a", [formats.scene_message(*formats.room(0))])
-    with pytest.raises(UserError, match=r"record 0 is not as expected: 230400 values.*Is it another data set"):
+    with pytest.raises(AstSegError, match=r"record 0 is not as expected: 230400 values.*Is it another data set"):
         list(read_records(path, CLEVR, 128))
 
 
@@ -40,5 +40,5 @@ def test_records_that_are_no_examples_are_refused(formats, tmp_path):
     path = formats.write_records(tmp_path / "a", [formats.scene_message(*formats.room(0)), b"\xff\xff"])
     samples = read_records(path, OBJECTS_ROOM, 64)
     next(samples)
-    with pytest.raises(UserError, match="record 1 is not as expected"):
+    with pytest.raises(AstSegError, match="record 1 is not as expected"):
         next(samples)

@@ -1,7 +1,7 @@
 import pytest
 
 from astseg.data.benchmarks.registry import BENCHMARKS, benchmark
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 def test_the_papers_sets_and_their_slots():
@@ -12,9 +12,9 @@ def test_the_papers_sets_and_their_slots():
 
 
 def test_unknown_names():
-    with pytest.raises(UserError, match=r"no benchmark 'cats'. There are: clevrtex-full,"):
+    with pytest.raises(AstSegError, match=r"no benchmark 'cats'. There are: clevrtex-full,"):
         benchmark("cats")
-    with pytest.raises(UserError, match=r"no protocol 'cats'. It has: authors, clevrtex, genesis"):
+    with pytest.raises(AstSegError, match=r"no protocol 'cats'. It has: authors, clevrtex, genesis"):
         benchmark("clevr").protocol("cats")
 
 

@@ -4,7 +4,7 @@ import pytest
 from astseg.data.benchmarks.members import open_sources
 from astseg.data.benchmarks.shapestacks import decode, file_index, read_lists, scenario_numbers
 from astseg.data.benchmarks.staging import IMAGE, MASK
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 SCENARIOS = {"env_a": 0, "env_b": 1}
 LISTS = {
@@ -59,5 +59,5 @@ def test_lists_from_a_folder_and_from_an_archive(formats, tmp_path):
 
 def test_missing_lists(formats, tmp_path):
     formats.unpack(tmp_path, LISTS)
-    with pytest.raises(UserError, match=r"No splits/other/eval\.txt was found"):
+    with pytest.raises(AstSegError, match=r"No splits/other/eval\.txt was found"):
         read_lists(open_sources([tmp_path]), "other")

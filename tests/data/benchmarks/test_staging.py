@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from astseg.data.benchmarks.staging import IMAGE, MASK, Staging
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 SIZE = 6
 
@@ -54,5 +54,5 @@ def test_a_second_run_knows_what_the_first_had(tmp_path):
 def test_other_settings_are_refused(tmp_path):
     with Staging(tmp_path / "s", SIZE, {"set": "a"}):
         pass
-    with pytest.raises(UserError, match="begun with other settings"):
+    with pytest.raises(AstSegError, match="begun with other settings"):
         Staging(tmp_path / "s", SIZE, {"set": "b"})

@@ -5,7 +5,7 @@ import pytest
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from astseg.data.benchmarks.tfrecord import TFRecordFile, parse_example
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 MESSAGES = [b"first", b"", b"x" * 100_000, np.random.default_rng(0).bytes(70_000)]
 
@@ -61,7 +61,7 @@ def test_skip_beyond_the_end(formats, tmp_path):
 def test_a_file_cut_off_tells_the_record(formats, tmp_path, cut, compressed):
     path = formats.write_records(tmp_path / "a.tfrecords", MESSAGES, compressed)
     path.write_bytes(path.read_bytes()[:-cut])
-    with TFRecordFile(path) as records, pytest.raises(UserError, match=r"record [34] is damaged: it"):
+    with TFRecordFile(path) as records, pytest.raises(AstSegError, match=r"record [34] is damaged: it"):
         list(records)
 
 
@@ -70,7 +70,7 @@ def test_a_changed_byte_is_noticed(formats, tmp_path, place, what):
     content = bytearray(formats.record(b"a message"))
     content[place] ^= 4
     (tmp_path / "a").write_bytes(content)
-    with TFRecordFile(tmp_path / "a") as records, pytest.raises(UserError, match=f"record 0 is damaged.*{what}"):
+    with TFRecordFile(tmp_path / "a") as records, pytest.raises(AstSegError, match=f"record 0 is damaged.*{what}"):
         list(records)
 
 
@@ -79,12 +79,12 @@ def test_a_damaged_gzip_stream(formats, tmp_path):
     content = bytearray(path.read_bytes())
     content[40:60] = bytes(20)
     path.write_bytes(content)
-    with TFRecordFile(path) as records, pytest.raises(UserError, match="is damaged"):
+    with TFRecordFile(path) as records, pytest.raises(AstSegError, match="is damaged"):
         list(records)
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(UserError, match="Cannot open"):
+    with pytest.raises(AstSegError, match="Cannot open"):
         TFRecordFile(tmp_path / "none")
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from astseg.data.scenes.generation import LEAST_VISIBLE, render, split_indices
+from astseg.data.scenes.generation import MIN_VISIBLE, render, split_indices
 from astseg.data.scenes.sets import SCENES
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 # What seed 0 stands for. A change here breaks everybody's data: raise the set's version with it.
 GOLDEN = {
@@ -94,14 +94,14 @@ def test_labels_are_consecutive_and_every_object_can_be_seen(name):
     for mask in scenes.masks:
         counts = np.bincount(mask.ravel())
         assert 1 <= len(counts) - 1 <= SCENES[name].objects
-        assert counts[1:].min() >= LEAST_VISIBLE * mask.size
+        assert counts[1:].min() >= MIN_VISIBLE * mask.size
         assert counts[0] > 0.3 * mask.size
 
 
 def test_scenes_that_hide_an_object_are_drawn_anew(monkeypatch):
     """With a higher threshold some first attempts fail; the others' pictures stay as they are."""
     before = render("rooms", 0, range(12))
-    monkeypatch.setattr("astseg.data.scenes.generation.LEAST_VISIBLE", 100 / 64**2)
+    monkeypatch.setattr("astseg.data.scenes.generation.MIN_VISIBLE", 100 / 64**2)
     after = render("rooms", 0, range(12))
     small = [np.bincount(mask.ravel())[1:].min() < 100 for mask in before.masks]
     assert any(small)
@@ -125,25 +125,25 @@ def test_no_indices_give_no_pictures():
 
 @pytest.mark.parametrize("size", [0, 24, 65, 520, -64])
 def test_impossible_sizes_are_refused(size):
-    with pytest.raises(UserError, match=f"multiple of 8 from 32 to 512, not {size}"):
+    with pytest.raises(AstSegError, match=f"multiple of 8 from 32 to 512, not {size}"):
         render("rooms", 0, [0], size)
 
 
 @pytest.mark.parametrize(("seed", "indices"), [(-1, [0]), (0, [-5]), (2**64, [0])])
 def test_impossible_seeds_and_indices_are_refused(seed, indices):
-    with pytest.raises(UserError, match="go from 0 to"):
+    with pytest.raises(AstSegError, match="go from 0 to"):
         render("rooms", seed, indices)
 
 
 @pytest.mark.parametrize("device", ["gpu please", "meta"])
 def test_impossible_devices_are_refused(device):
-    with pytest.raises(UserError, match=device):
+    with pytest.raises(AstSegError, match=device):
         render("rooms", 0, [0], device=device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_cuda_is_refused_where_there_is_none():
-    with pytest.raises(UserError, match="cuda"):
+    with pytest.raises(AstSegError, match="cuda"):
         render("rooms", 0, [0], device="cuda")
 
 

@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from astseg.data.scenes.random_source import WORDS_AT_ONCE, RandomSource, hue_to_colour
+from astseg.data.scenes.random_source import WORDS_AT_ONCE, RandomSource, hue_to_color
 
 
 def words(count=3, **changes):
@@ -60,7 +60,7 @@ def test_directions_have_length_one_and_point_everywhere():
 
 def test_hue_to_colour_agrees_with_the_standard_library():
     for hue in np.linspace(0, 0.999, 50):
-        assert hue_to_colour(hue, 0.7, 0.8) == pytest.approx(colorsys.hsv_to_rgb(hue, 0.7, 0.8))
+        assert hue_to_color(hue, 0.7, 0.8) == pytest.approx(colorsys.hsv_to_rgb(hue, 0.7, 0.8))
 
 
 def test_colours_keep_to_the_ranges_asked_for():

@@ -1,7 +1,7 @@
 import pytest
 
 from astseg.data.scenes.sets import SCENES, scene_set
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 def test_the_six_sets():
@@ -17,5 +17,5 @@ def test_the_six_sets():
 
 
 def test_an_unknown_set_is_refused_with_the_names_of_all():
-    with pytest.raises(UserError, match=r"no generated data set 'room'.*rooms, towers, clevr"):
+    with pytest.raises(AstSegError, match=r"no generated data set 'room'.*rooms, towers, clevr"):
         scene_set("room")

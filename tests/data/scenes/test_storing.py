@@ -12,7 +12,7 @@ import pytest
 from astseg.data.scenes import storing
 from astseg.data.scenes.generation import render, split_indices
 from astseg.data.scenes.storing import make_store
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 ENDLESS = """
 from astseg.data.scenes import make_store
@@ -51,7 +51,7 @@ def test_workers_give_the_same_bytes_in_order(tmp_path, monkeypatch):
 
 def test_a_worker_that_dies_is_told_in_a_sentence(monkeypatch):
     monkeypatch.setattr(storing, "render", os._exit)
-    with pytest.raises(UserError, match="ended unexpectedly"):
+    with pytest.raises(AstSegError, match="ended unexpectedly"):
         next(storing._in_workers([(3,)], 1))
 
 
@@ -104,24 +104,24 @@ def test_ctrl_c_is_not_for_the_process_that_workers_come_from(monkeypatch):
 
 @pytest.mark.parametrize("counts", [{}, {"train": 0}, {"train": 5, "test": -1}])
 def test_impossible_counts_are_refused(tmp_path, counts):
-    with pytest.raises(UserError, match="at least one picture"):
+    with pytest.raises(AstSegError, match="at least one picture"):
         make_store(tmp_path / "rooms", "rooms", counts)
 
 
 def test_other_impossible_arguments_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(UserError, match="At least one worker"):
+    with pytest.raises(AstSegError, match="At least one worker"):
         make_store(tmp_path / "rooms", "rooms", {"train": 5}, workers=0)
-    with pytest.raises(UserError, match="no generated data set"):
+    with pytest.raises(AstSegError, match="no generated data set"):
         make_store(tmp_path / "rooms", "roms", {"train": 5})
-    with pytest.raises(UserError, match="multiple of 8"):
+    with pytest.raises(AstSegError, match="multiple of 8"):
         make_store(tmp_path / "rooms", "rooms", {"train": 5}, image_size=63)
-    with pytest.raises(UserError, match="go from 0"):
+    with pytest.raises(AstSegError, match="go from 0"):
         make_store(tmp_path / "rooms", "rooms", {"train": 5}, seed=-1)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_place_in_use_is_refused(tmp_path):
     (tmp_path / "something").write_text("mine")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(AstSegError, match="exists already"):
         make_store(tmp_path, "rooms", {"train": 5})
     assert (tmp_path / "something").read_text() == "mine"

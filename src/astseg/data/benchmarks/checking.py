@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from astseg.data.store import Split, SplitRecord, Store, file_sha256
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 BLOCK = 1024  # pictures looked at in one go
 
@@ -62,13 +62,13 @@ def check_store(
         report: called with a split's name, the pictures looked at and their number.
 
     Raises:
-        UserError: there is no store, or its files do not fit its manifest.
+        AstSegError: there is no store, or its files do not fit its manifest.
     """
     store = Store(path)
     details = store.manifest.details
     slots = slots if slots is not None else details.get("slots")
     if slots is not None and slots < 1:
-        raise UserError(f"K, the number of slots, should be at least 1, not {slots}.")
+        raise AstSegError(f"K, the number of slots, should be at least 1, not {slots}.")
     report = report or (lambda *_: None)
     splits = tuple(_check_split(store[name], slots, report) for name in store.splits)
     found = StoreReport(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from astseg.data.benchmarks.registry import RemoteFile, benchmark
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 CHUNK = 1 << 18
 TIMEOUT = 60  # seconds without an answer
@@ -70,11 +70,11 @@ def plan_download(name: str, folder: Path | str, *, mirror: str | None = None) -
         mirror: the address of another server that has the files, by name; None takes the documented addresses.
 
     Raises:
-        UserError: an unknown name, no documented address, no answer, or too little room.
+        AstSegError: an unknown name, no documented address, no answer, or too little room.
     """
     chosen = benchmark(name)
     if not chosen.files:
-        raise UserError(
+        raise AstSegError(
             f"No address is documented for '{name}'. Download it by hand; 'astseg data import' reads it then."
         )
     return plan_files(chosen.files if mirror is None else _mirrored(chosen.files, mirror), folder)
@@ -84,16 +84,16 @@ def plan_files(files: Sequence[RemoteFile], folder: Path | str) -> DownloadPlan:
     """Ask for the sizes of files and check that the disk has room for them.
 
     Raises:
-        UserError: no answer, too little room, or a file of another size is there already.
+        AstSegError: no answer, too little room, or a file of another size is there already.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file. Name a folder for the files.")
+        raise AstSegError(f"{folder} is a file. Name a folder for the files.")
     plan = DownloadPlan(folder, tuple(_planned(remote, folder) for remote in files))
     existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
     free = shutil.disk_usage(existing).free
     if plan.remaining and plan.remaining + SPARE > free:
-        raise UserError(
+        raise AstSegError(
             f"{plan.remaining / 1e9:.1f} GB are still to be downloaded to {folder}, "
             f"but only {free / 1e9:.1f} GB are free there. Make room, or choose another folder."
         )
@@ -111,14 +111,14 @@ def download(plan: DownloadPlan, report: Report | None = None) -> list[Path]:
         The files' paths.
 
     Raises:
-        UserError: the server does not answer or sends something else, or a checksum does not fit.
+        AstSegError: the server does not answer or sends something else, or a checksum does not fit.
     """
     report = report or (lambda *_: None)
     try:
         plan.folder.mkdir(parents=True, exist_ok=True)
         return [_fetch_whole(file, plan.folder, report) for file in plan.files]
     except OSError as error:
-        raise UserError(
+        raise AstSegError(
             f"Cannot write to {plan.folder}: {error.strerror or error}. Run the download again; it goes on."
         ) from error
 
@@ -138,13 +138,13 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: Report) -> Path:
             failures = 0 if _length(part) > before else failures + 1
             refused = isinstance(error, urllib.error.HTTPError) and error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
             if refused or failures == ATTEMPTS:
-                raise UserError(
+                raise AstSegError(
                     f"{file.remote.address} cannot be fetched: {error}. Run the download again; it goes on."
                 ) from error
             time.sleep(PAUSE * failures)
     if checksum is not None and _md5(part) != checksum:
         _discard(part)
-        raise UserError(
+        raise AstSegError(
             f"{path.name} was damaged on its way: its MD5 is not {checksum}. It was removed; download it again."
         )
     _validator_file(part).unlink(missing_ok=True)
@@ -166,7 +166,7 @@ def _fetch(file: PlannedFile, part: Path, report: Report) -> None:
         done = start if resumed else 0
         total = done + int(answer.headers.get("Content-Length") or file.size)
         if total != file.size:
-            raise UserError(
+            raise AstSegError(
                 f"{file.remote.address} has {total} bytes now, and had {file.size} before. Run the download again."
             )
         _write_validator(part, answer.headers)
@@ -190,16 +190,18 @@ def _planned(remote: RemoteFile, folder: Path) -> PlannedFile:
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if present:
             return here
-        raise UserError(f"{remote.address} does not answer: {error}. Is the address still right?") from error
+        raise AstSegError(f"{remote.address} does not answer: {error}. Is the address still right?") from error
     if length is None and present:
         return here
     if length is None:
-        raise UserError(f"{remote.address} does not tell its size. Download it by hand.")
+        raise AstSegError(f"{remote.address} does not tell its size. Download it by hand.")
     size = int(length)
     if not size:
-        raise UserError(f"{remote.address} is empty: the server says that it has 0 bytes.")
+        raise AstSegError(f"{remote.address} is empty: the server says that it has 0 bytes.")
     if present and present != size:
-        raise UserError(f"{path} has {present} bytes, and the server's file {size}. Remove it, and it is fetched anew.")
+        raise AstSegError(
+            f"{path} has {present} bytes, and the server's file {size}. Remove it, and it is fetched anew."
+        )
     return here if present else PlannedFile(remote, size, min(_length(_part(path)), size))
 
 
@@ -211,10 +213,10 @@ def _published_md5(remote: RemoteFile) -> str | None:
         with urllib.request.urlopen(remote.md5_address, timeout=TIMEOUT) as answer:
             words = answer.read(4096).decode("ascii", "replace").lower().split()
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        raise UserError(f"{remote.md5_address}, the checksum, cannot be fetched: {error}. Try again.") from error
+        raise AstSegError(f"{remote.md5_address}, the checksum, cannot be fetched: {error}. Try again.") from error
     digests: list[str] = [word for word in words if re.fullmatch("[0-9a-f]{32}", word)]
     if len(digests) != 1:
-        raise UserError(f"{remote.md5_address} should hold one MD5 checksum, but holds {len(digests)}.")
+        raise AstSegError(f"{remote.md5_address} should hold one MD5 checksum, but holds {len(digests)}.")
     return digests[0]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from astseg.data.benchmarks.multi_object import EntityLayout, Sample, sample_from_entities
 from astseg.data.benchmarks.preparing import Bytes
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 BLOCK = 64  # pictures read at once; HDF5 files are slow to read one by one
 
@@ -31,7 +31,7 @@ def read_hdf5(path: Path | str, layout: EntityLayout, size: int, start: int = 0)
     """Read the pictures of an HDF5 file from picture `start` on, in the file's order.
 
     Raises:
-        UserError: h5py is not installed, or the file is damaged or of another layout.
+        AstSegError: h5py is not installed, or the file is damaged or of another layout.
     """
     with _open(path) as file:
         images, masks = file["image"], file["mask"]
@@ -39,28 +39,28 @@ def read_hdf5(path: Path | str, layout: EntityLayout, size: int, start: int = 0)
             try:
                 block = images[first : first + BLOCK], masks[first : first + BLOCK]
             except OSError as error:
-                raise UserError(f"{path}: picture {first} and after cannot be read: {error}.") from error
+                raise AstSegError(f"{path}: picture {first} and after cannot be read: {error}.") from error
             for index, (image, mask) in enumerate(zip(*block, strict=True), start=first):
                 try:
                     yield _sample(image, mask, layout, size)
                 except ValueError as error:
-                    raise UserError(f"{path}: picture {index} is not as expected: {error}.") from error
+                    raise AstSegError(f"{path}: picture {index} is not as expected: {error}.") from error
 
 
 def _open(path: Path | str) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise UserError("Reading HDF5 files needs h5py. Install it with: pip install 'astseg[h5py]'.") from error
+        raise AstSegError("Reading HDF5 files needs h5py. Install it with: pip install 'astseg[h5py]'.") from error
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise UserError(f"Cannot read {path}: {error}.") from error
+        raise AstSegError(f"Cannot read {path}: {error}.") from error
     found = {name: (data.shape, data.dtype) for name, data in file.items() if name in ("image", "mask")}
     image, mask = found.get("image"), found.get("mask")
     if not (image and mask and _fits(*image, *mask)):
         file.close()
-        raise UserError(
+        raise AstSegError(
             f"{path} should hold 'image' (N x H x W x 3, uint8) and 'mask' (N x H x W x 1 or N x E x H x W x 1, "
             f"whole numbers), but holds {found or 'neither'}."
         )

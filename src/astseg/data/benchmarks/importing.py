@@ -17,13 +17,13 @@ from astseg.data.benchmarks.record_import import HDF5_SUFFIXES, import_records
 from astseg.data.benchmarks.registry import Benchmark, Pictures, Recordings, Records, benchmark
 from astseg.data.benchmarks.settings import ImportSettings, Report
 from astseg.data.store import Store
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.files import followed
 
 RECORD_SUFFIXES = (".tfrecords", ".tfrecord", *HDF5_SUFFIXES)
 ARCHIVE_MARKS = (".tar", ".tgz")
 NO_DATA_SUFFIXES = (".part", ".md5", ".json")
-SMALLEST_SIDE = 8
+MIN_SIDE = 8
 
 
 def import_benchmark(
@@ -54,13 +54,13 @@ def import_benchmark(
         report: called with the progress now and then.
 
     Raises:
-        UserError: an unknown name, files that are missing, damaged or of another set, or a destination in use.
+        AstSegError: an unknown name, files that are missing, damaged or of another set, or a destination in use.
     """
     chosen = benchmark(name)
     if limit is not None and limit < 1:
-        raise UserError(f"At least one picture of each split is needed, not {limit}.")
-    if image_size is not None and image_size < SMALLEST_SIDE:
-        raise UserError(f"Pictures of at least {SMALLEST_SIDE} pixels a side are needed, not {image_size}.")
+        raise AstSegError(f"At least one picture of each split is needed, not {limit}.")
+    if image_size is not None and image_size < MIN_SIDE:
+        raise AstSegError(f"Pictures of at least {MIN_SIDE} pixels a side are needed, not {image_size}.")
     files = _expand([paths] if isinstance(paths, Path | str) else paths, chosen)
 
     def settings(division: Protocol) -> ImportSettings:
@@ -88,7 +88,7 @@ def import_benchmark(
             reader, division = _shapestacks(sources, folder)
             import_pictures(settings(division), sources, reader, report)
     except OSError as error:
-        raise UserError(
+        raise AstSegError(
             f"The import stopped: {error}. If the disk is full, make room; run it again and it goes on."
         ) from error
     return Store(destination)
@@ -111,15 +111,15 @@ def _expand(paths: Iterable[Path | str], chosen: Benchmark) -> list[Path]:
     expanded: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise UserError(f"{path} does not exist.")
+            raise AstSegError(f"{path} does not exist.")
         inside = sorted(file for file in path.iterdir() if _is_download(file, chosen)) if path.is_dir() else []
         expanded += inside or [path]
     if not expanded:
-        raise UserError("No file was given to import.")
+        raise AstSegError("No file was given to import.")
     if isinstance(chosen.format, Records):
         for path in expanded:
             if path.suffix not in RECORD_SUFFIXES:
-                raise UserError(
+                raise AstSegError(
                     f"'{chosen.name}' is read from .tfrecords or .hdf5 files, and {path} is none and holds none."
                 )
     return expanded

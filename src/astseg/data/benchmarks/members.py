@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 BLOCK = 512  # a tar header
-LARGEST_MEMBER = 1 << 28  # no picture of a benchmark comes near it
+MAX_MEMBER = 1 << 28  # no picture of a benchmark comes near it
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Source:
             advance: called with the number of the archive's bytes that were read since the last call.
 
         Raises:
-            UserError: the archive is damaged or cut off.
+            AstSegError: the archive is damaged or cut off.
         """
         if self.paths[0].is_dir():
             return _folder_members(self.paths[0])
@@ -61,18 +61,18 @@ def open_sources(paths: Sequence[Path | str]) -> list[Source]:
     """Sort files and folders into sources, pieces of one archive together.
 
     Raises:
-        UserError: a path does not exist, or the first piece of an archive is missing.
+        AstSegError: a path does not exist, or the first piece of an archive is missing.
     """
     groups: list[list[Path]] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise UserError(f"{path} does not exist.")
+            raise AstSegError(f"{path} does not exist.")
         if path.is_dir() or _begins_archive(path):
             groups.append([path])
         elif groups and groups[-1][0].is_file():
             groups[-1].append(path)
         else:
-            raise UserError(
+            raise AstSegError(
                 f"{path} does not begin like a tar archive. If it is a piece of one, give the pieces in order."
             )
     return [Source(tuple(group)) for group in groups]
@@ -108,7 +108,7 @@ def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) ->
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=buffered) if pieces.compressed else buffered)
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
             for member in archive:
-                if member.isfile() and member.size <= LARGEST_MEMBER:
+                if member.isfile() and member.size <= MAX_MEMBER:
                     yield Member(member.name, partial(_read_member, archive, member, name))
         # The gzip checksum lies at the very end.
         while stream.read(1 << 20):
@@ -140,7 +140,7 @@ def _damage_reported(name: str) -> Iterator[None]:
     try:
         yield
     except (tarfile.ReadError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(
+        raise AstSegError(
             f"The archive {name} is damaged or ends too early ({error}). A piece is missing, or the download is "
             f"incomplete: download it again. Run the import again afterwards; it goes on where it stopped."
         ) from error

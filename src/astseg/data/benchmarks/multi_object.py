@@ -14,7 +14,7 @@ import numpy as np
 
 from astseg.data.benchmarks.preparing import Bytes, labels_from_entities, prepare_image, prepare_labels, square_crop
 from astseg.data.benchmarks.tfrecord import TFRecordFile, Values, parse_example
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def read_records(path: Path | str, layout: EntityLayout, size: int, start: int =
     """Read the pictures of a TFRecord file from record `start` on, in the file's order.
 
     Raises:
-        UserError: the file is damaged, or its records are not of this layout.
+        AstSegError: the file is damaged, or its records are not of this layout.
     """
     with TFRecordFile(path) as records:
         records.skip(start)
@@ -58,7 +58,7 @@ def read_records(path: Path | str, layout: EntityLayout, size: int, start: int =
             try:
                 yield sample_from_features(parse_example(message, ("image", "mask")), layout, size)
             except ValueError as error:
-                raise UserError(
+                raise AstSegError(
                     f"{path}: record {records.position - 1} is not as expected: {error}. Is it another data set?"
                 ) from error
 

@@ -11,7 +11,7 @@ from astseg.data.benchmarks.preparing import Bytes
 from astseg.data.benchmarks.settings import ImportSettings, Progress, Report, names
 from astseg.data.benchmarks.staging import Staging
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.files import held
 
 PROGRESS_BYTES = 1 << 22  # report the reading of an archive every 4 MiB
@@ -37,7 +37,7 @@ def import_pictures(settings: ImportSettings, sources: Sequence[Source], reader:
     """Write the store that the settings ask for.
 
     Raises:
-        UserError: an archive is damaged, pictures are missing, or the destination is in use.
+        AstSegError: an archive is damaged, pictures are missing, or the destination is in use.
     """
     writer = settings.writer()
     writer.check_destination()
@@ -139,11 +139,11 @@ def _put(member: Member, staging: Staging, reader: PictureReader, size: int) -> 
 def _check_complete(staging: Staging, whole: bool, name: str) -> None:
     missing = staging.missing
     if not staging.complete:
-        raise UserError(
+        raise AstSegError(
             f"No readable picture of '{name}' with its mask was found. Are these the files of another set or variant?"
         )
     if whole and missing:
-        raise UserError(
+        raise AstSegError(
             f"{len(missing)} of {staging.total} pictures or their masks are missing, the first is number "
             f"{missing[0]}. The split goes by number, so all are needed: is one of the archives absent?"
         )

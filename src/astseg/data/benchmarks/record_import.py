@@ -16,12 +16,12 @@ from astseg.data.benchmarks.protocols import ALL_TEST
 from astseg.data.benchmarks.registry import Records
 from astseg.data.benchmarks.settings import ImportSettings, Progress, Report, names
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 HDF5_SUFFIXES = (".hdf5", ".h5")
-MOST_TEST_RECORDS = 1 << 16  # the files of single test sets hold about a thousand
+MAX_TEST_RECORDS = 1 << 16  # the files of single test sets hold about a thousand
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ def import_records(settings: ImportSettings, records: Records, report: Report) -
     """Write the store that the settings ask for.
 
     Raises:
-        UserError: a file is damaged or of another set, two files fill one split, or the destination is in use.
+        AstSegError: a file is damaged or of another set, two files fill one split, or the destination is in use.
     """
     sources = [_source(settings, records, file) for file in settings.files]
     splits = [split for source in sources for split in source.indices]
     if len(set(splits)) < len(splits):
-        raise UserError("Two of the files would fill the same split. Give each file once, and one training file.")
+        raise AstSegError("Two of the files would fill the same split. Give each file once, and one training file.")
     with settings.writer() as writer:
         with ExitStack() as stack:
             for source in sources:
@@ -54,9 +54,9 @@ def import_records(settings: ImportSettings, records: Records, report: Report) -
                 writer.details.setdefault("records_read", {})[source.path.name] = found
         writer.details["records_needed"] = {source.path.name: source.total for source in sources}
         if not sum(writer.details["records_read"].values()):
-            raise UserError(f"{settings.files[0]} holds no records. Download it again.")
+            raise AstSegError(f"{settings.files[0]} holds no records. Download it again.")
         if not writer.holds_pictures():
-            raise UserError(
+            raise AstSegError(
                 f"{names(settings.files)}: none of the records is of a split of the protocol "
                 f"'{settings.protocol.name}'. Give the whole file, or choose another protocol."
             )
@@ -69,7 +69,7 @@ def _source(settings: ImportSettings, records: Records, file: Path) -> RecordSou
     if file.suffix in HDF5_SUFFIXES:
         read, total = read_hdf5, count_pictures(file)
     if split:
-        indices = {split: ALL_TEST.indices(total or MOST_TEST_RECORDS, settings.limit)["test"]}
+        indices = {split: ALL_TEST.indices(total or MAX_TEST_RECORDS, settings.limit)["test"]}
     else:
         indices = settings.protocol.indices(total or 0, settings.limit)
     last = max((int(chosen[-1]) for chosen in indices.values()), default=-1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from astseg.data.benchmarks import clevrtex, multi_object, protocols, shapestacks
 from astseg.data.benchmarks.protocols import Protocol
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 THOR = "https://thor.robots.ox.ac.uk/datasets/clevrtex"
 DEEPMIND = "https://storage.googleapis.com/multi-object-datasets"
@@ -80,11 +80,11 @@ class Benchmark:
         """The protocol of a name, or the default.
 
         Raises:
-            UserError: there is none of that name.
+            AstSegError: there is none of that name.
         """
         names = [protocol.name for protocol in self.protocols]
         if name is not None and name not in names:
-            raise UserError(f"'{self.name}' has no protocol '{name}'. It has: {', '.join(names)}.")
+            raise AstSegError(f"'{self.name}' has no protocol '{name}'. It has: {', '.join(names)}.")
         return self.protocols[names.index(name) if name else 0]
 
 
@@ -166,8 +166,8 @@ def benchmark(name: str) -> Benchmark:
     """The benchmark of a name.
 
     Raises:
-        UserError: there is none of that name.
+        AstSegError: there is none of that name.
     """
     if name not in BENCHMARKS:
-        raise UserError(f"There is no benchmark '{name}'. There are: {', '.join(BENCHMARKS)}.")
+        raise AstSegError(f"There is no benchmark '{name}'. There are: {', '.join(BENCHMARKS)}.")
     return BENCHMARKS[name]

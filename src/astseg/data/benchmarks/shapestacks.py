@@ -14,14 +14,14 @@ from PIL import Image
 from astseg.data.benchmarks.members import Source
 from astseg.data.benchmarks.preparing import Bytes, prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 CROP = 196
 CAMERAS = 16
 UNASSIGNED = 7
 LEVELS_PER_LABEL = 32
 SPLITS = {"train": "train", "validation": "eval", "test": "test"}  # ours and theirs
-LARGEST_META = 100 << 20  # the archive with the lists is small; the others are not searched for them
+MAX_META = 100 << 20  # the archive with the lists is small; the others are not searched for them
 
 IMAGE_NAME = re.compile(r"(?:.*/)?recordings/([^/]+)/rgb-[^/]*cam_(\d+)-mono-0\.png")
 MASK_NAME = re.compile(r"(?:.*/)?iseg/([^/]+)/iseg-w=0-f=0-l=0-c=original-cam_(\d+)-mono-0\.map")
@@ -34,12 +34,12 @@ def read_lists(sources: Sequence[Source], folder: str) -> dict[str, list[str]]:
         The scenarios of train, validation and test, in the lists' order.
 
     Raises:
-        UserError: a list is missing.
+        AstSegError: a list is missing.
     """
     found: dict[str, list[str]] = {}
     wanted = {f"splits/{folder}/{theirs}.txt": ours for ours, theirs in SPLITS.items()}
     for source in sources:
-        if source.size > LARGEST_META:
+        if source.size > MAX_META:
             continue
         for member in source.members():
             split = next((ours for end, ours in wanted.items() if f"/{member.name}".endswith(f"/{end}")), None)
@@ -48,7 +48,7 @@ def read_lists(sources: Sequence[Source], folder: str) -> dict[str, list[str]]:
         if len(found) == len(SPLITS):
             return {split: found[split] for split in SPLITS}
     absent = [theirs for theirs, ours in wanted.items() if ours not in found]
-    raise UserError(
+    raise AstSegError(
         f"No {absent[0]} was found. Give the folder that holds splits, recordings and iseg, "
         f"or all three archives: shapestacks-meta, shapestacks-rgb and shapestacks-iseg."
     )

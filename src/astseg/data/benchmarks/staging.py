@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from astseg.data.benchmarks.preparing import Bytes
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 from astseg.files import remove_contents
 
 IMAGE, MASK, UNREADABLE = 1, 2, 4
@@ -43,7 +43,7 @@ class Staging:
         settings: what is being read; a folder that was begun with other settings is refused.
 
     Raises:
-        UserError: the folder was begun with other settings.
+        AstSegError: the folder was begun with other settings.
     """
 
     def __init__(self, folder: Path, size: int, settings: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ class Staging:
         self._bytes = {IMAGE: 3 * size * size, MASK: size * size}
         note = folder / "settings.json"
         if note.is_file() and note.read_text() != json.dumps(settings):
-            raise UserError(
+            raise AstSegError(
                 f"{folder} was begun with other settings and cannot be continued. "
                 f"Remove it, or choose another destination."
             )

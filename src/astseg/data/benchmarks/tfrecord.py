@@ -20,13 +20,13 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 Values: TypeAlias = npt.NDArray[np.uint8]
 """One feature: the bytes of a list of byte strings, joined."""
 
 GZIP_MAGIC = b"\x1f\x8b"
-LONGEST_RECORD = 1 << 30  # a length beyond it can only be damage
+MAX_RECORD = 1 << 30  # a length beyond it can only be damage
 
 MASK_DELTA = 0xA282EAD8
 
@@ -41,7 +41,7 @@ class TFRecordFile:
         path: the file.
 
     Raises:
-        UserError: the file is missing, cut off or damaged; the message tells where.
+        AstSegError: the file is missing, cut off or damaged; the message tells where.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -51,7 +51,7 @@ class TFRecordFile:
         try:
             self._file: BinaryIO = self.path.open("rb")
         except OSError as error:
-            raise UserError(f"Cannot open {self.path}: {error.strerror}.") from error
+            raise AstSegError(f"Cannot open {self.path}: {error.strerror}.") from error
         magic = self._file.read(2)
         self._file.seek(0)
         self._stream = gzip.GzipFile(fileobj=self._file) if magic == GZIP_MAGIC else self._file
@@ -90,7 +90,7 @@ class TFRecordFile:
         if len(header) < 8:
             raise self._damage("it is cut off")
         length: int = struct.unpack("<Q", header)[0]
-        if self._read_checksum() != masked_crc32c(header) or length > LONGEST_RECORD:
+        if self._read_checksum() != masked_crc32c(header) or length > MAX_RECORD:
             raise self._damage("the checksum of its length does not fit")
         return length
 
@@ -110,8 +110,8 @@ class TFRecordFile:
         except (zlib.error, EOFError, OSError) as error:
             raise self._damage(f"it cannot be read ({error})") from error
 
-    def _damage(self, what: str) -> UserError:
-        return UserError(
+    def _damage(self, what: str) -> AstSegError:
+        return AstSegError(
             f"{self.path}: record {self.position} is damaged: {what}. "
             f"The file is no TFRecord file, or its download is incomplete or broken. Download it again."
         )

@@ -7,7 +7,7 @@ from astseg.data.scenes.placement import clear_of, within_frame
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.vectors import Vector, add, unit
 
-FEWEST_OBJECTS, MOST_OBJECTS = 3, 10
+MIN_OBJECTS, MAX_OBJECTS = 3, 10
 SHAPES = (Shape.SPHERE, Shape.BOX, Shape.CYLINDER)
 RADII = (0.35, 0.7)
 COLOURS: tuple[Vector, ...] = (
@@ -28,7 +28,7 @@ TRIES_A_BODY = 60
 def compose(source: RandomSource) -> Scene:
     """Draw a scene."""
     camera = studio_camera(source)
-    count = source.integer(FEWEST_OBJECTS, MOST_OBJECTS)
+    count = source.integer(MIN_OBJECTS, MAX_OBJECTS)
     bodies = scatter(source, camera, count, _body)
     floor = Material((0.50, 0.497, 0.49))
     room = Room(floor, floor, (0.40, 0.40, 0.40), GROUND_HALF_WIDTH, 0.0, haze=15.5)

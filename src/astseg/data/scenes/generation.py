@@ -15,7 +15,7 @@ from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.rendering import Pictures, develop, look
 from astseg.data.scenes.sets import SceneSet, scene_set
 from astseg.data.store import Bytes
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 SMALLEST, LARGEST = 32, 512
 """Sides of pictures that can be made."""
@@ -25,7 +25,7 @@ SAMPLES_AT_ONCE = 2**16
 
 SAMPLES_AT_ONCE_CUDA = 2**22
 
-LEAST_VISIBLE = 12 / 64**2
+MIN_VISIBLE = 12 / 64**2
 """The share of the picture that every labelled object shows at least."""
 
 INDICES_A_SPLIT = 2**32
@@ -64,7 +64,7 @@ def render(
         device: where to compute.
 
     Raises:
-        UserError: no such data set, seed, index or image size.
+        AstSegError: no such data set, seed, index or image size.
     """
     chosen = scene_set(name)
     size = checked_size(chosen, image_size)
@@ -127,7 +127,7 @@ def _draw(chosen: SceneSet, seed: int, index: int, attempt: int) -> Scene:
 
 def _hiding_objects(scenes: Sequence[Scene], masks: npt.NDArray[np.uint8]) -> list[int]:
     """The places of scenes in which some object shows too few pixels."""
-    least = LEAST_VISIBLE * masks[0].size
+    least = MIN_VISIBLE * masks[0].size
     return [
         place
         for place, (scene, mask) in enumerate(zip(scenes, masks, strict=True))
@@ -139,11 +139,11 @@ def checked_size(chosen: SceneSet, image_size: int | None) -> int:
     """The side of the pictures in pixels.
 
     Raises:
-        UserError: pictures of this size cannot be made.
+        AstSegError: pictures of this size cannot be made.
     """
     size = chosen.image_size if image_size is None else image_size
     if size % TILE or not SMALLEST <= size <= LARGEST:
-        raise UserError(f"A generated picture's side is a multiple of {TILE} from {SMALLEST} to {LARGEST}, not {size}.")
+        raise AstSegError(f"A generated side is a multiple of {TILE} from {SMALLEST} to {LARGEST}, not {size}.")
     return size
 
 
@@ -151,14 +151,14 @@ def checked_device(device: torch.device | str) -> torch.device:
     """The device to compute on.
 
     Raises:
-        UserError: there is no such device here.
+        AstSegError: there is no such device here.
     """
     try:
         checked = torch.device(device)
     except RuntimeError as error:
-        raise UserError(f"'{device}' is no device. Use 'cpu' or 'cuda'.") from error
+        raise AstSegError(f"'{device}' is no device. Use 'cpu' or 'cuda'.") from error
     if checked.type not in ("cpu", "cuda") or (checked.type == "cuda" and not torch.cuda.is_available()):
-        raise UserError(f"Pictures cannot be generated on '{device}' here. Use 'cpu'.")
+        raise AstSegError(f"Pictures cannot be generated on '{device}' here. Use 'cpu'.")
     return checked
 
 
@@ -166,8 +166,8 @@ def check_words(seed: int, indices: Sequence[int]) -> None:
     """Make sure that the random source takes these numbers.
 
     Raises:
-        UserError: one of them is out of range.
+        AstSegError: one of them is out of range.
     """
     for value in (seed, *indices):
         if not 0 <= value < 2**64:
-            raise UserError(f"Seeds and indices go from 0 to 2^64 - 1; {value} does not.")
+            raise AstSegError(f"Seeds and indices go from 0 to 2^64 - 1; {value} does not.")

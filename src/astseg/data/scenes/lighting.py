@@ -7,7 +7,7 @@ from torch import Tensor
 from astseg.data.scenes.packing import PackedScenes
 from astseg.data.scenes.vectors import dot, normalise
 
-MOST_SQUARINGS = 8
+MAX_SQUARINGS = 8
 
 
 def diffuse(
@@ -52,7 +52,7 @@ def highlight(
 
     def lobe(toward: Tensor) -> Tensor:
         power = dot(normal, normalise(toward - view)).clamp(min=0)
-        for number in range(MOST_SQUARINGS):
+        for number in range(MAX_SQUARINGS):
             power = torch.where(squarings > number, power * power, power)
         return power
 

@@ -73,10 +73,10 @@ class RandomSource:
 
     def colour(self, saturation: tuple[float, float], value: tuple[float, float]) -> Vector:
         """A colour of uniform hue (sRGB, 0 to 1), with its saturation and value from the given ranges."""
-        return hue_to_colour(self.uniform(), self.uniform(*saturation), self.uniform(*value))
+        return hue_to_color(self.uniform(), self.uniform(*saturation), self.uniform(*value))
 
 
-def hue_to_colour(hue: float, saturation: float, value: float) -> Vector:
+def hue_to_color(hue: float, saturation: float, value: float) -> Vector:
     """RGB of a colour given as hue, saturation and value, all from 0 to 1."""
     turn = hue * 6
     pure = (abs(turn - 3) - 1, 2 - abs(turn - 2), 2 - abs(turn - 4))

@@ -5,7 +5,7 @@ from astseg.data.scenes.placement import clear_of, colour_apart, within_frame
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.vectors import Vector, unit
 
-MOST_OBJECTS = 3
+MAX_OBJECTS = 3
 SHAPES = (Shape.SPHERE, Shape.BOX, Shape.CYLINDER, Shape.CONE, Shape.CAPSULE)
 HALF_WIDTH = 6.0
 
@@ -14,7 +14,7 @@ def compose(source: RandomSource) -> Scene:
     """Draw a scene."""
     camera = _camera(source)
     room = _room(source)
-    count = source.integer(1, MOST_OBJECTS)
+    count = source.integer(1, MAX_OBJECTS)
     bodies: list[Body] = []
     colours: list[Vector] = [room.floor.colour, room.walls.colour]
     while len(bodies) < count:

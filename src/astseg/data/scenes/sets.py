@@ -7,7 +7,7 @@ from types import MappingProxyType
 from astseg.data.scenes import clevr, rooms, textured, towers
 from astseg.data.scenes.description import Scene
 from astseg.data.scenes.random_source import RandomSource
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ SCENES: Mapping[str, SceneSet] = MappingProxyType(
                 "rooms",
                 "1 to 3 coloured objects in a room; floor, walls and sky of random colours (like ObjectsRoom)",
                 64,
-                rooms.MOST_OBJECTS,
+                rooms.MAX_OBJECTS,
                 1,
                 rooms.compose,
             ),
@@ -42,7 +42,7 @@ SCENES: Mapping[str, SceneSet] = MappingProxyType(
                 "towers",
                 "Towers of 2 to 6 blocks that stand by themselves (like ShapeStacks)",
                 64,
-                towers.MOST_BLOCKS,
+                towers.MAX_BLOCKS,
                 1,
                 towers.compose,
             ),
@@ -50,7 +50,7 @@ SCENES: Mapping[str, SceneSet] = MappingProxyType(
                 "clevr",
                 "3 to 10 boxes, balls and cylinders, rubber or metal, on a grey floor with soft shadows (like CLEVR)",
                 128,
-                clevr.MOST_OBJECTS,
+                clevr.MAX_OBJECTS,
                 1,
                 clevr.compose,
             ),
@@ -58,7 +58,7 @@ SCENES: Mapping[str, SceneSet] = MappingProxyType(
                 "clevrtex",
                 "3 to 10 objects, textures on everything (like CLEVRTEX)",
                 128,
-                clevr.MOST_OBJECTS,
+                clevr.MAX_OBJECTS,
                 1,
                 textured.compose,
             ),
@@ -66,7 +66,7 @@ SCENES: Mapping[str, SceneSet] = MappingProxyType(
                 "ood",
                 "As clevrtex with shapes and textures that it never has (like CLEVRTEX-OOD)",
                 128,
-                clevr.MOST_OBJECTS,
+                clevr.MAX_OBJECTS,
                 1,
                 textured.compose_unseen,
             ),
@@ -74,7 +74,7 @@ SCENES: Mapping[str, SceneSet] = MappingProxyType(
                 "camo",
                 "As clevrtex with objects that wear the ground's texture (like CLEVRTEX-CAMO)",
                 128,
-                clevr.MOST_OBJECTS,
+                clevr.MAX_OBJECTS,
                 1,
                 textured.compose_camouflaged,
             ),
@@ -87,8 +87,8 @@ def scene_set(name: str) -> SceneSet:
     """A data set by its name.
 
     Raises:
-        UserError: there is none of this name.
+        AstSegError: there is none of this name.
     """
     if name not in SCENES:
-        raise UserError(f"There is no generated data set '{name}'. There are: {', '.join(SCENES)}.")
+        raise AstSegError(f"There is no generated data set '{name}'. There are: {', '.join(SCENES)}.")
     return SCENES[name]

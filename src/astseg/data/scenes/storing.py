@@ -27,7 +27,7 @@ from astseg.data.scenes.generation import (
 from astseg.data.scenes.sets import scene_set
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import UserError
+from astseg.errors import AstSegError
 
 IMAGES_A_TASK = 16
 IMAGES_A_TASK_CUDA = 256
@@ -68,16 +68,16 @@ def make_store(
         progress: called with the number of pictures just finished.
 
     Raises:
-        UserError: an argument has no sensible meaning, or the place is taken.
+        AstSegError: an argument has no sensible meaning, or the place is taken.
     """
     chosen = scene_set(name)
     size = checked_size(chosen, image_size)
     check_words(seed, ())
     device = checked_device(device)
     if not counts or min(counts.values()) < 1 or max(counts.values()) > INDICES_A_SPLIT:
-        raise UserError(f"Every split needs at least one picture, but the counts are {dict(counts)}.")
+        raise AstSegError(f"Every split needs at least one picture, but the counts are {dict(counts)}.")
     if workers is not None and workers < 1:
-        raise UserError(f"At least one worker is needed, not {workers}.")
+        raise AstSegError(f"At least one worker is needed, not {workers}.")
     writer = StoreWriter(
         path,
         (size, size),
@@ -126,7 +126,7 @@ def _in_workers(jobs: Sequence[_Job], processes: int) -> Generator[Scenes, None,
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
-        raise UserError(
+        raise AstSegError(
             "A rendering process ended unexpectedly: is there enough memory? A script that makes data has to guard "
             "its start with 'if __name__ == \"__main__\":'. With workers=1 no processes are needed."
         ) from error

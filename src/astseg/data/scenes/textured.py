@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from astseg.data.scenes.clevr import (
-    FEWEST_OBJECTS,
     GROUND_HALF_WIDTH,
-    MOST_OBJECTS,
+    MAX_OBJECTS,
+    MIN_OBJECTS,
     scatter,
     studio_camera,
     studio_light,
@@ -71,7 +71,7 @@ def _scene(source: RandomSource, shapes: Sequence[Shape], textures: Sequence[Tex
             material = _material(source, textures, BODY_FREQUENCY)
         return _body(source, shapes, material)
 
-    bodies = scatter(source, camera, source.integer(FEWEST_OBJECTS, MOST_OBJECTS), draw)
+    bodies = scatter(source, camera, source.integer(MIN_OBJECTS, MAX_OBJECTS), draw)
     room = Room(ground, ground, (0.3, 0.3, 0.3), GROUND_HALF_WIDTH, 0.0)
     return Scene(camera, room, studio_light(source), bodies)
 

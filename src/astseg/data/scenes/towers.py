@@ -11,7 +11,7 @@ from astseg.data.scenes.placement import colour_distance, within_frame
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.vectors import Vector, scale, unit
 
-FEWEST_BLOCKS, MOST_BLOCKS = 2, 6
+MIN_BLOCKS, MAX_BLOCKS = 2, 6
 COLOURS: tuple[Vector, ...] = (
     (0.86, 0.16, 0.14),
     (0.16, 0.66, 0.20),
@@ -46,7 +46,7 @@ PI = 3.141592653589793
 
 def compose(source: RandomSource) -> Scene:
     """Draw a scene."""
-    count = source.integer(FEWEST_BLOCKS, MOST_BLOCKS)
+    count = source.integer(MIN_BLOCKS, MAX_BLOCKS)
     while True:
         blocks = _tower(source, count)
         camera = _camera(source, blocks[-1].centre[2] + blocks[-1].half[2])

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
-from astseg import metrics
+from astseg.evaluation import metrics
 
 Labels = np.ndarray[Any, np.dtype[Any]]
 

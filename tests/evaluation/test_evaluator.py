@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from astseg import metrics
+from astseg._core.image_conversion import from_uint8_images
 from astseg.data.store import Split
-from astseg.errors import UserError
-from astseg.evaluate import (
+from astseg.errors import AstSegError
+from astseg.evaluation import metrics
+from astseg.evaluation.evaluator import (
     LABELS_BY_WEIGHTS,
     Evaluation,
     evaluate,
@@ -24,7 +25,6 @@ from astseg.evaluate import (
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.labelling import LabelRule
-from astseg.pixels import as_pictures
 
 SLOTS = 3
 
@@ -103,7 +103,7 @@ class TestEvaluate:
                 images[3, 0, 0, 0] = torch.nan
                 return SimpleNamespace(image=images)
 
-        with pytest.raises(UserError, match="1 of 7 reconstructions are no numbers"):
+        with pytest.raises(AstSegError, match="1 of 7 reconstructions are no numbers"):
             evaluate(Broken(), split)
 
     def test_objects_are_labels_with_a_pixel(self, split: Split, evaluation: Evaluation) -> None:
@@ -144,11 +144,11 @@ class TestEvaluate:
         assert found.summary().overall.mse is None
 
     def test_no_masks(self, split: Split) -> None:
-        with pytest.raises(UserError, match="no masks"):
+        with pytest.raises(AstSegError, match="no masks"):
             evaluate(RedChannelModel(), replace(split, masks=None))
 
     def test_no_images(self, split: Split) -> None:
-        with pytest.raises(UserError, match="no images"):
+        with pytest.raises(AstSegError, match="no images"):
             evaluate(RedChannelModel(), Split("test", split.images[:0], split.masks[:0]))
 
     def test_the_real_model(self) -> None:
@@ -235,7 +235,7 @@ class TestWriting:
 
 def test_pictures_keep_their_values() -> None:
     images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
-    pictures = as_pictures(images, torch.device("cpu"))
+    pictures = from_uint8_images(images, torch.device("cpu"))
     assert pictures.shape == (2, 3, 4, 5)
     assert pictures[1, 2, 3, 4] * 255 == images[1, 3, 4, 2]
 

@@ -11,14 +11,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from astseg._core.image_conversion import from_uint8_images
 from astseg.data.store import Split
-from astseg.errors import UserError
-from astseg.files import written_whole
-from astseg.metrics import PerImage, SegmentationScores, score_segmentations, squared_error
+from astseg.errors import AstSegError
+from astseg.evaluation.metrics import PerImage, SegmentationScores, score_segmentations, squared_error
+from astseg.files import atomic_write
 from astseg.model.ast_seg import AstSeg
 from astseg.model.labelling import LabelRule
 from astseg.model.resizing import resized
-from astseg.pixels import as_pictures
 
 PROTOCOL = (
     "Means over images; every image of the split counts once. "
@@ -145,20 +145,20 @@ def evaluate(
 
     Raises:
         ValueError: the batch size is none.
-        UserError: the split has no masks, or no images, or the model's reconstructions are no numbers.
+        AstSegError: the split has no masks, or no images, or the model's reconstructions are no numbers.
     """
     if split.masks is None:
-        raise UserError(
+        raise AstSegError(
             f"The split '{split.name}' has no masks, so nothing can be scored. "
             "Evaluate on a split with known truth, or look at the segmentations instead."
         )
     if batch_size < 1:
         raise ValueError(f"a batch has 1 picture or more, not {batch_size}")
     if not len(split):
-        raise UserError(f"The split '{split.name}' has no images, so nothing can be scored.")
+        raise AstSegError(f"The split '{split.name}' has no images, so nothing can be scored.")
     labels, mse = _predict(model, split, batch_size, progress, by_weights_alone)
     if mse is not None and (broken := int(np.sum(~np.isfinite(mse)))):
-        raise UserError(f"{broken} of {len(split)} reconstructions are no numbers: the model's weights are damaged.")
+        raise AstSegError(f"{broken} of {len(split)} reconstructions are no numbers: the model's weights are damaged.")
     scores = score_segmentations(labels, split.masks, model.slots + 1, split.ignored_label)
     nothing = score_segmentations(np.zeros_like(labels), split.masks, model.slots + 1, split.ignored_label)
     shadow_claimed, lit_claimed = None, None
@@ -193,7 +193,7 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
     columns are left out where it exists for no image.
 
     Raises:
-        UserError: the file cannot be written.
+        AstSegError: the file cannot be written.
     """
     values = {name: getattr(evaluation, name) for name in ("mse", "shadow_claimed", "lit_claimed")}
     columns = {
@@ -203,7 +203,7 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
         **{field.name: getattr(evaluation.scores, field.name) for field in fields(evaluation.scores)},
         **{name: value for name, value in values.items() if value is not None},
     }
-    with written_whole(path) as partial, partial.open("w", newline="") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in zip(*(column.tolist() for column in columns.values()), strict=True):
@@ -220,14 +220,14 @@ def write_scores(path: Path | str, summary: Summary, details: Mapping[str, Any] 
             phase.
 
     Raises:
-        UserError: the file cannot be written.
+        AstSegError: the file cannot be written.
         ValueError: a detail has the name of a score, or is no plain value.
     """
     content = summary.to_dict()
     if repeated := content.keys() & (details or {}).keys():
         raise ValueError(f"details would hide scores: {', '.join(sorted(repeated))}")
     text = json.dumps({**content, **(details or {})}, indent=2, allow_nan=False)
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text(text + "\n")
 
 
@@ -244,7 +244,7 @@ def _predict(
     errors = np.empty(len(split))
     for start in range(0, len(split), batch_size):
         chosen = slice(start, start + batch_size)
-        images = as_pictures(split.images[chosen], device)
+        images = from_uint8_images(split.images[chosen], device)
         labels[chosen] = model.segment(images, by_weights_alone=by_weights_alone).labels.cpu().numpy()
         if model.background is not None:
             errors[chosen] = squared_error(reconstruct_at(model, images), images)

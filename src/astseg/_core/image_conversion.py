@@ -1,0 +1,139 @@
+"""Images between bytes, as files and stores keep them, and numbers in [0, 1], as the model takes them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias, Union
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from astseg._core.image_files import read_picture, to_rgb
+from astseg.errors import AstSegError
+
+ImageLike: TypeAlias = Union[Tensor, "np.ndarray[Any, np.dtype[Any]]", Image.Image, str, Path]
+ImageInput: TypeAlias = ImageLike | Sequence[ImageLike]
+"""One image, or several: tensors and arrays hold several themselves."""
+
+OVERSHOOT = 0.5
+"""How far beyond [0, 1] the values of an image may lie, as those of sharpened and resized ones do at edges."""
+TENSOR_SHAPE = "N x 3 x H x W or 3 x H x W"
+ARRAY_SHAPE = "N x H x W x 3 or H x W x 3"
+
+
+def scale_uint8_images(pictures: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
+    """Turn stored bytes into pictures in [0, 1], channels first in shape and last in memory."""
+    return pictures.permute(0, 3, 1, 2).float().div_(255)
+
+
+def from_uint8_images(
+    images: UInt8[np.ndarray, "batch height width 3"], device: torch.device | str
+) -> Float[Tensor, "batch 3 height width"]:
+    """Images as a store keeps them, as the floating-point pictures in [0, 1] that the model takes."""
+    return scale_uint8_images(torch.from_numpy(np.array(images)).to(device))
+
+
+def to_uint8_images(pictures: Float[Tensor, "batch 3 height width"]) -> UInt8[np.ndarray, "batch height width 3"]:
+    """Pictures in [0, 1] as bytes, rounded; what lies outside is clipped."""
+    scaled = (pictures.detach().clamp(0, 1) * 255).round().to(torch.uint8)
+    array: UInt8[np.ndarray, "batch height width 3"] = scaled.permute(0, 2, 3, 1).cpu().numpy()
+    return array
+
+
+def to_float_images(
+    images: ImageInput, device: torch.device | str = "cpu"
+) -> tuple[Float[Tensor, "batch 3 height width"], bool]:
+    """Take images in any of the forms that programs have them in.
+
+    Args:
+        images: a tensor N x 3 x H x W or 3 x H x W of floating-point numbers in [0, 1] or bytes; an array
+            N x H x W x 3, H x W x 3 or H x W of the same; a PIL image; the path of an image file; or a list of these.
+        device: where to put them.
+
+    Returns:
+        N images in [0, 1], and whether it was a single one.
+
+    Raises:
+        ValueError: one of them is no image, or they are of several sizes.
+        AstSegError: a file cannot be read.
+    """
+    if isinstance(images, list | tuple):
+        if not images:
+            raise ValueError("expected images, but the list is empty")
+        each = [_numbered(index, image, device) for index, image in enumerate(images)]
+        for index, image in enumerate(each):
+            if image.shape != each[0].shape:
+                sizes = [f"{one.shape[2]} x {one.shape[3]}" for one in (each[0], image)]
+                raise ValueError(
+                    f"images of one size go together, but 0 has {sizes[0]} pixels and {index} has {sizes[1]}"
+                )
+        return torch.cat(each), False
+    batch = _batch(images, device)  # type: ignore[arg-type]
+    return batch, _is_single(images)
+
+
+def check_float_images(images: object, shape: str = TENSOR_SHAPE) -> None:
+    """Refuse what is no floating-point images in [0, 1]: from other programs come values up to 255 and other orders.
+
+    Raises:
+        ValueError: the type, the shape or the range is another.
+    """
+    is_image = isinstance(images, Tensor) and images.ndim in (3, 4) and images.shape[-3] == 3
+    if not is_image or not images.is_floating_point() or not images.numel():  # type: ignore[attr-defined]
+        raise ValueError(f"expected floating-point images of shape {shape} in [0, 1], not {describe(images)}")
+    low, high = (float(value) for value in images.aminmax())  # type: ignore[attr-defined]
+    if not -OVERSHOOT <= low <= high <= 1 + OVERSHOOT:
+        raise ValueError(f"expected images in [0, 1], not with values from {low:g} to {high:g}")
+
+
+def describe(images: object) -> str:
+    """Say what something is that should be images."""
+    if isinstance(images, Tensor | np.ndarray):
+        return f"{images.dtype} of shape {tuple(images.shape)}"
+    return f"{type(images).__name__}"
+
+
+def _numbered(index: int, image: ImageLike, device: torch.device | str) -> Float[Tensor, "1 3 height width"]:
+    """Take one image of a list, whose number stands in the error if it is none."""
+    try:
+        if not _is_single(image):
+            raise ValueError(f"expected a single image in a list, not {describe(image)}")
+        return _batch(image, device)
+    except AstSegError as error:
+        raise AstSegError(f"Image {index}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"image {index}: {error}") from error
+
+
+def _is_single(image: object) -> bool:
+    return not isinstance(image, Tensor | np.ndarray) or image.ndim < 4
+
+
+def _batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "batch 3 height width"]:
+    if isinstance(image, str | Path):
+        return from_uint8_images(read_picture(image)[None], device)
+    if isinstance(image, Image.Image):
+        return from_uint8_images(np.array(to_rgb(image))[None], device)
+    if isinstance(image, np.ndarray):
+        return _of_array(image, device)
+    if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim in (3, 4) and image.shape[-3] == 3:
+        image = image.float() / 255
+    check_float_images(image)
+    return (image if image.ndim == 4 else image[None]).to(device)
+
+
+def _of_array(array: "np.ndarray[Any, np.dtype[Any]]", device: torch.device | str) -> Float[Tensor, "batch 3 _ _"]:
+    if array.ndim == 2:
+        array = np.repeat(array[..., None], 3, -1)
+    if array.ndim not in (3, 4) or array.shape[-1] != 3 or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
+        first = array.ndim in (3, 4) and array.shape[-3] == 3
+        hint = ". Channels come last in arrays: use numpy.moveaxis, or a tensor" if first else ""
+        raise ValueError(f"expected an array {ARRAY_SHAPE} of bytes or in [0, 1], not {describe(array)}{hint}")
+    batch = array if array.ndim == 4 else array[None]
+    if batch.dtype == np.uint8:
+        return from_uint8_images(batch, device)
+    images = torch.from_numpy(np.ascontiguousarray(batch, np.float32)).permute(0, 3, 1, 2)
+    check_float_images(images)
+    return images.to(device)

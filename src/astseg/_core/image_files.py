@@ -1,0 +1,247 @@
+"""Reading any image file as 8-bit RGB, the way a viewer shows it."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from astseg.errors import AstSegError
+
+Bytes: TypeAlias = npt.NDArray[np.uint8]
+
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "GIF",
+    "AVIF",
+    "JPEG2000",
+    "PPM",
+    "TGA",
+    "PCX",
+    "SGI",
+    "QOI",
+)
+"""The formats that are read, whatever a file's ending says: none of them runs a program or opens another file."""
+MAGIC_FORMATS = tuple(name for name in FORMATS if name not in ("TGA", "PCX"))
+"""Those that can be told from their first bytes, so that no text file is taken for one."""
+PICTURE_SUFFIXES = frozenset(
+    {
+        ".png",
+        ".apng",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".webp",
+        ".bmp",
+        ".dib",
+        ".tif",
+        ".tiff",
+        ".gif",
+        ".avif",
+        ".avifs",
+        ".jp2",
+        ".j2k",
+        ".jpf",
+        ".jpx",
+        ".j2c",
+        ".jpc",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".tga",
+        ".pcx",
+        ".sgi",
+        ".qoi",
+    }
+)
+EXIF_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What the camera's orientation asks a viewer to do."""
+SINGLE_IMAGE_FORMATS = frozenset({"MPO"})
+"""Their further frames are previews and depth maps of the first."""
+TIFF_SUBFILE_TYPE = 254
+TIFF_NO_PAGE = 0b101
+"""The bits of a TIFF page that is a smaller copy of another, or its mask."""
+
+WHITE = (255, 255, 255, 255)
+MIN_SIXTEEN_BIT_VALUE = 4096
+"""A 16-bit picture whose values stay below this is 10 or 12 bits deep, and would be black."""
+TOO_DARK = (
+    "would be black: its 16-bit values go up to {high}. "
+    "If they are 10 or 12 bits deep, stretch all your pictures to 16 bits first."
+)
+
+
+def read_picture(path: Path | str) -> Bytes:
+    """Read the first frame of an image file; see `read_pictures`."""
+    return next(read_pictures(path))
+
+
+def read_pictures(path: Path | str) -> Iterator[Bytes]:
+    """Read the frames of an image file (a TIFF stack, an animation; most have one) the way a viewer shows them.
+
+    The camera's rotation (EXIF) is applied. Grey becomes three equal channels, CMYK and palettes become RGB,
+    transparent pixels are laid over white, 16-bit values are divided by 257 so that 65535 becomes 255, and
+    floating-point values are taken to lie in [0, 1]. Grey values of 0 and 1 alone are black and white. 16-bit files
+    that use 12 bits or less are refused: they would be black, and nothing tells how deep they are. Smaller copies of
+    a TIFF's pages and the previews in an MPO are passed over.
+
+    Yields:
+        H x W x 3 RGB, a single frame in memory at a time.
+
+    Raises:
+        AstSegError: the file is missing, damaged, too large to be an image, or of a kind that nobody can guess.
+    """
+    path = Path(path)
+    with opened_image(path) as image:
+        deep = ";16" in str(getattr(image, "tile", ""))  # of colors, of which Pillow keeps the upper eight bits
+        for _ in frames(image):
+            with _quiet():
+                rgb = np.array(to_rgb(image))
+            if deep and 0 < rgb.max() < MIN_SIXTEEN_BIT_VALUE / 256:
+                raise AstSegError(TOO_DARK.format(high=f"{rgb.max()} of 255 once they have 8 bits"))
+            yield rgb
+
+
+def count_pictures(path: Path) -> int:
+    """Count the frames of an image file by its headers; 1 for what cannot be read."""
+    try:
+        with opened_image(path) as image:
+            return 1 if image.format in SINGLE_IMAGE_FORMATS else sum(1 for _ in _pages(image))
+    except AstSegError:
+        return 1
+
+
+@contextmanager
+def opened_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """Open an image file, and turn whatever goes wrong in the block into a sentence about it.
+
+    Raises:
+        AstSegError: as `read_pictures`.
+    """
+    try:
+        with _quiet():
+            Image.init()
+            # Not every Pillow has all of them, AVIF for one; MPO is a JPEG until it has been opened.
+            image = Image.open(path, formats=[name for name in formats if name in Image.OPEN])
+        with image:
+            yield image
+    except AstSegError as error:
+        raise AstSegError(str(error) if str(path) in str(error) else f"{path} {error}") from error
+    except FileNotFoundError as error:
+        raise AstSegError(f"There is no picture {path}.") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise AstSegError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.") from error
+    except PermissionError as error:
+        raise AstSegError(f"{path} may not be read: permission denied.") from error
+    except UnidentifiedImageError as error:
+        raise AstSegError(f"{path} is no picture that can be read, or it is damaged at its beginning.") from error
+    except Exception as error:  # a damaged file makes Pillow's decoders raise whatever they stumble over
+        raise AstSegError(f"{path} is damaged or cut off: {error}.") from error
+
+
+def frames(image: Image.Image) -> Iterator[int]:
+    """Load one frame of an open file after another.
+
+    Raises:
+        AstSegError: a frame is too large to be an image.
+    """
+    for index in _pages(image):
+        if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
+            raise AstSegError(f"has a page of more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.")
+        with _quiet():
+            image.load()
+        yield index
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence warnings about odd metadata, which concern nobody; the one about a size that fills the memory does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def _pages(image: Image.Image) -> Iterator[int]:
+    """Seek one frame after another, but for those that only repeat another."""
+    for index in range(1 if image.format in SINGLE_IMAGE_FORMATS else getattr(image, "n_frames", 1)):
+        with _quiet():
+            image.seek(index)
+        tags = getattr(image, "tag_v2", {})
+        if index == 0 or not tags.get(TIFF_SUBFILE_TYPE, 0) & TIFF_NO_PAGE:
+            yield index
+
+
+def turn_of(path: Path) -> Image.Transpose | None:
+    """Return how viewers turn an image file, by its EXIF data; None if they do not, or it cannot be read."""
+    try:
+        with opened_image(path) as image, _quiet():
+            return EXIF_TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except AstSegError:
+        return None
+
+
+def is_picture(path: Path) -> bool:
+    """Tell whether a file of unknown ending begins as an image does."""
+    try:
+        with opened_image(path, MAGIC_FORMATS):
+            return True
+    except AstSegError:
+        return False
+
+
+def shown_upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF data say, as viewers do."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # EXIF data that make no sense say nothing about the rotation
+        return image
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Turn an image upright and into RGB, as `read_pictures` does.
+
+    Raises:
+        AstSegError: its values are of a depth that nobody can guess.
+    """
+    image = shown_upright(image)
+    if image.mode.startswith(("I", "F")):
+        return Image.fromarray(_eight_bits(np.array(image))).convert("RGB")
+    if image.has_transparency_data:
+        colored = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", colored.size, WHITE), colored).convert("RGB")
+    if image.mode == "L" and image.getextrema() == (0, 1):  # ones among bytes: black and white, and not two blacks
+        image = image.point(lambda value: 255 * value)
+    return image.convert("RGB")
+
+
+def _eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
+    """Scale the values of a 16-bit or floating-point picture to 0-255."""
+    low, high = float(values.min()), float(values.max())
+    top = 1.0 if values.dtype.kind == "f" else 65535.0
+    if not 0 <= low <= high <= top:
+        raise AstSegError(f"holds {values.dtype} values from {low:g} to {high:g}; they should lie in 0 to {top:g}.")
+    if values.dtype.kind != "f" and 0 < high < MIN_SIXTEEN_BIT_VALUE:
+        raise AstSegError(TOO_DARK.format(high=f"{high:g} of {top:g}"))
+    return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Scores: pure metrics of label maps, and a model scored on a split."""

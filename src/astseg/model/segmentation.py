@@ -1,0 +1,77 @@
+"""From a model and images of any size to labels and objects."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from astseg._core.image_conversion import ImageInput, to_float_images
+from astseg.model.labelling import posterior_weights
+from astseg.model.resizing import resized
+
+if TYPE_CHECKING:
+    from astseg.model.ast_seg import AstSeg
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The objects found in N pictures. For a single picture the leading N is absent everywhere."""
+
+    labels: Int64[Tensor, "*batch height width"]
+    """The slot that owns each pixel, from 1 to K; 0 is the background."""
+    masks: Bool[Tensor, "*batch slots height width"]
+    """The pixels that each slot owns; empty for a slot that found nothing."""
+    positions: Float[Tensor, "*batch slots 2"]
+    """x and y of each object's centre: -1 and +1 are the picture's left and right, top and bottom."""
+    scales: Float[Tensor, "*batch slots 2"]
+    """Width and height of each object's glimpse as a share of the picture's."""
+    activations: Float[Tensor, "*batch slots"]
+    """How strongly each object claims its pixels; compare with the background's."""
+    appearances: Float[Tensor, "*batch slots appearance"]
+    """``z_what``."""
+
+
+@torch.no_grad()
+def segment(model: "AstSeg", images: ImageInput, *, by_weights_alone: bool = False) -> Segmentation:
+    """Find the objects in images of any size; see `AstSeg.segment`."""
+    weight = model.background_log_activation
+    batch, single = to_float_images(images, weight.device)
+    batch = batch.to(weight.dtype)
+    rule = None if by_weights_alone else model.architecture.label_rule
+    with evaluating(model):
+        small = resized(batch, model.image_size)
+        needs_background = rule or model.architecture.attention_to_unexplained
+        # No weight depends on the image of the background.
+        background = model.backgrounds_of(small) if needs_background else torch.zeros_like(small)
+        rendering = model.render(model.encode(small, background), background)
+    weights = posterior_weights(rendering, small, rule) if rule else rendering.weights
+    # One image at a time: K + 1 weights for each pixel of many large images would not fit.
+    labels = torch.stack([resized(one[None], batch.shape[-2:])[0].argmax(0) for one in weights])
+    slots = torch.arange(1, model.slots + 1, device=labels.device)
+    latents = rendering.latents
+    found = (
+        labels,
+        labels[:, None] == slots[:, None, None],
+        latents.positions,
+        1 / latents.inverse_scales,
+        latents.log_activations.exp(),
+        latents.appearances,
+    )
+    return Segmentation(*((part[0] for part in found) if single else found))
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold a model in evaluation mode, and leave it in the mode it was in."""
+    # Parts may be in different modes: phase 1 of training holds the background alone in training mode.
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in training.items():
+            module.training = mode

@@ -1,0 +1,129 @@
+"""Saving models, and reading them from a folder or the model hub: config.json and model.safetensors."""
+
+import json
+from pathlib import Path
+from typing import Any, Self
+
+from huggingface_hub import ModelHubMixin, hf_hub_download
+from safetensors.torch import load_file, save
+from torch import nn
+
+from astseg.errors import AstSegError
+from astseg.files import atomic_write
+from astseg.model.architecture import Architecture
+from astseg.plain import from_builtins, to_builtins
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+FORMAT_VERSION = 2
+
+
+class SavedModel(
+    nn.Module,
+    ModelHubMixin,
+    library_name="astseg",
+    tags=["object-centric-learning", "unsupervised-segmentation"],
+    license="mit",
+    pipeline_tag="image-segmentation",
+):
+    """A module with ``save_pretrained``, ``from_pretrained`` and ``push_to_hub``."""
+
+    architecture: Architecture
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        config = {"format_version": FORMAT_VERSION, "model": to_builtins(self.architecture)}
+        weights = {name: value.contiguous() for name, value in self.state_dict().items()}
+        with atomic_write(save_directory / WEIGHTS_FILE) as partial:
+            partial.write_bytes(save(weights))  # save_file would let nobody but its owner read the file
+        with atomic_write(save_directory / CONFIG_FILE) as partial:
+            partial.write_text(json.dumps(config, indent=2) + "\n")
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
+        """Read a saved model, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a name on the model hub.
+            options: the hub's: revision, cache_dir, force_download, local_files_only, token.
+
+        Raises:
+            AstSegError: the folder holds no model of this version, or one that cannot be read.
+        """
+        if Path(pretrained_model_name_or_path).is_dir():
+            # The mixin reads this file too, and would answer a damaged one with a traceback.
+            _read_architecture(Path(pretrained_model_name_or_path) / CONFIG_FILE)
+        return super().from_pretrained(pretrained_model_name_or_path, **options)
+
+    @classmethod
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+        **_: object,
+    ) -> Self:
+        def find(name: str) -> Path:
+            if Path(model_id).is_dir():
+                return Path(model_id) / name
+            return Path(
+                hf_hub_download(
+                    model_id,
+                    name,
+                    revision=revision,
+                    cache_dir=cache_dir,
+                    force_download=force_download,
+                    local_files_only=local_files_only,
+                    token=token,
+                )
+            )
+
+        config = find(CONFIG_FILE)
+        try:
+            model = cls(_read_architecture(config))
+        except (ValueError, TypeError, RuntimeError) as error:
+            raise AstSegError(f"{config} describes no model that can be built: {error}.") from error
+        _load_weights(model, find(WEIGHTS_FILE))
+        return model.eval()
+
+
+def _read_architecture(file: Path) -> Architecture:
+    try:
+        content = json.loads(file.read_text())
+        version = content["format_version"]
+        if version not in (1, FORMAT_VERSION):
+            raise AstSegError(
+                f"{file} is of format version {version}; this astseg reads up to {FORMAT_VERSION}. "
+                "Use the version of astseg that wrote the model."
+            )
+        return from_builtins(Architecture, content["model"])
+    except OSError as error:
+        raise AstSegError(
+            f"Cannot read {file}: {error.strerror}. A model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}."
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AstSegError(f"{file} does not describe an astseg model: {error}.") from error
+
+
+def _load_weights(model: nn.Module, file: Path) -> None:
+    try:
+        found = load_file(file)
+    except Exception as error:  # safetensors raises types of its own, and OSError
+        raise AstSegError(f"Cannot read the weights in {file}: {error}.") from error
+    expected = model.state_dict()
+    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    misshapen = sorted(name for name in expected.keys() & found.keys() if expected[name].shape != found[name].shape)
+    if missing or extra or misshapen:
+        raise AstSegError(
+            f"{file} holds the weights of another configuration: "
+            f"{_few('missing', missing)}, {_few('not expected', extra)}, {_few('of another shape', misshapen)}."
+        )
+    model.load_state_dict(found)
+
+
+def _few(what: str, names: list[str]) -> str:
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} {what}" + (f" ({shown})" if names else "")

@@ -1,0 +1,93 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from astseg._core.image_conversion import from_uint8_images, to_float_images, to_uint8_images
+from astseg.errors import AstSegError
+
+BYTES = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
+FLOATS = torch.from_numpy(BYTES.copy()).permute(0, 3, 1, 2) / 255
+
+
+def test_every_byte_survives_the_way_there_and_back() -> None:
+    images = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
+    pictures = from_uint8_images(images, "cpu")
+    assert pictures.shape == (1, 3, 16, 16)
+    assert (pictures.min(), pictures.max()) == (0, 1)
+    np.testing.assert_array_equal(to_uint8_images(pictures), images)
+
+
+def test_what_lies_outside_is_clipped() -> None:
+    outside = torch.tensor([-0.5, 1.5]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    assert to_uint8_images(outside).reshape(2, 3).tolist() == [[0, 0, 0], [255, 255, 255]]
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        FLOATS,
+        torch.from_numpy(BYTES.copy()).permute(0, 3, 1, 2),
+        BYTES,
+        BYTES.astype(np.float64) / 255,
+        list(BYTES),
+        [FLOATS[0], Image.fromarray(BYTES[1])],
+    ],
+)
+def test_several_images_in_any_form(images) -> None:
+    found, single = to_float_images(images)
+    torch.testing.assert_close(found, FLOATS)
+    assert not single
+
+
+@pytest.mark.parametrize("image", [FLOATS[0], BYTES[0], Image.fromarray(BYTES[0]), "path", Path("path")])
+def test_a_single_image_in_any_form(image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(BYTES[0]).save("path", format="PNG")
+    found, single = to_float_images(image)
+    torch.testing.assert_close(found, FLOATS[:1])
+    assert single
+
+
+def test_grey_images_have_three_equal_channels() -> None:
+    grey = BYTES[0, ..., 0]
+    for image in (grey, grey / 255, Image.fromarray(grey)):
+        found, single = to_float_images(image)
+        assert single
+        torch.testing.assert_close(found, (torch.from_numpy(grey.copy()) / 255).expand(1, 3, -1, -1))
+
+
+def test_a_camera_s_rotation_is_applied() -> None:
+    image = Image.fromarray(BYTES[0])
+    image.getexif()[0x0112] = 6
+    torch.testing.assert_close(to_float_images(image)[0][0], FLOATS[0].rot90(-1, (1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([], "the list is empty"),
+        ([BYTES[0], BYTES[1, :3]], "0 has 5 x 7 pixels and 1 has 3 x 7"),
+        ([BYTES[0], BYTES], r"image 1: expected a single image in a list, not uint8 of shape \(2, 5, 7, 3\)"),
+        ([BYTES[0], 3], "image 1: expected floating-point images .* not int"),
+        ([BYTES[0], 2.0 * BYTES[1]], "image 1: .*not with values from"),
+        (BYTES.transpose(0, 3, 1, 2), "Channels come last in arrays"),
+        (BYTES[..., :2], r"not uint8 of shape \(2, 5, 7, 2\)$"),
+        (BYTES.astype(np.int64), "not int64"),
+        (BYTES.astype(np.float32), r"not with values from 0 to 2\d\d"),
+        (torch.from_numpy(BYTES.copy()), "not torch.uint8 of shape"),
+        (None, "not NoneType"),
+        (b"", "not bytes"),
+    ],
+)
+def test_says_what_is_wrong(images, message: str, unchecked_shapes: None) -> None:
+    with pytest.raises(ValueError, match=message):
+        to_float_images(images)
+
+
+def test_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
+    Image.fromarray(BYTES[0]).save(tmp_path / "a.png")
+    with pytest.raises(AstSegError, match=r"Image 1: There is no picture .*b\.png"):
+        to_float_images([tmp_path / "a.png", tmp_path / "b.png"])
