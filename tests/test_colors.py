@@ -17,10 +17,40 @@ def test_a_label_keeps_its_color_whatever_the_count(count):
     np.testing.assert_array_equal(label_colors(count), label_colors(255)[: count + 1])
 
 
-def test_the_first_colors_are_far_apart():
-    colors = label_colors(16).astype(int)
-    distances = np.abs(colors[:, None] - colors[None]).sum(-1) + 1000 * np.eye(17, dtype=int)
-    assert distances.min() > 60
+# Ottosson, "A perceptual color space for image processing" (2020): linear sRGB -> cone responses -> Oklab.
+CONES_FROM_RGB = [
+    [0.4122214708, 0.5363325363, 0.0514459929],
+    [0.2119034982, 0.6806995451, 0.1073969566],
+    [0.0883024619, 0.2817188376, 0.6299787005],
+]
+OKLAB_FROM_CONES = [
+    [0.2104542553, 0.7936177850, -0.0040720468],
+    [1.9779984951, -2.4285922050, 0.4505937099],
+    [0.0259040371, 0.7827717662, -0.8086757660],
+]
+# Viénot, Brettel and Mollon (1999), "Digital video colourmaps for checking the legibility of displays by dichromats".
+DEUTERANOPE_FROM_RGB = [[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]]
+
+
+def appearance(rgb):
+    """N x 6: where colors lie in Oklab as most people see them, and as a deuteranope does."""
+    linear = (rgb / 255) ** 2.2
+    seen = (linear, (linear @ np.transpose(DEUTERANOPE_FROM_RGB)).clip(0, 1))
+    oklab = (np.cbrt(one @ np.transpose(CONES_FROM_RGB)) @ np.transpose(OKLAB_FROM_CONES) for one in seen)
+    return np.concatenate(list(oklab), axis=1)
+
+
+def test_no_later_color_is_farther_from_those_before_it():
+    features = appearance(np.vstack([label_colors(255), [[255, 255, 255]]]).astype(float))
+    earlier = [np.linalg.norm(features[[-1, *range(n)]] - features[n], axis=1).min() for n in range(8, 256)]
+    assert (np.diff(earlier) < 1e-6).all()  # had a later one been farther, it would have come first
+    assert earlier[24 - 8] > 0.15  # about 0.02 is just seen
+    assert (features[1:-1, 0] > 0.35).all()  # none is as dark as the background
+
+
+def test_the_first_colors_are_okabe_and_itos():
+    known = [(230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0), (204, 121, 167)]
+    assert label_colors(7)[1:].tolist() == list(map(list, known))
 
 
 def test_colors_cannot_be_changed_from_outside():

@@ -1,3 +1,4 @@
+import platform
 from importlib.metadata import version
 from types import SimpleNamespace
 
@@ -19,6 +20,14 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         assert findings[library].found == version(library)
     assert findings["disk"].found == "50.0 GB free here"
     assert findings["a training step"].found.startswith("works on ")
+
+
+def test_the_environment() -> None:
+    lines = doctor.environment().splitlines()
+    assert f"PyTorch version: {torch.__version__}" in lines
+    assert next(line for line in lines if line.startswith("Python version:")).split()[2] == platform.python_version()
+    assert lines[lines.index("CPU:") + 1].endswith(" cores")
+    assert not lines[lines.index("CPU:") + 2]
 
 
 def test_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,16 @@
 import errno
-import os
 import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from astseg.errors import AstSegError
-from astseg.files import atomic_folder, atomic_write, beside, put_in_place, remove_leftovers
+from astseg.files import atomic_folder, atomic_write, beside, held, remove_leftovers
 
 
 def write_until(path: Path, interruption: BaseException) -> None:
@@ -56,7 +60,7 @@ def test_a_file_behind_a_link_is_written(tmp_path: Path) -> None:
 
 def replace_until(path: Path, interruption: BaseException) -> None:
     with atomic_folder(path, replace=True) as partial:
-        assert [path.name for path in partial.iterdir()] == [".lock"]
+        assert not list(partial.iterdir())
         (partial / "weights").write_text("hal")
         raise interruption
 
@@ -87,7 +91,7 @@ class TestFolders:
         rename = Path.rename
 
         def interrupted(self: Path, target: Path) -> Path:
-            if self.name == ".model.partial":
+            if self.parent.name == ".model.partial":
                 raise KeyboardInterrupt
             return rename(self, target)
 
@@ -95,6 +99,10 @@ class TestFolders:
         with pytest.raises(KeyboardInterrupt), atomic_folder(older, replace=True) as partial:
             (partial / "weights").write_text("newer")
         assert (older / "weights").read_text() == "older"
+        assert (older.parent / ".model.partial" / "model" / "weights").read_text() == "newer"
+        monkeypatch.undo()
+        with pytest.raises(KeyboardInterrupt):
+            replace_until(older, KeyboardInterrupt())
         assert [path.name for path in older.parent.iterdir()] == ["model"]
 
     def test_nothing_is_written_over_unasked(self, older: Path) -> None:
@@ -129,112 +137,87 @@ class TestTwoCommands:
         assert (path / "labels").read_text() == "first"
         assert [place.name for place in tmp_path.iterdir()] == ["masks"]
 
-    @pytest.mark.parametrize("when", ["before it opened the lock", "before it had the lock"])
-    def test_the_first_has_ended_just_before_the_second_asked(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
-    ) -> None:
-        opened = os.open
+    def test_only_one_of_many_at_once_gets_the_lock(self, tmp_path: Path) -> None:
+        inside: list[int] = []
+        together: list[int] = []
 
-        def moved_meanwhile(file: Path, *how: int) -> int:
-            if when == "before it opened the lock":
-                file.parent.rename(tmp_path / "masks")
-            number = opened(file, *how)
-            if when == "before it had the lock":
-                file.parent.rename(tmp_path / "masks")
-            return number
+        def work(number: int) -> None:
+            for _ in range(50):
+                # Python may find the folder there and, looking again, gone.
+                with suppress(AstSegError, FileExistsError), held(tmp_path / "run", tmp_path / "run"):
+                    inside.append(number)
+                    together.append(len(inside))
+                    inside.remove(number)
 
-        monkeypatch.setattr("astseg.files.os.open", moved_meanwhile)
-        with pytest.raises(AstSegError, match="Another command"), atomic_folder(tmp_path / "masks"):
-            pytest.fail("the folder is no longer there")
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+        assert set(together) == {1}
+        assert not (tmp_path / "run").exists()
+
+    def test_a_process_that_is_killed_keeps_nothing(self, tmp_path: Path) -> None:
+        script = (
+            "import sys; from pathlib import Path; from astseg.files import atomic_folder\n"
+            "with atomic_folder(Path(sys.argv[1])) as made:\n"
+            "    (made / 'half').touch(); print(flush=True); input()"
+        )
+        started = [sys.executable, "-c", script, tmp_path / "masks"]
+        with subprocess.Popen(started, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout
+            other.stdout.readline()
+            with pytest.raises(AstSegError, match="Another command"), atomic_folder(tmp_path / "masks"):
+                pytest.fail("the folder is taken")
+            other.kill()
+            other.wait()
+        assert (tmp_path / ".masks.partial" / "masks" / "half").exists()
+        with atomic_folder(tmp_path / "masks") as made:
+            (made / "labels").write_text("whole")
+        assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["masks", "masks/labels"]
 
     def test_a_disk_without_locks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def refused(number: int, how: int) -> None:
             raise OSError(errno.EBADF, "Bad file descriptor")
 
-        monkeypatch.setattr("astseg.files.fcntl.flock", refused)
+        monkeypatch.setattr("fcntl.flock", refused)
         with atomic_folder(tmp_path / "masks") as partial:
             (partial / "labels").write_text("whole")
-        assert (tmp_path / "masks" / "labels").read_text() == "whole"
+        assert [path.name for path in tmp_path.iterdir()] == ["masks"]
 
-    def test_what_came_meanwhile_stays_and_what_was_made_lies_beside_it(self, tmp_path: Path) -> None:
+    def test_what_came_meanwhile_stays_and_what_was_made_stays_too(self, tmp_path: Path) -> None:
         path = tmp_path / "masks"
-        (tmp_path / "masks-2").write_text("taken too")
 
-        def made_beside() -> None:
+        def made() -> None:
             with atomic_folder(path) as partial:
                 (partial / "labels").write_text("made")
                 path.mkdir()
                 (path / "mine").write_text("by hand")
 
-        with pytest.raises(AstSegError, match=r"was filled .* lies in .*masks-3\."):
-            made_beside()
+        with pytest.raises(AstSegError, match=r"not empty\. What was made lies in .*masks\."):
+            made()
         assert [file.name for file in path.iterdir()] == ["mine"]
-        assert (tmp_path / "masks-3" / "labels").read_text() == "made"
+        assert (tmp_path / ".masks.partial" / "masks" / "labels").read_text() == "made"
 
     def test_the_first_has_ended_just_before_the_second_began(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        mkdir = Path.mkdir
+        acquire = FileLock.acquire
 
-        def after_the_other(folder: Path, *how: object, **options: object) -> None:
-            monkeypatch.setattr(Path, "mkdir", mkdir)
+        def after_the_other(lock: FileLock) -> object:
+            monkeypatch.setattr(FileLock, "acquire", acquire)
             with atomic_folder(tmp_path / "masks") as partial:
                 (partial / "labels").write_text("first")
-            folder.mkdir(*how, **options)
+            return acquire(lock)
 
-        monkeypatch.setattr(Path, "mkdir", after_the_other)
+        monkeypatch.setattr(FileLock, "acquire", after_the_other)
         with pytest.raises(AstSegError, match="exists already"), atomic_folder(tmp_path / "masks"):
             pytest.fail("the folder is there already")
         assert (tmp_path / "masks" / "labels").read_text() == "first"
 
-    def test_an_empty_folder_that_can_neither_go_nor_be_replaced_is_filled(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_mounted_disk_cannot_be_replaced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "masks").mkdir()
-
-        def busy(path: Path, *where: Path) -> None:
-            raise OSError(errno.EBUSY, "Device or resource busy")
-
-        with atomic_folder(tmp_path / "masks") as partial:
-            (partial / "labels").mkdir()
-            (partial / "labels" / "a").write_text("whole")
-            monkeypatch.setattr(Path, "rmdir", busy)
-            monkeypatch.setattr(Path, "rename", busy)
-        assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
-            "masks",
-            "masks/labels",
-            "masks/labels/a",
-        ]
-
-    def test_a_mounted_disk_that_is_full_keeps_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        (tmp_path / "masks").mkdir()
-
-        def busy(path: Path, *where: Path) -> None:
-            raise OSError(errno.EBUSY, "Device or resource busy")
-
-        moved = []
-
-        def full(entry: Path, place: Path) -> None:
-            moved.append(entry.name)
-            if entry.name == "manifest.json":
-                raise OSError(errno.ENOSPC, "No space left on device")
-            shutil.copytree(entry, place)
-
-        def write() -> None:
-            with atomic_folder(tmp_path / "masks") as partial:
-                for name in ("manifest.json", "zzz"):
-                    (partial / name).write_text("whole")
-                (partial / "labels").mkdir()
-                with monkeypatch.context() as patch:
-                    patch.setattr(Path, "rmdir", busy)
-                    patch.setattr("astseg.files.shutil.move", full)
-                    patch.setattr(Path, "rename", busy)
-                    put_in_place(partial, tmp_path / "masks")
-
-        with pytest.raises(AstSegError, match="No space left on device"):
-            write()
-        assert moved == ["labels", "manifest.json"]
-        assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["masks"]
+        monkeypatch.setattr("astseg.files.os.path.ismount", lambda path: path.name == "masks")
+        with pytest.raises(AstSegError, match="is a mounted disk"), atomic_folder(tmp_path / "masks"):
+            pytest.fail("nothing could take its place")
+        assert [path.name for path in tmp_path.iterdir()] == ["masks"]
 
     def test_a_place_that_is_lost_on_the_way_is_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(AstSegError, match="Cannot write"), atomic_folder(tmp_path / "masks") as partial:

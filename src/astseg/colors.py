@@ -1,7 +1,5 @@
 """The colours of labels, the same in every picture that astseg makes."""
 
-from functools import cache
-
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation
@@ -13,35 +11,30 @@ MAX_LABELS = 255
 CONTOUR_SHARE = 600
 """A contour of a 600th of a picture is seen where the whole picture is looked at."""
 
-# Okabe and Ito (2008), "Color universal design", but for black: common colour visions all tell them apart.
-FIRST_COLORS = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-)
-
-# Ottosson, "A perceptual color space for image processing" (2020): linear sRGB -> cone responses -> Oklab.
-CONES_FROM_RGB = np.array(
-    [
-        [0.4122214708, 0.5363325363, 0.0514459929],
-        [0.2119034982, 0.6806995451, 0.1073969566],
-        [0.0883024619, 0.2817188376, 0.6299787005],
-    ]
-)
-OKLAB_FROM_CONES = np.array(
-    [
-        [0.2104542553, 0.7936177850, -0.0040720468],
-        [1.9779984951, -2.4285922050, 0.4505937099],
-        [0.0259040371, 0.7827717662, -0.8086757660],
-    ]
-)
-# Viénot, Brettel and Mollon (1999), "Digital video colourmaps for checking the legibility of displays by
-# dichromats".
-DEUTERANOPE_FROM_RGB = np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]])
+# The background, then those of Okabe and Ito (2008), "Color universal design", that are not black. Each of the others
+# is the vivid one farthest from white and all before it, in Oklab as most people and as deuteranopes see it (the tests
+# have the formula).
+_COLORS = np.frombuffer(
+    bytes.fromhex("""
+    000000 e69f00 56b4e9 009e73 f0e442 0072b2 d55e00 cc79a7 7f001f 0000bf bf00ff 005f00 1f3f5f 7f009f 3fdf9f ff9fff
+    bf005f 5f1fff 1fbf00 9fdfff 00ff00 7f5f3f ff1fdf ffbf9f 5f7fff 9f5fbf 9fffbf bf7fff ff007f 3f7f00 ff7f7f 7f005f
+    9f9f5f 1f5f5f 3f3fbf 9f5f7f 1f7f7f bf009f ffff9f df9fbf 0000ff 00bf9f bf1f00 9fdf5f 009fbf 005fff bfbf7f 1f9f00
+    7f3fdf ff003f 5f3f7f ffbfdf 5f3f00 00df1f 9f7f00 9fbf00 00dfdf 5f007f 3f1f9f ff5fbf 9fbfdf 7f3f3f 9fffff bf5f5f
+    9f007f 9f00bf 9fff5f 5f7fbf 9f5fff 9fdfbf ffbf3f ff5f3f 00ff9f ffff00 df00bf 9f0000 00ffdf 3f9fff 9f7fbf ffdf9f
+    df3fff ff5fff bf7f5f 5f5f00 7f9f1f df1f5f bf9fff df7f00 7f9fbf df3f9f df7fdf 7f5f9f 7fbf7f bf5fdf df5f7f 9f5f00
+    ff9f9f 007fdf 3f1fdf 5f5fbf df1f00 5f1f5f 7f3f9f dfbfff ff9f5f 5f00bf 9f3f3f 3f5f7f 003f9f df9f7f 005f9f 7f5fdf
+    3fbf5f 9f1f5f 1f3fff bf3f7f 7f7fdf 9f00ff 9f9fdf 9f3f7f 5f5fff 7f1f7f 5f9f9f 5fbfbf 005f3f ff7f3f 7f3f00 ff5f7f
+    ff7fbf 7f7f3f 3f7f9f 7f3f5f 1f3f7f 7fbfff df5fbf 9f3fdf bf9f00 3f7f5f bf5f9f 7f1fbf 5f3f9f 7f1fff 7f3f7f 3f00bf
+    9f1f9f 5f009f 3f5fdf 7f003f 9f003f dfdf7f df007f bfdf00 1f5fbf 0000df ff7fff bfdf9f bf3fbf 9f5f5f ff3f9f df7f7f
+    dfffbf 5f3fdf 5f9fdf 9f5f9f 5f9f5f 7f9fff bfffdf 7f00df bf7f1f 9fbf5f dfbf5f bf3f5f bf5f7f 9f3fbf bf3fdf df00df
+    5fdf5f dfff7f bf5fbf ff1fbf ff00ff df5fdf 9f7f5f 7fdf00 bf007f 9f5fdf bf5fff df7fbf 5fdfbf 9f3f5f 5f00df dfbf00
+    007f3f bf7fdf ff5fdf df7fff df5f5f 5f5f9f df9fdf 5fdfff 9f3f00 bf3f3f ff7fdf bf003f bfff9f 5f3fbf 7f5f00 7fdfdf
+    007fff 5f9f7f bf3f9f ff9fdf bf7f7f bfff00 ff7f9f 9f7fff 7f5fbf ff9fbf df5f9f bf9f7f ff3f5f 9f00df 7fbf9f df9f9f
+    3f3f9f 003fdf bfbf3f 7f3fbf 3fff5f 3fffff ff5f9f df7f5f ff3f00 3f00ff df9fff 1f7fbf bf5f3f ffbfbf df5fff 00df7f
+    7fdf7f 3fffbf bf00bf 00bf7f 9f7fdf dfbf9f df7f9f 9f3f9f 7f5fff bf9f5f 7fff1f ffbfff bf9fdf ffdfbf 003fbf 9f3fff
+    """),
+    np.uint8,
+).reshape(-1, 3)
 
 
 def label_colors(count: int) -> Bytes:
@@ -60,7 +53,7 @@ def label_colors(count: int) -> Bytes:
     """
     if not 0 <= count <= MAX_LABELS:
         raise ValueError(f"there can be 0 to {MAX_LABELS} labels, not {count}")
-    colors: Bytes = _all_colors()[: count + 1].copy()
+    colors: Bytes = _COLORS[: count + 1].copy()
     return colors
 
 
@@ -84,7 +77,7 @@ def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45
         raise ValueError(f"labels {labels.shape} do not fit a picture of shape {image.shape}")
     if labels.size and not 0 <= labels.min() <= labels.max() <= MAX_LABELS:
         raise ValueError(f"labels should lie in 0 to {MAX_LABELS}, not {labels.min()} to {labels.max()}")
-    colored = _all_colors()[labels]
+    colored = _COLORS[labels]
     outline = contours(labels, max(1, max(labels.shape) // CONTOUR_SHARE))
     strength = np.where(outline, 1.0, opacity).astype(np.float32) * (labels > 0)
     mixed = image + strength[..., None] * (colored.astype(np.float32) - image)
@@ -113,33 +106,3 @@ def contours(labels: npt.NDArray[np.integer], width: int = 1) -> npt.NDArray[np.
         edge = binary_dilation(edge, iterations=width - 1)
     inside: npt.NDArray[np.bool_] = edge & (labels > 0)
     return inside
-
-
-@cache
-def _all_colors() -> Bytes:
-    """All 256 colours: black, the first seven, then always the one farthest from all before it."""
-    levels = np.linspace(0, 255, 9).astype(int)
-    candidates = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
-    features = _appearance(candidates)
-    # Neither as dark as the background nor grey like much of what lies under an overlay.
-    vivid = (features[:, 0] > 0.35) & (np.ptp(candidates, axis=1) > 60)
-    candidates, features = candidates[vivid], features[vivid]
-    # White is taken too: on a page and on bright pictures it is as hard to see as black is on dark ones.
-    chosen = [(0, 0, 0), *FIRST_COLORS]
-    taken = _appearance(np.array([*chosen, (255, 255, 255)]))
-    nearest = np.linalg.norm(features[:, None] - taken[None], axis=-1).min(axis=1)
-    while len(chosen) <= MAX_LABELS:
-        # Rounding keeps the choice the same where processors differ in the last bit.
-        best = int(np.argmax(nearest.round(6)))
-        chosen.append(tuple(candidates[best].tolist()))
-        nearest = np.minimum(nearest, np.linalg.norm(features - features[best], axis=-1))
-    colors = np.array(chosen, np.uint8)
-    colors.flags.writeable = False
-    return colors
-
-
-def _appearance(rgb: npt.NDArray[np.integer]) -> npt.NDArray[np.float64]:
-    """N x 6: where colours lie in Oklab as most people see them, and as a deuteranope does."""
-    linear = (rgb / 255) ** 2.2
-    seen = (linear, (linear @ DEUTERANOPE_FROM_RGB.T).clip(0, 1))
-    return np.concatenate([np.cbrt(one @ CONES_FROM_RGB.T) @ OKLAB_FROM_CONES.T for one in seen], axis=1)

@@ -1,9 +1,7 @@
 """Whether this machine is fit for astseg."""
 
 import os
-import platform
 import shutil
-import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,6 +9,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from torch.utils.collect_env import get_env_info, pretty_str
 
 from astseg import __version__
 from astseg.presets import cpu_recipe
@@ -32,16 +31,19 @@ class Finding:
     good: bool = True
 
 
+def environment() -> str:
+    """Return what torch finds out of the machine and of itself, one `name: value` a line."""
+    processor = f"{machine(torch.device('cpu'))}, {os.cpu_count()} cores"  # instead of each of its flags and flaws
+    found: str = pretty_str(get_env_info()._replace(cpu_info=processor))  # type: ignore[no-untyped-call]
+    return found
+
+
 def examine() -> list[Finding]:
-    """Look at the program, the libraries, the devices and the disk, and try a training step."""
+    """Look at the program, its libraries and the disk, and try a training step."""
     free = shutil.disk_usage(Path.cwd()).free
-    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     return [
         Finding("astseg", " ".join(filter(None, (__version__, commit())))),
-        Finding("Python", platform.python_version(), sys.version_info >= (3, 11)),
         *(_library(name) for name in LIBRARIES),
-        Finding("processor", f"{machine(torch.device('cpu'))}, {os.cpu_count()} cores"),
-        Finding("GPU", ", ".join(gpus) or "none; everything works on the processor, more slowly"),
         Finding("disk", f"{free / 1e9:.1f} GB free here", free > ROOM_NEEDED),
         _training_step(),
     ]

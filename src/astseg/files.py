@@ -3,19 +3,18 @@
 import errno
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from astseg.errors import AstSegError
 
-if sys.platform != "win32":
-    import fcntl
-
 LOCK = ".lock"
 """The file that is locked in a folder while a process writes into it."""
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
+"""What network disks answer that know no locks."""
 
 
 @contextmanager
@@ -46,36 +45,36 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Hand out a folder beside `path`, which becomes `path` when the block ends, and goes if the block fails.
+    """Hand out a folder that becomes `path` when the block ends, and goes if the block fails.
 
     Args:
         path: the folder to make; of a link, what it points to.
         replace: whether what stands there already goes once the new one is whole.
 
     Raises:
-        AstSegError: `path` is taken already, unless by an empty folder or to be replaced; it cannot be written; another
-            process is writing it; or something came there meanwhile (see `put_in_place`).
+        AstSegError: `path` is taken already (see `check_free`), unless it is to be replaced; it cannot be written;
+            another process is writing it; or something came there meanwhile (see `put_in_place`).
     """
     path = followed(path)
-    if not replace:
-        check_free(path)
-    partial, former = unfinished(path), beside(path, f".{path.name}.former")
+    around, former = unfinished(path), beside(path, f".{path.name}.former")
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        with held(partial, path):
+        with held(around, path):
             if not replace:
-                check_free(path)  # again: another command may just have ended
-            remove_contents(partial)
+                check_free(path)
+            remove_contents(around)
             _restore(former, path)
+            made = around / path.name
+            made.mkdir()
             try:
-                yield partial
+                yield made
+            except BaseException:
+                remove_contents(around)
+                raise
+            try:
                 # Between two renamings there is next to no time in which neither folder stands at the path.
                 if replace and path.exists():
                     path.rename(former)
-                put_in_place(partial, path)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
+                put_in_place(made, path)
             finally:
                 _restore(former, path)
     except OSError as error:
@@ -86,86 +85,63 @@ def check_free(path: Path) -> None:
     """Refuse a place that is in use.
 
     Raises:
-        AstSegError: something is there, and it is no empty folder.
+        AstSegError: something is there, and it is no empty folder, or one that cannot be replaced: a mounted disk.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise AstSegError(f"{path} exists already. Choose another place, or remove it first.")
+    if os.path.ismount(path):
+        raise AstSegError(f"{path} is a mounted disk. Choose a folder in it that is still to be made.")
 
 
 def put_in_place(folder: Path, path: Path) -> None:
     """Move a whole folder to where nothing stands, or an empty folder.
 
-    An empty folder that can be neither removed nor replaced, such as a mounted disk, is filled.
-
     Raises:
-        AstSegError: something else has come there since that was looked at; the folder then lies beside it by a name
-            that is told.
+        AstSegError: it cannot be moved, for instance because something came there meanwhile; it then stays, and the
+            message tells where.
     """
     with suppress(OSError):
         path.rmdir()
     try:
         folder.rename(path)
-        (path / LOCK).unlink(missing_ok=True)
-    except OSError:
-        if not path.exists():
-            raise
-        if path.is_dir() and not any(path.iterdir()):
-            _fill(path, folder)
-            return
-        other = next(place for number in count(2) if not (place := beside(path, f"{path.name}-{number}")).exists())
-        folder.rename(other)
-        (other / LOCK).unlink(missing_ok=True)
-        raise AstSegError(f"{path} was filled by something else meanwhile. What was made lies in {other}.") from None
+    except OSError as error:
+        place = f" What was made lies in {folder}." if folder.exists() else ""
+        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.{place}") from error
 
 
 @contextmanager
 def held(folder: Path, path: Path) -> Iterator[None]:
     """Keep a folder to this process until the block ends, so that no two commands write into it together.
 
-    The lock is the system's and on a file in the folder, which goes when the block ends. It ends with the process,
-    however that ends. On Windows, and on disks that know no locks, nothing is kept.
+    It is made where it is missing, and goes with the lock if nothing else is in it. The lock is the system's and on a
+    file in the folder; it ends with the process, however that ends. On disks that know no locks nothing is kept.
 
     Args:
-        folder: what to keep. It may be moved elsewhere by `put_in_place` meanwhile.
+        folder: what to keep; the block neither moves nor removes it.
         path: what to call it when it is taken.
 
     Raises:
         AstSegError: another process keeps it.
+        OSError: it cannot be written.
     """
-    if sys.platform == "win32":
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()  # makes the folder too
+    except (Timeout, FileNotFoundError):  # without a folder: the other command has just ended, and removed it
+        raise AstSegError(
+            f"Another command is writing {path}. Wait until it has ended, or choose another place."
+        ) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+    try:
         yield
-        return
-    file = folder / LOCK
-    taken = AstSegError(f"Another command is writing {path}. Wait until it has ended, or choose another place.")
-    try:
-        # Writable, because network disks lock nothing else.
-        number = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    except FileNotFoundError:  # moved to its place by the other command, just now
-        raise taken from None
-    try:
-        try:
-            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise taken from None
-        # Or moved between the opening and the locking.
-        if not _is_same(number, file):
-            raise taken
-        try:
-            yield
-        finally:
-            if _is_same(number, file):
-                file.unlink()
     finally:
-        os.close(number)
-
-
-def _is_same(number: int, file: Path) -> bool:
-    """Whether an open file is still the one that lies at a place."""
-    try:
-        return os.path.samestat(os.fstat(number), file.stat())
-    except FileNotFoundError:
-        return False
+        with suppress(OSError):
+            (folder / LOCK).unlink()  # on Windows, which removes no open file, the release does it
+        lock.release()
+        with suppress(OSError):
+            folder.rmdir()
 
 
 def followed(path: Path) -> Path:
@@ -175,28 +151,12 @@ def followed(path: Path) -> Path:
 
 def remove_contents(folder: Path) -> None:
     """Empty a folder that is held of what a process had begun that was killed; what cannot be removed stays."""
-    for leftover in _contents(folder):
+    for leftover in folder.iterdir():
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
-        else:
+        elif leftover.name != LOCK:
             with suppress(OSError):
                 leftover.unlink()
-
-
-def _fill(path: Path, folder: Path) -> None:
-    """Move what lies in a folder into an empty one, all or nothing."""
-    try:
-        for entry in sorted(_contents(folder), key=lambda entry: (entry.is_file(), entry.name)):
-            shutil.move(entry, path / entry.name)
-    except BaseException:
-        remove_contents(path)
-        raise
-    shutil.rmtree(folder)
-
-
-def _contents(folder: Path) -> list[Path]:
-    """What lies in a folder that is held, without the lock."""
-    return [entry for entry in folder.iterdir() if entry.name != LOCK]
 
 
 def _restore(former: Path, path: Path) -> None:
@@ -217,7 +177,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def unfinished(path: Path) -> Path:
-    """Where a folder is written until it is whole: beside its place, and hidden.
+    """Return the folder that is held while another is made in it, until that is whole: beside its place, and hidden.
 
     Raises:
         AstSegError: see `beside`.

@@ -135,7 +135,7 @@ class TestAblate:
         path = tiny_store.path
         assert "clevr has no row 'more'" in complaint("clevr", "--data", path, "--rows", "more")
         assert "only a miniature takes others" in complaint("clevr", "--data", path, "--steps", 9)
-        assert "Models of clevrtex are evaluated" in complaint("clevr", "--data", path, "--camo", path)
+        assert "Only models of clevrtex" in complaint("clevr", "--data", path, "--camo", path)
         assert "no prepared data set" in complaint("clevrtex", "--data", path, "--camo", tmp_path / "nothing")
         assert "no prepared data set" in complaint("clevr", "--data", tmp_path / "nothing")
         assert not (tmp_path / "out").exists()

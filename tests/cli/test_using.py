@@ -267,8 +267,11 @@ def test_the_doctor(astseg, monkeypatch, capsys) -> None:
 
     findings = [doctor.Finding("torch", "2.0[x]"), doctor.Finding("a training step", "works on cpu")]
     monkeypatch.setattr(doctor, "examine", lambda: findings)
+    monkeypatch.setattr(doctor, "environment", lambda: "OS: one[y]")
     assert astseg("doctor") == 0
-    assert "torch            2.0[x]" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert out.startswith("OS: one[y]\n\n")
+    assert "torch            2.0[x]" in out
     findings.append(doctor.Finding("disk", "0.1 GB free here", good=False))
     assert astseg("doctor") == 1
     assert "no  disk" in capsys.readouterr().out

@@ -267,7 +267,7 @@ def test_a_resumed_store_equals_one_written_at_once(tmp_path, count):
 def test_a_stop_in_the_middle_of_a_picture(tmp_path, kind, keep, whole):
     images, masks = write(tmp_path / "whole")
     stop_after(tmp_path / "s", 4)
-    with (tmp_path / ".s.partial" / f"train.{kind}.npy").open("r+b") as file:
+    with (tmp_path / ".s.partial" / "s" / f"train.{kind}.npy").open("r+b") as file:
         file.truncate(keep)
     with writer(tmp_path / "s", resume=True) as store, store.split("train") as split:
         assert split.count == whole
@@ -299,7 +299,7 @@ def test_a_writing_of_other_settings_is_not_resumed(tmp_path):
     with pytest.raises(AstSegError, match="begun with other settings"), other:
         raise AssertionError
     assert (tmp_path / ".s.partial").exists()
-    (tmp_path / ".s.partial" / "begun.json").write_text("{")
+    (tmp_path / ".s.partial" / "s" / "begun.json").write_text("{")
     with pytest.raises(AstSegError, match="begun with other settings"), writer(tmp_path / "s", resume=True):
         raise AssertionError
 

@@ -1,3 +1,4 @@
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -48,14 +49,14 @@ class Cells(HTMLParser):
     def handle_starttag(self, tag: str, attrs: object) -> None:
         if tag != "meta":
             self.open.append(tag)
-        if tag == "td":
+        if tag in ("td", "th"):
             self.cells.append("")
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "td":
+        if self.open and self.open[-1] in ("td", "th"):
             self.cells[-1] += data
 
 
@@ -64,10 +65,12 @@ def test_html(report: Report) -> None:
     parser = Cells()
     parser.feed(text)
     assert parser.open == []
-    assert parser.cells == ["Gen_V2 & <b> [15]", "79.58*", "1 ± 2", "[ours] 100 %", "", "a|b"]
+    assert parser.cells[:3] == ["model", "x_1", "y"]
+    assert parser.cells[3:] == ["Gen_V2 & <b> [15]", "79.58*", "1 ± 2", "[ours] 100 %", "", "a|b"]
     assert text.count('<tr class="own">') == 1
     assert "<h2>T &amp; 1</h2>" in text
     assert '<p class="warning">LOUD: 50 % #1</p>' in text
+    assert not re.search(r"https?:|@import|url\(|<script|<link|<th[^>]*>\s*</th>", text)
 
 
 def test_unknown_format(report: Report) -> None:

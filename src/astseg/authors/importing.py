@@ -16,6 +16,7 @@ from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.background import BackgroundNetwork, published_layout
 from astseg.presets import get_preset
+from astseg.text import sides
 
 _FIRST_GLIMPSE_KERNEL = "glimpse_generator.0.convolution.weight"
 _PIXEL_ACTIVATIONS = "local_background_activation_logit"
@@ -216,4 +217,4 @@ def _listed(what: str, names: list[str]) -> str:
 
 
 def _sides(value: Tensor) -> str:
-    return "x".join(map(str, value.shape)) or "a single number"
+    return sides(value.shape) or "a single number"

@@ -208,9 +208,6 @@ def _print_report(report: "StoreReport") -> None:
         )
         table.add_row(escape(split.name), *("-" if number is None else str(number) for number in numbers))
     print_table(table)
-    for file, entities in report.background_entities.items():
-        counted = ", ".join(f"{count} records with {number}" for number, count in entities.items())
-        output.print(f"Background entities in {file}: {counted}", markup=False)
     for name, reason in report.unreadable:
         output.print(f"Unreadable: {name}: {reason}", markup=False)
     for problem in report.problems:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from astseg.cli.bars import progress
 from astseg.cli.console import counted, find_device, messages, note, parse_values
 from astseg.errors import AstSegError
+from astseg.text import sides
 
 if TYPE_CHECKING:
     from astseg.data.sources import Source
@@ -82,14 +83,14 @@ def prepare(
             raise AstSegError(
                 f"{source} is prepared already, and --masks and --ignore cannot change that. Leave them out."
             )
-        sides = Store(source).image_size
-        if size not in (None, sides):
+        prepared = Store(source).image_size
+        if size not in (None, prepared):
             raise AstSegError(
-                f"{source} is prepared at {_sides(sides)} already, and --size cannot change that. "
+                f"{source} is prepared at {sides(prepared)} already, and --size cannot change that. "
                 "Leave --size out, or prepare the data again at the other size."
             )
         if not begun:
-            check_size(sides)
+            check_size(prepared)
         return source
     wishes: dict[str, Any] = {
         "size": size and list(size),
@@ -111,7 +112,7 @@ def prepare(
             return destination
         if begun or prepared_for is None:
             raise AstSegError(
-                f"{destination} holds the pictures of {before.manifest.source} at {_sides(before.image_size)}. "
+                f"{destination} holds the pictures of {before.manifest.source} at {sides(before.image_size)}. "
                 "Choose another --out, or remove that folder first."
             )
 
@@ -200,7 +201,3 @@ def report_skipped(skipped: list[tuple[str, str]]) -> None:
         note("Skipped", f"{name}: {reason}")
     if len(skipped) > SHOWN:
         messages.print(f"[yellow]... and {len(skipped) - SHOWN} more.[/]")
-
-
-def _sides(size: tuple[int, int]) -> str:
-    return "x".join(map(str, size))

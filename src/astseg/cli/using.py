@@ -218,9 +218,10 @@ def doctor() -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from astseg.doctor import examine
+    from astseg.doctor import environment, examine
 
     with messages.status("Examining..."):
+        output.print(environment(), end="\n\n", markup=False)
         findings = examine()
     table = Table("", "what", "found", box=None, show_header=False)
     for finding in findings:

@@ -20,8 +20,18 @@ def center_crop(size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, 
     # The largest h x w with h / w = target's ratio; at least a pixel, since pictures may be 1 x 1000.
     crop_height = max(1, min(height, round(width * target[0] / target[1])))
     crop_width = max(1, min(width, round(height * target[1] / target[0])))
-    top, left = (height - crop_height) // 2, (width - crop_width) // 2
-    return slice(top, top + crop_height), slice(left, left + crop_width)
+    return middle(size, (crop_height, crop_width))
+
+
+def middle(size: tuple[int, int], part: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns of a part in the middle of an image.
+
+    Args:
+        size: height and width of the image.
+        part: height and width of the part, at most the image's.
+    """
+    top, left = (size[0] - part[0]) // 2, (size[1] - part[1]) // 2
+    return slice(top, top + part[0]), slice(left, left + part[1])
 
 
 def fit_picture(image: Bytes, size: tuple[int, int]) -> Bytes:
@@ -34,7 +44,7 @@ def fit_picture(image: Bytes, size: tuple[int, int]) -> Bytes:
     Returns:
         height x width x 3.
     """
-    return _resized(image[center_crop((image.shape[0], image.shape[1]), size)], size, Image.Resampling.BILINEAR)
+    return resized(image[center_crop((image.shape[0], image.shape[1]), size)], size, Image.Resampling.BILINEAR)
 
 
 def fit_mask(mask: Bytes, size: tuple[int, int]) -> Bytes:
@@ -47,10 +57,11 @@ def fit_mask(mask: Bytes, size: tuple[int, int]) -> Bytes:
     Returns:
         height x width labels.
     """
-    return _resized(mask[center_crop((mask.shape[0], mask.shape[1]), size)], size, Image.Resampling.NEAREST)
+    return resized(mask[center_crop((mask.shape[0], mask.shape[1]), size)], size, Image.Resampling.NEAREST)
 
 
-def _resized(values: Bytes, size: tuple[int, int], how: Image.Resampling) -> Bytes:
+def resized(values: Bytes, size: tuple[int, int], how: Image.Resampling) -> Bytes:
+    """Resize an H x W or H x W x 3 array to a height and width; one of that size is returned as it is."""
     if values.shape[:2] == size:
         return values
     return np.array(Image.fromarray(values).resize((size[1], size[0]), how))

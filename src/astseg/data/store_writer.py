@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -168,7 +167,8 @@ class StoreWriter:
         self.details: dict[str, Any] = dict(details or {})
         self._source = source
         self._protocol = protocol
-        self._partial = unfinished(self.path)
+        self._around = unfinished(self.path)
+        self._partial = self._around / self.path.name
         self._splits: dict[str, SplitRecord] = {}
         self._kept = ExitStack()
 
@@ -181,15 +181,14 @@ class StoreWriter:
         check_free(self.path)
 
     def __enter__(self) -> Self:
-        self.check_destination()
-        self._partial.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack:
-            stack.enter_context(held(self._partial, self.path))
-            self.check_destination()  # again: another command may just have ended
+            stack.enter_context(held(self._around, self.path))
+            self.check_destination()
             if self.resume and (self._partial / BEGUN).is_file():
                 self._check_begun()
             else:
-                remove_contents(self._partial)
+                remove_contents(self._around)
+                self._partial.mkdir()
                 if self.resume:
                     (self._partial / BEGUN).write_text(json.dumps(self._settings()))
             self._kept = stack.pop_all()
@@ -202,7 +201,7 @@ class StoreWriter:
             if kind is None:
                 self._finish()
             elif not self.resume or not self.holds_pictures():
-                shutil.rmtree(self._partial, ignore_errors=True)
+                remove_contents(self._around)
 
     @contextmanager
     def split(self, name: str, optional: bool = False, ignored_label: int | None = None) -> Iterator[SplitWriter]:
@@ -250,7 +249,7 @@ class StoreWriter:
             begun = None
         if begun != self._settings():
             raise AstSegError(
-                f"{self._partial} was begun with other settings and cannot be continued. "
+                f"{self._around} was begun with other settings and cannot be continued. "
                 f"Remove it, or choose another destination."
             )
 

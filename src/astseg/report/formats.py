@@ -1,27 +1,17 @@
 """A report as Markdown, LaTeX or HTML."""
 
 from collections.abc import Callable, Iterator, Mapping
-from html import escape
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 from astseg.errors import AstSegError
+from astseg.html import render
 from astseg.report.tables import Report, Table
 
 Format: TypeAlias = Literal["markdown", "latex", "html"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 DIFFERENCES = "What differs from the published protocol"
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #262626; background: #fafaf9; margin: 2rem auto; max-width: 76rem;
-  padding: 0 1rem }
-table { border-collapse: collapse; margin: .5rem 0 2rem }
-th, td { padding: .2rem .7rem; text-align: right; border-bottom: 1px solid #ddd }
-td { white-space: nowrap }
-th:first-child, td:first-child { text-align: left; white-space: normal }
-tr.own { font-weight: 600; background: #eef4ea }
-.warning { border-left: .4rem solid #b3261e; padding: .4rem 1rem; background: #fbeceb; font-weight: 600 }
-"""
 _LATEX = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -91,29 +81,8 @@ def _latex_table(table: Table) -> Iterator[str]:
 
 
 def _html(report: Report) -> Iterator[str]:
-    yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
-    yield f"<title>{escape(report.title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>"
-    yield f"<h1>{escape(report.title)}</h1>"
-    for warning in report.warnings:
-        yield f'<p class="warning">{escape(warning)}</p>'
-    for table in report.tables:
-        yield f"<h2>{escape(table.title)}</h2>\n<p>{escape(table.note)}</p>"
-        yield from _html_table(table)
-    yield f"<h2>{DIFFERENCES}</h2>"
-    for heading, lines in report.remarks.items():
-        yield f"<h3>{escape(heading)}</h3>\n<ul>"
-        yield from (f"<li>{escape(line)}</li>" for line in lines)
-        yield "</ul>"
-    yield "</body>\n</html>"
-
-
-def _html_table(table: Table) -> Iterator[str]:
-    yield "<table>\n<thead><tr>" + "".join(f"<th>{escape(title)}</th>" for title in table.columns) + "</tr></thead>"
-    yield "<tbody>"
-    for row in table.rows:
-        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row.cells)
-        yield f'<tr class="own">{cells}</tr>' if row.own else f"<tr>{cells}</tr>"
-    yield "</tbody>\n</table>"
+    page = render("report.html.j2", title=report.title, report=report, differences=DIFFERENCES)
+    yield page.removesuffix("\n")
 
 
 def _pipes(text: str) -> str:

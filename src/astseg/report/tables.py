@@ -16,6 +16,7 @@ from astseg.published import (
 )
 from astseg.report.differences import CHANGED, LOOK_ALIKE, MINIATURE, OTHER_DATA, differences, labels, row_name
 from astseg.report.results import Estimate, Group, Result
+from astseg.text import duration
 
 NONE = "-"
 SCORE_TITLES: Mapping[ScoreName, str] = {
@@ -189,18 +190,6 @@ def _own_times(group: Group) -> Row:
         ", ".join(dict.fromkeys(result.machine for result in group.results)),
     )
     return Row((name_of(group), *cells), own=True)
-
-
-def duration(seconds: float) -> str:
-    """A time as the paper prints it, in seconds where it is short.
-
-    >>> duration(208020), duration(95), duration(7.25)
-    ('57 h 47 min', '1 min 35 s', '7.2 s')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"{minutes} min {rest} s"
 
 
 def _warnings(groups: Sequence[Group]) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -18,32 +19,8 @@ def palette() -> list[tuple[int, int, int]]:
     return [(60 + 7 * i, 255 - i, 40 + 3 * i) for i in range(16)]
 
 
-def slow_crc32c(data: bytes) -> int:
-    register = 0xFFFFFFFF
-    for byte in data:
-        register ^= byte
-        for _ in range(8):
-            register = register >> 1 ^ (0x82F63B78 if register & 1 else 0)
-    return register ^ 0xFFFFFFFF
-
-
-CRC_TABLE = [0] * 256
-for _byte in range(256):
-    _value = _byte
-    for _ in range(8):
-        _value = _value >> 1 ^ (0x82F63B78 if _value & 1 else 0)
-    CRC_TABLE[_byte] = _value
-
-
-def table_crc32c(data: bytes) -> int:
-    register = 0xFFFFFFFF
-    for byte in data:
-        register = register >> 8 ^ CRC_TABLE[(register ^ byte) & 0xFF]
-    return register ^ 0xFFFFFFFF
-
-
 def masked(data: bytes) -> bytes:
-    value = table_crc32c(data)
+    value = google_crc32c.value(data)
     return struct.pack("<I", (((value >> 15) | (value << 17) & 0xFFFFFFFF) + 0xA282EAD8) % 2**32)
 
 
@@ -65,10 +42,6 @@ def one_byte_strings(values: np.ndarray) -> bytes:
 
 def floats(values: Sequence[float]) -> bytes:
     return field(2, field(1, struct.pack(f"<{len(values)}f", *values)))
-
-
-def integers(values: Sequence[int]) -> bytes:
-    return field(3, field(1, b"".join(varint(value % 2**64) for value in values)))
 
 
 def example(features: Mapping[str, bytes]) -> bytes:

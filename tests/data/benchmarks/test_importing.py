@@ -54,7 +54,6 @@ def test_objects_room(rooms, tmp_path):
         np.testing.assert_array_equal(split.images[place], image)
         np.testing.assert_array_equal(split.masks[place], np.maximum(0, masks.argmax(0) - 3))
     manifest = store.manifest
-    assert manifest.details["background_entities"] == {path.name: {"4": COUNT}}
     assert manifest.details["records_read"] == {path.name: COUNT}
     assert (manifest.details["benchmark"], manifest.details["slots"]) == ("objectsroom", 3)
     assert manifest.details["protocol"] == "small"

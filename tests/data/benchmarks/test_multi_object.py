@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from astseg.data.benchmarks.multi_object import CLEVR, OBJECTS_ROOM, background_entities, read_records
+from astseg.data.benchmarks.multi_object import CLEVR, OBJECTS_ROOM, read_records
 from astseg.errors import AstSegError
 
 
@@ -28,7 +28,6 @@ def test_rooms_of_every_number_of_entities(formats, tmp_path, entities):
     for sample, (image, masks) in zip(samples, scenes[2:], strict=True):
         np.testing.assert_array_equal(sample.image, image)
         np.testing.assert_array_equal(sample.labels, np.maximum(0, masks.argmax(0) - 3))
-        assert sample.remark == 4
 
 
 def test_records_of_another_set_are_refused(formats, tmp_path):
@@ -43,35 +42,3 @@ def test_records_that_are_no_examples_are_refused(formats, tmp_path):
     next(samples)
     with pytest.raises(AstSegError, match="record 1 is not as expected"):
         next(samples)
-
-
-def masks_of(labels, entities=7):
-    return (labels == np.arange(entities, dtype=np.uint8)[:, None, None]) * np.uint8(255)
-
-
-def test_background_entities():
-    labels = np.zeros((64, 64), np.uint8)
-    labels[40:] = 1
-    labels[20:40, :30], labels[20:40, 30:] = 2, 3
-    assert background_entities(masks_of(labels)) == 4
-
-    one_wall = np.where(labels == 3, 2, labels)
-    assert background_entities(masks_of(one_wall)) == 3
-
-    # An object in the fourth place, in front of the only wall.
-    shifted = one_wall.copy()
-    shifted[30:45, 20:34] = 3
-    assert background_entities(masks_of(shifted)) == 3
-
-    # The same at the border of the picture: the wall is above it.
-    at_the_border = one_wall.copy()
-    at_the_border[30:45, :12] = 3
-    assert background_entities(masks_of(at_the_border)) == 3
-
-    # Every place is taken, so nothing can have moved up, whatever it looks like.
-    full = shifted.copy()
-    full[50:60, 4:12], full[50:60, 20:30], full[50:60, 40:50] = 4, 5, 6
-    assert background_entities(masks_of(full)) == 4
-
-    # No sky in view.
-    assert background_entities(masks_of(np.where(labels == 0, 2, labels))) == 2 + (20 < 3)

@@ -4,21 +4,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from astseg.data.benchmarks.preparing import center_crop, labels_from_entities, prepare_image, prepare_labels
+from astseg.data.benchmarks.preparing import labels_from_entities, prepare_image, prepare_labels, square_crop
 
 
-def test_centre_crop_of_the_published_sizes():
+def test_square_crop_of_the_published_sizes():
     rows, columns = np.mgrid[:240, :320].astype(np.uint16)
-    np.testing.assert_array_equal(center_crop(rows, 192), rows[24:216, 64:256])
-    np.testing.assert_array_equal(center_crop(columns, 192), columns[24:216, 64:256])
-    assert center_crop(rows, None) is rows
+    np.testing.assert_array_equal(square_crop(rows, 192), rows[24:216, 64:256])
+    np.testing.assert_array_equal(square_crop(columns, 192), columns[24:216, 64:256])
+    assert square_crop(rows, None) is rows
     stacked = np.stack([rows, columns])
-    np.testing.assert_array_equal(center_crop(stacked, 192, axis=1), stacked[:, 24:216, 64:256])
+    np.testing.assert_array_equal(square_crop(stacked, 192, axis=1), stacked[:, 24:216, 64:256])
 
 
 def test_a_picture_smaller_than_the_crop():
     with pytest.raises(ValueError, match="320 x 100 pixels is smaller than the crop of 192"):
-        center_crop(np.zeros((100, 320), np.uint8), 192)
+        square_crop(np.zeros((100, 320), np.uint8), 192)
 
 
 def test_images_are_averaged_when_they_shrink():

@@ -1,7 +1,7 @@
 """Looking a prepared store over: what is in it, and what of it a model or a score could stumble on."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -46,8 +46,6 @@ class StoreReport:
     """Files of the store that are not what was written."""
     unreadable: tuple[tuple[str, str], ...] = ()
     """Files that could not be read when the store was made, and why."""
-    background_entities: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """For ObjectsRoom: by file, how many records had how many background entities."""
     problems: tuple[str, ...] = ()
     """What deserves attention, a sentence each."""
 
@@ -81,7 +79,6 @@ def check_store(
         splits=splits,
         damaged=_damaged(store) if verify else (),
         unreadable=tuple((str(name), str(reason)) for name, reason in details.get("unreadable", [])),
-        background_entities=details.get("background_entities", {}),
     )
     return StoreReport(**{**vars(found), "problems": tuple(_problems(found, store.manifest.splits, details))})
 
@@ -142,13 +139,6 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
         problems.append(f"{len(details['skipped'])} pictures could not be used when the store was made.")
     if details.get("missing"):
         problems.append(f"{details['missing']} pictures of the lists were not in the files, or had no mask there.")
-    for file, histogram in found.background_entities.items():
-        other = sum(count for entities, count in histogram.items() if entities != "4")
-        if other:
-            problems.append(
-                f"{file}: {other} of {sum(histogram.values())} records seem not to have four background entities; "
-                f"an object in the fourth place counts as background there, as in the published rule."
-            )
     return problems
 
 

@@ -3,7 +3,7 @@
 Both give an image and one mask per entity. What differs is the picture's size, the crop and the number of the
 first entities that are background: one in CLEVR, four in ObjectsRoom (sky, floor and two halves of the wall).
 In some rooms only one half of the wall is in view. Then an object may stand in the fourth place, where the
-published rule takes it for background; `background_entities` recognises such rooms so that they can be counted.
+published rule takes it for background.
 """
 
 from collections.abc import Iterator
@@ -12,12 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from astseg.data.benchmarks.preparing import Bytes, center_crop, labels_from_entities, prepare_image, prepare_labels
+from astseg.data.benchmarks.preparing import Bytes, labels_from_entities, prepare_image, prepare_labels, square_crop
 from astseg.data.benchmarks.tfrecord import TFRecordFile, Values, parse_example
 from astseg.errors import AstSegError
-
-ROOM_BACKGROUND = 4
-MIN_CONTACT = 3  # pixels along which a wall's upper or lower edge must lie for it to be no wall
 
 
 @dataclass(frozen=True)
@@ -43,12 +40,10 @@ class Sample:
     """size x size x 3, RGB."""
     labels: Bytes
     """size x size, 0 is the background."""
-    remark: int = 0
-    """A number from 0 to 255 worth counting over the set, such as the background entities found."""
 
 
 CLEVR = EntityLayout(height=240, width=320, crop=192, background=1, entities=11)
-OBJECTS_ROOM = EntityLayout(height=64, width=64, crop=None, background=ROOM_BACKGROUND, entities=7)
+OBJECTS_ROOM = EntityLayout(height=64, width=64, crop=None, background=4, entities=7)
 
 
 def read_records(path: Path | str, layout: EntityLayout, size: int, start: int = 0) -> Iterator[Sample]:
@@ -87,36 +82,6 @@ def sample_from_features(features: dict[str, Values], layout: EntityLayout, size
 
 def sample_from_entities(image: Bytes, entities: Bytes, layout: EntityLayout, size: int) -> Sample:
     """Prepare an H x W x 3 image and its E x H x W entity masks (0 outside, 255 inside)."""
-    entities = np.ascontiguousarray(center_crop(entities, layout.crop, axis=1))
+    entities = np.ascontiguousarray(square_crop(entities, layout.crop, axis=1))
     labels = labels_from_entities(entities, layout.background)
-    remark = background_entities(entities) if layout.background == ROOM_BACKGROUND else 0
-    return Sample(prepare_image(image, layout.crop, size), prepare_labels(labels, None, size), remark)
-
-
-def background_entities(entities: Bytes) -> int:
-    """Count the background entities among the first four masks of an ObjectsRoom picture.
-
-    Sky, floor and the first wall count if any pixel of them is in view. The fourth mask counts if it can be a
-    wall: every place of the record is taken, so that nothing moved up, or it reaches the left or the right border
-    of the picture and stands beside the other half, never above or below it. That judges a shape: an estimate.
-
-    Args:
-        entities: E x H x W masks, 0 outside and 255 inside.
-
-    Returns:
-        0 to 4.
-    """
-    masks = entities > 127
-    visible = int(masks[: ROOM_BACKGROUND - 1].any(axis=(1, 2)).sum())
-    return visible + (len(masks) >= ROOM_BACKGROUND and _can_be_a_wall(masks))
-
-
-def _can_be_a_wall(masks: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> bool:
-    wall, other_wall = masks[3], masks[2]
-    if masks[-1].any():
-        return True
-    if not wall.any() or not wall[:, [0, -1]].any():
-        return False
-    above = (wall[1:] & other_wall[:-1]).any(axis=0).sum()
-    below = (wall[:-1] & other_wall[1:]).any(axis=0).sum()
-    return bool(max(above, below) < MIN_CONTACT)
+    return Sample(prepare_image(image, layout.crop, size), prepare_labels(labels, None, size))

@@ -43,7 +43,6 @@ def import_pictures(settings: ImportSettings, sources: Sequence[Source], reader:
     writer.check_destination()
     # Files may be added when one turns out to be missing; what the indices mean must stay.
     about = {"set": settings.benchmark.name, "numbering": reader.numbering, "size": settings.size}
-    settings.beside.mkdir(parents=True, exist_ok=True)
     with held(settings.beside, settings.destination):
         with Staging(settings.beside, settings.size, about) as staging:
             for source in sources:

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from astseg.data.pictures import middle, resized
+
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
-def center_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
-    """Cut a square out of the middle of a picture.
+def square_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
+    """Cut a square out of the middle of an image.
 
     Args:
         pixels: an array whose axes `axis` and `axis + 1` are height and width.
@@ -28,19 +30,17 @@ def center_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
         return pixels
     if min(height, width) < side:
         raise ValueError(f"a picture of {width} x {height} pixels is smaller than the crop of {side} x {side}")
-    top, left = (height - side) // 2, (width - side) // 2
-    window = (slice(None),) * axis + (slice(top, top + side), slice(left, left + side))
-    return pixels[window]
+    return pixels[(slice(None),) * axis + middle((height, width), (side, side))]
 
 
 def prepare_image(image: Bytes, crop: int | None, size: int) -> Bytes:
     """Crop an H x W x 3 image and resize it to size x size x 3, bilinear with antialiasing."""
-    return _resize(center_crop(image, crop), size, Image.Resampling.BILINEAR)
+    return resized(square_crop(image, crop), (size, size), Image.Resampling.BILINEAR)
 
 
 def prepare_labels(labels: Bytes, crop: int | None, size: int) -> Bytes:
     """Crop an H x W label map and resize it to size x size by the nearest pixel."""
-    return _resize(center_crop(labels, crop), size, Image.Resampling.NEAREST)
+    return resized(square_crop(labels, crop), (size, size), Image.Resampling.NEAREST)
 
 
 def labels_from_entities(entities: Bytes, background: int) -> Bytes:
@@ -61,10 +61,3 @@ def labels_from_entities(entities: Bytes, background: int) -> Bytes:
         strongest[better] = max(0, index - background + 1)
         np.maximum(best, mask, out=best)
     return strongest
-
-
-def _resize(pixels: Bytes, size: int, method: Image.Resampling) -> Bytes:
-    pixels = np.ascontiguousarray(pixels)
-    if pixels.shape[:2] == (size, size):
-        return pixels
-    return np.asarray(Image.fromarray(pixels).resize((size, size), method))

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from astseg.data.benchmarks.hdf5 import count_pictures, read_hdf5
-from astseg.data.benchmarks.multi_object import ROOM_BACKGROUND, Sample, read_records
+from astseg.data.benchmarks.multi_object import Sample, read_records
 from astseg.data.benchmarks.protocols import ALL_TEST
 from astseg.data.benchmarks.registry import Records
-from astseg.data.benchmarks.remarks import Remarks
 from astseg.data.benchmarks.settings import ImportSettings, Progress, Report, names
 from astseg.data.store_writer import StoreWriter
 from astseg.errors import AstSegError
@@ -48,16 +47,12 @@ def import_records(settings: ImportSettings, records: Records, report: Report) -
     splits = [split for source in sources for split in source.indices]
     if len(set(splits)) < len(splits):
         raise AstSegError("Two of the files would fill the same split. Give each file once, and one training file.")
-    with settings.writer() as writer, Remarks(settings.beside, [source.path.name for source in sources]) as remarks:
+    with settings.writer() as writer:
         with ExitStack() as stack:
             for source in sources:
-                found = _write(source, writer, stack, remarks, settings, report)
+                found = _write(source, writer, stack, settings, report)
                 writer.details.setdefault("records_read", {})[source.path.name] = found
         writer.details["records_needed"] = {source.path.name: source.total for source in sources}
-        if records.layout.background == ROOM_BACKGROUND:
-            writer.details["background_entities"] = {
-                source.path.name: remarks.histogram(source.path.name, source.indices.values()) for source in sources
-            }
         if not sum(writer.details["records_read"].values()):
             raise AstSegError(f"{settings.files[0]} holds no records. Download it again.")
         if not writer.holds_pictures():
@@ -65,7 +60,6 @@ def import_records(settings: ImportSettings, records: Records, report: Report) -
                 f"{names(settings.files)}: none of the records is of a split of the protocol "
                 f"'{settings.protocol.name}'. Give the whole file, or choose another protocol."
             )
-    remarks.remove()
 
 
 def _source(settings: ImportSettings, records: Records, file: Path) -> RecordSource:
@@ -91,7 +85,6 @@ def _write(
     source: RecordSource,
     writer: StoreWriter,
     stack: ExitStack,
-    remarks: Remarks,
     settings: ImportSettings,
     report: Report,
 ) -> int:
@@ -114,7 +107,6 @@ def _write(
         owner = owners[position - 1]
         if owner >= 0:
             image = sample.image[..., ::-1] if settings.exchange_red_and_blue else sample.image
-            remarks.put(source.path.name, position - 1, sample.remark)
             splits[owner].append(image[None], sample.labels[None])
         report(Progress(f"reading {source.path.name}", position, source.total, "pictures"))
         if position > last:

@@ -9,8 +9,8 @@ anything twice. The folder lies beside the destination and takes as much room as
 import errno
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,7 @@ import numpy as np
 
 from astseg.data.benchmarks.preparing import Bytes
 from astseg.errors import AstSegError
+from astseg.files import remove_contents
 
 IMAGE, MASK, UNREADABLE = 1, 2, 4
 
@@ -77,8 +78,10 @@ class Staging:
             self.remove()
 
     def remove(self) -> None:
-        """Delete the folder; nothing can be put or read after that."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Delete the folder, which goes once it is no longer held; nothing can be put or read after that."""
+        remove_contents(self.folder)
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def has(self, index: int, kind: int) -> bool:
         """Whether the image (`IMAGE`) or mask (`MASK`) of an index has arrived, or is known to be unreadable."""

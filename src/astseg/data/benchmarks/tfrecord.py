@@ -8,28 +8,30 @@ own: `0a 01 XX`, a million times over, which is a strided view once the pattern 
 Sources: TensorFlow's TFRecord guide and `example.proto`, `feature.proto`; the protocol buffer encoding guide.
 """
 
+import gzip
 import struct
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self, TypeAlias
+from typing import BinaryIO, Self, TypeAlias
 
+import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from astseg.data.benchmarks.crc32c import masked_crc32c
 from astseg.errors import AstSegError
 
-Values: TypeAlias = npt.NDArray[Any]
-"""One feature: uint8 (the bytes of a list of byte strings, joined), float32 or int64, one-dimensional."""
+Values: TypeAlias = npt.NDArray[np.uint8]
+"""One feature: the bytes of a list of byte strings, joined."""
 
 GZIP_MAGIC = b"\x1f\x8b"
-CHUNK = 1 << 16
 MAX_RECORD = 1 << 30  # a length beyond it can only be damage
 
+MASK_DELTA = 0xA282EAD8
+
 VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5
-BYTES_LIST, FLOAT_LIST, INT64_LIST = 1, 2, 3
+BYTES_LIST = 1
 
 
 class TFRecordFile:
@@ -52,7 +54,7 @@ class TFRecordFile:
             raise AstSegError(f"Cannot open {self.path}: {error.strerror}.") from error
         magic = self._file.read(2)
         self._file.seek(0)
-        self._stream = _GzipStream(self._file) if magic == GZIP_MAGIC else self._file
+        self._stream = gzip.GzipFile(fileobj=self._file) if magic == GZIP_MAGIC else self._file
 
     def __enter__(self) -> Self:
         return self
@@ -115,50 +117,24 @@ class TFRecordFile:
         )
 
 
-class _GzipStream:
-    """Reads exactly as many bytes as asked from a gzip file of one or several members."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._inflater = zlib.decompressobj(wbits=31)
-        self._pending = b""
-
-    def read(self, size: int) -> bytes:
-        """Read `size` bytes, fewer only at the end.
-
-        Raises:
-            EOFError: the file ends within a member.
-            zlib.error: the file is damaged.
-        """
-        parts = []
-        while size:
-            if self._inflater.eof:
-                self._pending = self._inflater.unused_data or self._file.read(CHUNK)
-                if not self._pending:
-                    break
-                self._inflater = zlib.decompressobj(wbits=31)
-            data = self._pending or self._file.read(CHUNK)
-            part = self._inflater.decompress(data, size)
-            self._pending = self._inflater.unconsumed_tail
-            if not data and not part and not self._inflater.eof:
-                raise EOFError("the file ends within the compressed stream")
-            parts.append(part)
-            size -= len(part)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+def masked_crc32c(data: bytes) -> int:
+    """Return the CRC-32C as a TFRecord stores it: rotated right by 15 bits, plus a constant, modulo 2^32."""
+    value: int = google_crc32c.value(data)
+    return ((value >> 15 | value << 17) + MASK_DELTA) & 0xFFFFFFFF
 
 
-def parse_example(message: bytes, wanted: Collection[str] | None = None) -> dict[str, Values]:
-    """Read the features of a `tf.train.Example`.
+def parse_example(message: bytes, wanted: Collection[str]) -> dict[str, Values]:
+    """Read features of a `tf.train.Example` that are lists of byte strings.
 
     Args:
         message: the serialised message.
-        wanted: the names of the features to read; None reads all.
+        wanted: the names of the features to read.
 
     Returns:
-        The features by name: uint8 for lists of byte strings (joined), float32 or int64, one-dimensional.
+        By name those of the features that are there: their strings joined, one-dimensional.
 
     Raises:
-        ValueError: the message is no Example.
+        ValueError: the message is no Example, or a feature is a list of numbers.
     """
     try:
         return _parse_example(message, wanted)
@@ -166,7 +142,7 @@ def parse_example(message: bytes, wanted: Collection[str] | None = None) -> dict
         raise ValueError(f"not a tf.train.Example: {error}") from error
 
 
-def _parse_example(message: bytes, wanted: Collection[str] | None) -> dict[str, Values]:
+def _parse_example(message: bytes, wanted: Collection[str]) -> dict[str, Values]:
     parsed: dict[str, Values] = {}
     for number, features in _fields(message, 0, len(message)):
         if number != 1:
@@ -175,51 +151,28 @@ def _parse_example(message: bytes, wanted: Collection[str] | None) -> dict[str, 
             fields = dict(_fields(message, *_span(entry)))
             first, last = _span(fields.get(1, (0, 0)))
             name = message[first:last].decode()
-            if wanted is None or name in wanted:
+            if name in wanted:
                 parsed[name] = _feature(message, *_span(fields.get(2, (0, 0))))
     return parsed
 
 
 def _feature(message: bytes, start: int, end: int) -> Values:
     for kind, content in _fields(message, start, end):
-        first, last = _span(content)
-        if kind == BYTES_LIST:
-            return _bytes_list(message, first, last)
-        if kind == FLOAT_LIST:
-            return _float_list(message, first, last)
-        if kind == INT64_LIST:
-            return _int64_list(message, first, last)
+        if kind != BYTES_LIST:
+            raise ValueError("a feature should be a list of byte strings, but is one of numbers")
+        return _bytes_list(message, *_span(content))
     return np.zeros(0, np.uint8)
 
 
-def _bytes_list(message: bytes, start: int, end: int) -> npt.NDArray[np.uint8]:
+def _bytes_list(message: bytes, start: int, end: int) -> Values:
     content = np.frombuffer(message, np.uint8, end - start, start)
     if content.size and content.size % 3 == 0:
         triples = content.view([("head", "<u2"), ("value", "u1")])
         if (triples["head"] == 0x010A).all():  # field 1, delimited; length 1
-            values: npt.NDArray[np.uint8] = triples["value"]
+            values: Values = triples["value"]
             return values
     strings = [message[slice(*_span(value))] for _, value in _fields(message, start, end)]
     return np.frombuffer(b"".join(strings), np.uint8)
-
-
-def _float_list(message: bytes, start: int, end: int) -> npt.NDArray[np.float32]:
-    # One packed run is the rule; single values are allowed too.
-    parts = [message[slice(*_span(value))] for _, value in _fields(message, start, end)]
-    return np.frombuffer(b"".join(parts), "<f4").astype(np.float32, copy=False)
-
-
-def _int64_list(message: bytes, start: int, end: int) -> npt.NDArray[np.int64]:
-    values: list[int] = []
-    for _, value in _fields(message, start, end):
-        if isinstance(value, int):
-            values.append(value)
-            continue
-        position, last = value
-        while position < last:
-            number, position = _varint(message, position)
-            values.append(number)
-    return np.array(values, np.uint64).astype(np.int64)
 
 
 def _fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
