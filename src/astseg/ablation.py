@@ -139,7 +139,7 @@ def plan_runs(
 def evaluation_folder(run: Path, dataset: DatasetSpec) -> Path:
     """Return the folder in a run's for the scores on a data set that its model is only evaluated on (Table 3).
 
-    ``astseg evaluate RUN DATA --out RUN/clevrtex-ood`` writes there. Scores under an alias are found too.
+    ``astseg evaluate`` writes there if told the folder: RUN/clevrtex-ood. Scores under an alias are found too.
     """
     places = [run / name for name in (dataset.name, *dataset.aliases)]
     return next((place for place in places if (place / SCORES_FILE).is_file()), places[0])
