@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 RUNNABLE = ("README.md", "docs/architecture.md", "docs/scenes.md")
 NEEDS_FILES = ("docs/authors-checkpoints.md",)
 """Whose snippets say which file the reader has to bring."""
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("CONTRIBUTING.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("CONTRIBUTING.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 class Block(NamedTuple):

@@ -24,7 +24,7 @@ FULL_ROW = "full"
 """The row of AST-Seg-B3-CT as it is published, which all other rows change in one thing."""
 STILL_ENTROPY_WEIGHT = 1e-3
 """A tenth of the paper's: on roads more makes slots give up, on towers so little leaves objects mixed
-(``docs/experiments.md``)."""
+(``docs/lab/experiments.md``)."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def cpu_recipe(
     slot_cost: float = 4.0,
     background_log_activation: float = 2.0,
 ) -> Recipe:
-    """A recipe for two CPU cores: what proved best in ``docs/experiments.md``.
+    """A recipe for two CPU cores: what proved best in ``docs/lab/experiments.md``.
 
     Args:
         image_size: height and width in pixels.

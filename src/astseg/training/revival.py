@@ -2,7 +2,7 @@
 
 A slot may fall behind in the first steps: while it paints badly, a small activation is its best, and what has no weight
 in any picture has no gradient. The reconstruction does not suffer: another slot learns to hold two objects. What a
-revived slot is worth is told by ``docs/experiments.md``: more where objects are many, less where they are few.
+revived slot is worth is told by ``docs/lab/experiments.md``: more where objects are many, less where they are few.
 """
 
 from dataclasses import dataclass
