@@ -22,7 +22,7 @@ from scipy.ndimage import binary_closing, label
 
 from astseg._core.image_conversion import from_uint8_images
 from astseg.data.store import Bytes, Store
-from astseg.pretrained import load_model
+from astseg.hub.loading import load_model
 from astseg.training.run import read_run_with_data
 
 FRAMES = 170

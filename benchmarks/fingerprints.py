@@ -21,14 +21,14 @@ from typing import Any, get_args
 
 import torch
 
-from astseg.config import Recipe, Scenario
+from astseg._core.settings_io import to_builtins
 from astseg.data.scenes import SCENES, make_store
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import evaluate
-from astseg.plain import to_builtins
-from astseg.presets import PRESETS, cpu_recipe
-from astseg.pretrained import list_models, load_model
+from astseg.hub.loading import list_models, load_model
+from astseg.training.config import Recipe, Scenario
 from astseg.training.loop import Trainer
+from astseg.training.presets import PRESETS, cpu_recipe
 
 SEED = 77
 SIDE = 32

@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 
-from astseg.config import Recipe
-from astseg.presets import PRESETS, cpu_recipe, custom_images_recipe
+from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.memory import PROCESS_BYTES, training_memory
+from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe
 
 SLOTS, STEPS = 8, 2
 

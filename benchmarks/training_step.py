@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import torch
 
-from astseg.config import Recipe
 from astseg.model.ast_seg import AstSeg
-from astseg.presets import PRESETS
+from astseg.training.config import Recipe
 from astseg.training.loop import train_step
 from astseg.training.phases import ObjectsPhase
+from astseg.training.presets import PRESETS
 
 
 def seconds_per_step(recipe: Recipe, device: torch.device, steps: int) -> float:

@@ -20,13 +20,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.config import Recipe
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, evaluate
 from astseg.model.background import LATENT, BackgroundReconstruction, RegionBackground, edges
-from astseg.presets import STILL_ENTROPY_WEIGHT, cpu_recipe
-from astseg.training.budget import with_steps
+from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
+from astseg.training.presets import STILL_ENTROPY_WEIGHT, cpu_recipe
+from astseg.training.time_budget import with_steps
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -17,14 +17,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 CHECKED = (
     *(f"model.{name}" for name in ("ast_seg", "attention", "background", "feature_maps", "glimpses", "latents")),
     *(f"model.{name}" for name in ("foreground_mask", "refinement", "rendering")),
-    *("losses", "_core.image_conversion", "training.batches", "training.complexity", "training.phases"),
+    *("training.losses", "_core.image_conversion", "training.batches", "training.complexity", "training.phases"),
 )
 jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED], "beartype.beartype")
 
-from astseg.config import Recipe  # noqa: E402
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
-from astseg.presets import cpu_recipe  # noqa: E402
+from astseg.training.config import Recipe  # noqa: E402
+from astseg.training.presets import cpu_recipe  # noqa: E402
 
 SIDE = 32
 COUNT = 12

@@ -40,23 +40,23 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
+    from astseg._core.errors import AstSegError
+    from astseg._core.settings_io import override
     from astseg.data.importing import import_source
     from astseg.data.scenes import make_store
     from astseg.data.sources import open_source
     from astseg.data.store import Store
-    from astseg.errors import AstSegError
     from astseg.evaluation.evaluator import Evaluation, evaluate
     from astseg.evaluation.metrics import score_segmentations
+    from astseg.hub.loading import list_models, load_model
+    from astseg.inference.segmenting import segment_source
     from astseg.model.architecture import Architecture
     from astseg.model.ast_seg import AstSeg
     from astseg.model.segmentation import Segmentation
-    from astseg.plain import override
-    from astseg.presets import PRESETS, get_preset
-    from astseg.pretrained import list_models, load_model
-    from astseg.segmenting import segment_source
-    from astseg.training.choices import choose_recipe
+    from astseg.training.auto_config import choose_recipe
+    from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
     from astseg.training.loop import Trainer
+    from astseg.training.presets import PRESETS, get_preset
 
 __all__ = [
     "PRESETS",
@@ -85,22 +85,22 @@ __all__ = [
 ]
 
 _HOMES = {
-    "config": ("BackgroundTraining", "ForegroundTraining", "Recipe"),
+    "training.config": ("BackgroundTraining", "ForegroundTraining", "Recipe"),
     "data.importing": ("import_source",),
     "data.scenes": ("make_store",),
     "data.sources": ("open_source",),
     "data.store": ("Store",),
-    "errors": ("AstSegError",),
+    "_core.errors": ("AstSegError",),
     "evaluation.evaluator": ("Evaluation", "evaluate"),
     "evaluation.metrics": ("score_segmentations",),
     "model.architecture": ("Architecture",),
     "model.ast_seg": ("AstSeg",),
     "model.segmentation": ("Segmentation",),
-    "plain": ("override",),
-    "presets": ("PRESETS", "get_preset"),
-    "pretrained": ("list_models", "load_model"),
-    "segmenting": ("segment_source",),
-    "training.choices": ("choose_recipe",),
+    "_core.settings_io": ("override",),
+    "training.presets": ("PRESETS", "get_preset"),
+    "hub.loading": ("list_models", "load_model"),
+    "inference.segmenting": ("segment_source",),
+    "training.auto_config": ("choose_recipe",),
     "training.loop": ("Trainer",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -12,10 +12,10 @@ import torch
 from torch.utils.collect_env import get_env_info, pretty_str
 
 from astseg import __version__
-from astseg.presets import cpu_recipe
-from astseg.provenance import commit, machine
-from astseg.training.budget import with_steps
+from astseg._core.provenance import commit, machine
 from astseg.training.loop import Trainer
+from astseg.training.presets import cpu_recipe
+from astseg.training.time_budget import with_steps
 
 LIBRARIES = ("torch", "transformers", "safetensors", "huggingface_hub", "numpy", "scipy", "pillow", "av", "tensorboard")
 ROOM_NEEDED = 2e9

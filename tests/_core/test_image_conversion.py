@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
+from astseg._core.errors import AstSegError
 from astseg._core.image_conversion import from_uint8_images, to_float_images, to_uint8_images
-from astseg.errors import AstSegError
 
 BYTES = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
 FLOATS = torch.from_numpy(BYTES.copy()).permute(0, 3, 1, 2) / 255

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
+from astseg._core.errors import AstSegError
 from astseg._core.image_files import (
     PICTURE_SUFFIXES,
     count_pictures,
@@ -13,7 +14,6 @@ from astseg._core.image_files import (
     read_pictures,
     turn_of,
 )
-from astseg.errors import AstSegError
 
 RANDOM = np.random.default_rng(0)
 COLORS = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)

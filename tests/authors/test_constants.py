@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
+from astseg._core.errors import AstSegError
 from astseg.authors import import_authors_checkpoint
 from astseg.authors.constants import position_map
-from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
-from astseg.presets import PRESETS
+from astseg.training.presets import PRESETS
 
 SMALL = replace(
     PRESETS["objectsroom"].recipe.architecture,

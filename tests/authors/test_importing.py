@@ -12,15 +12,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from astseg._core.errors import AstSegError
 from astseg.authors import convert_authors_checkpoint, import_authors_checkpoint
 from astseg.authors.importing import _adapted, _matched
 from astseg.authors.names import published_names
-from astseg.errors import AstSegError
+from astseg.hub.loading import load_model
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import gather_queries
-from astseg.presets import PRESETS
-from astseg.pretrained import load_model
+from astseg.training.presets import PRESETS
 
 Save = Callable[..., Path]
 FEATURES = "feature_and_attention_map_generator."

@@ -14,7 +14,7 @@ from PIL import Image
 from astseg.cli import app
 from astseg.cli.console import run
 from astseg.cli.watching import TrainingBars
-from astseg.training import budget
+from astseg.training import time_budget as budget
 from astseg.training.state import TrainState
 
 Command: TypeAlias = Callable[..., int]

@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from astseg._core.errors import AstSegError, OtherRunError, RunExistsError
 from astseg.cli import console
 from astseg.cli.console import Stopped, counted, find_device, parse_size, patient_interrupt, print_table, run
-from astseg.errors import AstSegError, OtherRunError, RunExistsError
 
 
 def command_that(raises: BaseException) -> typer.Typer:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astseg._core.errors import AstSegError
 from astseg._core.image_files import read_picture
 from astseg.cli.preparing import SHOWN, open_pictures, prepare, report_skipped
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import AstSegError
 
 
 class TestPrepare:

@@ -9,14 +9,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from astseg.ablation import choose_rows, plan_runs
+from astseg._core.errors import NonFiniteWeightsError
 from astseg.cli import app, tables
 from astseg.cli.console import run
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import NonFiniteWeightsError
 from astseg.model.ast_seg import AstSeg
-from astseg.presets import cpu_recipe
+from astseg.paper.ablation import choose_rows, plan_runs
+from astseg.training.presets import cpu_recipe
 from astseg.training.run import train_run
 
 STEPS = 3
@@ -151,10 +151,10 @@ class TestReport:
         assert "None of these runs has scores yet: clevr-unet-seed-0." in capsys.readouterr().err
 
     def test_to_a_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("astseg.report.read_results", lambda paths: (["a result"], []))
-        monkeypatch.setattr("astseg.report.group_results", lambda results: results)
-        monkeypatch.setattr("astseg.report.build_report", lambda groups, unfinished: groups)
-        monkeypatch.setattr("astseg.report.write_as", lambda report, form: f"{form}: {report[0]} ± 1\n")
+        monkeypatch.setattr("astseg.paper.report.read_results", lambda paths: (["a result"], []))
+        monkeypatch.setattr("astseg.paper.report.group_results", lambda results: results)
+        monkeypatch.setattr("astseg.paper.report.build_report", lambda groups, unfinished: groups)
+        monkeypatch.setattr("astseg.paper.report.write_as", lambda report, form: f"{form}: {report[0]} ± 1\n")
         assert astseg("report", tmp_path, "--format", "latex", "--out", tmp_path / "new/t.tex") == 0
         assert (tmp_path / "new/t.tex").read_text(encoding="utf-8") == "latex: a result ± 1\n"
 

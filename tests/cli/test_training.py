@@ -17,8 +17,8 @@ from tests.cli.conftest import interrupt_after
 from astseg.cli import training
 from astseg.data.store import Store
 from astseg.data.video import VideoWriter
-from astseg.presets import PRESETS
 from astseg.training.memory import Memory
+from astseg.training.presets import PRESETS
 from astseg.training.run import read_recipe, read_run
 
 pytestmark = pytest.mark.usefixtures("few_steps")
@@ -159,7 +159,7 @@ class TestTrain:
     ) -> None:
         run = tmp_path / "run"
         with monkeypatch.context() as patch:
-            patch.setattr("astseg.training.choices.fit_to_time", lambda *_: signal.raise_signal(signal.SIGINT))
+            patch.setattr("astseg.training.auto_config.fit_to_time", lambda *_: signal.raise_signal(signal.SIGINT))
             assert astseg("train", film, *TINY, "--size", 64, "--out", run) == 130
         assert Store(run / "data").image_size == (64, 64)
         capsys.readouterr()
@@ -172,7 +172,7 @@ class TestTrain:
     def test_too_little_memory_is_told_before_anything_is_prepared(
         self, astseg, film: Path, tmp_path: Path, monkeypatch, capsys
     ) -> None:
-        monkeypatch.setattr("astseg.training.choices.machine_memory", lambda _: Memory(4e9, 3e9))
+        monkeypatch.setattr("astseg.training.auto_config.machine_memory", lambda _: Memory(4e9, 3e9))
         assert astseg("train", film, *TINY, "--size", 1000, "--out", tmp_path / "run") == 2
         err = " ".join(capsys.readouterr().err.split())
         assert "Training at 1000x1000 takes about" in err
@@ -307,7 +307,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
         background=replace(recipe.background, steps=2, batch_size=4, exponent_ramp_steps=1),
         foreground=replace(recipe.foreground, steps=4, frozen_steps=2, batch_size=4),
     )
-    monkeypatch.setattr("astseg.presets.PRESETS", {"demo": replace(PRESETS["demo"], recipe=recipe)})
+    monkeypatch.setattr("astseg.training.presets.PRESETS", {"demo": replace(PRESETS["demo"], recipe=recipe)})
     monkeypatch.setattr(training, "DEMO_TRAIN", 6)
     monkeypatch.setattr(training, "DEMO_TEST", 4)
     monkeypatch.setattr(training, "FIRST_LOOK_PICTURES", 2)

@@ -163,8 +163,8 @@ class TestEvaluate:
 class TestBackground:
     @pytest.fixture(autouse=True)
     def _few_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("astseg.training.budget.MIN_STEPS", 3)
-        monkeypatch.setattr("astseg.training.budget.TIMED_SECONDS", 0.0)
+        monkeypatch.setattr("astseg.training.time_budget.MIN_STEPS", 3)
+        monkeypatch.setattr("astseg.training.time_budget.TIMED_SECONDS", 0.0)
 
     def test_masks_and_f_measure(self, astseg, tiny_store: Store, tmp_path: Path, capsys) -> None:
         out = tmp_path / "back[1]"
@@ -239,7 +239,7 @@ class TestBackground:
         assert "These pictures do not suit the model" in capsys.readouterr().err
         assert not (out / "run" / "data").exists()
         with monkeypatch.context() as patch:
-            patch.setattr("astseg.training.choices.background_steps", lambda *_: signal.raise_signal(signal.SIGINT))
+            patch.setattr("astseg.training.auto_config.background_steps", lambda *_: signal.raise_signal(signal.SIGINT))
             assert astseg("background", pictures, "--size", 64, *options) == 130
         assert Store(out / "run" / "data").image_size == (64, 64)
         assert astseg("background", pictures, "--size", 32, *options) == 0

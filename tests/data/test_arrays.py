@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astseg._core.errors import AstSegError
 from astseg._core.image_files import read_picture
 from astseg.data import arrays
 from astseg.data.arrays import open_arrays
-from astseg.errors import AstSegError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
 MASKS = np.random.default_rng(1).integers(0, 3, (4, 5, 6), dtype=np.uint8)

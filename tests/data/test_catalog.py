@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from astseg.ablation import rows_of
+from astseg._core.errors import AstSegError
 from astseg.data.catalog import DATASETS, SPELLINGS, TRAINING_SETS, evaluated_with, find_dataset
-from astseg.errors import AstSegError
-from astseg.published import ABLATIONS, SYSTEMS, TIMES
+from astseg.paper.ablation import rows_of
+from astseg.paper.published import ABLATIONS, SYSTEMS, TIMES
 
 # Side, K, anisotropic, one background for all images: section 5.1 and Table 6.
 PUBLISHED = {
@@ -94,4 +94,4 @@ def test_nothing_is_near() -> None:
 def test_the_catalogue_loads_nothing_that_is_made_from_it() -> None:
     code = "import sys, astseg.data.catalog; print(*sorted(name for name in sys.modules if name.startswith('astseg')))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert loaded == ["astseg", "astseg.data", "astseg.data.catalog", "astseg.errors"]
+    assert loaded == ["astseg", "astseg._core", "astseg._core.errors", "astseg.data", "astseg.data.catalog"]

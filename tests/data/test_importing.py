@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astseg._core.errors import AstSegError
 from astseg.data.importing import import_source, suggest_image_size
 from astseg.data.pictures import fit_mask, fit_picture
 from astseg.data.video import VideoWriter
-from astseg.errors import AstSegError
 
 
 def save_pictures(folder, count, size=(40, 40), start=0):

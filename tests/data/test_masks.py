@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from astseg._core.errors import AstSegError
 from astseg.data.masks import (
     IGNORED_LABEL,
     MaskCoding,
@@ -15,7 +16,6 @@ from astseg.data.masks import (
     read_raw_masks,
     upright,
 )
-from astseg.errors import AstSegError
 
 LABELS = np.zeros((12, 16), np.uint8)
 LABELS[1:5, 1:6], LABELS[6:11, 8:15] = 1, 2

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astseg._core.errors import AstSegError
 from astseg.data.folders import find_files
 from astseg.data.pairing import pair
 from astseg.data.sources import open_source
-from astseg.errors import AstSegError
 
 COUNT = 12
 SIZE = (24, 32)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from astseg._core.errors import AstSegError
 from astseg.data.folders import find_files, natural_key
 from astseg.data.sources import open_source
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import Frame, VideoWriter, read_facts
-from astseg.errors import AstSegError
 
 
 def save_picture(path, value=0, size=(6, 5)):

@@ -5,9 +5,9 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
+from astseg._core.errors import AstSegError
 from astseg.data.store import Store, file_sha256
 from astseg.data.store_writer import HEADER_BYTES, StoreWriter
-from astseg.errors import AstSegError
 
 SIZE = (5, 7)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from astseg._core.errors import AstSegError
 from astseg.data import video
 from astseg.data.video import VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
-from astseg.errors import AstSegError
 
 
 def frame(index, height=32, width=48):

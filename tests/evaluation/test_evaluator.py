@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from astseg._core.errors import AstSegError
 from astseg._core.image_conversion import from_uint8_images
 from astseg.data.store import Split
-from astseg.errors import AstSegError
 from astseg.evaluation import metrics
 from astseg.evaluation.evaluator import (
     LABELS_BY_WEIGHTS,
@@ -24,7 +24,7 @@ from astseg.evaluation.evaluator import (
 )
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.labelling import LabelRule
+from astseg.model.postprocessing import LabelRule
 
 SLOTS = 3
 

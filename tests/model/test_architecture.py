@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
+from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.architecture import Architecture
 from astseg.model.background import BackgroundLayout
-from astseg.model.labelling import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.plain import from_builtins, to_builtins
+from astseg.model.postprocessing import LabelRule
 
 LAYOUT = BackgroundLayout((3, 8, 16), (4, 8, 16))
 

@@ -9,11 +9,11 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from astseg.errors import AstSegError
+from astseg._core.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.labelling import LabelRule, posterior_weights
 from astseg.model.latents import LatentLayout
+from astseg.model.postprocessing import LabelRule, posterior_weights
 from astseg.model.rendering import MAX_SHADOW, composite, place
 
 ARCHITECTURE = Architecture(

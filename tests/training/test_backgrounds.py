@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from astseg.config import Recipe
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.backgrounds import frozen_backgrounds, paint_backgrounds
 from astseg.training.batches import Pictures
+from astseg.training.config import Recipe
 
 CPU = torch.device("cpu")
 

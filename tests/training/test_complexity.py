@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from astseg.config import Recipe
 from astseg.data.store import Bytes
 from astseg.model import background
 from astseg.model.architecture import Architecture
@@ -21,6 +20,7 @@ from astseg.training.complexity import (
     painted_variation,
     still_share,
 )
+from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.state import TrainState
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from astseg.config import Recipe
 from astseg.data.store import Bytes
 from astseg.training.batches import Pictures
 from astseg.training.callbacks import Callback
 from astseg.training.complexity import ComplexityCheck
+from astseg.training.config import Recipe
 from astseg.training.journal import Journal, read_journal
 from astseg.training.loop import Trainer
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from astseg.config import Recipe
+from astseg._core.errors import AstSegError, NonFiniteWeightsError
 from astseg.data.store import Bytes
-from astseg.errors import AstSegError, NonFiniteWeightsError
 from astseg.model.ast_seg import AstSeg
 from astseg.training import state as training_state
 from astseg.training.batches import Pictures
 from astseg.training.callbacks import Callback, Report, RestartPhase
 from astseg.training.complexity import ComplexityCheck
+from astseg.training.config import Recipe
+from astseg.training.dead_slots import SlotRevival
 from astseg.training.loop import Trainer, recipe_callbacks
 from astseg.training.phases import phases
-from astseg.training.revival import SlotRevival
 from astseg.training.state import TrainState
 
 CPU = torch.device("cpu")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from astseg.config import Recipe
-from astseg.presets import cpu_recipe, custom_images_recipe
 from astseg.training import memory
+from astseg.training.config import Recipe
 from astseg.training.memory import PROCESS_BYTES, LiveBytes, Memory, machine_memory, training_memory
+from astseg.training.presets import cpu_recipe, custom_images_recipe
 
 MEASURE = Path(__file__).parents[2] / "benchmarks" / "training_memory.py"
 

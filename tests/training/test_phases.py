@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from astseg.config import Recipe
-from astseg.losses import background_loss, pixel_entropy_loss, reconstruction_loss, slot_use_loss
 from astseg.model.ast_seg import AstSeg
+from astseg.training.config import Recipe
 from astseg.training.loop import train_step
+from astseg.training.losses import background_loss, pixel_entropy_loss, reconstruction_loss, slot_use_loss
 from astseg.training.phases import BackgroundPhase, ObjectsPhase, Phase, phases
 
 

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from astseg import __version__
-from astseg.config import Recipe
+from astseg._core.errors import AstSegError, RunExistsError
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import AstSegError, RunExistsError
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Pictures
 from astseg.training.callbacks import Callback
 from astseg.training.complexity import ComplexityCheck
+from astseg.training.config import Recipe
 from astseg.training.journal import read_journal
 from astseg.training.run import (
     RunSettings,

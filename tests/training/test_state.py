@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from astseg.config import Recipe
-from astseg.errors import AstSegError
+from astseg._core.errors import AstSegError
+from astseg.training.config import Recipe
 from astseg.training.state import STATE_VERSION, TrainingProgress, TrainState
 
 CPU = torch.device("cpu")

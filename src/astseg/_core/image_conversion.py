@@ -10,8 +10,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from astseg._core.errors import AstSegError
 from astseg._core.image_files import read_picture, to_rgb
-from astseg.errors import AstSegError
 
 ImageLike: TypeAlias = Union[Tensor, "np.ndarray[Any, np.dtype[Any]]", Image.Image, str, Path]
 ImageInput: TypeAlias = ImageLike | Sequence[ImageLike]

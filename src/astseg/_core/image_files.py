@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from astseg.errors import AstSegError
+from astseg._core.errors import AstSegError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from astseg.errors import AstSegError
+from astseg._core.errors import AstSegError
 
 # What each state dict is called in the file, and what all names in it begin with where that is one word.
 SECTIONS = {

@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from astseg.errors import AstSegError
+from astseg._core.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import coordinate_map

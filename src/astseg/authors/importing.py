@@ -8,15 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from astseg._core.errors import AstSegError
+from astseg._core.text import sides
 from astseg.authors.checkpoint_file import read_checkpoint_file
 from astseg.authors.constants import check_constants, is_constant
 from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, TRANSFORMER, addresses, published_names
-from astseg.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.background import BackgroundNetwork, published_layout
-from astseg.presets import get_preset
-from astseg.text import sides
+from astseg.training.presets import get_preset
 
 _FIRST_GLIMPSE_KERNEL = "glimpse_generator.0.convolution.weight"
 _PIXEL_ACTIVATIONS = "local_background_activation_logit"

@@ -27,8 +27,8 @@ def import_authors(
 
     K, the dimension of z_what, the kind of the background and the size of natural video are read from the file.
     """
+    from astseg._core.atomic_io import atomic_folder
     from astseg.authors import convert_authors_checkpoint
-    from astseg.files import atomic_folder
 
     with messages.status("Reading..."), atomic_folder(out) as folder:
         conversion = convert_authors_checkpoint(checkpoint, preset, background=background)

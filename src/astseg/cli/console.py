@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from astseg.errors import (
+from astseg._core.errors import (
     AstSegError,
     MemoryShortageError,
     NonFiniteWeightsError,
@@ -216,7 +216,7 @@ def parse_changes(texts: list[str]) -> dict[str, Any]:
     Raises:
         AstSegError: one is no change.
     """
-    from astseg.plain import parse_change
+    from astseg._core.settings_io import parse_change
 
     try:
         return dict(map(parse_change, texts))

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.filesize import decimal
 
+from astseg._core.errors import AstSegError
 from astseg.cli.bars import progress, several_progresses
 from astseg.cli.console import Device, Ignore, Masks, counted, note, output, parse_size, parse_values, print_table
 from astseg.cli.preparing import make_scenes, report_reading, report_skipped
 from astseg.data.catalog import DATASETS
-from astseg.errors import AstSegError
 
 if TYPE_CHECKING:
     from astseg.data.benchmarks import StoreReport

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from astseg._core.errors import AstSegError
 from astseg.cli.console import messages, note
-from astseg.errors import AstSegError
 
 if TYPE_CHECKING:
     import torch
@@ -20,7 +20,7 @@ def open_model(name: str, device: "torch.device") -> "AstSeg":
     """
     from huggingface_hub import constants
 
-    from astseg.pretrained import load_model, local_model
+    from astseg.hub.loading import load_model, local_model
 
     say_how_far(Path(name))
     if local_model(name) is None and not constants.HF_HUB_OFFLINE:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from astseg._core.errors import AstSegError
+from astseg._core.text import sides
 from astseg.cli.bars import progress
 from astseg.cli.console import counted, find_device, messages, note, parse_values
-from astseg.errors import AstSegError
-from astseg.text import sides
 
 if TYPE_CHECKING:
     from astseg.data.sources import Source
@@ -73,9 +73,9 @@ def prepare(
     Raises:
         AstSegError: the source cannot be used, it is a store of another size, or the destination holds something else.
     """
+    from astseg._core.atomic_io import remove_contents
     from astseg.data.importing import import_source
     from astseg.data.store import Store
-    from astseg.files import remove_contents
 
     ignored = parse_values(ignore)
     if Store.is_store(source):

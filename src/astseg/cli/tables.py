@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
+from astseg._core.errors import AstSegError, NonFiniteWeightsError
 from astseg.cli.console import Device, counted, find_device, messages, note, output
 from astseg.cli.models import open_model
 from astseg.cli.training import run_to_the_end
 from astseg.cli.using import Model
 from astseg.cli.using import evaluate as evaluate_model
 from astseg.data.catalog import TRAINING_SETS, find_dataset
-from astseg.errors import AstSegError, NonFiniteWeightsError
 
 
 def ablate(
@@ -40,8 +40,8 @@ def ablate(
     astseg report table/
     ```
     """
-    from astseg.ablation import State, choose_rows, coinciding_rows, evaluation_folder, plan_runs
     from astseg.data.store import Store
+    from astseg.paper.ablation import State, choose_rows, coinciding_rows, evaluation_folder, plan_runs
     from astseg.training.run import check_scored
 
     elsewhere = {find_dataset(name): path for name, path in (("ood", ood), ("camo", camo)) if path is not None}
@@ -96,8 +96,8 @@ def report(
     astseg report table/ --format html --out table.html
     ```
     """
-    from astseg.files import atomic_write
-    from astseg.report import build_report, group_results, read_results, write_as
+    from astseg._core.atomic_io import atomic_write
+    from astseg.paper.report import build_report, group_results, read_results, write_as
 
     results, unfinished = read_results(runs)
     if not results:
@@ -131,9 +131,9 @@ def gallery(
     import numpy as np
     from PIL import Image
 
+    from astseg._core.atomic_io import atomic_write
     from astseg.data.store import Store
-    from astseg.files import atomic_write
-    from astseg.gallery import draw_pairs, draw_samples, sample
+    from astseg.visualization.gallery import draw_pairs, draw_samples, sample
 
     if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise AstSegError(f"The picture should have an ending such as .png, not '{out.name}'.")

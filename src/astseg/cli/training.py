@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astseg._core.errors import AstSegError
 from astseg.cli.bars import progress
 from astseg.cli.console import (
     Device,
@@ -23,11 +24,10 @@ from astseg.cli.console import (
     print_table,
 )
 from astseg.cli.preparing import make_scenes, prepare
-from astseg.errors import AstSegError
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
-    from astseg.training.choices import Choice
+    from astseg.training.auto_config import Choice
     from astseg.training.run import RunSettings
 
 DEMO_TRAIN, DEMO_TEST = 8_000, 500
@@ -106,8 +106,8 @@ def train(
     ```
     """
     from astseg.data.store import Store
-    from astseg.presets import get_preset
-    from astseg.training.choices import check_size, check_wishes, choose_recipe
+    from astseg.training.auto_config import check_size, check_wishes, choose_recipe
+    from astseg.training.presets import get_preset
     from astseg.training.run import RunSettings, read_recipe
 
     where = find_device(device)
@@ -151,7 +151,7 @@ def demo(
     ```
     """
     from astseg.data.store import Store
-    from astseg.presets import PRESETS
+    from astseg.training.presets import PRESETS
     from astseg.training.run import PAGE_FILE, SCORES_FILE, RunSettings, is_run
 
     find_device(device)
@@ -186,10 +186,10 @@ def _first_look(picture: Path) -> None:
 
     import numpy as np
 
+    from astseg._core.atomic_io import atomic_write
     from astseg.data.store import Store
-    from astseg.files import atomic_write
-    from astseg.gallery import draw_samples, sample
-    from astseg.pretrained import SHIPPED, load_model
+    from astseg.hub.loading import SHIPPED, load_model
+    from astseg.visualization.gallery import draw_samples, sample
 
     with TemporaryDirectory() as folder:
         rooms = Path(folder) / "rooms"
@@ -219,8 +219,8 @@ def presets(
 
     from rich.table import Table
 
-    from astseg.plain import to_builtins
-    from astseg.presets import PRESETS, get_preset
+    from astseg._core.settings_io import to_builtins
+    from astseg.training.presets import PRESETS, get_preset
 
     if name is not None:
         output.print(json.dumps(to_builtins(get_preset(name).recipe), indent=2), markup=False)
@@ -268,7 +268,7 @@ def _given(context: typer.Context, name: str) -> bool:
 
 def _refuse_taken(folder: Path, allowed: str = "data") -> None:
     """Refuse a folder that holds a run, or anything else that a beginning run would be mixed up with."""
-    from astseg.files import LOCK, unfinished
+    from astseg._core.atomic_io import LOCK, unfinished
     from astseg.training.run import is_run
 
     if is_run(folder):
@@ -323,7 +323,7 @@ def train_background(folder: Path, data: Path, minutes: float, seed: int, device
     """
     from astseg.cli.watching import TrainingBars
     from astseg.data.store import Store
-    from astseg.training.choices import choose_background
+    from astseg.training.auto_config import choose_background
     from astseg.training.run import RunSettings, lock_run, read_run_with_data, train_run, trained_model
 
     where = find_device(device)

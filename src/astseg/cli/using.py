@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from astseg._core.errors import AstSegError
 from astseg.cli.bars import progress
 from astseg.cli.console import (
     Device,
@@ -24,7 +25,6 @@ from astseg.cli.console import (
 from astseg.cli.models import open_model, say_how_far
 from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_notes, report_skipped
 from astseg.cli.training import Seed, say_what_is_ignored, train_background
-from astseg.errors import AstSegError
 
 Model = Annotated[
     str,
@@ -55,7 +55,7 @@ def segment(
     astseg segment my-run film.mp4 --every 5 --out film-masks
     ```
     """
-    from astseg.segmenting import segment_source
+    from astseg.inference.segmenting import segment_source
 
     where = find_device(device)
     pictures = open_pictures(source, every)
@@ -91,12 +91,12 @@ def evaluate(
     astseg evaluate my-run my-data --split test --out scores
     ```
     """
+    from astseg._core.atomic_io import atomic_folder
+    from astseg._core.provenance import provenance
     from astseg.cli.scores import print_scores
     from astseg.data.store import Store
     from astseg.evaluation.evaluator import evaluate as score
     from astseg.evaluation.evaluator import write_per_image, write_scores
-    from astseg.files import atomic_folder
-    from astseg.provenance import provenance
     from astseg.training.run import describe_store
 
     where = find_device(device)
@@ -135,7 +135,7 @@ def export(
     ```
     """
     from astseg.cli.scores import print_scores
-    from astseg.exporting import export_model
+    from astseg.hub.exporting import export_model
 
     say_how_far(run)
     with progress("Scoring", "pictures") as show:
@@ -183,9 +183,9 @@ def background(
     astseg background film.mp4 --minutes 10 --out film-background
     ```
     """
-    from astseg.background_masks import measure_noise, write_background_masks
     from astseg.data.store import Store
-    from astseg.training.choices import check_background_size
+    from astseg.inference.background_masks import measure_noise, write_background_masks
+    from astseg.training.auto_config import check_background_size
     from astseg.training.run import is_run
 
     where = find_device(device)

@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from astseg._core.errors import AstSegError
 from astseg._core.image_files import MIN_SIXTEEN_BIT_VALUE, TOO_DARK, WHITE
-from astseg.colors import MAX_LABELS
-from astseg.errors import AstSegError
+from astseg.data.store import MAX_LABELS
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Numbers: TypeAlias = npt.NDArray[np.generic]

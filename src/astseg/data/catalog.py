@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from astseg.errors import AstSegError, unknown_name
+from astseg._core.errors import AstSegError, unknown_name
 
 GENERATOR = "astseg scenes"
 """What a store of generated images names as its source."""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from astseg._core.errors import AstSegError
 from astseg._core.image_files import PICTURE_SUFFIXES, is_picture
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import could_hold_masks_of
 from astseg.data.pairing import pair
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
-from astseg.errors import AstSegError
 
 NAMED = 3
 """So many names stand in a sentence; of the others the number."""

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from astseg._core.errors import AstSegError
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import split_of
 from astseg.data.pictures import fit_mask, fit_picture
 from astseg.data.sources import FileSource, Picture, Progress, Source, VideoSource, open_source
 from astseg.data.store import Store
 from astseg.data.store_writer import SplitWriter, StoreWriter
-from astseg.errors import AstSegError
 
 MIN_SIDE = 8
 """Pixels; a picture with a shorter side shows nothing to learn from."""

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Int64, UInt8
 from PIL import Image
 from scipy import ndimage
 
+from astseg._core.errors import AstSegError
 from astseg._core.image_files import frames, opened_image, shown_upright
-from astseg.errors import AstSegError
 
 Codes: TypeAlias = Int64[np.ndarray, "height width"]
 Labels: TypeAlias = UInt8[np.ndarray, "height width"]

@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
+from astseg._core.errors import AstSegError
 from astseg._core.image_files import opened_image
 from astseg.data.file_roles import (
     CLASS_WORDS,
@@ -28,7 +29,6 @@ from astseg.data.file_roles import (
     parse_name,
     role_of_folder,
 )
-from astseg.errors import AstSegError
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from astseg.errors import AstSegError, NotPreparedError
+from astseg._core.errors import AstSegError, NotPreparedError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -30,6 +30,8 @@ FORMAT = "astseg-store"
 VERSION = 1
 MANIFEST_FILE = "manifest.json"
 ARRAYS = ("images", "masks", "shadows")
+MAX_LABELS = 255
+"""A label image has 8 bits, one value of which is the background."""
 
 
 @dataclass(frozen=True)

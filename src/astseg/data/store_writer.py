@@ -11,6 +11,8 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
+from astseg._core.atomic_io import check_free, followed, held, put_in_place, remove_contents, unfinished
+from astseg._core.errors import AstSegError
 from astseg.data.store import (
     ARRAYS,
     FORMAT,
@@ -22,8 +24,6 @@ from astseg.data.store import (
     SplitRecord,
     file_sha256,
 )
-from astseg.errors import AstSegError
-from astseg.files import check_free, followed, held, put_in_place, remove_contents, unfinished
 
 HEADER_BYTES = 128
 """What numpy's header of an array of this kind takes, room for the first dimension to grow included."""

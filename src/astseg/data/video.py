@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from av.stream import Disposition as _Disposition
 
-from astseg.errors import AstSegError
+from astseg._core.errors import AstSegError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 

@@ -11,13 +11,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from astseg._core.atomic_io import atomic_write
+from astseg._core.errors import AstSegError
 from astseg._core.image_conversion import from_uint8_images
 from astseg.data.store import Split
-from astseg.errors import AstSegError
 from astseg.evaluation.metrics import PerImage, SegmentationScores, score_segmentations, squared_error
-from astseg.files import atomic_write
 from astseg.model.ast_seg import AstSeg
-from astseg.model.labelling import LabelRule
+from astseg.model.postprocessing import LabelRule
 from astseg.model.resizing import resized
 
 PROTOCOL = (

@@ -8,8 +8,8 @@ from astseg.model.attention import CornerConvention
 from astseg.model.background import BackgroundLayout, BackgroundNetwork
 from astseg.model.feature_maps import FeatureNetwork
 from astseg.model.glimpses import published_glimpse_channels
-from astseg.model.labelling import LabelRule
 from astseg.model.latents import LatentLayout
+from astseg.model.postprocessing import LabelRule
 
 Refinement: TypeAlias = Literal["transformer", "residual", "none"]
 """``transformer`` replaces the queries as in the paper, ``residual`` adds to them, ``none`` leaves them alone."""

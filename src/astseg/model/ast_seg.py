@@ -11,11 +11,11 @@ from astseg.model.background import build_background
 from astseg.model.feature_maps import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.latents import ObjectLatents, read_latents
-from astseg.model.places import SlotPlaces
 from astseg.model.refinement import NoRefinement, TransformerRefinement
 from astseg.model.rendering import Rendering, composite, compositing_weights, place, presence, shaded
 from astseg.model.segmentation import Segmentation, evaluating, segment
 from astseg.model.serialization import SavedModel
+from astseg.model.slot_prior import SlotPlaces
 
 
 class AstSeg(SavedModel):

@@ -57,7 +57,7 @@ COMPACT_UNET_CHANNELS = (16, 32, 48, 64)
 class SegformerMaps(nn.Module):
     """SegFormer with random weights; its maps have a quarter of the picture's height and width.
 
-    ``astseg.model.backbones.load_backbone`` gives its backbone pretrained weights.
+    ``astseg.model.backbone_weights.load_backbone`` gives its backbone pretrained weights.
     """
 
     def __init__(self, size: MixTransformerSize, channels: int) -> None:

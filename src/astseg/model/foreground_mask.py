@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from astseg.model.background import BackgroundReconstruction
-from astseg.model.labelling import LabelRule, mean_field_smoothing, neighbor_affinities
+from astseg.model.postprocessing import LabelRule, mean_field_smoothing, neighbor_affinities
 from astseg.model.resizing import resized
 
 NOISE_MULTIPLE = 6.0

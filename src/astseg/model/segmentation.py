@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from astseg._core.image_conversion import ImageInput, to_float_images
-from astseg.model.labelling import posterior_weights
+from astseg.model.postprocessing import posterior_weights
 from astseg.model.resizing import resized
 
 if TYPE_CHECKING:

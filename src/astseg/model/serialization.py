@@ -8,10 +8,10 @@ from huggingface_hub import ModelHubMixin, hf_hub_download
 from safetensors.torch import load_file, save
 from torch import nn
 
-from astseg.errors import AstSegError
-from astseg.files import atomic_write
+from astseg._core.atomic_io import atomic_write
+from astseg._core.errors import AstSegError
+from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.architecture import Architecture
-from astseg.plain import from_builtins, to_builtins
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

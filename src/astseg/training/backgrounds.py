@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from astseg._core.atomic_io import atomic_write
 from astseg._core.image_conversion import to_uint8_images
-from astseg.files import atomic_write
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Pictures
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from astseg.config import Recipe
+from astseg.training.config import Recipe
 from astseg.training.phases import Phase
 from astseg.training.state import TrainState
 

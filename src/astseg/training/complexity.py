@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from astseg.config import BackgroundTraining
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Pictures
 from astseg.training.callbacks import Callback, RestartPhase
+from astseg.training.config import BackgroundTraining
 from astseg.training.phases import BackgroundPhase
 from astseg.training.state import TrainState
 

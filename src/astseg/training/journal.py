@@ -6,7 +6,7 @@ from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
-from astseg.files import atomic_write
+from astseg._core.atomic_io import atomic_write
 from astseg.training.callbacks import Callback, Report
 from astseg.training.state import TrainState
 

@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from astseg.config import Recipe
+from astseg._core.atomic_io import atomic_folder
+from astseg._core.errors import AstSegError, NonFiniteWeightsError
+from astseg._core.settings_io import to_builtins
 from astseg.data.store import Bytes
-from astseg.errors import AstSegError, NonFiniteWeightsError
-from astseg.files import atomic_folder
 from astseg.model.ast_seg import AstSeg
-from astseg.plain import to_builtins
 from astseg.training.batches import Pictures, batch_indices
 from astseg.training.callbacks import Callback, Report
 from astseg.training.complexity import ComplexityCheck
-from astseg.training.health import health
+from astseg.training.config import Recipe
+from astseg.training.dead_slots import SlotRevival
+from astseg.training.diagnostics import health
 from astseg.training.phases import Losses, Phase
-from astseg.training.revival import SlotRevival
 from astseg.training.state import TrainState
 
 CHECKPOINT_FILE = "checkpoint.pt"

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from astseg.config import Recipe
 from astseg.model.ast_seg import AstSeg
 from astseg.training.backgrounds import PAINTED_AT_ONCE
+from astseg.training.config import Recipe
 from astseg.training.phases import Phase, phases
 
 PROCESS_BYTES = 0.45e9

@@ -12,14 +12,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.config import BackgroundTraining, ForegroundTraining, Recipe
-from astseg.losses import ROBUST_EXPONENT, background_loss, pixel_entropy_loss, reconstruction_loss, slot_use_loss
 from astseg.model.ast_seg import AstSeg
 from astseg.model.rendering import Rendering
-from astseg.schedules import linear_ramp, quadratic_warmup
 from astseg.training.backgrounds import frozen_backgrounds
 from astseg.training.batches import Pictures
-from astseg.training.places import initialize_slot_prior
+from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
+from astseg.training.losses import (
+    ROBUST_EXPONENT,
+    background_loss,
+    pixel_entropy_loss,
+    reconstruction_loss,
+    slot_use_loss,
+)
+from astseg.training.schedules import linear_ramp, quadratic_warmup
+from astseg.training.slot_init import initialize_slot_prior
 
 PhaseName: TypeAlias = Literal["background", "objects", "joint"]
 Images: TypeAlias = Float[Tensor, "batch 3 height width"]

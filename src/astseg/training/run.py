@@ -22,22 +22,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from astseg.chart import CurvePoint
-from astseg.config import Recipe
+from astseg._core.atomic_io import atomic_write, held, remove_leftovers
+from astseg._core.errors import AstSegError, RunExistsError
+from astseg._core.provenance import provenance
+from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.data.store import Split, Store
-from astseg.errors import AstSegError, RunExistsError
 from astseg.evaluation.evaluator import Summary, evaluate, write_per_image, write_scores
-from astseg.files import atomic_write, held, remove_leftovers
-from astseg.gallery import sample
 from astseg.model.ast_seg import AstSeg
-from astseg.page import Page, write_page
-from astseg.plain import from_builtins, to_builtins
-from astseg.provenance import provenance
 from astseg.training.callbacks import Callback
+from astseg.training.config import Recipe
+from astseg.training.image_grid import ImageGridCallback
 from astseg.training.journal import JOURNAL_FILE, Journal, read_journal
 from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, PROGRESS_FILE, Trainer
-from astseg.training.pictures import ImageGridCallback
 from astseg.training.state import TrainingProgress
+from astseg.visualization.gallery import sample
+from astseg.visualization.page import Page, write_page
+from astseg.visualization.training_curve import CurvePoint
 
 RUN_FILE = "run.json"
 SCORES_FILE = "scores.json"

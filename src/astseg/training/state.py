@@ -6,12 +6,12 @@ from typing import Any, Self
 
 import torch
 
-from astseg.config import Recipe, Scenario
-from astseg.errors import AstSegError
-from astseg.files import atomic_write
+from astseg._core.atomic_io import atomic_write
+from astseg._core.errors import AstSegError
+from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.ast_seg import AstSeg
-from astseg.model.backbones import load_backbone
-from astseg.plain import from_builtins, to_builtins
+from astseg.model.backbone_weights import load_backbone
+from astseg.training.config import Recipe, Scenario
 from astseg.training.phases import Phase, PhaseName, phases
 
 STATE_VERSION = 3

@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.checking import BLOCK, check_store
 from astseg.data.benchmarks.importing import import_benchmark
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import AstSegError
 
 
 def make(path, masks, details=None):

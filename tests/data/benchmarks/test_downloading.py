@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from astseg._core.errors import AstSegError
 from astseg.cli import app
 from astseg.cli.console import run
 from astseg.data.benchmarks import downloading as module
 from astseg.data.benchmarks.downloading import download, plan_download, plan_files
 from astseg.data.benchmarks.registry import RemoteFile
-from astseg.errors import AstSegError
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 

@@ -4,10 +4,10 @@ import h5py
 import numpy as np
 import pytest
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.hdf5 import BLOCK, count_pictures, read_hdf5
 from astseg.data.benchmarks.importing import import_benchmark
 from astseg.data.benchmarks.multi_object import CLEVR, OBJECTS_ROOM
-from astseg.errors import AstSegError
 
 
 def write(path, **data):

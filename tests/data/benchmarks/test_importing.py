@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from astseg._core.errors import AstSegError
 from astseg.cli import app
 from astseg.cli.console import run
 from astseg.data.benchmarks import importing
@@ -12,7 +13,6 @@ from astseg.data.benchmarks.importing import import_benchmark
 from astseg.data.benchmarks.protocols import Portion, Protocol
 from astseg.data.store import Store
 from astseg.data.store_writer import SplitWriter
-from astseg.errors import AstSegError
 
 FIRST_THREE = Protocol("small", "the first three for test", (Portion("test", 0, 3), Portion("train", 3, None)))
 COUNT = 10

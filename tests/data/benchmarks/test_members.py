@@ -3,8 +3,8 @@ import tarfile
 
 import pytest
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.members import open_sources
-from astseg.errors import AstSegError
 
 FILES = {f"folder/{i:03d}.bin": bytes([i]) * (997 * i % 5000) for i in range(40)}
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.multi_object import CLEVR, OBJECTS_ROOM, read_records
-from astseg.errors import AstSegError
 
 
 def test_clevr_is_cropped_and_labelled(formats, tmp_path):

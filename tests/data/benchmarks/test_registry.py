@@ -1,8 +1,8 @@
 import pytest
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.registry import BENCHMARKS, benchmark
 from astseg.data.catalog import DATASETS
-from astseg.errors import AstSegError
 
 
 def test_every_data_set_and_each_form_of_its_files_has_one():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.staging import IMAGE, MASK, Staging
-from astseg.errors import AstSegError
 
 SIZE = 6
 

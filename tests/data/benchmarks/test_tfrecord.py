@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tensorboard.summary.writer.record_writer import RecordWriter
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.tfrecord import TFRecordFile, parse_example
-from astseg.errors import AstSegError
 
 MESSAGES = [b"first", b"", b"x" * 100_000, np.random.default_rng(0).bytes(70_000)]
 

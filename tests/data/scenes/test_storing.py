@@ -9,10 +9,10 @@ import time
 import numpy as np
 import pytest
 
+from astseg._core.errors import AstSegError
 from astseg.data.scenes import storing
 from astseg.data.scenes.generation import render, split_indices
 from astseg.data.scenes.storing import make_store
-from astseg.errors import AstSegError
 
 ENDLESS = """
 from astseg.data.scenes import make_store

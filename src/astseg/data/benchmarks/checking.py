@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from astseg._core.errors import AstSegError
 from astseg.data.store import Split, SplitRecord, Store, file_sha256
-from astseg.errors import AstSegError
 
 BLOCK = 1024  # pictures looked at in one go
 

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.registry import RemoteFile, benchmark
-from astseg.errors import AstSegError
 
 CHUNK = 1 << 18
 TIMEOUT = 60  # seconds without an answer

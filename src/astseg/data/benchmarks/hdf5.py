@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.multi_object import EntityLayout, Sample, sample_from_entities
 from astseg.data.benchmarks.preparing import Bytes
-from astseg.errors import AstSegError
 
 BLOCK = 64  # pictures read at once; HDF5 files are slow to read one by one
 

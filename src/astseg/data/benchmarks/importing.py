@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from astseg._core.atomic_io import followed
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks import clevrtex, shapestacks
 from astseg.data.benchmarks.members import Source, open_sources
 from astseg.data.benchmarks.picture_import import PictureReader, import_pictures
@@ -17,8 +19,6 @@ from astseg.data.benchmarks.record_import import HDF5_SUFFIXES, import_records
 from astseg.data.benchmarks.registry import Benchmark, Pictures, Recordings, Records, benchmark
 from astseg.data.benchmarks.settings import ImportSettings, Report
 from astseg.data.store import Store
-from astseg.errors import AstSegError
-from astseg.files import followed
 
 RECORD_SUFFIXES = (".tfrecords", ".tfrecord", *HDF5_SUFFIXES)
 ARCHIVE_MARKS = (".tar", ".tgz")

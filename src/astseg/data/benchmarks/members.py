@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
-from astseg.errors import AstSegError
+from astseg._core.errors import AstSegError
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 BLOCK = 512  # a tar header

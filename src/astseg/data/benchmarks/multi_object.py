@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.preparing import Bytes, labels_from_entities, prepare_image, prepare_labels, square_crop
 from astseg.data.benchmarks.tfrecord import TFRecordFile, Values, parse_example
-from astseg.errors import AstSegError
 
 
 @dataclass(frozen=True)

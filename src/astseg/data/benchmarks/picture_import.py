@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from astseg._core.atomic_io import held
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.members import Member, Source
 from astseg.data.benchmarks.preparing import Bytes
 from astseg.data.benchmarks.settings import ImportSettings, Progress, Report, names
 from astseg.data.benchmarks.staging import Staging
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import AstSegError
-from astseg.files import held
 
 PROGRESS_BYTES = 1 << 22  # report the reading of an archive every 4 MiB
 

@@ -10,13 +10,13 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.hdf5 import count_pictures, read_hdf5
 from astseg.data.benchmarks.multi_object import Sample, read_records
 from astseg.data.benchmarks.protocols import ALL_TEST
 from astseg.data.benchmarks.registry import Records
 from astseg.data.benchmarks.settings import ImportSettings, Progress, Report, names
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import AstSegError
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks import clevrtex, multi_object, protocols, shapestacks
 from astseg.data.benchmarks.protocols import Protocol
 from astseg.data.catalog import SPELLINGS, DatasetSpec, find_dataset
-from astseg.errors import AstSegError
 
 THOR = "https://thor.robots.ox.ac.uk/datasets/clevrtex"
 DEEPMIND = "https://storage.googleapis.com/multi-object-datasets"

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from astseg._core.atomic_io import beside
 from astseg.data.benchmarks.protocols import Protocol
 from astseg.data.benchmarks.registry import Benchmark
 from astseg.data.store_writer import StoreWriter
-from astseg.files import beside
 
 
 @dataclass(frozen=True)

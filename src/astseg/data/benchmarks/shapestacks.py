@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image
 
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.members import Source
 from astseg.data.benchmarks.preparing import Bytes, prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
-from astseg.errors import AstSegError
 
 CROP = 196
 CAMERAS = 16

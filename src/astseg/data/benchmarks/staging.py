@@ -17,9 +17,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from astseg._core.atomic_io import remove_contents
+from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.preparing import Bytes
-from astseg.errors import AstSegError
-from astseg.files import remove_contents
 
 IMAGE, MASK, UNREADABLE = 1, 2, 4
 

@@ -20,7 +20,7 @@ import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
-from astseg.errors import AstSegError
+from astseg._core.errors import AstSegError
 
 Values: TypeAlias = npt.NDArray[np.uint8]
 """One feature: the bytes of a list of byte strings, joined."""

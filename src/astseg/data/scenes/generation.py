@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from astseg._core.errors import AstSegError
 from astseg.data.scenes.culling import TILE
 from astseg.data.scenes.description import Scene
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.rendering import Pictures, develop, look
 from astseg.data.scenes.sets import SceneSet, scene_set
 from astseg.data.store import Bytes
-from astseg.errors import AstSegError
 
 SMALLEST, LARGEST = 32, 512
 """Sides of pictures that can be made."""

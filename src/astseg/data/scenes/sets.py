@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from astseg._core.errors import unknown_name
 from astseg.data.catalog import DATASETS, SPELLINGS
 from astseg.data.scenes import clevr, rooms, textured, towers
 from astseg.data.scenes.description import Scene
 from astseg.data.scenes.random_source import RandomSource
-from astseg.errors import unknown_name
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from astseg._core.errors import AstSegError
 from astseg.data.catalog import GENERATOR
 from astseg.data.scenes.generation import (
     INDICES_A_SPLIT,
@@ -28,7 +29,6 @@ from astseg.data.scenes.generation import (
 from astseg.data.scenes.sets import scene_set
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
-from astseg.errors import AstSegError
 
 IMAGES_A_TASK = 16
 IMAGES_A_TASK_CUDA = 256

@@ -1,0 +1,52 @@
+"""Where a result comes from: the program's version and commit, the machine, the libraries."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+from astseg import __version__
+
+
+def commit() -> str:
+    """The commit of the checkout that the program runs from, with ``+`` if it was changed; empty elsewhere."""
+    root = Path(__file__).resolve().parents[3]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        name = _git(root, "rev-parse", "--short", "HEAD")
+        return name + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def machine(device: torch.device) -> str:
+    """What computed, in words: the GPU if there is one, else the processor with its number of threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{_processor()}, {torch.get_num_threads()} threads"
+
+
+def provenance(device: torch.device) -> dict[str, str]:
+    """All of it, as plain values to stand beside a result."""
+    return {
+        "astseg": __version__,
+        "commit": commit(),
+        "machine": machine(device),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

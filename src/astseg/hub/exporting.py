@@ -1,0 +1,139 @@
+"""Making a trained model ready to be handed on: half precision, and a card that says where it comes from."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from astseg._core.atomic_io import atomic_folder
+from astseg.data.store import Store
+from astseg.evaluation.evaluator import Means, Summary, evaluate
+from astseg.model.ast_seg import AstSeg
+from astseg.model.serialization import WEIGHTS_FILE
+from astseg.training.run import (
+    RUN_FILE,
+    RunSettings,
+    describe_store,
+    phase_seconds,
+    read_run_with_data,
+    scored_split,
+    trained_model,
+    where_stopped,
+)
+
+CARD_FILE = "README.md"
+"""The name under which the model hub looks for a model's card."""
+
+
+def export_model(
+    run: Path, out: Path, device: torch.device, progress: Callable[[int, int], None] | None = None
+) -> Summary | None:
+    """Write a run's model in half precision, with a card.
+
+    The model is scored as it is handed on, halved; the card holds these scores against those of the whole weights.
+
+    Args:
+        run: a training run's folder, its data in place.
+        out: the folder to make.
+        device: where to score.
+        progress: told how many pictures are scored, of how many.
+
+    Returns:
+        The scores of the halved model; None where the data has no truth.
+
+    Raises:
+        AstSegError: the run has no model, its data is gone, or the place is taken.
+    """
+    settings = read_run_with_data(run)
+    model = trained_model(run).to(device)
+    with atomic_folder(out) as folder:
+        whole = _scored(model, settings, progress)
+        # Parameters and BatchNorm's statistics alike; its counters are whole numbers and stay so.
+        model.half().save_pretrained(folder)
+        halved = AstSeg.from_pretrained(folder).to(device)
+        scores = _scored(halved, settings, progress)
+        size = (folder / WEIGHTS_FILE).stat().st_size
+        (folder / CARD_FILE).write_text(_card(run, settings, size, whole, scores), encoding="utf-8")
+    return scores
+
+
+def _scored(model: AstSeg, settings: RunSettings, progress: Callable[[int, int], None] | None) -> Summary | None:
+    split = scored_split(Store(settings.data))
+    return None if split is None else evaluate(model, split, progress=progress).summary()
+
+
+def _card(run: Path, settings: RunSettings, size: int, whole: Summary | None, halved: Summary | None) -> str:
+    store = describe_store(Store(settings.data))
+    shape = settings.recipe.architecture
+    name = store["set"] or "pictures of its owner"
+    seconds = phase_seconds(run)
+    lines = [
+        "---",
+        "license: mit",
+        "library_name: astseg",
+        "pipeline_tag: image-segmentation",
+        "tags: [object-centric-learning, unsupervised-segmentation]",
+        "---",
+        "",
+        f"# {settings.title}",
+        "",
+        "Finds the objects in pictures like those it was trained on, and was trained without any labels, by astseg.",
+        "",
+        "```python",
+        "import astseg",
+        "",
+        'model = astseg.load_model("FOLDER OF THIS FILE")',
+        "labels = model.segment(images).labels  # paths, arrays or tensors in, N x H x W out; 0 is the background",
+        "```",
+        "",
+        "| | |",
+        "| --- | --- |",
+        f"| Data | {name}: {_counts(store['pictures'])} pictures; {store['protocol']} |",
+        f"| Pictures | {shape.image_size[0]} x {shape.image_size[1]}, up to K = {shape.slots} objects |",
+        f"| Recipe | {settings.preset or 'chosen by astseg'}, seed {settings.seed} |",
+        f"| Steps | {_steps(settings)} |",
+        *([f"| **Not finished** | trained up to {stopped} |"] if (stopped := where_stopped(run)) else []),
+        f"| Time | {', '.join(f'{phase} {round(time)} s' for phase, time in seconds.items()) or 'not recorded'} |",
+        *(f"| {title} | {value} |" for title, value in _origin(run)),
+        f"| File | {size / 1e6:.1f} MB, half precision |",
+    ]
+    if halved is not None and whole is not None:
+        lines += ["", "## Scores on held-out pictures", "", *_score_table(whole, halved), "", halved.protocol]
+    return "\n".join(lines) + "\n"
+
+
+def _score_table(whole: Summary, halved: Summary) -> list[str]:
+    rows = {
+        "all": halved.overall,
+        **({"two and more objects": halved.two_or_more_objects} if halved.two_or_more_objects else {}),
+        **{"1 object" if count == 1 else f"{count} objects": means for count, means in halved.by_objects.items()},
+        "*all, before halving*": whole.overall,
+        "*background everywhere*": halved.background_everywhere,
+    }
+    head = ["| | pictures | mIoU | ARI-FG | ARI | MSC-FG |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    return head + [f"| {title} | {_cells(means)} |" for title, means in rows.items()]
+
+
+def _cells(means: Means) -> str:
+    scores = (means.miou, means.ari_fg, means.ari, means.msc_fg)
+    return " | ".join([str(means.images), *(f"{100 * score:.1f}" for score in scores)])
+
+
+def _counts(pictures: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in pictures.items())
+
+
+def _steps(settings: RunSettings) -> str:
+    background, foreground = settings.recipe.background, settings.recipe.foreground
+    return (
+        f"background {background.steps} of {background.batch_size} pictures, "
+        f"objects {foreground.steps} of {foreground.batch_size} ({foreground.scenario})"
+    )
+
+
+def _origin(run: Path) -> list[tuple[str, Any]]:
+    origin = json.loads((run / RUN_FILE).read_text()).get("provenance", {})
+    titles = {"machine": "Machine", "commit": "Commit", "astseg": "astseg", "torch": "torch"}
+    return [(title, origin[key]) for key, title in titles.items() if origin.get(key)]

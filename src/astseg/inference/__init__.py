@@ -1,0 +1,1 @@
+"""A trained model on whole sources: folders, videos, arrays."""

@@ -1,0 +1,163 @@
+"""Foreground masks from the background network alone, picture by picture.
+
+The folder that comes out holds ``backgrounds/NAME.png`` and ``masks/NAME.png`` (255 is foreground), as large as the
+pictures that went in, and ``summary.json``: `BackgroundMasks`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from astseg._core.atomic_io import atomic_folder
+from astseg._core.errors import AstSegError
+from astseg._core.image_conversion import from_uint8_images, to_uint8_images
+from astseg.data.sources import Source
+from astseg.data.store import Bytes
+from astseg.evaluation.metrics import f_measure
+from astseg.inference.foreground_share import foreground_note
+from astseg.model.ast_seg import AstSeg
+from astseg.model.foreground_mask import (
+    background_distance,
+    background_foreground_mask,
+    background_noise,
+    noise_foreground_mask,
+)
+from astseg.model.resizing import resized
+
+SUMMARY_FILE = "summary.json"
+NOISE_IMAGES = 200
+"""How many training images tell the noise; with a quarter of them masks are the same but for a few pixels."""
+NOISE_BATCH = 16
+IF_EMPTY = (
+    "If more than that moves: what is always there counts as background, and what is small needs a larger working size."
+)
+IF_FULL = (
+    "Look at the backgrounds: if they are wrong, train longer, or on more pictures; "
+    "if they are right, the light or the camera has changed since the pictures that were learned from."
+)
+
+
+@dataclass(frozen=True)
+class BackgroundMasks:
+    """What was written."""
+
+    pictures: int
+    """How many pictures were painted."""
+    scored: int
+    """For how many of them the truth is known."""
+    f_measure: float | None
+    """Over the pixels of these together; None where there are none."""
+    skipped: tuple[tuple[str, str], ...]
+    """(name, reason) of what could not be read."""
+    rule: str
+    """``noise``: by the noise that was measured. ``predicted error``: by the network's own, as AE-NE has it."""
+    noise: float | None
+    """The median over the pixels, of 255; None for the rule that needs none."""
+    foreground_share: float
+    """The share of the pixels that are foreground, averaged over the pictures."""
+    note: str | None
+    """What looks wrong with the masks, if anything, and what to try."""
+
+
+@torch.no_grad()
+def measure_noise(model: AstSeg, images: Bytes, device: torch.device) -> Float[Tensor, "height width"]:
+    """Measure how far the images lie from the backgrounds that were learned from them; see `background_noise`.
+
+    Args:
+        model: with a trained background network; on ``device``.
+        images: the training images, N x H x W x 3 of the model's size; up to two hundred, spread over them evenly, are
+            looked at.
+        device: where the model is.
+
+    Raises:
+        AstSegError: the model has no background network.
+    """
+    background = _background_network(model)
+    chosen = np.linspace(0, len(images) - 1, min(len(images), NOISE_IMAGES)).astype(np.int64)
+    distances = []
+    for indices in np.array_split(chosen, -(-len(chosen) // NOISE_BATCH)):
+        batch = from_uint8_images(images[indices], device)
+        distances.append(background_distance(batch, background(batch).image).cpu())
+    return background_noise(torch.cat(distances)).to(device)
+
+
+def _background_network(model: AstSeg) -> torch.nn.Module:
+    if model.background is None:
+        raise AstSegError("This model has no background network.")
+    return model.background.eval()
+
+
+@torch.no_grad()
+def write_background_masks(
+    model: AstSeg,
+    source: Source,
+    out: Path,
+    device: torch.device,
+    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    *,
+    noise: Float[Tensor, "height width"] | None = None,
+) -> BackgroundMasks:
+    """Paint the background of every picture, and write where the picture differs from it.
+
+    Args:
+        model: with a trained background network; on ``device``.
+        source: the pictures, of any size.
+        out: the folder to make.
+        device: where the model is.
+        progress: told how many pictures are done, and of how many.
+        noise: as `measure_noise` finds it. Without it the rule is AE-NE's, for networks that have learned to predict
+            their error.
+
+    Raises:
+        AstSegError: the model has no background network, or the folder is taken.
+    """
+    background = _background_network(model)
+    total = source.estimated_length()
+    counts = np.zeros(3, np.int64)
+    shares: list[float] = []
+    scored = 0
+    with atomic_folder(out) as folder:
+        for picture in source:
+            size = picture.image.shape[:2]
+            images = resized(from_uint8_images(picture.image[None], device), model.image_size)
+            painted = background(images)
+            found = (
+                background_foreground_mask(images, painted, size)
+                if noise is None
+                else noise_foreground_mask(images, painted.image, noise, size)
+            )
+            mask = found[0].cpu().numpy()
+            _save(folder / "backgrounds" / f"{picture.name}.png", to_uint8_images(resized(painted.image, size))[0])
+            _save(folder / "masks" / f"{picture.name}.png", np.uint8(255) * mask.astype(np.uint8))
+            if picture.mask is not None:
+                void = source.ignored_label
+                counted = np.True_ if void is None else picture.mask != void
+                true = picture.mask > 0
+                counts += [(pixels & counted).sum() for pixels in (mask & true, mask & ~true, ~mask & true)]
+                scored += 1
+            shares.append(float(mask.mean()))
+            progress(len(shares), total)
+        result = BackgroundMasks(
+            pictures=len(shares),
+            scored=scored,
+            f_measure=f_measure(*counts.tolist()) if counts.any() else None,
+            skipped=tuple(source.skipped),
+            rule="predicted error" if noise is None else "noise",
+            noise=None if noise is None else round(255 * float(noise.median()), 3),
+            foreground_share=float(np.mean(shares)),
+            note=foreground_note(shares, if_empty=IF_EMPTY, if_full=IF_FULL),
+        )
+        (folder / SUMMARY_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n")
+    return result
+
+
+def _save(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)

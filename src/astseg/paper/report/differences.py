@@ -1,0 +1,129 @@
+"""What keeps a run from being the published one: its data, its recipe, its seeds, its machine."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from astseg._core.settings_io import to_builtins
+from astseg.data.catalog import DATASETS, GENERATOR
+from astseg.paper.ablation import is_miniature
+from astseg.paper.published import PAPER_GPU
+from astseg.paper.report.results import Group
+from astseg.training.config import Recipe
+
+MINIATURE = "MINIATURE"
+CHANGED = "OTHER RECIPE"
+LOOK_ALIKE = "LOOK-ALIKE"
+OTHER_DATA = "OTHER DATA"
+PAPER_RUNS = 3
+
+
+def labels(group: Group) -> tuple[str, ...]:
+    """What must stand beside the group's name, so that nobody takes its scores for a reproduction."""
+    found = []
+    if group.preset is not None and group.first.settings.recipe != group.preset.recipe:
+        small = group.preset.benchmark and is_miniature(group.first.settings.recipe, group.preset.recipe)
+        found.append(MINIATURE if small else CHANGED)
+    data = data_label(group.first.dataset, group.first.store)
+    return (*found, data) if data else tuple(found)
+
+
+def data_label(dataset: str | None, store: Mapping[str, Any]) -> str | None:
+    """What the data is where it is not the data set's published files; None where it is, or where there is none."""
+    if dataset is None:
+        return None
+    if store.get("source") == GENERATOR:
+        return LOOK_ALIKE if store.get("set") == DATASETS[dataset].look_alike else OTHER_DATA
+    return None if store.get("set") == dataset else OTHER_DATA
+
+
+def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
+    """Sentences by what they are about: the data, the recipe, the runs, the machine. Each says of which rows."""
+    topics: dict[str, dict[str, list[str]]] = {"Data": {}, "Recipe": {}, "Runs": {}, "Machine and commit": {}}
+    for group in groups:
+        sentences = {
+            "Data": [_data(group)],
+            "Recipe": _recipe(group),
+            "Runs": [_runs(group.seeds)],
+            "Machine and commit": [_machine(group)],
+        }
+        for topic, lines in sentences.items():
+            for line in lines:
+                topics[topic].setdefault(line, []).append(row_name(group))
+    everyone = [row_name(group) for group in groups]
+    return {
+        topic: tuple(f"{line} [{_whose(names, everyone)}]" for line, names in lines.items())
+        for topic, lines in topics.items()
+    }
+
+
+def row_name(group: Group) -> str:
+    """The group's recipe by name, and where it was only evaluated, on what."""
+    settings, dataset = group.first.settings, DATASETS.get(group.first.dataset or "")
+    on = f" on {dataset.title}" if dataset and dataset.only_evaluated else ""
+    return f"{settings.preset or settings.title}{on}"
+
+
+def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> list[str]:
+    """Each setting that differs and matters, as ``foreground.steps 300, published 125000``."""
+    return [
+        f"{name} {_shown(mine)}, {whose} {_shown(other)}"
+        for name, mine, other in _changes("", to_builtins(ours), to_builtins(theirs))
+        if ours.foreground.scenario != "baseline" or not name.startswith("background.")  # no phase would read them
+    ]
+
+
+def _changes(prefix: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    for name, mine in ours.items():
+        if isinstance(mine, Mapping):
+            yield from _changes(f"{prefix}{name}.", mine, theirs[name])
+        elif mine != theirs[name]:
+            yield f"{prefix}{name}", mine, theirs[name]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, float):
+        return f"{value:g}"
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _whose(names: Sequence[str], everyone: Sequence[str]) -> str:
+    others = [name for name in everyone if name not in names]
+    if not others:
+        return "all rows"
+    return ", ".join(names) if len(names) <= len(others) else f"all rows but {', '.join(others)}"
+
+
+def _data(group: Group) -> str:
+    store, dataset = group.first.store, group.first.dataset
+    kind = {
+        LOOK_ALIKE: "generated look-alikes, not the published pictures",
+        OTHER_DATA: "NOT the data set of this table",
+        None: "the published files" if dataset else "own data",
+    }[data_label(dataset, store)]
+    pictures = ", ".join(f"{count} {split}" for split, count in store.get("pictures", {}).items())
+    return (
+        f"{kind}: {store.get('source')}; {store.get('protocol')}; pictures: {pictures}; "
+        f"{group.first.images} were scored, at {_shown(store.get('image_size'))}"
+    )
+
+
+def _recipe(group: Group) -> list[str]:
+    if group.preset is None:
+        return ["a recipe of its own"]
+    whose = "published" if group.preset.benchmark else "the preset's"
+    return recipe_changes(group.first.settings.recipe, group.preset.recipe, whose) or ["the preset's, unchanged"]
+
+
+def _runs(seeds: Sequence[int]) -> str:
+    text = f"{len(seeds)} with seeds {', '.join(map(str, seeds))}; published: {PAPER_RUNS} where a deviation or star is"
+    if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+        text += f"; NOTE: seed {', '.join(map(str, twice))} came more than once, so the deviation is too small"
+    return text
+
+
+def _machine(group: Group) -> str:
+    machines = ", ".join(dict.fromkeys(result.machine for result in group.results))
+    commits = ", ".join(dict.fromkeys(result.commit or "unknown" for result in group.results))
+    return f"{machines}; published: {PAPER_GPU}; commit {commits}"

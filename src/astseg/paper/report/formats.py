@@ -1,0 +1,98 @@
+"""A report as Markdown, LaTeX or HTML."""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Literal, TypeAlias, get_args
+
+from astseg._core.errors import AstSegError
+from astseg.paper.report.tables import Report, Table
+from astseg.visualization.html import render
+
+Format: TypeAlias = Literal["markdown", "latex", "html"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+DIFFERENCES = "What differs from the published protocol"
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        **{character: rf"\{character}" for character in "&%$#_{}"},
+    }
+)
+
+
+def write_as(report: Report, form: str) -> str:
+    """The report's text in a format: ``markdown``, ``latex`` (to be included, needs booktabs) or ``html`` (a page).
+
+    Raises:
+        AstSegError: there is no such format.
+    """
+    if form not in _WRITERS:
+        raise AstSegError(f"A report can be written as {', '.join(FORMATS)}, not as '{form}'.")
+    return "\n".join(_WRITERS[form](report)) + "\n"
+
+
+def _markdown(report: Report) -> Iterator[str]:
+    yield f"# {report.title}"
+    for warning in report.warnings:
+        yield from ("", f"> **{_pipes(warning)}**")
+    for table in report.tables:
+        yield from ("", f"## {table.title}", "", table.note, "", *_markdown_table(table))
+    yield from ("", f"## {DIFFERENCES}")
+    for heading, lines in report.remarks.items():
+        yield from ("", f"**{heading}**", "", *(f"- {line}" for line in lines))
+
+
+def _markdown_table(table: Table) -> Iterator[str]:
+    yield "| " + " | ".join(map(_pipes, table.columns)) + " |"
+    yield "|---|" + "---:|" * (len(table.columns) - 1)
+    for row in table.rows:
+        cells = [f"**{_pipes(cell)}**" if row.own and cell else _pipes(cell) for cell in row.cells]
+        yield "| " + " | ".join(cells) + " |"
+
+
+def _latex(report: Report) -> Iterator[str]:
+    yield f"% {report.title}. To be included; needs \\usepackage{{booktabs}}."
+    for warning in report.warnings:
+        yield rf"\par\noindent\textbf{{{_tex(warning)}}}\par"
+    for table in report.tables:
+        yield from _latex_table(table)
+    yield rf"\paragraph{{{DIFFERENCES}}}"
+    for heading, lines in report.remarks.items():
+        yield rf"\par\noindent\textbf{{{_tex(heading)}}}"
+        yield r"\begin{itemize}"
+        yield from (rf"  \item {_tex(line)}" for line in lines)
+        yield r"\end{itemize}"
+
+
+def _latex_table(table: Table) -> Iterator[str]:
+    yield from (r"\begin{table}", r"  \centering", rf"  \caption{{{_tex(f'{table.title}. {table.note}')}}}")
+    yield rf"  \begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}"
+    yield rf"    \toprule {' & '.join(map(_tex, table.columns))} \\ \midrule"
+    for row in table.rows:
+        cells = [rf"\textbf{{{_tex(cell)}}}" if row.own and cell else _tex(cell) for cell in row.cells]
+        # A line that begins with a bracket would be taken for the option of the line break before it.
+        yield rf"    {{}}{' & '.join(cells)} \\"
+    yield from (r"    \bottomrule", r"  \end{tabular}", r"\end{table}")
+
+
+def _html(report: Report) -> Iterator[str]:
+    page = render("report.html.j2", title=report.title, report=report, differences=DIFFERENCES)
+    yield page.removesuffix("\n")
+
+
+def _pipes(text: str) -> str:
+    return text.replace("|", r"\|").replace("*", r"\*")
+
+
+def _tex(text: str) -> str:
+    return text.translate(_LATEX)
+
+
+_WRITERS: Mapping[str, Callable[[Report], Iterator[str]]] = MappingProxyType(
+    {"markdown": _markdown, "latex": _latex, "html": _html}
+)

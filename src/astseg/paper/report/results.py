@@ -1,0 +1,186 @@
+"""Finished runs as they lie on disk, and the groups of those that differ in nothing but the seed."""
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astseg._core.errors import AstSegError
+from astseg.data.catalog import GENERATOR, SPELLINGS, evaluated_with
+from astseg.paper.ablation import evaluation_folder
+from astseg.training.loop import MODEL_FOLDER
+from astseg.training.presets import PRESETS, Preset
+from astseg.training.run import RUN_FILE, SCORES_FILE, RunSettings, is_run, read_run
+
+SCORES = ("miou", "ari_fg", "msc_fg", "mse")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model's scores on one data set."""
+
+    folder: Path
+    """The run's."""
+    settings: RunSettings
+    dataset: str | None
+    """Whose row of the tables this is; None for a run that is in no table."""
+    scores: Mapping[str, float | None]
+    """`SCORES` by name, from 0 to 1 but for the squared error."""
+    background_everywhere: Mapping[str, float | None]
+    """What predicting the background for every pixel scores on the same pictures."""
+    images: int
+    """How many pictures were scored."""
+    store: Mapping[str, Any]
+    """What `astseg.training.run.describe_store` said of the data that was scored, published sets by today's names."""
+    seconds: Mapping[str, float]
+    """By phase; empty for what was only evaluated."""
+    machine: str
+    commit: str
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over runs."""
+
+    mean: float
+    deviation: float | None
+    """The sample deviation (n - 1); None for a single run."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Results that differ in nothing but the seed."""
+
+    results: tuple[Result, ...]
+
+    @property
+    def first(self) -> Result:
+        """The one of the lowest seed, to read off what all have in common."""
+        return self.results[0]
+
+    @property
+    def preset(self) -> Preset | None:
+        """The named recipe that they began with, if any."""
+        return PRESETS.get(self.first.settings.preset or "")
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, from the lowest; one that came twice stands here twice."""
+        return tuple(result.settings.seed for result in self.results)
+
+    def estimate(self, name: str) -> Estimate | None:
+        """Mean and deviation of a score over the runs; None where a run does not have it."""
+        values = [result.scores[name] for result in self.results]
+        known = [value for value in values if value is not None]
+        return _estimate(known) if len(known) == len(values) else None
+
+    def seconds(self, *phases: str) -> Estimate | None:
+        """Mean and deviation of the time that phases took together; None where no run had one of them."""
+        times = [[result.seconds[phase] for phase in phases if phase in result.seconds] for result in self.results]
+        return _estimate([sum(time) for time in times]) if all(times) else None
+
+
+def read_results(paths: Iterable[Path]) -> tuple[list[Result], list[Path]]:
+    """Read runs, and what their models scored elsewhere.
+
+    Args:
+        paths: folders of runs, and folders that hold such folders.
+
+    Returns:
+        The results, and the folders of runs that have no scores yet.
+
+    Raises:
+        AstSegError: a folder holds no run, or files that cannot be understood.
+    """
+    folders = dict.fromkeys(run.resolve() for path in paths for run in _runs_in(path))
+    finished = [folder for folder in folders if (folder / SCORES_FILE).is_file()]
+    results = [result for folder in finished for result in _results_of(folder)]
+    return results, [folder for folder in folders if folder not in finished]
+
+
+def group_results(results: Sequence[Result]) -> list[Group]:
+    """Put together what differs in nothing but the seed, in the order of the presets and as they came."""
+    groups: dict[object, list[Result]] = {}
+    for result in results:
+        settings = result.settings
+        name = settings.preset or settings.title
+        data = json.dumps(result.store, sort_keys=True)
+        groups.setdefault((result.dataset, name, settings.recipe, data, result.images), []).append(result)
+    presets = list(PRESETS)
+    made = [Group(tuple(sorted(group, key=lambda result: result.settings.seed))) for group in groups.values()]
+    return sorted(made, key=lambda group: presets.index(group.preset.name) if group.preset else len(presets))
+
+
+def _runs_in(path: Path) -> list[Path]:
+    if is_run(path):
+        return [path]
+    near = [file.parent for file in path.glob(f"*/{RUN_FILE}")]
+    far = [file.parent for file in path.glob(f"*/*/{RUN_FILE}") if file.parent.parent not in near]
+    inside = sorted([*near, *far])
+    if not inside:
+        raise AstSegError(f"{path} holds no training run, and no folders of runs. Give what 'astseg ablate' has made.")
+    return inside
+
+
+def _results_of(folder: Path) -> list[Result]:
+    settings = read_run(folder)
+    preset = PRESETS.get(settings.preset or "")
+    results = [_read_result(folder / SCORES_FILE, folder, settings, preset.benchmark if preset else None)]
+    evaluated = evaluated_with(preset.benchmark) if preset and preset.benchmark else []
+    files = {spec: evaluation_folder(folder, spec) / SCORES_FILE for spec in evaluated}
+    results += [_read_elsewhere(file, folder, settings, spec.name) for spec, file in files.items() if file.is_file()]
+    return results
+
+
+def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: str) -> Result:
+    """What a run's model scored elsewhere.
+
+    Raises:
+        AstSegError: another model was scored, other pictures than the held-out ones, or labels by another rule.
+    """
+    result = _read_result(file, folder, settings, dataset)
+    content = json.loads(file.read_text())
+    model = Path(str(content.get("model", folder))).resolve()
+    name = (model.parent if model.name == MODEL_FOLDER else model).name
+    expected = {"model": folder.name, "split": "test", "labels": "by the model's rule"}
+    came = {**expected, **content, "model": name}
+    wrong = [f"{key} {came[key]}, not {value}" for key, value in expected.items() if came[key] != value]
+    if wrong:
+        raise AstSegError(f"{file} is of something else ({', '.join(wrong)}). Remove {file.parent} and evaluate again.")
+    return result
+
+
+def _read_result(file: Path, folder: Path, settings: RunSettings, dataset: str | None) -> Result:
+    try:
+        content = json.loads(file.read_text())
+        nothing = content["background_everywhere"]
+        return Result(
+            folder=folder,
+            settings=settings,
+            dataset=dataset,
+            scores={name: _number(content[name]) for name in SCORES},
+            background_everywhere={name: _number(nothing[name]) for name in SCORES},
+            images=int(content["images"]),
+            store=_renamed(content["store"]),
+            seconds={name: float(value) for name, value in content.get("seconds", {}).items()},
+            machine=str(content["machine"]),
+            commit=str(content["commit"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AstSegError(f"{file} cannot be understood ({error!r}). Score the model again.") from error
+
+
+def _renamed(store: Mapping[str, Any]) -> dict[str, Any]:
+    """Bring the description of published files to their set's name of today; generated ones keep what they say."""
+    spec = None if store.get("source") == GENERATOR else SPELLINGS.get(store.get("set", ""))
+    return {**store, "set": spec.name} if spec else dict(store)
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _estimate(values: Sequence[float]) -> Estimate:
+    return Estimate(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)

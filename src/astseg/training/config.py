@@ -1,0 +1,97 @@
+"""What a training run needs to know: frozen settings, one line for each field."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+from astseg.model.architecture import Architecture
+from astseg.training.schedules import LearningRate
+
+Scenario: TypeAlias = Literal["curriculum", "baseline", "frozen", "background"]
+"""``curriculum``: background alone, objects on the frozen background, both (CT). ``baseline``: both at once (BT).
+``frozen``: background alone, then objects on the frozen background to the end (Table 4). ``background``: the background
+alone, and no objects."""
+
+
+@dataclass(frozen=True)
+class BackgroundTraining:
+    """How the background network is trained alone (phase 1), with AdamW and no weight decay."""
+
+    steps: int = 500_000
+    batch_size: int = 128
+    learning_rate: LearningRate = field(default_factory=lambda: LearningRate(2e-3, decay_start=0.8))
+    exponent_ramp_start: int = 0
+    """Steps for which the robust weight's exponent stays 0, so that all pixels count alike: whatever moves with the
+    camera would else be discounted like an object before it is learned. The paper has no such steps."""
+    exponent_ramp_steps: int = 0
+    """Steps after those over which the exponent rises from 0 to its 6; the paper has no ramp."""
+    automatic_complexity: bool = False
+    """Begin with the simple channels, look at the backgrounds after 2 000 steps, and start again with the complex
+    channels and ``complex_steps`` where they differ between pictures (AE-NE)."""
+    complex_steps: int = 500_000
+    """Steps where the automatic choice falls on the complex channels."""
+    complex_epochs: int = 0
+    """Or as many as it takes to see every picture so often, if those are more."""
+
+    def __post_init__(self) -> None:
+        ramp = (self.exponent_ramp_start, self.exponent_ramp_steps)
+        if min(self.steps, self.complex_steps, self.batch_size) < 1 or min(*ramp, self.complex_epochs) < 0:
+            raise ValueError(f"impossible background training: {self}")
+
+
+@dataclass(frozen=True)
+class ForegroundTraining:
+    """How the objects are learned (phases 2 and 3), with Adam. The defaults are the paper's (Table 6)."""
+
+    scenario: Scenario = "curriculum"
+    steps: int = 125_000
+    """Steps of phases 2 and 3 together."""
+    frozen_steps: int = 30_000
+    """Steps of phase 2, on the frozen background; only the curriculum reads it."""
+    batch_size: int = 64
+    learning_rate: LearningRate = field(default_factory=lambda: LearningRate(4e-5, warmup_steps=5_000))
+    entropy_weight: float = 1e-2
+    """lambda_pixel of equation 22."""
+    entropy_warmup_steps: int = 10_000
+    """N_pixel of equation 22."""
+    slot_use_weight: float = 0.0
+    """Cost of a slot in use; the paper has none."""
+    slot_use_warmup_steps: int = 0
+    """Steps over which that cost rises, like the entropy's weight: objects must be found before slots may be saved."""
+    revive_slots_until: int = 0
+    """The last step after which slots that find nothing may get another start (``training.revival``); 0 as in the
+    paper, where they get none."""
+    shadow_start: int = 0
+    """The step from which on objects throw shadows, in a model that has them: a shadow darkens what it falls on, and
+    while nothing paints well yet that is a cheap way to explain a dark object."""
+
+    def __post_init__(self) -> None:
+        if self.scenario not in get_args(Scenario):
+            raise ValueError(f"the scenario should be one of {', '.join(get_args(Scenario))}, not {self.scenario!r}")
+        weights = (self.entropy_weight, self.slot_use_weight)
+        counts = (
+            self.entropy_warmup_steps,
+            self.slot_use_warmup_steps,
+            self.revive_slots_until,
+            self.shadow_start,
+        )
+        if self.steps < 1 or self.batch_size < 1 or min(weights + counts) < 0:
+            raise ValueError(f"impossible foreground training: {self}")
+        if self.scenario == "curriculum" and not 0 <= self.frozen_steps < self.steps:
+            raise ValueError(f"of {self.steps} steps, {self.frozen_steps} cannot have a frozen background")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model and how it is trained."""
+
+    architecture: Architecture
+    background: BackgroundTraining = field(default_factory=BackgroundTraining)
+    foreground: ForegroundTraining = field(default_factory=ForegroundTraining)
+    backbone: str | None = None
+    """Pretrained weights for SegFormer's backbone: a hub name or a folder; None for random weights."""
+
+    def __post_init__(self) -> None:
+        if self.architecture.background_network is None:
+            raise ValueError("a model without a background network cannot be trained")
+        if self.backbone and not self.architecture.feature_network.startswith("segformer"):
+            raise ValueError(f"backbone weights are for SegFormer, not for {self.architecture.feature_network}")

@@ -1,0 +1,38 @@
+"""Pictures of how a run comes along."""
+
+from pathlib import Path
+
+import numpy as np
+
+from astseg._core.atomic_io import atomic_write
+from astseg.data.store import Bytes
+from astseg.training.callbacks import Callback
+from astseg.training.state import TrainState
+from astseg.visualization.gallery import draw_samples, sample
+
+PICTURES_FOLDER = "pictures"
+PICTURES_PER_PHASE = 8
+
+
+class ImageGridCallback(Callback):
+    """Draws a grid of the same few images from time to time: ``pictures/1-objects-002000.png``.
+
+    Args:
+        folder: the run's.
+        images: a handful of images, uint8, N x H x W x 3.
+        truths: their labels where they are known.
+    """
+
+    def __init__(self, folder: Path, images: Bytes, truths: Bytes | None = None) -> None:
+        self._folder = folder / PICTURES_FOLDER
+        self._images = np.array(images)
+        self._truths = None if truths is None else np.array(truths)
+
+    def step_done(self, state: TrainState) -> None:
+        """Draw after each eighth of a phase."""
+        phase, done = state.phase, state.step
+        interval = max(1, phase.steps // PICTURES_PER_PHASE)
+        if done % interval == 0 or done == phase.steps:
+            grid = draw_samples(sample(state.model, self._images, self._truths))
+            with atomic_write(self._folder / f"{state.phase_index}-{phase.name}-{done:06d}.png") as partial:
+                grid.save(partial)

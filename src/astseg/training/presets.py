@@ -1,0 +1,299 @@
+"""Named recipes: one for each row of the paper's tables, and small ones for two CPU cores.
+
+A run is a preset plus a few overrides::
+
+    preset = PRESETS["clevr"]
+    recipe = replace(preset.recipe, backbone="./my-backbone")
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+from astseg._core.errors import unknown_name
+from astseg.data.catalog import DATASETS, TRAINING_SETS, DatasetSpec
+from astseg.model.architecture import Architecture
+from astseg.model.glimpses import published_glimpse_channels
+from astseg.model.latents import LatentLayout
+from astseg.model.postprocessing import LabelRule
+from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
+from astseg.training.schedules import LearningRate
+
+PAPER_BACKBONE = "nvidia/mit-b3"
+FULL_ROW = "full"
+"""The row of AST-Seg-B3-CT as it is published, which all other rows change in one thing."""
+STILL_ENTROPY_WEIGHT = 1e-3
+"""A tenth of the paper's: on roads more makes slots give up, on towers so little leaves objects mixed
+(``docs/lab/experiments.md``)."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe with a name."""
+
+    name: str
+    description: str
+    recipe: Recipe
+    benchmark: str | None = None
+    """The data set of the paper's tables whose row this is; None for what is in no table."""
+    row: str | None = None
+    """Which row: ``full`` is AST-Seg-B3-CT; None for what is in no table."""
+
+
+def published_recipe(dataset: DatasetSpec) -> Recipe:
+    """Return AST-Seg-B3-CT for a data set, with every value of Table 6."""
+    return Recipe(
+        architecture=Architecture(
+            image_size=(dataset.image_size, dataset.image_size),
+            slots=dataset.num_slots,
+            feature_network="segformer-b3",
+            latents=LatentLayout(anisotropic=dataset.anisotropic),
+            background_network="simple" if dataset.fixed_background else "complex",
+        ),
+        background=BackgroundTraining(steps=2_500 if dataset.fixed_background else 500_000),
+        foreground=ForegroundTraining(),
+        backbone=PAPER_BACKBONE,
+    )
+
+
+def _rows(dataset: DatasetSpec) -> list[Preset]:
+    """Make the presets of the rows of Tables 1, 2 and 4 for one data set."""
+    key, base = dataset.name, published_recipe(dataset)
+    shape, foreground = base.architecture, base.foreground
+    other = "isotropic" if dataset.anisotropic else "anisotropic"
+    exchanged = replace(shape.latents, anisotropic=not dataset.anisotropic)
+    rows = {
+        "": ("curriculum training, AST-Seg-B3-CT (Tables 1 and 2)", base),
+        "baseline": (
+            "baseline training, AST-Seg-B3-BT (Tables 1 and 2)",
+            replace(base, foreground=replace(foreground, scenario="baseline")),
+        ),
+        "no-transformer": (
+            "without the transformer encoder (Table 4)",
+            replace(base, architecture=replace(shape, refinement="none")),
+        ),
+        "one-more-slot": (
+            "K = 1 + the largest number of objects (Table 4)",
+            replace(base, architecture=replace(shape, slots=shape.slots + 1)),
+        ),
+        "twice-the-slots": (
+            "K = 2 x the largest number of objects (Table 4)",
+            replace(base, architecture=replace(shape, slots=2 * shape.slots)),
+        ),
+        "unet": (
+            "the U-net of Table 8 in place of SegFormer (Table 4)",
+            replace(base, architecture=replace(shape, feature_network="unet"), backbone=None),
+        ),
+        "random-backbone": ("SegFormer from random weights (Table 4)", replace(base, backbone=None)),
+        "no-entropy-loss": (
+            "without the pixel entropy loss (Table 4)",
+            replace(base, foreground=replace(foreground, entropy_weight=0.0)),
+        ),
+        "frozen-background": (
+            "on the frozen background to the end (Table 4)",
+            replace(base, foreground=replace(foreground, scenario="frozen")),
+        ),
+        other: (f"{other} scaling (Table 4)", replace(base, architecture=replace(shape, latents=exchanged))),
+    }
+    return [
+        Preset("-".join(filter(None, (key, row))), f"{dataset.title}: {description}", recipe, key, row or FULL_ROW)
+        for row, (description, recipe) in rows.items()
+    ]
+
+
+def _natural_video() -> list[Preset]:
+    """Make a preset for each of the two feature networks that the paper's authors ran on natural video."""
+    recipe = Recipe(
+        architecture=Architecture(
+            image_size=(200, 320),
+            slots=20,
+            latents=LatentLayout(appearance=20, anisotropic=True, maximum_inverse_scale=40.0),
+            per_pixel_background_activation=True,
+            background_network="simple",
+        ),
+        background=BackgroundTraining(steps=10_000, automatic_complexity=True, complex_steps=24_000, complex_epochs=20),
+        foreground=ForegroundTraining(
+            steps=500_000,
+            frozen_steps=60_000,
+            batch_size=24,
+            learning_rate=LearningRate(1e-5, warmup_steps=20_000),
+            entropy_warmup_steps=20_000,
+        ),
+        backbone=PAPER_BACKBONE,
+    )
+    unet = replace(recipe, architecture=replace(recipe.architecture, feature_network="unet"), backbone=None)
+    return [
+        Preset("natural-video", "Natural video, 200x320, from a fixed camera", recipe),
+        Preset("natural-video-unet", "Natural video, 200x320, from a fixed camera, with a U-net of 6 levels", unet),
+    ]
+
+
+def cpu_recipe(
+    image_size: tuple[int, int],
+    slots: int,
+    *,
+    anisotropic: bool = True,
+    slot_cost: float = 4.0,
+    background_log_activation: float = 2.0,
+) -> Recipe:
+    """A recipe for two CPU cores: what proved best in ``docs/lab/experiments.md``.
+
+    Args:
+        image_size: height and width in pixels.
+        slots: K.
+        anisotropic: whether width and height of an object scale apart.
+        slot_cost: what a slot in use costs, in pixels whose squared error is 1: an object that is smaller or paler than
+            this is left to the background. Large and bright objects bear more, which leaves fewer of them doubled.
+        background_log_activation: the background's lead before training; the smaller, the sooner many slots take part.
+    """
+    height, width = image_size
+    return Recipe(
+        architecture=Architecture(
+            image_size=image_size,
+            slots=slots,
+            feature_network="compact-unet",
+            refinement="none",
+            latents=LatentLayout(anisotropic=anisotropic, minimum_inverse_scale=2.0, initial_inverse_scale=5.0),
+            # A glimpse covers half of the picture's sides at the most: what pictures half as large have is enough.
+            glimpse_channels=published_glimpse_channels((height // 2, width // 2)),
+            initial_background_log_activation=background_log_activation,
+            attention_to_unexplained=4.0,
+            label_rule=LabelRule(),
+            shadows=True,
+            background_network="quick",
+        ),
+        background=BackgroundTraining(
+            steps=1_500,
+            batch_size=32,
+            learning_rate=LearningRate(5e-3, warmup_steps=30, decay="cosine", decay_start=0.3),
+            exponent_ramp_start=900,
+            exponent_ramp_steps=450,
+        ),
+        foreground=ForegroundTraining(
+            steps=6_000,
+            frozen_steps=3_600,
+            batch_size=16,
+            learning_rate=LearningRate(1e-3, warmup_steps=150, decay="cosine", decay_start=0.5),
+            entropy_warmup_steps=1_000,
+            slot_use_weight=slot_cost / (image_size[0] * image_size[1]),
+            slot_use_warmup_steps=6_000,
+            revive_slots_until=2_000,
+            shadow_start=2_400,
+        ),
+    )
+
+
+def custom_images_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
+    """A recipe for people's own pictures on two CPU cores, which may be few and hold many small objects.
+
+    Slots begin in regions of their own and are drawn the more to what the background leaves unexplained, because small
+    objects that look alike are otherwise never told apart. The background stays as it was learned alone: a few hundred
+    frames of a video are soon known by heart, objects and all. No shadows are thrown, and a pixel much darker than the
+    background is an object's: dark objects would be shadows of nothing. An object which several slots share, as they do
+    after little training, keeps what its weights make of it.
+
+    Args:
+        image_size: height and width in pixels.
+        slots: K.
+        still: whether all pictures show one background, as a camera that stands still does (``StaticBackground``).
+            Small objects that differ little from it then need a small entropy weight, or their slots give up early.
+    """
+    small = cpu_recipe(image_size, slots)
+    shape = replace(
+        small.architecture,
+        attention_to_unexplained=8.0,
+        slot_places=True,
+        shadows=False,
+        label_rule=LabelRule(between_objects=False, deepest_shade=0.15),
+        background_network="still" if still else "quick",
+    )
+    foreground = replace(
+        small.foreground,
+        scenario="frozen",
+        batch_size=8,
+        entropy_weight=STILL_ENTROPY_WEIGHT if still else small.foreground.entropy_weight,
+    )
+    return replace(small, architecture=shape, foreground=foreground)
+
+
+def gpu_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
+    """The recipe for people's own pictures on a GPU: longer, with larger batches and the U-net of Table 8."""
+    small = custom_images_recipe(image_size, slots, still=still)
+    return replace(
+        small,
+        architecture=replace(small.architecture, feature_network="unet"),
+        background=replace(
+            small.background, steps=3_000, batch_size=128, exponent_ramp_start=1_800, exponent_ramp_steps=900
+        ),
+        foreground=replace(
+            small.foreground,
+            steps=20_000,
+            frozen_steps=8_000,
+            batch_size=64,
+            learning_rate=LearningRate(2e-4, warmup_steps=1_000, decay="cosine", decay_start=0.5),
+            entropy_warmup_steps=3_000,
+            slot_use_warmup_steps=20_000,
+            revive_slots_until=4_000,
+        ),
+    )
+
+
+def _long(recipe: Recipe) -> Recipe:
+    """The same for two hours on two CPU cores."""
+    return replace(
+        recipe,
+        background=replace(recipe.background, steps=4_000, exponent_ramp_start=2_400, exponent_ramp_steps=1_200),
+        foreground=replace(
+            recipe.foreground,
+            steps=40_000,
+            frozen_steps=20_000,
+            entropy_warmup_steps=3_000,
+            slot_use_warmup_steps=40_000,
+            revive_slots_until=4_000,
+            shadow_start=12_000,
+        ),
+    )
+
+
+def _small() -> list[Preset]:
+    side = (64, 64)
+    rooms = cpu_recipe(side, DATASETS["objectsroom"].num_slots, slot_cost=12.0, background_log_activation=4.0)
+    rule = LabelRule(background_error=35.0, background_margin=1.5)
+    rooms = replace(rooms, architecture=replace(rooms.architecture, label_rule=rule))
+    demo = replace(rooms, architecture=replace(rooms.architecture, slot_places=True))
+    towers, clevr = (
+        _long(cpu_recipe(side, DATASETS[name].num_slots, anisotropic=DATASETS[name].anisotropic))
+        for name in ("shapestacks", "clevr")
+    )
+    # With places, slots come to shadows too, unless shadows can be thrown from early on.
+    shape = replace(towers.architecture, label_rule=LabelRule(background_likeness=0.2), slot_places=True)
+    towers = replace(towers, architecture=shape, foreground=replace(towers.foreground, shadow_start=1_500))
+    return [
+        Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", demo),
+        Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),
+        Preset("towers-cpu", "Towers at 64x64 in two hours on two CPU cores", towers),
+        Preset("clevr-cpu", "CLEVR at 64x64 in two hours on two CPU cores", clevr),
+    ]
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        preset.name: preset
+        for preset in (
+            *(row for dataset in TRAINING_SETS.values() for row in _rows(dataset)),
+            *_natural_video(),
+            *_small(),
+        )
+    }
+)
+
+
+def get_preset(name: str) -> Preset:
+    """The preset of a name.
+
+    Raises:
+        AstSegError: there is none; the message says what is nearest.
+    """
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    return PRESETS[name]

@@ -1,0 +1,256 @@
+import errno
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from astseg._core.atomic_io import atomic_folder, atomic_write, beside, held, remove_leftovers
+from astseg._core.errors import AstSegError
+
+
+def write_until(path: Path, interruption: BaseException) -> None:
+    with atomic_write(path) as partial:
+        partial.write_text("hal")
+        raise interruption
+
+
+def test_writes_into_a_new_folder(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "new" / "scores.json") as partial:
+        assert partial.suffix == ".json"
+        partial.write_text("whole")
+    assert (tmp_path / "new" / "scores.json").read_text() == "whole"
+    assert len(list((tmp_path / "new").iterdir())) == 1
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, ValueError])
+def test_an_interruption_leaves_the_older_file_alone(tmp_path: Path, interruption: type[BaseException]) -> None:
+    path = tmp_path / "page.html"
+    path.write_text("older")
+    with pytest.raises(interruption):
+        write_until(path, interruption())
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
+    assert path.read_text() == "older"
+
+
+def test_a_full_disk_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(AstSegError, match=r"Cannot write .*page\.html: No space left on device\."):
+        write_until(tmp_path / "page.html", OSError(28, "No space left on device"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(AstSegError, match="Cannot write"), atomic_write(tmp_path / "runs" / "page.html"):
+        pytest.fail("nothing to write to")
+
+
+def test_a_file_behind_a_link_is_written(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "page.html").symlink_to(tmp_path / "disk" / "page.html")
+    with atomic_write(tmp_path / "page.html") as partial:
+        partial.write_text("whole")
+    assert (tmp_path / "page.html").is_symlink()
+    assert [file.name for file in (tmp_path / "disk").iterdir()] == ["page.html"]
+
+
+def replace_until(path: Path, interruption: BaseException) -> None:
+    with atomic_folder(path, replace=True) as partial:
+        assert not list(partial.iterdir())
+        (partial / "weights").write_text("hal")
+        raise interruption
+
+
+class TestFolders:
+    @pytest.fixture
+    def older(self, tmp_path: Path) -> Path:
+        path = tmp_path / "model"
+        with atomic_folder(path) as partial:
+            (partial / "weights").write_text("older")
+        return path
+
+    def test_a_new_one_takes_the_place_of_an_older_one(self, older: Path) -> None:
+        with atomic_folder(older, replace=True) as partial:
+            (partial / "weights").write_text("newer")
+            assert (older / "weights").read_text() == "older"
+        assert (older / "weights").read_text() == "newer"
+        assert [path.name for path in older.parent.iterdir()] == ["model"]
+
+    @pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError(28, "No space left on device")])
+    def test_an_interruption_leaves_the_older_one_alone(self, older: Path, interruption) -> None:
+        with pytest.raises((KeyboardInterrupt, AstSegError)):
+            replace_until(older, interruption)
+        assert (older / "weights").read_text() == "older"
+        assert [path.name for path in older.parent.iterdir()] == ["model"]
+
+    def test_an_interruption_between_the_two_renamings(self, older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        rename = Path.rename
+
+        def interrupted(self: Path, target: Path) -> Path:
+            if self.parent.name == ".model.partial":
+                raise KeyboardInterrupt
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt), atomic_folder(older, replace=True) as partial:
+            (partial / "weights").write_text("newer")
+        assert (older / "weights").read_text() == "older"
+        assert (older.parent / ".model.partial" / "model" / "weights").read_text() == "newer"
+        monkeypatch.undo()
+        with pytest.raises(KeyboardInterrupt):
+            replace_until(older, KeyboardInterrupt())
+        assert [path.name for path in older.parent.iterdir()] == ["model"]
+
+    def test_nothing_is_written_over_unasked(self, older: Path) -> None:
+        with pytest.raises(AstSegError, match="exists already"), atomic_folder(older):
+            pytest.fail("nothing to write to")
+
+
+@pytest.mark.parametrize("place", [".", "/", "..", "a/.."])
+def test_a_place_is_no_name(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AstSegError, match="is a place and no name: name what is to be made there"):
+        beside(Path(place), "anything")
+    with pytest.raises(AstSegError), atomic_folder(Path(place)):
+        pytest.fail("nothing to write to")
+
+
+def test_leftovers_of_processes_that_were_killed(tmp_path: Path) -> None:
+    for name in (".checkpoint.4711.partial.pt", ".backgrounds.1.partial.npy", "run.json", ".hidden"):
+        (tmp_path / name).write_text("")
+    (tmp_path / ".folder.partial").mkdir()  # cannot be removed as a file, and is left alone
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".folder.partial", ".hidden", "run.json"]
+
+
+class TestTwoCommands:
+    def test_the_second_waits_for_the_first(self, tmp_path: Path) -> None:
+        path = tmp_path / "masks"
+        with atomic_folder(path) as partial:
+            (partial / "labels").write_text("first")
+            with pytest.raises(AstSegError, match=r"Another command is writing .*masks\."), atomic_folder(path):
+                pytest.fail("the folder is taken")
+        assert (path / "labels").read_text() == "first"
+        assert [place.name for place in tmp_path.iterdir()] == ["masks"]
+
+    def test_only_one_of_many_at_once_gets_the_lock(self, tmp_path: Path) -> None:
+        inside: list[int] = []
+        together: list[int] = []
+
+        def work(number: int) -> None:
+            for _ in range(50):
+                # Python may find the folder there and, looking again, gone.
+                with suppress(AstSegError, FileExistsError), held(tmp_path / "run", tmp_path / "run"):
+                    inside.append(number)
+                    together.append(len(inside))
+                    inside.remove(number)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(work, range(4)))
+        assert set(together) == {1}
+        assert not (tmp_path / "run").exists()
+
+    def test_a_process_that_is_killed_keeps_nothing(self, tmp_path: Path) -> None:
+        script = (
+            "import sys; from pathlib import Path; from astseg._core.atomic_io import atomic_folder\n"
+            "with atomic_folder(Path(sys.argv[1])) as made:\n"
+            "    (made / 'half').touch(); print(flush=True); input()"
+        )
+        started = [sys.executable, "-c", script, tmp_path / "masks"]
+        with subprocess.Popen(started, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+            assert other.stdout
+            other.stdout.readline()
+            with pytest.raises(AstSegError, match="Another command"), atomic_folder(tmp_path / "masks"):
+                pytest.fail("the folder is taken")
+            other.kill()
+            other.wait()
+        assert (tmp_path / ".masks.partial" / "masks" / "half").exists()
+        with atomic_folder(tmp_path / "masks") as made:
+            (made / "labels").write_text("whole")
+        assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["masks", "masks/labels"]
+
+    def test_a_disk_without_locks(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(number: int, how: int) -> None:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+        monkeypatch.setattr("fcntl.flock", refused)
+        with atomic_folder(tmp_path / "masks") as partial:
+            (partial / "labels").write_text("whole")
+        assert [path.name for path in tmp_path.iterdir()] == ["masks"]
+
+    def test_what_came_meanwhile_stays_and_what_was_made_stays_too(self, tmp_path: Path) -> None:
+        path = tmp_path / "masks"
+
+        def made() -> None:
+            with atomic_folder(path) as partial:
+                (partial / "labels").write_text("made")
+                path.mkdir()
+                (path / "mine").write_text("by hand")
+
+        with pytest.raises(AstSegError, match=r"not empty\. What was made lies in .*masks\."):
+            made()
+        assert [file.name for file in path.iterdir()] == ["mine"]
+        assert (tmp_path / ".masks.partial" / "masks" / "labels").read_text() == "made"
+
+    def test_the_first_has_ended_just_before_the_second_began(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        acquire = FileLock.acquire
+
+        def after_the_other(lock: FileLock) -> object:
+            monkeypatch.setattr(FileLock, "acquire", acquire)
+            with atomic_folder(tmp_path / "masks") as partial:
+                (partial / "labels").write_text("first")
+            return acquire(lock)
+
+        monkeypatch.setattr(FileLock, "acquire", after_the_other)
+        with pytest.raises(AstSegError, match="exists already"), atomic_folder(tmp_path / "masks"):
+            pytest.fail("the folder is there already")
+        assert (tmp_path / "masks" / "labels").read_text() == "first"
+
+    def test_a_mounted_disk_cannot_be_replaced(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "masks").mkdir()
+        monkeypatch.setattr("astseg._core.atomic_io.os.path.ismount", lambda path: path.name == "masks")
+        with pytest.raises(AstSegError, match="is a mounted disk"), atomic_folder(tmp_path / "masks"):
+            pytest.fail("nothing could take its place")
+        assert [path.name for path in tmp_path.iterdir()] == ["masks"]
+
+    def test_a_place_that_is_lost_on_the_way_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(AstSegError, match="Cannot write"), atomic_folder(tmp_path / "masks") as partial:
+            shutil.rmtree(partial)
+
+
+def test_a_users_own_folder_of_a_like_name_stays(tmp_path: Path) -> None:
+    (tmp_path / "masks.partial").mkdir()
+    (tmp_path / "masks.partial" / "mine").write_text("by hand")
+    with atomic_folder(tmp_path / "masks"):
+        pass
+    assert (tmp_path / "masks.partial" / "mine").exists()
+
+
+def test_what_a_killed_process_left_goes_or_comes_back(tmp_path: Path) -> None:
+    for name in (".model.partial/deep", ".model.former"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "weights").write_text("older")
+    (tmp_path / ".model.partial" / "weights").write_text("hal")
+    with pytest.raises(KeyboardInterrupt):
+        replace_until(tmp_path / "model", KeyboardInterrupt())
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (tmp_path / "model" / "weights").read_text() == "older"
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_stays_a_link(tmp_path: Path, exists: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    place = tmp_path / "disk" / "masks"
+    if exists:
+        place.mkdir()
+    (tmp_path / "masks").symlink_to(place)
+    with atomic_folder(tmp_path / "masks") as partial:
+        (partial / "labels").write_text("whole")
+    assert (tmp_path / "masks").is_symlink()
+    assert (place / "labels").read_text() == "whole"

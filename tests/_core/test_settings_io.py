@@ -1,0 +1,129 @@
+import json
+import math
+from dataclasses import dataclass, field
+
+import pytest
+
+from astseg._core.settings_io import from_builtins, override, parse_change, to_builtins
+from astseg.model.architecture import Architecture
+from astseg.training.presets import PRESETS
+from astseg.training.run import RunSettings
+
+
+@dataclass(frozen=True)
+class Inner:
+    sides: tuple[int, int]
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    others: tuple[int, ...] = ()
+    maybe: Inner | None = None
+    made: Inner = field(default_factory=lambda: Inner((0, 0)))
+    weight: float = 1.0
+    weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if 13 in self.others:
+            raise ValueError("no thirteen")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Outer(Inner((1, 2))),
+        Outer(Inner((1, 2), "a"), (4, 5, 6), Inner((3, 4)), Inner((7, 8))),
+    ],
+)
+def test_through_json_and_back(settings: Outer) -> None:
+    assert from_builtins(Outer, json.loads(json.dumps(to_builtins(settings)))) == settings
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_recipe_goes_through_json(name: str) -> None:
+    settings = RunSettings("a run", PRESETS[name].recipe, "data", 3)
+    assert from_builtins(RunSettings, json.loads(json.dumps(to_builtins(settings)))) == settings
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"inner": {"sides": [1, 2]}, "others_": []}, "no 'others_'; the nearest is 'others'"),
+        ({}, "missing required field `inner`"),
+        ({"inner": {}}, "missing required field `sides`"),
+        ({"inner": {"sides": [1, 2], "nam": "a"}}, r"Outer\.inner: there is no 'nam'; the nearest is 'name'"),
+        ({"inner": {"sides": [1, 2]}, "maybe": {"side": 1}}, r"Outer\.maybe: .*'side'"),
+        ({"inner": [1, 2]}, "Expected `object`"),
+        ([], "Expected `object`"),
+        ({"inner": {"sides": [1, 2]}, "others": [13]}, "no thirteen"),
+        ({"inner": {"sides": [1, 2, 3]}}, "length 2"),
+        ({"inner": {"sides": [1, 2]}, "weight": math.nan}, r"Outer\.weight should be a finite number, not nan"),
+        ({"inner": {"sides": [1, 2]}, "weights": [math.inf]}, "finite"),
+    ],
+)
+def test_refuses_what_does_not_fit(content, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_builtins(Outer, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("shadows", "no"),
+        ("slots", 2.5),
+        ("slots", True),
+        ("image_size", [64.5, 64]),
+        ("feature_network", "unett"),
+        ("latents", {"appearance": "32"}),
+    ],
+)
+def test_values_are_of_their_type(name: str, value: object) -> None:
+    content = {"image_size": [64, 64], "slots": 3, name: value}
+    with pytest.raises(ValueError, match=name):
+        from_builtins(Architecture, content)
+
+
+def test_changes_single_values() -> None:
+    before = Outer(Inner((1, 2)))
+    assert override(before, {"inner.name": "a", "others": [4]}) == Outer(Inner((1, 2), "a"), (4,))
+    assert override(before, {"maybe": {"sides": [3, 4]}}).maybe == Inner((3, 4))
+    assert override(before, {}) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("inner.nam", "a", "inner: there is no 'nam'; the nearest is 'name'"),
+        ("iner.name", "a", "the settings: there is no 'iner'; the nearest is 'inner'"),
+        ("maybe.name", "a", "'maybe' is None here"),
+        ("others.first", 1, "no group of settings"),
+        ("others", [13], "no thirteen"),
+        ("others", "x", "Expected `array`"),
+    ],
+)
+def test_refuses_changes_that_do_not_fit(name: str, value: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        override(Outer(Inner((1, 2))), {name: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "change"),
+    [
+        ("a.b=1e-3", ("a.b", 1e-3)),
+        ("a=[1, 2]", ("a", [1, 2])),
+        ("a=null", ("a", None)),
+        ("a=false", ("a", False)),
+        ("a=segformer-b3", ("a", "segformer-b3")),
+        ("a=b=c", ("a", "b=c")),
+    ],
+)
+def test_reads_changes(text: str, change: tuple[str, object]) -> None:
+    assert parse_change(text) == change
+
+
+@pytest.mark.parametrize("text", ["", "a", "=1"])
+def test_refuses_what_is_no_change(text: str) -> None:
+    with pytest.raises(ValueError, match="looks like"):
+        parse_change(text)

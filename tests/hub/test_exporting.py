@@ -1,0 +1,113 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from astseg._core.errors import AstSegError
+from astseg.data.store import Store
+from astseg.data.store_writer import StoreWriter
+from astseg.evaluation.evaluator import evaluate
+from astseg.hub.exporting import export_model
+from astseg.hub.loading import load_model
+from astseg.training.config import Recipe
+from astseg.training.run import RunSettings, train_run, trained_model
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def settings(tiny_recipe: Recipe, tiny_store: Store) -> RunSettings:
+    return RunSettings("Squares in a test", tiny_recipe, str(tiny_store.path), seed=3, preset="demo")
+
+
+@pytest.fixture
+def run(settings: RunSettings, tmp_path: Path) -> Path:
+    train_run(tmp_path / "run", settings, CPU)
+    return tmp_path / "run"
+
+
+def test_weights_are_halved_and_nothing_else(run: Path, tmp_path: Path) -> None:
+    export_model(run, tmp_path / "out", CPU)
+    whole, halved = (load_file(folder / "model.safetensors") for folder in (run / "model", tmp_path / "out"))
+    assert whole.keys() == halved.keys()
+    for name, weights in whole.items():
+        if weights.is_floating_point():
+            assert halved[name].dtype == torch.float16
+            assert (halved[name] == weights.half()).all()
+        else:
+            assert (halved[name] == weights).all()
+    model = load_model(tmp_path / "out")
+    assert model.architecture == trained_model(run).architecture
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+
+
+def test_the_card_tells_where_it_comes_from(run: Path, settings: RunSettings, tmp_path: Path) -> None:
+    calls = []
+    scores = export_model(run, tmp_path / "out", CPU, lambda *done: calls.append(done))
+    assert scores is not None
+    expected = evaluate(load_model(tmp_path / "out"), Store(settings.data)["test"]).summary()
+    assert scores == expected
+    assert calls == [(4, 4)] * 2  # whole and halved
+    card = (tmp_path / "out/README.md").read_text()
+    for part in (
+        "# Squares in a test",
+        "demo, seed 3",
+        "background 3 of 4 pictures, objects 6 of 4 (curriculum)",
+        "32 x 32, up to K = 2 objects",
+        f"| all | 4 | {100 * expected.overall.miou:.1f} | {100 * expected.overall.ari_fg:.1f} |",
+        "before halving",
+        "background everywhere",
+        expected.protocol,
+        torch.__version__,
+    ):
+        assert part in card
+    assert "Not finished" not in card
+
+
+def test_the_card_of_a_run_that_was_stopped_says_so(settings: RunSettings, tmp_path: Path) -> None:
+    asked = iter(range(100))
+    assert not train_run(tmp_path / "run", settings, CPU, stop=lambda: next(asked) == 4)
+    export_model(tmp_path / "run", tmp_path / "out", CPU)
+    card = (tmp_path / "out/README.md").read_text()
+    assert "| **Not finished** | trained up to step " in card
+
+
+def test_a_place_that_is_taken_is_refused_before_anything_is_scored(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(AstSegError, match="exists already"):
+        export_model(run, run, CPU, lambda *_: pytest.fail("scored"))
+
+
+def test_pictures_without_truth_have_no_scores(settings: RunSettings, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "data", (32, 32), "s", "p") as writer, writer.split("train") as split:
+        split.append(np.zeros((4, 32, 32, 3), np.uint8))
+    plain = replace(settings, data=str(tmp_path / "data"), preset=None)
+    train_run(tmp_path / "run", plain, CPU)
+    (tmp_path / "run/journal.jsonl").unlink()
+    assert export_model(tmp_path / "run", tmp_path / "out", CPU) is None
+    card = (tmp_path / "out/README.md").read_text()
+    assert "Scores" not in card
+    assert "pictures of its owner: 4 train" in card
+    assert "chosen by astseg, seed 3" in card
+    assert "not recorded" in card
+
+
+def test_the_data_must_be_there(run: Path, settings: RunSettings, tmp_path: Path) -> None:
+    content = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps({**content, "data": str(tmp_path / "gone")}))
+    with pytest.raises(AstSegError, match="The data of this run is no longer in"):
+        export_model(run, tmp_path / "out", CPU)
+    assert not (tmp_path / "out").exists()
+    shutil.copytree(settings.data, run / "data")  # it has moved with the run
+    assert export_model(run, tmp_path / "out", CPU) is not None
+
+
+def test_writes_over_nothing(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/mine").touch()
+    with pytest.raises(AstSegError, match="exists already"):
+        export_model(run, tmp_path / "out", CPU)

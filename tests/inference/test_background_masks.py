@@ -1,0 +1,180 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from astseg._core.errors import AstSegError
+from astseg.data.sources import open_source
+from astseg.inference.background_masks import measure_noise, write_background_masks
+from astseg.model.ast_seg import AstSeg
+from astseg.model.background import BackgroundReconstruction
+from astseg.training.config import Recipe
+
+CPU = torch.device("cpu")
+GREY = 100
+
+
+class GreyBackground(nn.Module):
+    """Expects the same grey everywhere, and no error."""
+
+    def forward(self, images: Tensor) -> BackgroundReconstruction:
+        return BackgroundReconstruction(torch.full_like(images, GREY / 255), torch.zeros_like(images[:, :1]))
+
+
+@pytest.fixture
+def model(tiny_recipe: Recipe) -> AstSeg:
+    model = AstSeg(tiny_recipe.architecture)
+    model.background = GreyBackground()
+    return model
+
+
+def picture(height: int = 32, width: int = 32) -> np.ndarray:
+    image = np.full((height, width, 3), GREY, np.uint8)
+    image[5:15, 12:22] = 220
+    return image
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in/deep").mkdir(parents=True)
+    Image.fromarray(picture()).save(tmp_path / "in/a.png")
+    Image.fromarray(picture(64, 64)).save(tmp_path / "in/deep/b.png")
+    return tmp_path / "in"
+
+
+def test_writes_a_background_and_a_mask_for_every_picture(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+    calls = []
+    result = write_background_masks(
+        model, open_source(folder), tmp_path / "out", CPU, lambda done, total: calls.append(done)
+    )
+    assert (result.pictures, result.scored, result.f_measure, result.skipped) == (2, 0, None, ())
+    assert calls == [1, 2]
+    for name, shape in (("a", (32, 32)), ("deep/b", (64, 64))):
+        background = np.asarray(Image.open(tmp_path / f"out/backgrounds/{name}.png"))
+        np.testing.assert_array_equal(background, np.full((*shape, 3), GREY))
+        mask = np.asarray(Image.open(tmp_path / f"out/masks/{name}.png"))
+        expected = np.zeros(shape, np.uint8)
+        expected[5:15, 12:22] = 255
+        assert set(np.unique(mask)) == {0, 255}
+        if shape == model.image_size:
+            np.testing.assert_array_equal(mask, expected)
+        else:  # what the network saw was half as large
+            assert ((mask > 0) & (expected > 0)).sum() / ((mask > 0) | (expected > 0)).sum() > 0.6
+
+
+def test_what_is_too_fine_for_the_network_is_no_foreground(model: AstSeg, tmp_path: Path) -> None:
+    """Lines that the picture has lost when it was made small enough for the network."""
+    image = np.full((256, 256, 3), GREY, np.uint8)
+    image[::8, :, :] += 60
+    image[100:160, 60:120] = 220
+    Image.fromarray(image).save(tmp_path / "a.png")
+    write_background_masks(model, open_source(tmp_path / "a.png"), tmp_path / "out", CPU)
+    mask = np.asarray(Image.open(tmp_path / "out/masks/a.png")) > 0
+    assert mask[106:154, 66:114].all()
+    mask = mask.copy()
+    mask[84:176, 44:136] = False
+    assert not mask.any()
+
+
+def test_f_measure_over_all_pixels(model: AstSeg, tmp_path: Path) -> None:
+    images = np.stack([picture(), picture()])
+    masks = np.zeros((2, 32, 32), np.uint8)
+    masks[0, 5:15, 12:22] = 2  # found whole
+    masks[1, 5:25, 12:22] = 1  # found by half
+    np.savez(tmp_path / "set.npz", images=images, masks=masks)
+    result = write_background_masks(model, open_source(tmp_path / "set.npz"), tmp_path / "out", CPU)
+    true_positives, false_negatives = 200, 100
+    assert result.f_measure == pytest.approx(2 * true_positives / (2 * true_positives + false_negatives))
+
+
+def test_what_is_not_scored_counts_for_nothing(model: AstSeg, tmp_path: Path) -> None:
+    truth = np.zeros((1, 32, 32), np.uint8)
+    truth[:, 5:15, 12:22], truth[:, 5:15, 12:17], truth[:, 20:] = 1, 85, 85
+    np.savez(tmp_path / "a.npz", images=picture()[None], masks=truth)
+    for ignored, score in ((frozenset({85}), 1.0), (frozenset(), 2 * 100 / (2 * 100 + 12 * 32))):
+        source = open_source(tmp_path / "a.npz", ignored=ignored)
+        result = write_background_masks(model, source, tmp_path / f"{len(ignored)}", CPU)
+        assert result.f_measure == pytest.approx(score)
+
+
+def test_only_pictures_whose_truth_is_known_are_scored(model: AstSeg, tmp_path: Path) -> None:
+    for kind in ("images", "masks"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+    for name in "ab":
+        Image.fromarray(picture()).save(tmp_path / f"in/images/{name}.png")
+    (tmp_path / "in/images/c.png").write_text("broken")
+    mask = np.zeros((32, 32), np.uint8)
+    mask[5:15, 12:22] = 1
+    Image.fromarray(mask).save(tmp_path / "in/masks/a.png")
+    (tmp_path / "in/masks/b.png").write_text("broken")
+    result = write_background_masks(model, open_source(tmp_path / "in"), tmp_path / "out", CPU)
+    assert (result.pictures, result.scored, result.f_measure) == (2, 1, 1.0)
+    assert [name for name, _ in result.skipped] == ["images/c"]
+
+
+@pytest.mark.parametrize(("grey", "share", "note"), [(GREY, 0, "cover only 0.0 %"), (220, 1, "more than half")])
+def test_masks_that_look_wrong_are_told(model: AstSeg, tmp_path: Path, grey: int, share: float, note: str) -> None:
+    Image.fromarray(np.full((32, 32, 3), grey, np.uint8)).save(tmp_path / "a.png")
+    result = write_background_masks(model, open_source(tmp_path / "a.png"), tmp_path / "out", CPU)
+    assert result.foreground_share == share
+    assert result.note is not None
+    assert note in result.note
+
+
+def test_the_summary_holds_what_is_returned(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+    result = write_background_masks(model, open_source(folder), tmp_path / "out", CPU)
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    assert summary.pop("skipped") == []
+    assert summary == {name: getattr(result, name) for name in summary}
+    assert (summary["rule"], summary["noise"], summary["note"]) == ("predicted error", None, None)
+    masks = [np.asarray(Image.open(tmp_path / f"out/masks/{name}.png")) > 0 for name in ("a", "deep/b")]
+    assert summary["foreground_share"] == pytest.approx((masks[0].mean() + masks[1].mean()) / 2)
+
+
+class UnsureBackground(GreyBackground):
+    """Expects to be off by half of the range, as networks do that have learned for a minute."""
+
+    def forward(self, images: Tensor) -> BackgroundReconstruction:
+        return BackgroundReconstruction(super().forward(images).image, torch.full_like(images[:, :1], 0.5))
+
+
+def test_the_measured_noise_needs_no_prediction_of_the_error(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+    model.background = UnsureBackground()
+    off = np.random.default_rng(0).normal(0, 3, (300, 32, 32, 1)).round()
+    images = (GREY + off).repeat(3, -1).astype(np.uint8)
+    noise = measure_noise(model, images, CPU)
+    assert 255 * noise.median() == pytest.approx(3, rel=0.1)
+    source = open_source(folder)
+    assert write_background_masks(model, source, tmp_path / "predicted", CPU).foreground_share == 0
+    result = write_background_masks(model, source, tmp_path / "measured", CPU, noise=noise)
+    assert (result.rule, result.noise) == ("noise", pytest.approx(3, rel=0.1))
+    mask = np.asarray(Image.open(tmp_path / "measured/masks/a.png")) > 0
+    expected = np.zeros((32, 32), bool)
+    expected[5:15, 12:22] = True
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_no_background_network(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+    model.background = None
+    with pytest.raises(AstSegError, match="This model has no background network"):
+        write_background_masks(model, open_source(folder), tmp_path / "out", CPU)
+    with pytest.raises(AstSegError, match="This model has no background network"):
+        measure_noise(model, np.zeros((1, 32, 32, 3), np.uint8), CPU)
+
+
+def test_nothing_half_written(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_background_masks(model, open_source(folder), tmp_path / "out", CPU, interrupt)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in"]
+
+
+def test_a_folder_that_is_taken(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(AstSegError, match="exists already"):
+        write_background_masks(model, open_source(folder), folder, CPU)

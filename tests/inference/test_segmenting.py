@@ -1,0 +1,270 @@
+import json
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from astseg._core.errors import AstSegError
+from astseg.data.sources import open_source
+from astseg.data.video import VideoWriter, read_facts, read_frames
+from astseg.inference import segmenting
+from astseg.inference.segmenting import segment_source
+from astseg.model.architecture import Architecture
+from astseg.model.ast_seg import AstSeg
+from astseg.model.segmentation import Segmentation
+from astseg.visualization.colors import label_colors, overlay
+
+
+class FakeModel:
+    """Labels reddish pixels 1 and bluish ones 3; slot 2 finds nothing."""
+
+    slots = 3
+    image_size = (64, 64)
+
+    def __init__(self):
+        self.batches = []
+
+    def segment(self, images):
+        assert images.dtype == torch.float32
+        assert images.min() >= 0
+        assert images.max() <= 1
+        self.batches.append(tuple(images.shape))
+        count = len(images)
+        labels = (images[:, 0] > 0.6).long() + 3 * (images[:, 2] > 0.6).long()
+        return Segmentation(
+            labels,
+            labels[:, None] == torch.arange(1, 4).view(3, 1, 1),
+            torch.tensor([[-1.0, 1.0], [0.0, 0.0], [0.5, 0.0]]).expand(count, 3, 2),
+            torch.full((count, 3, 2), 0.25),
+            torch.tensor([1.5, 0.0, 2.5]).expand(count, 3),
+            torch.arange(12.0).view(3, 4).expand(count, 3, 4) / 3,
+        )
+
+
+def picture(height=20, width=30):
+    """Black, with a red block 4 wide and 3 high at (5, 2) and a blue column 2 wide at the right."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[2:5, 5:9] = (255, 0, 0)
+    image[:, -2:] = (0, 0, 255)
+    return image
+
+
+def labels_of(image):
+    return ((image[..., 0] > 150) + 3 * (image[..., 2] > 150)).astype(np.uint8)
+
+
+def save(path, image):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save(tmp_path / "in/a.png", picture())
+    save(tmp_path / "in/deep/b.x.png", picture())
+    save(tmp_path / "in/deep/c.png", np.zeros((8, 8, 3), np.uint8))
+    save(tmp_path / "in/e.png", picture(1, 1))
+    (tmp_path / "in/d.png").write_text("")
+    return tmp_path / "in"
+
+
+def test_writes_labels_as_palette_pictures(tmp_path, folder):
+    segment_source(FakeModel(), open_source(folder), tmp_path / "out")
+    with Image.open(tmp_path / "out/labels/deep/b.x.png") as labels:
+        assert labels.mode == "P"
+        np.testing.assert_array_equal(np.array(labels), labels_of(picture()))
+        np.testing.assert_array_equal(np.array(labels.convert("RGB")), label_colors(3)[labels_of(picture())])
+    found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    names = ("a", "deep/b.x", "deep/c", "e")
+    expected = [f"labels/{name}.png" for name in names] + [f"overlays/{name}.jpg" for name in names]
+    assert found == sorted(["objects.json", *expected])
+
+
+def test_writes_overlays(tmp_path, folder):
+    segment_source(FakeModel(), open_source(folder), tmp_path / "out")
+    with Image.open(tmp_path / "out/overlays/a.jpg") as image:
+        difference = np.array(image).astype(int) - overlay(picture(), labels_of(picture()))
+    assert np.abs(difference).mean() < 4
+
+
+def test_lists_the_objects(tmp_path, folder):
+    summary = segment_source(FakeModel(), open_source(folder), tmp_path / "out")
+    content = json.loads((tmp_path / "out/objects.json").read_text())
+    assert content["source"] == str(folder)
+    assert content["slots"] == 3
+    assert [entry["name"] for entry in content["skipped"]] == ["d"]
+    entries = {entry["name"]: entry for entry in content["images"]}
+    assert list(entries) == ["a", "deep/b.x", "deep/c", "e"]
+    assert (entries["a"]["width"], entries["a"]["height"]) == (30, 20)
+    assert entries["deep/c"]["objects"] == []
+    assert entries["a"]["objects"] == [
+        {
+            "label": 1,
+            "box": [5, 2, 4, 3],
+            "area": 12,
+            "centroid": [7, 3.5],
+            "position": [0, 20],
+            "scale": [0.25, 0.25],
+            "activation": 1.5,
+            "appearance": [0, 0.33333, 0.66667, 1],
+        },
+        {
+            "label": 3,
+            "box": [28, 0, 2, 20],
+            "area": 40,
+            "centroid": [29, 10],
+            "position": [22.5, 10],
+            "scale": [0.25, 0.25],
+            "activation": 2.5,
+            "appearance": [2.66667, 3, 3.33333, 3.66667],
+        },
+    ]
+    assert summary.pictures == 4
+    assert summary.objects == 5
+    assert summary.out == tmp_path / "out"
+    assert [name for name, _ in summary.skipped] == ["d"]
+
+
+@pytest.mark.parametrize(
+    ("value", "note"),
+    [(0, "cover only 0.0 %"), ((0, 0, 255), "In 100 % of the pictures the mask takes more than half.")],
+)
+def test_labels_that_look_wrong_are_told(tmp_path, value, note):
+    image = np.zeros((20, 30, 3), np.uint8)
+    image[:] = value
+    save(tmp_path / "a.png", image)
+    assert note in segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out").note
+
+
+def test_of_usual_labels_nothing_is_told(tmp_path):
+    save(tmp_path / "a.png", picture())
+    assert segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out").note is None
+
+
+def test_a_file_name_may_be_whatever_the_disk_says(tmp_path):
+    name = "caf\udce9"  # Latin-1 read as UTF-8
+    save(tmp_path / "in" / f"{name}.png", picture())
+    (tmp_path / "in" / f"{name}-broken.png").write_text("")
+    segment_source(FakeModel(), open_source(tmp_path / "in"), tmp_path / "out")
+    assert (tmp_path / "out" / "labels" / f"{name}.png").is_file()
+    content = (tmp_path / "out" / "objects.json").read_bytes().decode()
+    assert '"name": "caf\\udce9"' in content
+    assert json.loads(content)["images"][0]["name"] == name
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "most_pixels", "sizes"), [(1, 10**6, [1, 1, 1, 1]), (2, 10**6, [2, 1, 1]), (16, 600, [1] * 4)]
+)
+def test_batches_hold_one_size_and_not_too_much(tmp_path, folder, monkeypatch, batch_size, most_pixels, sizes):
+    monkeypatch.setattr(segmenting, "MAX_PIXELS_AT_ONCE", most_pixels)
+    model = FakeModel()
+    segment_source(model, open_source(folder), tmp_path / "out", batch_size=batch_size)
+    assert [batch[0] for batch in model.batches] == sizes
+
+
+def test_progress_tells_how_far_it_is(tmp_path, folder):
+    calls = []
+    segment_source(
+        FakeModel(), open_source(folder), tmp_path / "out", progress=lambda done, total: calls.append((done, total))
+    )
+    assert calls == [(1, 5), (2, 5), (3, 5), (4, 5)]
+
+
+def test_makes_a_film_of_a_video(tmp_path):
+    image = np.zeros((31, 47, 3), np.uint8)
+    image[:, 24:] = (0, 0, 255)
+    with VideoWriter(tmp_path / "film.mp4", Fraction(30000, 1001)) as writer:
+        for _ in range(5):
+            writer.append(image)
+    segment_source(FakeModel(), open_source(tmp_path / "film.mp4"), tmp_path / "out", batch_size=2)
+    facts = read_facts(tmp_path / "out/overlay.mp4")
+    assert facts.fps == Fraction(30000, 1001)
+    assert json.loads((tmp_path / "out/objects.json").read_text())["fps"] == pytest.approx(30000 / 1001)
+    assert facts.frames == 5
+    frame = next(read_frames(tmp_path / "out/overlay.mp4")).image
+    assert frame.shape == (32, 48, 3)
+    assert np.abs(frame[:31, :47].astype(int) - overlay(image, labels_of(image))).mean() < 8
+    assert len(list((tmp_path / "out/labels").iterdir())) == 5
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_film_keeps_the_times_of_its_frames(tmp_path, every):
+    times = [0.0, 0.5, 0.6, 0.7, 2.0, 2.1, 2.25]
+    with VideoWriter(tmp_path / "film.mp4", Fraction(7, 4), duration=4.0) as writer:
+        for time in times:
+            writer.append(picture(32, 48), time)
+    source = open_source(tmp_path / "film.mp4", every=every)
+    assert [picture.time for picture in source] == pytest.approx(times[::every], abs=1e-4)
+    segment_source(FakeModel(), source, tmp_path / "out")
+    content = json.loads((tmp_path / "out/objects.json").read_text())
+    assert content["fps"] == pytest.approx(7 / 4 / every)
+    assert [image["time"] for image in content["images"]] == pytest.approx(times[::every], abs=1e-4)
+    film = tmp_path / "out/overlay.mp4"
+    assert [frame.time for frame in read_frames(film)] == pytest.approx(times[::every], abs=1e-4)
+    assert read_facts(film).duration == pytest.approx(4.0, abs=1e-4)
+
+
+def test_works_with_the_real_thing(tmp_path, folder):
+    torch.manual_seed(0)
+    model = AstSeg(Architecture(image_size=(64, 64), slots=3, feature_network="unet", background_network=None))
+    summary = segment_source(model, open_source(folder), tmp_path / "out")
+    assert summary.pictures == 4
+    with Image.open(tmp_path / "out/labels/a.png") as labels:
+        assert labels.size == (30, 20)
+
+
+def test_refuses_a_place_that_is_taken(tmp_path, folder):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/precious.txt").write_text("keep me")
+    with pytest.raises(AstSegError, match="exists already"):
+        segment_source(FakeModel(), open_source(folder), tmp_path / "out")
+    assert (tmp_path / "out/precious.txt").read_text() == "keep me"
+    with pytest.raises(AstSegError, match="exists already"):
+        segment_source(FakeModel(), open_source(folder), folder / "a.png")
+
+
+def test_takes_an_empty_folder(tmp_path, folder):
+    (tmp_path / "out").mkdir()
+    segment_source(FakeModel(), open_source(folder), tmp_path / "out")
+    assert (tmp_path / "out/objects.json").is_file()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_leaves_nothing_behind_when_it_is_stopped(tmp_path, folder, error):
+    class Failing(FakeModel):
+        def segment(self, images):
+            if self.batches:
+                raise error
+            return super().segment(images)
+
+    with pytest.raises(error):
+        segment_source(Failing(), open_source(folder), tmp_path / "out", batch_size=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_a_full_disk_is_a_clear_error(tmp_path, folder, monkeypatch):
+    def full(*arguments, **settings):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(AstSegError, match=r"Cannot write .*out: No space left on device"):
+        segment_source(FakeModel(), open_source(folder), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+def test_nothing_readable_leaves_nothing_behind(tmp_path):
+    (tmp_path / "a.png").write_text("")
+    with pytest.raises(AstSegError, match="Nothing in"):
+        segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_refuses_impossible_numbers(tmp_path, folder):
+    with pytest.raises(AstSegError, match="batch size"):
+        segment_source(FakeModel(), open_source(folder), tmp_path / "out", batch_size=0)
+    many = FakeModel()
+    many.slots = 256
+    with pytest.raises(AstSegError, match="256 slots"):
+        segment_source(many, open_source(folder), tmp_path / "out")

@@ -1,0 +1,67 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import SegformerConfig, SegformerForImageClassification, SegformerModel
+
+from astseg._core.errors import AstSegError
+from astseg.model.architecture import Architecture
+from astseg.model.ast_seg import AstSeg
+from astseg.model.backbone_weights import load_backbone
+
+ARCHITECTURE = Architecture((32, 32), 2, feature_network="segformer-b0", refinement="none", background_network=None)
+
+
+@pytest.fixture(scope="module")
+def model() -> AstSeg:
+    torch.manual_seed(0)
+    return AstSeg(ARCHITECTURE)
+
+
+@pytest.mark.parametrize("kind", [SegformerModel, SegformerForImageClassification])
+def test_from_a_folder(kind: type[SegformerModel], tmp_path: Path, model: AstSeg) -> None:
+    """A bare backbone, and one with a classifier on top, as those trained on ImageNet have."""
+    saved = kind(SegformerConfig())
+    saved.save_pretrained(tmp_path)
+    decoder = {name: value.clone() for name, value in model.feature_maps.network.decode_head.state_dict().items()}
+    load_backbone(model, str(tmp_path))
+    expected = getattr(saved, "segformer", saved).state_dict()
+    found = model.feature_maps.network.segformer.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    kept = model.feature_maps.network.decode_head.state_dict()
+    assert all(torch.equal(kept[name], value) for name, value in decoder.items())
+
+
+def test_of_another_size(tmp_path: Path, model: AstSeg) -> None:
+    SegformerModel(SegformerConfig(hidden_sizes=[64, 128, 320, 512])).save_pretrained(tmp_path)
+    with pytest.raises(AstSegError, match=r"are not those of segformer-b0\. Choose the same size for both"):
+        load_backbone(model, str(tmp_path))
+
+
+def test_an_empty_folder(tmp_path: Path, model: AstSeg) -> None:
+    with pytest.raises(AstSegError, match=r"Cannot read backbone weights from .*config\.json"):
+        load_backbone(model, str(tmp_path))
+
+
+def test_damaged_weights(tmp_path: Path, model: AstSeg) -> None:
+    SegformerModel(SegformerConfig()).save_pretrained(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(AstSegError, match="Cannot read backbone weights from"):
+        load_backbone(model, str(tmp_path))
+
+
+def test_weights_under_other_names(tmp_path: Path, model: AstSeg) -> None:
+    SegformerModel(SegformerConfig()).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file({f"other.{name}": value for name, value in weights.items()}, tmp_path / "model.safetensors")
+    with pytest.raises(AstSegError, match=r"holds no SegFormer backbone: \d+ of its weights are missing"):
+        load_backbone(model, str(tmp_path))
+
+
+def test_another_network() -> None:
+    model = AstSeg(replace(ARCHITECTURE, feature_network="compact-unet"))
+    with pytest.raises(AstSegError, match="Backbone weights are for SegFormer; this model has compact-unet"):
+        load_backbone(model, "anything")

@@ -1,0 +1,40 @@
+"""Which folder may import which: nothing below imports what is above."""
+
+import ast
+from pathlib import Path
+
+import astseg
+
+ROOT = Path(astseg.__file__).parent
+LAYERS = (
+    ("_core",),
+    ("model", "data"),
+    ("evaluation",),
+    ("visualization",),
+    ("inference", "training"),
+    ("authors", "hub", "paper", "doctor"),
+    ("cli",),
+)
+FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}
+
+
+def imports(file: Path) -> set[str]:
+    """Return the folders of astseg that a file imports from, wherever in it."""
+    nodes = ast.walk(ast.parse(file.read_text()))
+    modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {module.split(".")[1] for module in modules if module.startswith("astseg.")}
+
+
+def test_nothing_below_imports_what_is_above() -> None:
+    arrows = set()
+    for file in ROOT.rglob("*.py"):
+        own = file.relative_to(ROOT).parts[0].removesuffix(".py")
+        if not own.startswith("__"):
+            arrows |= {(own, other) for other in imports(file) if other != own}
+    assert len(arrows) > 20
+    assert {arrow for arrow in arrows if FLOOR[arrow[0]] <= FLOOR[arrow[1]]} == set()
+
+
+def test_every_folder_has_a_floor() -> None:
+    there = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert {name for name in there if not name.startswith("__")} == set(FLOOR)

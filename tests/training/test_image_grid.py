@@ -1,0 +1,46 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from astseg.data.store import Bytes, Store
+from astseg.training.config import Recipe
+from astseg.training.image_grid import ImageGridCallback
+from astseg.training.loop import Trainer
+
+
+@pytest.fixture
+def names(tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path) -> list[str]:
+    recipe = replace(
+        tiny_recipe,
+        background=replace(tiny_recipe.background, steps=20),
+        foreground=replace(tiny_recipe.foreground, steps=4, frozen_steps=3),
+    )
+    test = tiny_store["test"]
+    grid = ImageGridCallback(tmp_path, test.images[:2], test.masks[:2])
+    Trainer(recipe, tiny_store["train"].images, tmp_path, torch.device("cpu"), callbacks=[grid]).run()
+    return sorted(file.name for file in (tmp_path / "pictures").iterdir())
+
+
+def test_after_each_eighth_of_a_phase_and_at_its_end(names: list[str]) -> None:
+    assert names == [
+        *(f"0-background-{step:06d}.png" for step in range(2, 21, 2)),
+        *(f"1-objects-{step:06d}.png" for step in (1, 2, 3)),
+        "2-joint-000001.png",
+    ]
+
+
+def test_are_whole_pictures(names: list[str], tmp_path: Path) -> None:
+    for name in (names[0], names[-1]):
+        with Image.open(tmp_path / "pictures" / name) as picture:
+            assert np.asarray(picture.convert("L")).std() > 1
+
+
+def test_without_truth(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+    recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario="baseline", steps=1))
+    grid = ImageGridCallback(tmp_path, tiny_images[:1])
+    Trainer(recipe, tiny_images, tmp_path, torch.device("cpu"), callbacks=[grid]).run()
+    assert [file.name for file in (tmp_path / "pictures").iterdir()] == ["0-joint-000001.png"]
