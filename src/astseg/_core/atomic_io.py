@@ -145,7 +145,10 @@ def held(folder: Path, path: Path) -> Iterator[None]:
 
 
 def followed(path: Path) -> Path:
-    """The path, or what it points to if it is a link: what is moved to the place of a link would replace the link."""
+    """Return the path, or what it points to if it is a link.
+
+    What is moved to the place of a link would replace the link.
+    """
     return path.resolve() if path.is_symlink() else path
 
 
@@ -186,7 +189,7 @@ def unfinished(path: Path) -> Path:
 
 
 def beside(path: Path, name: str) -> Path:
-    """The place of a name beside a file or folder that is to be made.
+    """Return the place of a name beside a file or folder that is to be made.
 
     Raises:
         AstSegError: the path ends in no name that anything could be made under, such as the present folder's.

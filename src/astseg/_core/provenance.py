@@ -10,7 +10,7 @@ from astseg import __version__
 
 
 def commit() -> str:
-    """The commit of the checkout that the program runs from, with ``+`` if it was changed; empty elsewhere."""
+    """Return the commit of the checkout that the program runs from, with ``+`` if it was changed; empty elsewhere."""
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return ""
@@ -22,14 +22,14 @@ def commit() -> str:
 
 
 def machine(device: torch.device) -> str:
-    """What computed, in words: the GPU if there is one, else the processor with its number of threads."""
+    """Return what computed, in words: the GPU if there is one, else the processor with its number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_processor()}, {torch.get_num_threads()} threads"
 
 
 def provenance(device: torch.device) -> dict[str, str]:
-    """All of it, as plain values to stand beside a result."""
+    """Return all of it, as plain values to stand beside a result."""
     return {
         "astseg": __version__,
         "commit": commit(),

@@ -72,7 +72,7 @@ def _load(path: Path) -> Any:
 
 
 def _numpy_numbers() -> list[Any]:
-    """What reads the numbers of numpy, harmless values that a training program may have noted beside its weights."""
+    """Return what reads numpy's numbers, harmless values that a training program may have noted beside its weights."""
     scalar = np.float64().__reduce__()[0]
     kinds = (np.float16, np.float32, np.float64, np.int32, np.int64, np.bool_)
     # The function has moved since the checkpoints were written.

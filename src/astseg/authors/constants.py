@@ -57,7 +57,7 @@ def _constants(model: AstSeg) -> Iterator[tuple[str, Tensor, str]]:
 
 
 def position_map(architecture: Architecture) -> Tensor:
-    """The coordinates of the cells of the feature map (equations 12 and 13), 1 x 2 x h x w: x, then y."""
+    """Return the coordinates of the cells of the feature map (equations 12 and 13), 1 x 2 x h x w: x, then y."""
     step = 1 if architecture.feature_network == "unet" else 4
     height, width = (-(-side // step) for side in architecture.image_size)
     return coordinate_map((height, width))[None]

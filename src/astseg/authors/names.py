@@ -73,7 +73,7 @@ def _published_name(name: str) -> str:
 
 
 def addresses(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """What each weight is, and its published name in this file; see the module's text."""
+    """Return what each weight is, and its published name in this file; see the module's text."""
     layers = _layers_of_sequences(weights)
     found = {}
     for name in weights:
@@ -89,7 +89,7 @@ def addresses(weights: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _layers_of_sequences(weights: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
-    """The layers of each sequence in the order in which they are passed, with their kinds."""
+    """Return the layers of each sequence in the order in which they are passed, with their kinds."""
     sequences: dict[str, dict[str, str]] = {}
     for name in weights:
         if part := _SEQUENCE.fullmatch(name):

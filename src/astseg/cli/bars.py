@@ -43,7 +43,7 @@ class RateColumn(ProgressColumn):
         self._units = units
 
     def render(self, task: Task) -> Text:
-        """The rate in whichever way round it is more than one."""
+        """Return the rate in whichever way round it is more than one."""
         begun = task.fields.get("begun", 0)
         speed = (task.completed - begun) / task.finished_time if task.finished_time else task.speed
         if not speed:
@@ -79,7 +79,7 @@ class Bars(Progress):
         super().__init__(description, *columns, console=messages)
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The bars and the line below."""
+        """Yield the bars and the line below."""
         yield from super().get_renderables()
         if self.note:
             yield Text(self.note, style="dim", no_wrap=False)

@@ -77,7 +77,7 @@ def note(label: str, text: str, where: Console | None = None) -> None:
 
 
 def counted(count: int, noun: str) -> str:
-    """A number with its noun in the singular or the plural.
+    """Return a number with its noun in the singular or the plural.
 
     >>> counted(1, "picture"), counted(0, "object")
     ('1 picture', '0 objects')
@@ -157,7 +157,7 @@ def _complain(message: str, code: int) -> int:
 
 
 def find_device(name: str) -> "torch.device":
-    """The device of a name; ``auto`` is a GPU where there is one.
+    """Return the device of a name; ``auto`` is a GPU where there is one.
 
     Raises:
         AstSegError: the name means nothing, or the device is not there.

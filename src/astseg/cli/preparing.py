@@ -142,7 +142,10 @@ def prepare(
 
 
 def _signature(source: Path, run: Path) -> str:
-    """What changes when the files of a source do, but for those of a run: a digest of their names, sizes and times."""
+    """Return what changes when the files of a source do, but for those of a run.
+
+    A digest of their names, sizes and times.
+    """
     files = sorted(source.rglob("*")) if source.is_dir() else [source]
     own = run.resolve()
     kept = [file for file in files if file.is_file() and not file.resolve().is_relative_to(own)]

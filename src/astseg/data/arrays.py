@@ -123,7 +123,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, shape: tuple[int, ...]) -> "Layout | None":
-        """The layout of an array of pictures by its shape; None for other arrays.
+        """Return the layout of an array of pictures by its shape; None for other arrays.
 
         A last side of 3 is taken for colours, never for pictures that are three pixels wide; one of 1 or 4 too, where
         the others are no such sides.
@@ -143,7 +143,7 @@ Layout(single=False, channels_first=False), None)
         return cls(single=False, channels_first=True) if first else None
 
     def mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the masks of pictures of a shape."""
+        """Return the shape of the masks of pictures of a shape."""
         if self.channels_first:
             return (shape[0], *shape[2:])
         return shape[:2] if self.single else shape[:3]
@@ -189,7 +189,7 @@ def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]
 
 
 def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None:
-    """Why an array cannot hold the masks of pictures; None if it can."""
+    """Return why an array cannot hold the masks of pictures; None if it can."""
     with _member(path, key) as file:
         try:
             shape, dtype, _ = _read_header(file)
@@ -212,7 +212,7 @@ def _member(path: Path, key: str) -> Iterator[IO[bytes]]:
 
 
 def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:
-    """The shape, the kind of number, and whether the first axis runs fastest."""
+    """Return the shape, the kind of number, and whether the first axis runs fastest."""
     read = np.lib.format.read_array_header_1_0
     if np.lib.format.read_magic(file) != (1, 0):
         read = np.lib.format.read_array_header_2_0
@@ -225,7 +225,10 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]
 
 
 def _items(file: IO[bytes], single: bool) -> Iterator[Numbers]:
-    """The pictures or masks of an open array; an array is hardly held as a whole, since it may exceed the memory."""
+    """Yield the pictures or masks of an open array.
+
+    An array is hardly held as a whole, since it may exceed the memory.
+    """
     shape, dtype, columns_first = _read_header(file)
     if columns_first:
         whole = _read(file, shape[::-1], dtype).T
@@ -270,7 +273,7 @@ def _scale_of(path: Path, key: str, single: bool, modified: int, size: int) -> _
 
 
 def _whole_ones(images: Iterator[Numbers]) -> Iterator[Numbers]:
-    """The images up to where a file breaks off, which is told to whoever reads it."""
+    """Yield the images up to where a file breaks off, which is told to whoever reads it."""
     try:
         yield from images
     except Exception:  # zip and zlib each raise errors of their own
@@ -278,7 +281,7 @@ def _whole_ones(images: Iterator[Numbers]) -> Iterator[Numbers]:
 
 
 def _go_to_255(images: Iterator[Numbers]) -> bool:
-    """Whether floating-point images have values from 0 to 255: as many of them say so as say 0 to 1.
+    """Tell whether floating-point images have values from 0 to 255: as many of them say so as say 0 to 1.
 
     Black and white alone, and images with values that are neither, say nothing.
     """
@@ -293,7 +296,7 @@ def _go_to_255(images: Iterator[Numbers]) -> bool:
 
 
 def _as_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes | None, str | None]:
-    """A mask of a picture of a size as labels, or the reason why it holds none."""
+    """Return a mask of a picture of a size as labels, or the reason why it holds none."""
     low, high = int(mask.min()), int(mask.max())
     if not 0 <= low <= high <= MAX_LABELS:
         return None, f"A mask in {path} holds values from {low} to {high}; labels lie in 0 to {MAX_LABELS}."
@@ -301,7 +304,7 @@ def _as_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes 
 
 
 def _as_rgb(image: Numbers, scale: _Scale) -> Bytes:
-    """A picture as bytes.
+    """Return a picture as bytes.
 
     Args:
         image: H x W, or H x W x 1, 3 or 4.

@@ -169,13 +169,13 @@ def _masks_beside(folder: Path) -> Iterator[Path]:
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
-    """What to sort names by so that numbers in them count as numbers: `a2` comes before `a10`."""
+    """Return what to sort names by so that numbers in them count as numbers: `a2` comes before `a10`."""
     pieces = re.findall(r"(\D*)(\d*)", text.casefold())
     return [(letters, int(digits or -1)) for letters, digits in pieces], text
 
 
 def unlike_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
-    """Each file's path from a folder on, without suffix but where two files or a file and a folder would share one.
+    """Return each file's path from a folder on, without its suffix unless two files, or a folder, would share it.
 
     Names stay apart with .png or .jpg appended, too, because results are called so.
     """
@@ -192,7 +192,7 @@ def unlike_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
 
 
 def _holds(question: Callable[[], bool]) -> bool:
-    """The answer to a question about a folder's entry; a link that leads nowhere, or in a circle, is neither."""
+    """Return the answer to a question about a folder's entry; a link that leads nowhere, or in a circle, is neither."""
     try:
         return question()
     except OSError:
@@ -200,7 +200,7 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def _is_made_by_astseg(folder: Path) -> bool:
-    """Whether a folder holds prepared data, a run, segmented pictures or painted backgrounds."""
+    """Tell whether a folder holds prepared data, a run, segmented pictures or painted backgrounds."""
     try:
         return (
             Store.is_store(folder)
@@ -213,7 +213,7 @@ def _is_made_by_astseg(folder: Path) -> bool:
 
 
 def _is_run(file: Path) -> bool:
-    """Whether a file tells what a training run was asked to do; other programs call their files run.json too."""
+    """Tell whether a file tells what a training run was asked to do; other programs call their files run.json too."""
     try:
         content = json.loads(file.read_text())
     except (FileNotFoundError, ValueError):
@@ -222,7 +222,7 @@ def _is_run(file: Path) -> bool:
 
 
 def _first(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are.
+    """Return the first few names, and how many more there are.
 
     >>> _first(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'

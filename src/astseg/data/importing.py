@@ -129,7 +129,7 @@ def import_source(
 
 
 def suggest_image_size(size: tuple[int, int], longer_side: int | None = None) -> tuple[int, int]:
-    """A size that a processor without accelerator can learn from, near to the proportions of the pictures.
+    """Return a size that a processor without accelerator can learn from, near to the proportions of the pictures.
 
     Nearly square pictures (up to 6 : 5) become 128 x 128, or 64 x 64 where they are smaller than 128. Others get sides
     that are multiples of 16, about 128 the longer one (64 where the pictures are smaller): 240 x 320 becomes 96 x 128,
@@ -209,7 +209,7 @@ def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Pro
 
 
 def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[int, Picture]]:
-    """The pictures that are large enough, resized, each with its index among the readable ones."""
+    """Yield the pictures that are large enough, resized, each with its index among the readable ones."""
     for index, picture in enumerate(part.source):
         height, width = picture.image.shape[:2]
         if min(height, width) < MIN_SIDE:
@@ -237,7 +237,7 @@ def _divided(source: Source, test_share: float, seed: int) -> _Part:
 
 
 def _given_parts(source: Source) -> list[_Part]:
-    """The parts of a folder that says itself what is for training and what for testing; else none."""
+    """Return the parts of a folder that says itself what is for training and what for testing; else none."""
     if not isinstance(source, FileSource) or not source.path.is_dir():
         return []
     files: dict[str, list[Path]] = {}
@@ -254,14 +254,17 @@ def _given_parts(source: Source) -> list[_Part]:
 
 
 def _given_split(file: Path) -> str:
-    """The split that a file says it belongs to; nothing if it says none. A picture called test.png is no test set."""
+    """Return the split that a file says it belongs to; nothing if it says none.
+
+    A picture called test.png is no test set.
+    """
     if file.suffix.lower() in ARRAY_SUFFIXES:
         file = Path(file.parent, file.stem, file.name)
     return split_of(file) or ""
 
 
 def _has_usable_masks(source: Source) -> bool:
-    """Whether there are masks, and the first few can be used: one that cannot, among many, costs its picture."""
+    """Tell whether there are masks, and the first few can be used: one that cannot, among many, costs its picture."""
     return source.has_masks and all(picture.mask_problem is None for picture in islice(source, PEEKED))
 
 

@@ -90,7 +90,7 @@ class Source(ABC):
 
     @abstractmethod
     def estimated_length(self) -> int | None:
-        """How many pictures there are if all are readable; None if that takes reading them all."""
+        """Return how many pictures there are if all are readable; None if that takes reading them all."""
 
     @property
     def has_masks(self) -> bool:
@@ -283,7 +283,7 @@ class StoreSource(Source):
         self._split = Store(path)[split]
 
     def estimated_length(self) -> int | None:
-        """The number of pictures, exactly."""
+        """Return the number of pictures, exactly."""
         return len(self._split)
 
     @property

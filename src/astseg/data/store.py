@@ -111,7 +111,7 @@ class Store:
 
     @staticmethod
     def is_store(path: Path | str) -> bool:
-        """Whether a folder looks like a store, without opening it; other programs write a manifest.json too."""
+        """Tell whether a folder looks like a store, without opening it; other programs write a manifest.json too."""
         try:
             content = json.loads((Path(path) / MANIFEST_FILE).read_bytes())
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
@@ -170,7 +170,7 @@ class Store:
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, as hexadecimal."""
+    """Return the sha256 of a file's bytes, as hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -226,7 +226,7 @@ class StoreWriter:
             writer.close()
 
     def holds_pictures(self) -> bool:
-        """Whether anything was appended to a split, by an interrupted run included."""
+        """Tell whether anything was appended to a split, by an interrupted run included."""
         return any(file.stat().st_size > HEADER_BYTES for file in self._partial.glob("*.npy"))
 
     def _finish(self) -> None:

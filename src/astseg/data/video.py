@@ -134,7 +134,7 @@ class _Stamp(NamedTuple):
 
 
 def _shown(stamps: Sequence[_Stamp]) -> Fraction:
-    """The ticks for which frames are shown; 0 where they do not tell.
+    """Return the ticks for which frames are shown; 0 where they do not tell.
 
     Where the clock goes back, as in recordings that were joined, a new stretch begins.
     """
@@ -155,7 +155,7 @@ def _stretch(stamps: Sequence[tuple[int, int]]) -> Fraction:
 
 
 def _rising_times(stamps: Sequence[_Stamp]) -> list[int] | None:
-    """The times of all packets, if each has one and is shown after those before."""
+    """Return the times of all packets, if each has one and is shown after those before."""
     times = [stamp.time for stamp in stamps if stamp.time is not None]
     whole = len(times) == len(stamps) and all(before < after for before, after in pairwise(times))
     return times if whole else None
@@ -166,7 +166,9 @@ def _said_rate(stream: Any) -> Fraction:
 
 
 def encodable_rate(rate: Fraction) -> Fraction:
-    """The frames a second that encoders take for a file's; of a time lapse, however slow, at least a few an hour.
+    """Return the frames a second that encoders take for a file's.
+
+    Of a time lapse, however slow, at least a few an hour.
 
     >>> encodable_rate(Fraction(29970029, 1000000)), encodable_rate(Fraction(1, 86400))
     (Fraction(30000, 1001), Fraction(1, 1001))
@@ -320,7 +322,7 @@ class VideoWriter:
 
 
 def has_encoder(name: str) -> bool:
-    """Whether the installed FFmpeg can write with an encoder."""
+    """Tell whether the installed FFmpeg can write with an encoder."""
     try:
         av.codec.Codec(name, "w")
     except av.codec.codec.UnknownCodecError:
@@ -351,20 +353,23 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _tracks(container: Any) -> list[Any]:
-    """The video streams, without cover pictures and thumbnails, which FFmpeg takes for streams too."""
+    """Return the video streams, without cover pictures and thumbnails, which FFmpeg takes for streams too."""
     pictures = _Disposition.attached_pic | _Disposition.timed_thumbnails
     return [stream for stream in container.streams.video if not stream.disposition & pictures]
 
 
 def _shown_track(container: Any, tracks: list[Any]) -> Any:
-    """The track that a player shows: the default one; of several or none, the one that FFmpeg takes for the best."""
+    """Return the track that a player shows: the default one.
+
+    Of several or none, the one that FFmpeg takes for the best.
+    """
     default = [stream for stream in tracks if stream.disposition & _Disposition.default] or tracks
     best = container.streams.best("video")
     return best if best in default else default[0]
 
 
 def _packets(container: Any, stream: Any, on_break: Callable[[av.error.FFmpegError], None]) -> Iterator[Any]:
-    """The packets of a stream up to the end of the file, or to where the file breaks off."""
+    """Yield the packets of a stream up to the end of the file, or to where the file breaks off."""
     try:
         yield from container.demux(stream)
     except av.error.FFmpegError as error:

@@ -58,7 +58,7 @@ class Evaluation:
     """The same share of the other pixels of the true background, for comparison."""
 
     def summary(self) -> "Summary":
-        """The means over images, for all of them and by the number of true objects."""
+        """Return the means over images, for all of them and by the number of true objects."""
         everything = np.ones(len(self.index), bool)
         numbers = np.unique(self.objects).tolist()
         several = self.objects >= 2
@@ -182,7 +182,7 @@ def evaluate(
 def reconstruct_at(
     model: AstSeg, images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """The model's reconstruction of pictures of any size, resized back to theirs."""
+    """Return the model's reconstruction of pictures of any size, resized back to theirs."""
     return resized(model.reconstruct(resized(images, model.image_size)).image, images.shape[-2:])
 
 
@@ -238,7 +238,7 @@ def _predict(
     progress: Callable[[int, int], None] | None,
     by_weights_alone: bool,
 ) -> tuple[UInt8[np.ndarray, "images height width"], PerImage | None]:
-    """The labels of all images, in one byte each, and their squared errors."""
+    """Return the labels of all images, in one byte each, and their squared errors."""
     device = next(model.parameters()).device
     labels = np.empty(split.images.shape[:3], np.uint8)
     errors = np.empty(len(split))
@@ -295,7 +295,7 @@ def _count_objects(
 def _share_claimed(
     labels: UInt8[np.ndarray, "images height width"], where: Bool[np.ndarray, "images height width"]
 ) -> PerImage:
-    """The share of an image's chosen pixels that carry an object's label; NaN where none are chosen."""
+    """Return the share of an image's chosen pixels that carry an object's label; NaN where none are chosen."""
     chosen = where.sum((1, 2))
     claimed = (where & (labels > 0)).sum((1, 2))
     return np.where(chosen > 0, claimed / np.maximum(chosen, 1), np.nan)

@@ -44,7 +44,7 @@ class SegmentationScores:
 def score_segmentations(
     predicted: LabelMaps, true: LabelMaps, label_count: int | None = None, ignored_label: int | None = None
 ) -> SegmentationScores:
-    """All scores of a batch at the price of one pass over its pixels.
+    """Return all scores of a batch at the price of one pass over its pixels.
 
     Args:
         predicted: labels, N x H x W.
@@ -141,7 +141,7 @@ def segmentation_covering(
     scaled: bool = False,
     ignored_label: int | None = None,
 ) -> PerImage:
-    """How well the best predicted label covers each true object, in the mean over the objects (MSC, GENESIS).
+    """Return how well the best predicted label covers each true object, in the mean over the objects (MSC, GENESIS).
 
     Args:
         predicted: labels, N x H x W; every one of them, the background too, may cover an object, and one
@@ -180,7 +180,9 @@ def squared_error(
 
 
 def f_measure(true_positives: int, false_positives: int, false_negatives: int) -> float:
-    """The harmonic mean of precision and recall of a foreground mask; 1 where there is no foreground and none is found.
+    """Return the harmonic mean of precision and recall of a foreground mask.
+
+    1 where there is no foreground and none is found.
 
     >>> f_measure(true_positives=2, false_positives=1, false_negatives=1)
     0.6666666666666666
@@ -286,7 +288,7 @@ def _adjusted_rand_index(tables: Tables) -> PerImage:
 
 
 def _pairs(counts: Int64[np.ndarray, "*shape"]) -> Int64[np.ndarray, "*shape"]:
-    """How many pairs of pixels can be drawn from each group."""
+    """Return how many pairs of pixels can be drawn from each group."""
     pairs: Int64[np.ndarray, "*shape"] = counts * (counts - 1) // 2
     return pairs
 

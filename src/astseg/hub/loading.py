@@ -28,13 +28,15 @@ SHIPPED = Path(__file__).parents[1] / "weights"
 
 
 def list_models() -> tuple[str, ...]:
-    """The names of the models that come with astseg."""
+    """Return the names of the models that come with astseg."""
     return tuple(sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{CONFIG_FILE}")))
 
 
 def load_model(where: Path | str) -> AstSeg:
-    """Load a model from a training run's folder, a model's folder, by the name of one that comes with astseg, or by a
-    name on the model hub. A folder that holds a model goes before a name.
+    """Load a trained model.
+
+    It is found in a training run's folder, in a model's folder, by the name of one that comes with astseg, or by a name
+    on the model hub. A folder that holds a model goes before a name.
 
     The hub is asked once, and given up after `HUB_SECONDS` without an answer; a model that was had from it before is
     then taken as it was. With HF_HUB_OFFLINE it is not asked at all.
@@ -50,7 +52,7 @@ def load_model(where: Path | str) -> AstSeg:
 
 
 def local_model(where: Path | str) -> Path | None:
-    """The folder of a model that is on this machine; None for a name that the hub may have.
+    """Return the folder of a model that is on this machine; None for a name that the hub may have.
 
     Raises:
         AstSegError: there is no such model, and it is no name that the hub may have either.
@@ -105,7 +107,7 @@ def _from_hub(name: str) -> AstSeg:
 
 
 def _unreached(name: str) -> str | None:
-    """Why the hub cannot be reached, in words; None if it answers, whatever it says."""
+    """Return why the hub cannot be reached, in words; None if it answers, whatever it says."""
     request = urllib.request.Request(f"{constants.ENDPOINT}/{name}/resolve/main/{CONFIG_FILE}", method="HEAD")
     found: list[str | None] = []
 

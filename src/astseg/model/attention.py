@@ -62,7 +62,7 @@ def cell_coordinates(
 def coordinate_map(
     size: tuple[int, int], convention: CornerConvention = "published", *, like: Tensor | None = None
 ) -> Float[Tensor, "2 height width"]:
-    """The coordinates x and y of the cells of a map of a height and width, as two channels."""
+    """Return the coordinates x and y of the cells of a map of a height and width, as two channels."""
     y, x = (cell_coordinates(cells, convention, like=like) for cells in size)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"))
 
@@ -70,7 +70,7 @@ def coordinate_map(
 def soft_argmax(
     attention: Float[Tensor, "*batch height width"], convention: CornerConvention = "published"
 ) -> Float[Tensor, "*batch 2"]:
-    """The centre of mass (x, y) of attention maps that sum to one (equations 14 and 15).
+    """Return the centre of mass (x, y) of attention maps that sum to one (equations 14 and 15).
 
     >>> attention = torch.zeros(3, 3)
     >>> attention[0, 2] = 1  # all weight on the upper right cell
@@ -86,7 +86,7 @@ def attention_pooling(
     attention: Float[Tensor, "batch slots height width"],
     features: Float[Tensor, "batch features height width"],
 ) -> Float[Tensor, "batch slots features"]:
-    """The mean of the feature map under each attention map (equation 16), as one matrix product."""
+    """Return the mean of the feature map under each attention map (equation 16), as one matrix product."""
     return attention.flatten(2) @ features.flatten(2).transpose(1, 2)
 
 
@@ -95,7 +95,7 @@ def unexplained(
     backgrounds: Float[Tensor, "batch 3 height width"],
     map_size: tuple[int, int],
 ) -> Float[Tensor, "batch 1 map_height map_width"]:
-    """How far each cell of a map is from its background, from 0 to 1. Not in the paper.
+    """Return how far each cell of a map is from its background, from 0 to 1. Not in the paper.
 
     Added to all attention logits, it draws the attention of every slot to what the background does not explain, from
     the first step on; which of the objects there is its own, each slot still has to learn.

@@ -102,7 +102,7 @@ class ConvGeometry(NamedTuple):
 
 
 def conv_geometries(side: int, *, large: bool) -> list[ConvGeometry]:
-    """How the blocks shrink a side to 1.
+    """Return how the blocks shrink a side to 1.
 
     Args:
         side: pixels.
@@ -132,7 +132,7 @@ def _check_sides(image_size: tuple[int, int]) -> None:
 
 
 def _plan(image_size: tuple[int, int]) -> list[tuple[ConvGeometry, ConvGeometry]]:
-    """The steps of height and width, block by block; a side that has reached 1 waits for the other."""
+    """Return the steps of height and width, block by block; a side that has reached 1 waits for the other."""
     large = max(image_size) >= 200
     heights, widths = (conv_geometries(side, large=large) for side in image_size)
     blocks = max(len(heights), len(widths))
@@ -160,7 +160,7 @@ def published_layout(image_size: tuple[int, int], complexity: Literal["simple", 
 
 
 def block_count(image_size: tuple[int, int]) -> int:
-    """How many blocks it takes to shrink a picture to a single cell."""
+    """Return how many blocks it takes to shrink a picture to a single cell."""
     return len(_plan(image_size))
 
 
@@ -176,7 +176,10 @@ def _channels(table: dict[int, tuple[int, ...]], blocks: int) -> tuple[int, ...]
 
 
 def positional_channels(height: int, width: int) -> Float[Tensor, "1 2 height width"]:
-    """Two channels that tell a convolution where it is: from -0.5 to 0.5 down and across, 1 where a side is 1."""
+    """Return two channels that tell a convolution where it is.
+
+    From -0.5 to 0.5 down and across, 1 where a side is 1.
+    """
     # Not by linspace: transformers replaces it while reading weights, and the meta device may not know it afterwards.
     down, across = (torch.arange(side) / (side - 1) - 0.5 if side > 1 else torch.ones(1) for side in (height, width))
     return torch.stack(torch.meshgrid(down, across, indexing="ij"))[None]
@@ -278,7 +281,9 @@ def _decoder_block(
 
 
 def edges(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 2 height width"]:
-    """How sharply a picture changes to the right and downwards, whatever its colours: 0 where even, near 1 at edges.
+    """Return how sharply a picture changes to the right and downwards, whatever its colours.
+
+    0 where even, near 1 at edges.
 
     >>> edges(torch.tensor([0.0, 0.0, 1.0]).expand(1, 3, 1, 3))[0, 0].round().tolist()
     [[0.0, 1.0, 0.0]]

@@ -1,8 +1,8 @@
-"""The networks that turn a picture into attention logits and a feature map: SegFormer, the U-net of Table 8, and a
-compact U-net for machines without a GPU.
+"""The networks that turn an image into attention logits and a feature map.
 
-Each is a module that maps N x 3 x H x W in [0, 1] to N x channels x h x w; the first K channels are the attention
-logits of the K slots, the others the feature map.
+SegFormer, the U-net of Table 8, and a compact U-net for machines without a GPU. Each is a module that maps N x 3 x H
+x W in [0, 1] to N x channels x h x w; the first K channels are the attention logits of the K slots, the others the
+feature map.
 """
 
 import itertools
@@ -141,7 +141,7 @@ class UpsampleBlock(nn.Module):
 
 
 def unet_channels(image_size: tuple[int, int]) -> tuple[int, ...]:
-    """The channels of the U-net's levels: Table 8, or the deeper and slimmer one for sides of 200 and more."""
+    """Return the channels of the U-net's levels: Table 8, or the deeper and slimmer one for sides of 200 and more."""
     if max(image_size) < 200:
         return (80, 128, 192, 256, 256, 256)
     return (48, 64, 96, 128, 128, 256, 256)

@@ -33,7 +33,7 @@ def background_foreground_mask(
     reconstruction: BackgroundReconstruction,
     size: tuple[int, int] | None = None,
 ) -> Bool[Tensor, "batch mask_height mask_width"]:
-    """The pixels that the background network alone takes for foreground (AE-NE).
+    """Return the pixels that the background network alone takes for foreground (AE-NE).
 
     A pixel is foreground where it is further from the background than seven times the error that the network
     expects of itself there. Masks of 400 pixels a side and more are cleaned by a closing and an opening.

@@ -11,7 +11,7 @@ FIRST_SHADOW_LOGIT = -3.0  # objects throw next to no shadow until they learn to
 
 
 def published_glimpse_channels(image_size: tuple[int, int]) -> tuple[int, ...]:
-    """The channels of the stages of Table 7 for an image of a height and width, the last stage's four left out.
+    """Return the channels of the stages of Table 7 for an image of a height and width, the last stage's four left out.
 
     Each stage doubles the side, from 1: five stages paint glimpses of 32x32 for images up to 64x64, six paint 64x64
     for images up to 128x128, and seven paint 128x128 for larger ones.

@@ -70,7 +70,7 @@ class LabelRule:
 def posterior_weights(
     rendering: Rendering, images: Float[Tensor, "batch 3 height width"], rule: LabelRule
 ) -> Float[Tensor, "batch layers height width"]:
-    """The share of each layer in each pixel once the pixels themselves have been looked at.
+    """Return the share of each layer in each pixel once the pixels themselves have been looked at.
 
     A pixel counts as background when it shows *some shade* of it: the factor, down to that of the deepest shade, under
     which the background comes nearest. A shadow that no object has learned to throw stays with the background.
@@ -105,7 +105,7 @@ def posterior_weights(
 def neighbor_affinities(
     images: Float[Tensor, "batch 3 height width"], likeness: float
 ) -> Float[Tensor, "neighbours batch 1 height width"]:
-    """How like each pixel's eight neighbours are to it: 1 where colours are the same, near 0 across edges.
+    """Return how like each pixel's eight neighbours are to it: 1 where colours are the same, near 0 across edges.
 
     Args:
         images: the pictures. Beyond their borders there is nothing that could be asked, whatever it is like.
@@ -159,7 +159,9 @@ def drop_shadow_slots(
     background_error: Float[Tensor, "batch 1 height width"],
     background_likeness: float,
 ) -> Float[Tensor, "batch layers height width"]:
-    """The weights without the slots that show nothing but a shade of the background; the others share what these had.
+    """Return the weights without the slots that show nothing but a shade of the background.
+
+    The others share what these had.
 
     Args:
         weights: they sum to one over the layers.
@@ -177,12 +179,12 @@ def drop_shadow_slots(
 def drop_small_slots(
     weights: Float[Tensor, "batch layers height width"], fewest_pixels: int
 ) -> Float[Tensor, "batch layers height width"]:
-    """The weights without the slots that would own too few pixels; the others share what these had."""
+    """Return the weights without the slots that would own too few pixels; the others share what these had."""
     return _shared(weights, F.pad(_owned(weights).sum((2, 3)) >= fewest_pixels, (1, 0), value=True))
 
 
 def _owned(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
-    """Which pixels each slot owns: those in which its weight is the largest of all layers."""
+    """Return which pixels each slot owns: those in which its weight is the largest of all layers."""
     slots = torch.arange(1, weights.shape[1], device=weights.device)
     return weights.argmax(1, keepdim=True) == slots[:, None, None]
 
@@ -190,7 +192,7 @@ def _owned(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, 
 def _shared(
     weights: Float[Tensor, "batch layers height width"], kept: Bool[Tensor, "batch layers"]
 ) -> Float[Tensor, "batch layers height width"]:
-    """The weights of the layers that are kept, which share what the others had."""
+    """Return the weights of the layers that are kept, which share what the others had."""
     # Where nothing is left to divide, everything becomes zero, and the background comes first among equals.
     left = weights * kept[..., None, None]
     return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
@@ -202,7 +204,7 @@ def merge_duplicate_slots(
     alike: Float[Tensor, "neighbours batch 1 height width"],
     doubled_likeness: float,
 ) -> Float[Tensor, "batch layers height width"]:
-    """The weights with slots that share an object joined: the one that owns most pixels gets all that they have.
+    """Return the weights with slots that share an object joined: the one that owns most pixels gets all that they have.
 
     Two slots share an object where they touch, show the same colour, and no edge runs between them: their pixels'
     median colours differ by less than ``doubled_likeness``, and where they touch the two sides are half alike or more.

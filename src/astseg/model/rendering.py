@@ -49,7 +49,10 @@ def place(
 
 
 def presence(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, "batch slots"]:
-    """How much each slot is there, from 0 to 1: its weight over all pixels, saturated by tanh. Not in the paper."""
+    """Return how much each slot is there, from 0 to 1: its weight over all pixels, saturated by tanh.
+
+    Not in the paper.
+    """
     return torch.tanh(weights[:, 1:].sum((-2, -1)) / PRESENCE_PIXELS)
 
 
@@ -73,7 +76,7 @@ def compositing_weights(
     log_activations: Float[Tensor, "batch slots"],
     background_log_activation: Float[Tensor, "#height #width"],
 ) -> Float[Tensor, "batch layers height width"]:
-    """The share of each layer in each pixel (equation 17); the background's mask is one everywhere.
+    """Return the share of each layer in each pixel (equation 17); the background's mask is one everywhere.
 
     Activations enter by their logarithms: all are divided by the largest of the picture first, which changes no
     weight and keeps their exponentials finite.
@@ -90,6 +93,6 @@ def composite(
     background: Float[Tensor, "batch 3 height width"],
     layers: Float[Tensor, "batch slots 3 height width"],
 ) -> Float[Tensor, "batch 3 height width"]:
-    """The weighted sum of the background and the object layers (equation 18)."""
+    """Return the weighted sum of the background and the object layers (equation 18)."""
     behind, before = torch.split(weights, [1, layers.shape[1]], 1)
     return behind * background + (before[:, :, None] * layers).sum(1)

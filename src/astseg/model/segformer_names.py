@@ -26,7 +26,7 @@ _FIRST_NAMES = {
 
 
 def first_name(name: str) -> str:
-    """The first name of a weight; names that never changed stay.
+    """Return the first name of a weight; names that never changed stay.
 
     >>> first_name("segformer.stages.0.blocks.1.attention.q_proj.weight")
     'segformer.encoder.block.0.1.attention.self.query.weight'
@@ -37,5 +37,5 @@ def first_name(name: str) -> str:
 
 
 def current_names(names: Iterable[str]) -> dict[str, str]:
-    """The installed library's name of each weight, by its first name."""
+    """Return the installed library's name of each weight, by its first name."""
     return {first_name(name): name for name in names}

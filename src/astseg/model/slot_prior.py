@@ -30,7 +30,7 @@ class SlotPlaces(nn.Module):
     def forward(
         self, map_size: tuple[int, int], convention: CornerConvention
     ) -> Float[Tensor, "slots map_height map_width"]:
-        """The logits of all cells of a map, 0 at a slot's place and negative elsewhere."""
+        """Return the logits of all cells of a map, 0 at a slot's place and negative elsewhere."""
         coordinates = coordinate_map(map_size, convention, like=self.centres)
         distances = (coordinates - self.centres[:, :, None, None]) * self.inverse_widths[:, :, None, None]
         return -distances.square().sum(1) / 2

@@ -57,7 +57,7 @@ class PlannedRun:
     settings: RunSettings
 
     def state(self) -> State:
-        """How far it is.
+        """Return how far it is.
 
         Raises:
             OtherRunError: the folder holds a run with other settings.
@@ -85,7 +85,7 @@ def rows_of(dataset: str) -> dict[str, Preset]:
 
 
 def choose_rows(dataset: str, names: Sequence[str]) -> list[Preset]:
-    """The presets of some rows, in the order of the names; of all rows where none is named.
+    """Return the presets of some rows, in the order of the names; of all rows where none is named.
 
     Raises:
         AstSegError: there is no such data set or row.
@@ -146,14 +146,17 @@ def evaluation_folder(run: Path, dataset: DatasetSpec) -> Path:
 
 
 def at_size(recipe: Recipe, image_size: tuple[int, int]) -> Recipe:
-    """A recipe for pictures of another height and width; the glimpses follow as Table 7 has them for that size."""
+    """Return a recipe for pictures of another height and width.
+
+    The glimpses follow as Table 7 has them for that size.
+    """
     if recipe.architecture.image_size == image_size:
         return recipe
     return replace(recipe, architecture=replace(recipe.architecture, image_size=image_size, glimpse_channels=()))
 
 
 def miniature(recipe: Recipe, image_size: tuple[int, int] = (64, 64), steps: int = MINIATURE_STEPS) -> Recipe:
-    """A recipe that is about the same thing, and can be trained in minutes on a CPU.
+    """Return a recipe that is about the same thing, and can be trained in minutes on a CPU.
 
     It keeps what tells the rows apart: the training scenario, the refinement, the number of slots, the family of the
     feature network, isotropic or anisotropic scaling, and the entropy loss. Smaller are the pictures, the networks,
@@ -182,7 +185,7 @@ def miniature(recipe: Recipe, image_size: tuple[int, int] = (64, 64), steps: int
 
 
 def is_miniature(recipe: Recipe, published: Recipe) -> bool:
-    """Whether a recipe is smaller than the published one: its pictures, its feature network, or its steps."""
+    """Tell whether a recipe is smaller than the published one: its pictures, its feature network, or its steps."""
     ours, theirs = recipe.architecture, published.architecture
     area, published_area = (height * width for height, width in (ours.image_size, theirs.image_size))
     return (
@@ -194,7 +197,10 @@ def is_miniature(recipe: Recipe, published: Recipe) -> bool:
 
 
 def coinciding_rows(runs: Sequence[PlannedRun]) -> list[tuple[str, ...]]:
-    """The names of rows that have become the same: a miniature cannot tell a pretrained backbone from a random one."""
+    """Return the names of rows that have become the same.
+
+    A miniature cannot tell a pretrained backbone from a random one.
+    """
     names: dict[tuple[Recipe, int], list[str]] = {}
     for run in runs:
         names.setdefault((run.settings.recipe, run.settings.seed), []).append(run.preset.name)
@@ -202,7 +208,7 @@ def coinciding_rows(runs: Sequence[PlannedRun]) -> list[tuple[str, ...]]:
 
 
 def _small_architecture(shape: Architecture, start: Architecture) -> Architecture:
-    """A shape with the sizes and the initial values of the start, and all that a row is about of its own."""
+    """Return a shape with the sizes and the initial values of the start, and all that a row is about of its own."""
     return replace(
         shape,
         image_size=start.image_size,
@@ -240,7 +246,7 @@ def _background_steps(recipe: Recipe) -> int:
 
 
 def _buildable(recipe: Recipe) -> Recipe:
-    """The recipe, once its networks have been built without memory; they refuse pictures that are too small."""
+    """Return the recipe, once its networks have been built without memory; they refuse pictures that are too small."""
     try:
         with torch.device("meta"):
             AstSeg(recipe.architecture)

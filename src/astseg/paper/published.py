@@ -135,7 +135,7 @@ def _score(printed: str, runs: int | None) -> Score:
 def _figures(
     text: str, datasets: tuple[str, ...], names: tuple[ScoreName, ...]
 ) -> Iterator[tuple[str, str, dict[ScoreName, str]]]:
-    """A table cell by cell: what heads the line, the data set, and its figures by name."""
+    """Yield a table cell by cell: what heads the line, the data set, and its figures by name."""
     for line in text.strip().splitlines():
         head, _, rest = line.partition(";")
         groups = [rest.split()[start : start + len(names)] for start in range(0, len(rest.split()), len(names))]
@@ -187,10 +187,10 @@ TIMES: tuple[PublishedTime, ...] = (
 
 
 def published_systems(dataset: str) -> tuple[PublishedRow, ...]:
-    """What Tables 1 to 3 and the best known elsewhere say of a data set."""
+    """Return what Tables 1 to 3 and the best known elsewhere say of a data set."""
     return tuple(row for row in SYSTEMS if row.dataset == dataset)
 
 
 def published_ablations(dataset: str) -> tuple[PublishedRow, ...]:
-    """What Table 4 says of a data set; nothing for OOD and CAMO."""
+    """Return what Table 4 says of a data set; nothing for OOD and CAMO."""
     return tuple(row for row in ABLATIONS if row.dataset == dataset)

@@ -291,7 +291,7 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
 
 
 def _small_background(store: Store, device: torch.device, minutes: float) -> Choice:
-    """A recipe for the background alone that a processor can follow."""
+    """Return a recipe for the background alone that a processor can follow."""
     images = store["train"].images
     still, how = _stillness(images)
     recipe = _small_background_recipe(store.image_size, still)
@@ -337,7 +337,7 @@ def _pictures(store: Store) -> str:
 
 
 def _stillness(images: Bytes) -> tuple[bool, str]:
-    """Whether the camera stands still, and how that is known."""
+    """Tell whether the camera stands still, and how that is known."""
     if len(images) < MIN_STATIC_IMAGES:
         return False, f"fewer than {MIN_STATIC_IMAGES} pictures do not tell"
     share = still_share(images)
@@ -361,7 +361,7 @@ def _how_long(wish: float, estimate: float) -> str:
 
 
 def _adapted(recipe: Recipe, image_size: tuple[int, int], slots: int | None) -> Recipe:
-    """A preset's recipe at the size of the pictures."""
+    """Return a preset's recipe at the size of the pictures."""
     shape = recipe.architecture
     if image_size != shape.image_size:
         shape = replace(shape, image_size=image_size, glimpse_channels=())
@@ -369,7 +369,7 @@ def _adapted(recipe: Recipe, image_size: tuple[int, int], slots: int | None) -> 
 
 
 def _buildable(recipe: Recipe) -> Recipe:
-    """The recipe, once its networks have been built without memory; they refuse pictures that are too small."""
+    """Return the recipe, once its networks have been built without memory; they refuse pictures that are too small."""
     with torch.device("meta"):
         AstSeg(recipe.architecture)
     return recipe

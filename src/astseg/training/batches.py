@@ -16,7 +16,7 @@ DEVICE_SHARE = 0.4
 
 
 def batch_indices(seed: int, phase: int, step: int, batch_size: int, count: int) -> np.ndarray:
-    """Which pictures make the batch of a step.
+    """Return which pictures make the batch of a step.
 
     Epochs follow each other without a gap, each a permutation of all pictures drawn for (seed, phase, epoch). A batch
     depends on nothing but the arguments, so a resumed run sees the same pictures as one that never stopped.

@@ -36,7 +36,7 @@ class Callback:
         """A phase begins, or goes on after ``state.step`` steps."""
 
     def step_done(self, state: TrainState) -> RestartPhase | None:
-        """A step is done: called every time, so it must be quick. Returns what is to be done next, if anything.
+        """Return a step is done: called every time, so it must be quick. Returns what is to be done next, if anything.
 
         It may change the weights and the optimizer, as long as that depends on the state alone.
         """

@@ -30,7 +30,7 @@ STILL_DISTANCE = 0.25
 
 
 def still_share(images: Bytes) -> float:
-    """How much of nearly every picture shows what most pictures show in the same place.
+    """Return how much of nearly every picture shows what most pictures show in the same place.
 
     Near 1 for a camera that stands still, whatever comes and goes before it; near 0 where each picture has a background
     of its own, where the camera has moved once, or where the light changes by much.
@@ -55,7 +55,7 @@ def still_share(images: Bytes) -> float:
 
 
 def background_variation(backgrounds: Float[Tensor, "batch 3 height width"]) -> float:
-    """How much backgrounds differ from the median of their pixels: 0 for equal ones, below 1 always.
+    """Return how much backgrounds differ from the median of their pixels: 0 for equal ones, below 1 always.
 
     >>> background_variation(torch.full((5, 3, 2, 2), 0.5))
     0.0
@@ -66,7 +66,7 @@ def background_variation(backgrounds: Float[Tensor, "batch 3 height width"]) -> 
 
 
 def complex_background_steps(settings: BackgroundTraining, pictures: int) -> int:
-    """How many steps a background has once the automatic choice has fallen on the complex channels.
+    """Return how many steps a background has once the automatic choice has fallen on the complex channels.
 
     >>> complex_background_steps(BackgroundTraining(complex_steps=24_000, complex_epochs=20), 200_000)
     31250

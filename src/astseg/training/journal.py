@@ -69,7 +69,7 @@ class Journal(Callback):
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """The reports of a run, oldest first; a last line that was cut short is left out."""
+    """Return the reports of a run, oldest first; a last line that was cut short is left out."""
     entries = []
     for line in path.read_text().splitlines():
         try:

@@ -20,7 +20,7 @@ ROBUST_SCALE = 0.25
 def reconstruction_loss(
     reconstruction: Float[Tensor, "batch 3 height width"], images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, ""]:
-    """The mean square of the L1 error of a pixel, summed over its channels (equations 19 and 20).
+    """Return the mean square of the L1 error of a pixel, summed over its channels (equations 19 and 20).
 
     >>> black, white = torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)
     >>> reconstruction_loss(black, white).item()  # every pixel is off by 3
@@ -30,12 +30,12 @@ def reconstruction_loss(
 
 
 def pixel_entropy(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, "batch height width"]:
-    """The entropy of each pixel's distribution over the layers, in nats."""
+    """Return the entropy of each pixel's distribution over the layers, in nats."""
     return -(weights * (weights + ENTROPY_EPSILON).log()).sum(1)
 
 
 def pixel_entropy_loss(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, ""]:
-    """The mean squared entropy of the pixels' distributions over the layers (equation 21).
+    """Return the mean squared entropy of the pixels' distributions over the layers (equation 21).
 
     Zero where every pixel belongs to one layer alone, because objects are opaque.
     """
@@ -43,7 +43,7 @@ def pixel_entropy_loss(weights: Float[Tensor, "batch layers height width"]) -> F
 
 
 def slot_use_loss(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, ""]:
-    """The mean number of slots in use in a picture, made smooth by ``presence``. Not in the paper.
+    """Return the mean number of slots in use in a picture, made smooth by ``presence``. Not in the paper.
 
     A second slot on an object that one slot explains already costs as much as a slot that finds an object of its own.
     """
@@ -53,7 +53,7 @@ def slot_use_loss(weights: Float[Tensor, "batch layers height width"]) -> Float[
 def background_pixel_error(
     images: Float[Tensor, "batch 3 height width"], backgrounds: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch height width"]:
-    """The smooth L1 distance of each pixel from the background, from 0 to nearly 3."""
+    """Return the smooth L1 distance of each pixel from the background, from 0 to nearly 3."""
     errors = F.smooth_l1_loss(255 * images, 255 * backgrounds, beta=BACKGROUND_SMOOTHNESS, reduction="none")
     return errors.sum(1) / 255
 
@@ -61,7 +61,7 @@ def background_pixel_error(
 def robust_weights(
     errors: Float[Tensor, "batch height width"], exponent: float = ROBUST_EXPONENT
 ) -> Float[Tensor, "batch height width"]:
-    """How much each pixel counts for the background: 1 where it fits well, little where objects hide it.
+    """Return how much each pixel counts for the background: 1 where it fits well, little where objects hide it.
 
     The errors are saturated and averaged over a window first, so that whole objects lose weight.
     """
@@ -76,7 +76,7 @@ def background_loss(
     reconstruction: BackgroundReconstruction,
     exponent: float = ROBUST_EXPONENT,
 ) -> Float[Tensor, ""]:
-    """The robust loss of the background network, with the error of its prediction of its own error (AE-NE).
+    """Return the robust loss of the background network, with the error of its prediction of its own error (AE-NE).
 
     Args:
         images: pictures in [0, 1].

@@ -70,7 +70,7 @@ def training_memory(recipe: Recipe, images: int | None = None) -> dict[str, floa
 
 
 def machine_memory(device: torch.device) -> Memory:
-    """The memory of a device: of a processor, the machine's, or what a container may take of it."""
+    """Return the memory of a device: of a processor, the machine's, or what a container may take of it."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return Memory(total, free)

@@ -136,7 +136,7 @@ def cpu_recipe(
     slot_cost: float = 4.0,
     background_log_activation: float = 2.0,
 ) -> Recipe:
-    """A recipe for two CPU cores: what proved best in ``docs/lab/experiments.md``.
+    """Return a recipe for two CPU cores: what proved best in ``docs/lab/experiments.md``.
 
     Args:
         image_size: height and width in pixels.
@@ -184,7 +184,7 @@ def cpu_recipe(
 
 
 def custom_images_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
-    """A recipe for people's own pictures on two CPU cores, which may be few and hold many small objects.
+    """Return a recipe for people's own pictures on two CPU cores, which may be few and hold many small objects.
 
     Slots begin in regions of their own and are drawn the more to what the background leaves unexplained, because small
     objects that look alike are otherwise never told apart. The background stays as it was learned alone: a few hundred
@@ -217,7 +217,7 @@ def custom_images_recipe(image_size: tuple[int, int], slots: int, *, still: bool
 
 
 def gpu_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
-    """The recipe for people's own pictures on a GPU: longer, with larger batches and the U-net of Table 8."""
+    """Return the recipe for people's own pictures on a GPU: longer, with larger batches and the U-net of Table 8."""
     small = custom_images_recipe(image_size, slots, still=still)
     return replace(
         small,
@@ -239,7 +239,7 @@ def gpu_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) 
 
 
 def _long(recipe: Recipe) -> Recipe:
-    """The same for two hours on two CPU cores."""
+    """Return the same for two hours on two CPU cores."""
     return replace(
         recipe,
         background=replace(recipe.background, steps=4_000, exponent_ramp_start=2_400, exponent_ramp_steps=1_200),
@@ -289,7 +289,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def get_preset(name: str) -> Preset:
-    """The preset of a name.
+    """Return the preset of a name.
 
     Raises:
         AstSegError: there is none; the message says what is nearest.

@@ -61,7 +61,7 @@ class RunSettings:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder holds a training run."""
+    """Tell whether a folder holds a training run."""
     return (folder / RUN_FILE).is_file()
 
 
@@ -175,12 +175,12 @@ def train_run(
 
 
 def shown_split(store: Store) -> Split:
-    """The pictures to look at: held-out ones if there are any."""
+    """Return the pictures to look at: held-out ones if there are any."""
     return store["test" if "test" in store else "train"]
 
 
 def scored_split(store: Store) -> Split | None:
-    """The held-out pictures whose truth is known, if there are any."""
+    """Return the held-out pictures whose truth is known, if there are any."""
     return store["test"] if "test" in store and store["test"].masks is not None else None
 
 
@@ -238,7 +238,7 @@ def finish_run(
 
 
 def describe_store(store: Store) -> dict[str, Any]:
-    """What a result should say of its data, as plain values.
+    """Return what a result should say of its data, as plain values.
 
     ``set`` is the published benchmark or the generated set by its name, None for other pictures.
     """
@@ -253,7 +253,7 @@ def describe_store(store: Store) -> dict[str, Any]:
 
 
 def training_points(folder: Path) -> list[CurvePoint]:
-    """The training curve of a run, from its journal; empty if it kept none."""
+    """Return the training curve of a run, from its journal; empty if it kept none."""
     return [
         CurvePoint(entry["phase"], entry["phase_step"], entry["total"], entry.get("active_slots"))
         for entry in _journal(folder)
@@ -261,12 +261,15 @@ def training_points(folder: Path) -> list[CurvePoint]:
 
 
 def phase_seconds(folder: Path) -> dict[str, float]:
-    """The time that each phase of a run took, from its journal; empty if it kept none."""
+    """Return the time that each phase of a run took, from its journal; empty if it kept none."""
     return {entry["phase"]: entry["seconds"] for entry in _journal(folder)}  # the last entry of a phase stays
 
 
 def where_stopped(folder: Path) -> str | None:
-    """How far a run's model has come, in words, if it was not trained to its end; None if it was, or nobody knows."""
+    """Return how far a run's model has come, in words, if it was not trained to its end.
+
+    None if it was, or nobody knows.
+    """
     progress = read_progress(folder)
     if progress is None or progress.finished:
         return None
@@ -274,7 +277,7 @@ def where_stopped(folder: Path) -> str | None:
 
 
 def has_trained_objects(folder: Path) -> bool:
-    """Whether a run's model has learned anything of objects; True if nobody knows."""
+    """Tell whether a run's model has learned anything of objects; True if nobody knows."""
     progress = read_progress(folder)
     if progress is None or progress.phase == "joint":
         return True
@@ -282,7 +285,10 @@ def has_trained_objects(folder: Path) -> bool:
 
 
 def read_progress(folder: Path) -> TrainingProgress | None:
-    """What is said beside a model of how far it was trained; None where nothing is, or nothing that makes sense."""
+    """Return what is said beside a model of how far it was trained.
+
+    None where nothing is, or nothing that makes sense.
+    """
     for place in (folder, folder / MODEL_FOLDER):  # as `load_model` looks for the model
         try:
             return from_builtins(TrainingProgress, json.loads((place / PROGRESS_FILE).read_text()))
@@ -297,7 +303,7 @@ def _journal(folder: Path) -> list[dict[str, Any]]:
 
 
 def trained_model(folder: Path) -> AstSeg:
-    """The model that a run left.
+    """Return the model that a run left.
 
     Raises:
         AstSegError: it left none yet.

@@ -46,7 +46,7 @@ class LearningRate:
             raise ValueError(f"impossible learning rate: {self}")
 
     def at(self, step: int, steps: int) -> float:
-        """The rate of a step, counted from 0, out of so many.
+        """Return the rate of a step, counted from 0, out of so many.
 
         >>> LearningRate(1.0).at(89, 100), LearningRate(1.0).at(90, 100)
         (1.0, 0.1)

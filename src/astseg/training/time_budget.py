@@ -44,11 +44,11 @@ class _Stopwatch(Callback):
         self.times[state.phase.name].append(time.monotonic())
 
     def knows_enough(self) -> bool:
-        """Whether two steps have been timed and the next would take too long."""
+        """Tell whether two steps have been timed and the next would take too long."""
         return all(len(times) > 1 and times[-1] - times[0] > TIMED_SECONDS for times in self.times.values())
 
     def seconds_per_step(self, name: str) -> float:
-        """The time of a step, without the first, which pays for warming up."""
+        """Return the time of a step, without the first, which pays for warming up."""
         times = self.times[name]
         return (times[-1] - times[0]) / (len(times) - 1)
 
@@ -91,7 +91,7 @@ def _worthwhile(recipe: Recipe, background: float) -> float:
 
 
 def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[int, float]:
-    """How many steps of the background alone fit a time, measured by a few steps of the network that the recipe has.
+    """Return how many steps of the background alone fit a time, measured by a few of the recipe's network.
 
     Returns:
         The steps, and how many minutes they take: more than there are where these are too few to learn anything, and
@@ -119,7 +119,7 @@ def _seconds_per_step(recipe: Recipe, images: Bytes, device: torch.device, scena
 
 
 def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
-    """A recipe with other numbers of steps, and with warm-ups that fit into them.
+    """Return a recipe with other numbers of steps, and with warm-ups that fit into them.
 
     Learning rates warm up over a tenth of the steps at the most, the entropy over a third, the robust weight's exponent
     is at its highest after nine tenths, and the cost of slots in use over all of them. Slots are revived in the first

@@ -38,7 +38,7 @@ _COLORS = np.frombuffer(
 
 
 def label_colors(count: int) -> Bytes:
-    """The colours of the background and of the labels 1 to `count`.
+    """Return the colours of the background and of the labels 1 to `count`.
 
     A label keeps its colour whatever the count: a shorter list is the beginning of a longer one.
 
@@ -86,7 +86,7 @@ def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45
 
 
 def contours(labels: npt.NDArray[np.integer], width: int = 1) -> npt.NDArray[np.bool_]:
-    """The pixels of objects that have a pixel of another label above, below, left or right of them.
+    """Return the pixels of objects that have a pixel of another label above, below, left or right of them.
 
     Args:
         labels: H x W, 0 is the background.

@@ -79,7 +79,7 @@ def sample(
 
 
 def panels(sample: Sample) -> list[Panel]:
-    """The pictures of a sample's row: input, truth, reconstruction, segmentation, background, single slots.
+    """Return the pictures of a sample's row: input, truth, reconstruction, segmentation, background, single slots.
 
     What a sample does not have is left out. A true object has the colour of the slot that was matched to it,
     so that one object looks the same in truth and segmentation.
@@ -129,7 +129,7 @@ def draw_samples(samples: Sequence[Sample]) -> Image.Image:
 
 
 def draw_pairs(groups: Mapping[str, Sequence[tuple[Picture, Labels]]], pairs_per_row: int = 4) -> Image.Image:
-    """The paper's sample grids: each image beside its segmentation, several pairs in a row.
+    """Return the paper's sample grids: each image beside its segmentation, several pairs in a row.
 
     Args:
         groups: images with their labels under a heading, such as a data set's name; an empty heading is left
@@ -152,22 +152,22 @@ def draw_pairs(groups: Mapping[str, Sequence[tuple[Picture, Labels]]], pairs_per
 
 
 def enlargement(size: tuple[int, ...]) -> int:
-    """The whole factor that brings a picture's longer side near `PANEL_SIDE`; 1 for what is large already."""
+    """Return the whole factor that brings a picture's longer side near `PANEL_SIDE`; 1 for what is large already."""
     return max(1, round(PANEL_SIDE / max(size)))
 
 
 def enlarged(picture: npt.NDArray[Value], factor: int) -> npt.NDArray[Value]:
-    """A picture or label map with every pixel repeated `factor` times in both directions."""
+    """Return a picture or label map with every pixel repeated `factor` times in both directions."""
     return picture.repeat(factor, 0).repeat(factor, 1)
 
 
 def greyscale(picture: Picture) -> Picture:
-    """A picture without its colours (the luma of ITU-R BT.601)."""
+    """Return a picture without its colours (the luma of ITU-R BT.601)."""
     return np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
 
 
 def faded(picture: Picture) -> Picture:
-    """A picture that has nearly given way to the paper."""
+    """Return a picture that has nearly given way to the paper."""
     mixed: Picture = (picture + FADED * (np.array(PAPER) - picture)).round().astype(np.uint8)
     return mixed
 
@@ -190,7 +190,7 @@ def colored_alike(truth: Labels, labels: Labels) -> Labels:
 
 
 def _with_layers(model: AstSeg, pictures: Float[Tensor, "batch 3 height width"], samples: list[Sample]) -> list[Sample]:
-    """The samples with what the model paints, at the pictures' size."""
+    """Return the samples with what the model paints, at the pictures' size."""
     rendering = model.reconstruct(resized(pictures, model.image_size))
     shares = rendering.weights[:, 1:, None]
     slots = rendering.layers * shares + GREY * (1 - shares)
@@ -209,7 +209,7 @@ def _with_layers(model: AstSeg, pictures: Float[Tensor, "batch 3 height width"],
 
 
 def _pair(image: Picture, labels: Labels) -> Picture:
-    """An image beside its segmentation in flat colours."""
+    """Return an image beside its segmentation in flat colours."""
     factor = enlargement(labels.shape)
     return np.hstack((enlarged(image, factor), label_colors(int(labels.max(initial=0)))[enlarged(labels, factor)]))
 

@@ -99,7 +99,7 @@ def training_curve(points: Sequence[CurvePoint]) -> str:
 
 
 def nice_step(step: float) -> float:
-    """The next number of the form 1, 2 or 5 times a power of ten.
+    """Return the next number of the form 1, 2 or 5 times a power of ten.
 
     >>> nice_step(0.13), nice_step(4.0), nice_step(700)
     (0.2, 5.0, 1000.0)
@@ -109,7 +109,7 @@ def nice_step(step: float) -> float:
 
 
 def smoothed(line: Sequence[Point]) -> list[Point]:
-    """The running mean of a line over `SMOOTHING` of its points, fewer at its ends."""
+    """Return the running mean of a line over `SMOOTHING` of its points, fewer at its ends."""
     reach = max(1, round(len(line) * SMOOTHING)) // 2
     means = []
     for index, (step, _) in enumerate(line):
@@ -126,7 +126,7 @@ def thinned(line: Sequence[Point]) -> list[Point]:
 
 
 def _phases(points: Sequence[CurvePoint]) -> list[tuple[int, list[CurvePoint]]]:
-    """The points of each phase, with the number of steps before it; a phase that begins again is a new one."""
+    """Return the points of each phase, with the number of steps before it; a phase that begins again is a new one."""
     phases: list[tuple[int, list[CurvePoint]]] = []
     for point in points:
         start, current = phases[-1] if phases else (0, [])

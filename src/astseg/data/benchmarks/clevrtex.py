@@ -19,7 +19,7 @@ INDEXED_MODES = ("P", "L", "1")
 
 
 def file_index(name: str, variant: str) -> tuple[int, int] | None:
-    """What a file is, told by its name: the picture's index, and `IMAGE` or `MASK`; None for other files.
+    """Return what a file is, told by its name: the picture's index, and `IMAGE` or `MASK`; None for other files.
 
     Args:
         name: a path whose last part is `CLEVRTEX_<variant>_<six digits>.png` or the same with `_flat.png`; files

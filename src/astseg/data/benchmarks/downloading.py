@@ -206,7 +206,10 @@ def _planned(remote: RemoteFile, folder: Path) -> PlannedFile:
 
 
 def _published_md5(remote: RemoteFile) -> str | None:
-    """The published checksum; the file that holds it begins with 32 hexadecimal digits, or says `... = digits`."""
+    """Return the published checksum; the file that holds it begins with 32 hexadecimal digits, or says `...
+
+    = digits`.
+    """
     if remote.md5_address is None:
         return None
     try:
@@ -241,7 +244,10 @@ def _validator_file(part: Path) -> Path:
 
 
 def _read_validator(part: Path) -> str | None:
-    """What the server called the file of this part: empty if it had no name for it, None if that is not known."""
+    """Return what the server called the file of this part.
+
+    Empty if it had no name for it, None if that is not known.
+    """
     try:
         return str(json.loads(_validator_file(part).read_text()))
     except (OSError, ValueError):

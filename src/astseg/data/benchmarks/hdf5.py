@@ -22,7 +22,7 @@ BLOCK = 64  # pictures read at once; HDF5 files are slow to read one by one
 
 
 def count_pictures(path: Path | str) -> int:
-    """The number of pictures in the file."""
+    """Return the number of pictures in the file."""
     with _open(path) as file:
         return len(file["image"])
 

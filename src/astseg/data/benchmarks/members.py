@@ -44,7 +44,7 @@ class Source:
         return sum(path.stat().st_size for path in self.paths if path.is_file())
 
     def members(self, advance: Callable[[int], None] | None = None) -> Iterator[Member]:
-        """The files, a folder's in sorted order and an archive's in its own.
+        """Return the files, a folder's in sorted order and an archive's in its own.
 
         Args:
             advance: called with the number of the archive's bytes that were read since the last call.

@@ -27,7 +27,7 @@ class Portion:
     """Take so many of them, drawn without replacement by a fixed seed; None takes all."""
 
     def indices(self, total: int) -> npt.NDArray[np.int64]:
-        """The indices of the portion's pictures in a set of `total` pictures, ascending."""
+        """Return the indices of the portion's pictures in a set of `total` pictures, ascending."""
         start = _index(self.start, total)
         stop = total if self.stop is None else min(_index(self.stop, total), total)
         run = np.arange(start, max(start, stop))
@@ -45,7 +45,7 @@ class Protocol:
     portions: tuple[Portion, ...]
 
     def indices(self, total: int, limit: int | None = None) -> dict[str, npt.NDArray[np.int64]]:
-        """The ascending indices of every split, of at most the first `limit` each; empty splits are left out."""
+        """Return the ascending indices of every split, of at most the first `limit` each; empty splits are left out."""
         chosen = {portion.split: portion.indices(total)[:limit] for portion in self.portions}
         return {split: indices for split, indices in chosen.items() if len(indices)}
 
@@ -104,7 +104,7 @@ OUTD_PROTOCOLS = (ALL_TEST,)
 
 
 def shapestacks_protocol(folder: str, counts: Mapping[str, int]) -> Protocol:
-    """The division by ShapeStacks' own lists, whose pictures follow each other in the order of `counts`."""
+    """Return the division by ShapeStacks' own lists, whose pictures follow each other in the order of `counts`."""
     portions = []
     start = 0
     for split, count in counts.items():

@@ -85,7 +85,7 @@ class Benchmark:
         return self.dataset.image_size
 
     def protocol(self, name: str | None) -> Protocol:
-        """The protocol of a name, or the default.
+        """Return the protocol of a name, or the default.
 
         Raises:
             AstSegError: there is none of that name.

@@ -48,7 +48,7 @@ class ImportSettings:
         return beside(self.destination, f".{self.destination.name}.staging")
 
     def writer(self) -> StoreWriter:
-        """A writer of the store that can be interrupted."""
+        """Return a writer of the store that can be interrupted."""
         details: dict[str, Any] = {
             "benchmark": self.benchmark.name,
             "slots": self.benchmark.dataset.num_slots,
@@ -60,7 +60,7 @@ class ImportSettings:
         return StoreWriter(self.destination, size, source, self.describe(), details, resume=True)
 
     def describe(self) -> str:
-        """The protocol in words, for the manifest."""
+        """Return the protocol in words, for the manifest."""
         crop = self.benchmark.format.crop
         text = (
             f"{f'centre crop {crop} x {crop}' if crop else 'no crop'}, resized to {self.size} x {self.size} "
@@ -75,5 +75,5 @@ class ImportSettings:
 
 
 def names(files: Iterable[Path]) -> str:
-    """The files' names in one line."""
+    """Return the files' names in one line."""
     return ", ".join(file.name for file in files)

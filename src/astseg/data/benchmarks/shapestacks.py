@@ -55,12 +55,12 @@ def read_lists(sources: Sequence[Source], folder: str) -> dict[str, list[str]]:
 
 
 def scenario_numbers(lists: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """A number for every scenario, in the order of the lists."""
+    """Return a number for every scenario, in the order of the lists."""
     return {name: number for number, name in enumerate(name for names in lists.values() for name in names)}
 
 
 def file_index(name: str, scenarios: Mapping[str, int]) -> tuple[int, int] | None:
-    """What a file is, told by its path: the picture's index, and `IMAGE` or `MASK`; None for other files.
+    """Return what a file is, told by its path: the picture's index, and `IMAGE` or `MASK`; None for other files.
 
     Pictures are numbered by scenario and then by camera, 1 to 16, so that the order does not depend on the order
     of a directory or an archive.

@@ -84,7 +84,7 @@ class Staging:
             self.folder.rmdir()
 
     def has(self, index: int, kind: int) -> bool:
-        """Whether the image (`IMAGE`) or mask (`MASK`) of an index has arrived, or is known to be unreadable."""
+        """Tell whether the image (`IMAGE`) or mask (`MASK`) of an index has arrived, or is known to be unreadable."""
         return index < len(self._seen) and bool(self._seen[index] & (kind | UNREADABLE))
 
     def put(self, index: int, kind: int, pixels: Bytes) -> None:
@@ -126,7 +126,7 @@ class Staging:
                 yield self._get(index, IMAGE), self._get(index, MASK)
 
     def finished(self, source: str) -> bool:
-        """Whether a source was read to its end."""
+        """Tell whether a source was read to its end."""
         return source in self._finished()
 
     def finish(self, source: str) -> None:

@@ -181,7 +181,7 @@ def _bytes_list(message: bytes, start: int, end: int) -> Values:
 
 
 def _fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
-    """The fields of a message between two offsets: number, and the value of a varint or the span of the rest."""
+    """Yield the fields of a message between two offsets: number, and the value of a varint or the span of the rest."""
     position = start
     while position < end:
         key, position = _varint(message, position)

@@ -70,7 +70,7 @@ def studio_camera(source: RandomSource) -> Camera:
 
 
 def studio_light(source: RandomSource) -> Light:
-    """A large lamp to the right, weaker light from the left, and a bright surround."""
+    """Return a large lamp to the right, weaker light from the left, and a bright surround."""
     jitter = (source.uniform(-1.0, 1.0), source.uniform(-1.0, 1.0), source.uniform(-1.0, 1.0))
     return Light(
         position=add((5.5, -1.5, 8.5), jitter),

@@ -59,7 +59,7 @@ def find_pairs(bodies: PackedBodies, scene: Int[Tensor, " bundles"], together: B
 
 
 def by_shape(pairs: Pairs, at_once: int | None = None) -> Iterator[tuple[Shape, Int[Tensor, " some"]]]:
-    """The pairs of each shape, so many at a time; None for as many as suit the device."""
+    """Yield the pairs of each shape, so many at a time; None for as many as suit the device."""
     if at_once is None:
         at_once = PAIRS_AT_ONCE if pairs.shape.device.type == "cpu" else len(pairs.shape)
     for shape in Shape:
@@ -69,13 +69,13 @@ def by_shape(pairs: Pairs, at_once: int | None = None) -> Iterator[tuple[Shape, 
 
 
 def by_rank(pairs: Pairs) -> Iterator[Int[Tensor, " some"]]:
-    """The pairs in groups in which no bundle comes twice."""
+    """Yield the pairs in groups in which no bundle comes twice."""
     for rank in range(int(pairs.rank.max()) + 1 if len(pairs.rank) else 0):
         yield (pairs.rank == rank).nonzero()[:, 0]
 
 
 def tiles_seen(scenes: PackedScenes, image_size: int) -> Bool[Tensor, "scenes tiles bodies"]:
-    """Which tiles the sphere about each body reaches in the picture."""
+    """Return which tiles the sphere about each body reaches in the picture."""
     count = image_size // TILE
     offset = scenes.bodies.centre - scenes.camera[:, :, None]
     depth = dot(offset, scenes.forward[:, :, None])
@@ -98,7 +98,10 @@ def tiles_seen(scenes: PackedScenes, image_size: int) -> Bool[Tensor, "scenes ti
 
 
 def tiles_shaded(scenes: PackedScenes, point: Tensor, lit: Tensor, tiles: int) -> Bool[Tensor, "scenes tiles bodies"]:
-    """Which bundles may lie in the shadow of each body: it is near the line from the bundle's points to the lamp."""
+    """Return which bundles may lie in the shadow of each body.
+
+    It is near the line from the bundle's points to the lamp.
+    """
     low = torch.where(lit, point, MISS).amin(2).view(3, -1, tiles)
     high = torch.where(lit, point, -MISS).amax(2).view(3, -1, tiles)
     some = (low[0] <= high[0])[..., None]

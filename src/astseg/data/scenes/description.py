@@ -86,7 +86,7 @@ class Body:
     """What the shape says it means."""
 
     def moved(self, by: Vector) -> "Body":
-        """The same body elsewhere."""
+        """Return the same body elsewhere."""
         return replace(self, centre=add(self.centre, by))
 
     @property
@@ -139,14 +139,14 @@ class Camera:
         return right, cross(right, forward), forward
 
     def project(self, point: Vector) -> tuple[float, float, float]:
-        """Where a point appears: x and y from -1 to 1 (right, up) inside the picture, and its depth."""
+        """Return where a point appears: x and y from -1 to 1 (right, up) inside the picture, and its depth."""
         right, up, forward = self.basis
         offset = subtract(point, self.position)
         depth = max(inner(offset, forward), 1e-3)
         return inner(offset, right) / (depth * self.tangent), inner(offset, up) / (depth * self.tangent), depth
 
     def place(self, right: float, forward: float, height: float) -> Vector:
-        """The point at a height above the floor, so far right and ahead of the camera along the floor."""
+        """Return the point at a height above the floor, so far right and ahead of the camera along the floor."""
         aside, _, ahead = self.basis
         level = unit((ahead[0], ahead[1], 0.0))
         foot = (self.position[0], self.position[1], height)

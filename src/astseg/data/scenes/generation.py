@@ -99,7 +99,7 @@ def one_thread() -> Iterator[None]:
 
 
 def split_indices(split: str, count: int) -> range:
-    """The indices of a split's pictures: every name has 2^32 of its own."""
+    """Return the indices of a split's pictures: every name has 2^32 of its own."""
     first = int.from_bytes(sha256(split.encode()).digest()[:4], "little") * INDICES_A_SPLIT
     return range(first, first + count)
 
@@ -126,7 +126,7 @@ def _draw(chosen: SceneSet, seed: int, index: int, attempt: int) -> Scene:
 
 
 def _hiding_objects(scenes: Sequence[Scene], masks: npt.NDArray[np.uint8]) -> list[int]:
-    """The places of scenes in which some object shows too few pixels."""
+    """Return the places of scenes in which some object shows too few pixels."""
     least = MIN_VISIBLE * masks[0].size
     return [
         place
@@ -136,7 +136,7 @@ def _hiding_objects(scenes: Sequence[Scene], masks: npt.NDArray[np.uint8]) -> li
 
 
 def checked_size(chosen: SceneSet, image_size: int | None) -> int:
-    """The side of the pictures in pixels.
+    """Return the side of the pictures in pixels.
 
     Raises:
         AstSegError: pictures of this size cannot be made.
@@ -148,7 +148,7 @@ def checked_size(chosen: SceneSet, image_size: int | None) -> int:
 
 
 def checked_device(device: torch.device | str) -> torch.device:
-    """The device to compute on.
+    """Return the device to compute on.
 
     Raises:
         AstSegError: there is no such device here.

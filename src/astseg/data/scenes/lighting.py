@@ -31,7 +31,7 @@ def diffuse(
 
 
 def _strength(scenes: PackedScenes, scene: Tensor, square: Tensor) -> Tensor:
-    """The lamp's light falls with the square of the distance; it has its nominal strength at the origin."""
+    """Return the lamp's light falls with the square of the distance; it has its nominal strength at the origin."""
     return dot(scenes.lamp, scenes.lamp)[scene] / square
 
 

@@ -175,7 +175,7 @@ def _floats(values: Any, device: torch.device | str) -> Tensor:
 
 
 def _depth_of_items(values: Any) -> int:
-    """How many lists are around each item: vectors and matrices are tuples, what holds them are lists."""
+    """Return how many lists are around each item: vectors and matrices are tuples, what holds them are lists."""
     depth = 0
     while isinstance(values, list):
         values = values[0]

@@ -9,7 +9,7 @@ from astseg.data.scenes.vectors import Vector
 
 
 def within_frame(camera: Camera, body: Body, inside: float) -> bool:
-    """Whether a body is mostly in the picture.
+    """Tell whether a body is mostly in the picture.
 
     Args:
         camera: the camera.
@@ -22,7 +22,7 @@ def within_frame(camera: Camera, body: Body, inside: float) -> bool:
 
 
 def clear_of(body: Body, others: Iterable[Body], gap: float) -> bool:
-    """Whether the cylinder around a standing body keeps a gap to the others', seen from above."""
+    """Tell whether the cylinder around a standing body keeps a gap to the others', seen from above."""
     reach = footprint(body)
     for other in others:
         x, y = body.centre[0] - other.centre[0], body.centre[1] - other.centre[1]
@@ -43,7 +43,7 @@ def footprint(body: Body) -> float:
 
 
 def colour_distance(a: Vector, b: Vector) -> float:
-    """The largest difference in any of red, green and blue."""
+    """Return the largest difference in any of red, green and blue."""
     return max(abs(a[0] - b[0]), abs(a[1] - b[1]), abs(a[2] - b[2]))
 
 
@@ -54,7 +54,7 @@ def colour_apart(
     saturation: tuple[float, float],
     value: tuple[float, float],
 ) -> Vector:
-    """A random colour that differs from all others by at least a distance (see `colour_distance`)."""
+    """Return a random colour that differs from all others by at least a distance (see `colour_distance`)."""
     others = tuple(others)
     while True:
         colour = source.colour(saturation, value)

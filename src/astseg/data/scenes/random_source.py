@@ -40,17 +40,17 @@ class RandomSource:
         self._words: list[int] = []
 
     def word(self) -> int:
-        """The next raw word, 0 to 2^64 - 1."""
+        """Return the next raw word, 0 to 2^64 - 1."""
         if not self._words:
             self._words = self._philox.random_raw(WORDS_AT_ONCE).tolist()[::-1]
         return self._words.pop()
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
-        """A number from low (included) to high."""
+        """Return a number from low (included) to high."""
         return low + (high - low) * ((self.word() >> 11) * UNIT_OF_53_BITS)
 
     def integer(self, low: int, high: int) -> int:
-        """A whole number from low to high, both included."""
+        """Return a whole number from low to high, both included."""
         # The modulo's bias is below 2^-50 for the small ranges used here.
         return low + self.word() % (high - low + 1)
 
@@ -63,7 +63,7 @@ class RandomSource:
         return items[self.integer(0, len(items) - 1)]
 
     def direction(self) -> tuple[float, float]:
-        """A point on the unit circle: the cosine and sine of a uniform angle, without either."""
+        """Return a point on the unit circle: the cosine and sine of a uniform angle, without either."""
         while True:
             x, y = self.uniform(-1.0, 1.0), self.uniform(-1.0, 1.0)
             square = x * x + y * y
@@ -72,7 +72,7 @@ class RandomSource:
                 return x / length, y / length
 
     def colour(self, saturation: tuple[float, float], value: tuple[float, float]) -> Vector:
-        """A colour of uniform hue (sRGB, 0 to 1), with its saturation and value from the given ranges."""
+        """Return a colour of uniform hue (sRGB, 0 to 1), with its saturation and value from the given ranges."""
         return hue_to_color(self.uniform(), self.uniform(*saturation), self.uniform(*value))
 
 

@@ -25,7 +25,7 @@ def mirrored(
     normal: Float[Tensor, "3 rays"],
     view: Float[Tensor, "3 rays"],
 ) -> tuple[Float[Tensor, "3 rays"], Float[Tensor, " rays"]]:
-    """The light that surfaces mirror, weighted by how much they mirror, and this weight.
+    """Return the light that surfaces mirror, weighted by how much they mirror, and this weight.
 
     Args:
         scenes: the scenes.

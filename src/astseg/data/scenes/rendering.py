@@ -56,7 +56,7 @@ def develop(visible: Visible) -> Pictures:
 def majority(
     label: Int[Tensor, "bundles rays"], depth: Float[Tensor, "bundles rays"]
 ) -> UInt8[Tensor, "bundles pixels"]:
-    """The label that most of a pixel's samples carry; the nearer surface's where two are equally frequent."""
+    """Return the label that most of a pixel's samples carry; the nearer surface's where two are equally frequent."""
     labels = label.view(-1, SAMPLES, TILE * TILE).unbind(1)
     depths = depth.view(-1, SAMPLES, TILE * TILE).unbind(1)
     counts = [torch.stack([mine == other for other in labels]).sum(0) for mine in labels]
@@ -75,7 +75,7 @@ def _pixel_means(value: Float[Tensor, "channels bundles rays"]) -> Float[Tensor,
 
 
 def _to_pictures(value: Tensor, image_size: int) -> Tensor:
-    """channels x bundles x pixels to scenes x height x width x channels."""
+    """Channels x bundles x pixels to scenes x height x width x channels."""
     tiles = image_size // TILE
     parts = value.reshape(len(value), -1, tiles, tiles, TILE, TILE)
     return parts.permute(1, 2, 4, 3, 5, 0).reshape(-1, image_size, image_size, len(value)).contiguous()

@@ -63,7 +63,7 @@ def shade(scenes: PackedScenes, hits: Hits, image_size: int) -> Shaded:
 
 
 def haze(scenes: PackedScenes, scene: Int[Tensor, "bundles 1"], hits: Hits) -> Float[Tensor, "bundles rays"]:
-    """The share of the sky's colour in the floor's: half at the room's distance for it, none where that is 0."""
+    """Return the share of the sky's colour in the floor's: half at the room's distance for it, none where that is 0."""
     half_way = scenes.haze[scene] * scenes.haze[scene]
     square = hits.depth * hits.depth * dot(hits.direction, hits.direction)
     share = square * square / (square * square + half_way * half_way)

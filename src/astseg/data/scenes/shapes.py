@@ -25,7 +25,7 @@ def entry(
     direction: Float[Tensor, "3 *#rays"],
     parameter: Float[Tensor, "*#rays"],
 ) -> Float[Tensor, "*rays"]:
-    """The t > 0 at which rays enter a solid, or MISS."""
+    """Return the t > 0 at which rays enter a solid, or MISS."""
     if shape is Shape.SPHERE:
         near, far = _roots(dot(direction, direction), dot(origin, direction), dot(origin, origin) - 1)
     elif shape is Shape.BOX:
@@ -91,7 +91,7 @@ def _roots(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _slabs(offset: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
-    """Where rays are within -1 to 1 in every component (first axis) of offset + t * speed."""
+    """Return where rays are within -1 to 1 in every component (first axis) of offset + t * speed."""
     inverse = 1 / _nonzero(speed)
     middle = offset * inverse
     reach = inverse.abs()

@@ -105,7 +105,7 @@ def make_store(
 
 
 def _tasks(split: str, count: int, at_once: int) -> list[range]:
-    """The split's indices, so many at a time."""
+    """Return the split's indices, so many at a time."""
     indices = split_indices(split, count)
     return [indices[start : start + at_once] for start in range(0, count, at_once)]
 

@@ -43,7 +43,7 @@ def body_normals(
 
 
 def body_numbers(scenes: PackedScenes, row: Int[Tensor, " rays"]) -> Int[Tensor, " rays"]:
-    """The numbers among all scenes' bodies of surfaces given by their row among all scenes' surfaces."""
+    """Return the numbers among all scenes' bodies of surfaces given by their row among all scenes' surfaces."""
     scene = row // scenes.surfaces_each
     return row - scene * FIRST_BODY - FIRST_BODY
 
@@ -87,7 +87,7 @@ def footprints(
     depth: Float[Tensor, "*rays"],
     normal: Float[Tensor, "3 *rays"],
 ) -> Float[Tensor, "*rays"]:
-    """The width of the patch of surface behind half a pixel, the distance between samples.
+    """Return the width of the patch of surface behind half a pixel, the distance between samples.
 
     Seen at a slant the patch is longer than wide; this is the geometric mean of both, so that textures neither alias
     much nor blur much.

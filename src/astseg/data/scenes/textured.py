@@ -93,7 +93,7 @@ def _material(source: RandomSource, textures: Sequence[Texture], frequency: tupl
 
 
 def _body(source: RandomSource, shapes: Sequence[Shape], material: Material) -> Body:
-    """A body that stands about the origin."""
+    """Return a body that stands about the origin."""
     shape = source.choice(shapes)
     radius = source.choice(RADII) * source.uniform(0.9, 1.1)
     parameter = 0.0

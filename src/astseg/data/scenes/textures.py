@@ -25,12 +25,12 @@ MORTAR = 0.12
 def second_share(
     texture: Texture, place: Float[Tensor, "3 rays"], width: Float[Tensor, " rays"]
 ) -> Float[Tensor, " rays"]:
-    """The second colour's share, 0 to 1, averaged over a patch of the given width; both in periods."""
+    """Return the second colour's share, 0 to 1, averaged over a patch of the given width; both in periods."""
     return _PATTERNS[texture](place, width.clamp(min=SHARPEST))
 
 
 def _wave(x: Tensor, width: Tensor) -> Tensor:
-    """A square wave of period 1 between -1 and 1, averaged over a width."""
+    """Return a square wave of period 1 between -1 and 1, averaged over a width."""
 
     def integral(end: Tensor) -> Tensor:
         part = end - torch.floor(end)
@@ -52,7 +52,7 @@ def _pulse(x: Tensor, width: Tensor, on: float) -> Tensor:
 
 
 def _ramp(x: Tensor) -> Tensor:
-    """A triangle wave of period 1 between 0 and 1."""
+    """Return a triangle wave of period 1 between 0 and 1."""
     return (x - torch.floor(x) - 0.5).abs() * 2
 
 

@@ -56,7 +56,7 @@ def compose(source: RandomSource) -> Scene:
 
 
 def is_stable(blocks: Sequence[Body], safety: float = SAFETY) -> bool:
-    """Whether a tower, given from its lowest block upwards, stands by itself.
+    """Tell whether a tower, given from its lowest block upwards, stands by itself.
 
     Args:
         blocks: upright bodies, each on top of the one before.
@@ -76,7 +76,7 @@ def is_stable(blocks: Sequence[Body], safety: float = SAFETY) -> bool:
 
 
 def centre_of_mass(blocks: Sequence[Body]) -> tuple[float, float]:
-    """x and y of the common centre of mass of blocks of equal density."""
+    """X and y of the common centre of mass of blocks of equal density."""
     mass = weighted_x = weighted_y = 0.0
     for block in blocks:
         volume = _volume(block)
@@ -96,7 +96,7 @@ def _volume(block: Body) -> float:
 
 
 def _covers(block: Body, x: float, y: float, safety: float) -> bool:
-    """Whether a point lies over a block's flat face, this far inside of its edge."""
+    """Tell whether a point lies over a block's flat face, this far inside of its edge."""
     if block.shape is Shape.SPHERE:
         return False
     x, y = x - block.centre[0], y - block.centre[1]
@@ -156,7 +156,7 @@ def _room(source: RandomSource) -> Room:
 def _patterned(
     source: RandomSource, colour: Vector, textures: Sequence[Texture], frequency: tuple[float, float]
 ) -> Material:
-    """A texture of two shades of a colour."""
+    """Return a texture of two shades of a colour."""
     return Material(
         colour,
         second_colour=scale(colour, source.uniform(0.7, 0.9)),

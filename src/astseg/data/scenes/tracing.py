@@ -70,7 +70,9 @@ def lamp_visibility(
     point: Float[Tensor, "3 bundles rays"],
     lit: Bool[Tensor, "bundles rays"],
 ) -> Float[Tensor, "bundles rays"]:
-    """The share of the lamp that each point sees past the bodies, 0 to 1. Points not lit count as seeing all of it.
+    """Return the share of the lamp that each point sees past the bodies, 0 to 1.
+
+    Points not lit count as seeing all of it.
 
     Args:
         scenes: the scenes.
@@ -116,7 +118,7 @@ def _camera_rays(scenes: PackedScenes, image_size: int) -> Float[Tensor, "3 bund
 
 @lru_cache(maxsize=8)
 def _sample_places(image_size: int) -> tuple[Tensor, Tensor]:
-    """x (to the right) and y (upwards) of every sample, from -1 to 1: tiles x rays, samples before pixels."""
+    """X (to the right) and y (upwards) of every sample, from -1 to 1: tiles x rays, samples before pixels."""
     place = ((np.arange(2 * image_size) + 0.5) / image_size - 1).astype(np.float32)
     count = image_size // TILE
     # Along one side of the picture: tiles x samples of a pixel x pixels of a tile.
@@ -136,7 +138,7 @@ def room_hits(
     origin: Float[Tensor, "3 *#rays"],
     direction: Float[Tensor, "3 *rays"],
 ) -> tuple[Float[Tensor, "*rays"], Int[Tensor, "*rays"]]:
-    """Where rays that start in the room meet it, and which of its surfaces: FLOOR, WALL or SKY."""
+    """Return where rays that start in the room meet it, and which of its surfaces: FLOOR, WALL or SKY."""
     half_width = scenes.half_width[scene]
     x, y, z = torch.where(direction.abs() < 1e-6, 1e-6, direction)
     to_wall = torch.minimum(
@@ -156,7 +158,7 @@ def single_rays(
     origin: Float[Tensor, "3 rays"],
     direction: Float[Tensor, "3 rays"],
 ) -> tuple[Float[Tensor, " rays"], Int[Tensor, " rays"]]:
-    """Where rays that are no bundle meet the first body, or MISS; and its number among all scenes' bodies."""
+    """Return where rays that are no bundle meet the first body, or MISS; and its number among all scenes' bodies."""
     bodies = scenes.bodies
     offset = bodies.centre[:, scene] - origin[..., None]
     ahead = direction[..., None]
@@ -190,7 +192,7 @@ def _keep_nearest(pairs: Pairs, entered: Tensor, label: Tensor, nearest: Tensor,
 
 
 def _lamp_points(scenes: PackedScenes) -> Float[Tensor, "3 scenes lamp_samples samples"]:
-    """The points on each scene's lamp that sample s looks at; the lamp is level and slightly turned."""
+    """Return the points on each scene's lamp that sample s looks at; the lamp is level and slightly turned."""
     cells = np.array(LAMP_CELLS).T  # lamp samples x samples
     across, along = cells % 4 * 0.5 - 0.75, cells // 4 * 0.5 - 0.75
     x = torch.from_numpy((0.96 * across - 0.28 * along).astype(np.float32)).to(scenes.device)

@@ -17,37 +17,37 @@ UP: Vector = (0.0, 0.0, 1.0)
 
 
 def add(a: Vector, b: Vector) -> Vector:
-    """a + b."""
+    """A + b."""
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
 
 
 def subtract(a: Vector, b: Vector) -> Vector:
-    """a - b."""
+    """A - b."""
     return a[0] - b[0], a[1] - b[1], a[2] - b[2]
 
 
 def scale(a: Vector, factor: float) -> Vector:
-    """a times a number."""
+    """A times a number."""
     return a[0] * factor, a[1] * factor, a[2] * factor
 
 
 def inner(a: Vector, b: Vector) -> float:
-    """The inner product."""
+    """Return the inner product."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def cross(a: Vector, b: Vector) -> Vector:
-    """The vector product."""
+    """Return the vector product."""
     return a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
 
 
 def length(a: Vector) -> float:
-    """The Euclidean length."""
+    """Return the Euclidean length."""
     return math.sqrt(inner(a, a))
 
 
 def unit(a: Vector) -> Vector:
-    """The vector of length one in the direction of a."""
+    """Return the vector of length one in the direction of a."""
     return scale(a, 1 / length(a))
 
 

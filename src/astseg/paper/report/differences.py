@@ -18,7 +18,7 @@ PAPER_RUNS = 3
 
 
 def labels(group: Group) -> tuple[str, ...]:
-    """What must stand beside the group's name, so that nobody takes its scores for a reproduction."""
+    """Return what must stand beside the group's name, so that nobody takes its scores for a reproduction."""
     found = []
     if group.preset is not None and group.first.settings.recipe != group.preset.recipe:
         small = group.preset.benchmark and is_miniature(group.first.settings.recipe, group.preset.recipe)
@@ -28,7 +28,10 @@ def labels(group: Group) -> tuple[str, ...]:
 
 
 def data_label(dataset: str | None, store: Mapping[str, Any]) -> str | None:
-    """What the data is where it is not the data set's published files; None where it is, or where there is none."""
+    """Return what the data is where it is not the data set's published files.
+
+    None where it is, or where there is none.
+    """
     if dataset is None:
         return None
     if store.get("source") == GENERATOR:
@@ -57,14 +60,14 @@ def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
 
 
 def row_name(group: Group) -> str:
-    """The group's recipe by name, and where it was only evaluated, on what."""
+    """Return the group's recipe by name, and where it was only evaluated, on what."""
     settings, dataset = group.first.settings, DATASETS.get(group.first.dataset or "")
     on = f" on {dataset.title}" if dataset and dataset.only_evaluated else ""
     return f"{settings.preset or settings.title}{on}"
 
 
 def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> list[str]:
-    """Each setting that differs and matters, as ``foreground.steps 300, published 125000``."""
+    """Return each setting that differs and matters, as ``foreground.steps 300, published 125000``."""
     return [
         f"{name} {_shown(mine)}, {whose} {_shown(other)}"
         for name, mine, other in _changes("", to_builtins(ours), to_builtins(theirs))

@@ -26,7 +26,9 @@ _LATEX = str.maketrans(
 
 
 def write_as(report: Report, form: str) -> str:
-    """The report's text in a format: ``markdown``, ``latex`` (to be included, needs booktabs) or ``html`` (a page).
+    """Return the report's text in a format.
+
+    ``markdown``, ``latex`` (to be included, needs booktabs) or ``html`` (a page).
 
     Raises:
         AstSegError: there is no such format.

@@ -135,7 +135,7 @@ def _results_of(folder: Path) -> list[Result]:
 
 
 def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: str) -> Result:
-    """What a run's model scored elsewhere.
+    """Return what a run's model scored elsewhere.
 
     Raises:
         AstSegError: another model was scored, other pictures than the held-out ones, or labels by another rule.

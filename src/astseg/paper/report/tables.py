@@ -92,7 +92,7 @@ def build_report(groups: Sequence[Group], unfinished: Sequence[str] = ()) -> Rep
 
 
 def name_of(group: Group) -> str:
-    """What a group is called: the preset's row, and loudly what keeps it from being the published one."""
+    """Return what a group is called: the preset's row, and loudly what keeps it from being the published one."""
     loud = labels(group)
     return f"astseg {row_name(group)} [{', '.join(loud)}]" if loud else f"astseg {row_name(group)}"
 
@@ -225,7 +225,7 @@ def _written(estimate: Estimate, name: ScoreName) -> str:
 
 
 def _size_note(group: Group, name: ScoreName, dataset: DatasetSpec) -> str:
-    """The pictures' size beside a squared error that does not compare with the published ones."""
+    """Return the pictures' size beside a squared error that does not compare with the published ones."""
     height, width = group.first.store["image_size"]
     published = (dataset.image_size, dataset.image_size)
     return f" at {height} x {width}" if name == "mse" and (height, width) != published else ""
