@@ -55,10 +55,10 @@ def segment(
     astseg segment my-run film.mp4 --every 5 --out film-masks
     ```
     """
+    pictures = open_pictures(source, every)  # a mistake in its name should be told before torch is imported
     from astseg.inference.segmenting import segment_source
 
     where = find_device(device)
-    pictures = open_pictures(source, every)
     report_left_out(pictures.left_out)
     report_notes(pictures.notes)
     segmenter = open_model(model, where)
