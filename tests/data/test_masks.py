@@ -6,12 +6,11 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from astseg._core.errors import AstSegError
+from astseg.data.mask_edges import RawMask, harden
 from astseg.data.masks import (
     IGNORED_LABEL,
     MaskCoding,
-    RawMask,
     choose_coding,
-    harden,
     labels_of,
     read_raw_masks,
     upright,

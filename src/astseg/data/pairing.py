@@ -10,15 +10,13 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import opened_image
 from astseg.data.file_roles import (
     CLASS_WORDS,
     INSTANCE_WORDS,
@@ -29,19 +27,12 @@ from astseg.data.file_roles import (
     parse_name,
     role_of_folder,
 )
+from astseg.data.image_looks import are_twins, is_deep, is_map, is_mask, is_photograph, is_strictly_mask
 
 T = TypeVar("T")
 
 SAMPLES = 6
 """Files of a group that are looked into."""
-EVEN_SHARE = 0.5
-"""In a mask more pixels than this are like their right neighbour; in a photograph hardly any are."""
-STRICTLY_EVEN_SHARE = 0.8
-FEW_COLORS = 64
-"""A mask that no name calls one has no more values than this, and its image several times as many."""
-SEVERAL_TIMES = 4
-NEARLY_ALL = 0.95
-JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
 MAX_FOLDERS = 16
 """Where more folders hold files of the same names, these are the numbers of frames, and say nothing."""
 
@@ -79,18 +70,18 @@ def pair(
     named = set(masks or ())
     images, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in files if path not in named)
     for words, members in list(groups.items()):
-        if not _mostly(map(_CHECKS[members[0].name.role], _some(members))):
+        if not _mostly(map(_CHECKS[members[0].name.role], _paths(members))):
             images += groups.pop(words)  # photographs, whatever they are called
     unnamed = _unnamed_groups(images, root)
     masks_unnamed = {file.path for members in unnamed.values() for file in members}
     images = [file for file in images if file.path not in masks_unnamed]
     images, lost = _lost_masks(images)
     found = _Matches(images)
-    photographs = bool(images) and not _mostly(map(_is_mask, _some(images)))
+    photographs = bool(images) and not _mostly(map(is_mask, _paths(images)))
     twins = []
     for words, members in (groups | unnamed).items():
         twin = found.match(words, members)
-        if twin or (photographs and (members[0].name.role == "mask" or all(map(_is_deep, _some(members))))):
+        if twin or (photographs and (members[0].name.role == "mask" or all(map(is_deep, _paths(members))))):
             twins.append(twin or _Twins(words, members[0].name.role, members, {}, len(images)))
     twins += [_Twins(words, "mask", members, {}, len(images)) for words, members in lost.items()]
     if masks is not None:
@@ -124,7 +115,7 @@ def _match_beside(images: Sequence[_File], beside: Sequence[Path], root: Path) -
     return [
         twin
         for words, members in groups.items()
-        if _mostly(map(_is_mask, _some(members))) and (twin := found.match(words, members)) and twin.masks
+        if _mostly(map(is_mask, _paths(members))) and (twin := found.match(words, members)) and twin.masks
     ]
 
 
@@ -220,9 +211,9 @@ def _lost_masks(images: Sequence[_File]) -> tuple[list[_File], dict[Key, list[_F
     for file in images:
         folders[file.path.parent].append(file)
     several = {folder: members for folder, members in folders.items() if len(members) > 1} if len(folders) > 1 else {}
-    drawn = {folder for folder, members in several.items() if all(map(_is_strictly_mask, _some(members)))}
+    drawn = {folder for folder, members in several.items() if all(map(is_strictly_mask, _paths(members)))}
     others = [file for file in images if file.path.parent not in drawn]
-    if not drawn or not others or not _mostly(map(_is_photograph, _some(others))):
+    if not drawn or not others or not _mostly(map(is_photograph, _paths(others))):
         return list(images), {}
     lost: dict[Key, list[_File]] = {(folder.name.lower(),): folders[folder] for folder in sorted(drawn)}
     return others, lost
@@ -237,7 +228,7 @@ def _unnamed_groups(images: Sequence[_File], root: Path) -> dict[Key, list[_File
     known: set[Path] = set()
     found = (*_by_suffix(images).items(), *_by_ending(images).items(), *_by_folder(images, root).items())
     for words, pairs in found:
-        if _mostly(_are_twins(mask.path, image.path) for image, mask in _some(pairs)):
+        if _mostly(are_twins(mask.path, image.path) for image, mask in _some(pairs)):
             new = [_File(mask.path, image.name) for image, mask in pairs if mask.path not in known]
             known.update(file.path for file in new)
             if new:
@@ -290,91 +281,16 @@ def _by_folder(images: Sequence[_File], root: Path) -> dict[Key, list[tuple[_Fil
     return most
 
 
-class _Look(NamedTuple):
-    """What a file's pixels look like."""
-
-    size: tuple[int, int]
-    even: float
-    """The share of pixels that are like their right neighbour."""
-    colors: int
-    common: int
-    """How many of the colors it takes for nearly all pixels."""
-    deep: bool
-    """Whether its values have more than eight bits."""
-
-
-@lru_cache(maxsize=4096)
-def _look(path: Path) -> _Look | None:
-    try:
-        with opened_image(path) as image:
-            deep = image.mode[0] in "IF"
-            values = np.array(_opaque(image) if not deep else image)
-    except AstSegError:
-        return None
-    flat = values.reshape(*values.shape[:2], -1).astype(np.int64)
-    codes = flat @ 256 ** np.arange(flat.shape[-1]) if flat.shape[-1] > 1 else flat[..., 0]
-    even = codes[:, 1:] == codes[:, :-1]
-    counts = np.sort(np.unique(codes, return_counts=True)[1])[::-1]
-    common = int(np.searchsorted(np.cumsum(counts), NEARLY_ALL * codes.size)) + 1
-    return _Look((flat.shape[0], flat.shape[1]), float(even.mean()) if even.size else 1.0, len(counts), common, deep)
-
-
-def _opaque(image: Image.Image) -> Image.Image:
-    """Return what tells whether an image is a mask: of one with a cut-out, the cut-out."""
-    if image.mode in ("P", "L", "1"):
-        return image
-    if image.mode in ("RGBA", "LA"):
-        alpha = image.getchannel("A")
-        if alpha.getextrema() == (0, 255):
-            return alpha
-    return image.convert("RGB")
-
-
-def _is_mask(file: _File) -> bool:
-    """Tell whether a file looks like a mask, where its name says so too; one that cannot be read is taken for one."""
-    look = _look(file.path)
-    return look is None or (look.even >= EVEN_SHARE and look.common <= FEW_COLORS)
-
-
-def _is_strictly_mask(file: _File) -> bool:
-    """Tell whether a file can be nothing but a mask, or a drawing."""
-    look = None if file.path.suffix.lower() in JPEG_SUFFIXES else _look(file.path)
-    return look is not None and look.even >= STRICTLY_EVEN_SHARE and look.colors <= FEW_COLORS
-
-
-def _is_photograph(file: _File) -> bool:
-    look = _look(file.path)
-    return look is not None and look.common > FEW_COLORS
-
-
-def _is_map(file: _File) -> bool:
-    """Tell whether a file may be a map, as its name says: lossy compression would spoil it."""
-    return file.path.suffix.lower() not in JPEG_SUFFIXES
-
-
-def _is_deep(file: _File) -> bool:
-    """Tell whether a file has more than eight bits, as depth has."""
-    look = _look(file.path)
-    return look is not None and look.deep
-
-
-_CHECKS: Mapping[Role, Callable[[_File], bool]] = {"mask": _is_mask, "map": _is_map, "drawn": lambda _: True}
-
-
-def _are_twins(mask: Path, image: Path) -> bool:
-    """Tell whether a file is a mask of an image, by their pixels alone."""
-    if mask.suffix.lower() in JPEG_SUFFIXES:  # which keeps no values
-        return False
-    one, other = _look(mask), _look(image)
-    if one is None or other is None or one.size != other.size:
-        return False
-    few = one.colors <= FEW_COLORS and SEVERAL_TIMES * one.colors < other.colors and other.common > SEVERAL_TIMES
-    return few and one.even >= STRICTLY_EVEN_SHARE and other.even < STRICTLY_EVEN_SHARE
+_CHECKS: Mapping[Role, Callable[[Path], bool]] = {"mask": is_mask, "map": is_map, "drawn": lambda _: True}
 
 
 def _mostly(answers: Iterable[bool]) -> bool:
     given = list(answers)
     return 2 * sum(given) > len(given)
+
+
+def _paths(files: Sequence[_File]) -> list[Path]:
+    return [file.path for file in _some(files)]
 
 
 def _some(items: Sequence[T]) -> list[T]:

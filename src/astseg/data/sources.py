@@ -19,7 +19,8 @@ from astseg._core.errors import AstSegError
 from astseg._core.image_files import PICTURE_SUFFIXES, count_pictures, is_picture, opened_image, read_pictures, turn_of
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
 from astseg.data.folders import find_files, find_masks, unlike_names
-from astseg.data.masks import IGNORED_LABEL, MaskCoding, RawMask, choose_coding, labels_of, read_raw_masks, upright
+from astseg.data.mask_edges import RawMask
+from astseg.data.masks import IGNORED_LABEL, MaskCoding, choose_coding, labels_of, read_raw_masks, upright
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 

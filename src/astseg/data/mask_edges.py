@@ -1,0 +1,203 @@
+"""Undoing what smoothing and lossy compression made of a mask's edges.
+
+A mask should have one value for each object. Programs that draw with smooth edges, resize by more than the nearest
+pixel, or save as JPEG give it many more, none of which is an object's.
+"""
+
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Int64
+from scipy import ndimage
+
+Codes: TypeAlias = Int64[np.ndarray, "height width"]
+
+CDNET_SHADOW = 50
+"""CDnet's grey value of hard shadows, which are background there."""
+CDNET_IGNORED = frozenset({85, 170})
+"""Outside the region of interest, and unknown motion."""
+CDNET_CODES = CDNET_IGNORED | {0, CDNET_SHADOW, 255}
+SOFT_RANGE = 16
+"""Grey levels; between values nearer than this nothing was smoothed."""
+SOFT_SHARE = 0.9
+"""A value of which more pixels than this lie on a slope between others is no label but a smoothed edge."""
+NOISY_VALUES = 16
+NOISY_SHARE = 0.02
+VERY_SOFT = 5
+"""With so many values on slopes, a mask was smoothed as a whole or compressed with loss."""
+TAIL = 12
+"""Grey levels around the value of a large area that are this area's, in such a mask."""
+MIN_LOSSY_AREA = 0.002
+"""The share of such a mask that even areas of one value fill, if it is more than an echo of an edge."""
+
+
+class RawMask(NamedTuple):
+    """A mask as its file has it."""
+
+    codes: Codes
+    """Palette indices, grey values, numbers, or colors as 0xRRGGBB; 0 where it is transparent."""
+    kind: Literal["index", "grey", "number", "color"]
+    lossy: bool = False
+    """Its file was compressed with loss, so that values are near those that were meant."""
+
+
+def harden(mask: RawMask, meant: frozenset[int] = frozenset()) -> Codes:
+    """Undo what smoothing and lossy compression made of a mask's edges.
+
+    A smoothed edge runs through values that no object has. They are known by this: hardly one of their pixels is
+    without a lower and a higher neighbour, and nowhere do they fill an area. Such pixels get the value, among those of
+    areas nearby, that is nearest to theirs. Indices and numbers are never smoothed, and CDnet's thin rims of pixels
+    that are not to be scored are no slopes.
+
+    Args:
+        mask: as its file has it.
+        meant: codes that mean something, however they lie.
+
+    Returns:
+        H x W codes that areas have.
+    """
+    codes = mask.codes
+    if mask.kind not in ("grey", "color") or min(codes.shape) < 3:
+        return codes
+    values, counts = np.unique(codes, return_counts=True)
+    channels = _channels(codes) if mask.kind == "color" else codes[None]
+    lossy = mask.lossy or _is_noisy(codes, len(values))
+    even = is_nearly_even(channels) if lossy else _is_even(codes)
+    areas = _count_each(values, codes[even])
+    if lossy:
+        areas[areas < MIN_LOSSY_AREA * codes.size] = 0
+    if areas.all() or not areas.any() or CDNET_CODES.issuperset(values.tolist()):
+        return codes
+    slope = _on_slope(channels)
+    mostly_on_slopes = _count_each(values, codes[slope]) > SOFT_SHARE * counts
+    soft = (areas == 0) & mostly_on_slopes & ~np.isin(values, list(meant))
+    if not soft.any() and not lossy:
+        return codes
+    kept = _apart(values, areas, mask.kind) if lossy or soft.sum() >= VERY_SOFT else ~soft
+    kept |= np.isin(values, list(meant))
+    # Lossy compression leaves hardly a pixel of an area with the very value that most have.
+    hard = _snapped(codes, values[kept], channels, mask.kind, even | mask.lossy, slope)
+    return _with_lost_regions(hard, codes, values[kept], channels, mask.kind)
+
+
+def _channels(colors: Codes) -> Int64[np.ndarray, "3 height width"]:
+    return np.stack([colors >> 16 & 255, colors >> 8 & 255, colors & 255])
+
+
+def _is_even(codes: Codes) -> Bool[np.ndarray, "height width"]:
+    """Find the pixels whose eight neighbours have their value; beyond the border the image goes on as it ends."""
+    across = np.pad(codes[:, 1:] == codes[:, :-1], ((0, 0), (1, 1)), constant_values=True)
+    rows = across[:, 1:] & across[:, :-1]
+    down = np.pad(codes[1:] == codes[:-1], ((1, 1), (0, 0)), constant_values=True)
+    lines = np.pad(rows, ((1, 1), (0, 0)), constant_values=True)
+    even: Bool[np.ndarray, "height width"] = rows & down[1:] & down[:-1] & lines[2:] & lines[:-2]
+    return even
+
+
+def is_nearly_even(channels: Int64[np.ndarray, "channels height width"]) -> Bool[np.ndarray, "height width"]:
+    """Find the pixels whose eight neighbours have nearly their value."""
+    size = (1, 3, 3)
+    span = ndimage.maximum_filter(channels, size, mode="nearest") - ndimage.minimum_filter(
+        channels, size, mode="nearest"
+    )
+    nearly: Bool[np.ndarray, "height width"] = (span <= TAIL).all(0)
+    return nearly
+
+
+def _is_noisy(codes: Codes, count: int) -> bool:
+    """Tell whether a mask has the noise of lossy compression, though its file is of another kind.
+
+    Many of its values then stand alone: no neighbour has them.
+    """
+    across, down = codes[:, 1:] == codes[:, :-1], codes[1:] == codes[:-1]
+    like = np.zeros(codes.shape, bool)
+    like[:, 1:] |= across
+    like[:, :-1] |= across
+    like[1:] |= down
+    like[:-1] |= down
+    return count > NOISY_VALUES and float((~like).mean()) > NOISY_SHARE
+
+
+def _with_lost_regions(
+    hard: Codes,
+    codes: Codes,
+    kept: Int64[np.ndarray, "kept"],
+    channels: Int64[np.ndarray, "channels height width"],
+    kind: str,
+) -> Codes:
+    """Give back regions that became background as a whole: too small, or too smooth, to have an area of their own.
+
+    Where a region rises to at least half of what it rises to, it gets the kept value nearest to its highest.
+    """
+    height = channels.max(0)
+    regions, count = ndimage.label(height >= SOFT_RANGE)
+    objects = kept[kept > 0]
+    if not count or not len(objects):
+        return hard
+    numbers = np.arange(1, count + 1)
+    lost = numbers[ndimage.maximum(hard, regions, numbers) == 0]
+    peaks = ndimage.maximum_position(height, regions, lost) if len(lost) else []
+    points = _channels(objects[None])[:, 0] if kind == "color" else objects[None]
+    for number, peak in zip(lost, peaks, strict=True):
+        top = channels[(slice(None), *peak)]
+        if top.max() < 2 * SOFT_RANGE:
+            continue  # an echo of an edge
+        nearest = objects[np.abs(points - top[:, None]).sum(0).argmin()]
+        hard[(regions == number) & (2 * height >= top.max())] = nearest
+    return hard
+
+
+def _on_slope(channels: Int64[np.ndarray, "channels height width"]) -> Bool[np.ndarray, "height width"]:
+    """Find the pixels that in one channel have a lower and a higher neighbour, far enough apart."""
+    size = (1, 3, 3)
+    low = ndimage.minimum_filter(channels, size, mode="nearest")
+    high = ndimage.maximum_filter(channels, size, mode="nearest")
+    steep = (low < channels) & (channels < high) & (high - low >= SOFT_RANGE)
+    slope: Bool[np.ndarray, "height width"] = steep.any(0)
+    return slope
+
+
+def _count_each(values: Int64[np.ndarray, "values"], codes: Int64[np.ndarray, "pixels"]) -> Int64[np.ndarray, "values"]:
+    return np.bincount(np.searchsorted(values, codes), minlength=len(values))
+
+
+def _apart(
+    values: Int64[np.ndarray, "values"], areas: Int64[np.ndarray, "values"], kind: str
+) -> Bool[np.ndarray, "values"]:
+    """Choose the values of the largest areas that differ by more than a tail from those chosen before."""
+    points = _channels(values[None])[:, 0].T if kind == "color" else values[:, None]
+    kept = np.zeros(len(values), bool)
+    for index in np.argsort(-areas, kind="stable"):
+        if areas[index] and (np.abs(points[kept] - points[index]).max(1) > TAIL).all():
+            kept[index] = True
+    return kept
+
+
+def _snapped(
+    codes: Codes,
+    kept: Int64[np.ndarray, "kept"],
+    channels: Int64[np.ndarray, "channels height width"],
+    kind: str,
+    even: Bool[np.ndarray, "height width"],
+    slope: Bool[np.ndarray, "height width"],
+) -> Codes:
+    """Give each pixel of another value the kept one, among those within three pixels, that is nearest to its own.
+
+    A slope may run through a kept value too, away from its areas: these pixels are no less between others.
+    """
+    stays = np.isin(codes, kept)
+    near = [ndimage.maximum_filter((codes == value) & even, 7, mode="nearest") for value in kept]
+    for value, here in zip(kept, near, strict=True):
+        stays &= (codes != value) | here | ~slope
+    nearest = ndimage.distance_transform_edt(~stays, return_distances=False, return_indices=True)
+    chosen = codes[tuple(nearest)][~stays]  # where nothing kept is near, what is nearest in the plane
+    own = np.stack([channel[~stays] for channel in channels])
+    distance = np.full(own.shape[1], np.iinfo(np.int64).max)
+    for value, here in zip(kept, near, strict=True):
+        point = _channels(np.array([[value]]))[:, 0] if kind == "color" else np.array([[value]])
+        off = np.abs(own - point).sum(0)
+        better = here[~stays] & (off < distance)
+        chosen[better], distance[better] = value, off[better]
+    result = codes.copy()
+    result[~stays] = chosen
+    return result
