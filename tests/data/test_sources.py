@@ -573,3 +573,20 @@ def test_reads_a_split_of_a_store(tmp_path, with_masks):
     assert all((picture.mask is None) is not with_masks for picture in pictures)
     with pytest.raises(AstSegError, match="no split 'test'"):
         open_source(tmp_path / "store")
+
+
+def test_arrays_of_masks_are_no_images(tmp_path):
+    for index in range(3):
+        for place, shape in (("images", (8, 8, 3)), ("masks", (8, 8, 3))):
+            (tmp_path / place).mkdir(exist_ok=True)
+            np.save(tmp_path / place / f"{index}.npy", np.zeros(shape, np.uint8))
+    source = open_source(tmp_path)
+    assert source.estimated_length() == 3
+    assert "arrays of masks" in source.left_out[0]
+    assert "3 (masks/0.npy, masks/1.npy, masks/2.npy)" in source.left_out[0]
+
+
+def test_arrays_that_are_not_read_are_named(tmp_path):
+    images = np.full((2, 8, 8, 3), 90, np.uint8)
+    np.savez(tmp_path / "a.npz", images=images, labels=images[..., 0])
+    assert open_source(tmp_path / "a.npz").notes == (f"Not read: the arrays labels in {tmp_path / 'a.npz'}.",)

@@ -66,6 +66,8 @@ class ArrayFile:
     """Why the masks that it has cannot be used."""
     layout: "Layout"
     """What its axes are."""
+    unread: tuple[str, ...] = ()
+    """The names of its other arrays."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -79,6 +81,7 @@ class ArrayFile:
                 255: "Values go from 0 to 255" if scale.kind != "u1" else "",
                 65535: "Values have 16 bits, from 0 to 65535",
             }[scale.white],
+            f"Not read: the arrays {', '.join(self.unread)}" if self.unread else "",
         )
         return tuple(f"{note} in {self.path}." for note in notes if note)
 
@@ -157,16 +160,17 @@ def open_arrays(path: Path) -> ArrayFile:
     """
     with _errors_named(path):
         if path.suffix.lower() == ".npy":
-            image_key, mask_key = "", None
+            image_key, mask_key, unread = "", None, tuple[str, ...]()
         else:
-            image_key, mask_key = _keys(path)
+            image_key, mask_key, unread = _keys(path)
         shape, layout = _checked_image_shape(path, image_key)
         problem = None if mask_key is None else _mask_problem(path, mask_key, layout.mask_shape(shape))
         count = 1 if layout.single else shape[0]
-        return ArrayFile(path, count, image_key, None if problem else mask_key, problem, layout)
+        return ArrayFile(path, count, image_key, None if problem else mask_key, problem, layout, unread)
 
 
-def _keys(path: Path) -> tuple[str, str | None]:
+def _keys(path: Path) -> tuple[str, str | None, tuple[str, ...]]:
+    """Return the names of the images, of the masks, and of what else an `.npz` holds."""
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
     mask_key = next((key for key in MASK_KEYS if key in names), None)
@@ -174,7 +178,7 @@ def _keys(path: Path) -> tuple[str, str | None]:
     image_key = next((key for key in IMAGE_KEYS if key in names), others[0] if len(others) == 1 else None)
     if image_key is None:
         raise AstSegError(f"{path} holds the arrays {', '.join(names) or '(none)'}. Call the pictures 'images'.")
-    return image_key, mask_key
+    return image_key, mask_key, tuple(name for name in others if name != image_key)
 
 
 def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import PICTURE_SUFFIXES, is_picture
 from astseg.data.arrays import ARRAY_SUFFIXES
-from astseg.data.file_roles import could_hold_masks_of
+from astseg.data.file_roles import could_hold_masks_of, parse_name
 from astseg.data.pairing import pair
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
@@ -54,6 +54,14 @@ def find_files(folder: Path, masks: Path | None = None) -> Found:
         beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
         raise AstSegError(f"{folder} holds no pictures and no arrays of pictures.{hint}{beside}")
     files = sorted(search.wanted, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
+    arrays_of_masks = _arrays_of_masks(files, folder)
+    if arrays_of_masks:
+        names = _first([file.relative_to(folder).as_posix() for file in arrays_of_masks])
+        left_out = (
+            f"arrays of masks, which belong into the .npz of their images: {len(arrays_of_masks)} ({names})",
+            *left_out,
+        )
+        files = [file for file in files if file not in arrays_of_masks]
     images = [file for file in files if file.suffix.lower() not in ARRAY_SUFFIXES]
     paired = pair(images, folder, _mask_files(folder, masks), list(_masks_beside(folder)))
     twins = set(images) - set(paired.images)
@@ -70,6 +78,13 @@ def find_masks(file: Path, masks: Path | None = None) -> Found:
     paired = pair([file.absolute()], folder, _mask_files(folder, masks), list(_masks_beside(folder)))
     own = paired.masks.get(file.absolute())
     return Found((file,), {file: own} if own else {}, paired.notes if masks else ())
+
+
+def _arrays_of_masks(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Find the arrays that lie, by their names, where masks do, beside images that do not."""
+    named = [file for file in files if parse_name(file.relative_to(folder)).role == "mask"]
+    arrays = [file for file in named if file.suffix.lower() in ARRAY_SUFFIXES]
+    return arrays if len(named) < len(files) else []
 
 
 class _Search:
