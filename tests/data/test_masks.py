@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image
 from scipy import ndimage
+from tests.data.drawn_masks import discs, grey
 
 from astseg._core.errors import AstSegError
-from astseg.data.mask_edges import RawMask, harden
 from astseg.data.masks import (
     IGNORED_LABEL,
     MaskCoding,
@@ -21,10 +19,6 @@ LABELS[1:5, 1:6], LABELS[6:11, 8:15] = 1, 2
 COLORS = np.array([[0, 0, 0], [200, 30, 30], [30, 30, 200]], np.uint8)
 
 
-def grey(codes, kind="grey"):
-    return RawMask(np.asarray(codes, np.int64), kind)
-
-
 def labels_in(path, **options):
     """Read a file as a set of one mask."""
     masks = list(read_raw_masks(path))
@@ -36,17 +30,6 @@ def palette_image(labels, colors):
     image = Image.fromarray(labels)
     image.putpalette(np.asarray(colors, np.uint8).reshape(-1).tolist())
     return image
-
-
-def discs(values, size=(96, 128)):
-    """Return discs drawn by the share of each pixel that they cover, and to which most of it belongs."""
-    fine = Image.new("L", (4 * size[1], 4 * size[0]))
-    draw = ImageDraw.Draw(fine)
-    draw.ellipse((30, 30, 200, 210), fill=values[0])
-    draw.ellipse((260, 120, 450, 330), fill=values[1])
-    soft = np.array(fine.resize((size[1], size[0]), Image.Resampling.BOX))
-    own = np.where(np.arange(size[1]) < size[1] // 2, *values)  # the discs lie left and right
-    return soft, np.where(2 * soft.astype(int) > own, own, 0).astype(np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -170,20 +153,6 @@ def test_refuses_values_that_are_no_labels(tmp_path):
         next(read_raw_masks(tmp_path / "b.png"))
 
 
-@pytest.mark.parametrize("values", [(255, 255), (120, 240), (100, 255)])
-@pytest.mark.parametrize("colored", [False, True])
-def test_smoothed_edges_go_to_one_side_or_the_other(values, colored):
-    soft, exact = discs(values)
-    assert len(np.unique(soft)) > 8
-    if colored:  # red to blue by their height
-        mask = grey(soft.astype(np.int64) << 16 | (255 - soft.astype(np.int64)), "color")
-        hard = harden(mask) >> 16
-    else:
-        hard = harden(grey(soft))
-    assert set(np.unique(hard)) == {0, *values}
-    assert (hard != exact).sum() <= 0.02 * (soft != exact).sum()  # half-covered pixels may go either way
-
-
 @pytest.mark.parametrize("quality", [50, 75, 95])
 def test_lossy_compression_leaves_two_discs(tmp_path, quality):
     _, exact = discs((120, 240))
@@ -191,39 +160,6 @@ def test_lossy_compression_leaves_two_discs(tmp_path, quality):
     (labels,), _ = labels_in(tmp_path / "a.jpg")
     assert len(np.unique(labels)) == 3
     assert ((labels > 0) != (exact > 0)).mean() < 0.01
-
-
-def test_a_single_line_of_half_covered_pixels_is_no_object():
-    mask = np.zeros((20, 20), np.int64)
-    mask[5:15, 5:15], mask[4, 5:15] = 255, 127
-    assert set(np.unique(harden(grey(mask)))) == {0, 255}
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(0, 28),
-            st.integers(0, 28),
-            st.integers(1, 9),
-            st.integers(1, 9),
-            st.sampled_from([1, 2, 40, 250]),
-        ),
-        max_size=6,
-    )
-)
-def test_what_has_no_slopes_stays_as_it_is(boxes):
-    # Side by side and thin or small, but never a step from one value to the next but one.
-    mask = np.zeros((60, 60), np.int64)
-    for top, left, height, width, value in boxes:
-        if not mask[2 * top - 1 : 2 * top + height + 1, 2 * left - 1 : 2 * left + width + 1].any():
-            mask[2 * top : 2 * top + height, 2 * left : 2 * left + width] = value
-    np.testing.assert_array_equal(harden(grey(mask)), mask)
-
-
-@pytest.mark.parametrize("kind", ["index", "number"])
-def test_indices_and_numbers_are_never_smoothed(kind):
-    soft, _ = discs((255, 255))
-    np.testing.assert_array_equal(harden(grey(soft, kind)), soft)
 
 
 @pytest.mark.parametrize("turned", list(Image.Transpose))
@@ -281,12 +217,3 @@ def test_a_lossy_mask_saved_without_loss_is_read_alike(tmp_path):
     (labels,), _ = labels_in(tmp_path / "b.png")
     assert len(np.unique(labels)) == 3
     assert ((labels > 0) != (exact > 0)).mean() < 0.02
-
-
-def test_regions_too_smooth_for_an_area_get_the_nearest_value():
-    mask = np.zeros((80, 80))
-    mask[5:35, 5:35], mask[60:64, 60:64] = 240, 240
-    soft = ndimage.gaussian_filter(mask, 1.5).round().astype(np.int64)
-    hard = harden(grey(soft))
-    assert set(np.unique(hard)) == {0, 240}
-    assert hard[61, 61] == 240

@@ -1,0 +1,21 @@
+"""Masks to test with."""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from astseg.data.mask_edges import RawMask
+
+
+def grey(codes, kind="grey"):
+    return RawMask(np.asarray(codes, np.int64), kind)
+
+
+def discs(values, size=(96, 128)):
+    """Return discs drawn by the share of each pixel that they cover, and to which most of it belongs."""
+    fine = Image.new("L", (4 * size[1], 4 * size[0]))
+    draw = ImageDraw.Draw(fine)
+    draw.ellipse((30, 30, 200, 210), fill=values[0])
+    draw.ellipse((260, 120, 450, 330), fill=values[1])
+    soft = np.array(fine.resize((size[1], size[0]), Image.Resampling.BOX))
+    own = np.where(np.arange(size[1]) < size[1] // 2, *values)  # the discs lie left and right
+    return soft, np.where(2 * soft.astype(int) > own, own, 0).astype(np.uint8)
