@@ -292,3 +292,13 @@ def test_photographs_on_a_plain_ground_are_no_masks(tmp_path):
             shot[4:18, 6:22] = photograph()[4:18, 6:22]
             save(tmp_path / folder / f"{index}.png", shot)
     assert open_source(tmp_path).estimated_length() == 2 * COUNT
+
+
+def test_files_that_have_changed_are_looked_at_again(tmp_path):
+    for index in range(COUNT):
+        save(tmp_path / f"images/{index}.png", photograph())
+        save(tmp_path / f"labels/{index}.png", photograph())
+    assert open_source(tmp_path).estimated_length() == 2 * COUNT
+    for index in range(COUNT):
+        save(tmp_path / f"labels/{index}.png", mask(index % 3))
+    assert open_source(tmp_path).estimated_length() == COUNT

@@ -33,8 +33,18 @@ class _Look(NamedTuple):
     """Whether its values have more than eight bits."""
 
 
-@lru_cache(maxsize=4096)
 def _look(path: Path) -> _Look | None:
+    """Look at a file; None if it cannot be read."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return _look_at(path, facts.st_mtime_ns, facts.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _look_at(path: Path, changed: int, size: int) -> _Look | None:
+    """Look at a file as it was changed last, once for all questions about it."""
     try:
         with opened_image(path) as image:
             deep = image.mode[0] in "IF"
