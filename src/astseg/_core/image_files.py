@@ -202,10 +202,10 @@ def turn_of(path: Path) -> Image.Transpose | None:
         return None
 
 
-def is_picture(path: Path) -> bool:
-    """Tell whether a file of unknown ending begins as an image does."""
+def is_picture(path: Path, formats: tuple[str, ...] = MAGIC_FORMATS) -> bool:
+    """Tell whether a file begins as an image does; by default in a way that no ending need vouch for."""
     try:
-        with opened_image(path, MAGIC_FORMATS):
+        with opened_image(path, formats):
             return True
     except AstSegError:
         return False

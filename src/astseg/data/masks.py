@@ -92,10 +92,12 @@ def choose_coding(
         cityscapes: the names are those of Cityscapes' `instanceIds`.
     """
     raw = list(masks)
-    if ignored is None and _in_halves(raw):
+    hard = [harden(mask) for mask in raw]
+    if ignored is None and _in_halves(raw, hard):
         return MaskCoding("halves")
     colored = any(mask.kind == "color" for mask in raw)
-    hard = [_colored(harden(mask), mask.kind) if colored else harden(mask) for mask in raw]
+    if colored:
+        hard = [_colored(codes, mask.kind) for codes, mask in zip(hard, raw, strict=True)]
     codes = {int(code) for mask in hard for code in np.unique(mask)}
     if colored:
         void = ignored if ignored is not None else frozenset({VOC_VOID_COLOR} & codes)
@@ -117,11 +119,11 @@ def choose_coding(
     return MaskCoding("labels", ignored=ignored)
 
 
-def _in_halves(masks: Sequence[RawMask]) -> bool:
+def _in_halves(masks: Sequence[RawMask], hard: Sequence[Codes]) -> bool:
     """Tell whether grey masks are black and white, though smoothed or compressed: no area is of another value."""
     if not masks or any(mask.kind != "grey" for mask in masks):
         return False
-    if not any(mask.lossy or not np.array_equal(harden(mask), mask.codes) for mask in masks):
+    if not any(mask.lossy or not np.array_equal(codes, mask.codes) for mask, codes in zip(masks, hard, strict=True)):
         return False
     others = total = 0
     for mask in masks:

@@ -77,9 +77,11 @@ def pair(
     images = [file for file in images if file.path not in masks_unnamed]
     images, lost = _lost_masks(images)
     found = _Matches(images)
-    photographs = bool(images) and not _mostly(map(is_mask, _paths(images)))
+    groups |= unnamed
+    # Decoding a few images is dear where there is nothing that it could decide.
+    photographs = bool(groups and images) and not _mostly(map(is_mask, _paths(images)))
     twins = []
-    for words, members in (groups | unnamed).items():
+    for words, members in groups.items():
         twin = found.match(words, members)
         if twin or (photographs and (members[0].name.role == "mask" or all(map(is_deep, _paths(members))))):
             twins.append(twin or _Twins(words, members[0].name.role, members, {}, len(images)))
@@ -190,7 +192,7 @@ class _Matches:
 
 
 def _shorter(key: Key) -> list[Key]:
-    """Leave out each of a key's folders in turn; one that names a split only of an image whose masks have none."""
+    """Leave out each of a key's folders in turn."""
     return [(*key[:index], *key[index + 1 :]) for index in range(len(key) - 1)]
 
 

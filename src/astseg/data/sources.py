@@ -16,7 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import PICTURE_SUFFIXES, count_pictures, is_picture, opened_image, read_pictures, turn_of
+from astseg._core.image_files import (
+    FORMATS,
+    PICTURE_SUFFIXES,
+    count_pictures,
+    is_picture,
+    read_pictures,
+    turn_of,
+)
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
 from astseg.data.folders import find_files, find_masks, unlike_names
 from astseg.data.mask_edges import RawMask
@@ -179,7 +186,8 @@ class FileSource(Source):
                 continue
         for file in filter(_is_array, self.files):
             try:
-                items = list(islice(open_arrays(file), PEEKED_MASKS))
+                arrays = open_arrays(file)
+                items = list(islice(arrays, PEEKED_MASKS)) if arrays.mask_key else []
             except AstSegError:
                 continue
             yield from (_raw_labels(item.mask) for item in items if item.mask is not None)
@@ -194,6 +202,7 @@ class FileSource(Source):
     def _image_pictures(self, file: Path, name: str) -> Iterator[Picture]:
         paths = self.masks.get(file, ())
         masks = self._read_masks(file, paths) if paths else iter(())
+        turned = turn_of(file) if paths else None
         for index, image in enumerate(read_pictures(file)):
             own_name = name if self._counts[file] == 1 else f"{self._prefix(name)}{index:06d}"
             if not paths:
@@ -201,7 +210,7 @@ class FileSource(Source):
                 continue
             mask, problem = next(masks, (None, f"The mask {paths[0]} has fewer frames than its picture."))
             if mask is not None:
-                mask = upright(mask, image, turn_of(file))
+                mask = upright(mask, image, turned)
                 if mask.shape != image.shape[:2]:
                     problem = f"The mask {paths[0]} has {mask.shape} pixels, its picture {image.shape[:2]}."
                     mask = None
@@ -211,7 +220,7 @@ class FileSource(Source):
         """Read the mask of each frame of an image file, or the reason why it cannot be used."""
         try:
             for masks in zip_longest(*map(read_raw_masks, paths)):
-                if None in [mask if mask is None else 0 for mask in masks]:
+                if any(mask is None for mask in masks):
                     raise AstSegError(f"of {file} have different numbers of frames")
                 yield _joined([labels_of(mask, self.coding) for mask in masks], file), None
         except AstSegError as error:
@@ -220,7 +229,7 @@ class FileSource(Source):
     def _has_mask(self, file: Path) -> bool:
         if not _is_array(file):
             # What will be skipped does not stand in the way of the others.
-            return file in self.masks or not _can_be_opened(file)
+            return file in self.masks or not is_picture(file, FORMATS)
         try:
             return open_arrays(file).mask_key is not None
         except AstSegError:
@@ -387,14 +396,6 @@ def _joined(masks: Sequence[Bytes], file: Path) -> Bytes:
     for label, mask in enumerate(masks, 1):
         joined[mask > 0] = label
     return joined
-
-
-def _can_be_opened(file: Path) -> bool:
-    try:
-        with opened_image(file):
-            return True
-    except AstSegError:
-        return False
 
 
 def _array_count(file: Path) -> int:

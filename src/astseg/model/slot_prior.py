@@ -13,7 +13,7 @@ class SlotPlaces(nn.Module):
     Where many small objects look alike, nothing tells a slot which of them is its own: its attention spreads over all,
     and their mean is a place where there is none. A place of its own makes each slot begin with what is near.
 
-    A new one prefers nothing, and learns nothing before ``training.places.initialize_slot_prior`` has told it where
+    A new one prefers nothing, and learns nothing before ``training.slot_init.initialize_slot_prior`` has told it where
     objects are.
 
     Args:

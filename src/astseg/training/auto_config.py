@@ -71,7 +71,7 @@ def choose_recipe(
         steps: the foreground's steps, in place of a time.
         still: whether the camera stands still, so that all pictures show one background; by default the pictures tell.
         recipe: a recipe to begin with, in place of a preset's.
-        changes: values to take in place of the recipe's, by their names; see ``plain.override``.
+        changes: values to take in place of the recipe's, by their names; see `settings_io.override`.
 
     Raises:
         AstSegError: the preset is unknown or has a background of its own, a number is impossible, a change does not
@@ -155,8 +155,6 @@ def check_wishes(
         raise AstSegError(f"The number of objects should lie between 1 and {MAX_SLOTS}, not {slots}.")
     if (minutes is not None and not 0 < minutes < math.inf) or (steps is not None and steps < 1):
         raise AstSegError("The time and the steps to train should be more than 0.")
-    if preset is not None:
-        get_preset(preset)
 
 
 def check_size(

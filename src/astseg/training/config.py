@@ -58,7 +58,7 @@ class ForegroundTraining:
     slot_use_warmup_steps: int = 0
     """Steps over which that cost rises, like the entropy's weight: objects must be found before slots may be saved."""
     revive_slots_until: int = 0
-    """The last step after which slots that find nothing may get another start (``training.revival``); 0 as in the
+    """The last step after which slots that find nothing may get another start (``training.dead_slots``); 0 as in the
     paper, where they get none."""
     shadow_start: int = 0
     """The step from which on objects throw shadows, in a model that has them: a shadow darkens what it falls on, and
