@@ -1,7 +1,7 @@
 """The F-measure of ``astseg background`` on a sequence of CDnet 2014, by CDnet's rule.
 
     astseg background highway.avi --minutes 1 --out background
-    python benchmarks/change_detection.py background/pictures/masks highway/groundtruth
+    python benchmarks/change_detection.py background/images/masks highway/groundtruth
 
 The truth of frame n, counted from 1, is ``gtNNNNNN.png``; of a film, whose masks are counted from 0, it belongs to mask
 n - 1. Its values: 0 static and 50 hard shadow are background, 255 is moving, 85 (outside the region of interest) and

@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", metavar="set", help=f"from {', '.join(SCENES)} (default: all)")
     parser.add_argument("--seconds", type=float, default=5.0, help="processor time for each set")
-    parser.add_argument("--size", type=int, help="side of the pictures in pixels (default: each set's own)")
+    parser.add_argument("--size", type=int, help="side of the images in pixels (default: each set's own)")
     arguments = parser.parse_args()
     print("set        size  images/s/core      draw    look  develop")
     with one_thread():

@@ -1,6 +1,6 @@
 """How many CLEVR records a second one core reads, and what each step of it takes.
 
-Run: python benchmarks/tfrecords.py [FILE]. Without a file it reads records that it makes itself: pictures of the
+Run: python benchmarks/tfrecords.py [FILE]. Without a file it reads records that it makes itself: images of the
 true size with a noise that compresses about like CLEVR's, so its figure is a guide and not a promise.
 """
 
@@ -43,7 +43,7 @@ def single_bytes(values: np.ndarray) -> bytes:
 
 
 def example(rng: np.random.Generator) -> bytes:
-    """One record: a smooth picture with a little noise, and discs for objects."""
+    """One record: a smooth image with a little noise, and discs for objects."""
     y, x = np.mgrid[:240, :320]
     masks = np.zeros((ENTITIES, 240, 320), np.uint8)
     for mask in masks[1:8]:

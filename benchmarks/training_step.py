@@ -21,7 +21,7 @@ from astseg.training.presets import PRESETS
 
 
 def seconds_per_step(recipe: Recipe, device: torch.device, steps: int) -> float:
-    """The median time of a step of phase 2 on random pictures."""
+    """The median time of a step of phase 2 on random images."""
     height, width = recipe.architecture.image_size
     model = AstSeg(recipe.architecture).to(device, memory_format=torch.channels_last)
     phase = ObjectsPhase(recipe.foreground, steps)

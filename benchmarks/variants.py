@@ -37,7 +37,7 @@ def changed(recipe: Recipe, part: str, **changes: Any) -> Recipe:
 
 
 class LinearBackground(nn.Module):
-    """The quick background with the decoder it had before it had regions: a mean picture and a basis of sixteen.
+    """The quick background with the decoder it had before it had regions: a mean image and a basis of sixteen.
 
     Args:
         image_size: height and width in pixels.
@@ -52,7 +52,7 @@ class LinearBackground(nn.Module):
         nn.init.zeros_(self.decoder[0].bias)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
-        """Squeeze the picture through sixteen numbers and paint what comes out."""
+        """Squeeze the image through sixteen numbers and paint what comes out."""
         painted = self.unflatten(self.decoder(self.encoder(torch.cat((images, edges(images)), 1))))
         return BackgroundReconstruction(painted[:, :3], painted[:, 3:])
 
@@ -98,7 +98,7 @@ def run(name: str, recipe: Recipe, data: Store, seed: int) -> Means:
 def main() -> None:
     """Train and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, help="prepared pictures with masks, such as astseg data make writes")
+    parser.add_argument("data", type=Path, help="prepared images with masks, such as astseg data make writes")
     parser.add_argument("--slots", type=int, required=True, help="K")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="variant")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="seed")

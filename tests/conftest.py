@@ -1,4 +1,4 @@
-"""What tests of many parts need: shapes checked while they run, a tiny recipe, tiny pictures and a tiny store."""
+"""What tests of many parts need: shapes checked while they run, a tiny recipe, tiny images and a tiny store."""
 
 import signal
 from collections.abc import Iterator
@@ -40,16 +40,16 @@ def unchecked_shapes() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_images() -> Bytes:
-    """Twelve pictures with a bright square each, somewhere on a dark ground that differs a little."""
-    images = _pictures()[0]
+    """Twelve images with a bright square each, somewhere on a dark ground that differs a little."""
+    images = _images()[0]
     images.setflags(write=False)
     return images
 
 
 @pytest.fixture
 def tiny_store(tmp_path: Path) -> Store:
-    """A store of twelve training pictures and four held-out ones with masks."""
-    images, masks = _pictures()
+    """A store of twelve training images and four held-out ones with masks."""
+    images, masks = _images()
     with StoreWriter(tmp_path / "store", (SIDE, SIDE), "squares", "a protocol") as writer:
         with writer.split("train") as split:
             split.append(images, masks)
@@ -70,7 +70,7 @@ def tiny_recipe() -> Recipe:
     )
 
 
-def _pictures() -> tuple[Bytes, Bytes]:
+def _images() -> tuple[Bytes, Bytes]:
     random = np.random.default_rng(0)
     images = np.empty((COUNT, SIDE, SIDE, 3), np.uint8)
     masks = np.zeros((COUNT, SIDE, SIDE), np.uint8)

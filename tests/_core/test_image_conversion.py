@@ -14,10 +14,10 @@ FLOATS = torch.from_numpy(BYTES.copy()).permute(0, 3, 1, 2) / 255
 
 def test_every_byte_survives_the_way_there_and_back() -> None:
     images = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
-    pictures = from_uint8_images(images, "cpu")
-    assert pictures.shape == (1, 3, 16, 16)
-    assert (pictures.min(), pictures.max()) == (0, 1)
-    np.testing.assert_array_equal(to_uint8_images(pictures), images)
+    floats = from_uint8_images(images, "cpu")
+    assert floats.shape == (1, 3, 16, 16)
+    assert (floats.min(), floats.max()) == (0, 1)
+    np.testing.assert_array_equal(to_uint8_images(floats), images)
 
 
 def test_what_lies_outside_is_clipped() -> None:
@@ -89,5 +89,5 @@ def test_says_what_is_wrong(images, message: str, unchecked_shapes: None) -> Non
 
 def test_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:
     Image.fromarray(BYTES[0]).save(tmp_path / "a.png")
-    with pytest.raises(AstSegError, match=r"Image 1: There is no picture .*b\.png"):
+    with pytest.raises(AstSegError, match=r"Image 1: There is no image .*b\.png"):
         to_float_images([tmp_path / "a.png", tmp_path / "b.png"])

@@ -8,10 +8,10 @@ from PIL import Image, TiffImagePlugin
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import (
-    PICTURE_SUFFIXES,
-    count_pictures,
-    read_picture,
-    read_pictures,
+    IMAGE_SUFFIXES,
+    count_images,
+    read_image,
+    read_images,
     turn_of,
 )
 
@@ -22,14 +22,14 @@ COLORS = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 @pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tif"])
 def test_reads_lossless_formats_exactly(tmp_path, suffix):
     Image.fromarray(COLORS).save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
-    image = read_picture(tmp_path / f"a.{suffix}")
+    image = read_image(tmp_path / f"a.{suffix}")
     assert image.dtype == np.uint8
     np.testing.assert_array_equal(image, COLORS)
 
 
 def test_reads_jpeg_closely(tmp_path):
     Image.new("RGB", (16, 8), (200, 40, 90)).save(tmp_path / "a.jpg", quality=95)
-    assert np.abs(read_picture(tmp_path / "a.jpg").astype(int) - (200, 40, 90)).max() < 6
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - (200, 40, 90)).max() < 6
 
 
 @pytest.mark.parametrize(("orientation", "turn"), [(3, 2), (6, -1), (8, 1)])
@@ -37,39 +37,39 @@ def test_applies_the_cameras_rotation(tmp_path, orientation, turn):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(COLORS).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), np.rot90(COLORS, turn))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(COLORS, turn))
 
 
 def test_ignores_exif_data_that_make_no_sense(tmp_path):
     Image.fromarray(COLORS).save(tmp_path / "a.png", exif=b"Exif\0\0nonsense, not TIFF")
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), COLORS)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), COLORS)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
 def test_reads_grey_and_palettes(tmp_path, mode):
-    picture = Image.fromarray(COLORS).convert(mode)
-    picture.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "a.png"), np.array(picture.convert("RGB")))
+    image = Image.fromarray(COLORS).convert(mode)
+    image.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.array(image.convert("RGB")))
 
 
 def test_lays_transparent_pixels_over_white(tmp_path):
     values = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
     Image.fromarray(values).save(tmp_path / "a.png")
-    assert read_picture(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255] * 3, [127] * 3]]
+    assert read_image(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255] * 3, [127] * 3]]
 
 
 def test_lays_a_transparent_palette_color_over_white(tmp_path):
-    picture = Image.new("P", (2, 1))
-    picture.putpalette([1, 2, 3, 4, 5, 6])
-    picture.putpixel((1, 0), 1)
-    picture.save(tmp_path / "a.png", transparency=0)
-    assert read_picture(tmp_path / "a.png").tolist() == [[[255] * 3, [4, 5, 6]]]
+    image = Image.new("P", (2, 1))
+    image.putpalette([1, 2, 3, 4, 5, 6])
+    image.putpixel((1, 0), 1)
+    image.save(tmp_path / "a.png", transparency=0)
+    assert read_image(tmp_path / "a.png").tolist() == [[[255] * 3, [4, 5, 6]]]
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_scales_sixteen_bits_and_does_not_clip(tmp_path, suffix):
     Image.fromarray(np.array([[0, 257, 128 * 257, 65535]], np.uint16)).save(tmp_path / f"a.{suffix}")
-    assert read_picture(tmp_path / f"a.{suffix}")[0, :, 0].tolist() == [0, 1, 128, 255]
+    assert read_image(tmp_path / f"a.{suffix}")[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
 @pytest.mark.parametrize(("high", "black"), [(0, False), (1023, True), (4095, True), (4096, False)])
@@ -77,9 +77,9 @@ def test_ten_and_twelve_bits_do_not_become_black_unsaid(tmp_path, high, black):
     Image.fromarray(np.array([[0, high]], np.uint16)).save(tmp_path / "a.png")
     if black:
         with pytest.raises(AstSegError, match=f"a.png would be black: its 16-bit values go up to {high} of 65535"):
-            read_picture(tmp_path / "a.png")
+            read_image(tmp_path / "a.png")
     else:
-        assert read_picture(tmp_path / "a.png").max() == round(high / 257)
+        assert read_image(tmp_path / "a.png").max() == round(high / 257)
 
 
 @pytest.mark.parametrize(("high", "black"), [(1023, True), (4095, True), (4096, False)])
@@ -87,9 +87,9 @@ def test_ten_and_twelve_bits_of_colours_do_not_either(tmp_path, high, black):
     save_deep_png(tmp_path / "a.png", np.array([[[0, high, 5]]], ">u2"))
     if black:
         with pytest.raises(AstSegError, match=r"a\.png would be black: its 16-bit values go up to \d+ of 255 once"):
-            read_picture(tmp_path / "a.png")
+            read_image(tmp_path / "a.png")
     else:
-        assert read_picture(tmp_path / "a.png").tolist() == [[[0, high // 256, 0]]]
+        assert read_image(tmp_path / "a.png").tolist() == [[[0, high // 256, 0]]]
 
 
 def save_deep_png(path, values):
@@ -109,18 +109,18 @@ def save_deep_png(path, values):
 
 def test_scales_floating_point_values(tmp_path):
     Image.fromarray(np.array([[0, 0.5, 1]], np.float32)).save(tmp_path / "a.tif")
-    assert read_picture(tmp_path / "a.tif")[0, :, 2].tolist() == [0, 128, 255]
+    assert read_image(tmp_path / "a.tif")[0, :, 2].tolist() == [0, 128, 255]
 
 
 def test_refuses_floating_point_values_that_are_no_colors(tmp_path):
     Image.fromarray(np.array([[0, 300]], np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(AstSegError, match=r"a\.tif holds float32 values from 0 to 300"):
-        read_picture(tmp_path / "a.tif")
+        read_image(tmp_path / "a.tif")
 
 
 def test_reads_cmyk(tmp_path):
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
-    red, green, blue = read_picture(tmp_path / "a.jpg")[4, 4]
+    red, green, blue = read_image(tmp_path / "a.jpg")[4, 4]
     assert red > 240
     assert green < 15
     assert blue < 15
@@ -128,7 +128,7 @@ def test_reads_cmyk(tmp_path):
 
 def test_reads_a_single_pixel(tmp_path):
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "a.png")
-    assert read_picture(tmp_path / "a.png").tolist() == [[[1, 2, 3]]]
+    assert read_image(tmp_path / "a.png").tolist() == [[[1, 2, 3]]]
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
@@ -138,15 +138,15 @@ def test_names_a_file_that_is_cut_off(tmp_path, suffix, share):
     Image.fromarray(RANDOM.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(whole)
     cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
     with pytest.raises(AstSegError, match=rf"cut\.{suffix}"):
-        read_picture(cut)
+        read_image(cut)
 
 
-def test_names_a_file_that_is_no_picture(tmp_path):
+def test_names_a_file_that_is_no_image(tmp_path):
     (tmp_path / "notes.png").write_text("shopping list")
-    with pytest.raises(AstSegError, match=r"notes\.png is no picture"):
-        read_picture(tmp_path / "notes.png")
-    with pytest.raises(AstSegError, match="There is no picture"):
-        read_picture(tmp_path / "absent.png")
+    with pytest.raises(AstSegError, match=r"notes\.png is no image"):
+        read_image(tmp_path / "notes.png")
+    with pytest.raises(AstSegError, match="There is no image"):
+        read_image(tmp_path / "absent.png")
 
 
 def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path, monkeypatch):
@@ -155,21 +155,21 @@ def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Image, "open", forbidden)
     with pytest.raises(AstSegError, match=r"a\.png may not be read: permission denied"):
-        read_picture(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("limit", [20, 10])
-def test_refuses_a_picture_that_would_fill_the_memory(tmp_path, monkeypatch, limit):
+def test_refuses_a_image_that_would_fill_the_memory(tmp_path, monkeypatch, limit):
     Image.fromarray(COLORS).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(AstSegError, match=rf"a\.png has more than {limit} pixels"):
-        read_picture(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")
 
 
 def test_leaves_the_filter_of_warnings_as_it_was(tmp_path):
     Image.fromarray(COLORS).save(tmp_path / "a.png")
     before = list(warnings.filters)
-    read_picture(tmp_path / "a.png")
+    read_image(tmp_path / "a.png")
     assert warnings.filters == before
 
 
@@ -182,15 +182,15 @@ def test_reads_whatever_pillow_reads(tmp_path, suffix):
     image = Image.fromarray(values).convert("1" if suffix == "pbm" else "L" if suffix == "pgm" else "RGB")
     Image.init()
     image.save(tmp_path / f"a.{suffix}", **({"format": "MPO"} if suffix == "mpo" else {}))
-    assert f".{suffix}" in PICTURE_SUFFIXES
-    assert np.abs(read_picture(tmp_path / f"a.{suffix}")[..., 0].astype(int) - values).max() < 30
+    assert f".{suffix}" in IMAGE_SUFFIXES
+    assert np.abs(read_image(tmp_path / f"a.{suffix}")[..., 0].astype(int) - values).max() < 30
 
 
 def test_reads_no_format_that_runs_a_program(tmp_path):
     for name in ("a.png", "a.jpg"):
         (tmp_path / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
-        with pytest.raises(AstSegError, match="is no picture that can be read"):
-            read_picture(tmp_path / name)
+        with pytest.raises(AstSegError, match="is no image that can be read"):
+            read_image(tmp_path / name)
 
 
 def test_previews_and_smaller_copies_are_no_frames(tmp_path):
@@ -199,11 +199,11 @@ def test_previews_and_smaller_copies_are_no_frames(tmp_path):
         for index, page in enumerate(pages):
             page.save(file, format="TIFF", tiffinfo={254: int(index == 1)})
             file.newFrame()
-    assert count_pictures(tmp_path / "a.tif") == 2
-    assert [image[0, 0].tolist() for image in read_pictures(tmp_path / "a.tif")] == [[255] * 3, [255, 0, 0]]
+    assert count_images(tmp_path / "a.tif") == 2
+    assert [image[0, 0].tolist() for image in read_images(tmp_path / "a.tif")] == [[255] * 3, [255, 0, 0]]
     pages[0].save(tmp_path / "a.mpo", save_all=True, append_images=pages[1:])
-    assert count_pictures(tmp_path / "a.mpo") == 1
-    assert len(list(read_pictures(tmp_path / "a.mpo"))) == 1
+    assert count_images(tmp_path / "a.mpo") == 1
+    assert len(list(read_images(tmp_path / "a.mpo"))) == 1
 
 
 def test_refuses_a_page_that_would_fill_the_memory(tmp_path, monkeypatch):
@@ -211,17 +211,17 @@ def test_refuses_a_page_that_would_fill_the_memory(tmp_path, monkeypatch):
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(AstSegError, match=r"a\.tif has .*more than 100 pixels"):
-        list(read_pictures(tmp_path / "a.tif"))
+        list(read_images(tmp_path / "a.tif"))
 
 
 def test_grey_ones_are_white(tmp_path):
     Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "a.png")
-    assert read_picture(tmp_path / "a.png")[0, :, 0].tolist() == [0, 255]
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 255]
     Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / "a.png")
-    assert read_picture(tmp_path / "a.png")[0, :, 0].tolist() == [0, 1, 2]
+    assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 1, 2]
 
 
 def test_counts_what_cannot_be_read_as_one(tmp_path):
     (tmp_path / "a.png").write_text("")
-    assert count_pictures(tmp_path / "a.png") == 1
+    assert count_images(tmp_path / "a.png") == 1
     assert turn_of(tmp_path / "a.png") is None

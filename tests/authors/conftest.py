@@ -134,14 +134,14 @@ class Renderer(nn.Module):
         self.background_mask = nn.Parameter(torch.ones(1, 1, 1, 1, 1), requires_grad=False)
 
     def forward(self, queries: Tensor, background: Tensor) -> tuple[Tensor, Tensor]:
-        """The pictures, and the layers' weights (N x K + 1 x H x W)."""
+        """The images, and the layers' weights (N x K + 1 x H x W)."""
         h, w = self.size
         rows, columns = ((2 * torch.arange(side).to(queries) + 1) / side - 1 for side in (h, w))
         y, x = torch.meshgrid(rows, columns, indexing="ij")
         alpha0 = self.background_activation_logit.view(1, 1)
         if hasattr(self, "local_background_activation_logit"):
             alpha0 = alpha0 + self.local_background_activation_logit[0, 0, 0]
-        pictures, weights = [], []
+        images, weights = [], []
         for n in range(queries.shape[1]):
             activated, layers = [alpha0.exp().expand(h, w)], [background[n]]
             for query in queries[:, n]:
@@ -154,12 +154,12 @@ class Renderer(nn.Module):
                 layers.append(placed[:3])
             total = torch.stack(activated)
             weights.append(total / total.sum(0))
-            pictures.append((weights[-1][:, None] * torch.stack(layers)).sum(0))
-        return torch.stack(pictures), torch.stack(weights)
+            images.append((weights[-1][:, None] * torch.stack(layers)).sum(0))
+        return torch.stack(images), torch.stack(weights)
 
 
 def block_sizes(side: int, large: bool) -> list[tuple[int, int, int, int]]:
-    """Side, kernel, stride, padding, from the picture to a single cell."""
+    """Side, kernel, stride, padding, from the image to a single cell."""
     found = []
     while side > 1:
         if side > 5:
@@ -297,7 +297,7 @@ class Original:
             modules += [self.background_encoder, self.background_generator]
         for module in modules:
             disturb(module)
-        # Objects that are worth comparing: a third of the picture wide, and stronger than the background.
+        # Objects that are worth comparing: a third of the image wide, and stronger than the background.
         if self.transformer:
             self.encoder.latents_projection.bias.data[2 : 2 + self.scales] = -2
         elif not self.unet:
@@ -325,7 +325,7 @@ class Original:
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries (N x K x columns), pictures, weights."""
+        """Queries (N x K x columns), images, weights."""
         queries = self.encoder(images)
         return queries.transpose(0, 1), *self.renderer(queries, background)
 

@@ -80,10 +80,10 @@ def finished(rooms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """A nested folder of six pictures of several kinds and sizes, and a file that is no picture, with odd names."""
+def images(tmp_path: Path) -> Path:
+    """A nested folder of six images of several kinds and sizes, and a file that is no image, with odd names."""
     random = np.random.default_rng(0)
-    folder = tmp_path / "pictures"
+    folder = tmp_path / "images"
     (folder / "more").mkdir(parents=True)
     sizes = {"a[red]": (40, 40), "b": (60, 40), "c[]": (33, 47), "ü": (40, 40), "e": (48, 64), "f": (40, 40)}
     for index, (name, size) in enumerate(sizes.items()):

@@ -22,37 +22,37 @@ def _screen(monkeypatch: pytest.MonkeyPatch, width: int, terminal: bool = False)
 
 class TestProgress:
     def test_ends_with_count_rate_and_times(self, screen: io.StringIO) -> None:
-        with progress("Reading", "pictures", 4) as show:
+        with progress("Reading", "images", 4) as show:
             show(4)
-        assert re.fullmatch(r"Reading ━+ 4/4 [\d.]+ pictures/s 0:00:00 0:00:00\s*", screen.getvalue())
+        assert re.fullmatch(r"Reading ━+ 4/4 [\d.]+ images/s 0:00:00 0:00:00\s*", screen.getvalue())
 
     def test_is_complete_though_less_came_than_was_announced(self, screen: io.StringIO) -> None:
-        with progress("Reading", "pictures") as show:
+        with progress("Reading", "images") as show:
             show(2, 9)
             show(7, 9)
         assert "7/7" in screen.getvalue()
-        assert "9" not in screen.getvalue().split("pictures/s")[0].split("7/7")[0]
+        assert "9" not in screen.getvalue().split("images/s")[0].split("7/7")[0]
 
     def test_stays_where_it_was_when_something_went_wrong(self, screen: io.StringIO) -> None:
-        def read_three_pictures() -> None:
-            with progress("Reading", "pictures", 9) as show:
+        def read_three_images() -> None:
+            with progress("Reading", "images", 9) as show:
                 show(3)
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
-            read_three_pictures()
+            read_three_images()
         assert "3/9" in screen.getvalue()
 
     @pytest.mark.parametrize("terminal", [False, True])
     def test_leaves_nothing_where_nothing_was_done(self, monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
         screen = _screen(monkeypatch, 80, terminal)
-        with pytest.raises(ZeroDivisionError), progress("Reading", "pictures", 9):
+        with pytest.raises(ZeroDivisionError), progress("Reading", "images", 9):
             raise ZeroDivisionError
         # On a terminal the line is wiped out again at the end.
         assert screen.getvalue().rpartition("\x1b[2K")[2].replace("\x1b[?25h", "").strip() == ""
 
     def test_names_that_look_like_markup(self, screen: io.StringIO) -> None:
-        with progress("Reading a[red]b", "pictures", 1) as show:
+        with progress("Reading a[red]b", "images", 1) as show:
             show(1)
         assert "Reading a[red]b" in screen.getvalue()
 
@@ -65,7 +65,7 @@ class TestProgress:
     @pytest.mark.parametrize("width", [40, 80, 120])
     def test_a_long_description_is_cut_before_any_number(self, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
         screen = _screen(monkeypatch, width)
-        with several_progresses("pictures") as show:
+        with several_progresses("images") as show:
             show(f"reading {', '.join(f'clevrtex_full_part{part}.tar.gz' for part in range(5))}", 49_990, 50_000)
         (line,) = screen.getvalue().splitlines()
         assert re.match(r"reading clev.*… ", line)
@@ -97,7 +97,7 @@ class TestRate:
 
 
 def test_several_bars_one_for_each_name(screen: io.StringIO) -> None:
-    with several_progresses("pictures", "Checking {}".format) as show:
+    with several_progresses("images", "Checking {}".format) as show:
         show("train", 1, 2)
         show("test", 3, 3)
         show("train", 2, 2)

@@ -110,7 +110,7 @@ class TestPrintTable:
 
 
 def test_numbers_with_their_nouns() -> None:
-    assert [counted(count, "picture") for count in (0, 1, 2)] == ["0 pictures", "1 picture", "2 pictures"]
+    assert [counted(count, "image") for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
 
 
 def test_sizes() -> None:

@@ -40,7 +40,7 @@ class TestMake:
         ("arguments", "message"),
         [
             (("castles",), "There is no generated data set 'castles'. There are: rooms, "),
-            (("rooms", "--train", 0, "--test", 0), "No pictures were asked for"),
+            (("rooms", "--train", 0, "--test", 0), "No images were asked for"),
             (("rooms", "--size", 33), "multiple of 8 from 32 to 512, not 33"),
             (("rooms", "--train", -1), "--train"),
             (("rooms", "--device", "toaster"), "The device 'toaster' cannot be used"),
@@ -87,14 +87,14 @@ class TestMake:
 
 
 class TestImport:
-    def test_pictures_and_what_was_skipped(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
-        assert astseg("data", "import", pictures, "--size", "32x48", "--out", tmp_path / "data") == 0
+    def test_images_and_what_was_skipped(self, astseg, images: Path, tmp_path: Path, capsys) -> None:
+        assert astseg("data", "import", images, "--size", "32x48", "--out", tmp_path / "data") == 0
         store = Store(tmp_path / "data")
         assert store.image_size == (32, 48)
         assert sum(len(store[name]) for name in store.splits) == 6
         out, err = capsys.readouterr()
         assert out == f"Data: {tmp_path / 'data'}\n"
-        assert f"Skipped broken[b]: {pictures / 'broken[b].png'} is no picture that can be read" in err
+        assert f"Skipped broken[b]: {images / 'broken[b].png'} is no image that can be read" in err
         assert "6/6" in err
 
     def test_what_does_not_go_along_is_said(self, astseg, tmp_path: Path, capsys) -> None:
@@ -106,9 +106,9 @@ class TestImport:
         assert astseg("data", "import", tmp_path / "in", "--test-share", 0, "--out", tmp_path / "data") == 0
         err = capsys.readouterr().err
         assert "Left out: files of other kinds: 1 (.avi)." in err
-        assert "Left out 4 masks: not every picture has one: b/000000 has none." in err
+        assert "Left out 4 masks: not every image has one: b/000000 has none." in err
         assert astseg("data", "check", tmp_path / "data") == 0
-        assert "Note 4 masks were left out: not every picture has one" in capsys.readouterr().out
+        assert "Note 4 masks were left out: not every image has one" in capsys.readouterr().out
 
     def test_an_array_with_masks(self, astseg, tmp_path: Path) -> None:
         images, masks = np.zeros((4, 16, 16, 3), np.uint8), np.ones((4, 16, 16), np.uint8)
@@ -129,7 +129,7 @@ class TestImport:
         assert astseg("data", "import", tmp_path / "in", "--out", tmp_path / "data") == 0
         assert sum(map(len, map(Store(tmp_path / "data").__getitem__, ("train", "test")))) == 8
         err = capsys.readouterr().err
-        assert "Left out: a_gt/: 8 masks, for 8 of 8 pictures; nothing learns from them, they are for scores." in err
+        assert "Left out: a_gt/: 8 masks, for 8 of 8 images; nothing learns from them, they are for scores." in err
         assert "Masks: their values are the labels." in err
         own = ("--masks", tmp_path / "mine", "--ignore", "200,201", "--out", tmp_path / "own")
         assert astseg("data", "import", tmp_path / "in", *own) == 0
@@ -141,7 +141,7 @@ class TestImport:
         [
             (("--ignore", "white"), "Values to ignore look like 255 or 85,170"),
             (("--masks", "nowhere"), "no mask files in nowhere"),
-            (("--benchmark", "clevr", "--ignore", "255"), "are for your own pictures"),
+            (("--benchmark", "clevr", "--ignore", "255"), "are for your own images"),
             (("--test-share", 1), "should lie in 0 to below 1"),
             (("--size", "big"), "A size looks like 96x128"),
             (("--protocol", "authors"), "need a --benchmark"),
@@ -149,29 +149,27 @@ class TestImport:
             (("--exchange-red-and-blue",), "need a --benchmark"),
             (("--benchmark", "imagenet"), "There is no data set 'imagenet'. There are: clevrtex, "),
             (("--benchmark", "clevr"), "'clevr' is read from .tfrecords or .hdf5 files"),
-            (("--benchmark", "clevr", "--size", "64x32"), "A benchmark's pictures are square"),
-            (("--benchmark", "clevr", "--every", 3), "are for your own pictures"),
-            (("--benchmark", "clevr", "--test-share", 0.4), "are for your own pictures"),
-            (("--benchmark", "clevr", "--seed", 1), "are for your own pictures"),
+            (("--benchmark", "clevr", "--size", "64x32"), "A benchmark's images are square"),
+            (("--benchmark", "clevr", "--every", 3), "are for your own images"),
+            (("--benchmark", "clevr", "--test-share", 0.4), "are for your own images"),
+            (("--benchmark", "clevr", "--seed", 1), "are for your own images"),
         ],
     )
-    def test_mistakes(self, options, message, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
-        assert astseg("data", "import", pictures, "--out", tmp_path / "out", *options) == 2
+    def test_mistakes(self, options, message, astseg, images: Path, tmp_path: Path, capsys) -> None:
+        assert astseg("data", "import", images, "--out", tmp_path / "out", *options) == 2
         assert message in capsys.readouterr().err
-        assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+        assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
-    def test_several_sources_and_prepared_data(
-        self, astseg, pictures: Path, rooms: Path, tmp_path: Path, capsys
-    ) -> None:
-        assert astseg("data", "import", pictures, pictures, "--out", tmp_path / "out") == 2
-        assert "put your pictures into one folder" in capsys.readouterr().err
+    def test_several_sources_and_prepared_data(self, astseg, images: Path, rooms: Path, tmp_path: Path, capsys) -> None:
+        assert astseg("data", "import", images, images, "--out", tmp_path / "out") == 2
+        assert "put your images into one folder" in capsys.readouterr().err
         assert astseg("data", "import", rooms, "--out", tmp_path / "out") == 2
         assert "prepared data set already" in capsys.readouterr().err
 
-    def test_a_full_disk(self, astseg, little_room: None, pictures: Path, tmp_path: Path, capsys) -> None:
-        assert astseg("data", "import", pictures, "--size", 128, "--out", tmp_path / "out") == 2
+    def test_a_full_disk(self, astseg, little_room: None, images: Path, tmp_path: Path, capsys) -> None:
+        assert astseg("data", "import", images, "--size", 128, "--out", tmp_path / "out") == 2
         assert "The disk is full" in capsys.readouterr().err
-        assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+        assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 class TestCheck:

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 
 from astseg.cli.scores import print_scores
-from astseg.evaluation.evaluator import Means, Summary
+from astseg.evaluation.evaluator import Means, ScoreSummary
 
 MEANS = Means(images=4, miou=0.5, ari_fg=0.25, ari=0.125, msc_fg=0.75, msc=0.625, scaled_sc=0.5, mse=12.34)
-SUMMARY = Summary(
+SUMMARY = ScoreSummary(
     overall=MEANS,
     by_objects={1: replace(MEANS, images=1), 2: replace(MEANS, images=3)},
     two_or_more_objects=replace(MEANS, images=3),
@@ -18,14 +18,14 @@ SUMMARY = Summary(
 )
 
 
-def rows(summary: Summary, capsys: pytest.CaptureFixture[str]) -> list[str]:
+def rows(summary: ScoreSummary, capsys: pytest.CaptureFixture[str]) -> list[str]:
     print_scores(summary)
     return capsys.readouterr().out.splitlines()
 
 
 def test_percent_by_number_of_objects_with_the_protocol_below(capsys) -> None:
     lines = rows(SUMMARY, capsys)
-    assert lines[0].split() == ["pictures", "mIoU", "ARI-FG", "ARI", "MSC-FG", "MSC", "MSE"]
+    assert lines[0].split() == ["images", "mIoU", "ARI-FG", "ARI", "MSC-FG", "MSC", "MSE"]
     assert lines[1].split() == ["all", "4", "50.00", "25.00", "12.50", "75.00", "62.50", "12.3"]
     assert [line.split("  ")[0] for line in lines[2:6]] == [
         "2 or more objects",
@@ -42,6 +42,6 @@ def test_what_the_numbers_hide_is_said(capsys) -> None:
         SUMMARY, two_or_more_objects=None, images_without_foreground=2, images_with_more_objects_than_slots=1
     )
     lines = rows(crowded, capsys)
-    assert "Note 1 picture with more objects than the model can find (K = 3)." in lines
-    assert "Note 2 pictures without any object; ARI-FG counts 1 there." in lines
+    assert "Note 1 image with more objects than the model can find (K = 3)." in lines
+    assert "Note 2 images without any object; ARI-FG counts 1 there." in lines
     assert not any(line.startswith("2 or more") for line in lines)

@@ -1,4 +1,4 @@
-"""The commands as a user gives them, on twelve tiny pictures and with two or three steps."""
+"""The commands as a user gives them, on twelve tiny images and with two or three steps."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def ablate(dataset: str, store: Store, out: Path, *more: object) -> int:
     )
 
 
-def picture(path: Path) -> np.ndarray:
+def read_pixels(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image)
 
@@ -70,7 +70,7 @@ class TestAblate:
         assert ablate("clevrtex", tiny_store, out, *rows) == 0
         assert sorted(path.name for path in out.iterdir()) == ["clevrtex-no-transformer-seed-0", "clevrtex-unet-seed-0"]
         content = json.loads((out / "clevrtex-unet-seed-0/scores.json").read_text())
-        assert content["store"]["pictures"] == {"train": 12, "test": 4}
+        assert content["store"]["images"] == {"train": 12, "test": 4}
         assert (out / "clevrtex-unet-seed-0/clevrtex-ood/per_image.csv").is_file()
         (out / "clevrtex-unet-seed-0/clevrtex-ood").rename(out / "clevrtex-unet-seed-0/ood")  # where it once lay
 
@@ -125,7 +125,7 @@ class TestAblate:
     ) -> None:
         monkeypatch.setattr("astseg.cli.tables.run_to_the_end", lambda *a, **k: None)
         assert astseg("ablate", "clevr", "--rows", "unet", "--data", tiny_store.path, "--out", tmp_path / "out") == 0
-        assert "The pictures are of 32x32, those of the paper of 128x128" in capsys.readouterr().err
+        assert "The images are of 32x32, those of the paper of 128x128" in capsys.readouterr().err
 
     def test_mistakes(self, tiny_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         def complaint(*arguments: object) -> str:
@@ -163,7 +163,7 @@ class TestGallery:
     def test_pairs(self, model: Path, tiny_store: Store, tmp_path: Path) -> None:
         out = tmp_path / "pairs.png"
         assert astseg("gallery", model, tiny_store.path, "--split", "train", "--count", 5, "--out", out) == 0
-        grid = picture(out)
+        grid = read_pixels(out)
         assert grid.shape == (8 + 2 * 168, 8 + 4 * 328, 3)  # five pairs, four in a row, each side 160
         first = np.asarray(tiny_store["train"].images[0]).repeat(5, 0).repeat(5, 1)
         np.testing.assert_array_equal(grid[8:168, 8:168], first)
@@ -175,19 +175,19 @@ class TestGallery:
     ) -> None:
         out = tmp_path / "rows.png"
         assert astseg("gallery", model, tiny_store.path, "--slots", "--out", out) == 0
-        # Input, truth, reconstruction, segmentation, background and two slots; the split has four pictures.
-        assert picture(out).shape == (30 + 4 * 168, 8 + 7 * 168, 3)
-        assert "4 pictures" in capsys.readouterr().out
+        # Input, truth, reconstruction, segmentation, background and two slots; the split has four images.
+        assert read_pixels(out).shape == (30 + 4 * 168, 8 + 7 * 168, 3)
+        assert "4 images" in capsys.readouterr().out
 
     def test_more_than_a_batch(self, model: Path, tiny_images, tmp_path: Path) -> None:
         with StoreWriter(tmp_path / "more", (32, 32), "squares", "none") as writer, writer.split("test") as split:
             split.append(np.concatenate([tiny_images] * 2))  # without masks
         assert astseg("gallery", model, tmp_path / "more", "--count", 21, "--out", tmp_path / "g.png") == 0
-        assert picture(tmp_path / "g.png").shape == (8 + 6 * 168, 8 + 4 * 328, 3)
+        assert read_pixels(tmp_path / "g.png").shape == (8 + 6 * 168, 8 + 4 * 328, 3)
 
     def test_mistakes(self, model: Path, tiny_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        assert astseg("gallery", model, tiny_store.path, "--out", tmp_path / "picture") == 2
-        assert "an ending such as .png, not 'picture'" in capsys.readouterr().err
+        assert astseg("gallery", model, tiny_store.path, "--out", tmp_path / "image") == 2
+        assert "an ending such as .png, not 'image'" in capsys.readouterr().err
         assert astseg("gallery", model, tiny_store.path, "--split", "more") == 2
         assert "has no split 'more'" in capsys.readouterr().err
         assert astseg("gallery", tiny_store.path, tiny_store.path, "--out", tmp_path / "g.png") == 2

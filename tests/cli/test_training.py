@@ -1,4 +1,4 @@
-"""``astseg train``, ``demo`` and ``presets`` as a user gives them, on tiny pictures and with a handful of steps."""
+"""``astseg train``, ``demo`` and ``presets`` as a user gives them, on tiny images and with a handful of steps."""
 
 import json
 import shutil
@@ -56,14 +56,14 @@ class TestTrain:
         assert settings.recipe.foreground.steps == 4
         assert nothing_unfinished(finished)
 
-    def test_a_folder_of_mixed_pictures(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
+    def test_a_folder_of_mixed_images(self, astseg, images: Path, tmp_path: Path, capsys) -> None:
         run = tmp_path / "my[run]"
-        assert astseg("train", pictures, *TINY, "--size", 32, "--minutes", 1e-4, "--out", run) == 0
+        assert astseg("train", images, *TINY, "--size", 32, "--minutes", 1e-4, "--out", run) == 0
         out, err = capsys.readouterr()
         assert out == f"Model:  {run / 'model'}\nPage:   {run / 'page.html'}\n"
         assert "Skipped broken[b]" in err
-        assert "Pictures: 5 of 32x32 to learn from." in err
-        assert "Objects: at most 2 in a picture (as you say)." in err
+        assert "Images: 5 of 32x32 to learn from." in err
+        assert "Objects: at most 2 in an image (as you say)." in err
         assert "Steps: 2 for the background and 2 for the objects, about 1 min on this machine: fewer would" in err
         assert "Scoring" not in err
         assert "<html" in (run / "page.html").read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ class TestTrain:
         assert astseg("train", tmp_path / "some.npz", *preset, "--out", tmp_path / "run") == 0
         out, err = capsys.readouterr()
         assert "Recipe: the preset demo." in err
-        assert "Objects: at most 3 in a picture (the recipe has it so). --objects says otherwise." in err
+        assert "Objects: at most 3 in an image (the recipe has it so). --objects says otherwise." in err
         assert "mIoU" in out
         assert json.loads((tmp_path / "run" / "scores.json").read_text())["images"] == 1
 
@@ -122,20 +122,20 @@ class TestTrain:
         ],
     )
     def test_wishes_are_refused_before_any_work(
-        self, options, message, astseg, pictures: Path, tmp_path: Path, capsys
+        self, options, message, astseg, images: Path, tmp_path: Path, capsys
     ) -> None:
-        assert astseg("train", pictures, *options, "--out", tmp_path / "run") == 2
+        assert astseg("train", images, *options, "--out", tmp_path / "run") == 2
         assert message in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
 
     def test_sources_that_are_none(self, astseg, tmp_path: Path, capsys) -> None:
         (tmp_path / "empty").mkdir()
         (tmp_path / "damaged").mkdir()
-        (tmp_path / "damaged" / "a.png").write_bytes(b"no picture")
-        (tmp_path / "text.txt").write_text("no picture")
+        (tmp_path / "damaged" / "a.png").write_bytes(b"no image")
+        (tmp_path / "text.txt").write_text("no image")
         expected = {
             "nowhere": "There is no file or folder",
-            "empty": "holds no pictures and no arrays of pictures",
+            "empty": "holds no images and no arrays of images",
             "damaged": "can be read (1 tried)",
             "text.txt": "is no kind of file that can be read",
         }
@@ -150,7 +150,7 @@ class TestTrain:
         run = tmp_path / "run"
         for preset in ((), ("--preset", "demo")):
             assert astseg("train", film, *preset, "--size", 12, "--out", run, "--device", "cpu") == 2
-            assert "These pictures do not suit the model" in capsys.readouterr().err
+            assert "These images do not suit the model" in capsys.readouterr().err
             assert not list(run.glob("*")), "nothing was prepared"
         assert astseg("train", film, *TINY, "--size", 32, "--steps", 3, "--out", run) == 0
 
@@ -165,7 +165,7 @@ class TestTrain:
         capsys.readouterr()
         assert astseg("train", film, *TINY, "--size", 32, "--steps", 3, "--out", run) == 0
         err = capsys.readouterr().err
-        assert "Preparing the pictures again" in err
+        assert "Preparing the images again" in err
         assert "9 of 32x32 to learn from" in err
         assert "Memory: about 0." in err
 
@@ -189,12 +189,12 @@ class TestTrain:
         assert astseg("train", rooms, "--size", 64, "--out", tmp_path / "run") == 2
         assert "is prepared at 32x32 already" in capsys.readouterr().err
 
-    def test_a_place_that_is_taken(self, astseg, finished: Path, rooms: Path, pictures: Path, capsys) -> None:
+    def test_a_place_that_is_taken(self, astseg, finished: Path, rooms: Path, images: Path, capsys) -> None:
         before = (finished / "checkpoint.pt").read_bytes()
         assert astseg("train", rooms, *TINY, "--out", finished) == 2
         assert "holds a training run already. Go on with it by --resume" in capsys.readouterr().err
         assert (finished / "checkpoint.pt").read_bytes() == before
-        assert astseg("train", pictures, "--out", pictures) == 2
+        assert astseg("train", images, "--out", images) == 2
         assert "holds other things. Choose another --out" in capsys.readouterr().err
 
 
@@ -224,11 +224,11 @@ class TestStopAndResume:
         monkeypatch.undo()
         assert astseg("train", "--resume", "--out", tmp_path / "run", "--device", "cpu") == 0
 
-    def test_while_reading_pictures(self, astseg, pictures: Path, tmp_path: Path, monkeypatch, capsys) -> None:
+    def test_while_reading_images(self, astseg, images: Path, tmp_path: Path, monkeypatch, capsys) -> None:
         from astseg.data.store_writer import SplitWriter
 
         monkeypatch.setattr(SplitWriter, "append", lambda *_: signal.raise_signal(signal.SIGINT))
-        assert astseg("train", pictures, "--out", tmp_path / "run") == 130
+        assert astseg("train", images, "--out", tmp_path / "run") == 130
         assert "Interrupted: Stopped." in capsys.readouterr().err
         assert not list((tmp_path / "run").glob("*"))
 
@@ -288,7 +288,7 @@ class TestStopAndResume:
         content = {**json.loads(good), "data": str(tmp_path / "larger")}
         (run / "run.json").write_text(json.dumps(content))
         assert astseg("train", "--resume", "--out", run, "--device", "cpu") == 2
-        assert "is of a run on pictures of 32x32, but these have 64x64" in capsys.readouterr().err
+        assert "is of a run on images of 32x32, but these have 64x64" in capsys.readouterr().err
         (run / "run.json").write_text(good)
         (run / "checkpoint.pt").write_bytes(b"damaged")
         assert astseg("train", "--resume", "--out", run, "--device", "cpu") == 2
@@ -310,7 +310,7 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("astseg.training.presets.PRESETS", {"demo": replace(PRESETS["demo"], recipe=recipe)})
     monkeypatch.setattr(training, "DEMO_TRAIN", 6)
     monkeypatch.setattr(training, "DEMO_TEST", 4)
-    monkeypatch.setattr(training, "FIRST_LOOK_PICTURES", 2)
+    monkeypatch.setattr(training, "FIRST_LOOK_IMAGES", 2)
 
 
 @pytest.mark.usefixtures("small_demo")

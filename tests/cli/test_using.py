@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import interrupt_after
 
-from astseg._core.image_files import read_picture
+from astseg._core.image_files import read_image
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import VideoWriter
@@ -29,9 +29,9 @@ def ctrl_c(*_: object, **__: object) -> None:
 
 
 class TestSegment:
-    def test_a_folder(self, astseg, finished: Path, pictures: Path, tmp_path: Path, capsys) -> None:
+    def test_a_folder(self, astseg, finished: Path, images: Path, tmp_path: Path, capsys) -> None:
         out = tmp_path / "masks[1]"
-        assert astseg("segment", finished, pictures, "--out", out, "--device", "cpu") == 0
+        assert astseg("segment", finished, images, "--out", out, "--device", "cpu") == 0
         names = {"a[red]", "c[]", "e", "more/b", "more/ü", "more/f"}
         labels = {path.relative_to(out / "labels").with_suffix("").as_posix() for path in out.glob("labels/**/*.png")}
         assert labels == names
@@ -39,7 +39,7 @@ class TestSegment:
         assert {image["name"] for image in found["images"]} == names
         assert [entry["name"] for entry in found["skipped"]] == ["broken[b]"]
         printed, err = capsys.readouterr()
-        assert printed.startswith("6 pictures, ")
+        assert printed.startswith("6 images, ")
         assert printed.endswith(f": {out}\n")
         assert "Skipped broken[b]" in err
 
@@ -51,12 +51,12 @@ class TestSegment:
         assert (tmp_path / "out" / "overlay.mp4").stat().st_size > 0
         assert sorted(path.stem for path in (tmp_path / "out" / "labels").iterdir()) == ["000000", "000002", "000004"]
 
-    def test_one_pixel_is_a_picture_too(self, astseg, finished: Path, tmp_path: Path, capsys) -> None:
+    def test_one_pixel_is_a_image_too(self, astseg, finished: Path, tmp_path: Path, capsys) -> None:
         Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
         assert astseg("segment", finished, tmp_path / "dot.png", "--out", tmp_path / "out") == 0
         with Image.open(tmp_path / "out" / "labels" / "dot.png") as labels:
             assert labels.size == (1, 1)
-        assert capsys.readouterr().out.startswith("1 picture, ")
+        assert capsys.readouterr().out.startswith("1 image, ")
 
     def test_prepared_data_without_a_test_split(self, astseg, finished: Path, tmp_path: Path) -> None:
         with StoreWriter(tmp_path / "data", (32, 32), "grey", "none") as writer, writer.split("train") as split:
@@ -64,44 +64,44 @@ class TestSegment:
         assert astseg("segment", finished, tmp_path / "data", "--out", tmp_path / "out") == 0
         assert len(list((tmp_path / "out" / "labels").iterdir())) == 2
 
-    def test_mistakes(self, astseg, finished: Path, pictures: Path, tmp_path: Path, capsys) -> None:
+    def test_mistakes(self, astseg, finished: Path, images: Path, tmp_path: Path, capsys) -> None:
         (tmp_path / "empty").mkdir()
         out = ("--out", tmp_path / "out")
         cases = [
-            (("nowhere", pictures), "There is no model 'nowhere'"),
-            ((tmp_path / "empty", pictures), "holds no model"),
+            (("nowhere", images), "There is no model 'nowhere'"),
+            ((tmp_path / "empty", images), "holds no model"),
             ((finished, tmp_path / "nothing"), "There is no file or folder"),
-            ((finished, tmp_path / "empty"), "holds no pictures"),
-            ((finished, pictures / "broken[b].png"), "can be read (1 tried)"),
-            ((finished, pictures, "--batch-size", 0), "--batch-size"),
-            ((finished, pictures, "--every", 0), "--every"),
+            ((finished, tmp_path / "empty"), "holds no images"),
+            ((finished, images / "broken[b].png"), "can be read (1 tried)"),
+            ((finished, images, "--batch-size", 0), "--batch-size"),
+            ((finished, images, "--every", 0), "--every"),
         ]
         for arguments, message in cases:
             assert astseg("segment", *arguments, *out) == 2
             assert message in capsys.readouterr().err
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "pictures"]
-        assert astseg("segment", finished, pictures, "--out", pictures) == 2
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "images"]
+        assert astseg("segment", finished, images, "--out", images) == 2
         assert "exists already. Choose another place" in capsys.readouterr().err
 
     def test_weights_of_another_configuration(
-        self, astseg, finished: Path, pictures: Path, tmp_path: Path, capsys
+        self, astseg, finished: Path, images: Path, tmp_path: Path, capsys
     ) -> None:
         model = tmp_path / "model"
         shutil.copytree(finished / "model", model)
         config = json.loads((model / "config.json").read_text())
         config["model"]["slots"] += 1
         (model / "config.json").write_text(json.dumps(config))
-        assert astseg("segment", model, pictures, "--out", tmp_path / "out") == 2
+        assert astseg("segment", model, images, "--out", tmp_path / "out") == 2
         assert "holds the weights of another configuration" in capsys.readouterr().err
 
     @pytest.mark.parametrize(("event", "code", "message"), [(no_room, 2, "No space left"), (ctrl_c, 130, "Stopped.")])
     def test_a_full_disk_and_ctrl_c_leave_nothing(
-        self, event, code, message, astseg, finished: Path, pictures: Path, tmp_path: Path, monkeypatch, capsys
+        self, event, code, message, astseg, finished: Path, images: Path, tmp_path: Path, monkeypatch, capsys
     ) -> None:
         monkeypatch.setattr(Image.Image, "save", event)
-        assert astseg("segment", finished, pictures, "--out", tmp_path / "out") == code
+        assert astseg("segment", finished, images, "--out", tmp_path / "out") == code
         assert message in capsys.readouterr().err
-        assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+        assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 class TestEvaluate:
@@ -112,7 +112,7 @@ class TestEvaluate:
         assert printed.endswith(f"Files: {out / 'scores.json'}, {out / 'per_image.csv'}\n")
         assert "4 images of the split 'test' at 32 x 32 pixels" in printed
         scores = json.loads((out / "scores.json").read_text())
-        # The run scored the same pictures at its end.
+        # The run scored the same images at its end.
         assert scores["miou"] == pytest.approx(json.loads((finished / "scores.json").read_text())["miou"])
         assert scores["split"] == "test"
         assert len((out / "per_image.csv").read_text().splitlines()) == 1 + 4
@@ -141,13 +141,13 @@ class TestEvaluate:
         crowded = sum(len(np.unique(mask[mask > 0])) > 2 for mask in masks)
         assert crowded
         assert astseg("evaluate", finished, rooms, "--out", tmp_path / "out") == 0
-        assert f"Note {crowded} picture" in capsys.readouterr().out
+        assert f"Note {crowded} image" in capsys.readouterr().out
 
-    def test_mistakes(self, astseg, finished: Path, rooms: Path, pictures: Path, tmp_path: Path, capsys) -> None:
-        assert astseg("data", "import", pictures, "--size", 32, "--out", tmp_path / "data") == 0
+    def test_mistakes(self, astseg, finished: Path, rooms: Path, images: Path, tmp_path: Path, capsys) -> None:
+        assert astseg("data", "import", images, "--size", 32, "--out", tmp_path / "data") == 0
         capsys.readouterr()
         cases = [
-            ((finished, pictures), "is no prepared data set"),
+            ((finished, images), "is no prepared data set"),
             ((finished, rooms, "--split", "val"), "has no split 'val'. It has: train, test."),
             ((finished, tmp_path / "data"), "has no masks, so nothing can be scored"),
             (("nowhere", rooms), "There is no model 'nowhere'"),
@@ -157,7 +157,7 @@ class TestEvaluate:
             err = capsys.readouterr().err
             assert message in err
             assert "Scoring" not in err
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "pictures"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "images"]
 
 
 class TestBackground:
@@ -172,22 +172,22 @@ class TestBackground:
         assert astseg(*command, out) == 0
         printed = capsys.readouterr().out
         assert "F-measure: " in printed
-        assert printed.endswith(f"4 pictures: {out / 'pictures'}\n")
+        assert printed.endswith(f"4 images: {out / 'images'}\n")
         for kind in ("backgrounds", "masks"):
-            assert len(list((out / "pictures" / kind).iterdir())) == 4
-        assert json.loads((out / "pictures/summary.json").read_text())["rule"] == "noise"
+            assert len(list((out / "images" / kind).iterdir())) == 4
+        assert json.loads((out / "images/summary.json").read_text())["rule"] == "noise"
         assert astseg(*command, out) == 2
         assert "exists already" in capsys.readouterr().err
 
-    def test_masks_that_the_user_names(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
+    def test_masks_that_the_user_names(self, astseg, images: Path, tmp_path: Path, capsys) -> None:
         (tmp_path / "elsewhere/more").mkdir(parents=True)
-        for file in [file for file in pictures.rglob("*.*g") if "broken" not in file.name]:
-            mask = np.zeros(read_picture(file).shape[:2], np.uint8)
+        for file in [file for file in images.rglob("*.*g") if "broken" not in file.name]:
+            mask = np.zeros(read_image(file).shape[:2], np.uint8)
             mask[:9], mask[9:] = 7, 1
-            Image.fromarray(mask).save(tmp_path / "elsewhere" / file.relative_to(pictures).with_suffix(".png"))
+            Image.fromarray(mask).save(tmp_path / "elsewhere" / file.relative_to(images).with_suffix(".png"))
         command = (
             "background",
-            pictures,
+            images,
             "--masks",
             tmp_path / "elsewhere",
             "--minutes",
@@ -197,7 +197,7 @@ class TestBackground:
             "--out",
         )
         assert astseg(*command, tmp_path / "out") == 0
-        assert "over 6 pictures" in capsys.readouterr().out
+        assert "over 6 images" in capsys.readouterr().out
         assert astseg(*command, tmp_path / "other", "--ignore", "1,7") == 0
         assert "F-measure" not in capsys.readouterr().out  # nothing is left to be scored
 
@@ -205,8 +205,8 @@ class TestBackground:
         command = ("background", tiny_store.path, "--minutes", 1e-4, "--device", "cpu", "--out", tmp_path)
         for flags, rule in (((), "noise"), (("--by-predicted-error",), "predicted error")):
             assert astseg(*command, *flags) == 0
-            assert json.loads((tmp_path / "pictures/summary.json").read_text())["rule"] == rule
-            shutil.rmtree(tmp_path / "pictures")
+            assert json.loads((tmp_path / "images/summary.json").read_text())["rule"] == rule
+            shutil.rmtree(tmp_path / "images")
         assert "by_predicted_error" not in capsys.readouterr().err
 
     def test_masks_that_look_wrong_are_told(self, astseg, tmp_path: Path, capsys) -> None:
@@ -231,32 +231,32 @@ class TestBackground:
         assert "as it was begun; --minutes cannot change it." in capsys.readouterr().err
 
     def test_what_never_began_is_not_in_the_way(
-        self, astseg, pictures: Path, tmp_path: Path, monkeypatch, capsys
+        self, astseg, images: Path, tmp_path: Path, monkeypatch, capsys
     ) -> None:
         out = tmp_path / "out"
         options = ("--minutes", 1e-4, "--device", "cpu", "--out", out)
-        assert astseg("background", pictures, "--size", 12, *options) == 2
-        assert "These pictures do not suit the model" in capsys.readouterr().err
+        assert astseg("background", images, "--size", 12, *options) == 2
+        assert "These images do not suit the model" in capsys.readouterr().err
         assert not (out / "run" / "data").exists()
         with monkeypatch.context() as patch:
             patch.setattr("astseg.training.auto_config.background_steps", lambda *_: signal.raise_signal(signal.SIGINT))
-            assert astseg("background", pictures, "--size", 64, *options) == 130
+            assert astseg("background", images, "--size", 64, *options) == 130
         assert Store(out / "run" / "data").image_size == (64, 64)
-        assert astseg("background", pictures, "--size", 32, *options) == 0
+        assert astseg("background", images, "--size", 32, *options) == 0
         assert Store(out / "run" / "data").image_size == (32, 32)
 
-    def test_of_a_size(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
+    def test_of_a_size(self, astseg, images: Path, tmp_path: Path, capsys) -> None:
         out = tmp_path / "out"
         options = ("--minutes", 1e-4, "--size", "32x32", "--device", "cpu", "--out", out)
-        assert astseg("background", pictures, *options) == 0
+        assert astseg("background", images, *options) == 0
         assert Store(out / "run" / "data").image_size == (32, 32)
         err = capsys.readouterr().err
         assert "of 32x32 to learn from." in err
         assert "fewer would teach nothing" in err
 
-    def test_mistakes(self, astseg, pictures: Path, tmp_path: Path, capsys) -> None:
+    def test_mistakes(self, astseg, images: Path, tmp_path: Path, capsys) -> None:
         for minutes in (0, -1, "nan"):
-            assert astseg("background", pictures, "--minutes", minutes, "--out", tmp_path / "out") == 2
+            assert astseg("background", images, "--minutes", minutes, "--out", tmp_path / "out") == 2
             assert "more than 0 minutes" in capsys.readouterr().err
         assert astseg("background", tmp_path / "nowhere", "--out", tmp_path / "out") == 2
         assert "There is no file or folder" in capsys.readouterr().err

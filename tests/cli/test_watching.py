@@ -8,7 +8,7 @@ from rich.console import Console
 
 from astseg.cli import bars, watching
 from astseg.cli.watching import TrainingBars
-from astseg.training.callbacks import Report
+from astseg.training.callbacks import StepMetrics
 from astseg.training.phases import Phase, phases
 from astseg.training.presets import cpu_recipe
 from astseg.training.time_budget import with_steps
@@ -21,8 +21,8 @@ def state(phase: Phase, step: int) -> Any:
     return SimpleNamespace(phase=phase, step=step)
 
 
-def report(phase: Phase, step: int, health: dict[str, float]) -> Report:
-    return Report(phase, step, 1e-3, {"total": 0.25}, health, seconds=1.0)
+def report(phase: Phase, step: int, health: dict[str, float]) -> StepMetrics:
+    return StepMetrics(phase, step, 1e-3, {"total": 0.25}, health, seconds=1.0)
 
 
 @pytest.fixture

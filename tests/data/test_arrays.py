@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import read_picture
+from astseg._core.image_files import read_image
 from astseg.data import arrays
 from astseg.data.arrays import open_arrays
 
@@ -74,7 +74,7 @@ def test_reads_masks(tmp_path, key, masks):
 
 
 @pytest.mark.parametrize("mask", [MASKS[0], MASKS[0][..., None]])
-def test_reads_a_single_picture_with_its_mask(tmp_path, mask):
+def test_reads_a_single_image_with_its_mask(tmp_path, mask):
     np.savez(tmp_path / "a.npz", image=IMAGES[0], mask=mask)
     images, masks = read(tmp_path / "a.npz")
     np.testing.assert_array_equal(images, IMAGES[:1])
@@ -88,7 +88,7 @@ def test_reads_a_single_picture_with_its_mask(tmp_path, mask):
         (IMAGES.astype("S3"), r"but holds \\|S3"),
         (IMAGES[0, :, :, 0], r"of shape \(5, 6\)"),
         (np.zeros((2, 4, 4, 7), np.uint8), r"of shape \(2, 4, 4, 7\)"),
-        (np.zeros((0, 4, 4, 3), np.uint8), "holds no pictures"),
+        (np.zeros((0, 4, 4, 3), np.uint8), "holds no images"),
         (np.array([None, {}]), "Python objects"),
     ],
 )
@@ -117,7 +117,7 @@ def test_columns_first_where_it_is_large(tmp_path, monkeypatch, name):
         (np.inf, r"values that are no numbers \(NaN or infinity\)"),
     ],
 )
-def test_refuses_each_picture_whose_values_are_no_colors(tmp_path, bad, said):
+def test_refuses_each_image_whose_values_are_no_colors(tmp_path, bad, said):
     values = np.zeros((3, 4, 4, 3), np.float32)
     values[1, 2, 2, 2] = bad
     values[2] = 0.5
@@ -126,11 +126,11 @@ def test_refuses_each_picture_whose_values_are_no_colors(tmp_path, bad, said):
     assert [item.problem is None for item in (black, refused, grey)] == [True, False, True]
     assert (grey.image == 128).all()
     assert refused.image is None
-    assert re.search(r"A picture in .*a\.npy holds " + said, refused.problem)
+    assert re.search(r"An image in .*a\.npy holds " + said, refused.problem)
 
 
 @pytest.mark.parametrize("bad", [-1, 1 << 40])
-def test_refuses_each_picture_of_whole_numbers_that_are_no_colors(tmp_path, bad):
+def test_refuses_each_image_of_whole_numbers_that_are_no_colors(tmp_path, bad):
     values = IMAGES.astype(np.int64)
     values[1, 2, 2, 2] = bad
     np.save(tmp_path / "a.npy", values)
@@ -147,20 +147,20 @@ class TestTheWholeFileTells:
         return [item.image for item in file]
 
     @pytest.mark.parametrize("kind", ["u1", "i4", "f4"])
-    def test_dark_pictures_among_bright_ones_are_not_black_and_white(self, tmp_path, kind):
+    def test_dark_images_among_bright_ones_are_not_black_and_white(self, tmp_path, kind):
         images = np.zeros((20, 6, 6, 3), kind)
         images[:8, 2] = 1  # the first eight are nearly black
         images[8:] = 200
         found = self.read(tmp_path / "a.npy", images, None if kind == "u1" else "Values go from 0 to 255")
         np.testing.assert_array_equal(found, images)
 
-    def test_a_dark_floating_point_picture_of_bytes(self, tmp_path):
+    def test_a_dark_floating_point_image_of_bytes(self, tmp_path):
         images = np.random.default_rng(0).uniform(0, 255, (5, 6, 6, 3))
         images[0] /= 255
         found = self.read(tmp_path / "a.npy", images, "Values go from 0 to 255")
         np.testing.assert_array_equal(found, np.rint(images.astype(np.float32)))
 
-    def test_a_single_picture_that_is_too_bright(self, tmp_path):
+    def test_a_single_image_that_is_too_bright(self, tmp_path):
         images = np.random.default_rng(0).uniform(0, 1, (5, 6, 6, 3))
         images[3] = 30
         found = self.read(tmp_path / "a.npy", images, None)
@@ -196,12 +196,12 @@ def test_transparent_pixels_are_laid_over_white_as_those_of_files_are(tmp_path, 
     np.save(tmp_path / "a.npy", images.transpose(axes) / np.array(1 if kind == "u1" else 255, kind))
     for index, item in enumerate(open_arrays(tmp_path / "a.npy")):
         Image.fromarray(images[index]).save(tmp_path / "a.png")
-        np.testing.assert_array_equal(item.image, read_picture(tmp_path / "a.png"))
+        np.testing.assert_array_equal(item.image, read_image(tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize("masks", [(2, 7, 8), (2, 7, 8, 1), (2, 1, 7, 8)])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_masks_of_pictures_whose_channels_come_first(tmp_path, masks, order):
+def test_masks_of_images_whose_channels_come_first(tmp_path, masks, order):
     labels = np.random.default_rng(0).integers(0, 3, (2, 7, 8))
     given = np.asarray(labels.reshape(masks), order=order)
     np.savez(tmp_path / "a.npz", images=WIDE.transpose(0, 3, 1, 2).copy(), masks=given)
@@ -231,7 +231,7 @@ def test_refuses_archives_that_leave_the_choice_open(tmp_path):
         (np.array([None, {}]), "holds Python objects"),
     ],
 )
-def test_masks_that_cannot_be_used_take_no_picture_away(tmp_path, masks, reason):
+def test_masks_that_cannot_be_used_take_no_image_away(tmp_path, masks, reason):
     np.savez(tmp_path / "b.npz", images=IMAGES, masks=masks)
     file = open_arrays(tmp_path / "b.npz")
     assert file.mask_key is None
@@ -243,7 +243,7 @@ def test_masks_that_cannot_be_used_take_no_picture_away(tmp_path, masks, reason)
 
 
 @pytest.mark.parametrize("bad", [-1, 256, 1 << 40])
-def test_a_mask_whose_values_are_no_labels_takes_no_picture_away(tmp_path, bad):
+def test_a_mask_whose_values_are_no_labels_takes_no_image_away(tmp_path, bad):
     masks = MASKS.astype(np.int64)
     masks[2, 0, 0] = bad
     np.savez(tmp_path / "b.npz", images=IMAGES, masks=masks)

@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 
 from astseg._core.errors import AstSegError
+from astseg.data.image_fitting import fit_image, fit_mask
 from astseg.data.importing import import_source, suggest_image_size
-from astseg.data.pictures import fit_mask, fit_picture
 from astseg.data.video import VideoWriter
 
 
-def save_pictures(folder, count, size=(40, 40), start=0):
+def save_images(folder, count, size=(40, 40), start=0):
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(start, start + count):
         Image.new("RGB", size, (index, 0, 0)).save(folder / f"{index}.png")
@@ -21,7 +21,7 @@ def values(split):
 
 
 def test_imports_a_folder_and_holds_out_a_random_part(tmp_path):
-    save_pictures(tmp_path / "in", 20)
+    save_images(tmp_path / "in", 20)
     store = import_source(tmp_path / "in", tmp_path / "out", (16, 32), test_share=0.25, seed=3)
     assert store.image_size == (16, 32)
     assert len(store["test"]) == 5
@@ -37,22 +37,22 @@ def test_imports_a_folder_and_holds_out_a_random_part(tmp_path):
 
 
 def test_holds_out_nothing_if_told_so(tmp_path):
-    save_pictures(tmp_path / "in", 3)
+    save_images(tmp_path / "in", 3)
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
     assert store.splits == ("train",)
     assert values(store["train"]) == [0, 1, 2]
     assert store.image_size == (64, 64)
 
 
-def test_a_single_picture_is_for_training(tmp_path):
-    save_pictures(tmp_path / "in", 1)
+def test_a_single_image_is_for_training(tmp_path):
+    save_images(tmp_path / "in", 1)
     assert import_source(tmp_path / "in", tmp_path / "out").splits == ("train",)
 
 
 @pytest.mark.parametrize("bad", [(0,), (1,), (2,), (0, 1)])
 @pytest.mark.parametrize("share", [0.1, 0.9])
 def test_both_splits_have_something_whatever_is_unreadable(tmp_path, bad, share):
-    save_pictures(tmp_path / "in", 4)
+    save_images(tmp_path / "in", 4)
     for index in bad:
         (tmp_path / f"in/{index}.png").write_text("")
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=share)
@@ -60,26 +60,26 @@ def test_both_splits_have_something_whatever_is_unreadable(tmp_path, bad, share)
     assert [name for name, _ in store.manifest.details["skipped"]] == [str(index) for index in bad]
 
 
-def test_crops_and_resizes_pictures_and_masks_alike(tmp_path):
+def test_crops_and_resizes_images_and_masks_alike(tmp_path):
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
     masks = random.integers(0, 4, (3, 20, 30), dtype=np.uint8)
     np.savez(tmp_path / "in.npz", images=images, masks=masks)
     store = import_source(tmp_path / "in.npz", tmp_path / "out", (10, 10), test_share=0)
-    np.testing.assert_array_equal(store["train"].images, [fit_picture(image, (10, 10)) for image in images])
+    np.testing.assert_array_equal(store["train"].images, [fit_image(image, (10, 10)) for image in images])
     np.testing.assert_array_equal(store["train"].masks, [fit_mask(mask, (10, 10)) for mask in masks])
 
 
 def test_masks_stay_behind_where_some_are_missing(tmp_path):
     (tmp_path / "in").mkdir()
-    pictures = np.zeros((2, 16, 16, 3), np.uint8)
-    np.savez(tmp_path / "in/a.npz", images=pictures, masks=pictures[..., 0])
-    np.savez(tmp_path / "in/b.npz", images=pictures)
+    images = np.zeros((2, 16, 16, 3), np.uint8)
+    np.savez(tmp_path / "in/a.npz", images=images, masks=images[..., 0])
+    np.savez(tmp_path / "in/b.npz", images=images)
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
     assert len(store["train"]) == 4
     assert store["train"].masks is None
     assert store.manifest.details["masks_left_behind"] == 2
-    assert store.manifest.details["mask_problem"] == "not every picture has one: b/000000 has none."
+    assert store.manifest.details["mask_problem"] == "not every image has one: b/000000 has none."
 
 
 def save_masks(folder, count):
@@ -89,19 +89,19 @@ def save_masks(folder, count):
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
-def test_masks_that_cannot_be_read_stay_behind_and_their_pictures_do_not(tmp_path, share):
-    save_pictures(tmp_path / "in/images", 4)
+def test_masks_that_cannot_be_read_stay_behind_and_their_images_do_not(tmp_path, share):
+    save_images(tmp_path / "in/images", 4)
     save_masks(tmp_path / "in/masks", 4)
     (tmp_path / "in/masks/2.png").write_text("")
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=share)
     assert sum(len(store[split]) for split in store.splits) == 4
     assert all(store[split].masks is None for split in store.splits)
     assert store.manifest.details["masks_left_behind"] == 4
-    assert "2.png is no picture that can be read" in store.manifest.details["mask_problem"]
+    assert "2.png is no image that can be read" in store.manifest.details["mask_problem"]
 
 
 def test_what_is_not_scored_is_in_the_store(tmp_path):
-    save_pictures(tmp_path / "in/images", 4)
+    save_images(tmp_path / "in/images", 4)
     save_masks(tmp_path / "elsewhere", 4)
     store = import_source(tmp_path / "in", tmp_path / "out", masks=tmp_path / "elsewhere", ignored=frozenset({1}))
     assert all(store[split].ignored_label == 255 for split in store.splits)
@@ -113,15 +113,15 @@ def test_what_is_not_scored_is_in_the_store(tmp_path):
 
 @pytest.mark.parametrize("places", [("train/images", "valid/images"), ("images/train2017", "images/val2017")])
 def test_takes_the_divisions_of_other_programs_at_their_word(tmp_path, places):
-    save_pictures(tmp_path / "in" / places[0], 6)
-    save_pictures(tmp_path / "in" / places[1], 3, start=6)
+    save_images(tmp_path / "in" / places[0], 6)
+    save_images(tmp_path / "in" / places[1], 3, start=6)
     store = import_source(tmp_path / "in", tmp_path / "out")
     assert values(store["train"]) == list(range(6))
     assert values(store["test"]) == [6, 7, 8]
 
 
-def test_a_picture_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path):
-    save_pictures(tmp_path / "in/images", 20)
+def test_a_image_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path):
+    save_images(tmp_path / "in/images", 20)
     save_masks(tmp_path / "in/masks", 20)
     Image.new("L", (5, 5)).save(tmp_path / "in/masks/18.png")
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
@@ -141,8 +141,8 @@ def test_masks_that_are_of_no_use_from_the_first_stay_behind(tmp_path):
     assert "holds values from 1000 to 1000" in store.manifest.details["mask_problem"]
 
 
-def test_what_is_no_picture_needs_no_mask(tmp_path):
-    save_pictures(tmp_path / "in/images", 3)
+def test_what_is_no_image_needs_no_mask(tmp_path):
+    save_images(tmp_path / "in/images", 3)
     save_masks(tmp_path / "in/masks", 3)
     (tmp_path / "in/images/broken.png").write_text("")
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
@@ -151,15 +151,15 @@ def test_what_is_no_picture_needs_no_mask(tmp_path):
 
 
 def test_tells_what_else_lay_in_the_folder(tmp_path):
-    save_pictures(tmp_path / "in", 2)
+    save_images(tmp_path / "in", 2)
     (tmp_path / "in/notes.txt").write_text("")
     details = import_source(tmp_path / "in", tmp_path / "out").manifest.details
     assert details["left_out"] == ["files of other kinds: 1 (.txt)"]
 
 
-def test_pictures_that_are_too_small_are_named(tmp_path):
-    save_pictures(tmp_path / "in", 3)
-    save_pictures(tmp_path / "in", 1, size=(1, 1), start=9)
+def test_images_that_are_too_small_are_named(tmp_path):
+    save_images(tmp_path / "in", 3)
+    save_images(tmp_path / "in", 1, size=(1, 1), start=9)
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
     assert values(store["train"]) == [0, 1, 2]
     ((name, reason),) = store.manifest.details["skipped"]
@@ -169,12 +169,12 @@ def test_pictures_that_are_too_small_are_named(tmp_path):
 
 @pytest.mark.parametrize(("count", "rule"), [(1, "nothing held out"), (2, "a random choice (seed 0), 10%, held out")])
 def test_says_what_is_held_out(tmp_path, count, rule):
-    save_pictures(tmp_path / "in", count)
+    save_images(tmp_path / "in", count)
     assert import_source(tmp_path / "in", tmp_path / "out").manifest.protocol.endswith(rule)
 
 
 def test_nothing_large_enough_is_an_error(tmp_path):
-    save_pictures(tmp_path / "in", 2, size=(1, 1))
+    save_images(tmp_path / "in", 2, size=(1, 1))
     with pytest.raises(AstSegError, match=r"Nothing in .* 1 x 1 pixels"):
         import_source(tmp_path / "in", tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
@@ -182,9 +182,9 @@ def test_nothing_large_enough_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(("other", "became"), [("test", "test"), ("val", "test")])
 def test_a_folder_that_is_divided_already_stays_so(tmp_path, other, became):
-    save_pictures(tmp_path / "in/train/deep", 4)
-    save_pictures(tmp_path / "in" / other, 2, start=100)
-    save_pictures(tmp_path / "in/else", 1, start=50)
+    save_images(tmp_path / "in/train/deep", 4)
+    save_images(tmp_path / "in" / other, 2, start=100)
+    save_images(tmp_path / "in/else", 1, start=50)
     store = import_source(tmp_path / "in", tmp_path / "out")
     assert values(store["train"]) == [0, 1, 2, 3]
     assert values(store[became]) == [100, 101]
@@ -196,19 +196,19 @@ def test_a_folder_that_is_divided_already_stays_so(tmp_path, other, became):
 
 def test_numbered_arrays_divide_a_folder_each_split_with_its_own_masks(tmp_path):
     (tmp_path / "in").mkdir()
-    pictures = np.zeros((2, 16, 16, 3), np.uint8)
+    images = np.zeros((2, 16, 16, 3), np.uint8)
     for name in ("train_0", "train_1"):
-        np.savez(tmp_path / f"in/{name}.npz", image=pictures)
+        np.savez(tmp_path / f"in/{name}.npz", image=images)
     for name in ("val", "test"):
-        np.savez(tmp_path / f"in/{name}.npz", image=pictures, mask=pictures[..., 0] + 1)
+        np.savez(tmp_path / f"in/{name}.npz", image=images, mask=images[..., 0] + 1)
     store = import_source(tmp_path / "in", tmp_path / "out")
     assert {name: len(store[name]) for name in store.splits} == {"train": 4, "test": 2, "val": 2}
     assert store["train"].masks is None
     assert (store["test"].masks == 1).all()
 
 
-def test_a_picture_called_test_divides_nothing(tmp_path):
-    save_pictures(tmp_path / "in", 4)
+def test_a_image_called_test_divides_nothing(tmp_path):
+    save_images(tmp_path / "in", 4)
     for name in ("train", "test"):
         Image.new("RGB", (16, 16)).save(tmp_path / f"in/{name}.png")
     assert "random choice" in import_source(tmp_path / "in", tmp_path / "out").manifest.protocol
@@ -233,7 +233,7 @@ def test_imports_a_video_and_holds_out_its_end(tmp_path, film):
 
 
 def test_progress_tells_how_far_it_is(tmp_path):
-    save_pictures(tmp_path / "in", 3)
+    save_images(tmp_path / "in", 3)
     calls = []
     import_source(tmp_path / "in", tmp_path / "out", progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 3), (2, 3), (3, 3)]
@@ -249,14 +249,14 @@ def test_progress_tells_how_far_it_is(tmp_path):
     ],
 )
 def test_refuses_impossible_numbers(tmp_path, settings, message):
-    save_pictures(tmp_path / "in", 2)
+    save_images(tmp_path / "in", 2)
     with pytest.raises(AstSegError, match=message):
         import_source(tmp_path / "in", tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
 
 
 def test_refuses_a_place_that_is_taken_and_a_store_as_source(tmp_path):
-    save_pictures(tmp_path / "in", 2)
+    save_images(tmp_path / "in", 2)
     import_source(tmp_path / "in", tmp_path / "out")
     with pytest.raises(AstSegError, match="exists already"):
         import_source(tmp_path / "in", tmp_path / "out")
@@ -307,7 +307,7 @@ def test_suggested_sizes_crop_little(tmp_path):
         assert abs(np.log(suggested / height * 100 / width)) < 0.2
 
 
-def test_chooses_the_size_by_the_usual_picture(tmp_path):
-    save_pictures(tmp_path / "in", 3, size=(320, 240))
-    save_pictures(tmp_path / "in", 1, size=(900, 100), start=5)
+def test_chooses_the_size_by_the_usual_image(tmp_path):
+    save_images(tmp_path / "in", 3, size=(320, 240))
+    save_images(tmp_path / "in", 1, size=(900, 100), start=5)
     assert import_source(tmp_path / "in", tmp_path / "out").image_size == (96, 128)

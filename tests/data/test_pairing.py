@@ -79,7 +79,7 @@ def test_masks_are_no_images_in_any_layout(tmp_path, name):
     for index, image in enumerate(images):
         np.testing.assert_array_equal(image.mask > 0, mask(index % 3) > 0)
     (note,) = source.left_out
-    assert f"{COUNT} masks, for {COUNT} of {COUNT} pictures" in note
+    assert f"{COUNT} masks, for {COUNT} of {COUNT} images" in note
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
@@ -156,7 +156,7 @@ def test_masks_whose_names_fit_no_image_are_no_images_either(tmp_path):
     source = open_source(tmp_path)
     assert source.estimated_length() == COUNT
     assert not source.has_masks
-    assert "fit no picture" in source.left_out[0]
+    assert "fit no image" in source.left_out[0]
 
 
 def test_drawings_of_few_colors_stay_images(tmp_path):
@@ -201,7 +201,7 @@ def test_the_user_names_the_mask_of_an_image(tmp_path):
 
 def test_refuses_masks_that_fit_nothing(tmp_path):
     layout(tmp_path, "in/{}.jpg", "elsewhere/mask{}x.png")
-    with pytest.raises(AstSegError, match=r"Pictures are called 000000\.jpg, masks mask000000x\.png"):
+    with pytest.raises(AstSegError, match=r"Images are called 000000\.jpg, masks mask000000x\.png"):
         open_source(tmp_path / "in", masks=tmp_path / "elsewhere")
     (tmp_path / "empty").mkdir()
     for nothing in ("empty", "nowhere"):
@@ -228,7 +228,7 @@ def test_a_mask_belongs_to_one_image(tmp_path):
     source = open_source(tmp_path)
     assert source.estimated_length() == 2 * COUNT
     assert not source.masks
-    with pytest.raises(AstSegError, match="has the name of a picture"):
+    with pytest.raises(AstSegError, match="has the name of an image"):
         open_source(tmp_path, masks=tmp_path / "masks")
 
 
@@ -247,7 +247,7 @@ def test_what_looks_like_masks_and_fits_nothing_is_said_and_not_learned_from(tmp
         save(tmp_path / f"other/man_y{index}.png", mask(index % 3))
     source = open_source(tmp_path)
     assert source.estimated_length() == COUNT
-    assert sum("fit no picture" in note for note in source.left_out) == 2
+    assert sum("fit no image" in note for note in source.left_out) == 2
 
 
 def test_regions_of_interest_are_no_images(tmp_path):

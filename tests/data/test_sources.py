@@ -19,21 +19,21 @@ from astseg.data.store_writer import StoreWriter
 from astseg.data.video import Frame, VideoWriter, read_facts
 
 
-def save_picture(path, value=0, size=(6, 5)):
+def save_image(path, value=0, size=(6, 5)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (value, 0, 0)).save(path)
 
 
 def names(source):
-    return [picture.name for picture in source]
+    return [sample.name for sample in source]
 
 
 def test_reads_a_nested_folder_in_the_order_in_which_people_count(tmp_path):
     for name in ("b/frame10.png", "b/frame2.jpg", "b/frame1.webp", "a.bmp", "B/x.png"):
-        save_picture(tmp_path / name)
+        save_image(tmp_path / name)
     for name in (".hidden.png", ".git/x.png"):
-        save_picture(tmp_path / name)
-    (tmp_path / "notes.txt").write_text("not a picture")
+        save_image(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not an image")
     source = open_source(tmp_path)
     assert names(source) == ["a", "b/frame1", "b/frame2", "b/frame10", "B/x"]
     assert source.estimated_length() == 5
@@ -54,14 +54,14 @@ RUN = '{"title": "", "recipe": {}, "data": "", "seed": 0}'
     ],
 )
 def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
-    save_picture(tmp_path / "a.png")
-    save_picture(tmp_path / "more" / "b.png")
+    save_image(tmp_path / "a.png")
+    save_image(tmp_path / "more" / "b.png")
     for mark, content in marks.items():
         (tmp_path / "own" / mark).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "own" / mark).write_text(content)
     if "backgrounds/a.png" not in marks:
-        save_picture(tmp_path / "own/overlays/a.jpg")
-    save_picture(tmp_path / ".masks.partial/labels/a.png")
+        save_image(tmp_path / "own/overlays/a.jpg")
+    save_image(tmp_path / ".masks.partial/labels/a.png")
     with StoreWriter(tmp_path / "prepared", (8, 8), "s", "p") as writer, writer.split("train") as split:
         split.append(np.zeros((2, 8, 8, 3), np.uint8))
     source = open_source(tmp_path)
@@ -70,21 +70,21 @@ def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
 
 
 def test_who_names_what_astseg_made_means_it(tmp_path):
-    save_picture(tmp_path / "overlays/a.jpg")
+    save_image(tmp_path / "overlays/a.jpg")
     (tmp_path / "run.json").write_text(RUN)
     assert names(open_source(tmp_path)) == ["overlays/a"]
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"experiment": 7}'])
 def test_other_programs_have_a_run_json_too(tmp_path, content):
-    save_picture(tmp_path / "seven/a.png")
+    save_image(tmp_path / "seven/a.png")
     (tmp_path / "seven/run.json").write_text(content)
     assert names(open_source(tmp_path)) == ["seven/a"]
 
 
-def test_backgrounds_beside_images_are_pictures_of_their_own(tmp_path):
-    save_picture(tmp_path / "train/images/a.png")
-    save_picture(tmp_path / "train/backgrounds/a.png")
+def test_backgrounds_beside_images_are_images_of_their_own(tmp_path):
+    save_image(tmp_path / "train/images/a.png")
+    save_image(tmp_path / "train/backgrounds/a.png")
     save_mask(tmp_path / "train/masks/a.png", 1)
     assert names(open_source(tmp_path)) == ["train/backgrounds/a", "train/images/a"]
 
@@ -97,19 +97,19 @@ def test_backgrounds_beside_images_are_pictures_of_their_own(tmp_path):
         (("a.jpg", "b.png"), ["a", "b"]),
     ],
 )
-def test_no_two_pictures_share_a_name(tmp_path, files, expected):
+def test_no_two_images_share_a_name(tmp_path, files, expected):
     for file in files:
-        save_picture(tmp_path / file)
+        save_image(tmp_path / file)
     assert sorted(names(open_source(tmp_path))) == expected
 
 
-def test_the_pictures_of_an_array_share_no_name_with_a_result(tmp_path):
+def test_the_images_of_an_array_share_no_name_with_a_result(tmp_path):
     np.save(tmp_path / "x.png.npy", np.zeros((2, 8, 8, 3), np.uint8))
-    save_picture(tmp_path / "x.jpg")
+    save_image(tmp_path / "x.jpg")
     assert sorted(names(open_source(tmp_path))) == ["x.jpg", "x.png/000000", "x.png/000001"]
 
 
-def test_a_bad_picture_of_an_array_costs_no_other(tmp_path):
+def test_a_bad_image_of_an_array_costs_no_other(tmp_path):
     values = np.zeros((4, 8, 8, 3), np.float32)
     values[1] = 1.01
     np.save(tmp_path / "a.npy", values)
@@ -125,25 +125,25 @@ def test_sorts_numbers_as_numbers():
     assert sorted(unsorted, key=natural_key) == ["9", "10", "a", "A1", "a02", "a2", "a2b", "a10"]
 
 
-def test_yields_pictures_lazily_and_again(tmp_path):
+def test_yields_images_lazily_and_again(tmp_path):
     for index in range(3):
-        save_picture(tmp_path / f"{index}.png", index)
+        save_image(tmp_path / f"{index}.png", index)
     source = open_source(tmp_path)
     first = next(iter(source))
     assert first.image.shape == (5, 6, 3)
     (tmp_path / "2.png").unlink()
-    assert [picture.image[0, 0, 0] for picture in source] == [0, 1]
+    assert [sample.image[0, 0, 0] for sample in source] == [0, 1]
     assert [name for name, _ in source.skipped] == ["2"]
 
 
 def test_names_stay_apart(tmp_path):
     for name in ("a.png", "a.jpg", "b.png", "c.png", "c/d.png"):
-        save_picture(tmp_path / name)
+        save_image(tmp_path / name)
     assert sorted(names(open_source(tmp_path))) == ["a.jpg", "a.png", "b", "c.png", "c/d"]
 
 
-def test_mixes_arrays_with_pictures(tmp_path):
-    save_picture(tmp_path / "a.png")
+def test_mixes_arrays_with_images(tmp_path):
+    save_image(tmp_path / "a.png")
     np.save(tmp_path / "b.npy", np.full((2, 4, 4, 3), 7, np.uint8))
     np.savez(tmp_path / "c.npz", image=np.zeros((1, 4, 4), np.uint8))
     source = open_source(tmp_path)
@@ -152,22 +152,22 @@ def test_mixes_arrays_with_pictures(tmp_path):
 
 
 def test_opens_a_single_file(tmp_path):
-    save_picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     np.save(tmp_path / "b.npy", np.zeros((2, 4, 4, 3), np.uint8))
     assert names(open_source(str(tmp_path / "a.png"))) == ["a"]
     assert names(open_source(tmp_path / "b.npy")) == ["000000", "000001"]
 
 
 def test_names_what_it_skips(tmp_path):
-    save_picture(tmp_path / "good.png")
+    save_image(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("nothing")
     (tmp_path / "worse.npz").write_text("nothing")
     source = open_source(tmp_path)
-    assert source.estimated_length() == 2  # a picture is only known to be bad when it is read
+    assert source.estimated_length() == 2  # an image is only known to be bad when it is read
     for _ in range(2):  # the second reading tells the same, not twice as much
         assert names(source) == ["good"]
         assert [name for name, _ in source.skipped] == ["bad", "worse"]
-    assert "bad.png is no picture" in source.skipped[0][1]
+    assert "bad.png is no image" in source.skipped[0][1]
 
 
 def test_an_array_that_breaks_off_gives_what_it_has(tmp_path):
@@ -182,15 +182,15 @@ def test_an_array_that_breaks_off_gives_what_it_has(tmp_path):
 def test_nothing_readable_is_an_error_that_gives_a_reason(tmp_path):
     (tmp_path / "a.png").write_text("nothing")
     (tmp_path / "b.png").write_text("nothing")
-    with pytest.raises(AstSegError, match=r"Nothing in .* \(2 tried\).*a\.png is no picture"):
+    with pytest.raises(AstSegError, match=r"Nothing in .* \(2 tried\).*a\.png is no image"):
         list(open_source(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("absent", "There is no file"), ("notes.txt", "no kind of file"), ("empty", "holds no pictures")],
+    [("absent", "There is no file"), ("notes.txt", "no kind of file"), ("empty", "holds no images")],
 )
-def test_refuses_what_holds_no_pictures(tmp_path, name, message):
+def test_refuses_what_holds_no_images(tmp_path, name, message):
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "empty").mkdir()
     with pytest.raises(AstSegError, match=message):
@@ -209,40 +209,40 @@ def save_mask(path, value, size=(6, 5)):
 
 
 def test_finds_the_masks_beside_the_images(tmp_path):
-    save_picture(tmp_path / "set/images/deep/a.jpg")
+    save_image(tmp_path / "set/images/deep/a.jpg")
     save_mask(tmp_path / "set/masks/deep/a.png", 3)
     source = open_source(tmp_path)
     assert source.has_masks
-    (picture,) = source
-    assert picture.name == "set/images/deep/a"
-    np.testing.assert_array_equal(picture.mask, np.full((5, 6), 3))
+    (sample,) = source
+    assert sample.name == "set/images/deep/a"
+    np.testing.assert_array_equal(sample.mask, np.full((5, 6), 3))
 
 
-def test_a_mask_that_is_missing_or_unusable_takes_nothing_from_its_picture(tmp_path):
+def test_a_mask_that_is_missing_or_unusable_takes_nothing_from_its_image(tmp_path):
     for name in "abcd":
-        save_picture(tmp_path / f"images/{name}.png")
+        save_image(tmp_path / f"images/{name}.png")
     save_mask(tmp_path / "masks/a.png", 1, size=(2, 2))
     Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20)).save(tmp_path / "masks/b.png")
     (tmp_path / "masks/c.png").write_text("nothing")
     source = open_source(tmp_path)
     assert not source.has_masks
-    pictures = list(source)
-    assert [picture.name for picture in pictures] == [f"images/{name}" for name in "abcd"]
+    samples = list(source)
+    assert [sample.name for sample in samples] == [f"images/{name}" for name in "abcd"]
     assert not source.skipped
-    assert all(picture.mask is None for picture in pictures)
+    assert all(sample.mask is None for sample in samples)
     reasons = (
-        "has .2, 2. pixels, its picture .5, 6.",
+        "has .2, 2. pixels, its image .5, 6.",
         "mask .*b.png has objects up to number 399",
-        "c.png is no picture that can be read",
+        "c.png is no image that can be read",
     )
-    for picture, reason in zip(pictures, reasons, strict=False):
-        assert re.search(reason, picture.mask_problem)
-    assert pictures[3].mask_problem is None
+    for sample, reason in zip(samples, reasons, strict=False):
+        assert re.search(reason, sample.mask_problem)
+    assert samples[3].mask_problem is None
 
 
 def test_only_below_the_named_folder_do_images_have_masks(tmp_path):
     place = tmp_path / "images" / "2026"
-    save_picture(place / "a.png")
+    save_image(place / "a.png")
     save_mask(tmp_path / "masks/2026/a.png", 3)
     assert open_source(tmp_path).has_masks
     assert open_source(tmp_path / "images").has_masks
@@ -251,17 +251,17 @@ def test_only_below_the_named_folder_do_images_have_masks(tmp_path):
 
 
 def test_the_present_folder_has_its_name_too(tmp_path, monkeypatch):
-    save_picture(tmp_path / "images/a.png")
+    save_image(tmp_path / "images/a.png")
     save_mask(tmp_path / "masks/a.png", 3)
     monkeypatch.chdir(tmp_path / "images")
     assert open_source(".").has_masks
     assert open_source("a.png").has_masks
 
 
-def test_says_what_lies_beside_the_pictures(tmp_path, monkeypatch):
-    save_picture(tmp_path / "a.png")
-    save_picture(tmp_path / "elsewhere/b.png")
-    save_picture(tmp_path / ".cache/b.png")
+def test_says_what_lies_beside_the_images(tmp_path, monkeypatch):
+    save_image(tmp_path / "a.png")
+    save_image(tmp_path / "elsewhere/b.png")
+    save_image(tmp_path / ".cache/b.png")
     for name in ("film.AVI", "notes.txt", "deep/more.txt", "Makefile"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
@@ -289,8 +289,8 @@ def test_says_what_lies_beside_the_pictures(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_may_not_be_looked_at_stops_nothing(tmp_path, monkeypatch):
-    save_picture(tmp_path / "a.png")
-    save_picture(tmp_path / "deep/b.png")
+    save_image(tmp_path / "a.png")
+    save_image(tmp_path / "deep/b.png")
 
     def refused(path):
         raise PermissionError(13, "Permission denied", str(path))
@@ -300,7 +300,7 @@ def test_a_folder_that_may_not_be_looked_at_stops_nothing(tmp_path, monkeypatch)
 
 
 def test_links_that_lead_nowhere_are_named(tmp_path):
-    save_picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
     found = find_files(tmp_path)
@@ -309,7 +309,7 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
 
 
 def test_a_pipe_is_not_waited_for(tmp_path):
-    save_picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe.png")
     assert find_files(tmp_path).left_out == ("pipes, devices and the like: 1 (pipe.png)",)
     with pytest.raises(AstSegError, match="is a pipe, a device or the like"):
@@ -317,7 +317,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 
 def test_an_image_without_an_ending_is_read(tmp_path):
-    save_picture(tmp_path / "a.png")
+    save_image(tmp_path / "a.png")
     (tmp_path / "a.png").rename(tmp_path / "0001")
     (tmp_path / "notes").write_text("P3 is no image here")
     assert names(open_source(tmp_path)) == ["0001"]
@@ -330,8 +330,8 @@ def test_every_frame_of_a_file_is_an_image(tmp_path, name):
     source = open_source(tmp_path / name)
     assert source.estimated_length() == 11
     assert names(source) == [f"{index:06d}" for index in range(11)]
-    assert [image.image[0, 0, 0] for image in source] == [20 * index for index in range(11)]
-    save_picture(tmp_path / "b.jpg")
+    assert [sample.image[0, 0, 0] for sample in source] == [20 * index for index in range(11)]
+    save_image(tmp_path / "b.jpg")
     assert names(open_source(tmp_path)) == [*(f"a/{index:06d}" for index in range(11)), "b"]
 
 
@@ -341,11 +341,11 @@ def test_the_frames_of_masks_belong_to_those_of_images(tmp_path):
         first, *others = [Image.new("L" if isinstance(value, int) else "RGB", (8, 6), value) for value in frames]
         first.save(tmp_path / place / "a.tif", save_all=True, append_images=others)
     save_mask(tmp_path / "short/masks/a.tif", 1, size=(8, 6))
-    images = list(open_source(tmp_path / "images"))
-    assert [image.mask.max() for image in images] == [1, 2, 3]
-    images = list(open_source(tmp_path / "short"))
-    assert [image.mask is None for image in images] == [False, True, True]
-    assert "fewer frames" in images[1].mask_problem
+    samples = list(open_source(tmp_path / "images"))
+    assert [sample.mask.max() for sample in samples] == [1, 2, 3]
+    samples = list(open_source(tmp_path / "short"))
+    assert [sample.mask is None for sample in samples] == [False, True, True]
+    assert "fewer frames" in samples[1].mask_problem
 
 
 def test_a_mask_is_turned_as_the_camera_says(tmp_path):
@@ -358,46 +358,46 @@ def test_a_mask_is_turned_as_the_camera_says(tmp_path):
     labels[:2] = 1
     (tmp_path / "masks").mkdir()
     Image.fromarray(labels).save(tmp_path / "masks/a.png")
-    (picture,) = open_source(tmp_path)
-    assert picture.image.shape == (6, 5, 3)
-    np.testing.assert_array_equal(picture.mask, np.rot90(labels, -1))
+    (sample,) = open_source(tmp_path)
+    assert sample.image.shape == (6, 5, 3)
+    np.testing.assert_array_equal(sample.mask, np.rot90(labels, -1))
 
 
 def test_pixels_that_are_not_scored_have_a_label_of_their_own(tmp_path):
     labels = np.zeros((6, 8), np.uint8)
     labels[:3], labels[0] = 1, 255
-    save_picture(tmp_path / "images/a.jpg", size=(8, 6))
+    save_image(tmp_path / "images/a.jpg", size=(8, 6))
     (tmp_path / "masks").mkdir()
     Image.fromarray(labels).save(tmp_path / "masks/a.png")
     np.savez(tmp_path / "b.npz", images=np.zeros((1, 6, 8, 3), np.uint8), masks=labels[None])
     for source in (open_source(tmp_path), open_source(tmp_path / "b.npz")):
         assert source.ignored_label == 255
-        assert all((image.mask == labels).all() for image in source)
+        assert all((sample.mask == labels).all() for sample in source)
     assert open_source(tmp_path, ignored=frozenset()).ignored_label is None
-    (image,) = open_source(tmp_path / "b.npz", ignored=frozenset({1}))
-    np.testing.assert_array_equal(image.mask == 255, labels == 1)
+    (sample,) = open_source(tmp_path / "b.npz", ignored=frozenset({1}))
+    np.testing.assert_array_equal(sample.mask == 255, labels == 1)
 
 
-def test_says_what_there_is_in_place_of_pictures(tmp_path):
-    save_picture(tmp_path / "elsewhere/b.png")
+def test_says_what_there_is_in_place_of_images(tmp_path):
+    save_image(tmp_path / "elsewhere/b.png")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "in/notes.txt").write_text("")
     with pytest.raises(
-        AstSegError, match=r"of pictures\. Left out: files of other kinds: 1 \(\.txt\); linked folders: 1 \(link\)\."
+        AstSegError, match=r"of images\. Left out: files of other kinds: 1 \(\.txt\); linked folders: 1 \(link\)\."
     ):
         open_source(tmp_path / "in")
 
 
-def test_each_nth_picture_of_a_folder_cannot_be_taken(tmp_path):
-    save_picture(tmp_path / "a.png")
+def test_each_nth_image_of_a_folder_cannot_be_taken(tmp_path):
+    save_image(tmp_path / "a.png")
     for path in (tmp_path, tmp_path / "a.png"):
         with pytest.raises(AstSegError, match="Only of a video"):
             open_source(path, every=2)
 
 
 def test_a_folder_called_masks_alone_is_an_ordinary_folder(tmp_path):
-    save_picture(tmp_path / "masks/venice.png")
+    save_image(tmp_path / "masks/venice.png")
     assert names(open_source(tmp_path)) == ["masks/venice"]
 
 
@@ -406,7 +406,7 @@ def test_arrays_bring_their_masks(tmp_path):
     np.savez(tmp_path / "a.npz", images=np.zeros((2, 4, 4, 3), np.uint8), masks=masks)
     source = open_source(tmp_path)
     assert source.has_masks
-    np.testing.assert_array_equal([picture.mask for picture in source], masks)
+    np.testing.assert_array_equal([sample.mask for sample in source], masks)
     (tmp_path / "broken.npz").write_text("")  # will be skipped, so it takes nothing away
     assert open_source(tmp_path).has_masks
 
@@ -423,9 +423,9 @@ def test_reads_a_video(film):
     source = open_source(film)
     assert source.fps == 30
     assert source.estimated_length() == 7
-    pictures = list(source)
-    assert [picture.name for picture in pictures] == [f"{index:06d}" for index in range(7)]
-    assert all(abs(int(picture.image[8, 8, 0]) - 30 * index) < 8 for index, picture in enumerate(pictures))
+    samples = list(source)
+    assert [sample.name for sample in samples] == [f"{index:06d}" for index in range(7)]
+    assert all(abs(int(sample.image[8, 8, 0]) - 30 * index) < 8 for index, sample in enumerate(samples))
 
 
 def test_reads_each_nth_frame_at_a_slower_rate(film):
@@ -491,8 +491,8 @@ def test_reads_every_kind_of_video(tmp_path, name, codec, form):
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "PPM"])
 def test_looks_into_a_file_of_unknown_ending(tmp_path, form):
     Image.new("RGB", (20, 10), (9, 9, 9)).save(tmp_path / "IMG_0001", form)
-    (picture,) = open_source(tmp_path / "IMG_0001")
-    assert picture.image.shape == (10, 20, 3)
+    (sample,) = open_source(tmp_path / "IMG_0001")
+    assert sample.image.shape == (10, 20, 3)
     with pytest.raises(AstSegError, match="Only of a video can each n-th frame be taken"):
         open_source(tmp_path / "IMG_0001", every=2)
 
@@ -517,7 +517,7 @@ def pdf_of_an_image():
 
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("kind", ["text", "subtitles", "empty", "noise", "pdf", "zip", "tar", "playlist", "list"])
-def test_refuses_files_that_hold_no_pictures(tmp_path, kind, every):
+def test_refuses_files_that_hold_no_images(tmp_path, kind, every):
     write_film(tmp_path / "film.ts", "mpeg2video", 9 * [0])
     contents = {
         "text": b"nothing to see\n" * 99,
@@ -568,9 +568,9 @@ def test_reads_a_split_of_a_store(tmp_path, with_masks):
     source = open_source(tmp_path / "store", split="held_out")
     assert source.estimated_length() == 3
     assert source.has_masks is with_masks
-    pictures = list(source)
-    np.testing.assert_array_equal([picture.image for picture in pictures], images)
-    assert all((picture.mask is None) is not with_masks for picture in pictures)
+    samples = list(source)
+    np.testing.assert_array_equal([sample.image for sample in samples], images)
+    assert all((sample.mask is None) is not with_masks for sample in samples)
     with pytest.raises(AstSegError, match="no split 'test'"):
         open_source(tmp_path / "store")
 

@@ -12,7 +12,7 @@ from astseg.data.store_writer import HEADER_BYTES, StoreWriter
 SIZE = (5, 7)
 
 
-def pictures(count, seed=0):
+def random_images(count, seed=0):
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, *SIZE, 3), np.uint8)
     return images, rng.integers(0, 4, (count, *SIZE), np.uint8)
@@ -23,7 +23,7 @@ def writer(path, **options):
 
 
 def write(path, count=6, **options):
-    images, masks = pictures(count)
+    images, masks = random_images(count)
     with writer(path, **options) as store, store.split("train") as split:
         split.append(images[:4], masks[:4])
         split.append(images[4:], masks[4:])
@@ -35,7 +35,7 @@ class StopError(Exception):
 
 
 def test_what_is_written_is_read(tmp_path):
-    images, masks = pictures(6)
+    images, masks = random_images(6)
     with writer(tmp_path / "s", details={"seed": 3}) as store:
         with store.split("train") as split:
             split.append(images[:4], masks[:4])
@@ -60,8 +60,8 @@ def test_what_is_written_is_read(tmp_path):
     read.verify()
 
 
-def test_pictures_without_masks(tmp_path):
-    images, _ = pictures(3)
+def test_images_without_masks(tmp_path):
+    images, _ = random_images(3)
     with writer(tmp_path / "s") as store, store.split("train") as split:
         split.append(images)
     read = Store(tmp_path / "s")
@@ -93,7 +93,7 @@ def test_a_cut_manifest_is_that_of_a_store(tmp_path):
     (tmp_path / "manifest.json").write_text('{"format": "astseg-st')
     assert not Store.is_store(tmp_path)
     (tmp_path / "train.images.npy").touch()
-    assert Store.is_store(tmp_path), "or its arrays would be taken for pictures"
+    assert Store.is_store(tmp_path), "or its arrays would be taken for images"
 
 
 def test_unknown_split(tmp_path):
@@ -167,7 +167,7 @@ def test_verify_notices_a_changed_byte(tmp_path):
 
 
 def test_append_refuses_what_does_not_fit(tmp_path):
-    images, masks = pictures(2)
+    images, masks = random_images(2)
     with suppress(StopError), writer(tmp_path / "s") as store, store.split("train") as split:
         with pytest.raises(ValueError, match="images should be uint8 of shape"):
             split.append(images[:, :4])
@@ -179,7 +179,7 @@ def test_append_refuses_what_does_not_fit(tmp_path):
 
 
 def test_append_refuses_masks_that_come_and_go(tmp_path):
-    images, masks = pictures(2)
+    images, masks = random_images(2)
     with suppress(StopError), writer(tmp_path / "s") as store, store.split("train") as split:
         split.append(images, masks)
         with pytest.raises(ValueError, match="began with"):
@@ -198,7 +198,7 @@ def test_an_empty_split(tmp_path):
 
 
 def test_an_optional_split_may_be_empty(tmp_path):
-    images, masks = pictures(2)
+    images, masks = random_images(2)
     with writer(tmp_path / "s") as store:
         with store.split("train", optional=True):
             pass
@@ -226,7 +226,7 @@ def test_an_empty_folder_will_do(tmp_path):
 def test_nothing_is_left_of_a_writing_that_stops(tmp_path, stop):
     def interrupted():
         with writer(tmp_path / "s") as store, store.split("train") as split:
-            split.append(*pictures(2))
+            split.append(*random_images(2))
             raise stop
 
     with pytest.raises(stop):
@@ -235,7 +235,7 @@ def test_nothing_is_left_of_a_writing_that_stops(tmp_path, stop):
 
 
 def stop_after(path, count, **options):
-    images, masks = pictures(6)
+    images, masks = random_images(6)
     with suppress(StopError), writer(path, resume=True, **options) as store, store.split("train") as split:
         split.append(images[:count], masks[:count])
         raise StopError
@@ -264,7 +264,7 @@ def test_a_resumed_store_equals_one_written_at_once(tmp_path, count):
         ("images", 10, 0),
     ],
 )
-def test_a_stop_in_the_middle_of_a_picture(tmp_path, kind, keep, whole):
+def test_a_stop_in_the_middle_of_a_image(tmp_path, kind, keep, whole):
     images, masks = write(tmp_path / "whole")
     stop_after(tmp_path / "s", 4)
     with (tmp_path / ".s.partial" / "s" / f"train.{kind}.npy").open("r+b") as file:
@@ -276,7 +276,7 @@ def test_a_stop_in_the_middle_of_a_picture(tmp_path, kind, keep, whole):
 
 
 def test_a_finished_split_stays_when_the_next_is_interrupted(tmp_path):
-    images, masks = pictures(6)
+    images, masks = random_images(6)
     with suppress(StopError), writer(tmp_path / "s", resume=True) as store:
         with store.split("test") as split:
             split.append(images, masks)
@@ -306,7 +306,7 @@ def test_a_writing_of_other_settings_is_not_resumed(tmp_path):
 
 def test_two_commands_do_not_write_one_store(tmp_path):
     with writer(tmp_path / "s") as store, store.split("train") as split:
-        split.append(*pictures(2))
+        split.append(*random_images(2))
         with pytest.raises(AstSegError, match="Another command is writing"), writer(tmp_path / "s"):
             raise AssertionError
     assert len(Store(tmp_path / "s")["train"]) == 2
@@ -335,7 +335,7 @@ def test_without_resume_an_interrupted_writing_is_begun_anew(tmp_path):
     np.testing.assert_array_equal(Store(tmp_path / "s")["train"].images, images)
 
 
-def test_nothing_is_left_of_a_writing_that_stops_before_the_first_picture(tmp_path):
+def test_nothing_is_left_of_a_writing_that_stops_before_the_first_image(tmp_path):
     stop_after(tmp_path / "s", 0)
     assert list(tmp_path.iterdir()) == []
 

@@ -99,7 +99,7 @@ def test_writes_h264_in_yuv420p_or_falls_back(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
-def test_keeps_the_quality_of_busy_pictures(tmp_path, monkeypatch, encoder):
+def test_keeps_the_quality_of_busy_images(tmp_path, monkeypatch, encoder):
     monkeypatch.setattr(video, "has_encoder", lambda name: name == encoder)
     blocks = np.random.default_rng(0).integers(0, 256, (5, 8, 12, 1), dtype=np.uint8)
     images = blocks.repeat(8, 1).repeat(8, 2).repeat(3, 3)
@@ -360,10 +360,10 @@ class TestTracks:
             best = container.streams.best("video")
         assert next(read_frames(tmp_path / "a.mkv")).image.shape[0] == best.height
 
-    def test_a_cover_picture_is_no_track(self, tmp_path):
+    def test_a_cover_image_is_no_track(self, tmp_path):
         write_tracks(tmp_path / "a.mp4", [True], cover=True)
         assert next(read_frames(tmp_path / "a.mp4")).image.shape == (32, 48, 3)
         assert read_facts(tmp_path / "a.mp4").more_tracks == 0
         write_tracks(tmp_path / "b.mp4", [], cover=True)
-        with pytest.raises(AstSegError, match="holds no video, only a cover picture"):
+        with pytest.raises(AstSegError, match="holds no video, only a cover image"):
             read_facts(tmp_path / "b.mp4")

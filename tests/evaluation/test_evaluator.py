@@ -30,7 +30,7 @@ SLOTS = 3
 
 
 class RedChannelModel(AstSeg):
-    """Reads the label of a pixel from its red value and paints every picture a tenth too dark."""
+    """Reads the label of a pixel from its red value and paints every image a tenth too dark."""
 
     slots = SLOTS
     image_size = (8, 8)
@@ -79,7 +79,7 @@ def evaluation(split: Split) -> Evaluation:
 class TestEvaluate:
     @pytest.mark.parametrize("batch_size", [0, -1])
     def test_a_batch_of_nothing(self, split: Split, batch_size: int) -> None:
-        with pytest.raises(ValueError, match="a batch has 1 picture or more"):
+        with pytest.raises(ValueError, match="a batch has 1 image or more"):
             evaluate(RedChannelModel(), split, batch_size)
 
     @pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
@@ -233,14 +233,14 @@ class TestWriting:
         assert not list(tmp_path.iterdir())
 
 
-def test_pictures_keep_their_values() -> None:
+def test_images_keep_their_values() -> None:
     images = np.arange(2 * 4 * 5 * 3, dtype=np.uint8).reshape(2, 4, 5, 3)
-    pictures = from_uint8_images(images, torch.device("cpu"))
-    assert pictures.shape == (2, 3, 4, 5)
-    assert pictures[1, 2, 3, 4] * 255 == images[1, 3, 4, 2]
+    floats = from_uint8_images(images, torch.device("cpu"))
+    assert floats.shape == (2, 3, 4, 5)
+    assert floats[1, 2, 3, 4] * 255 == images[1, 3, 4, 2]
 
 
-def test_a_reconstruction_comes_back_at_the_pictures_size() -> None:
+def test_a_reconstruction_comes_back_at_the_images_size() -> None:
     found = reconstruct_at(RedChannelModel(), torch.full((1, 3, 12, 20), 0.6))
     torch.testing.assert_close(found, torch.full((1, 3, 12, 20), 0.5))
 

@@ -152,7 +152,7 @@ class TestAdjustedRandIndex:
         for value in (metrics.adjusted_rand_index(*pair) for pair in ((nothing, labels), (labels, nothing))):
             np.testing.assert_array_equal(value, 0)
 
-    def test_large_pictures_do_not_overflow(self) -> None:
+    def test_large_images_do_not_overflow(self) -> None:
         rng = np.random.default_rng(1)
         true = rng.integers(0, 5, (1, 1000, 1000))
         predicted = np.where(rng.random(true.shape) < 0.7, true, 0)

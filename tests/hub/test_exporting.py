@@ -57,7 +57,7 @@ def test_the_card_tells_where_it_comes_from(run: Path, settings: RunSettings, tm
     for part in (
         "# Squares in a test",
         "demo, seed 3",
-        "background 3 of 4 pictures, objects 6 of 4 (curriculum)",
+        "background 3 of 4 images, objects 6 of 4 (curriculum)",
         "32 x 32, up to K = 2 objects",
         f"| all | 4 | {100 * expected.overall.miou:.1f} | {100 * expected.overall.ari_fg:.1f} |",
         "before halving",
@@ -82,7 +82,7 @@ def test_a_place_that_is_taken_is_refused_before_anything_is_scored(run: Path, t
         export_model(run, run, CPU, lambda *_: pytest.fail("scored"))
 
 
-def test_pictures_without_truth_have_no_scores(settings: RunSettings, tmp_path: Path) -> None:
+def test_images_without_truth_have_no_scores(settings: RunSettings, tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "data", (32, 32), "s", "p") as writer, writer.split("train") as split:
         split.append(np.zeros((4, 32, 32, 3), np.uint8))
     plain = replace(settings, data=str(tmp_path / "data"), preset=None)
@@ -91,7 +91,7 @@ def test_pictures_without_truth_have_no_scores(settings: RunSettings, tmp_path: 
     assert export_model(tmp_path / "run", tmp_path / "out", CPU) is None
     card = (tmp_path / "out/README.md").read_text()
     assert "Scores" not in card
-    assert "pictures of its owner: 4 train" in card
+    assert "images of its owner: 4 train" in card
     assert "chosen by astseg, seed 3" in card
     assert "not recorded" in card
 

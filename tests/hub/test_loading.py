@@ -74,9 +74,9 @@ def test_a_folder_without_a_model(tmp_path: Path) -> None:
 
 
 def test_a_file(tmp_path: Path) -> None:
-    (tmp_path / "picture.png").write_bytes(b"")
+    (tmp_path / "image.png").write_bytes(b"")
     with pytest.raises(AstSegError, match="holds no model"):
-        load_model(tmp_path / "picture.png")
+        load_model(tmp_path / "image.png")
 
 
 def test_a_damaged_model_is_named(run: Path) -> None:

@@ -32,7 +32,7 @@ def model(tiny_recipe: Recipe) -> AstSeg:
     return model
 
 
-def picture(height: int = 32, width: int = 32) -> np.ndarray:
+def block_image(height: int = 32, width: int = 32) -> np.ndarray:
     image = np.full((height, width, 3), GREY, np.uint8)
     image[5:15, 12:22] = 220
     return image
@@ -41,17 +41,17 @@ def picture(height: int = 32, width: int = 32) -> np.ndarray:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "in/deep").mkdir(parents=True)
-    Image.fromarray(picture()).save(tmp_path / "in/a.png")
-    Image.fromarray(picture(64, 64)).save(tmp_path / "in/deep/b.png")
+    Image.fromarray(block_image()).save(tmp_path / "in/a.png")
+    Image.fromarray(block_image(64, 64)).save(tmp_path / "in/deep/b.png")
     return tmp_path / "in"
 
 
-def test_writes_a_background_and_a_mask_for_every_picture(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+def test_writes_a_background_and_a_mask_for_every_image(model: AstSeg, folder: Path, tmp_path: Path) -> None:
     calls = []
     result = write_background_masks(
         model, open_source(folder), tmp_path / "out", CPU, lambda done, total: calls.append(done)
     )
-    assert (result.pictures, result.scored, result.f_measure, result.skipped) == (2, 0, None, ())
+    assert (result.images, result.scored, result.f_measure, result.skipped) == (2, 0, None, ())
     assert calls == [1, 2]
     for name, shape in (("a", (32, 32)), ("deep/b", (64, 64))):
         background = np.asarray(Image.open(tmp_path / f"out/backgrounds/{name}.png"))
@@ -67,7 +67,7 @@ def test_writes_a_background_and_a_mask_for_every_picture(model: AstSeg, folder:
 
 
 def test_what_is_too_fine_for_the_network_is_no_foreground(model: AstSeg, tmp_path: Path) -> None:
-    """Lines that the picture has lost when it was made small enough for the network."""
+    """Lines that the image has lost when it was made small enough for the network."""
     image = np.full((256, 256, 3), GREY, np.uint8)
     image[::8, :, :] += 60
     image[100:160, 60:120] = 220
@@ -81,7 +81,7 @@ def test_what_is_too_fine_for_the_network_is_no_foreground(model: AstSeg, tmp_pa
 
 
 def test_f_measure_over_all_pixels(model: AstSeg, tmp_path: Path) -> None:
-    images = np.stack([picture(), picture()])
+    images = np.stack([block_image(), block_image()])
     masks = np.zeros((2, 32, 32), np.uint8)
     masks[0, 5:15, 12:22] = 2  # found whole
     masks[1, 5:25, 12:22] = 1  # found by half
@@ -94,25 +94,25 @@ def test_f_measure_over_all_pixels(model: AstSeg, tmp_path: Path) -> None:
 def test_what_is_not_scored_counts_for_nothing(model: AstSeg, tmp_path: Path) -> None:
     truth = np.zeros((1, 32, 32), np.uint8)
     truth[:, 5:15, 12:22], truth[:, 5:15, 12:17], truth[:, 20:] = 1, 85, 85
-    np.savez(tmp_path / "a.npz", images=picture()[None], masks=truth)
+    np.savez(tmp_path / "a.npz", images=block_image()[None], masks=truth)
     for ignored, score in ((frozenset({85}), 1.0), (frozenset(), 2 * 100 / (2 * 100 + 12 * 32))):
         source = open_source(tmp_path / "a.npz", ignored=ignored)
         result = write_background_masks(model, source, tmp_path / f"{len(ignored)}", CPU)
         assert result.f_measure == pytest.approx(score)
 
 
-def test_only_pictures_whose_truth_is_known_are_scored(model: AstSeg, tmp_path: Path) -> None:
+def test_only_images_whose_truth_is_known_are_scored(model: AstSeg, tmp_path: Path) -> None:
     for kind in ("images", "masks"):
         (tmp_path / "in" / kind).mkdir(parents=True)
     for name in "ab":
-        Image.fromarray(picture()).save(tmp_path / f"in/images/{name}.png")
+        Image.fromarray(block_image()).save(tmp_path / f"in/images/{name}.png")
     (tmp_path / "in/images/c.png").write_text("broken")
     mask = np.zeros((32, 32), np.uint8)
     mask[5:15, 12:22] = 1
     Image.fromarray(mask).save(tmp_path / "in/masks/a.png")
     (tmp_path / "in/masks/b.png").write_text("broken")
     result = write_background_masks(model, open_source(tmp_path / "in"), tmp_path / "out", CPU)
-    assert (result.pictures, result.scored, result.f_measure) == (2, 1, 1.0)
+    assert (result.images, result.scored, result.f_measure) == (2, 1, 1.0)
     assert [name for name, _ in result.skipped] == ["images/c"]
 
 

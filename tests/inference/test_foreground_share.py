@@ -14,7 +14,7 @@ EVERYTHING = [0.05] * 8 + [0.7, 0.9]
         (NOTHING, "The masks cover only 0.1 % of the pixels. Wait."),
         (USUAL, None),
         (CLOSE_BY, None),
-        (EVERYTHING, "In 20 % of the pictures the mask takes more than half. Look."),
+        (EVERYTHING, "In 20 % of the images the mask takes more than half. Look."),
         ([0.3, 0.4], None),
         ([], None),
     ],

@@ -43,7 +43,7 @@ class FakeModel:
         )
 
 
-def picture(height=20, width=30):
+def block_image(height=20, width=30):
     """Black, with a red block 4 wide and 3 high at (5, 2) and a blue column 2 wide at the right."""
     image = np.zeros((height, width, 3), np.uint8)
     image[2:5, 5:9] = (255, 0, 0)
@@ -62,20 +62,20 @@ def save(path, image):
 
 @pytest.fixture
 def folder(tmp_path):
-    save(tmp_path / "in/a.png", picture())
-    save(tmp_path / "in/deep/b.x.png", picture())
+    save(tmp_path / "in/a.png", block_image())
+    save(tmp_path / "in/deep/b.x.png", block_image())
     save(tmp_path / "in/deep/c.png", np.zeros((8, 8, 3), np.uint8))
-    save(tmp_path / "in/e.png", picture(1, 1))
+    save(tmp_path / "in/e.png", block_image(1, 1))
     (tmp_path / "in/d.png").write_text("")
     return tmp_path / "in"
 
 
-def test_writes_labels_as_palette_pictures(tmp_path, folder):
+def test_writes_labels_as_palette_images(tmp_path, folder):
     segment_source(FakeModel(), open_source(folder), tmp_path / "out")
     with Image.open(tmp_path / "out/labels/deep/b.x.png") as labels:
         assert labels.mode == "P"
-        np.testing.assert_array_equal(np.array(labels), labels_of(picture()))
-        np.testing.assert_array_equal(np.array(labels.convert("RGB")), label_colors(3)[labels_of(picture())])
+        np.testing.assert_array_equal(np.array(labels), labels_of(block_image()))
+        np.testing.assert_array_equal(np.array(labels.convert("RGB")), label_colors(3)[labels_of(block_image())])
     found = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
     names = ("a", "deep/b.x", "deep/c", "e")
     expected = [f"labels/{name}.png" for name in names] + [f"overlays/{name}.jpg" for name in names]
@@ -85,7 +85,7 @@ def test_writes_labels_as_palette_pictures(tmp_path, folder):
 def test_writes_overlays(tmp_path, folder):
     segment_source(FakeModel(), open_source(folder), tmp_path / "out")
     with Image.open(tmp_path / "out/overlays/a.jpg") as image:
-        difference = np.array(image).astype(int) - overlay(picture(), labels_of(picture()))
+        difference = np.array(image).astype(int) - overlay(block_image(), labels_of(block_image()))
     assert np.abs(difference).mean() < 4
 
 
@@ -121,7 +121,7 @@ def test_lists_the_objects(tmp_path, folder):
             "appearance": [2.66667, 3, 3.33333, 3.66667],
         },
     ]
-    assert summary.pictures == 4
+    assert summary.images == 4
     assert summary.objects == 5
     assert summary.out == tmp_path / "out"
     assert [name for name, _ in summary.skipped] == ["d"]
@@ -129,7 +129,7 @@ def test_lists_the_objects(tmp_path, folder):
 
 @pytest.mark.parametrize(
     ("value", "note"),
-    [(0, "cover only 0.0 %"), ((0, 0, 255), "In 100 % of the pictures the mask takes more than half.")],
+    [(0, "cover only 0.0 %"), ((0, 0, 255), "In 100 % of the images the mask takes more than half.")],
 )
 def test_labels_that_look_wrong_are_told(tmp_path, value, note):
     image = np.zeros((20, 30, 3), np.uint8)
@@ -139,13 +139,13 @@ def test_labels_that_look_wrong_are_told(tmp_path, value, note):
 
 
 def test_of_usual_labels_nothing_is_told(tmp_path):
-    save(tmp_path / "a.png", picture())
+    save(tmp_path / "a.png", block_image())
     assert segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out").note is None
 
 
 def test_a_file_name_may_be_whatever_the_disk_says(tmp_path):
     name = "caf\udce9"  # Latin-1 read as UTF-8
-    save(tmp_path / "in" / f"{name}.png", picture())
+    save(tmp_path / "in" / f"{name}.png", block_image())
     (tmp_path / "in" / f"{name}-broken.png").write_text("")
     segment_source(FakeModel(), open_source(tmp_path / "in"), tmp_path / "out")
     assert (tmp_path / "out" / "labels" / f"{name}.png").is_file()
@@ -194,9 +194,9 @@ def test_a_film_keeps_the_times_of_its_frames(tmp_path, every):
     times = [0.0, 0.5, 0.6, 0.7, 2.0, 2.1, 2.25]
     with VideoWriter(tmp_path / "film.mp4", Fraction(7, 4), duration=4.0) as writer:
         for time in times:
-            writer.append(picture(32, 48), time)
+            writer.append(block_image(32, 48), time)
     source = open_source(tmp_path / "film.mp4", every=every)
-    assert [picture.time for picture in source] == pytest.approx(times[::every], abs=1e-4)
+    assert [image.time for image in source] == pytest.approx(times[::every], abs=1e-4)
     segment_source(FakeModel(), source, tmp_path / "out")
     content = json.loads((tmp_path / "out/objects.json").read_text())
     assert content["fps"] == pytest.approx(7 / 4 / every)
@@ -210,7 +210,7 @@ def test_works_with_the_real_thing(tmp_path, folder):
     torch.manual_seed(0)
     model = AstSeg(Architecture(image_size=(64, 64), slots=3, feature_network="unet", background_network=None))
     summary = segment_source(model, open_source(folder), tmp_path / "out")
-    assert summary.pictures == 4
+    assert summary.images == 4
     with Image.open(tmp_path / "out/labels/a.png") as labels:
         assert labels.size == (30, 20)
 

@@ -37,7 +37,7 @@ def build(**changes: object) -> AstSeg:
     return model.eval()
 
 
-def pictures(*shape: int) -> Tensor:
+def random_images(*shape: int) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(1))
 
 
@@ -49,7 +49,7 @@ def model() -> AstSeg:
 class TestFlow:
     def test_rendering_is_put_together_from_its_parts(self, model: AstSeg) -> None:
         """Algorithm 2 with the paper's own exponentials."""
-        found = model.reconstruct(pictures(2, 3, 32, 40))
+        found = model.reconstruct(random_images(2, 3, 32, 40))
         latents = found.latents
         for n in range(2):
             activated = [torch.full((32, 40), float(model.background_log_activation.detach().exp()))]
@@ -68,7 +68,7 @@ class TestFlow:
             torch.testing.assert_close(found.image[n], painted)
 
     def test_the_background_comes_from_its_network_or_from_outside(self, model: AstSeg) -> None:
-        images = pictures(2, 3, 32, 40)
+        images = random_images(2, 3, 32, 40)
         with torch.no_grad():
             torch.testing.assert_close(model(images).background, model.background(images).image)
             given = torch.full_like(images, 0.25)
@@ -76,7 +76,7 @@ class TestFlow:
 
     def test_no_background_network(self) -> None:
         model = build(background_network=None)
-        images = pictures(1, 3, 32, 40)
+        images = random_images(1, 3, 32, 40)
         with pytest.raises(ValueError, match="no background network: hand in the backgrounds"):
             model(images)
         with torch.no_grad():
@@ -84,20 +84,20 @@ class TestFlow:
 
     def test_reconstruction_needs_no_gradients_and_leaves_the_mode(self) -> None:
         model = build().train()
-        found = model.reconstruct(pictures(2, 3, 32, 40))
+        found = model.reconstruct(random_images(2, 3, 32, 40))
         assert not found.image.requires_grad
         assert model.training
-        again = model.reconstruct(pictures(2, 3, 32, 40))
+        again = model.reconstruct(random_images(2, 3, 32, 40))
         assert (again.image == found.image).all(), "evaluation mode changes no statistics"
 
     def test_the_published_start_shows_background(self) -> None:
         model = AstSeg(replace(ARCHITECTURE, initial_background_log_activation=11))
         assert model.background_log_activation.item() == 11
-        assert model.reconstruct(pictures(1, 3, 32, 40)).weights[:, 0].min() > 0.99
+        assert model.reconstruct(random_images(1, 3, 32, 40)).weights[:, 0].min() > 0.99
 
     def test_activation_of_the_background_by_pixel(self) -> None:
         model = build(per_pixel_background_activation=True)
-        images = pictures(1, 3, 32, 40)
+        images = random_images(1, 3, 32, 40)
         assert model.pixel_log_activation.shape == (32, 40)
         assert (model.pixel_log_activation == 0).all()
         torch.testing.assert_close(model.reconstruct(images).weights, build().reconstruct(images).weights)
@@ -105,13 +105,13 @@ class TestFlow:
             model.pixel_log_activation[3, 5] = -30.0
             model.pixel_log_activation[4, 5] = 30.0
             latents = model.encode(images)
-            wide = latents._replace(inverse_scales=torch.full((1, 3, 2), 0.5))  # all glimpses cover the picture
+            wide = latents._replace(inverse_scales=torch.full((1, 3, 2), 0.5))  # all glimpses cover the image
             weights = model.render(wide, images).weights
         assert weights[0, 0, 3, 5] < 1e-6
         assert weights[0, 0, 4, 5] > 1 - 1e-6
 
     def test_the_corner_convention_scales_positions(self) -> None:
-        images = pictures(2, 3, 32, 40)
+        images = random_images(2, 3, 32, 40)
         published, consistent = (build(corner_convention=name) for name in ("published", "consistent"))
         with torch.no_grad():
             ratio = published.encode(images).positions / consistent.encode(images).positions
@@ -119,13 +119,13 @@ class TestFlow:
 
     def test_every_parameter_takes_part(self) -> None:
         model = build(per_pixel_background_activation=True, refinement="residual")
-        found = model.train()(pictures(2, 3, 32, 40))
-        (found.image - pictures(2, 3, 32, 40)).square().sum().backward()
+        found = model.train()(random_images(2, 3, 32, 40))
+        (found.image - random_images(2, 3, 32, 40)).square().sum().backward()
         still = {name for name, p in model.named_parameters() if p.grad is None}
-        assert still == {"background.error.weight", "background.error.bias"}, "what no picture depends on"
+        assert still == {"background.error.weight", "background.error.bias"}, "what no image depends on"
 
     def test_shadows_fall_on_the_background_alone(self) -> None:
-        images = pictures(2, 3, 32, 40)
+        images = random_images(2, 3, 32, 40)
         model = build(shadows=True)
         with torch.no_grad():
             latents = model.encode(images)
@@ -139,7 +139,7 @@ class TestFlow:
         torch.testing.assert_close(deep.image, composite(deep.weights, deep.background, deep.layers))
 
     def test_what_is_not_there_throws_no_shadow(self) -> None:
-        images = pictures(2, 3, 32, 40)
+        images = random_images(2, 3, 32, 40)
         model = build(shadows=True, initial_background_log_activation=30.0)
         with torch.no_grad():
             model.glimpse_generator[-2].bias[4] = 30.0
@@ -148,7 +148,7 @@ class TestFlow:
         torch.testing.assert_close(rendering.background, images, atol=1e-6, rtol=0)
 
     def test_shadows_can_be_left_out(self) -> None:
-        images = pictures(2, 3, 32, 40)
+        images = random_images(2, 3, 32, 40)
         model = build(shadows=True).eval()
         with torch.no_grad():
             assert (model(images, images, shadows=False).background == images).all()
@@ -156,7 +156,7 @@ class TestFlow:
 
     def test_attention_goes_where_the_background_is_wrong(self) -> None:
         model = build(attention_to_unexplained=50.0, corner_convention="consistent")
-        backgrounds = pictures(2, 3, 32, 40)
+        backgrounds = random_images(2, 3, 32, 40)
         images = backgrounds.clone()
         images[0, :, 4:8, 28:32] = (backgrounds[0, :, 4:8, 28:32] + 0.5) % 1  # one cell of the map, all of it different
         with torch.no_grad():
@@ -167,7 +167,7 @@ class TestFlow:
 
     def test_paints_the_backgrounds_that_attention_needs(self) -> None:
         model = build(attention_to_unexplained=4.0)
-        images = pictures(2, 3, 32, 40)
+        images = random_images(2, 3, 32, 40)
         with torch.no_grad():
             known = model.encode(images, model.background(images).image)
             assert (model.encode(images).positions == known.positions).all()
@@ -178,7 +178,7 @@ class TestFlow:
 class TestSegment:
     @pytest.mark.parametrize("size", [(32, 40), (64, 80), (50, 33), (1, 1), (17, 200)])
     def test_any_size(self, model: AstSeg, size: tuple[int, int]) -> None:
-        found = model.segment(pictures(2, 3, *size))
+        found = model.segment(random_images(2, 3, *size))
         assert found.labels.shape == (2, *size)
         assert found.labels.dtype == torch.int64
         assert found.masks.shape == (2, 3, *size)
@@ -188,13 +188,13 @@ class TestSegment:
         assert found.activations.shape == (2, 3)
 
     def test_labels_are_the_largest_weights(self, model: AstSeg) -> None:
-        images = pictures(4, 3, 32, 40)
+        images = random_images(4, 3, 32, 40)
         found = model.segment(images)
         assert found.labels.unique().tolist() == [0, 1, 2, 3], "the test needs all labels"
         assert (found.labels == model.reconstruct(images).weights.argmax(1)).all()
 
     def test_labels_by_evidence(self) -> None:
-        images = pictures(4, 3, 32, 40)
+        images = random_images(4, 3, 32, 40)
         rule = LabelRule(2.0, background_error=5.0, background_margin=0.5)
         model = build(label_rule=rule)
         rendering = model.reconstruct(images)
@@ -205,12 +205,12 @@ class TestSegment:
         assert (found != by_weights).any()
 
     def test_masks_are_the_labels_taken_apart(self, model: AstSeg) -> None:
-        found = model.segment(pictures(4, 3, 45, 64))
+        found = model.segment(random_images(4, 3, 45, 64))
         for slot in range(3):
             np.testing.assert_array_equal(found.masks[:, slot], found.labels == slot + 1)
 
     def test_latents_are_in_the_units_of_people(self, model: AstSeg) -> None:
-        images = pictures(2, 3, 32, 40)
+        images = random_images(2, 3, 32, 40)
         found = model.segment(images)
         with torch.no_grad():
             latents = model.encode(images)
@@ -220,14 +220,14 @@ class TestSegment:
         assert (found.appearances == latents.appearances).all()
 
     @pytest.mark.parametrize("size", [(32, 40), (50, 61)])
-    def test_a_single_picture_is_a_batch_of_one(self, model: AstSeg, size: tuple[int, int]) -> None:
-        image = pictures(3, *size)
+    def test_a_single_image_is_a_batch_of_one(self, model: AstSeg, size: tuple[int, int]) -> None:
+        image = random_images(3, *size)
         single, batch = model.segment(image), model.segment(image[None])
         for field in fields(single):
             assert (getattr(single, field.name) == getattr(batch, field.name)[0]).all()
 
-    def test_a_picture_does_not_depend_on_its_batch(self, model: AstSeg) -> None:
-        images = pictures(3, 3, 50, 61)
+    def test_a_image_does_not_depend_on_its_batch(self, model: AstSeg) -> None:
+        images = random_images(3, 3, 50, 61)
         together, alone = model.segment(images), model.segment(images[1])
         torch.testing.assert_close(together.positions[1], alone.positions)
         assert (together.labels[1] != alone.labels).float().mean() < 1e-3
@@ -236,7 +236,7 @@ class TestSegment:
         bare = build(background_network=None)
         weights = {name: value for name, value in model.state_dict().items() if not name.startswith("background.")}
         bare.load_state_dict(weights)
-        images = pictures(2, 3, 32, 40)
+        images = random_images(2, 3, 32, 40)
         assert (bare.segment(images).labels == model.segment(images).labels).all()
 
     @pytest.mark.parametrize("training", [True, False])
@@ -245,7 +245,7 @@ class TestSegment:
         model.background.train(not training)
         before = {name: value.clone() for name, value in model.state_dict().items()}
         modes = [module.training for module in model.modules()]
-        model.segment(pictures(2, 3, 32, 40))
+        model.segment(random_images(2, 3, 32, 40))
         assert [module.training for module in model.modules()] == modes
         for name, value in model.state_dict().items():
             assert (value == before[name]).all()
@@ -286,14 +286,14 @@ class TestSegment:
             ),
         ],
     )
-    def test_only_pictures_are_reconstructed(
+    def test_only_images_are_reconstructed(
         self, model: AstSeg, images: Tensor, message: str, unchecked_shapes: None
     ) -> None:
         with pytest.raises(ValueError, match=message):
             model.reconstruct(images)
 
-    def test_double_precision_pictures(self, model: AstSeg) -> None:
-        images = pictures(2, 3, 32, 40)
+    def test_double_precision_images(self, model: AstSeg) -> None:
+        images = random_images(2, 3, 32, 40)
         assert (model.segment(images.double()).labels == model.segment(images).labels).all()
         assert torch.equal(model.reconstruct(images.double()).image, model.reconstruct(images).image)
 
@@ -307,12 +307,12 @@ class TestSegment:
             torch.zeros(3, 8, 8, dtype=torch.int64),
         ],
     )
-    def test_refuses_what_is_no_picture(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
+    def test_refuses_what_is_no_image(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
         with pytest.raises(ValueError, match=r"floating-point images of shape N x 3 x H x W .*, not torch\."):
             model.segment(images)
 
     def test_takes_images_as_programs_have_them(self, model: AstSeg, tmp_path: Path) -> None:
-        images = (255 * pictures(2, 3, 32, 40)).round().to(torch.uint8)
+        images = (255 * random_images(2, 3, 32, 40)).round().to(torch.uint8)
         arrays = images.permute(0, 2, 3, 1).numpy()
         for index, array in enumerate(arrays):
             Image.fromarray(array).save(tmp_path / f"{index}.png")
@@ -323,11 +323,11 @@ class TestSegment:
         for given in (images[0], arrays[0], Image.fromarray(arrays[0]), tmp_path / "0.png"):
             assert (model.segment(given).labels == expected[0]).all()
 
-    def test_moving_the_picture_moves_the_objects(self) -> None:
-        """What the whole architecture is for: equivariance, here on a picture with an empty border."""
+    def test_moving_the_image_moves_the_objects(self) -> None:
+        """What the whole architecture is for: equivariance, here on an image with an empty border."""
         model = build(corner_convention="consistent", refinement="none")
         with torch.no_grad():
-            # Logits that are high where the picture is bright, and features that do not depend on it.
+            # Logits that are high where the image is bright, and features that do not depend on it.
             model.feature_maps = _BrightnessMaps(model.slots + ARCHITECTURE.latents.columns)
         images = torch.zeros(1, 3, 32, 40)
         images[..., 8:16, 8:16] = 1
@@ -354,7 +354,7 @@ class TestSaving:
         assert not loaded.training
         for name, value in model.state_dict().items():
             assert torch.equal(loaded.state_dict()[name], value)
-        images = pictures(2, 3, 32, 40)
+        images = random_images(2, 3, 32, 40)
         assert torch.equal(loaded.reconstruct(images).image, model.reconstruct(images).image)
 
     def test_a_string_and_memory_format_do_not_matter(self, tmp_path: Path) -> None:
@@ -373,7 +373,7 @@ class TestSaving:
         build().half().save_pretrained(tmp_path)
         loaded = AstSeg.from_pretrained(tmp_path)
         assert loaded.background_log_activation.dtype == torch.float32
-        assert loaded.segment(pictures(3, 32, 40)).labels.shape == (32, 40)
+        assert loaded.segment(random_images(3, 32, 40)).labels.shape == (32, 40)
 
     @pytest.mark.parametrize("version", [1, 2])
     def test_versions_that_are_read(self, model: AstSeg, tmp_path: Path, version: int) -> None:

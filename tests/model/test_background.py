@@ -123,7 +123,7 @@ class TestAutoencoder:
         assert found.error.shape == (2, 1, *size)
 
     @pytest.mark.parametrize("network", ["simple", "quick"])
-    def test_says_sixteen_numbers_of_a_picture(self, network: str) -> None:
+    def test_says_sixteen_numbers_of_a_image(self, network: str) -> None:
         model = build_background(network, (32, 40)).eval()
         images = torch.rand(2, 3, 32, 40)
         found = model(images)
@@ -179,7 +179,7 @@ class TestStillBackground:
         nn.init.normal_(model.light.bias, std=0.2)
         return model
 
-    def test_is_one_picture_until_it_has_seen_light(self) -> None:
+    def test_is_one_image_until_it_has_seen_light(self) -> None:
         model = StaticBackground((32, 40))
         nn.init.uniform_(model.still)
         found = model(torch.rand(2, 3, 32, 40))
@@ -193,9 +193,7 @@ class TestStillBackground:
         saturated = np.tanh((images - model.still).numpy() / 0.1)
         rows = [slice(i * 33 // 8, -(-(i + 1) * 33 // 8)) for i in range(8)]
         columns = [slice(j * 5, j * 5 + 5) for j in range(8)]
-        cells = [
-            [picture[c, i, j].mean() / 8 for c in range(3) for i in rows for j in columns] for picture in saturated
-        ]
+        cells = [[image[c, i, j].mean() / 8 for c in range(3) for i in rows for j in columns] for image in saturated]
         light = np.array(cells) @ model.light.weight.numpy().T + model.light.bias.numpy()
         for n, i, j in ((0, 0, 0), (0, 32, 39), (1, 11, 27)):
             # Patches are centred on eighths: between two centres their light goes over evenly.
@@ -205,9 +203,7 @@ class TestStillBackground:
             np.testing.assert_allclose(found[n, :, i, j].numpy(), expected, rtol=1e-4)
 
     @pytest.mark.parametrize("light", [-30.0, 3.0])
-    def test_stays_within_the_range_of_pictures_and_twice_the_light(
-        self, light: float, model: StaticBackground
-    ) -> None:
+    def test_stays_within_the_range_of_images_and_twice_the_light(self, light: float, model: StaticBackground) -> None:
         nn.init.constant_(model.light.bias, light)
         nn.init.uniform_(model.error_logits, -20, 20)
         image, error = model.eval()(torch.rand(2, 3, 33, 40))

@@ -45,7 +45,7 @@ class TestSegformer:
         assert (config.hidden_dropout_prob, config.attention_probs_dropout_prob) == (0, 0)
         assert (config.drop_path_rate, config.classifier_dropout_prob) == (0.1, 0.1)
 
-    def test_maps_are_a_quarter_of_the_picture(self) -> None:
+    def test_maps_are_a_quarter_of_the_image(self) -> None:
         torch.manual_seed(0)
         network = build_feature_maps("segformer-b0", (32, 48), 9).eval()
         images = torch.rand(2, 3, 32, 48)
@@ -121,7 +121,7 @@ class TestUnet:
         assert len(biases) == len(norms), "convolutions have no bias"
 
     @pytest.mark.parametrize("size", [(200, 320), (65, 201), (32, 32), (33, 47)])
-    def test_maps_are_as_large_as_the_picture(self, size: tuple[int, int]) -> None:
+    def test_maps_are_as_large_as_the_image(self, size: tuple[int, int]) -> None:
         with torch.device("meta"):
             network = build_feature_maps("unet", size if min(size) >= 64 else (64, 64), 7).eval()
             assert network(torch.empty(1, 3, *size)).shape == (1, 7, *size)
@@ -129,7 +129,7 @@ class TestUnet:
 
 class TestCompact:
     @pytest.mark.parametrize("size", [(32, 32), (48, 64), (36, 52)])
-    def test_maps_are_a_quarter_of_the_picture(self, size: tuple[int, int]) -> None:
+    def test_maps_are_a_quarter_of_the_image(self, size: tuple[int, int]) -> None:
         network = CompactUnetMaps(9).eval()
         assert network(torch.rand(2, 3, *size)).shape == (2, 9, size[0] // 4, size[1] // 4)
 
@@ -147,6 +147,6 @@ class TestCompact:
     ("network", "size", "smallest"),
     [("unet", (31, 64), 32), ("unet", (200, 63), 64), ("compact-unet", (64, 15), 16), ("segformer-b0", (15, 64), 16)],
 )
-def test_refuses_pictures_that_are_too_small(network: str, size: tuple[int, int], smallest: int) -> None:
+def test_refuses_images_that_are_too_small(network: str, size: tuple[int, int], smallest: int) -> None:
     with pytest.raises(ValueError, match=f"{network} needs at least {smallest} pixels a side here, not {size[0]}x"):
         build_feature_maps(network, size, 5)

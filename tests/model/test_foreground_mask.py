@@ -29,7 +29,7 @@ class TestPublishedRule:
     def test_equals_the_rule(self) -> None:
         random = np.random.default_rng(0)
         images, backgrounds = random.random((2, 3, 8, 9)), random.random((2, 3, 8, 9))
-        backgrounds[1] *= 0.3  # each picture has a threshold of its own
+        backgrounds[1] *= 0.3  # each image has a threshold of its own
         errors = 0.06 * random.random((2, 1, 8, 9))
         reconstruction = BackgroundReconstruction(torch.tensor(backgrounds), torch.tensor(errors))
         found = background_foreground_mask(torch.tensor(images), reconstruction).numpy()
@@ -38,7 +38,7 @@ class TestPublishedRule:
             np.testing.assert_array_equal(found[n], expected_mask(images[n], backgrounds[n], errors[n]))
 
     @pytest.mark.parametrize(("width", "cleaned"), [(399, False), (400, True)])
-    def test_large_pictures_are_cleaned(self, width: int, cleaned: bool) -> None:
+    def test_large_images_are_cleaned(self, width: int, cleaned: bool) -> None:
         image = torch.zeros(1, 3, 40, width)
         image[..., 10:30, 20:60] = 1  # a block with a hole
         image[..., 20, 40] = 0
@@ -174,7 +174,7 @@ class TestNoiseRule:
         (found,) = noise_foreground_mask(seen, background, noise)
         assert (found & expected).sum() / (found | expected).sum() > 0.95
 
-    def test_a_picture_that_is_its_background_has_no_foreground(self) -> None:
+    def test_a_image_that_is_its_background_has_no_foreground(self) -> None:
         images = torch.rand(3, 3, 20, 30)
         assert not noise_foreground_mask(images, images, torch.full((20, 30), 1 / 255)).any()
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from astseg.model.glimpses import GlimpseGenerator, published_glimpse_channels
 
-# Table 7, and for larger pictures one stage more in front: side and channels after each stage, groups of its norm.
+# Table 7, and for larger images one stage more in front: side and channels after each stage, groups of its norm.
 TABLE_7 = {
     64: [(2, 64, 4), (4, 32, 2), (8, 16, 1), (16, 8, 1), (32, 4, None)],
     128: [(2, 128, 8), (4, 64, 4), (8, 32, 2), (16, 16, 1), (32, 8, 1), (64, 4, None)],
@@ -44,7 +44,7 @@ def test_parameters_are_table_7() -> None:
 @pytest.mark.parametrize(
     ("image_size", "stages"), [((32, 32), 4), ((64, 64), 4), ((65, 64), 5), ((128, 128), 5), ((200, 320), 6)]
 )
-def test_stages_for_a_picture(image_size: tuple[int, int], stages: int) -> None:
+def test_stages_for_a_image(image_size: tuple[int, int], stages: int) -> None:
     assert len(published_glimpse_channels(image_size)) == stages
 
 

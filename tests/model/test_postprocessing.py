@@ -98,7 +98,7 @@ class TestPosteriorWeights:
         assert (owners == 2).sum() == 2 * (12 if left else 15)
         torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
 
-    def test_a_picture_of_crumbs_is_background(self) -> None:
+    def test_a_image_of_crumbs_is_background(self) -> None:
         found = posterior_weights(self.rendering(), random(2, 3, 3, 5), replace(SILENT, fewest_pixels=16))
         assert (found.argmax(1) == 0).all()
 
@@ -130,7 +130,7 @@ class TestPosteriorWeights:
         assert owners.unique().tolist() == [0, *left]
         assert (owners > 0).sum() == 12 * len(left)
 
-    def test_black_pictures_are_no_exception(self) -> None:
+    def test_black_images_are_no_exception(self) -> None:
         black = torch.zeros(2, 3, 3, 5, dtype=torch.float64)
         rendering = self.rendering()._replace(background=black)
         assert posterior_weights(rendering, black, LabelRule()).isfinite().all()
@@ -221,14 +221,14 @@ class TestWithoutShades:
         weights = random(1, 3, 4, 5).softmax(1)
         assert drop_shadow_slots(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.0) is weights
 
-    def test_a_picture_of_shades_is_background(self) -> None:
+    def test_a_image_of_shades_is_background(self) -> None:
         weights = torch.nn.functional.one_hot(torch.ones(1, 4, 5, dtype=torch.long), 3).permute(0, 3, 1, 2).double()
         found = drop_shadow_slots(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.2)
         assert (found.argmax(1) == 0).all()
 
 
 class TestWithoutDoubles:
-    """Pictures of 4x6 whose columns belong to slots, three colours, and what may become of them."""
+    """Images of 4x6 whose columns belong to slots, three colours, and what may become of them."""
 
     COLOURS = torch.tensor([[0.2, 0.4, 0.6], [0.6, 0.3, 0.1], [0.9, 0.9, 0.9]], dtype=torch.float64)
 

@@ -37,7 +37,7 @@ def test_slots_have_no_order() -> None:
     torch.testing.assert_close(permuted.features, refined.features[:, order])
 
 
-def test_slots_see_each_other_but_not_other_pictures() -> None:
+def test_slots_see_each_other_but_not_other_images() -> None:
     refinement, found = small(), queries()
     changed = found.features.clone()
     changed[0, 4] += 1

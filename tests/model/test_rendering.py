@@ -37,7 +37,7 @@ def sampled(glimpse: np.ndarray, position, inverse_scale, image_size: tuple[int,
 
 
 def centre_of_mass(mask: Tensor) -> tuple[float, float]:
-    """In the frame of pictures: -1 and 1 are the outer borders."""
+    """In the frame of images: -1 and 1 are the outer borders."""
     return tuple(soft_argmax(mask / mask.sum(), "consistent").tolist())
 
 
@@ -56,7 +56,7 @@ class TestPlace:
             placed[0, 0], sampled(glimpses[0, 0].numpy(), position, inverse_scale, (6, 10)), atol=1e-12
         )
 
-    def test_every_slot_of_every_picture_gets_its_own_place(self) -> None:
+    def test_every_slot_of_every_image_gets_its_own_place(self) -> None:
         glimpses, positions, scales = random(2, 3, 1, 4, 4), 2 * random(2, 3, 2) - 1, 1 + 3 * random(2, 3, 2)
         placed = place(glimpses, positions, scales, (8, 8))
         for n in range(2):
@@ -64,7 +64,7 @@ class TestPlace:
                 expected = sampled(glimpses[n, k].numpy(), positions[n, k].numpy(), scales[n, k].numpy(), (8, 8))
                 np.testing.assert_allclose(placed[n, k], expected, atol=1e-12)
 
-    def test_a_glimpse_covers_one_over_the_inverse_scale_of_the_picture(self) -> None:
+    def test_a_glimpse_covers_one_over_the_inverse_scale_of_the_image(self) -> None:
         scales = torch.tensor([[[2.0, 4.0]]])
         placed = place(torch.ones(1, 1, 1, 16, 16), torch.zeros(1, 1, 2), scales, (64, 64))[0, 0, 0]
         assert placed.sum() / 64**2 == pytest.approx(1 / 8, abs=1e-3)

@@ -4,9 +4,9 @@ from astseg.model.resizing import resized
 
 
 class TestResized:
-    def test_a_picture_of_that_size_is_untouched(self) -> None:
-        pictures = torch.rand(1, 3, 5, 7)
-        assert resized(pictures, (5, 7)) is pictures
+    def test_a_image_of_that_size_is_untouched(self) -> None:
+        images = torch.rand(1, 3, 5, 7)
+        assert resized(images, (5, 7)) is images
 
     def test_halving_averages(self) -> None:
         """Antialiasing weighs the pixels around each new one: a constant stays, and a fine pattern turns grey."""

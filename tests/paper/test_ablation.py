@@ -165,7 +165,7 @@ class TestPlan:
         with pytest.raises(AstSegError, match="no split 'train'"):
             plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "bare"), tmp_path)
 
-    def test_pictures_that_are_too_small(self, tmp_path: Path, tiny_images) -> None:
+    def test_images_that_are_too_small(self, tmp_path: Path, tiny_images) -> None:
         images = tiny_images[:, :16, :16]
         with StoreWriter(tmp_path / "small", (16, 16), "squares", "none") as writer:
             for name in ("train", "test"):

@@ -70,8 +70,8 @@ class TestOwnRecipe:
         with pytest.raises(AstSegError, match="has a background network of its own"):
             choose_recipe(store, CPU, recipe=own, still=True)
 
-    def test_a_size_of_its_own_comes_from_the_pictures(self, store: Store) -> None:
-        with pytest.raises(AstSegError, match="at the size of its pictures"):
+    def test_a_size_of_its_own_comes_from_the_images(self, store: Store) -> None:
+        with pytest.raises(AstSegError, match="at the size of its images"):
             choose_recipe(store, CPU, changes={"architecture.image_size": [64, 64]})
 
 
@@ -92,9 +92,9 @@ class TestRecipe:
     @pytest.mark.parametrize(
         ("largest", "still", "network", "reason"),
         [
-            (0, None, "still", r"one for all pictures \(100% of nearly every picture is as in the others\)\."),
-            (255, None, "quick", r"many \(\d% of nearly every picture is as in the others\)\."),
-            (255, True, "still", r"one for all pictures \(as you say\)\."),
+            (0, None, "still", r"one for all images \(100% of nearly every image is as in the others\)\."),
+            (255, None, "quick", r"many \(\d% of nearly every image is as in the others\)\."),
+            (255, True, "still", r"one for all images \(as you say\)\."),
             (0, False, "quick", r"many \(as you say\)\."),
         ],
     )
@@ -129,7 +129,7 @@ class TestRecipe:
         assert recipe.foreground.steps == 3_000
         assert recipe.background.steps == 1_000
 
-    def test_a_preset_keeps_its_steps_and_takes_the_pictures_size(self, store: Store) -> None:
+    def test_a_preset_keeps_its_steps_and_takes_the_images_size(self, store: Store) -> None:
         recipe = choose_recipe(store, CPU, preset="clevr").recipe
         published = PRESETS["clevr"].recipe
         assert recipe.architecture.image_size == (32, 32)
@@ -161,8 +161,8 @@ class TestRecipe:
             choose_recipe(store, CPU, **wishes)
 
     @pytest.mark.parametrize("wishes", [{}, {"preset": "demo"}, {"preset": "objectsroom-unet"}, {"steps": 300}])
-    def test_pictures_that_are_too_small(self, store: Store, tmp_path: Path, wishes) -> None:
-        with pytest.raises(AstSegError, match=r"These pictures do not suit the model: .* at least \d+ pixels a side"):
+    def test_images_that_are_too_small(self, store: Store, tmp_path: Path, wishes) -> None:
+        with pytest.raises(AstSegError, match=r"These images do not suit the model: .* at least \d+ pixels a side"):
             choose_recipe(small_store(tmp_path / "small", 12), CPU, **wishes)
 
 
@@ -173,9 +173,9 @@ class TestBackgroundRecipe:
         assert choice.recipe.architecture.background_network == network
         assert choice.recipe.foreground.scenario == "background"
         assert choice.recipe.background.steps == 300
-        background, pictures, memory, steps = (reason.text for reason in choice.reasons)
+        background, images, memory, steps = (reason.text for reason in choice.reasons)
         assert background.startswith("Background: one for all" if network == "still" else "Background: many (")
-        assert pictures == "Pictures: 12 of 32x32 to learn from."
+        assert images == "Images: 12 of 32x32 to learn from."
         assert memory.startswith("Memory: about 0.5 GB")
         assert steps.startswith("Steps: 300, about 7 min")
 
@@ -187,18 +187,18 @@ class TestBackgroundRecipe:
         assert recipe.foreground.scenario == "background"
 
     def test_says_what_it_takes(self, store: Store) -> None:
-        pictures, memory, steps, more = (reason.text for reason in choose_background(store, GPU, 20.0).reasons)
-        assert pictures == "Pictures: 12 of 32x32 to learn from."
+        images, memory, steps, more = (reason.text for reason in choose_background(store, GPU, 20.0).reasons)
+        assert images == "Images: 12 of 32x32 to learn from."
         assert re.fullmatch(r"Memory: about \d\.\d GB \(12 GB are free\)\.", memory)
         assert steps == "Steps: 2000, about 20 min on this machine."
         assert more.endswith("a larger network, 500 more, about 20 min on this machine.")
         too_little = choose_background(store, GPU, 2.0).reasons[2].text
         assert too_little == "Steps: 200, about 7 min on this machine: fewer would teach nothing."
 
-    def test_pictures_that_are_too_small(self, store: Store, tmp_path: Path) -> None:
-        with pytest.raises(AstSegError, match="These pictures do not suit the model"):
+    def test_images_that_are_too_small(self, store: Store, tmp_path: Path) -> None:
+        with pytest.raises(AstSegError, match="These images do not suit the model"):
             choose_background(small_store(tmp_path / "small", 12), CPU, 1.0)
-        with pytest.raises(AstSegError, match="These pictures do not suit the model"):
+        with pytest.raises(AstSegError, match="These images do not suit the model"):
             choose_background(small_store(tmp_path / "tiny", 12), GPU, 1.0)
 
 
@@ -237,11 +237,11 @@ class TestSizes:
     @pytest.mark.parametrize("wishes", [{}, {"still": True}, {"preset": "demo"}, {"preset": "objectsroom-unet"}])
     def test_what_would_be_refused_later(self, device: torch.device, wishes, store: Store) -> None:
         check_size((64, 64), device, **wishes)
-        with pytest.raises(AstSegError, match="These pictures do not suit the model"):
+        with pytest.raises(AstSegError, match="These images do not suit the model"):
             check_size((12, 12), device, **wishes)
 
     @pytest.mark.parametrize("device", [CPU, GPU])
     def test_of_the_background_alone(self, device: torch.device, store: Store) -> None:
         check_background_size((64, 64), device)
-        with pytest.raises(AstSegError, match="These pictures do not suit the model"):
+        with pytest.raises(AstSegError, match="These images do not suit the model"):
             check_background_size((12, 12), device)

@@ -7,7 +7,7 @@ import torch
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.backgrounds import frozen_backgrounds, paint_backgrounds
-from astseg.training.batches import Pictures
+from astseg.training.batches import TrainingImages
 from astseg.training.config import Recipe
 
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ def model(tiny_recipe: Recipe) -> AstSeg:
 
 def test_are_the_network_s_as_bytes(model: AstSeg, tiny_images: Bytes, tmp_path: Path) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    paint_backgrounds(model, Pictures(tiny_images, CPU), tmp_path / "backgrounds.npy", batch_size=5)
+    paint_backgrounds(model, TrainingImages(tiny_images, CPU), tmp_path / "backgrounds.npy", batch_size=5)
     found = np.load(tmp_path / "backgrounds.npy")
     assert found.dtype == np.uint8
     assert found.shape == tiny_images.shape
@@ -38,6 +38,6 @@ def test_are_painted_if_asked_or_missing(
 ) -> None:
     if there:
         np.save(tmp_path / "backgrounds.npy", np.full_like(tiny_images, 7))
-    found = frozen_backgrounds(model, Pictures(tiny_images, CPU), tmp_path, paint=paint)
+    found = frozen_backgrounds(model, TrainingImages(tiny_images, CPU), tmp_path, paint=paint)
     assert len(found) == len(tiny_images)
     assert (found.stored == 7).all() == (there and not paint)

@@ -4,7 +4,7 @@ import torch
 
 from astseg._core.image_conversion import scale_uint8_images
 from astseg.data.store import Bytes
-from astseg.training.batches import Pictures, batch_indices
+from astseg.training.batches import TrainingImages, batch_indices
 
 
 def stream(count: int, batch_size: int, steps: int, seed: int = 0, phase: int = 0) -> list[int]:
@@ -33,20 +33,20 @@ class TestIndices:
         assert batch_indices(3, 1, 17, 8, 21).tolist() == expected
 
 
-class TestPictures:
+class TestImages:
     def test_reads_in_the_order_asked_for(self, tiny_images: Bytes) -> None:
-        pictures = Pictures(tiny_images, torch.device("cpu"))
+        images = TrainingImages(tiny_images, torch.device("cpu"))
         indices = np.array([7, 0, 11, 0, 3])
-        found = pictures[indices]
+        found = images[indices]
         assert found.dtype == torch.float32
         expected = tiny_images[indices].transpose(0, 3, 1, 2).astype(np.float32) / 255
         np.testing.assert_array_equal(found, expected)
-        assert len(pictures) == 12
+        assert len(images) == 12
 
     def test_memory_maps_stay_as_they_are(self, tiny_images: Bytes, tmp_path) -> None:
         np.save(tmp_path / "images.npy", tiny_images)
         stored = np.load(tmp_path / "images.npy", mmap_mode="r")
-        found = Pictures(stored, torch.device("cpu"))[np.array([2, 1])]
+        found = TrainingImages(stored, torch.device("cpu"))[np.array([2, 1])]
         found.zero_()
         np.testing.assert_array_equal(stored, tiny_images)
 

@@ -11,7 +11,7 @@ from astseg.model import background
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.background import BackgroundReconstruction
-from astseg.training.batches import Pictures
+from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback
 from astseg.training.complexity import (
     COMPLEXITY_THRESHOLD,
@@ -42,7 +42,7 @@ def test_equals_the_formula() -> None:
 
 
 class EchoedBackground(torch.nn.Module):
-    """Paints the picture that came, and counts."""
+    """Paints the image that came, and counts."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def test_one_background_or_many(count: int, seen: int, varied: bool) -> None:
     random = np.random.default_rng(0)
     colours = random.integers(0, 256 if varied else 10, (count, 1, 1, 3), np.uint8)
     images = np.broadcast_to(colours, (count, 32, 32, 3))
-    assert (painted_variation(model, Pictures(images, CPU), batch_size=2) > COMPLEXITY_THRESHOLD) == varied
+    assert (painted_variation(model, TrainingImages(images, CPU), batch_size=2) > COMPLEXITY_THRESHOLD) == varied
     assert model.background.seen == seen, "up to fifteen batches"
 
 
@@ -111,7 +111,7 @@ class TestCheck:
                 found.append(state.step)
 
         recipe = replace(recipe, background=replace(recipe.background, **changes))
-        check = ComplexityCheck(Pictures(tiny_images, CPU), look_after, threshold)
+        check = ComplexityCheck(TrainingImages(tiny_images, CPU), look_after, threshold)
         trainer = Trainer(recipe, tiny_images, tmp_path, CPU, callbacks=[check, Recorder()])
         assert trainer.run()
         assert found == steps
@@ -121,7 +121,7 @@ class TestCheck:
 
     def test_resumes_with_the_complex_network(self, recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         def trainer(folder: str) -> Trainer:
-            check = ComplexityCheck(Pictures(tiny_images, CPU), threshold=ALWAYS)
+            check = ComplexityCheck(TrainingImages(tiny_images, CPU), threshold=ALWAYS)
             return Trainer(recipe, tiny_images, tmp_path / folder, CPU, callbacks=[check])
 
         whole = trainer("whole")
@@ -139,7 +139,7 @@ class TestCheck:
         simple = replace(tiny_recipe.architecture, background_network="simple")
         foreground = replace(tiny_recipe.foreground, scenario="baseline", steps=1)
         recipe = replace(tiny_recipe, architecture=simple, foreground=foreground)
-        check = ComplexityCheck(Pictures(tiny_images, CPU), 1, ALWAYS)
+        check = ComplexityCheck(TrainingImages(tiny_images, CPU), 1, ALWAYS)
         trainer = Trainer(recipe, tiny_images, tmp_path, CPU, callbacks=[check])
         assert trainer.run()
         assert trainer.recipe == recipe
@@ -151,12 +151,12 @@ class TestStillShare:
         noise = random.normal(0, 30, (11, 4, 5, 3))
         images = np.clip(random.integers(0, 256, (4, 5, 3)) + noise, 0, 255).astype(np.uint8)
         shares = []
-        for picture in images:
+        for image in images:
             near = 0
             for i in range(4):
                 for j in range(5):
                     medians = [sorted(images[:, i, j, c].tolist())[5] for c in range(3)]
-                    near += sum(abs(int(picture[i, j, c]) - medians[c]) for c in range(3)) < 255 * 0.25
+                    near += sum(abs(int(image[i, j, c]) - medians[c]) for c in range(3)) < 255 * 0.25
             shares.append(near / 20)
         assert 0.1 < sorted(shares)[1] < 0.9
         assert still_share(images) == pytest.approx(sorted(shares)[1]), "the second of eleven is at a tenth"
@@ -171,5 +171,5 @@ class TestStillShare:
         assert still_share(other_places) < 0.1
         assert still_share(np.concatenate((place[:180], other_places[:1].repeat(120, 0)))) < 0.1, "the camera moved"
 
-    def test_few_pictures_tell_nothing(self) -> None:
+    def test_few_images_tell_nothing(self) -> None:
         assert still_share(np.zeros((9, 2, 2, 3), np.uint8)) == 0

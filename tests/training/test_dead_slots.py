@@ -11,7 +11,7 @@ from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.feature_maps import FeatureNetwork
 from astseg.training import dead_slots as revival
-from astseg.training.batches import Pictures
+from astseg.training.batches import TrainingImages
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import SlotRevival, reinitialize_dead_slots
 from astseg.training.loop import Trainer
@@ -23,7 +23,7 @@ NUMBERED = torch.arange(100.0).view(100, 1, 1, 1).expand(100, 3, 2, 2)
 
 
 def found_in(images: torch.Tensor, *shares: float) -> SimpleNamespace:
-    """A segmentation in which the slots own a pixel each in such shares of 100 numbered pictures of 2x2."""
+    """A segmentation in which the slots own a pixel each in such shares of 100 numbered images of 2x2."""
     masks = torch.zeros(len(images), len(shares), 2, 2, dtype=torch.bool)
     for slot, share in enumerate(shares):
         masks[images[:, 0, 0, 0] < round(100 * share), slot, slot // 2, slot % 2] = True
@@ -112,7 +112,7 @@ def test_happens_at_intervals_up_to_a_step(
         return []
 
     monkeypatch.setattr(revival, "reinitialize_dead_slots", note)
-    callback = SlotRevival(Pictures(tiny_images, CPU), until, interval=2)
+    callback = SlotRevival(TrainingImages(tiny_images, CPU), until, interval=2)
     trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[callback])
     trainer.run()
     assert revived == expected  # three steps of objects, three of both

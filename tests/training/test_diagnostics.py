@@ -9,7 +9,7 @@ from astseg.training.diagnostics import health
 
 
 def test_signs_of_a_known_rendering() -> None:
-    # Two pictures of four pixels, three slots. In the second, slot 1 owns one pixel and slot 3 two.
+    # Two images of four pixels, three slots. In the second, slot 1 owns one pixel and slot 3 two.
     weights = torch.zeros(2, 4, 2, 2)
     weights[0, 0] = 1
     weights[1, 0, 0, 0] = 1

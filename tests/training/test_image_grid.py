@@ -22,7 +22,7 @@ def names(tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path) -> list[str]:
     test = tiny_store["test"]
     grid = ImageGridCallback(tmp_path, test.images[:2], test.masks[:2])
     Trainer(recipe, tiny_store["train"].images, tmp_path, torch.device("cpu"), callbacks=[grid]).run()
-    return sorted(file.name for file in (tmp_path / "pictures").iterdir())
+    return sorted(file.name for file in (tmp_path / "images").iterdir())
 
 
 def test_after_each_eighth_of_a_phase_and_at_its_end(names: list[str]) -> None:
@@ -33,14 +33,14 @@ def test_after_each_eighth_of_a_phase_and_at_its_end(names: list[str]) -> None:
     ]
 
 
-def test_are_whole_pictures(names: list[str], tmp_path: Path) -> None:
+def test_are_whole_images(names: list[str], tmp_path: Path) -> None:
     for name in (names[0], names[-1]):
-        with Image.open(tmp_path / "pictures" / name) as picture:
-            assert np.asarray(picture.convert("L")).std() > 1
+        with Image.open(tmp_path / "images" / name) as image:
+            assert np.asarray(image.convert("L")).std() > 1
 
 
 def test_without_truth(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
     recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario="baseline", steps=1))
     grid = ImageGridCallback(tmp_path, tiny_images[:1])
     Trainer(recipe, tiny_images, tmp_path, torch.device("cpu"), callbacks=[grid]).run()
-    assert [file.name for file in (tmp_path / "pictures").iterdir()] == ["0-joint-000001.png"]
+    assert [file.name for file in (tmp_path / "images").iterdir()] == ["0-joint-000001.png"]

@@ -8,7 +8,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from astseg.data.store import Bytes
-from astseg.training.batches import Pictures
+from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
@@ -85,7 +85,7 @@ def test_a_phase_that_starts_again_is_written_once(tiny_recipe: Recipe, tiny_ima
         foreground=replace(tiny_recipe.foreground, scenario="background"),
     )
     journal = Journal(tmp_path)
-    check = ComplexityCheck(Pictures(tiny_images, CPU), threshold=-1.0)
+    check = ComplexityCheck(TrainingImages(tiny_images, CPU), threshold=-1.0)
     trainer(recipe, tiny_images, tmp_path, journal, check).run()
     journal.close()
     assert [entry["step"] for entry in read_journal(tmp_path / "journal.jsonl")] == [1, 2]

@@ -10,8 +10,8 @@ from astseg._core.errors import AstSegError, NonFiniteWeightsError
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training import state as training_state
-from astseg.training.batches import Pictures
-from astseg.training.callbacks import Callback, Report, RestartPhase
+from astseg.training.batches import TrainingImages
+from astseg.training.callbacks import Callback, RestartPhase, StepMetrics
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import SlotRevival
@@ -28,7 +28,7 @@ class Recorder(Callback):
     def __init__(self) -> None:
         self.started: list[tuple[str, int]] = []
         self.steps: list[tuple[str, int]] = []
-        self.reports: list[Report] = []
+        self.metrics: list[StepMetrics] = []
 
     def phase_started(self, state: TrainState) -> None:
         self.started.append((state.phase.name, state.step))
@@ -36,8 +36,8 @@ class Recorder(Callback):
     def step_done(self, state: TrainState) -> None:
         self.steps.append((state.phase.name, state.step))
 
-    def reported(self, state: TrainState, report: Report) -> None:
-        self.reports.append(report)
+    def reported(self, state: TrainState, metrics: StepMetrics) -> None:
+        self.metrics.append(metrics)
 
 
 def after(steps: int) -> Callable[[], bool]:
@@ -126,18 +126,18 @@ class TestRun:
         recorder = Recorder()
         (tmp_path / "run").mkdir()
         Trainer(recipe, tiny_images, tmp_path / "run", CPU, callbacks=[recorder], report_every=1).run()
-        losses = [report.losses["background"] for report in recorder.reports]
+        losses = [metrics.losses["background"] for metrics in recorder.metrics]
         assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
     def test_reports(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         recorder = Recorder()
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[recorder], report_every=2).run()
-        assert [(report.phase.name, report.step) for report in recorder.reports] == [
+        assert [(metrics.phase.name, metrics.step) for metrics in recorder.metrics] == [
             *(("background", 2), ("background", 3)),
             *(("objects", 2), ("objects", 3)),
             *(("joint", 2), ("joint", 3)),
         ]
-        background, *_, joint = recorder.reports
+        background, *_, joint = recorder.metrics
         assert set(background.losses) == {"total", "background"}
         assert background.health == {}
         assert set(joint.losses) == {"total", "reconstruction", "entropy", "slot_use"}
@@ -145,15 +145,15 @@ class TestRun:
         # Step 3 of the joint phase is the sixth of the foreground, counted from 0.
         assert joint.learning_rate == tiny_recipe.foreground.learning_rate.at(5, 6)
 
-    def test_pictures_of_another_size(self, tiny_recipe: Recipe, tmp_path: Path) -> None:
+    def test_images_of_another_size(self, tiny_recipe: Recipe, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"uint8 of shape N x 32 x 32 x 3, not uint8 of shape \(2, 32, 40, 3\)"):
             Trainer(tiny_recipe, np.zeros((2, 32, 40, 3), np.uint8), tmp_path, CPU)
 
     @pytest.mark.parametrize(
         "images", [np.zeros((2, 32, 32, 3)), np.zeros((2, 32, 32), np.uint8), np.zeros((0, 32, 32, 3), np.uint8)]
     )
-    def test_no_pictures(self, tiny_recipe: Recipe, tmp_path: Path, images: np.ndarray) -> None:
-        with pytest.raises(ValueError, match=r"a Trainer takes pictures as uint8 of shape N x 32 x 32 x 3, not"):
+    def test_no_images(self, tiny_recipe: Recipe, tmp_path: Path, images: np.ndarray) -> None:
+        with pytest.raises(ValueError, match=r"a Trainer takes images as uint8 of shape N x 32 x 32 x 3, not"):
             Trainer(tiny_recipe, images, tmp_path, CPU)
 
     def test_folder_and_device_by_their_names(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ class TestRun:
         assert trainer.model.slots == trainer.recipe.architecture.slots == 1
 
     def test_a_recipe_has_the_callbacks_that_it_asks_for(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
-        images = Pictures(tiny_images, CPU)
+        images = TrainingImages(tiny_images, CPU)
         plain = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, revive_slots_until=0))
         assert recipe_callbacks(plain, images) == []
         reviving = replace(plain, foreground=replace(plain.foreground, revive_slots_until=9))
@@ -220,14 +220,14 @@ class TestResume:
             numbers.append(torch.rand(4))
         assert torch.equal(*numbers)
 
-    def test_is_identical_while_pictures_are_drawn(
+    def test_is_identical_while_images_are_drawn(
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer
     ) -> None:
         class Looker(Callback):
             def step_done(self, state: TrainState) -> None:
-                pictures = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-                state.model.segment(pictures)
-                state.model.reconstruct(pictures)
+                images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+                state.model.segment(images)
+                state.model.reconstruct(images)
 
         assert states_equal(trained(dropout_recipe, tiny_images, tmp_path / "run", Looker()).model, whole.model)
 
@@ -295,14 +295,14 @@ class TestResume:
         with pytest.raises(AstSegError, match="There is no checkpoint"):
             Trainer.resume(tiny_images, tmp_path, CPU)
 
-    def test_pictures_of_another_size(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+    def test_images_of_another_size(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
-        with pytest.raises(AstSegError, match="of a run on pictures of 32x32, but these have 40x32"):
+        with pytest.raises(AstSegError, match="of a run on images of 32x32, but these have 40x32"):
             Trainer.resume(np.zeros((2, 40, 32, 3), np.uint8), tmp_path, CPU)
 
-    def test_another_number_of_pictures(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+    def test_another_number_of_images(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
-        with pytest.raises(AstSegError, match="of a run on 12 pictures, but these are 11"):
+        with pytest.raises(AstSegError, match="of a run on 12 images, but these are 11"):
             Trainer.resume(tiny_images[:-1], tmp_path, CPU)
 
     def test_weights_of_another_configuration(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:

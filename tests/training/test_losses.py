@@ -71,7 +71,7 @@ class TestSlotUse:
     def test_counts_the_slots_in_use(self) -> None:
         weights = torch.zeros(2, 4, 20, 20)
         weights[:, 0] = 1
-        weights[0, 1, :10] = 1  # slots 1 and 3 own much of the first picture
+        weights[0, 1, :10] = 1  # slots 1 and 3 own much of the first image
         weights[0, 3, 10:] = 1
         assert slot_use_loss(weights).item() == pytest.approx((2 + 0) / 2, abs=1e-3)
 
@@ -141,6 +141,6 @@ class TestBackground:
         background_loss(images, BackgroundReconstruction(painted, error)).backward()
         errors = background_pixel_error(images, painted)
         weights = robust_weights(errors).detach()
-        (by_picture,) = torch.autograd.grad((errors * weights).mean(), painted)
-        torch.testing.assert_close(painted.grad, by_picture)
+        (by_image,) = torch.autograd.grad((errors * weights).mean(), painted)
+        torch.testing.assert_close(painted.grad, by_image)
         assert error.grad.abs().min() > 0

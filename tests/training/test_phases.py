@@ -76,7 +76,7 @@ class TestWhatAPhaseTrains:
         # Nothing in the foreground's loss looks at the background's prediction of its own error.
         assert kept == {"background.error.weight", "background.error.bias"}
 
-    def test_looking_at_pictures_leaves_the_background_in_training(self, model: AstSeg, tiny_recipe: Recipe) -> None:
+    def test_looking_at_images_leaves_the_background_in_training(self, model: AstSeg, tiny_recipe: Recipe) -> None:
         phases(tiny_recipe)[0].start(model)
         model.reconstruct(images())
         assert all(module.training for module in model.background.modules())

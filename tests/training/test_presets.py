@@ -157,7 +157,7 @@ def test_every_preset_builds(architecture: Architecture) -> None:
 FULL_SIZED = {
     **{name: preset.recipe for name, preset in PRESETS.items() if preset.benchmark in (None, "clevrtex")},
     **{name: PRESETS[name].recipe for name in ("clevr", "shapestacks", "objectsroom")},
-    "own pictures on a GPU": gpu_recipe((96, 128), 8),
+    "own images on a GPU": gpu_recipe((96, 128), 8),
     "own video on a GPU": gpu_recipe((96, 128), 8, still=True),
 }
 
@@ -215,7 +215,7 @@ def test_a_preset_of_each_network_learns_a_step(name: str) -> None:
     step_of_each_phase(replace(recipe, architecture=tiny(recipe.architecture)))
 
 
-class TestOwnPictures:
+class TestOwnImages:
     @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
     @pytest.mark.parametrize("still", [False, True])
     def test_any_size(self, make, still: bool) -> None:
@@ -227,7 +227,7 @@ class TestOwnPictures:
             AstSeg(recipe.architecture)
 
     @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
-    def test_what_makes_small_objects_and_few_pictures_work(self, make) -> None:
+    def test_what_makes_small_objects_and_few_images_work(self, make) -> None:
         recipe = make((96, 128), 5)
         assert recipe.architecture.slot_places
         assert not recipe.architecture.label_rule.between_objects
@@ -236,7 +236,7 @@ class TestOwnPictures:
         assert [phase.name for phase in phases(recipe)] == ["background", "objects"]
 
     @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
-    def test_glimpses_are_those_of_pictures_half_as_large(self, make) -> None:
+    def test_glimpses_are_those_of_images_half_as_large(self, make) -> None:
         recipe = make((96, 128), 5)
         generator = AstSeg(replace(recipe.architecture, background_network="still")).glimpse_generator
         with torch.no_grad():

@@ -12,7 +12,7 @@ from astseg._core.errors import AstSegError, RunExistsError
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
 from astseg.model.ast_seg import AstSeg
-from astseg.training.batches import Pictures
+from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
@@ -98,7 +98,7 @@ class TestTraining:
         assert train_run(folder, settings, CPU, callbacks=[counter])
         assert counter.steps == 9
         names = {path.name for path in folder.iterdir()}
-        expected = {"run.json", "checkpoint.pt", "backgrounds.npy", "journal.jsonl", "tensorboard", "pictures", "model"}
+        expected = {"run.json", "checkpoint.pt", "backgrounds.npy", "journal.jsonl", "tensorboard", "images", "model"}
         assert names == expected
         assert not list(folder.rglob("*.partial*"))
 
@@ -179,7 +179,7 @@ class TestTraining:
             train_run(folder, settings, CPU, callbacks=[Broken()])
         assert is_run(folder)
 
-    def test_records_the_background_that_the_pictures_needed(
+    def test_records_the_background_that_the_images_needed(
         self, settings: RunSettings, folder: Path, tiny_images: Bytes
     ) -> None:
         recipe = settings.recipe
@@ -189,7 +189,7 @@ class TestTraining:
             background=replace(recipe.background, steps=2, complex_steps=1),
             foreground=replace(recipe.foreground, scenario="background"),
         )
-        check = ComplexityCheck(Pictures(tiny_images, CPU), threshold=-1.0)
+        check = ComplexityCheck(TrainingImages(tiny_images, CPU), threshold=-1.0)
         train_run(folder, replace(settings, recipe=recipe), CPU, callbacks=[check])
         written = read_run(folder)
         assert written.recipe.architecture.background_network == "complex"
@@ -242,14 +242,14 @@ class TestFinishing:
         assert finish_run(folder, model, plain, {}, CPU) is None
         assert [path.name for path in folder.iterdir()] == ["page.html"]
 
-    def test_masks_of_training_pictures_are_not_scored(
+    def test_masks_of_training_images_are_not_scored(
         self, settings: RunSettings, folder: Path, model: AstSeg, tmp_path: Path
     ) -> None:
         with StoreWriter(tmp_path / "train", (32, 32), "s", "p") as writer, writer.split("train") as split:
             split.append(np.zeros((3, 32, 32, 3), np.uint8), np.ones((3, 32, 32), np.uint8))
         assert finish_run(folder, model, replace(settings, data=str(tmp_path / "train")), {}, CPU) is None
 
-    def test_shows_held_out_pictures_if_there_are_any(self, tiny_store: Store) -> None:
+    def test_shows_held_out_images_if_there_are_any(self, tiny_store: Store) -> None:
         assert shown_split(tiny_store).name == "test"
 
     def test_curve(self, settings: RunSettings, folder: Path) -> None:

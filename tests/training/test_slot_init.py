@@ -11,7 +11,7 @@ from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.training import phases
-from astseg.training.batches import Pictures
+from astseg.training.batches import TrainingImages
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.slot_init import MIN_REGION, OVERLAP, initialize_slot_prior
@@ -24,14 +24,14 @@ def model(slots: int) -> AstSeg:
     return AstSeg(Architecture(SIZE, slots, "compact-unet", "none", background_network="quick", slot_places=True))
 
 
-def pictures(*middles: tuple[int, int], side: int = 4, count: int = 100) -> tuple[Pictures, Pictures]:
-    """Grey backgrounds, and pictures with a white square at one of some middles (row, column) each."""
+def squares(*middles: tuple[int, int], side: int = 4, count: int = 100) -> tuple[TrainingImages, TrainingImages]:
+    """Grey backgrounds, and images with a white square at one of some middles (row, column) each."""
     backgrounds = np.full((count, *SIZE, 3), 100, np.uint8)
     images = backgrounds.copy()
     for number, image in enumerate(images if middles else ()):
         row, column = middles[number % len(middles)]
         image[row - side // 2 : row + side // 2, column - side // 2 : column + side // 2] = 255
-    return Pictures(images, CPU), Pictures(backgrounds, CPU)
+    return TrainingImages(images, CPU), TrainingImages(backgrounds, CPU)
 
 
 def frame(row: float, column: float) -> list[float]:
@@ -42,7 +42,7 @@ def frame(row: float, column: float) -> list[float]:
 def test_one_region_each() -> None:
     middles = (8, 10), (24, 10), (16, 40)
     found = model(3)
-    initialize_slot_prior(found, *pictures(*middles), seed=0)
+    initialize_slot_prior(found, *squares(*middles), seed=0)
     expected = torch.tensor(sorted(frame(*middle) for middle in middles))
     torch.testing.assert_close(torch.tensor(sorted(found.places.centres.tolist())), expected, atol=0.02, rtol=0)
     # The squares are smaller than the smallest region.
@@ -52,7 +52,7 @@ def test_one_region_each() -> None:
 
 def test_a_large_region_has_a_wide_reach() -> None:
     found = model(1)
-    initialize_slot_prior(found, *pictures((16, 24), side=24), seed=0)
+    initialize_slot_prior(found, *squares((16, 24), side=24), seed=0)
     deviations = np.array([24, 24]) / 12**0.5 * 2 / (np.array(SIZE[::-1]) - 1)
     expected = torch.tensor(OVERLAP * deviations, dtype=torch.float32)[None]
     torch.testing.assert_close(1 / found.places.inverse_widths, expected, rtol=0.02, atol=0)
@@ -61,13 +61,13 @@ def test_a_large_region_has_a_wide_reach() -> None:
 @pytest.mark.parametrize("slots", [1, 17])
 def test_without_objects_for_all_nothing_is_preferred(slots: int) -> None:
     found = model(slots)
-    initialize_slot_prior(found, *pictures(*([] if slots == 1 else [(8, 8)])), seed=0)  # 16 pixels for 17 slots
+    initialize_slot_prior(found, *squares(*([] if slots == 1 else [(8, 8)])), seed=0)  # 16 pixels for 17 slots
     assert not found.places.inverse_widths.any()
 
 
 def test_as_many_pixels_as_slots_are_enough() -> None:
     found = model(16)
-    initialize_slot_prior(found, *pictures((8, 8)), seed=0)
+    initialize_slot_prior(found, *squares((8, 8)), seed=0)
     assert (found.places.inverse_widths > 0).all()
 
 
@@ -76,7 +76,7 @@ def test_the_seed_decides() -> None:
     found = []
     for seed in (0, 0, 1):
         found.append(model(5))
-        initialize_slot_prior(found[-1], *pictures(*middles), seed=seed)
+        initialize_slot_prior(found[-1], *squares(*middles), seed=seed)
     assert torch.equal(found[0].places.centres, found[1].places.centres)
     assert not torch.equal(found[0].places.centres, found[2].places.centres)
 
@@ -87,7 +87,7 @@ def test_happens_once_before_the_objects(
 ) -> None:
     calls = []
 
-    def note(model: AstSeg, images: Pictures, backgrounds: Pictures, seed: int) -> None:
+    def note(model: AstSeg, images: TrainingImages, backgrounds: TrainingImages, seed: int) -> None:
         assert len(images) == len(backgrounds) == len(tiny_images)
         calls.append(seed)
 

@@ -84,7 +84,7 @@ def test_contours_match_a_slow_reference(shape, width, coarse):
 
 
 @pytest.mark.parametrize(("side", "width"), [(64, 1), (1199, 1), (1200, 2), (3000, 5)])
-def test_contours_are_wider_in_large_pictures(side, width):
+def test_contours_are_wider_in_large_images(side, width):
     labels = np.zeros((20, side), np.uint8)
     labels[:, side // 2 :] = 1
     colored = overlay(np.zeros((20, side, 3), np.uint8), labels)[10]

@@ -10,13 +10,13 @@ from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.visualization import gallery
 from astseg.visualization.colors import label_colors
-from astseg.visualization.gallery import Sample
+from astseg.visualization.gallery import VisualizationSample
 
 SLOTS = 3
 
 
 class HalvesModel(AstSeg):
-    """Slot 2 takes the left half of every picture and paints it white; the others own nothing."""
+    """Slot 2 takes the left half of every image and paints it white; the others own nothing."""
 
     slots = SLOTS
     image_size = (8, 8)
@@ -85,8 +85,8 @@ class TestSample:
     def test_the_real_model(self) -> None:
         torch.manual_seed(0)
         model = AstSeg(Architecture((32, 32), slots=2, feature_network="segformer-b0", background_network="simple"))
-        picture = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
-        assert len(gallery.panels(gallery.sample(model, picture)[0])) == 4 + 2
+        image = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+        assert len(gallery.panels(gallery.sample(model, image)[0])) == 4 + 2
 
 
 class TestPanels:
@@ -103,26 +103,26 @@ class TestPanels:
             "Slot 3",
         ]
         assert [panel.title for panel in row if panel.faded] == ["Slot 1", "Slot 3"]
-        assert all(panel.picture.shape == (160, 160, 3) for panel in row)
+        assert all(panel.image.shape == (160, 160, 3) for panel in row)
 
     def test_an_owned_region_is_outlined_in_the_slots_colour(self, images: np.ndarray) -> None:
         row = gallery.panels(gallery.sample(HalvesModel(), images)[0])
-        slot = next(panel.picture for panel in row if panel.title == "Slot 2")
+        slot = next(panel.image for panel in row if panel.title == "Slot 2")
         np.testing.assert_array_equal(slot[80, 79], label_colors(2)[2])
         assert (slot[80, 40] == 255).all()
         assert (slot[80, 120] == 128).all()
 
     def test_only_labels_are_in_colour(self, images: np.ndarray, truths: np.ndarray) -> None:
-        row = {panel.title: panel.picture for panel in gallery.panels(gallery.sample(HalvesModel(), images, truths)[0])}
+        row = {panel.title: panel.image for panel in gallery.panels(gallery.sample(HalvesModel(), images, truths)[0])}
         for title in ("Truth", "Segmentation"):
             objects, ground = row[title][:, :80], row[title][:, 80:]
             assert (ground == ground[..., :1]).all()
             assert (objects != objects[..., :1]).any()
         np.testing.assert_array_equal(row["Truth"], row["Segmentation"])  # one object, one colour
 
-    def test_large_pictures_stay_as_they_are(self) -> None:
-        picture = np.zeros((300, 200, 3), np.uint8)
-        assert gallery.panels(Sample(picture, picture[..., 0]))[0].picture.shape == (300, 200, 3)
+    def test_large_images_stay_as_they_are(self) -> None:
+        image = np.zeros((300, 200, 3), np.uint8)
+        assert gallery.panels(VisualizationSample(image, image[..., 0]))[0].image.shape == (300, 200, 3)
 
 
 class TestColoredAlike:
@@ -139,7 +139,7 @@ class TestColoredAlike:
 
 
 class TestDrawSamples:
-    def test_every_picture_is_in_its_place(self, images: np.ndarray, truths: np.ndarray) -> None:
+    def test_every_image_is_in_its_place(self, images: np.ndarray, truths: np.ndarray) -> None:
         samples = gallery.sample(HalvesModel(), images, truths)
         grid = np.asarray(gallery.draw_samples(samples))
         assert grid.shape == (30 + 2 * 168, 8 + 8 * 168, 3)

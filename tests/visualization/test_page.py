@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from astseg.evaluation.evaluator import Means, Summary
-from astseg.visualization.gallery import Sample, panels
+from astseg.evaluation.evaluator import Means, ScoreSummary
+from astseg.visualization.gallery import VisualizationSample, panels
 from astseg.visualization.page import Page, render_page, write_page
 from astseg.visualization.training_curve import CurvePoint
 
@@ -67,8 +67,8 @@ def means(images: int, miou: float, mse: float | None = 12.34) -> Means:
 
 
 @pytest.fixture
-def summary() -> Summary:
-    return Summary(
+def summary() -> ScoreSummary:
+    return ScoreSummary(
         overall=means(1500, 0.75),
         by_objects={2: means(700, 0.625), 0: means(300, 1.0), 1: means(500, 0.875)},
         two_or_more_objects=means(700, 0.625),
@@ -81,17 +81,17 @@ def summary() -> Summary:
 
 
 @pytest.fixture
-def samples() -> list[Sample]:
+def samples() -> list[VisualizationSample]:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (16, 24, 3), dtype=np.uint8)
     labels = np.zeros((16, 24), np.uint8)
     labels[4:9, 4:9] = 2
     slots = rng.integers(0, 256, (2, 16, 24, 3), dtype=np.uint8)
-    return [Sample(image, labels, labels, image, image, slots)] * 2
+    return [VisualizationSample(image, labels, labels, image, image, slots)] * 2
 
 
 class TestRenderPage:
-    def test_needs_nothing_but_itself(self, summary: Summary, samples: list[Sample]) -> None:
+    def test_needs_nothing_but_itself(self, summary: ScoreSummary, samples: list[VisualizationSample]) -> None:
         page = Page("Rooms", summary=summary, samples=samples, curve=[CurvePoint("objects", 1, 0.5, 1.0)])
         reader = read(page)
         assert reader.addresses
@@ -100,16 +100,16 @@ class TestRenderPage:
         assert not re.search(r"https?:|@import|url\(", render_page(page))
         assert not re.search(r"<th[^>]*>\s*</th>", render_page(page))
 
-    def test_pictures_are_the_panels(self, samples: list[Sample]) -> None:
+    def test_images_are_the_panels(self, samples: list[VisualizationSample]) -> None:
         reader = read(Page("Rooms", samples=samples))
         shown = [np.asarray(Image.open(io.BytesIO(base64.b64decode(a.split(",")[1])))) for a in reader.addresses]
-        expected = [panel.picture for sample in samples for panel in panels(sample)]
+        expected = [panel.image for sample in samples for panel in panels(sample)]
         assert len(shown) == len(expected) == 14
-        for picture, panel in zip(shown, expected, strict=True):
-            np.testing.assert_array_equal(picture, panel)
-        assert reader.faded == [f"Slot 1 of picture {number}, which owns no pixel" for number in (1, 2)]
+        for image, panel in zip(shown, expected, strict=True):
+            np.testing.assert_array_equal(image, panel)
+        assert reader.faded == [f"Slot 1 of image {number}, which owns no pixel" for number in (1, 2)]
 
-    def test_scores(self, summary: Summary) -> None:
+    def test_scores(self, summary: ScoreSummary) -> None:
         rows = {row[0]: row[1:] for row in read(Page("Rooms", summary=summary)).rows}
         assert list(rows) == [
             "Subset",
@@ -127,14 +127,14 @@ class TestRenderPage:
         assert rows["1 object"][:2] == ["500", "0.875"]
         assert rows["Background everywhere"][-1] == "\N{EN DASH}"
 
-    def test_the_protocol_stands_beside_the_scores(self, summary: Summary) -> None:
+    def test_the_protocol_stands_beside_the_scores(self, summary: ScoreSummary) -> None:
         words = " ".join(read(Page("Rooms", summary=summary)).text)
         assert "Protocol: Means over images & nothing else." in words
         assert "Images without any object: 300 of 1,500." in words
         assert "Shadows" not in words
         assert "more objects than" not in words
 
-    def test_what_a_reader_should_know_is_said(self, summary: Summary) -> None:
+    def test_what_a_reader_should_know_is_said(self, summary: ScoreSummary) -> None:
         shaded = replace(summary.overall, shadow_claimed=0.25, lit_claimed=0.0125)
         crowded = replace(summary, overall=shaded, images_with_more_objects_than_slots=40)
         words = " ".join(read(Page("Rooms", summary=crowded)).text)
@@ -142,13 +142,13 @@ class TestRenderPage:
         assert "other pixels 1.2%" in words
         assert "model's 3 slots: 40 of 1,500" in " ".join(words.split())
 
-    def test_no_image_with_two_objects(self, summary: Summary) -> None:
+    def test_no_image_with_two_objects(self, summary: ScoreSummary) -> None:
         words = " ".join(read(Page("Rooms", summary=replace(summary, two_or_more_objects=None))).text)
         assert "two or more" not in words.lower()
 
     def test_sections_without_content_are_left_out(self) -> None:
         words = read(Page("Rooms")).text
-        assert not {"Scores", "Pictures", "Training", "Time", "Seeds", "All settings"} & set(words)
+        assert not {"Scores", "Images", "Training", "Time", "Seeds", "All settings"} & set(words)
         assert "Program" in words
 
     def test_how_it_was_made(self) -> None:
@@ -172,7 +172,7 @@ class TestRenderPage:
         assert not reader.tags & {"b", "script", "u", "s", "q"}
         assert "<b>&" in reader.text
 
-    def test_samples_with_different_panels(self, samples: list[Sample]) -> None:
+    def test_samples_with_different_panels(self, samples: list[VisualizationSample]) -> None:
         with pytest.raises(ValueError, match="same panels"):
             render_page(Page("Rooms", samples=[samples[0], replace(samples[0], truth=None)]))
 

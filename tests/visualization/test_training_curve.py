@@ -32,7 +32,7 @@ class TestTrainingCurve:
         background, objects = lines(training_curve(points), "loss")
         assert [len(background), len(objects)] == [10, 15]
         assert background[-1][0] < objects[0][0]
-        # A falling loss goes down the picture, where y grows; rising slots go up.
+        # A falling loss goes down the image, where y grows; rising slots go up.
         assert background[0][1] < background[-1][1]
         (slots,) = lines(training_curve(points), "slots")
         assert slots[0][1] > slots[-1][1]
@@ -59,7 +59,7 @@ class TestTrainingCurve:
         assert "<script>" not in drawing
 
     @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=5))
-    def test_every_loss_is_inside_the_picture(self, losses: list[float]) -> None:
+    def test_every_loss_is_inside_the_image(self, losses: list[float]) -> None:
         drawing = training_curve([CurvePoint("objects", 10 * i, loss) for i, loss in enumerate(losses, 1)])
         height = float(drawing.split('viewBox="0 0 720 ')[1].split('"')[0])
         for line in lines(drawing, "loss"):

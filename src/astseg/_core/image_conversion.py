@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import read_picture, to_rgb
+from astseg._core.image_files import read_image, to_rgb
 
 ImageLike: TypeAlias = Union[Tensor, "np.ndarray[Any, np.dtype[Any]]", Image.Image, str, Path]
 ImageInput: TypeAlias = ImageLike | Sequence[ImageLike]
@@ -23,21 +23,21 @@ TENSOR_SHAPE = "N x 3 x H x W or 3 x H x W"
 ARRAY_SHAPE = "N x H x W x 3 or H x W x 3"
 
 
-def scale_uint8_images(pictures: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
-    """Turn stored bytes into pictures in [0, 1], channels first in shape and last in memory."""
-    return pictures.permute(0, 3, 1, 2).float().div_(255)
+def scale_uint8_images(images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
+    """Turn stored bytes into images in [0, 1], channels first in shape and last in memory."""
+    return images.permute(0, 3, 1, 2).float().div_(255)
 
 
 def from_uint8_images(
     images: UInt8[np.ndarray, "batch height width 3"], device: torch.device | str
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Images as a store keeps them, as the floating-point pictures in [0, 1] that the model takes."""
+    """Images as a store keeps them, as the floating-point images in [0, 1] that the model takes."""
     return scale_uint8_images(torch.from_numpy(np.array(images)).to(device))
 
 
-def to_uint8_images(pictures: Float[Tensor, "batch 3 height width"]) -> UInt8[np.ndarray, "batch height width 3"]:
-    """Pictures in [0, 1] as bytes, rounded; what lies outside is clipped."""
-    scaled = (pictures.detach().clamp(0, 1) * 255).round().to(torch.uint8)
+def to_uint8_images(images: Float[Tensor, "batch 3 height width"]) -> UInt8[np.ndarray, "batch height width 3"]:
+    """Images in [0, 1] as bytes, rounded; what lies outside is clipped."""
+    scaled = (images.detach().clamp(0, 1) * 255).round().to(torch.uint8)
     array: UInt8[np.ndarray, "batch height width 3"] = scaled.permute(0, 2, 3, 1).cpu().numpy()
     return array
 
@@ -113,7 +113,7 @@ def _is_single(image: object) -> bool:
 
 def _batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "batch 3 height width"]:
     if isinstance(image, str | Path):
-        return from_uint8_images(read_picture(image)[None], device)
+        return from_uint8_images(read_image(image)[None], device)
     if isinstance(image, Image.Image):
         return from_uint8_images(np.array(to_rgb(image))[None], device)
     if isinstance(image, np.ndarray):

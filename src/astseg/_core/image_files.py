@@ -34,7 +34,7 @@ FORMATS = (
 """The formats that are read, whatever a file's ending says: none of them runs a program or opens another file."""
 MAGIC_FORMATS = tuple(name for name in FORMATS if name not in ("TGA", "PCX"))
 """Those that can be told from their first bytes, so that no text file is taken for one."""
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {
         ".png",
         ".apng",
@@ -85,19 +85,19 @@ TIFF_NO_PAGE = 0b101
 
 WHITE = (255, 255, 255, 255)
 MIN_SIXTEEN_BIT_VALUE = 4096
-"""A 16-bit picture whose values stay below this is 10 or 12 bits deep, and would be black."""
+"""A 16-bit image whose values stay below this is 10 or 12 bits deep, and would be black."""
 TOO_DARK = (
     "would be black: its 16-bit values go up to {high}. "
-    "If they are 10 or 12 bits deep, stretch all your pictures to 16 bits first."
+    "If they are 10 or 12 bits deep, stretch all your images to 16 bits first."
 )
 
 
-def read_picture(path: Path | str) -> Bytes:
-    """Read the first frame of an image file; see `read_pictures`."""
-    return next(read_pictures(path))
+def read_image(path: Path | str) -> Bytes:
+    """Read the first frame of an image file; see `read_images`."""
+    return next(read_images(path))
 
 
-def read_pictures(path: Path | str) -> Iterator[Bytes]:
+def read_images(path: Path | str) -> Iterator[Bytes]:
     """Read the frames of an image file (a TIFF stack, an animation; most have one) the way a viewer shows them.
 
     The camera's rotation (EXIF) is applied. Grey becomes three equal channels, CMYK and palettes become RGB,
@@ -123,7 +123,7 @@ def read_pictures(path: Path | str) -> Iterator[Bytes]:
             yield rgb
 
 
-def count_pictures(path: Path) -> int:
+def count_images(path: Path) -> int:
     """Count the frames of an image file by its headers; 1 for what cannot be read."""
     try:
         with opened_image(path) as image:
@@ -137,7 +137,7 @@ def opened_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Ima
     """Open an image file, and turn whatever goes wrong in the block into a sentence about it.
 
     Raises:
-        AstSegError: as `read_pictures`.
+        AstSegError: as `read_images`.
     """
     try:
         with _quiet():
@@ -149,13 +149,13 @@ def opened_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Ima
     except AstSegError as error:
         raise AstSegError(str(error) if str(path) in str(error) else f"{path} {error}") from error
     except FileNotFoundError as error:
-        raise AstSegError(f"There is no picture {path}.") from error
+        raise AstSegError(f"There is no image {path}.") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise AstSegError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.") from error
     except PermissionError as error:
         raise AstSegError(f"{path} may not be read: permission denied.") from error
     except UnidentifiedImageError as error:
-        raise AstSegError(f"{path} is no picture that can be read, or it is damaged at its beginning.") from error
+        raise AstSegError(f"{path} is no image that can be read, or it is damaged at its beginning.") from error
     except Exception as error:  # a damaged file makes Pillow's decoders raise whatever they stumble over
         raise AstSegError(f"{path} is damaged or cut off: {error}.") from error
 
@@ -202,7 +202,7 @@ def turn_of(path: Path) -> Image.Transpose | None:
         return None
 
 
-def is_picture(path: Path, formats: tuple[str, ...] = MAGIC_FORMATS) -> bool:
+def is_image_file(path: Path, formats: tuple[str, ...] = MAGIC_FORMATS) -> bool:
     """Tell whether a file begins as an image does; by default in a way that no ending need vouch for."""
     try:
         with opened_image(path, formats):
@@ -220,7 +220,7 @@ def shown_upright(image: Image.Image) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn an image upright and into RGB, as `read_pictures` does.
+    """Turn an image upright and into RGB, as `read_images` does.
 
     Raises:
         AstSegError: its values are of a depth that nobody can guess.
@@ -237,7 +237,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
-    """Scale the values of a 16-bit or floating-point picture to 0-255."""
+    """Scale the values of a 16-bit or floating-point image to 0-255."""
     low, high = float(values.min()), float(values.max())
     top = 1.0 if values.dtype.kind == "f" else 65535.0
     if not 0 <= low <= high <= top:

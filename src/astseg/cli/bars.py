@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
 
 from rich.console import RenderableType
 from rich.progress import (
@@ -21,6 +20,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from astseg._core.progress import Progress as ProgressCallback
 from astseg.cli.console import messages
 
 ROOMY = 116
@@ -30,9 +30,6 @@ BESIDE, BESIDE_NARROW = 60, 21
 SHORTEST = 16
 NARROW = 72
 """Columns; a narrower terminal gets bars without their less important parts."""
-
-Done: TypeAlias = Callable[[int, int | None], None]
-"""Told how much is done, and of how much where that is known."""
 
 
 class RateColumn(ProgressColumn):
@@ -97,7 +94,7 @@ class Bars(Progress):
 
 
 @contextmanager
-def progress(description: str, units: str, total: int | None = None) -> Iterator[Done]:
+def progress(description: str, units: str, total: int | None = None) -> Iterator[ProgressCallback]:
     """Show a bar while a block works, and hand out what moves it."""
     with Bars(units) as bars:
         task = bars.add_task(description, total=total)

@@ -79,8 +79,8 @@ def note(label: str, text: str, where: Console | None = None) -> None:
 def counted(count: int, noun: str) -> str:
     """Return a number with its noun in the singular or the plural.
 
-    >>> counted(1, "picture"), counted(0, "object")
-    ('1 picture', '0 objects')
+    >>> counted(1, "image"), counted(0, "object")
+    ('1 image', '0 objects')
     """
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
@@ -227,7 +227,7 @@ def parse_changes(texts: list[str]) -> dict[str, Any]:
 Masks = Annotated[
     Path | None,
     typer.Option(
-        help="A folder of masks, one for each picture, for scores alone. By default those that lie beside the pictures."
+        help="A folder of masks, one for each image, for scores alone. By default those that lie beside the images."
     ),
 ]
 Ignore = Annotated[

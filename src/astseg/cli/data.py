@@ -29,9 +29,9 @@ Destination = Annotated[Path, typer.Argument(help="The folder to make.")]
 def make(
     name: Annotated[str, typer.Argument(help=f"Whose look-alikes: {LOOK_ALIKES}.")],
     out: Destination,
-    train: Annotated[int, typer.Option(help="How many pictures to learn from.", min=0)] = 8_000,
-    test: Annotated[int, typer.Option(help="How many held-out pictures.", min=0)] = 500,
-    seed: Annotated[int, typer.Option(help="Another seed makes other pictures.", min=0)] = 0,
+    train: Annotated[int, typer.Option(help="How many images to learn from.", min=0)] = 8_000,
+    test: Annotated[int, typer.Option(help="How many held-out images.", min=0)] = 500,
+    seed: Annotated[int, typer.Option(help="Another seed makes other images.", min=0)] = 0,
     size: Annotated[int | None, typer.Option(help="Height and width in pixels; by default the benchmark's.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one for each core.", min=1)] = None,
     device: Device = "cpu",
@@ -44,7 +44,7 @@ def make(
     """
     counts = {split: count for split, count in (("train", train), ("test", test)) if count}
     if not counts:
-        raise AstSegError("No pictures were asked for: give --train or --test more than 0.")
+        raise AstSegError("No images were asked for: give --train or --test more than 0.")
     make_scenes(name, out, counts, seed, size, workers, device)
     output.print(f"Data: {out}", markup=False)
 
@@ -60,7 +60,7 @@ def import_(
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="How the benchmark is divided; by default its first.")] = None,
     size: Annotated[str | None, typer.Option(help="Height x width, such as 96x128; by default one that suits.")] = None,
-    test_share: Annotated[float, typer.Option(help="The share of own pictures to hold out.")] = TEST_SHARE,
+    test_share: Annotated[float, typer.Option(help="The share of own images to hold out.")] = TEST_SHARE,
     every: Annotated[int, typer.Option(help="Of a video, take each n-th frame.", min=1)] = 1,
     masks: Masks = None,
     ignore: Ignore = None,
@@ -68,12 +68,12 @@ def import_(
     exchange_red_and_blue: Annotated[
         bool,
         typer.Option(
-            "--exchange-red-and-blue", help="Write a benchmark's red as blue, as the authors' CLEVR pictures were."
+            "--exchange-red-and-blue", help="Write a benchmark's red as blue, as the authors' CLEVR images were."
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Decides which own pictures are held out.", min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Decides which own images are held out.", min=0)] = 0,
 ) -> None:
-    """Prepare your own pictures, or the published files of a benchmark.
+    """Prepare your own images, or the published files of a benchmark.
 
     ```
     astseg data import holiday/ --out my-data
@@ -86,10 +86,10 @@ def import_(
         from astseg.data.importing import import_source
 
         if len(source) != 1:
-            raise AstSegError("Several sources came: put your pictures into one folder, or name a --benchmark.")
+            raise AstSegError("Several sources came: put your images into one folder, or name a --benchmark.")
         if protocol is not None or limit is not None or exchange_red_and_blue:
             raise AstSegError("--protocol, --limit and --exchange-red-and-blue need a --benchmark: name it.")
-        with progress("Reading", "pictures") as show:
+        with progress("Reading", "images") as show:
             store = import_source(
                 source[0], out, sides, test_share, seed, every, show, masks=masks, ignored=parse_values(ignore)
             )
@@ -97,11 +97,11 @@ def import_(
     else:
         if every != 1 or test_share != TEST_SHARE or seed != 0 or masks is not None or ignore is not None:
             raise AstSegError(
-                "--every, --test-share, --seed, --masks and --ignore are for your own pictures: a benchmark has a "
+                "--every, --test-share, --seed, --masks and --ignore are for your own images: a benchmark has a "
                 "--protocol."
             )
         if sides is not None and sides[0] != sides[1]:
-            raise AstSegError(f"A benchmark's pictures are square: give one side, not {size}.")
+            raise AstSegError(f"A benchmark's images are square: give one side, not {size}.")
         _import_benchmark(
             benchmark,
             source,
@@ -115,11 +115,11 @@ def import_(
 
 
 def _import_benchmark(name: str, source: list[Path], out: Path, **options: object) -> None:
-    from astseg.data.benchmarks import Progress, check_store, import_benchmark
+    from astseg.data.benchmarks import ImportProgress, check_store, import_benchmark
 
-    with several_progresses("pictures") as show:
+    with several_progresses("images") as show:
 
-        def report(state: Progress) -> None:
+        def report(state: ImportProgress) -> None:
             show(state.stage, state.done, state.total)
 
         store = import_benchmark(name, source, out, report=report, **options)  # type: ignore[arg-type]
@@ -174,7 +174,7 @@ def check(
     store: Annotated[Path, typer.Argument(help="Prepared data.")],
     objects: Annotated[int | None, typer.Option(help="K of the model to be used.")] = None,
 ) -> None:
-    """Look prepared data over: counts, labels against K, empty pictures, damaged files.
+    """Look prepared data over: counts, labels against K, empty images, damaged files.
 
     ```
     astseg data check my-data --objects 5
@@ -182,7 +182,7 @@ def check(
     """
     from astseg.data.benchmarks import check_store
 
-    with several_progresses("pictures", "Checking {}".format) as show:
+    with several_progresses("images", "Checking {}".format) as show:
         report = check_store(store, slots=objects, report=show)
     _print_report(report)
     if report.damaged:
@@ -196,7 +196,7 @@ def _print_report(report: "StoreReport") -> None:
     slots = "not given; --objects gives it" if report.slots is None else report.slots
     output.print(f"Source:   {report.source}\nProtocol: {report.protocol}\nK:        {slots}", markup=False)
     table = Table(
-        "split", "pictures", "most objects", "highest label", "without objects", "more than K", box=None, pad_edge=False
+        "split", "images", "most objects", "highest label", "without objects", "more than K", box=None, pad_edge=False
     )
     for split in report.splits:
         numbers = (

@@ -1,4 +1,4 @@
-"""Pictures for the commands: generated, prepared or opened, under a progress bar."""
+"""Images for the commands: generated, prepared or opened, under a progress bar."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 PREPARED_FOR = "prepared_for"
 """In the manifest of what a run prepares for itself: how it was to be prepared."""
 SHOWN = 10
-"""Skipped pictures that are named; of the others the count is told."""
+"""Skipped images that are named; of the others the count is told."""
 
 
 def make_scenes(
@@ -33,7 +33,7 @@ def make_scenes(
     from astseg.data.scenes import make_store
 
     done = 0
-    with progress(f"Rendering {name}", "pictures", sum(counts.values())) as show:
+    with progress(f"Rendering {name}", "images", sum(counts.values())) as show:
 
         def add(count: int) -> None:
             nonlocal done
@@ -60,14 +60,14 @@ def prepare(
     prepared in the same way; else it is made again. Data that was prepared otherwise stays as it is.
 
     Args:
-        source: pictures, a video, an array or a store.
+        source: images, a video, an array or a store.
         destination: where the store is made.
         size: height and width that are asked for.
-        longer_side: of pictures for which no size is asked, whose shorter one is by their proportions; by default one
+        longer_side: of images for which no size is asked, whose shorter one is by their proportions; by default one
             that suits them.
         check_size: refuses a height and a width by an error, before anything is prepared.
         begun: whether the run has begun, which goes on with what it has.
-        masks: where the masks are, if not beside the pictures.
+        masks: where the masks are, if not beside the images.
         ignore: the values in masks that are not to be scored, as the user gives them.
 
     Raises:
@@ -108,11 +108,11 @@ def prepare(
         ):
             if not begun:
                 check_size(before.image_size)
-            messages.print(f"Going on with the pictures that were prepared before: {destination}", markup=False)
+            messages.print(f"Going on with the images that were prepared before: {destination}", markup=False)
             return destination
         if begun or prepared_for is None:
             raise AstSegError(
-                f"{destination} holds the pictures of {before.manifest.source} at {sides(before.image_size)}. "
+                f"{destination} holds the images of {before.manifest.source} at {sides(before.image_size)}. "
                 "Choose another --out, or remove that folder first."
             )
 
@@ -120,12 +120,12 @@ def prepare(
         check_size(chosen)
         if Store.is_store(destination):
             messages.print(
-                f"Preparing the pictures again: {destination} was made in another way, or of others.", markup=False
+                f"Preparing the images again: {destination} was made in another way, or of others.", markup=False
             )
             remove_contents(destination)
 
     details = {PREPARED_FOR: wishes}
-    with progress("Reading pictures", "pictures") as show:
+    with progress("Reading images", "images") as show:
         store = import_source(
             source,
             destination,
@@ -153,10 +153,10 @@ def _signature(source: Path, run: Path) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def open_pictures(
+def open_images(
     path: Path, every: int = 1, masks: Path | None = None, ignored: frozenset[int] | None = None
 ) -> "Source":
-    """Open any source; of prepared data the held-out pictures, or the first split where none are held out.
+    """Open any source; of prepared data the held-out images, or the first split where none are held out.
 
     Raises:
         AstSegError: nothing is there, or nothing that can be read.
@@ -172,7 +172,7 @@ def open_pictures(
 
 
 def report_reading(store: "Store") -> None:
-    """Say what of the pictures did not go into prepared data."""
+    """Say what of the images did not go into prepared data."""
     details = store.manifest.details
     report_left_out(details.get("left_out", []))
     report_notes(details.get("notes", []))
@@ -185,7 +185,7 @@ def report_reading(store: "Store") -> None:
 
 
 def report_left_out(left_out: Iterable[str]) -> None:
-    """Name what lies in a folder and is no picture to be read."""
+    """Name what lies in a folder and is no image to be read."""
     for what in left_out:
         messages.print(f"Left out: {what}.", style="dim", markup=False)
 

@@ -3,12 +3,12 @@
 from rich.table import Table
 
 from astseg.cli.console import counted, note, output, print_table
-from astseg.evaluation.evaluator import Means, Summary
+from astseg.evaluation.evaluator import Means, ScoreSummary
 
 
-def print_scores(summary: Summary) -> None:
-    """Print the means, for all pictures and by the number of their objects, and the protocol below."""
-    table = Table("", "pictures", "mIoU", "ARI-FG", "ARI", "MSC-FG", "MSC", "MSE", box=None, pad_edge=False)
+def print_scores(summary: ScoreSummary) -> None:
+    """Print the means, for all images and by the number of their objects, and the protocol below."""
+    table = Table("", "images", "mIoU", "ARI-FG", "ARI", "MSC-FG", "MSC", "MSE", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
     _add(table, "all", summary.overall)
@@ -19,11 +19,11 @@ def print_scores(summary: Summary) -> None:
     _add(table, "background everywhere", summary.background_everywhere)
     print_table(table)
     if summary.images_with_more_objects_than_slots:
-        pictures = counted(summary.images_with_more_objects_than_slots, "picture")
-        note("Note", f"{pictures} with more objects than the model can find (K = {summary.slots}).", output)
+        images = counted(summary.images_with_more_objects_than_slots, "image")
+        note("Note", f"{images} with more objects than the model can find (K = {summary.slots}).", output)
     if summary.images_without_foreground:
-        pictures = counted(summary.images_without_foreground, "picture")
-        note("Note", f"{pictures} without any object; ARI-FG counts 1 there.", output)
+        images = counted(summary.images_without_foreground, "image")
+        note("Note", f"{images} without any object; ARI-FG counts 1 there.", output)
     output.print(summary.protocol, style="dim", markup=False)
 
 

@@ -61,7 +61,7 @@ def ablate(
     states = [run.state() for run in runs]
     if not miniature and store.image_size != presets[0].recipe.architecture.image_size:
         sizes = ("{}x{}".format(*size) for size in (store.image_size, presets[0].recipe.architecture.image_size))
-        messages.print("[yellow]The pictures are of {}, those of the paper of {}: no reproduction.[/]".format(*sizes))
+        messages.print("[yellow]The images are of {}, those of the paper of {}: no reproduction.[/]".format(*sizes))
     for alike in coinciding_rows(runs):
         messages.print(f"[yellow]At this size these rows are one and the same recipe:[/] {', '.join(alike)}.")
     failed: list[str] = []
@@ -115,14 +115,14 @@ def gallery(
     model: Model,
     data: Annotated[Path, typer.Argument(help="Prepared data.")],
     split: Annotated[str, typer.Option(help="Which split.")] = "test",
-    out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write.")] = Path("gallery.png"),
-    count: Annotated[int, typer.Option(help="How many pictures, from the split's first on.", min=1)] = 16,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The image to write.")] = Path("gallery.png"),
+    count: Annotated[int, typer.Option(help="How many images, from the split's first on.", min=1)] = 16,
     slots: Annotated[
         bool, typer.Option("--slots", help="Whole rows: truth, reconstruction, background and every slot.")
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """Draw the paper's sample grids: pictures beside their segmentations.
+    """Draw the paper's sample grids: images beside their segmentations.
 
     ```
     astseg gallery my-run my-data --out samples.png
@@ -136,7 +136,7 @@ def gallery(
     from astseg.visualization.gallery import draw_pairs, draw_samples, sample
 
     if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
-        raise AstSegError(f"The picture should have an ending such as .png, not '{out.name}'.")
+        raise AstSegError(f"The image should have an ending such as .png, not '{out.name}'.")
     where = find_device(device)
     chosen = Store(data)[split]
     segmenter = open_model(model, where)
@@ -150,4 +150,4 @@ def gallery(
         grid = draw_samples(samples) if slots else draw_pairs({"": pairs})
         with atomic_write(out) as partial:
             grid.save(partial)
-    output.print(f"{counted(len(samples), 'picture')}: {out}", markup=False)
+    output.print(f"{counted(len(samples), 'image')}: {out}", markup=False)

@@ -1,4 +1,4 @@
-"""``astseg train`` and ``astseg demo``: from pictures to a model, its scores and a page to look at."""
+"""``astseg train`` and ``astseg demo``: from images to a model, its scores and a page to look at."""
 
 import time
 from dataclasses import replace
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
 DEMO_TRAIN, DEMO_TEST = 8_000, 500
 FIRST_LOOK_FILE = "first-look.png"
-FIRST_LOOK_PICTURES = 12
+FIRST_LOOK_IMAGES = 12
 FIRST_LOOK_SEED = 2023  # of rooms that neither the model that comes with astseg nor the demo's has learned from
 
 OPTIONS = {"preset": "--preset", "slots": "--objects", "still": "--still or --moving"}
 """By which option a wish for a recipe is given."""
 
-Seed = Annotated[int, typer.Option(help="Decides the first weights and the order of the pictures.", min=0)]
+Seed = Annotated[int, typer.Option(help="Decides the first weights and the order of the images.", min=0)]
 
 
 def train(
     context: typer.Context,
     source: Annotated[
         Path | None,
-        typer.Argument(help="A folder of pictures, a video, an .npy or .npz array, or data prepared by 'astseg data'."),
+        typer.Argument(help="A folder of images, a video, an .npy or .npz array, or data prepared by 'astseg data'."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the run.")] = Path("run"),
     preset: Annotated[
@@ -66,12 +66,12 @@ def train(
         ),
     ] = None,
     objects: Annotated[
-        int | None, typer.Option(help="Your guess of the largest number of objects in a picture (K). [default: 8]")
+        int | None, typer.Option(help="Your guess of the largest number of objects in an image (K). [default: 8]")
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
-            help="Height x width to work at, such as 96x128. By default one that suits the pictures, with a preset's "
+            help="Height x width to work at, such as 96x128. By default one that suits the images, with a preset's "
             "longer side."
         ),
     ] = None,
@@ -84,7 +84,7 @@ def train(
         bool | None,
         typer.Option(
             "--still/--moving",
-            help="Whether all pictures show one place, from a camera that stands still. By default the pictures tell.",
+            help="Whether all images show one place, from a camera that stands still. By default the images tell.",
         ),
     ] = None,
     masks: Masks = None,
@@ -93,10 +93,10 @@ def train(
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
-    """Learn to find the objects in pictures that nobody has labelled.
+    """Learn to find the objects in images that nobody has labelled.
 
-    Works on a folder of pictures, a video from a fixed camera, or prepared data. Choices that you do not make are made
-    for you: size and background from the pictures, the steps from the time you give and the speed of the machine.
+    Works on a folder of images, a video from a fixed camera, or prepared data. Choices that you do not make are made
+    for you: size and background from the images, the steps from the time you give and the speed of the machine.
     Ctrl-C stops after the step and saves; --resume goes on to the same result (on a GPU, up to rounding).
 
     ```
@@ -115,7 +115,7 @@ def train(
         go_on(out, context, device)
         return
     if source is None:
-        raise AstSegError("What should be learned from? Give a folder of pictures, a video or prepared data.")
+        raise AstSegError("What should be learned from? Give a folder of images, a video or prepared data.")
     own = read_recipe(recipe) if recipe else None
     model: dict[str, Any] = {"preset": preset, "slots": objects, "still": still, "recipe": own}
     model["changes"] = parse_changes(changes or [])
@@ -125,7 +125,7 @@ def train(
     longer_side = max(usual.architecture.image_size) if usual else None
     check = partial(check_size, device=where, **model)
     data = prepare(source, out / "data", parse_size(size), longer_side, check_size=check, masks=masks, ignore=ignore)
-    with messages.status("Choosing what suits the pictures and the machine..."):
+    with messages.status("Choosing what suits the images and the machine..."):
         choice = choose_recipe(Store(data), where, **model, minutes=minutes, steps=steps)
     say_reasons(choice)
     settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
@@ -142,7 +142,7 @@ def demo(
     """Generate rooms, learn to find their objects without a label, and show how well it went.
 
     Within seconds, first-look.png shows what the model that comes with astseg finds in a few rooms. Then a small one
-    is trained from nothing, to show that it is no trick: renders pictures of rooms, trains all three phases, scores the
+    is trained from nothing, to show that it is no trick: renders images of rooms, trains all three phases, scores the
     model on 500 rooms it has never seen, and writes scores.json and page.html.
     Takes seven to eleven minutes on two CPU cores.
 
@@ -180,7 +180,7 @@ def demo(
     output.print(f"Scores: {out / SCORES_FILE}\nPage:   {out / PAGE_FILE}", markup=False)
 
 
-def _first_look(picture: Path) -> None:
+def _first_look(image: Path) -> None:
     """Draw what the model that comes with astseg finds in a few rooms that it has never seen."""
     from tempfile import TemporaryDirectory
 
@@ -193,13 +193,13 @@ def _first_look(picture: Path) -> None:
 
     with TemporaryDirectory() as folder:
         rooms = Path(folder) / "rooms"
-        make_scenes("rooms", rooms, {"test": FIRST_LOOK_PICTURES}, FIRST_LOOK_SEED)
+        make_scenes("rooms", rooms, {"test": FIRST_LOOK_IMAGES}, FIRST_LOOK_SEED)
         split = Store(rooms)["test"]
         assert split.masks is not None
         samples = sample(load_model(SHIPPED / "rooms"), np.array(split.images), np.array(split.masks))
-    with atomic_write(picture) as partial:
+    with atomic_write(image) as partial:
         draw_samples(samples).save(partial)
-    output.print(f"What the model that comes with astseg finds in a few rooms: {picture}", markup=False)
+    output.print(f"What the model that comes with astseg finds in a few rooms: {image}", markup=False)
     messages.print("Now another one learns it from nothing.", style="dim")
 
 
@@ -212,7 +212,7 @@ def presets(
 
     ```
     astseg presets clevr > mine.json
-    astseg train pictures/ --recipe mine.json
+    astseg train images/ --recipe mine.json
     ```
     """
     import json
@@ -304,9 +304,9 @@ def run_to_the_end(
             finished = train_run(folder, settings, where, resume=resume, callbacks=[bars], stop=stop)
         if not finished:
             raise Stopped(f"Everything learned is saved. {to_go_on}")
-        settings = replace(settings, recipe=read_run(folder).recipe)  # with the background that the pictures needed
+        settings = replace(settings, recipe=read_run(folder).recipe)  # with the background that the images needed
         times = {**(seconds or {}), **phase_seconds(folder)}
-        with progress("Scoring", "pictures") as show:
+        with progress("Scoring", "images") as show:
             summary = finish_run(folder, trained_model(folder).to(where), settings, times, where, show)
     if summary is not None:
         from astseg.cli.scores import print_scores

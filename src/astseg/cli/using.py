@@ -23,7 +23,7 @@ from astseg.cli.console import (
     print_table,
 )
 from astseg.cli.models import open_model, say_how_far
-from astseg.cli.preparing import open_pictures, prepare, report_left_out, report_notes, report_skipped
+from astseg.cli.preparing import open_images, prepare, report_left_out, report_notes, report_skipped
 from astseg.cli.training import Seed, say_what_is_ignored, train_background
 
 Model = Annotated[
@@ -33,7 +33,7 @@ Model = Annotated[
         "or a name on the model hub."
     ),
 ]
-Source = Annotated[Path, typer.Argument(help="A folder of pictures, a picture, a video, an array file, prepared data.")]
+Source = Annotated[Path, typer.Argument(help="A folder of images, an image, a video, an array file, prepared data.")]
 
 
 def segment(
@@ -41,33 +41,33 @@ def segment(
     source: Source,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder to make.")] = Path("masks"),
     every: Annotated[int, typer.Option(help="Of a video, take each n-th frame.", min=1)] = 1,
-    batch_size: Annotated[int, typer.Option(help="Pictures at a time.", min=1)] = 16,
+    batch_size: Annotated[int, typer.Option(help="Images at a time.", min=1)] = 16,
     device: Device = "auto",
 ) -> None:
-    """Find the objects in pictures or a video.
+    """Find the objects in images or a video.
 
-    Writes a label picture for each (the pixel's value is the number of its object, 0 is the background), an overlay to
+    Writes a label image for each (the pixel's value is the number of its object, 0 is the background), an overlay to
     look at, objects.json with box, area, centroid, position, scale, activation and appearance of every object, and for
-    a video an overlaid film. Of prepared data these are the held-out pictures.
+    a video an overlaid film. Of prepared data these are the held-out images.
 
     ```
-    astseg segment my-run pictures/ --out masks
+    astseg segment my-run images/ --out masks
     astseg segment my-run film.mp4 --every 5 --out film-masks
     ```
     """
-    pictures = open_pictures(source, every)  # a mistake in its name should be told before torch is imported
+    images = open_images(source, every)  # a mistake in its name should be told before torch is imported
     from astseg.inference.segmenting import segment_source
 
     where = find_device(device)
-    report_left_out(pictures.left_out)
-    report_notes(pictures.notes)
+    report_left_out(images.left_out)
+    report_notes(images.notes)
     segmenter = open_model(model, where)
-    with progress("Segmenting", "pictures") as show:
-        summary = segment_source(segmenter, pictures, out, batch_size, where, show)
+    with progress("Segmenting", "images") as show:
+        summary = segment_source(segmenter, images, out, batch_size, where, show)
     report_skipped(list(summary.skipped))
     if summary.note:
         note("Note", summary.note)
-    found = f"{counted(summary.pictures, 'picture')}, {counted(summary.objects, 'object')}"
+    found = f"{counted(summary.images, 'image')}, {counted(summary.objects, 'object')}"
     output.print(f"{found}: {out}", markup=False)
 
 
@@ -76,7 +76,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="Prepared data with masks.")],
     split: Annotated[str, typer.Option(help="Which split.")] = "test",
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the files.")] = Path("evaluation"),
-    batch_size: Annotated[int, typer.Option(help="Pictures at a time.", min=1)] = 64,
+    batch_size: Annotated[int, typer.Option(help="Images at a time.", min=1)] = 64,
     by_weights_alone: Annotated[
         bool,
         typer.Option("--by-weights-alone", help="Label pixels by the paper's rule, whatever the model's own."),
@@ -85,7 +85,7 @@ def evaluate(
 ) -> None:
     """Score a model where the truth is known: mIoU, ARI-FG, ARI, MSC-FG, MSC, MSE.
 
-    Every picture of the split counts once. Writes scores.json and the scores of every picture in per_image.csv.
+    Every image of the split counts once. Writes scores.json and the scores of every image in per_image.csv.
 
     ```
     astseg evaluate my-run my-data --split test --out scores
@@ -104,7 +104,7 @@ def evaluate(
     chosen = store[split]
     with atomic_folder(out) as folder:
         segmenter = open_model(model, where)
-        with progress("Scoring", "pictures") as show:
+        with progress("Scoring", "images") as show:
             evaluation = score(segmenter, chosen, batch_size, show, by_weights_alone=by_weights_alone)
         summary = evaluation.summary()
         write_per_image(folder / "per_image.csv", evaluation)
@@ -138,7 +138,7 @@ def export(
     from astseg.hub.exporting import export_model
 
     say_how_far(run)
-    with progress("Scoring", "pictures") as show:
+    with progress("Scoring", "images") as show:
         scores = export_model(run, out, find_device(device), show)
     if scores is not None:
         print_scores(scores)
@@ -152,12 +152,12 @@ def background(
     minutes: Annotated[
         float,
         typer.Option(
-            help="How long to train; on a GPU up to twice as long where each picture has a background of its own."
+            help="How long to train; on a GPU up to twice as long where each image has a background of its own."
         ),
     ] = 10.0,
     size: Annotated[
         str | None,
-        typer.Option(help="Height x width to work at, such as 96x128. By default one that suits the pictures."),
+        typer.Option(help="Height x width to work at, such as 96x128. By default one that suits the images."),
     ] = None,
     by_predicted_error: Annotated[
         bool,
@@ -175,9 +175,9 @@ def background(
     """Learn the background alone and take for foreground what differs from it.
 
     Chooses between one background and many by itself; a processor gets a small network, on which AE-NE's own is too
-    slow to learn. What differs is told by the noise: how far the pictures lie from their backgrounds where no object
-    is. Writes each picture's background and foreground mask, and a summary; where the truth is known, the F-measure
-    too. Of prepared data these are the held-out pictures.
+    slow to learn. What differs is told by the noise: how far the images lie from their backgrounds where no object
+    is. Writes each image's background and foreground mask, and a summary; where the truth is known, the F-measure
+    too. Of prepared data these are the held-out images.
 
     ```
     astseg background film.mp4 --minutes 10 --out film-background
@@ -191,8 +191,8 @@ def background(
     where = find_device(device)
     if not 0 < minutes < math.inf:
         raise AstSegError(f"The time to train should be more than 0 minutes, not {minutes:g}.")
-    if (out / "pictures").exists():
-        raise AstSegError(f"{out / 'pictures'} exists already. Choose another --out, or remove it first.")
+    if (out / "images").exists():
+        raise AstSegError(f"{out / 'images'} exists already. Choose another --out, or remove it first.")
     begun = is_run(out / "run")
     if begun:
         say_what_is_ignored(context, ("source", "out", "size", "masks", "ignore", "by_predicted_error", "device"))
@@ -202,15 +202,15 @@ def background(
     data = prepare(source, store, sides, check_size=check, begun=begun, masks=masks, ignore=ignore)
     model = train_background(out / "run", data, minutes, seed, device, resume=begun).to(where)
     noise = None if by_predicted_error else measure_noise(model, Store(data)["train"].images, where)
-    pictures = open_pictures(source, masks=masks, ignored=parse_values(ignore))
-    with progress("Painting", "pictures") as show:
-        result = write_background_masks(model, pictures, out / "pictures", where, show, noise=noise)
+    images = open_images(source, masks=masks, ignored=parse_values(ignore))
+    with progress("Painting", "images") as show:
+        result = write_background_masks(model, images, out / "images", where, show, noise=noise)
     report_skipped(list(result.skipped))
     if result.note:
         note("Note", result.note)
     if result.f_measure is not None:
-        output.print(f"F-measure: {result.f_measure:.4f} over {counted(result.scored, 'picture')}")
-    output.print(f"{counted(result.pictures, 'picture')}: {out / 'pictures'}", markup=False)
+        output.print(f"F-measure: {result.f_measure:.4f} over {counted(result.scored, 'image')}")
+    output.print(f"{counted(result.images, 'image')}: {out / 'images'}", markup=False)
 
 
 def doctor() -> None:

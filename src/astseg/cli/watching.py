@@ -8,7 +8,7 @@ from rich.progress import TaskID
 
 from astseg.cli.bars import Bars
 from astseg.cli.console import messages
-from astseg.training.callbacks import Callback, Report
+from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.state import TrainState
 
 PHASE_TITLES = {
@@ -47,19 +47,19 @@ class TrainingBars(Callback):
         """Move the bar."""
         self._bars.update(self._task, completed=state.step)
 
-    def reported(self, state: TrainState, report: Report) -> None:
+    def reported(self, state: TrainState, metrics: StepMetrics) -> None:
         """Show losses and health below the bar."""
-        parts = [f"loss {report.losses['total']:.4f}"]
-        if report.health:
+        parts = [f"loss {metrics.losses['total']:.4f}"]
+        if metrics.health:
             parts += [
-                f"background {report.health['background_share']:.0%}",
-                f"slots {report.health['active_slots']:.1f}",
-                f"entropy {report.health['entropy']:.3f}",
-                f"activation {report.health['activation']:+.1f}",
+                f"background {metrics.health['background_share']:.0%}",
+                f"slots {metrics.health['active_slots']:.1f}",
+                f"entropy {metrics.health['entropy']:.3f}",
+                f"activation {metrics.health['activation']:+.1f}",
             ]
         self._bars.note = "  ".join(parts)
         now = time.monotonic()
         if not messages.is_terminal and now - self._line_written >= LINE_SECONDS:
             self._line_written = now
-            steps = f"{report.step}/{report.phase.steps}"
-            messages.print(f"{PHASE_TITLES[report.phase.name]} {steps}  {self._bars.note}", markup=False)
+            steps = f"{metrics.step}/{metrics.phase.steps}"
+            messages.print(f"{PHASE_TITLES[metrics.phase.name]} {steps}  {self._bars.note}", markup=False)

@@ -1,1 +1,1 @@
-"""Reading, preparing and generating pictures."""
+"""Reading, preparing and generating images."""

@@ -39,19 +39,19 @@ MAX_BYTES_AT_ONCE = 1 << 28
 
 
 class ArrayItem(NamedTuple):
-    """One picture of a file of pictures."""
+    """One image of a file of images."""
 
     image: Bytes | None
     """H x W x 3; None where its values are no colours."""
     mask: Bytes | None
     """H x W, 0 is the background; None if there is none that could be used."""
     problem: str | None
-    """Why the picture, or the mask that there might have been, cannot be used."""
+    """Why the image, or the mask that there might have been, cannot be used."""
 
 
 @dataclass(frozen=True)
 class ArrayFile:
-    """A file of pictures, by its headers alone.
+    """A file of images, by its headers alone.
 
     Use `open_arrays` to make one.
     """
@@ -86,7 +86,7 @@ class ArrayFile:
         return tuple(f"{note} in {self.path}." for note in notes if note)
 
     def __iter__(self) -> Iterator[ArrayItem]:
-        """Read the pictures and their masks, a single one in memory at a time.
+        """Read the images and their masks, a single one in memory at a time.
 
         Raises:
             AstSegError: the file is cut off.
@@ -106,7 +106,7 @@ class ArrayFile:
         try:
             colors = _as_rgb(np.moveaxis(image, 0, -1) if self.layout.channels_first else image, scale)
         except AstSegError as error:
-            return ArrayItem(None, None, f"A picture in {self.path} {error}")
+            return ArrayItem(None, None, f"An image in {self.path} {error}")
         return ArrayItem(
             colors, *((None, self.mask_problem) if mask is None else _as_labels(mask, colors.shape[:2], self.path))
         )
@@ -120,15 +120,15 @@ class Layout(NamedTuple):
     """What the axes of an array are."""
 
     single: bool
-    """It is one picture, H x W x channels, and not N of them."""
+    """It is one image, H x W x channels, and not N of them."""
     channels_first: bool
     """N x channels x H x W."""
 
     @classmethod
     def of(cls, shape: tuple[int, ...]) -> "Layout | None":
-        """Return the layout of an array of pictures by its shape; None for other arrays.
+        """Return the layout of an array of images by its shape; None for other arrays.
 
-        A last side of 3 is taken for colours, never for pictures that are three pixels wide; one of 1 or 4 too, where
+        A last side of 3 is taken for colours, never for images that are three pixels wide; one of 1 or 4 too, where
         the others are no such sides.
 
         >>> Layout.of((9, 3, 20, 30)), Layout.of((20, 30, 3)), Layout.of((9, 20, 30)), Layout.of((20, 30))
@@ -146,14 +146,14 @@ Layout(single=False, channels_first=False), None)
         return cls(single=False, channels_first=True) if first else None
 
     def mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of the masks of pictures of a shape."""
+        """Return the shape of the masks of images of a shape."""
         if self.channels_first:
             return (shape[0], *shape[2:])
         return shape[:2] if self.single else shape[:3]
 
 
 def open_arrays(path: Path) -> ArrayFile:
-    """Look into a file of pictures: its array `image` or `images`, or its only one; masks in `mask` or `masks`.
+    """Look into a file of images: its array `image` or `images`, or its only one; masks in `mask` or `masks`.
 
     Raises:
         AstSegError: the file cannot be read, or holds something else.
@@ -177,7 +177,7 @@ def _keys(path: Path) -> tuple[str, str | None, tuple[str, ...]]:
     others = [name for name in names if name != mask_key]
     image_key = next((key for key in IMAGE_KEYS if key in names), others[0] if len(others) == 1 else None)
     if image_key is None:
-        raise AstSegError(f"{path} holds the arrays {', '.join(names) or '(none)'}. Call the pictures 'images'.")
+        raise AstSegError(f"{path} holds the arrays {', '.join(names) or '(none)'}. Call the images 'images'.")
     return image_key, mask_key, tuple(name for name in others if name != image_key)
 
 
@@ -188,12 +188,12 @@ def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]
     if layout is None or dtype.kind not in "buif":
         raise AstSegError(f"{path} should hold {ACCEPTED}, but holds {dtype} of shape {shape}.")
     if not all(shape):
-        raise AstSegError(f"{path} holds no pictures: its shape is {shape}.")
+        raise AstSegError(f"{path} holds no images: its shape is {shape}.")
     return shape, layout
 
 
 def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None:
-    """Return why an array cannot hold the masks of pictures; None if it can."""
+    """Return why an array cannot hold the masks of images; None if it can."""
     with _member(path, key) as file:
         try:
             shape, dtype, _ = _read_header(file)
@@ -229,7 +229,7 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]
 
 
 def _items(file: IO[bytes], single: bool) -> Iterator[Numbers]:
-    """Yield the pictures or masks of an open array.
+    """Yield the images or masks of an open array.
 
     An array is hardly held as a whole, since it may exceed the memory.
     """
@@ -300,7 +300,7 @@ def _go_to_255(images: Iterator[Numbers]) -> bool:
 
 
 def _as_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes | None, str | None]:
-    """Return a mask of a picture of a size as labels, or the reason why it holds none."""
+    """Return a mask of an image of a size as labels, or the reason why it holds none."""
     low, high = int(mask.min()), int(mask.max())
     if not 0 <= low <= high <= MAX_LABELS:
         return None, f"A mask in {path} holds values from {low} to {high}; labels lie in 0 to {MAX_LABELS}."
@@ -308,7 +308,7 @@ def _as_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes 
 
 
 def _as_rgb(image: Numbers, scale: _Scale) -> Bytes:
-    """Return a picture as bytes.
+    """Return an image as bytes.
 
     Args:
         image: H x W, or H x W x 1, 3 or 4.

@@ -1,7 +1,7 @@
 """The data sets by name: the one table from which presets, imports, downloads, scenes, ablations and reports are made.
 
 A set has one name; earlier spellings of it are aliases, which are understood wherever a name is. The generated images
-that resemble a set, its look-alike, have a name of their own, because a picture's random numbers hang on it.
+that resemble a set, its look-alike, have a name of their own, because an image's random numbers hang on it.
 """
 
 from collections.abc import Mapping

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import PICTURE_SUFFIXES, is_picture
+from astseg._core.image_files import IMAGE_SUFFIXES, is_image_file
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import could_hold_masks_of, parse_name
 from astseg.data.pairing import pair
@@ -52,7 +52,7 @@ def find_files(folder: Path, masks: Path | None = None) -> Found:
         videos = sum(file.suffix.lower() in VIDEO_SUFFIXES for file in search.others)
         hint = f" It holds {videos} videos: name one of them instead." if videos else ""
         beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
-        raise AstSegError(f"{folder} holds no pictures and no arrays of pictures.{hint}{beside}")
+        raise AstSegError(f"{folder} holds no images and no arrays of images.{hint}{beside}")
     files = sorted(search.wanted, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
     arrays_of_masks = _arrays_of_masks(files, folder)
     if arrays_of_masks:
@@ -141,9 +141,9 @@ class _Search:
 def _is_readable(file: Path) -> bool:
     """Tell whether a file is an image or an array: by its ending or, where that says nothing, by its first bytes."""
     suffix = file.suffix.lower()
-    if suffix in PICTURE_SUFFIXES | ARRAY_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES | ARRAY_SUFFIXES:
         return True
-    return suffix not in VIDEO_SUFFIXES and is_picture(file)
+    return suffix not in VIDEO_SUFFIXES and is_image_file(file)
 
 
 def _mask_files(folder: Path, masks: Path | None) -> list[Path] | None:
@@ -160,9 +160,9 @@ def _mask_files(folder: Path, masks: Path | None) -> list[Path] | None:
     if masks.is_dir():
         search = _Search(masks)
         search.look_into(masks)
-        files = [file for file in search.wanted if file.suffix.lower() in PICTURE_SUFFIXES]
+        files = [file for file in search.wanted if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files or not masks.exists():
-        raise AstSegError(f"There are no mask files in {masks}. Give a folder of label images, one for each picture.")
+        raise AstSegError(f"There are no mask files in {masks}. Give a folder of label images, one for each image.")
     root = folder.absolute()
     return [
         folder / file.absolute().relative_to(root) if file.absolute().is_relative_to(root) else file.absolute()
@@ -180,7 +180,7 @@ def _masks_beside(folder: Path) -> Iterator[Path]:
     for place in sorted(siblings):
         search = _Search(place)
         search.look_into(place)
-        yield from (file for file in search.wanted if file.suffix.lower() in PICTURE_SUFFIXES)
+        yield from (file for file in search.wanted if file.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
@@ -215,7 +215,7 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def _is_made_by_astseg(folder: Path) -> bool:
-    """Tell whether a folder holds prepared data, a run, segmented pictures or painted backgrounds."""
+    """Tell whether a folder holds prepared data, a run, segmented images or painted backgrounds."""
     try:
         return (
             Store.is_store(folder)

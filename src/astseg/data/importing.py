@@ -1,4 +1,4 @@
-"""From people's own pictures and video to a store."""
+"""From people's own images and video to a store."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,41 +12,42 @@ from typing import Any
 import numpy as np
 
 from astseg._core.errors import AstSegError
+from astseg._core.progress import Progress
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import split_of
-from astseg.data.pictures import fit_mask, fit_picture
-from astseg.data.sources import FileSource, Picture, Progress, Source, VideoSource, open_source
+from astseg.data.image_fitting import fit_image, fit_mask
+from astseg.data.sources import FileSource, Sample, Source, VideoSource, open_source
 from astseg.data.store import Store
 from astseg.data.store_writer import SplitWriter, StoreWriter
 
 MIN_SIDE = 8
-"""Pixels; a picture with a shorter side shows nothing to learn from."""
+"""Pixels; an image with a shorter side shows nothing to learn from."""
 
 PEEKED = 16
-"""Pictures that are looked at to choose a size, and whether masks can be used."""
+"""Images that are looked at to choose a size, and whether masks can be used."""
 
 LONG_SIDES = (128, 112, 144, 160)
-"""Choices for the longer side of pictures that are not square, the usual one first."""
+"""Choices for the longer side of images that are not square, the usual one first."""
 
 SMALL_LONG_SIDES = (64, 80, 96)
-"""The same for pictures whose longer side is shorter than 128."""
+"""The same for images whose longer side is shorter than 128."""
 
 
 @dataclass
 class _Part:
-    """One source and the splits that its pictures go to."""
+    """One source and the splits that its images go to."""
 
     source: Source
     test_indices: frozenset[int] | range = frozenset()
-    """Which of its pictures are held out."""
+    """Which of its images are held out."""
     split: str = "train"
     """Where the others go."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
-    """(name, reason) of readable pictures that are not used."""
+    """(name, reason) of readable images that are not used."""
 
     @property
     def splits(self) -> set[str]:
-        """All the splits that its pictures go to."""
+        """All the splits that its images go to."""
         return {self.split, "test"} if self.test_indices else {self.split}
 
 
@@ -65,25 +66,25 @@ def import_source(
     check_size: Callable[[tuple[int, int]], None] = lambda size: None,
     details: Mapping[str, Any] | None = None,
 ) -> Store:
-    """Prepare pictures, arrays or a video for training.
+    """Prepare images, arrays or a video for training.
 
-    Every picture loses what exceeds the proportions of `image_size` on both sides (a centre crop), and is then
+    Every image loses what exceeds the proportions of `image_size` on both sides (a centre crop), and is then
     resized bilinearly with antialiasing; masks are cut alike and resized by the nearest pixel. They go along where
-    every picture of a split has one; a picture whose mask alone turns out to be of no use is then left out.
+    every image of a split has one; an image whose mask alone turns out to be of no use is then left out.
 
-    What is held out for the split `test`: of a video the last frames, of pictures a random choice. But a folder that
+    What is held out for the split `test`: of a video the last frames, of images a random choice. But a folder that
     says itself what is for training and what for testing is taken at its word: folders called `train` and `test` or
     `val` (`valid/images`, `images/val2017`), arrays numbered or not (`train_0.npz`, `train_1.npz`, `val.npz`); where
     there is no `test`, `val` is it.
 
     Args:
-        path: a folder, a picture, an array file or a video.
+        path: a folder, an image, an array file or a video.
         destination: where the store is made; nothing may be there yet.
-        image_size: height and width; by default `suggest_image_size` of the first pictures.
+        image_size: height and width; by default `suggest_image_size` of the first images.
         test_share: how much is held out, from 0 (nothing) to below 1.
         seed: of the random choice.
         every: of a video, take only each n-th frame.
-        progress: told how many pictures have been read, and of how many.
+        progress: told how many images have been read, and of how many.
         longer_side: what `suggest_image_size` is told of the size, where none is given.
         masks: a file or folder of masks; by default those that lie beside the images.
         ignored: the values in masks of pixels that are not to be scored; by default they are found out.
@@ -105,7 +106,7 @@ def import_source(
     parts = _given_parts(source) or [_divided(source, test_share, seed)]
     size = image_size or _size_for(parts[0].source, longer_side)
     if min(size) < MIN_SIDE:
-        raise AstSegError(f"Pictures should be at least {MIN_SIDE} pixels a side, not {size[0]} x {size[1]}.")
+        raise AstSegError(f"Images should be at least {MIN_SIDE} pixels a side, not {size[0]} x {size[1]}.")
     check_size(size)
     usable = [_has_usable_masks(part.source) for part in parts]
     with_masks = {
@@ -123,20 +124,20 @@ def import_source(
         if out.masks_left_behind:
             writer.details |= {
                 "masks_left_behind": out.masks_left_behind,
-                "mask_problem": out.mask_problem or "some pictures are left out.",
+                "mask_problem": out.mask_problem or "some images are left out.",
             }
     return Store(destination)
 
 
 def suggest_image_size(size: tuple[int, int], longer_side: int | None = None) -> tuple[int, int]:
-    """Return a size that a processor without accelerator can learn from, near to the proportions of the pictures.
+    """Return a size that a processor without accelerator can learn from, near to the proportions of the images.
 
-    Nearly square pictures (up to 6 : 5) become 128 x 128, or 64 x 64 where they are smaller than 128. Others get sides
-    that are multiples of 16, about 128 the longer one (64 where the pictures are smaller): 240 x 320 becomes 96 x 128,
+    Nearly square images (up to 6 : 5) become 128 x 128, or 64 x 64 where they are smaller than 128. Others get sides
+    that are multiples of 16, about 128 the longer one (64 where the images are smaller): 240 x 320 becomes 96 x 128,
     1080 x 1920 becomes 64 x 112. No side is shorter than 32. With a longer side of 320, 1080 x 1920 becomes 176 x 320.
 
     Args:
-        size: height and width of the pictures.
+        size: height and width of the images.
         longer_side: the longer one to be, where it should be another; the shorter is then a multiple of 8.
 
     Returns:
@@ -158,7 +159,7 @@ def suggest_image_size(size: tuple[int, int], longer_side: int | None = None) ->
 
 
 class _Splits:
-    """The splits being written, each opened when its first picture comes, since an empty one is an error."""
+    """The splits being written, each opened when its first image comes, since an empty one is an error."""
 
     def __init__(
         self, writer: StoreWriter, stack: ExitStack, masks: dict[str, bool], ignored_label: int | None
@@ -166,22 +167,22 @@ class _Splits:
         self._writer, self._stack, self.masks, self._ignored_label = writer, stack, masks, ignored_label
         self._open: dict[str, SplitWriter] = {}
         self.masks_left_behind = 0
-        """Pictures with a mask that did not go along."""
+        """Images with a mask that did not go along."""
         self.mask_problem: str | None = None
         """The first reason for that."""
 
     def __contains__(self, split: str) -> bool:
         return split in self._open
 
-    def append(self, split: str, picture: Picture) -> None:
+    def append(self, split: str, sample: Sample) -> None:
         if split not in self._open:
             self._open[split] = self._stack.enter_context(self._writer.split(split, ignored_label=self._ignored_label))
-        mask = picture.mask if self.masks[split] else None
+        mask = sample.mask if self.masks[split] else None
         if not self.masks[split]:
-            self.masks_left_behind += picture.mask is not None or picture.mask_problem is not None
-            if self.mask_problem is None and picture.mask is None:
-                self.mask_problem = picture.mask_problem or f"not every picture has one: {picture.name} has none."
-        self._open[split].append(picture.image[None], None if mask is None else mask[None])
+            self.masks_left_behind += sample.mask is not None or sample.mask_problem is not None
+            if self.mask_problem is None and sample.mask is None:
+                self.mask_problem = sample.mask_problem or f"not every image has one: {sample.name} has none."
+        self._open[split].append(sample.image[None], None if mask is None else mask[None])
 
 
 def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Progress | None) -> None:
@@ -189,38 +190,38 @@ def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Pro
     total = sum(length or 0 for length in lengths) or None
     done = 0
     for part in parts:
-        # The latest picture waits until the next has come: where all those meant for a split turned out to be
+        # The latest image waits until the next has come: where all those meant for a split turned out to be
         # unreadable, the last readable one stands in.
-        waiting: tuple[str, Picture] | None = None
-        for index, picture in _usable(part, size, out.masks[part.split]):
+        waiting: tuple[str, Sample] | None = None
+        for index, sample in _usable(part, size, out.masks[part.split]):
             if waiting is not None:
                 out.append(*waiting)
-            waiting = ("test" if index in part.test_indices else part.split, picture)
+            waiting = ("test" if index in part.test_indices else part.split, sample)
             done += 1
             if progress is not None:
                 progress(done, total)
         if waiting is None:
             reasons = [*part.source.skipped, *part.left_out]
             raise AstSegError(f"Nothing in {part.source.path} can be used. {reasons[0][1] if reasons else ''}")
-        split, picture = waiting
+        split, sample = waiting
         if part.test_indices:
             split = next((name for name in (part.split, "test") if name not in out), split)
-        out.append(split, picture)
+        out.append(split, sample)
 
 
-def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[int, Picture]]:
-    """Yield the pictures that are large enough, resized, each with its index among the readable ones."""
-    for index, picture in enumerate(part.source):
-        height, width = picture.image.shape[:2]
+def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[int, Sample]]:
+    """Yield the images that are large enough, resized, each with its index among the readable ones."""
+    for index, sample in enumerate(part.source):
+        height, width = sample.image.shape[:2]
         if min(height, width) < MIN_SIDE:
-            reason = f"{picture.name} has {height} x {width} pixels; a side should have {MIN_SIDE}."
-            part.left_out.append((picture.name, reason))
+            reason = f"{sample.name} has {height} x {width} pixels; a side should have {MIN_SIDE}."
+            part.left_out.append((sample.name, reason))
             continue
-        if masks and picture.mask_problem is not None:
-            part.left_out.append((picture.name, picture.mask_problem))
+        if masks and sample.mask_problem is not None:
+            part.left_out.append((sample.name, sample.mask_problem))
             continue
-        mask = None if picture.mask is None else fit_mask(picture.mask, size)
-        yield index, Picture(picture.name, fit_picture(picture.image, size), mask, picture.mask_problem)
+        mask = None if sample.mask is None else fit_mask(sample.mask, size)
+        yield index, Sample(sample.name, fit_image(sample.image, size), mask, sample.mask_problem)
 
 
 def _divided(source: Source, test_share: float, seed: int) -> _Part:
@@ -256,7 +257,7 @@ def _given_parts(source: Source) -> list[_Part]:
 def _given_split(file: Path) -> str:
     """Return the split that a file says it belongs to; nothing if it says none.
 
-    A picture called test.png is no test set.
+    An image called test.png is no test set.
     """
     if file.suffix.lower() in ARRAY_SUFFIXES:
         file = Path(file.parent, file.stem, file.name)
@@ -264,12 +265,12 @@ def _given_split(file: Path) -> str:
 
 
 def _has_usable_masks(source: Source) -> bool:
-    """Tell whether there are masks, and the first few can be used: one that cannot, among many, costs its picture."""
-    return source.has_masks and all(picture.mask_problem is None for picture in islice(source, PEEKED))
+    """Tell whether there are masks, and the first few can be used: one that cannot, among many, costs its image."""
+    return source.has_masks and all(sample.mask_problem is None for sample in islice(source, PEEKED))
 
 
 def _size_for(source: Source, longer_side: int | None) -> tuple[int, int]:
-    shapes = [picture.image.shape[:2] for picture in islice(source, PEEKED)]
+    shapes = [sample.image.shape[:2] for sample in islice(source, PEEKED)]
     height, width = np.median([shape for shape in shapes if min(shape) >= MIN_SIDE] or shapes, axis=0)
     return suggest_image_size((int(height), int(width)), longer_side)
 

@@ -93,8 +93,8 @@ def pair(
         chosen = _best(twins) or _best(_match_beside(images, beside, root.absolute().parent))
         twins = twins if chosen in twins or chosen is None else [*twins, chosen]
     left_out = named | {file.path for twin in twins for file in twin.members}
-    pictures = tuple(path for path in files if path not in left_out)
-    return Pairing(pictures, chosen.masks if chosen else {}, tuple(_notes(twins, chosen)))
+    kept = tuple(path for path in files if path not in left_out)
+    return Pairing(kept, chosen.masks if chosen else {}, tuple(_notes(twins, chosen)))
 
 
 def _best(twins: Iterable["_Twins"]) -> "_Twins | None":
@@ -319,7 +319,7 @@ def _named_masks(masks: Sequence[Path], images: _Matches) -> _Twins | None:
     if images.count == len(masks) == 1:
         return _Twins((), "mask", whole, {first: tuple(masks)}, 1)
     raise AstSegError(
-        f"No mask in {root} has the name of a picture. Pictures are called {first.name}, masks {masks[0].name}: "
+        f"No mask in {root} has the name of an image. Images are called {first.name}, masks {masks[0].name}: "
         "give them the same name, such as a.jpg and a.png or a_mask.png."
     )
 
@@ -342,16 +342,14 @@ def _notes(twins: Sequence[_Twins], taken: _Twins | None) -> Iterator[str]:
     for twin in twins:
         count = len(twin.members)
         if twin.role == "map":
-            yield f"{twin.place}: {count} maps of depth, normals or the like, no pictures"
+            yield f"{twin.place}: {count} maps of depth, normals or the like, no images"
         elif twin.role == "drawn":
-            yield f"{twin.place}: {count} pictures with their masks painted over them"
+            yield f"{twin.place}: {count} images with their masks painted over them"
         elif twin is taken:
-            fitting = f"for {len(twin.masks)} of {twin.images} pictures"
+            fitting = f"for {len(twin.masks)} of {twin.images} images"
             yield f"{twin.place}: {count} masks, {fitting}; nothing learns from them, they are for scores"
         else:
             why = (
-                "by name they fit no picture"
-                if not twin.masks
-                else f"those of {taken.place if taken else ''} are taken"
+                "by name they fit no image" if not twin.masks else f"those of {taken.place if taken else ''} are taken"
             )
             yield f"{twin.place}: {count} masks; {why}"

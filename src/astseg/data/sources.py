@@ -1,10 +1,10 @@
-"""Anything that holds pictures (a folder, an array, a video, a prepared data set), read the same way."""
+"""Anything that holds images (a folder, an array, a video, a prepared data set), read the same way."""
 
 import re
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -18,10 +18,10 @@ import numpy.typing as npt
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import (
     FORMATS,
-    PICTURE_SUFFIXES,
-    count_pictures,
-    is_picture,
-    read_pictures,
+    IMAGE_SUFFIXES,
+    count_images,
+    is_image_file,
+    read_images,
     turn_of,
 )
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
@@ -36,13 +36,10 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 PEEKED_MASKS = 16
 """Masks that are looked at to find out how all are to be read."""
 
-Progress: TypeAlias = Callable[[int, int | None], None]
-"""Told after each piece of work how much is done and, where known, how much there is."""
-
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """One picture of a source."""
+class Sample:
+    """One image of a source."""
 
     name: str
     """Unlike any other of its source, and fit to be a relative path without suffix: `holiday/beach`, `000041`."""
@@ -57,7 +54,7 @@ class Picture:
 
 
 class Source(ABC):
-    """Pictures one after another, however many there are: only the present one is in memory.
+    """Images one after another, however many there are: only the present one is in memory.
 
     Iterate it as often as you like. Whatever cannot be read is left out and named in `skipped`.
 
@@ -75,34 +72,34 @@ class Source(ABC):
         self.skipped: list[tuple[str, str]] = []
         """(name, reason) of what the latest iteration could not read."""
         self.left_out: tuple[str, ...] = ()
-        """What lies there and is no picture to be read, in words."""
+        """What lies there and is no image to be read, in words."""
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What of it is read in a way that a user may want to know, in sentences."""
         return ()
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[Sample]:
         self.skipped.clear()
         readable = False
-        for picture in self._pictures():
+        for sample in self._samples():
             readable = True
-            yield picture
+            yield sample
         if not readable:
             reasons = f" {self.skipped[0][1]}" if self.skipped else ""
             raise AstSegError(f"Nothing in {self.path} can be read ({len(self.skipped)} tried).{reasons}")
 
     @abstractmethod
-    def _pictures(self) -> Iterator[Picture]:
-        """Read the pictures, and add to `skipped` what cannot be read."""
+    def _samples(self) -> Iterator[Sample]:
+        """Read the images, and add to `skipped` what cannot be read."""
 
     @abstractmethod
     def estimated_length(self) -> int | None:
-        """Return how many pictures there are if all are readable; None if that takes reading them all."""
+        """Return how many images there are if all are readable; None if that takes reading them all."""
 
     @property
     def has_masks(self) -> bool:
-        """Whether every picture comes with its true mask."""
+        """Whether every image comes with its true mask."""
         return False
 
     @property
@@ -144,7 +141,7 @@ class FileSource(Source):
         return part
 
     def estimated_length(self) -> int | None:
-        """Count the pictures, by the headers of the files; unreadable pictures count too."""
+        """Count the images, by the headers of the files; unreadable images count too."""
         return sum(self._counts.values())
 
     @cached_property
@@ -176,7 +173,7 @@ class FileSource(Source):
 
     @cached_property
     def _counts(self) -> dict[Path, int]:
-        return {file: _array_count(file) if _is_array(file) else count_pictures(file) for file in self.files}
+        return {file: _array_count(file) if _is_array(file) else count_images(file) for file in self.files}
 
     def _some_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
         for index in sorted({int(i) for i in np.linspace(0, len(named) - 1, PEEKED_MASKS)} if named else ()):
@@ -192,29 +189,29 @@ class FileSource(Source):
                 continue
             yield from (_raw_labels(item.mask) for item in items if item.mask is not None)
 
-    def _pictures(self) -> Iterator[Picture]:
+    def _samples(self) -> Iterator[Sample]:
         for file, name in self._names.items():
             try:
-                yield from self._array_pictures(file, name) if _is_array(file) else self._image_pictures(file, name)
+                yield from self._array_samples(file, name) if _is_array(file) else self._image_samples(file, name)
             except AstSegError as error:
                 self.skipped.append((name, str(error)))
 
-    def _image_pictures(self, file: Path, name: str) -> Iterator[Picture]:
+    def _image_samples(self, file: Path, name: str) -> Iterator[Sample]:
         paths = self.masks.get(file, ())
         masks = self._read_masks(file, paths) if paths else iter(())
         turned = turn_of(file) if paths else None
-        for index, image in enumerate(read_pictures(file)):
+        for index, image in enumerate(read_images(file)):
             own_name = name if self._counts[file] == 1 else f"{self._prefix(name)}{index:06d}"
             if not paths:
-                yield Picture(own_name, image)
+                yield Sample(own_name, image)
                 continue
-            mask, problem = next(masks, (None, f"The mask {paths[0]} has fewer frames than its picture."))
+            mask, problem = next(masks, (None, f"The mask {paths[0]} has fewer frames than its image."))
             if mask is not None:
                 mask = upright(mask, image, turned)
                 if mask.shape != image.shape[:2]:
-                    problem = f"The mask {paths[0]} has {mask.shape} pixels, its picture {image.shape[:2]}."
+                    problem = f"The mask {paths[0]} has {mask.shape} pixels, its image {image.shape[:2]}."
                     mask = None
-            yield Picture(own_name, image, mask, problem)
+            yield Sample(own_name, image, mask, problem)
 
     def _read_masks(self, file: Path, paths: Sequence[Path]) -> Iterator[tuple[Bytes | None, str | None]]:
         """Read the mask of each frame of an image file, or the reason why it cannot be used."""
@@ -229,20 +226,20 @@ class FileSource(Source):
     def _has_mask(self, file: Path) -> bool:
         if not _is_array(file):
             # What will be skipped does not stand in the way of the others.
-            return file in self.masks or not is_picture(file, FORMATS)
+            return file in self.masks or not is_image_file(file, FORMATS)
         try:
             return open_arrays(file).mask_key is not None
         except AstSegError:
             return True  # as above
 
-    def _array_pictures(self, file: Path, name: str) -> Iterator[Picture]:
+    def _array_samples(self, file: Path, name: str) -> Iterator[Sample]:
         for index, item in enumerate(open_arrays(file)):
             own_name = f"{self._prefix(name)}{index:06d}"
             if item.image is None:
                 self.skipped.append((own_name, str(item.problem)))
             else:
                 mask = None if item.mask is None else labels_of(_raw_labels(item.mask), self.coding)
-                yield Picture(own_name, item.image, mask, item.problem)
+                yield Sample(own_name, item.image, mask, item.problem)
 
     def _prefix(self, name: str) -> str:
         # The items of a lone file need no folder to tell them from another's.
@@ -272,12 +269,12 @@ class VideoSource(Source):
         """Count the frames without decoding them."""
         return -(-self._facts.frames // self._every)
 
-    def _pictures(self) -> Iterator[Picture]:
+    def _samples(self) -> Iterator[Sample]:
         def note(index: int, reason: str) -> None:
             self.skipped.append((f"{index:06d}", f"Frame {index} of {self.path} {reason}."))
 
         for frame in read_frames(self.path, self._every, note, self._facts):
-            yield Picture(f"{frame.number:06d}", frame.image, time=frame.time)
+            yield Sample(f"{frame.number:06d}", frame.image, time=frame.time)
 
 
 class StoreSource(Source):
@@ -293,7 +290,7 @@ class StoreSource(Source):
         self._split = Store(path)[split]
 
     def estimated_length(self) -> int | None:
-        """Return the number of pictures, exactly."""
+        """Return the number of images, exactly."""
         return len(self._split)
 
     @property
@@ -306,11 +303,11 @@ class StoreSource(Source):
         """The label of pixels that are not to be scored, as the split says."""
         return self._split.ignored_label
 
-    def _pictures(self) -> Iterator[Picture]:
+    def _samples(self) -> Iterator[Sample]:
         masks = self._split.masks
         for index in range(len(self._split)):
             mask = None if masks is None else np.array(masks[index])
-            yield Picture(f"{index:06d}", np.array(self._split.images[index]), mask)
+            yield Sample(f"{index:06d}", np.array(self._split.images[index]), mask)
 
 
 def open_source(
@@ -320,9 +317,9 @@ def open_source(
     masks: Path | None = None,
     ignored: frozenset[int] | None = None,
 ) -> Source:
-    """Open a folder, a picture, an `.npy` or `.npz` file, a video, or a prepared data set.
+    """Open a folder, an image, an `.npy` or `.npz` file, a video, or a prepared data set.
 
-    A folder is searched with all its subfolders for pictures and arrays, in the order in which people count
+    A folder is searched with all its subfolders for images and arrays, in the order in which people count
     (`frame2` before `frame10`); see `find_files` for what is left out. A file whose ending is unknown is looked into.
 
     Args:
@@ -342,7 +339,7 @@ def open_source(
         raise AstSegError(f"There is no file or folder {path}.")
     if not (path.is_file() or path.is_dir()):
         raise AstSegError(f"{path} is a pipe, a device or the like, and no file.")
-    is_image = suffix in PICTURE_SUFFIXES or (path.is_file() and is_picture(path))
+    is_image = suffix in IMAGE_SUFFIXES or (path.is_file() and is_image_file(path))
     if masks is not None and not (path.is_dir() or is_image):
         raise AstSegError(f"Masks can be named for image files alone, and {path} is none.")
     if suffix in VIDEO_SUFFIXES or not (path.is_dir() or suffix in ARRAY_SUFFIXES or is_image):

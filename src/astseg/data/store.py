@@ -60,7 +60,7 @@ class Manifest:
     """What a store holds and where it came from."""
 
     source: str
-    """Where the pictures came from, in words: a path, an archive, a generator with its version."""
+    """Where the images came from, in words: a path, an archive, a generator with its version."""
     protocol: str
     """How they were prepared: crop, resize, label rules, split rule, seed."""
     image_size: tuple[int, int]
@@ -117,7 +117,7 @@ class Store:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return False
         except ValueError:
-            # Damaged. Beside a store's arrays it was a store's, and they must not be taken for pictures.
+            # Damaged. Beside a store's arrays it was a store's, and they must not be taken for images.
             return any(Path(path).glob("*.images.npy"))
         return isinstance(content, dict) and content.get("format") == FORMAT
 

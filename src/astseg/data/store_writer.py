@@ -32,9 +32,9 @@ BEGUN = "begun.json"
 
 
 class SplitWriter:
-    """Appends pictures to one split of a store that is being written.
+    """Appends images to one split of a store that is being written.
 
-    With `resume` it goes on behind the last picture that lies whole in all of the split's files.
+    With `resume` it goes on behind the last image that lies whole in all of the split's files.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SplitWriter:
         self.ignored_label = ignored_label
         """The label, in masks, of pixels that are not to be scored; None if all are."""
         self.count = 0
-        """Pictures written so far, those of an interrupted run included."""
+        """Images written so far, those of an interrupted run included."""
         self._folder = folder
         self._image_size = image_size
         self._files: dict[str, BinaryIO] = {}
@@ -58,7 +58,7 @@ class SplitWriter:
             self._reopen()
 
     def append(self, images: Bytes, masks: Bytes | None = None, shadows: Bytes | None = None) -> None:
-        """Append N pictures: images N x H x W x 3, masks and shadows N x H x W, all uint8.
+        """Append N images: images N x H x W x 3, masks and shadows N x H x W, all uint8.
 
         Raises:
             ValueError: a shape or a type is not the store's, or an array comes and goes between calls.
@@ -98,7 +98,7 @@ class SplitWriter:
             file.close()
 
     def _reopen(self) -> None:
-        # A stop can fall between the files, or within one picture: the shortest file tells what is whole.
+        # A stop can fall between the files, or within one image: the shortest file tells what is whole.
         item = {kind: math.prod(self._item_shape(kind)) for kind in ARRAYS}
         for kind in ARRAYS:
             path = self._folder / self._file_name(kind)
@@ -144,8 +144,8 @@ class StoreWriter:
     """Writes a store beside its final place and moves it there once it is whole.
 
     Use it as a context manager. Leaving it by an exception (Ctrl-C, a full disk) removes what was written.
-    With `resume`, pictures that were written stay and the next writer of the same store goes on with them:
-    `SplitWriter.count` then tells how many pictures a split has already.
+    With `resume`, images that were written stay and the next writer of the same store goes on with them:
+    `SplitWriter.count` then tells how many images a split has already.
 
     Raises:
         AstSegError: the destination exists already and is not an empty folder, another process is writing it, or what
@@ -200,7 +200,7 @@ class StoreWriter:
         with self._kept:
             if kind is None:
                 self._finish()
-            elif not self.resume or not self.holds_pictures():
+            elif not self.resume or not self.holds_images():
                 remove_contents(self._around)
 
     @contextmanager
@@ -225,7 +225,7 @@ class StoreWriter:
         finally:
             writer.close()
 
-    def holds_pictures(self) -> bool:
+    def holds_images(self) -> bool:
         """Tell whether anything was appended to a split, by an interrupted run included."""
         return any(file.stat().st_size > HEADER_BYTES for file in self._partial.glob("*.npy"))
 

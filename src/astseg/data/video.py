@@ -243,7 +243,7 @@ class _Clock:
 
 
 class VideoWriter:
-    """Writes pictures of one size as H.264 (MPEG-4 part 2 where the encoder is missing), yuv420p, for any player.
+    """Writes images of one size as H.264 (MPEG-4 part 2 where the encoder is missing), yuv420p, for any player.
 
     Odd sides grow by a copy of the last row or column, since 4:2:0 video has even sides. Use it as a context manager.
 
@@ -345,7 +345,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     with container:
         tracks = _tracks(container)
         if not tracks:
-            kinds = ["a cover picture" if s.type == "video" else s.type for s in container.streams]
+            kinds = ["a cover image" if s.type == "video" else s.type for s in container.streams]
             raise AstSegError(f"{path} holds no video, only {', '.join(kinds) or 'nothing'}.")
         stream = _shown_track(container, tracks)
         stream.thread_type = "AUTO"
@@ -353,9 +353,9 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _tracks(container: Any) -> list[Any]:
-    """Return the video streams, without cover pictures and thumbnails, which FFmpeg takes for streams too."""
-    pictures = _Disposition.attached_pic | _Disposition.timed_thumbnails
-    return [stream for stream in container.streams.video if not stream.disposition & pictures]
+    """Return the video streams, without cover images and thumbnails, which FFmpeg takes for streams too."""
+    images = _Disposition.attached_pic | _Disposition.timed_thumbnails
+    return [stream for stream in container.streams.video if not stream.disposition & images]
 
 
 def _shown_track(container: Any, tracks: list[Any]) -> Any:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from astseg._core.atomic_io import atomic_write
 from astseg._core.errors import AstSegError
 from astseg._core.image_conversion import from_uint8_images
+from astseg._core.progress import Progress
 from astseg.data.store import Split
 from astseg.evaluation.metrics import PerImage, SegmentationScores, score_segmentations, squared_error
 from astseg.model.ast_seg import AstSeg
@@ -57,12 +58,12 @@ class Evaluation:
     lit_claimed: PerImage | None
     """The same share of the other pixels of the true background, for comparison."""
 
-    def summary(self) -> "Summary":
+    def summary(self) -> "ScoreSummary":
         """Return the means over images, for all of them and by the number of true objects."""
         everything = np.ones(len(self.index), bool)
         numbers = np.unique(self.objects).tolist()
         several = self.objects >= 2
-        return Summary(
+        return ScoreSummary(
             overall=self._means(everything),
             by_objects={number: self._means(self.objects == number) for number in numbers},
             two_or_more_objects=self._means(several) if several.any() else None,
@@ -97,7 +98,7 @@ class Means:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ScoreSummary:
     """What an evaluation comes to."""
 
     overall: Means
@@ -125,13 +126,13 @@ def evaluate(
     model: AstSeg,
     split: Split,
     batch_size: int = 64,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
     *,
     by_weights_alone: bool = False,
 ) -> Evaluation:
     """Segment and reconstruct every image of a split and compare with the truth.
 
-    Labels are compared at the size of the split's pictures, where ``model.segment`` gives them. A split whose
+    Labels are compared at the size of the split's images, where ``model.segment`` gives them. A split whose
     images are of another size than the model's is legal: they are resized for the model, its labels and its
     reconstruction are resized back, and the protocol says so. So are images with more true objects than the
     model has slots; the summary counts them.
@@ -153,7 +154,7 @@ def evaluate(
             "Evaluate on a split with known truth, or look at the segmentations instead."
         )
     if batch_size < 1:
-        raise ValueError(f"a batch has 1 picture or more, not {batch_size}")
+        raise ValueError(f"a batch has 1 image or more, not {batch_size}")
     if not len(split):
         raise AstSegError(f"The split '{split.name}' has no images, so nothing can be scored.")
     labels, mse = _predict(model, split, batch_size, progress, by_weights_alone)
@@ -182,7 +183,7 @@ def evaluate(
 def reconstruct_at(
     model: AstSeg, images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Return the model's reconstruction of pictures of any size, resized back to theirs."""
+    """Return the model's reconstruction of images of any size, resized back to theirs."""
     return resized(model.reconstruct(resized(images, model.image_size)).image, images.shape[-2:])
 
 
@@ -210,7 +211,7 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
             writer.writerow(["" if value != value else value for value in row])
 
 
-def write_scores(path: Path | str, summary: Summary, details: Mapping[str, Any] | None = None) -> None:
+def write_scores(path: Path | str, summary: ScoreSummary, details: Mapping[str, Any] | None = None) -> None:
     """Write a summary as JSON, the means over all images first.
 
     Args:
@@ -235,7 +236,7 @@ def _predict(
     model: AstSeg,
     split: Split,
     batch_size: int,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
     by_weights_alone: bool,
 ) -> tuple[UInt8[np.ndarray, "images height width"], PerImage | None]:
     """Return the labels of all images, in one byte each, and their squared errors."""

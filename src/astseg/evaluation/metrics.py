@@ -164,9 +164,9 @@ def segmentation_covering(
 def squared_error(
     reconstruction: Float[Tensor, "batch 3 height width"], images: Float[Tensor, "batch 3 height width"]
 ) -> PerImage:
-    """Squared error of pictures in [0, 1], summed over channels and pixels (the MSE of the tables).
+    """Squared error of images in [0, 1], summed over channels and pixels (the MSE of the tables).
 
-    The sum grows with the picture: values for 64 x 64 and 128 x 128 pixels cannot be compared.
+    The sum grows with the image: values for 64 x 64 and 128 x 128 pixels cannot be compared.
 
     Raises:
         ValueError: the shapes differ.

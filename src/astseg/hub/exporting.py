@@ -1,15 +1,15 @@
 """Making a trained model ready to be handed on: half precision, and a card that says where it comes from."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from astseg._core.atomic_io import atomic_folder
+from astseg._core.progress import Progress
 from astseg.data.store import Store
-from astseg.evaluation.evaluator import Means, Summary, evaluate
+from astseg.evaluation.evaluator import Means, ScoreSummary, evaluate
 from astseg.model.ast_seg import AstSeg
 from astseg.model.serialization import WEIGHTS_FILE
 from astseg.training.run import (
@@ -27,9 +27,7 @@ CARD_FILE = "README.md"
 """The name under which the model hub looks for a model's card."""
 
 
-def export_model(
-    run: Path, out: Path, device: torch.device, progress: Callable[[int, int], None] | None = None
-) -> Summary | None:
+def export_model(run: Path, out: Path, device: torch.device, progress: Progress | None = None) -> ScoreSummary | None:
     """Write a run's model in half precision, with a card.
 
     The model is scored as it is handed on, halved; the card holds these scores against those of the whole weights.
@@ -38,7 +36,7 @@ def export_model(
         run: a training run's folder, its data in place.
         out: the folder to make.
         device: where to score.
-        progress: told how many pictures are scored, of how many.
+        progress: told how many images are scored, of how many.
 
     Returns:
         The scores of the halved model; None where the data has no truth.
@@ -59,15 +57,15 @@ def export_model(
     return scores
 
 
-def _scored(model: AstSeg, settings: RunSettings, progress: Callable[[int, int], None] | None) -> Summary | None:
+def _scored(model: AstSeg, settings: RunSettings, progress: Progress | None) -> ScoreSummary | None:
     split = scored_split(Store(settings.data))
     return None if split is None else evaluate(model, split, progress=progress).summary()
 
 
-def _card(run: Path, settings: RunSettings, size: int, whole: Summary | None, halved: Summary | None) -> str:
+def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | None, halved: ScoreSummary | None) -> str:
     store = describe_store(Store(settings.data))
     shape = settings.recipe.architecture
-    name = store["set"] or "pictures of its owner"
+    name = store["set"] or "images of its owner"
     seconds = phase_seconds(run)
     lines = [
         "---",
@@ -79,7 +77,7 @@ def _card(run: Path, settings: RunSettings, size: int, whole: Summary | None, ha
         "",
         f"# {settings.title}",
         "",
-        "Finds the objects in pictures like those it was trained on, and was trained without any labels, by astseg.",
+        "Finds the objects in images like those it was trained on, and was trained without any labels, by astseg.",
         "",
         "```python",
         "import astseg",
@@ -90,8 +88,8 @@ def _card(run: Path, settings: RunSettings, size: int, whole: Summary | None, ha
         "",
         "| | |",
         "| --- | --- |",
-        f"| Data | {name}: {_counts(store['pictures'])} pictures; {store['protocol']} |",
-        f"| Pictures | {shape.image_size[0]} x {shape.image_size[1]}, up to K = {shape.slots} objects |",
+        f"| Data | {name}: {_counts(store['images'])} images; {store['protocol']} |",
+        f"| Images | {shape.image_size[0]} x {shape.image_size[1]}, up to K = {shape.slots} objects |",
         f"| Recipe | {settings.preset or 'chosen by astseg'}, seed {settings.seed} |",
         f"| Steps | {_steps(settings)} |",
         *([f"| **Not finished** | trained up to {stopped} |"] if (stopped := where_stopped(run)) else []),
@@ -100,11 +98,11 @@ def _card(run: Path, settings: RunSettings, size: int, whole: Summary | None, ha
         f"| File | {size / 1e6:.1f} MB, half precision |",
     ]
     if halved is not None and whole is not None:
-        lines += ["", "## Scores on held-out pictures", "", *_score_table(whole, halved), "", halved.protocol]
+        lines += ["", "## Scores on held-out images", "", *_score_table(whole, halved), "", halved.protocol]
     return "\n".join(lines) + "\n"
 
 
-def _score_table(whole: Summary, halved: Summary) -> list[str]:
+def _score_table(whole: ScoreSummary, halved: ScoreSummary) -> list[str]:
     rows = {
         "all": halved.overall,
         **({"two and more objects": halved.two_or_more_objects} if halved.two_or_more_objects else {}),
@@ -112,7 +110,7 @@ def _score_table(whole: Summary, halved: Summary) -> list[str]:
         "*all, before halving*": whole.overall,
         "*background everywhere*": halved.background_everywhere,
     }
-    head = ["| | pictures | mIoU | ARI-FG | ARI | MSC-FG |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
+    head = ["| | images | mIoU | ARI-FG | ARI | MSC-FG |", "| --- | ---: | ---: | ---: | ---: | ---: |"]
     return head + [f"| {title} | {_cells(means)} |" for title, means in rows.items()]
 
 
@@ -121,14 +119,14 @@ def _cells(means: Means) -> str:
     return " | ".join([str(means.images), *(f"{100 * score:.1f}" for score in scores)])
 
 
-def _counts(pictures: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in pictures.items())
+def _counts(images: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in images.items())
 
 
 def _steps(settings: RunSettings) -> str:
     background, foreground = settings.recipe.background, settings.recipe.foreground
     return (
-        f"background {background.steps} of {background.batch_size} pictures, "
+        f"background {background.steps} of {background.batch_size} images, "
         f"objects {foreground.steps} of {foreground.batch_size} ({foreground.scenario})"
     )
 

@@ -60,7 +60,7 @@ def local_model(where: Path | str) -> Path | None:
     folder = Path(where)
     candidates = [folder, folder / "model"]
     if str(where) in list_models():
-        candidates.append(SHIPPED / where)  # whatever else of that name is there, such as pictures of rooms
+        candidates.append(SHIPPED / where)  # whatever else of that name is there, such as images of rooms
     for candidate in candidates:
         if (candidate / CONFIG_FILE).is_file():
             return candidate

@@ -1,11 +1,10 @@
-"""Foreground masks from the background network alone, picture by picture.
+"""Foreground masks from the background network alone, image by image.
 
 The folder that comes out holds ``backgrounds/NAME.png`` and ``masks/NAME.png`` (255 is foreground), as large as the
-pictures that went in, and ``summary.json``: `BackgroundMasks`.
+images that went in, and ``summary.json``: `BackgroundMasks`.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from torch import Tensor
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError
 from astseg._core.image_conversion import from_uint8_images, to_uint8_images
+from astseg._core.progress import Progress
 from astseg.data.sources import Source
 from astseg.data.store import Bytes
 from astseg.evaluation.metrics import f_measure
@@ -39,8 +39,8 @@ IF_EMPTY = (
     "If more than that moves: what is always there counts as background, and what is small needs a larger working size."
 )
 IF_FULL = (
-    "Look at the backgrounds: if they are wrong, train longer, or on more pictures; "
-    "if they are right, the light or the camera has changed since the pictures that were learned from."
+    "Look at the backgrounds: if they are wrong, train longer, or on more images; "
+    "if they are right, the light or the camera has changed since the images that were learned from."
 )
 
 
@@ -48,8 +48,8 @@ IF_FULL = (
 class BackgroundMasks:
     """What was written."""
 
-    pictures: int
-    """How many pictures were painted."""
+    images: int
+    """How many images were painted."""
     scored: int
     """For how many of them the truth is known."""
     f_measure: float | None
@@ -61,7 +61,7 @@ class BackgroundMasks:
     noise: float | None
     """The median over the pixels, of 255; None for the rule that needs none."""
     foreground_share: float
-    """The share of the pixels that are foreground, averaged over the pictures."""
+    """The share of the pixels that are foreground, averaged over the images."""
     note: str | None
     """What looks wrong with the masks, if anything, and what to try."""
 
@@ -100,18 +100,18 @@ def write_background_masks(
     source: Source,
     out: Path,
     device: torch.device,
-    progress: Callable[[int, int | None], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
     *,
     noise: Float[Tensor, "height width"] | None = None,
 ) -> BackgroundMasks:
-    """Paint the background of every picture, and write where the picture differs from it.
+    """Paint the background of every image, and write where the image differs from it.
 
     Args:
         model: with a trained background network; on ``device``.
-        source: the pictures, of any size.
+        source: the images, of any size.
         out: the folder to make.
         device: where the model is.
-        progress: told how many pictures are done, and of how many.
+        progress: told how many images are done, and of how many.
         noise: as `measure_noise` finds it. Without it the rule is AE-NE's, for networks that have learned to predict
             their error.
 
@@ -124,9 +124,9 @@ def write_background_masks(
     shares: list[float] = []
     scored = 0
     with atomic_folder(out) as folder:
-        for picture in source:
-            size = picture.image.shape[:2]
-            images = resized(from_uint8_images(picture.image[None], device), model.image_size)
+        for sample in source:
+            size = sample.image.shape[:2]
+            images = resized(from_uint8_images(sample.image[None], device), model.image_size)
             painted = background(images)
             found = (
                 background_foreground_mask(images, painted, size)
@@ -134,18 +134,18 @@ def write_background_masks(
                 else noise_foreground_mask(images, painted.image, noise, size)
             )
             mask = found[0].cpu().numpy()
-            _save(folder / "backgrounds" / f"{picture.name}.png", to_uint8_images(resized(painted.image, size))[0])
-            _save(folder / "masks" / f"{picture.name}.png", np.uint8(255) * mask.astype(np.uint8))
-            if picture.mask is not None:
+            _save(folder / "backgrounds" / f"{sample.name}.png", to_uint8_images(resized(painted.image, size))[0])
+            _save(folder / "masks" / f"{sample.name}.png", np.uint8(255) * mask.astype(np.uint8))
+            if sample.mask is not None:
                 void = source.ignored_label
-                counted = np.True_ if void is None else picture.mask != void
-                true = picture.mask > 0
+                counted = np.True_ if void is None else sample.mask != void
+                true = sample.mask > 0
                 counts += [(pixels & counted).sum() for pixels in (mask & true, mask & ~true, ~mask & true)]
                 scored += 1
             shares.append(float(mask.mean()))
             progress(len(shares), total)
         result = BackgroundMasks(
-            pictures=len(shares),
+            images=len(shares),
             scored=scored,
             f_measure=f_measure(*counts.tolist()) if counts.any() else None,
             skipped=tuple(source.skipped),
@@ -158,6 +158,6 @@ def write_background_masks(
     return result
 
 
-def _save(path: Path, picture: np.ndarray) -> None:
+def _save(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(image).save(path)

@@ -1,13 +1,13 @@
-"""From a model and any source of pictures to label pictures, overlays, a list of objects and a film.
+"""From a model and any source of images to label images, overlays, a list of objects and a film.
 
 The folder that comes out holds::
 
-    labels/NAME.png      a palette picture whose index is the label: 0 background, k what slot k found
-    overlays/NAME.jpg    the picture with its objects coloured and outlined
-    objects.json         what was found, picture by picture; see `describe_objects`
+    labels/NAME.png      a palette image whose index is the label: 0 background, k what slot k found
+    overlays/NAME.jpg    the image with its objects coloured and outlined
+    objects.json         what was found, image by image; see `describe_objects`
     overlay.mp4          the overlays as a film, where the source is a video: each frame at its own time
 
-all as large as the pictures that went in.
+all as large as the images that went in.
 
 objects.json has the keys ``source``, ``slots``, ``fps`` (of a video: frames a second in the mean), ``images`` and
 ``skipped``; each image its ``name``, ``time`` (of a video: seconds from the first frame, by the file's time stamps),
@@ -33,7 +33,8 @@ from torch import Tensor
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError
 from astseg._core.image_conversion import from_uint8_images
-from astseg.data.sources import Picture, Progress, Source
+from astseg._core.progress import Progress
+from astseg.data.sources import Sample, Source
 from astseg.data.store import MAX_LABELS
 from astseg.data.video import VideoWriter
 from astseg.inference.foreground_share import foreground_note
@@ -43,14 +44,14 @@ from astseg.visualization.colors import label_colors, overlay
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 MAX_PIXELS_AT_ONCE = 4_000_000
-"""In a batch: large pictures go through one by one, since a mask for every slot has to fit the memory too."""
+"""In a batch: large images go through one by one, since a mask for every slot has to fit the memory too."""
 
 NO_TEXT = "backslashreplace"
 """How the bytes of file names that are no UTF-8 are written: a name is whatever the disk says."""
 DIGITS = 5
 """Decimals of the numbers in objects.json."""
-IF_EMPTY = "If there are more objects: was the model trained on pictures like these, and to its end?"
-IF_FULL = "If that is not so: was the model trained on pictures like these, and its background long enough?"
+IF_EMPTY = "If there are more objects: was the model trained on images like these, and to its end?"
+IF_FULL = "If that is not so: was the model trained on images like these, and its background long enough?"
 
 
 class Segmenter(Protocol):
@@ -58,22 +59,22 @@ class Segmenter(Protocol):
 
     @property
     def slots(self) -> int:
-        """The largest number of objects in a picture."""
+        """The largest number of objects in an image."""
         ...
 
     def segment(self, images: Float[Tensor, "batch 3 height width"]) -> Segmentation:
-        """Find the objects in pictures in [0, 1]."""
+        """Find the objects in images in [0, 1]."""
         ...
 
 
 @dataclass(frozen=True)
-class Summary:
+class SegmentationResult:
     """What was done."""
 
     out: Path
     """The folder that was written."""
-    pictures: int
-    """How many pictures were segmented."""
+    images: int
+    """How many images were segmented."""
     objects: int
     """How many objects were found in all of them together."""
     skipped: tuple[tuple[str, str], ...]
@@ -89,18 +90,18 @@ def segment_source(
     batch_size: int = 16,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
-) -> Summary:
-    """Segment every picture of a source, and write what the module's head describes.
+) -> SegmentationResult:
+    """Segment every image of a source, and write what the module's head describes.
 
-    The memory needed does not depend on the number of pictures. The folder appears once all is written.
+    The memory needed does not depend on the number of images. The folder appears once all is written.
 
     Args:
         model: on `device` already.
         source: what to segment; see `open_source`.
         out: the folder to make; it may exist if it is empty.
-        batch_size: pictures of one size that go through the model together.
+        batch_size: images of one size that go through the model together.
         device: where the model is.
-        progress: told how many pictures are done, and of how many.
+        progress: told how many images are done, and of how many.
 
     Raises:
         AstSegError: the place is taken or cannot be written, nothing can be read, the model has too many slots for
@@ -108,7 +109,7 @@ def segment_source(
     """
     out = Path(out)
     if model.slots > MAX_LABELS:
-        raise AstSegError(f"Label pictures tell {MAX_LABELS} objects apart; this model has {model.slots} slots.")
+        raise AstSegError(f"Label images tell {MAX_LABELS} objects apart; this model has {model.slots} slots.")
     if batch_size < 1:
         raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
     total = source.estimated_length()
@@ -116,42 +117,42 @@ def segment_source(
     shares: list[float] = []
     with atomic_folder(out) as folder, _Results(folder, source, model.slots) as results:
         for batch in same_sized_batches(source, batch_size):
-            segmentation = model.segment(from_uint8_images(np.stack([picture.image for picture in batch]), device))
-            for index, picture in enumerate(batch):
-                objects += results.append(picture, _item(segmentation, index))
+            segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
+            for index, sample in enumerate(batch):
+                objects += results.append(sample, _item(segmentation, index))
                 shares.append(float((segmentation.labels[index] > 0).float().mean()))
                 if progress is not None:
                     progress(len(shares), total)
     note = foreground_note(shares, if_empty=IF_EMPTY, if_full=IF_FULL)
-    return Summary(out, len(shares), objects, tuple(source.skipped), note)
+    return SegmentationResult(out, len(shares), objects, tuple(source.skipped), note)
 
 
-def same_sized_batches(source: Source, batch_size: int) -> Iterator[list[Picture]]:
-    """Group neighbouring pictures of one size: up to `batch_size` of them, fewer if they are large."""
-    batch: list[Picture] = []
-    for picture in source:
-        pixels = picture.image.shape[0] * picture.image.shape[1]
+def same_sized_batches(source: Source, batch_size: int) -> Iterator[list[Sample]]:
+    """Group neighbouring images of one size: up to `batch_size` of them, fewer if they are large."""
+    batch: list[Sample] = []
+    for sample in source:
+        pixels = sample.image.shape[0] * sample.image.shape[1]
         full = len(batch) == min(batch_size, max(1, MAX_PIXELS_AT_ONCE // pixels))
-        if batch and (full or picture.image.shape != batch[0].image.shape):
+        if batch and (full or sample.image.shape != batch[0].image.shape):
             yield batch
             batch = []
-        batch.append(picture)
+        batch.append(sample)
     if batch:
         yield batch
 
 
 def describe_objects(labels: Bytes, segmentation: Segmentation) -> list[dict[str, Any]]:
-    """Say in plain numbers what was found in one picture.
+    """Say in plain numbers what was found in one image.
 
     Args:
         labels: H x W, 0 is the background.
-        segmentation: of this single picture, without a leading batch dimension.
+        segmentation: of this single image, without a leading batch dimension.
 
     Returns:
         For each label that owns a pixel: `label`; `box` (left, top, width and height of its pixels); `area` in pixels;
-        `centroid` (x and y of the mean of its pixels, in pixels from the picture's left top corner); `position` (the
+        `centroid` (x and y of the mean of its pixels, in pixels from the image's left top corner); `position` (the
         same of the glimpse's centre; it may lie beside the box, since glimpses have transparent parts); `scale` (width
-        and height of the glimpse as a share of the picture's); `activation`; `appearance` (the vector).
+        and height of the glimpse as a share of the image's); `activation`; `appearance` (the vector).
     """
     height, width = labels.shape
     areas = np.bincount(labels.reshape(-1))
@@ -181,7 +182,7 @@ def describe_objects(labels: Bytes, segmentation: Segmentation) -> list[dict[str
 
 
 class _Results:
-    """Writes the results into a folder, a picture at a time."""
+    """Writes the results into a folder, an image at a time."""
 
     def __init__(self, folder: Path, source: Source, slots: int) -> None:
         self._folder, self._source, self._slots = folder, source, slots
@@ -210,21 +211,21 @@ class _Results:
         finally:
             self._objects.close()
 
-    def append(self, picture: Picture, segmentation: Segmentation) -> int:
-        """Write all there is for a picture, and return how many objects it has."""
+    def append(self, sample: Sample, segmentation: Segmentation) -> int:
+        """Write all there is for an image, and return how many objects it has."""
         labels = segmentation.labels.cpu().numpy().astype(np.uint8)
-        overlaid = overlay(picture.image, labels)
+        overlaid = overlay(sample.image, labels)
         indexed = Image.fromarray(labels)
         indexed.putpalette(self._palette)
-        indexed.save(self._place("labels", f"{picture.name}.png"))
+        indexed.save(self._place("labels", f"{sample.name}.png"))
         # Without chroma subsampling, which would blur the contours.
-        Image.fromarray(overlaid).save(self._place("overlays", f"{picture.name}.jpg"), quality=90, subsampling=0)
+        Image.fromarray(overlaid).save(self._place("overlays", f"{sample.name}.jpg"), quality=90, subsampling=0)
         if isinstance(self._film, VideoWriter):
-            self._film.append(overlaid, picture.time)
+            self._film.append(overlaid, sample.time)
         objects = describe_objects(labels, segmentation)
         height, width = labels.shape
-        time = {} if picture.time is None else {"time": round(picture.time, DIGITS)}
-        entry = {"name": picture.name, **time, "width": width, "height": height, "objects": objects}
+        time = {} if sample.time is None else {"time": round(sample.time, DIGITS)}
+        entry = {"name": sample.name, **time, "width": width, "height": height, "objects": objects}
         self._objects.write(("\n" if self._first else ",\n") + json.dumps(entry, ensure_ascii=False))
         self._first = False
         return len(objects)

@@ -26,7 +26,7 @@ class Architecture:
     image_size: tuple[int, int]
     """Height and width in pixels."""
     slots: int
-    """K, the largest number of objects in a picture."""
+    """K, the largest number of objects in an image."""
     feature_network: FeatureNetwork = "segformer-b3"
     refinement: Refinement = "transformer"
     latents: LatentLayout = field(default_factory=LatentLayout)
@@ -38,12 +38,12 @@ class Architecture:
     per_pixel_background_activation: bool = False
     """Learn a background activation for each pixel, as for natural video."""
     attention_to_unexplained: float = 0.0
-    """What is added to the attention logits where the background is far from the picture, so that slots look there from
+    """What is added to the attention logits where the background is far from the image, so that slots look there from
     the first step on; 0 as in the paper. Segmenting then needs the background network too."""
     slot_places: bool = False
     """Give each slot a place of its own, where it would rather look (``SlotPlaces``). Not in the paper."""
     label_rule: LabelRule | None = None
-    """How pixels are given to layers when a picture is segmented. None is the paper's rule, the largest weight.
+    """How pixels are given to layers when an image is segmented. None is the paper's rule, the largest weight.
     Training knows nothing of it; segmenting needs the background network too, unless it is None."""
     shadows: bool = False
     """Let each object paint a shadow on the background as well, so that its mask need not hold it. Not in the paper."""

@@ -1,4 +1,4 @@
-"""AST-Seg: the whole flow from a picture to its objects and back (Fig. 1 of the paper)."""
+"""AST-Seg: the whole flow from an image to its objects and back (Fig. 1 of the paper)."""
 
 import torch
 from jaxtyping import Float
@@ -58,7 +58,7 @@ class AstSeg(SavedModel):
 
     @property
     def slots(self) -> int:
-        """K, the largest number of objects in a picture."""
+        """K, the largest number of objects in an image."""
         return self.architecture.slots
 
     @property
@@ -74,7 +74,7 @@ class AstSeg(SavedModel):
         """Find the objects: Algorithm 1.
 
         Args:
-            images: pictures in [0, 1] of the model's own size.
+            images: images in [0, 1] of the model's own size.
             backgrounds: their backgrounds, for a model that attends to what they leave unexplained; painted by the
                 background network if they are not given.
         """
@@ -116,10 +116,10 @@ class AstSeg(SavedModel):
         *,
         shadows: bool = True,
     ) -> Rendering:
-        """Find the objects and put the pictures together again.
+        """Find the objects and put the images together again.
 
         Args:
-            images: pictures in [0, 1] of the model's own size.
+            images: images in [0, 1] of the model's own size.
             backgrounds: their backgrounds where they are known already; by default the background network paints them.
             shadows: whether objects throw their shadows, if the architecture has any.
 
@@ -133,10 +133,10 @@ class AstSeg(SavedModel):
         """Like calling the model, but in evaluation mode and without gradients.
 
         Args:
-            images: pictures in [0, 1] of the model's own size, on the model's device.
+            images: images in [0, 1] of the model's own size, on the model's device.
 
         Raises:
-            ValueError: the shape, the type or the range is not that of pictures of the model's size.
+            ValueError: the shape, the type or the range is not that of images of the model's size.
         """
         height, width = self.image_size
         shape = f"N x 3 x {height} x {width}"

@@ -15,7 +15,7 @@ CornerConvention: TypeAlias = Literal["published", "consistent"]
 """Where the frame's -1 and +1 lie.
 
 ``published``: on the centres of the first and last cell of the map (equations 12 and 13). The spatial transformer puts
-them on the outer borders of the picture, so a predicted displacement is larger than the true one by w*/(w* - 1).
+them on the outer borders of the image, so a predicted displacement is larger than the true one by w*/(w* - 1).
 ``consistent``: on the outer borders in both places.
 """
 

@@ -1,7 +1,7 @@
 """The autoencoder that reconstructs the background (AE-NE, reference [35] of the paper), a quick one, and a still one.
 
-Backgrounds lie on a manifold of few dimensions: all a picture may say of its background are a few numbers, so that
-objects, which change from picture to picture, do not pass.
+Backgrounds lie on a manifold of few dimensions: all an image may say of its background are a few numbers, so that
+objects, which change from image to image, do not pass.
 """
 
 import itertools
@@ -20,10 +20,10 @@ from astseg.model.resizing import resized
 LATENT = 16
 MIN_SIDE = 32
 EDGE_SHARPNESS = 20.0  # a step of a tenth of the range is an edge for certain
-LIGHT_CELLS = 8  # what a picture says of its light: how much each of 8x8 cells differs from the still background
-LIGHT_PATCHES = 4  # light changes over a quarter of the picture, which no small object does, and keeps its colour
+LIGHT_CELLS = 8  # what an image says of its light: how much each of 8x8 cells differs from the still background
+LIGHT_PATCHES = 4  # light changes over a quarter of the image, which no small object does, and keeps its colour
 LIGHT_SATURATION = 0.1  # a difference beyond this is an object's, whose size counts but not its colour
-MAX_LIGHT = math.log(2)  # twice or half the light; a lorry before the lens does not turn the picture black
+MAX_LIGHT = math.log(2)  # twice or half the light; a lorry before the lens does not turn the image black
 
 BackgroundNetwork: TypeAlias = Literal["simple", "complex", "quick", "still"]
 """``simple`` and ``complex``: AE-NE with its narrow and wide channels. ``quick``: see :class:`RegionBackground`.
@@ -41,7 +41,7 @@ _ENCODER_CHANNELS = {
         7: (3, 64, 320, 640, 640, 320, 16, 16),
     },
 }
-_DECODER_CHANNELS = {  # from the picture to the latent
+_DECODER_CHANNELS = {  # from the image to the latent
     "simple": {
         5: (4, 144, 256, 256, 32, 16),
         6: (4, 144, 256, 512, 256, 32, 16),
@@ -64,9 +64,9 @@ class BackgroundLayout:
     """
 
     encoder_channels: tuple[int, ...]
-    """From the picture's three to the latent."""
+    """From the image's three to the latent."""
     decoder_channels: tuple[int, ...]
-    """From the picture's four, of which the last is the predicted error, to the latent."""
+    """From the image's four, of which the last is the predicted error, to the latent."""
     largest_value: float = 255.0
     """How white is shown to the encoder."""
 
@@ -79,7 +79,7 @@ class BackgroundLayout:
 
 
 class BackgroundReconstruction(NamedTuple):
-    """What the background network says of a picture."""
+    """What the background network says of an image."""
 
     image: Float[Tensor, "batch 3 height width"]
     """The background, in [0, 1]."""
@@ -106,7 +106,7 @@ def conv_geometries(side: int, *, large: bool) -> list[ConvGeometry]:
 
     Args:
         side: pixels.
-        large: whether the longer side of the picture has 200 pixels or more; then blocks shrink by three, not by two.
+        large: whether the longer side of the image has 200 pixels or more; then blocks shrink by three, not by two.
 
     >>> [step.output for step in conv_geometries(64, large=False)]
     [32, 16, 8, 4, 2, 1]
@@ -148,7 +148,7 @@ def _pad(steps: list[ConvGeometry], blocks: int, wait: ConvGeometry) -> list[Con
 
 
 def published_layout(image_size: tuple[int, int], complexity: Literal["simple", "complex"]) -> BackgroundLayout:
-    """AE-NE's channels for pictures of a height and width.
+    """AE-NE's channels for images of a height and width.
 
     Raises:
         ValueError: both sides are shorter than 17 pixels, for which there are none.
@@ -160,7 +160,7 @@ def published_layout(image_size: tuple[int, int], complexity: Literal["simple", 
 
 
 def block_count(image_size: tuple[int, int]) -> int:
-    """Return how many blocks it takes to shrink a picture to a single cell."""
+    """Return how many blocks it takes to shrink an image to a single cell."""
     return len(_plan(image_size))
 
 
@@ -203,15 +203,15 @@ class PositionalBlock(nn.Module):
 
 
 class BackgroundAutoencoder(nn.Module):
-    """AE-NE for pictures of a height and width from 32x32 up.
+    """AE-NE for images of a height and width from 32x32 up.
 
     Args:
         image_size: height and width in pixels.
         complexity: ``simple`` for one background seen under changing light, ``complex`` for many backgrounds.
-        layout: networks of other channels, or trained on pictures of another range.
+        layout: networks of other channels, or trained on images of another range.
 
     Raises:
-        ValueError: the layout is for pictures of another size.
+        ValueError: the layout is for images of another size.
     """
 
     def __init__(
@@ -229,7 +229,7 @@ class BackgroundAutoencoder(nn.Module):
         plan = _plan(image_size)
         if len(encoder) != len(plan) + 1:
             raise ValueError(
-                f"pictures of {image_size[0]}x{image_size[1]} take {len(plan)} blocks, but channels for "
+                f"images of {image_size[0]}x{image_size[1]} take {len(plan)} blocks, but channels for "
                 f"{len(encoder) - 1} were given"
             )
         self.encoder = nn.Sequential(
@@ -245,7 +245,7 @@ class BackgroundAutoencoder(nn.Module):
         self.decoder = nn.Sequential(*reversed(blocks))
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
-        """Squeeze the picture through sixteen numbers and paint what comes out."""
+        """Squeeze the image through sixteen numbers and paint what comes out."""
         painted = self.decoder(self.encoder(self.largest_value * images))
         return BackgroundReconstruction(painted[:, :3], painted[:, 3:])
 
@@ -281,7 +281,7 @@ def _decoder_block(
 
 
 def edges(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 2 height width"]:
-    """Return how sharply a picture changes to the right and downwards, whatever its colours.
+    """Return how sharply an image changes to the right and downwards, whatever its colours.
 
     0 where even, near 1 at edges.
 
@@ -296,10 +296,10 @@ def edges(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch
 class RegionBackground(nn.Module):
     """A background autoencoder that learns within a minute or two on a CPU. Not in the paper.
 
-    The published network starts with nearly the same latent for all pictures and needs thousands of steps to tell
-    them apart. Three things make this one quick. Batch normalisation and a linear bottleneck keep pictures apart from
+    The published network starts with nearly the same latent for all images and needs thousands of steps to tell
+    them apart. Three things make this one quick. Batch normalisation and a linear bottleneck keep images apart from
     the first step. The encoder is shown edges beside colours, so that it learns where a wall ends whatever the colours
-    of wall and floor. And the picture is put together from a few regions of one colour each: outlines and colours are
+    of wall and floor. And the image is put together from a few regions of one colour each: outlines and colours are
     both linear in the latent, and an outline that is a level of a linear function can move with the camera.
 
     Args:
@@ -329,7 +329,7 @@ class RegionBackground(nn.Module):
             nn.init.normal_(layer.bias, std=bias)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
-        """Squeeze the picture through sixteen numbers and paint what comes out."""
+        """Squeeze the image through sixteen numbers and paint what comes out."""
         latents = self.encoder(torch.cat((images, edges(images)), 1))
         shares = self.outlines(latents).view(len(images), self.regions, -1).softmax(1)
         colours = self.colours(latents).view(len(images), self.regions, 3)
@@ -342,7 +342,7 @@ class StaticBackground(nn.Module):
     """One background under changing light, for a camera that stands still. Not in the paper.
 
     An autoencoder knows a few hundred frames by heart after as many steps, the objects in them too. This one has no
-    room for them: it is a single picture, lightened or darkened smoothly and tinted as a whole.
+    room for them: it is a single image, lightened or darkened smoothly and tinted as a whole.
 
     Args:
         image_size: height and width in pixels.
@@ -358,7 +358,7 @@ class StaticBackground(nn.Module):
         nn.init.zeros_(self.light.bias)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
-        """Paint the one background in the light of each picture.
+        """Paint the one background in the light of each image.
 
         While training, colours may leave [0, 1]: a clamp would never let white learn again, once it is too bright.
         """
@@ -376,10 +376,10 @@ class StaticBackground(nn.Module):
 def build_background(
     network: BackgroundNetwork, image_size: tuple[int, int], layout: BackgroundLayout | None = None
 ) -> nn.Module:
-    """Build a background network for pictures of a height and width; ``layout`` is for AE-NE's networks alone.
+    """Build a background network for images of a height and width; ``layout`` is for AE-NE's networks alone.
 
     Raises:
-        ValueError: the picture is smaller than 32 pixels a side, or the layout is for pictures of another size.
+        ValueError: the image is smaller than 32 pixels a side, or the layout is for images of another size.
     """
     match network:
         case "quick":

@@ -55,7 +55,7 @@ COMPACT_UNET_CHANNELS = (16, 32, 48, 64)
 
 
 class SegformerMaps(nn.Module):
-    """SegFormer with random weights; its maps have a quarter of the picture's height and width.
+    """SegFormer with random weights; its maps have a quarter of the image's height and width.
 
     ``astseg.model.backbone_weights.load_backbone`` gives its backbone pretrained weights.
     """
@@ -148,7 +148,7 @@ def unet_channels(image_size: tuple[int, int]) -> tuple[int, ...]:
 
 
 class UnetMaps(nn.Module):
-    """The U-net of Table 8; its maps are as large as the picture."""
+    """The U-net of Table 8; its maps are as large as the image."""
 
     def __init__(self, levels: Sequence[int], channels: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class UnetMaps(nn.Module):
         return self.last
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels height width"]:
-        """Return maps as large as the picture."""
+        """Return maps as large as the image."""
         skips = [self.first(images)]
         for block in self.down:
             skips.append(block(skips[-1]))
@@ -179,7 +179,7 @@ class UnetMaps(nn.Module):
 
 
 class CompactUnetMaps(nn.Module):
-    """A small U-net whose skips are added; its maps have a quarter of the picture's height and width.
+    """A small U-net whose skips are added; its maps have a quarter of the image's height and width.
 
     Not in the paper. It takes about a fiftieth of SegFormer-B3's arithmetic, for training on a CPU.
     """
@@ -203,7 +203,7 @@ class CompactUnetMaps(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
-        """Return maps of a quarter of the picture's sides."""
+        """Return maps of a quarter of the image's sides."""
         x = self.stem(images)
         skips = []
         for block in self.down:
@@ -219,10 +219,10 @@ class CompactUnetMaps(nn.Module):
 def build_feature_maps(
     network: FeatureNetwork, image_size: tuple[int, int], channels: int
 ) -> SegformerMaps | UnetMaps | CompactUnetMaps:
-    """Build a feature network for pictures of a height and width.
+    """Build a feature network for images of a height and width.
 
     Raises:
-        ValueError: the picture is too small for the network's levels.
+        ValueError: the image is too small for the network's levels.
     """
     if network == "unet":
         levels = unet_channels(image_size)

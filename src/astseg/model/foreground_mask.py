@@ -2,7 +2,7 @@
 
 AE-NE's network predicts its own error, and a pixel is foreground beyond seven times that. After the published schedule
 the prediction is right. After a minute it is still many times too large, and next to nothing is foreground. The other
-rule asks the pictures instead: how far they lie from what the network paints, where no object is. Not in the paper.
+rule asks the images instead: how far they lie from what the network paints, where no object is. Not in the paper.
 """
 
 import torch
@@ -23,9 +23,9 @@ CLIPPING_ROUNDS = 5
 MEDIAN_OF_NORMAL = 0.6745
 """The median of |z| of a normal variable: medians divided by it are standard deviations."""
 MIN_NOISE = 1 / 255
-"""One step of 8 bits: pictures are no more exact than that."""
+"""One step of 8 bits: images are no more exact than that."""
 MIN_FOR_A_PIXEL = 10
-"""With fewer pictures an object may be in most of them at a pixel, and all pixels get one noise."""
+"""With fewer images an object may be in most of them at a pixel, and all pixels get one noise."""
 
 
 def background_foreground_mask(
@@ -39,9 +39,9 @@ def background_foreground_mask(
     expects of itself there. Masks of 400 pixels a side and more are cleaned by a closing and an opening.
 
     Args:
-        images: pictures in [0, 1], as the network saw them.
+        images: images in [0, 1], as the network saw them.
         reconstruction: what it painted.
-        size: height and width of the masks, by default the pictures'. Where pictures were made smaller for the network
+        size: height and width of the masks, by default the images'. Where images were made smaller for the network
             it is what they had before: beside themselves, a background made larger would lack all that is fine.
     """
     distance = 255 * (images - reconstruction.image).abs().mean(1)
@@ -56,7 +56,7 @@ def background_foreground_mask(
 
 
 def _clean(mask: Bool[Tensor, "height width"]) -> Bool[Tensor, "height width"]:
-    # Closed and opened beyond the border as if the picture went on as its edge does, so that edges are kept.
+    # Closed and opened beyond the border as if the image went on as its edge does, so that edges are kept.
     margin = 10  # more than the two filters reach together
     padded = F.pad(mask[None, None].float(), [margin] * 4, mode="replicate")[0, 0].bool().cpu().numpy()
     closed = ndimage.binary_closing(padded, structure=torch.ones(5, 5).numpy())

@@ -36,7 +36,7 @@ class LatentLayout:
     anisotropic: bool = False
     """Whether width and height scale apart."""
     minimum_inverse_scale: float = 1.3
-    """Above 1, so that no glimpse covers the whole picture."""
+    """Above 1, so that no glimpse covers the whole image."""
     maximum_inverse_scale: float = 24.0
     """Bounded, so that a glimpse always has a gradient."""
     initial_inverse_scale: float | None = None

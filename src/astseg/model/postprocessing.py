@@ -3,7 +3,7 @@
 The paper gives each pixel to the layer with the largest weight, and the weights know a pixel's colours only through a
 few numbers of appearance: corners are round and rims a pixel too narrow. Here the weights are what is expected before
 a look at the pixels. Each layer's error at a pixel is held against it, as in a mixture of Laplace distributions, and
-pixels of like colours draw each other to the same layer, as in a Potts model whose pull ends at edges of the picture.
+pixels of like colours draw each other to the same layer, as in a Potts model whose pull ends at edges of the image.
 Slots whose pixels have one colour, and no edge between them, have found the same object twice, and a slot whose pixels
 are the background in another light has found none.
 """
@@ -24,7 +24,7 @@ NEIGHBOURS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) 
 
 @dataclass(frozen=True)
 class LabelRule:
-    """How pixels are given to layers when a picture is segmented.
+    """How pixels are given to layers when an image is segmented.
 
     Backgrounds are painted more exactly than objects, so their errors say more.
 
@@ -76,8 +76,8 @@ def posterior_weights(
     which the background comes nearest. A shadow that no object has learned to throw stays with the background.
 
     Args:
-        rendering: what the pictures were put together from, on their real backgrounds.
-        images: the pictures, in [0, 1].
+        rendering: what the images were put together from, on their real backgrounds.
+        images: the images, in [0, 1].
         rule: how much errors and neighbours say, and how small an object may be.
 
     Returns:
@@ -108,7 +108,7 @@ def neighbor_affinities(
     """Return how like each pixel's eight neighbours are to it: 1 where colours are the same, near 0 across edges.
 
     Args:
-        images: the pictures. Beyond their borders there is nothing that could be asked, whatever it is like.
+        images: the images. Beyond their borders there is nothing that could be asked, whatever it is like.
         likeness: the L1 distance of two colours at which the likeness has fallen to exp(-1).
     """
     distances = torch.stack([(images - seen).abs().sum(1, keepdim=True) for seen in _neighbours(images)])
@@ -211,7 +211,7 @@ def merge_duplicate_slots(
 
     Args:
         weights: they sum to one over the layers.
-        images: the pictures.
+        images: the images.
         alike: how like its neighbours are to each pixel.
         doubled_likeness: an L1 distance of colours. 0 joins none.
     """

@@ -1,4 +1,4 @@
-"""Placing glimpses on the picture and letting them compete for each pixel: Algorithm 2, equations 17 and 18."""
+"""Placing glimpses on the image and letting them compete for each pixel: Algorithm 2, equations 17 and 18."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ PRESENCE_PIXELS = 20.0  # a slot of so many pixels is there for the most part
 
 
 class Rendering(NamedTuple):
-    """A picture put together from its background and K objects."""
+    """An image put together from its background and K objects."""
 
     image: Float[Tensor, "batch 3 height width"]
     """The reconstruction, in [0, 1]."""
@@ -78,7 +78,7 @@ def compositing_weights(
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the share of each layer in each pixel (equation 17); the background's mask is one everywhere.
 
-    Activations enter by their logarithms: all are divided by the largest of the picture first, which changes no
+    Activations enter by their logarithms: all are divided by the largest of the image first, which changes no
     weight and keeps their exponentials finite.
     """
     highest = torch.maximum(log_activations.amax(1), background_log_activation.amax()).detach()

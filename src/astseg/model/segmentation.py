@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The objects found in N pictures. For a single picture the leading N is absent everywhere."""
+    """The objects found in N images. For a single image the leading N is absent everywhere."""
 
     labels: Int64[Tensor, "*batch height width"]
     """The slot that owns each pixel, from 1 to K; 0 is the background."""
     masks: Bool[Tensor, "*batch slots height width"]
     """The pixels that each slot owns; empty for a slot that found nothing."""
     positions: Float[Tensor, "*batch slots 2"]
-    """x and y of each object's centre: -1 and +1 are the picture's left and right, top and bottom."""
+    """x and y of each object's centre: -1 and +1 are the image's left and right, top and bottom."""
     scales: Float[Tensor, "*batch slots 2"]
-    """Width and height of each object's glimpse as a share of the picture's."""
+    """Width and height of each object's glimpse as a share of the image's."""
     activations: Float[Tensor, "*batch slots"]
     """How strongly each object claims its pixels; compare with the background's."""
     appearances: Float[Tensor, "*batch slots appearance"]

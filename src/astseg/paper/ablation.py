@@ -110,7 +110,7 @@ def plan_runs(
         steps: foreground steps of a miniature; by default 300.
 
     Raises:
-        AstSegError: the data has no test pictures with masks, or does not suit the model, or a number is impossible.
+        AstSegError: the data has no test images with masks, or does not suit the model, or a number is impossible.
     """
     if seeds < 1 or (steps is not None and steps < 2):
         raise AstSegError(f"At least one seed and two steps are needed, not {seeds} and {steps}.")
@@ -146,7 +146,7 @@ def evaluation_folder(run: Path, dataset: DatasetSpec) -> Path:
 
 
 def at_size(recipe: Recipe, image_size: tuple[int, int]) -> Recipe:
-    """Return a recipe for pictures of another height and width.
+    """Return a recipe for images of another height and width.
 
     The glimpses follow as Table 7 has them for that size.
     """
@@ -159,7 +159,7 @@ def miniature(recipe: Recipe, image_size: tuple[int, int] = (64, 64), steps: int
     """Return a recipe that is about the same thing, and can be trained in minutes on a CPU.
 
     It keeps what tells the rows apart: the training scenario, the refinement, the number of slots, the family of the
-    feature network, isotropic or anisotropic scaling, and the entropy loss. Smaller are the pictures, the networks,
+    feature network, isotropic or anisotropic scaling, and the entropy loss. Smaller are the images, the networks,
     the batches and the steps; schedules keep their shares of the steps, and the learning rate is ten times as high.
     The backbone is random in all rows, so that a pretrained and a random backbone become the same. The start (scales,
     the background's activation) is that of the recipes for a CPU, because the paper's learns nothing in so few steps.
@@ -185,7 +185,7 @@ def miniature(recipe: Recipe, image_size: tuple[int, int] = (64, 64), steps: int
 
 
 def is_miniature(recipe: Recipe, published: Recipe) -> bool:
-    """Tell whether a recipe is smaller than the published one: its pictures, its feature network, or its steps."""
+    """Tell whether a recipe is smaller than the published one: its images, its feature network, or its steps."""
     ours, theirs = recipe.architecture, published.architecture
     area, published_area = (height * width for height, width in (ours.image_size, theirs.image_size))
     return (
@@ -246,10 +246,10 @@ def _background_steps(recipe: Recipe) -> int:
 
 
 def _buildable(recipe: Recipe) -> Recipe:
-    """Return the recipe, once its networks have been built without memory; they refuse pictures that are too small."""
+    """Return the recipe, once its networks have been built without memory; they refuse images that are too small."""
     try:
         with torch.device("meta"):
             AstSeg(recipe.architecture)
     except ValueError as error:
-        raise AstSegError(f"These pictures do not suit the model: {error}.") from error
+        raise AstSegError(f"These images do not suit the model: {error}.") from error
     return recipe

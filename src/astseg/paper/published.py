@@ -1,6 +1,6 @@
 """The published figures: Tables 1 to 5 of the paper, and the best known elsewhere, as they are printed.
 
-Scores are in percent, but for the squared error, which is summed over channels and pixels of pictures in [0, 1]: at
+Scores are in percent, but for the squared error, which is summed over channels and pixels of images in [0, 1]: at
 128 x 128 for CLEVR, CLEVRTEX, OOD and CAMO, at 64 x 64 for ObjectsRoom and ShapeStacks. ``±`` is the
 deviation over three runs; Table 2 does not say so of the other systems. The paper names as the sources of others'
 figures its references [27] (Tables 1 and 3) and [15] (Table 2).

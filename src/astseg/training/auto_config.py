@@ -1,4 +1,4 @@
-"""The choices made for people who bring pictures and little else: each with its reason in a sentence."""
+"""The choices made for people who bring images and little else: each with its reason in a sentence."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ STEPS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_st
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
 STILL_SHARE = 0.75
-"""With more of nearly every picture as in the others, the camera stands still (``still_share``)."""
+"""With more of nearly every image as in the others, the camera stands still (``still_share``)."""
 MAX_SLOTS = 254
 FAR_OFF = 1.25
 """How many times the wish an estimate may be, or the wish the estimate, before one should be told."""
@@ -60,22 +60,22 @@ def choose_recipe(
     recipe: Recipe | None = None,
     changes: Mapping[str, Any] = NO_CHANGES,
 ) -> Choice:
-    """Choose a recipe for prepared pictures and a machine.
+    """Choose a recipe for prepared images and a machine.
 
     Args:
-        store: the pictures; the model works at their size.
+        store: the images; the model works at their size.
         device: where it will be trained.
         preset: a named recipe to begin with; by default one that suits the device.
         slots: K; by default the preset's, or 8.
         minutes: how long training may take; by default the preset's own number of steps, or 30 minutes.
         steps: the foreground's steps, in place of a time.
-        still: whether the camera stands still, so that all pictures show one background; by default the pictures tell.
+        still: whether the camera stands still, so that all images show one background; by default the images tell.
         recipe: a recipe to begin with, in place of a preset's.
         changes: values to take in place of the recipe's, by their names; see `settings_io.override`.
 
     Raises:
         AstSegError: the preset is unknown or has a background of its own, a number is impossible, a change does not
-            fit, or the pictures do not suit the model or the memory.
+            fit, or the images do not suit the model or the memory.
     """
     check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps, still=still, recipe=recipe, changes=changes)
     place = torch.device(device)
@@ -89,7 +89,7 @@ def choose_recipe(
             (still, how), unsaid = _stillness(store["train"].images), "still"
         kind = "GPU" if place.type == "cuda" else "CPU"
         reasons.append(Reason(f"Recipe: the one for a {kind}.", "preset"))
-        reasons.append(Reason(f"Background: {'one for all pictures' if still else 'many'} ({how}).", unsaid))
+        reasons.append(Reason(f"Background: {'one for all images' if still else 'many'} ({how}).", unsaid))
         chosen = minutes is not None or steps is not None or _set_steps(changes)
         minutes = minutes if chosen else DEFAULT_MINUTES
     if changes:
@@ -98,9 +98,9 @@ def choose_recipe(
     other_size = ""
     if usual and usual.architecture.image_size != store.image_size:
         other_size = " (the recipe's own size is {}x{})".format(*usual.architecture.image_size)
-    reasons.append(Reason(f"{_pictures(store)}{other_size}."))
+    reasons.append(Reason(f"{_images(store)}{other_size}."))
     guess = "as you say" if slots else "the recipe has it so" if usual else "a guess"
-    most = f"Objects: at most {recipe.architecture.slots} in a picture ({guess})."
+    most = f"Objects: at most {recipe.architecture.slots} in an image ({guess})."
     reasons.append(Reason(most, None if slots else "slots"))
     reasons.append(_fitting_memory(recipe, place, len(store["train"])))
     if minutes is not None:
@@ -139,7 +139,7 @@ def check_wishes(
     if _set_steps(changes) and (minutes is not None or steps is not None):
         raise AstSegError("Give either a time, or the steps, or set the recipe's own steps, not several of them.")
     if "architecture.image_size" in changes:
-        raise AstSegError("A model works at the size of its pictures: give the size to prepare them at instead.")
+        raise AstSegError("A model works at the size of its images: give the size to prepare them at instead.")
     with _suiting("This recipe cannot be"):
         override(
             get_preset(preset).recipe if preset else recipe or custom_images_recipe((64, 64), 1, still=False), changes
@@ -167,10 +167,10 @@ def check_size(
     recipe: Recipe | None = None,
     changes: Mapping[str, Any] = NO_CHANGES,
 ) -> None:
-    """Refuse pictures of a size at which `choose_recipe` would find nothing that can be trained, before they are there.
+    """Refuse images of a size at which `choose_recipe` would find nothing that can be trained, before they are there.
 
     Args:
-        image_size: height and width that the pictures will have.
+        image_size: height and width that the images will have.
         device: where the model will be trained.
         preset: as for `choose_recipe`.
         slots: as for `choose_recipe`.
@@ -179,14 +179,14 @@ def check_size(
         changes: as for `choose_recipe`.
 
     Raises:
-        AstSegError: the pictures would not suit the model, or its training would not fit into the memory.
+        AstSegError: the images would not suit the model, or its training would not fit into the memory.
     """
     usual = get_preset(preset).recipe if preset else recipe
     _check_any(_recipes(image_size, device, usual, slots, still, changes), device)
 
 
 def check_background_size(image_size: tuple[int, int], device: torch.device) -> None:
-    """Refuse pictures of a size at which `choose_background` would find nothing that can be trained.
+    """Refuse images of a size at which `choose_background` would find nothing that can be trained.
 
     Raises:
         AstSegError: as by `check_size`.
@@ -212,7 +212,7 @@ def _recipes(
     still: bool | None,
     changes: Mapping[str, Any],
 ) -> list[Recipe]:
-    """Return the usual recipe, or those between which the pictures will choose, changed, each built once."""
+    """Return the usual recipe, or those between which the images will choose, changed, each built once."""
     with _suiting():
         if usual:
             found = [_adapted(usual, image_size, slots)]
@@ -269,7 +269,7 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
     again. A processor, on which a step of AE-NE takes seconds, gets the network with which `choose_recipe` begins.
 
     Raises:
-        AstSegError: the pictures are too small.
+        AstSegError: the images are too small.
     """
     if device.type != "cuda":
         return _small_background(store, device, minutes)
@@ -280,7 +280,7 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
     wide_steps, wide_estimate = background_steps(wide, images, device, minutes)
     automatic = replace(simple.background, steps=steps, complex_steps=wide_steps, automatic_complexity=True)
     reasons = (
-        Reason(f"{_pictures(store)}."),
+        Reason(f"{_images(store)}."),
         memory,
         Reason(f"Steps: {steps}, {_how_long(minutes, estimate)}."),
         Reason(f"For many backgrounds: a larger network, {wide_steps} more, {_how_long(minutes, wide_estimate)}."),
@@ -297,8 +297,8 @@ def _small_background(store: Store, device: torch.device, minutes: float) -> Cho
     steps, estimate = background_steps(recipe, images, device, minutes)
     alone = with_steps(recipe, steps, recipe.foreground.steps)
     reasons = (
-        Reason(f"Background: {'one for all pictures' if still else 'many'} ({how})."),
-        Reason(f"{_pictures(store)}."),
+        Reason(f"Background: {'one for all images' if still else 'many'} ({how})."),
+        Reason(f"{_images(store)}."),
         memory,
         Reason(f"Steps: {steps}, {_how_long(minutes, estimate)}."),
     )
@@ -321,7 +321,7 @@ def _large_backgrounds(image_size: tuple[int, int]) -> tuple[Recipe, Recipe]:
 
 
 @contextmanager
-def _suiting(what: str = "These pictures do not suit the model") -> Iterator[None]:
+def _suiting(what: str = "These images do not suit the model") -> Iterator[None]:
     """Say of a recipe that cannot be made why it cannot."""
     try:
         yield
@@ -329,17 +329,17 @@ def _suiting(what: str = "These pictures do not suit the model") -> Iterator[Non
         raise AstSegError(f"{what}: {error}.") from error
 
 
-def _pictures(store: Store) -> str:
+def _images(store: Store) -> str:
     height, width = store.image_size
-    return f"Pictures: {len(store['train'])} of {height}x{width} to learn from"
+    return f"Images: {len(store['train'])} of {height}x{width} to learn from"
 
 
 def _stillness(images: Bytes) -> tuple[bool, str]:
     """Tell whether the camera stands still, and how that is known."""
     if len(images) < MIN_STATIC_IMAGES:
-        return False, f"fewer than {MIN_STATIC_IMAGES} pictures do not tell"
+        return False, f"fewer than {MIN_STATIC_IMAGES} images do not tell"
     share = still_share(images)
-    return share > STILL_SHARE, f"{share:.0%} of nearly every picture is as in the others"
+    return share > STILL_SHARE, f"{share:.0%} of nearly every image is as in the others"
 
 
 def _how_long(wish: float, estimate: float) -> str:
@@ -359,7 +359,7 @@ def _how_long(wish: float, estimate: float) -> str:
 
 
 def _adapted(recipe: Recipe, image_size: tuple[int, int], slots: int | None) -> Recipe:
-    """Return a preset's recipe at the size of the pictures."""
+    """Return a preset's recipe at the size of the images."""
     shape = recipe.architecture
     if image_size != shape.image_size:
         shape = replace(shape, image_size=image_size, glimpse_channels=())
@@ -367,7 +367,7 @@ def _adapted(recipe: Recipe, image_size: tuple[int, int], slots: int | None) -> 
 
 
 def _buildable(recipe: Recipe) -> Recipe:
-    """Return the recipe, once its networks have been built without memory; they refuse pictures that are too small."""
+    """Return the recipe, once its networks have been built without memory; they refuse images that are too small."""
     with torch.device("meta"):
         AstSeg(recipe.architecture)
     return recipe

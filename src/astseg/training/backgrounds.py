@@ -8,24 +8,24 @@ import torch
 from astseg._core.atomic_io import atomic_write
 from astseg._core.image_conversion import to_uint8_images
 from astseg.model.ast_seg import AstSeg
-from astseg.training.batches import Pictures
+from astseg.training.batches import TrainingImages
 
 BACKGROUNDS_FILE = "backgrounds.npy"
 PAINTED_AT_ONCE = 128
 """Images whose backgrounds are painted together."""
 
 
-def frozen_backgrounds(model: AstSeg, images: Pictures, folder: Path, *, paint: bool) -> Pictures:
+def frozen_backgrounds(model: AstSeg, images: TrainingImages, folder: Path, *, paint: bool) -> TrainingImages:
     """Return the images' backgrounds as bytes from their file in a folder, painted now if asked or if it is missing."""
     path = folder / BACKGROUNDS_FILE
     if paint or not path.is_file():
         with atomic_write(path) as partial:
             paint_backgrounds(model, images, partial)
-    return Pictures(np.load(path, mmap_mode="r"), images.device)
+    return TrainingImages(np.load(path, mmap_mode="r"), images.device)
 
 
 @torch.no_grad()
-def paint_backgrounds(model: AstSeg, images: Pictures, path: Path, batch_size: int = PAINTED_AT_ONCE) -> None:
+def paint_backgrounds(model: AstSeg, images: TrainingImages, path: Path, batch_size: int = PAINTED_AT_ONCE) -> None:
     """Write the backgrounds of all images as uint8, N x H x W x 3, with the background network as it is."""
     assert model.background is not None
     model.background.eval()

@@ -1,4 +1,4 @@
-"""Batches of prepared pictures, without any state but the number of the step."""
+"""Batches of prepared images, without any state but the number of the step."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,14 +12,14 @@ from astseg._core.image_conversion import scale_uint8_images
 from astseg.data.store import Bytes
 
 DEVICE_SHARE = 0.4
-"""The share of a GPU's free memory that pictures may take to live there."""
+"""The share of a GPU's free memory that images may take to live there."""
 
 
 def batch_indices(seed: int, phase: int, step: int, batch_size: int, count: int) -> np.ndarray:
-    """Return which pictures make the batch of a step.
+    """Return which images make the batch of a step.
 
-    Epochs follow each other without a gap, each a permutation of all pictures drawn for (seed, phase, epoch). A batch
-    depends on nothing but the arguments, so a resumed run sees the same pictures as one that never stopped.
+    Epochs follow each other without a gap, each a permutation of all images drawn for (seed, phase, epoch). A batch
+    depends on nothing but the arguments, so a resumed run sees the same images as one that never stopped.
 
     >>> sorted(batch_indices(0, 0, 0, 2, 4).tolist() + batch_indices(0, 0, 1, 2, 4).tolist())
     [0, 1, 2, 3]
@@ -38,8 +38,8 @@ def _permutation(seed: int, phase: int, epoch: int, count: int) -> np.ndarray:
 
 
 @dataclass
-class Pictures:
-    """Stored pictures as training reads them: on the GPU if they fit there, else from the memory map."""
+class TrainingImages:
+    """Stored images as training reads them: on the GPU if they fit there, else from the memory map."""
 
     stored: Bytes
     device: torch.device
@@ -60,6 +60,6 @@ class Pictures:
             return scale_uint8_images(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
         # Reading a memory map in rising order is kinder to the disk.
         order = np.argsort(indices)
-        pictures = np.empty((len(indices), *self.stored.shape[1:]), np.uint8)
-        pictures[order] = self.stored[indices[order]]
-        return scale_uint8_images(torch.from_numpy(pictures).to(self.device, non_blocking=True))
+        images = np.empty((len(indices), *self.stored.shape[1:]), np.uint8)
+        images[order] = self.stored[indices[order]]
+        return scale_uint8_images(torch.from_numpy(images).to(self.device, non_blocking=True))

@@ -8,7 +8,7 @@ from astseg.training.state import TrainState
 
 
 @dataclass(frozen=True)
-class Report:
+class StepMetrics:
     """What a run says of itself now and then."""
 
     phase: Phase
@@ -41,5 +41,5 @@ class Callback:
         It may change the weights and the optimizer, as long as that depends on the state alone.
         """
 
-    def reported(self, state: TrainState, report: Report) -> None:
+    def reported(self, state: TrainState, metrics: StepMetrics) -> None:
         """The losses and the health of a step."""

@@ -1,4 +1,4 @@
-"""Whether a set of pictures shows one background or many: told by the pictures, or by what a network paints (AE-NE)."""
+"""Whether a set of images shows one background or many: told by the images, or by what a network paints (AE-NE)."""
 
 import math
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
-from astseg.training.batches import Pictures
+from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback, RestartPhase
 from astseg.training.config import BackgroundTraining
 from astseg.training.phases import BackgroundPhase
@@ -21,36 +21,36 @@ COMPLEXITY_STEPS = 2000
 COMPLEXITY_BATCHES = 15
 COMPLEXITY_THRESHOLD = 0.24
 COMPLEXITY_SCALE = 0.25
-STILL_PICTURES = 200
-"""How many pictures are looked at to tell whether the camera stands still."""
+STILL_IMAGES = 200
+"""How many images are looked at to tell whether the camera stands still."""
 MIN_STATIC_IMAGES = 10
-"""Fewer pictures do not tell what comes and goes."""
+"""Fewer images do not tell what comes and goes."""
 STILL_DISTANCE = 0.25
 """A pixel this near to the median, as the sum of its channels, shows what the median shows."""
 
 
 def still_share(images: Bytes) -> float:
-    """Return how much of nearly every picture shows what most pictures show in the same place.
+    """Return how much of nearly every image shows what most images show in the same place.
 
-    Near 1 for a camera that stands still, whatever comes and goes before it; near 0 where each picture has a background
+    Near 1 for a camera that stands still, whatever comes and goes before it; near 0 where each image has a background
     of its own, where the camera has moved once, or where the light changes by much.
 
     Args:
-        images: pictures as bytes; up to two hundred, spread over them evenly, are looked at.
+        images: images as bytes; up to two hundred, spread over them evenly, are looked at.
 
     Returns:
-        The share of pixels near the median of all pictures that nine pictures of ten have or exceed. 0 for fewer than
-        ten pictures.
+        The share of pixels near the median of all images that nine images of ten have or exceed. 0 for fewer than
+        ten images.
 
     >>> still_share(np.zeros((10, 2, 2, 3), np.uint8))
     1.0
     """
     if len(images) < MIN_STATIC_IMAGES:
         return 0.0
-    chosen = np.linspace(0, len(images) - 1, min(len(images), STILL_PICTURES)).astype(np.int64)
-    pictures = images[chosen]
-    median = np.median(pictures, 0)
-    shares = [np.mean(np.abs(picture - median).sum(-1) < 255 * STILL_DISTANCE) for picture in pictures]
+    chosen = np.linspace(0, len(images) - 1, min(len(images), STILL_IMAGES)).astype(np.int64)
+    chosen_images = images[chosen]
+    median = np.median(chosen_images, 0)
+    shares = [np.mean(np.abs(image - median).sum(-1) < 255 * STILL_DISTANCE) for image in chosen_images]
     return float(np.quantile(shares, 0.1))
 
 
@@ -60,22 +60,22 @@ def background_variation(backgrounds: Float[Tensor, "batch 3 height width"]) -> 
     >>> background_variation(torch.full((5, 3, 2, 2), 0.5))
     0.0
     """
-    # Row by row: two thousand pictures of 200x320 take 1.5 GB, and their median at once several times that.
+    # Row by row: two thousand images of 200x320 take 1.5 GB, and their median at once several times that.
     distances = (((row - row.median(0).values).abs().sum(1)) for row in backgrounds.unbind(2))
     return float(torch.stack([torch.tanh(distance / COMPLEXITY_SCALE).mean() for distance in distances]).mean())
 
 
-def complex_background_steps(settings: BackgroundTraining, pictures: int) -> int:
+def complex_background_steps(settings: BackgroundTraining, images: int) -> int:
     """Return how many steps a background has once the automatic choice has fallen on the complex channels.
 
     >>> complex_background_steps(BackgroundTraining(complex_steps=24_000, complex_epochs=20), 200_000)
     31250
     """
-    return max(settings.complex_steps, math.ceil(settings.complex_epochs * pictures / settings.batch_size))
+    return max(settings.complex_steps, math.ceil(settings.complex_epochs * images / settings.batch_size))
 
 
 @torch.no_grad()
-def painted_variation(model: AstSeg, images: Pictures, batch_size: int) -> float:
+def painted_variation(model: AstSeg, images: TrainingImages, batch_size: int) -> float:
     """Return how much the backgrounds vary that the network paints for up to fifteen batches."""
     assert model.background is not None
     count = min(len(images), COMPLEXITY_BATCHES * batch_size)
@@ -90,7 +90,7 @@ def painted_variation(model: AstSeg, images: Pictures, batch_size: int) -> float
 class ComplexityCheck(Callback):
     """Begins phase 1 again with the complex channels if the backgrounds turn out to need them (AE-NE)."""
 
-    images: Pictures
+    images: TrainingImages
     """The training images."""
     steps: int = COMPLEXITY_STEPS
     """After how many steps to look; at the end of the phase if it has fewer."""

@@ -26,11 +26,11 @@ class BackgroundTraining:
     """Steps after those over which the exponent rises from 0 to its 6; the paper has no ramp."""
     automatic_complexity: bool = False
     """Begin with the simple channels, look at the backgrounds after 2 000 steps, and start again with the complex
-    channels and ``complex_steps`` where they differ between pictures (AE-NE)."""
+    channels and ``complex_steps`` where they differ between images (AE-NE)."""
     complex_steps: int = 500_000
     """Steps where the automatic choice falls on the complex channels."""
     complex_epochs: int = 0
-    """Or as many as it takes to see every picture so often, if those are more."""
+    """Or as many as it takes to see every image so often, if those are more."""
 
     def __post_init__(self) -> None:
         ramp = (self.exponent_ramp_start, self.exponent_ramp_steps)

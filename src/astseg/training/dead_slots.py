@@ -1,7 +1,7 @@
 """Giving slots that find nothing another start. Not in the paper.
 
 A slot may fall behind in the first steps: while it paints badly, a small activation is its best, and what has no weight
-in any picture has no gradient. The reconstruction does not suffer: another slot learns to hold two objects. What a
+in any image has no gradient. The reconstruction does not suffer: another slot learns to hold two objects. What a
 revived slot is worth is told by ``docs/lab/experiments.md``: more where objects are many, less where they are few.
 """
 
@@ -12,22 +12,22 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg.model.ast_seg import AstSeg
-from astseg.training.batches import Pictures, batch_indices
+from astseg.training.batches import TrainingImages, batch_indices
 from astseg.training.callbacks import Callback
 from astseg.training.phases import ForegroundPhase
 from astseg.training.state import TrainState
 
 REVIVAL_INTERVAL = 500  # steps: a revived slot is in use again after about as many
-REVIVAL_PICTURES = 256
+REVIVAL_IMAGES = 256
 BATCH = 32  # of these at a time
-FOUND_IN = 0.02  # the share of the pictures below which a slot counts as dead
+FOUND_IN = 0.02  # the share of the images below which a slot counts as dead
 
 
 @torch.no_grad()
 def reinitialize_dead_slots(
     model: AstSeg, optimizer: torch.optim.Optimizer, images: Float[Tensor, "batch 3 height width"]
 ) -> list[int]:
-    """Let slots that own no pixel in nearly all pictures attend to what the busiest slots attend to, half as sharply.
+    """Let slots that own no pixel in nearly all images attend to what the busiest slots attend to, half as sharply.
 
     Half the logits are as sure of nothing, so that the pull of the objects that are left can tell the two apart. Slots
     differ by their attention alone: whatever an attention map gathers is read alike for all.
@@ -35,7 +35,7 @@ def reinitialize_dead_slots(
     Args:
         model: the model.
         optimizer: its state for a revived slot becomes that of the other, without the momentum.
-        images: many pictures.
+        images: many images.
 
     Returns:
         The slots that were revived, counted from 0.
@@ -65,7 +65,7 @@ def reinitialize_dead_slots(
 class SlotRevival(Callback):
     """Revives slots from time to time while objects are trained."""
 
-    images: Pictures
+    images: TrainingImages
     """The training images."""
     until: int
     """The last step of foreground training after which it happens."""
@@ -78,5 +78,5 @@ class SlotRevival(Callback):
         if isinstance(state.phase, ForegroundPhase) and done <= self.until and done % self.interval == 0:
             assert state.optimizer is not None
             step = state.step - 1
-            chosen = batch_indices(state.seed, state.phase_index, step, REVIVAL_PICTURES, len(self.images))
+            chosen = batch_indices(state.seed, state.phase_index, step, REVIVAL_IMAGES, len(self.images))
             reinitialize_dead_slots(state.model, state.optimizer, self.images[chosen])

@@ -7,17 +7,17 @@ from astseg.training.losses import pixel_entropy
 
 
 class Health(NamedTuple):
-    """How a batch was put together, as means over its pictures."""
+    """How a batch was put together, as means over its images."""
 
     background_share: float
-    """The share of the pictures that the background layer explains, from 0 to 1: the objects' phase begins near 1
-    and should fall to the share of background in the pictures."""
+    """The share of the images that the background layer explains, from 0 to 1: the objects' phase begins near 1
+    and should fall to the share of background in the images."""
     active_slots: float
-    """How many slots own at least one pixel of a picture, from 0 to K."""
+    """How many slots own at least one pixel of an image, from 0 to K."""
     entropy: float
     """The entropy of a pixel's distribution over the layers in nats; 0 where each pixel belongs to one layer."""
     activation: float
-    """The largest activation of a picture's slots against the background's, as a difference of logarithms."""
+    """The largest activation of an image's slots against the background's, as a difference of logarithms."""
 
 
 def health(rendering: Rendering, background_log_activation: float) -> Health:

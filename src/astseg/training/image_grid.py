@@ -1,4 +1,4 @@
-"""Pictures of how a run comes along."""
+"""Images of how a run comes along."""
 
 from pathlib import Path
 
@@ -10,12 +10,12 @@ from astseg.training.callbacks import Callback
 from astseg.training.state import TrainState
 from astseg.visualization.gallery import draw_samples, sample
 
-PICTURES_FOLDER = "pictures"
-PICTURES_PER_PHASE = 8
+IMAGES_FOLDER = "images"
+IMAGES_PER_PHASE = 8
 
 
 class ImageGridCallback(Callback):
-    """Draws a grid of the same few images from time to time: ``pictures/1-objects-002000.png``.
+    """Draws a grid of the same few images from time to time: ``images/1-objects-002000.png``.
 
     Args:
         folder: the run's.
@@ -24,14 +24,14 @@ class ImageGridCallback(Callback):
     """
 
     def __init__(self, folder: Path, images: Bytes, truths: Bytes | None = None) -> None:
-        self._folder = folder / PICTURES_FOLDER
+        self._folder = folder / IMAGES_FOLDER
         self._images = np.array(images)
         self._truths = None if truths is None else np.array(truths)
 
     def step_done(self, state: TrainState) -> None:
         """Draw after each eighth of a phase."""
         phase, done = state.phase, state.step
-        interval = max(1, phase.steps // PICTURES_PER_PHASE)
+        interval = max(1, phase.steps // IMAGES_PER_PHASE)
         if done % interval == 0 or done == phase.steps:
             grid = draw_samples(sample(state.model, self._images, self._truths))
             with atomic_write(self._folder / f"{state.phase_index}-{phase.name}-{done:06d}.png") as partial:

@@ -7,7 +7,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from astseg._core.atomic_io import atomic_write
-from astseg.training.callbacks import Callback, Report
+from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.state import TrainState
 
 JOURNAL_FILE = "journal.jsonl"
@@ -39,22 +39,22 @@ class Journal(Callback):
             self._tensorboard = SummaryWriter(self._tensorboard_folder, purge_step=purge_step)
             self._latest = step
 
-    def reported(self, state: TrainState, report: Report) -> None:
-        """Write a report."""
+    def reported(self, state: TrainState, metrics: StepMetrics) -> None:
+        """Write a metrics."""
         step = self._latest = state.steps_done
-        values = {"learning_rate": report.learning_rate, **report.losses, **report.health}
+        values = {"learning_rate": metrics.learning_rate, **metrics.losses, **metrics.health}
         line = {
             "step": step,
-            "phase": report.phase.name,
-            "phase_step": report.step,
-            "seconds": report.seconds,
+            "phase": metrics.phase.name,
+            "phase_step": metrics.step,
+            "seconds": metrics.seconds,
             **values,
         }
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         assert self._tensorboard is not None, "a phase starts before it reports"
         for name, value in values.items():
-            self._tensorboard.add_scalar(f"{report.phase.name}/{name}", value, step)
+            self._tensorboard.add_scalar(f"{metrics.phase.name}/{name}", value, step)
 
     def close(self) -> None:
         """Write out what is buffered."""

@@ -19,8 +19,8 @@ from astseg._core.errors import AstSegError, NonFiniteWeightsError
 from astseg._core.settings_io import to_builtins
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
-from astseg.training.batches import Pictures, batch_indices
-from astseg.training.callbacks import Callback, Report
+from astseg.training.batches import TrainingImages, batch_indices
+from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import SlotRevival
@@ -66,12 +66,12 @@ class Trainer:
         if not len(images) or images.shape[1:] != (*recipe.architecture.image_size, 3) or images.dtype != np.uint8:
             height, width = recipe.architecture.image_size
             raise ValueError(
-                f"a Trainer takes pictures as uint8 of shape N x {height} x {width} x 3, "
+                f"a Trainer takes images as uint8 of shape N x {height} x {width} x 3, "
                 f"not {images.dtype} of shape {images.shape}"
             )
         device = torch.device(device)
         self.state = start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed)
-        self.images = Pictures(images, device)
+        self.images = TrainingImages(images, device)
         self.folder = Path(folder)
         self.report_every = report_every
         self.save_every = save_every
@@ -97,9 +97,9 @@ class Trainer:
         here, there = images.shape[1:3], state.recipe.architecture.image_size
         difference = ""
         if here != there:
-            difference = f"pictures of {_sides(there)}, but these have {_sides(here)}"
+            difference = f"images of {_sides(there)}, but these have {_sides(here)}"
         elif len(images) != state.num_images:
-            difference = f"{state.num_images} pictures, but these are {len(images)}"
+            difference = f"{state.num_images} images, but these are {len(images)}"
         if difference:
             raise AstSegError(
                 f"{file} is of a run on {difference}. Go on with the data that the run began with, or start anew."
@@ -196,7 +196,7 @@ class Trainer:
         if losses.rendering is not None:
             background_activation = float(self.model.background_log_activation.detach())
             signs = health(losses.rendering, background_activation)._asdict()
-        report = Report(
+        metrics = StepMetrics(
             phase=phase,
             step=self.state.step,
             learning_rate=phase.learning_rate(self.state.step - 1),
@@ -205,7 +205,7 @@ class Trainer:
             seconds=self.state.seconds[phase.name],
         )
         for callback in self.callbacks:
-            callback.reported(self.state, report)
+            callback.reported(self.state, metrics)
 
     def _save_all(self) -> None:
         self._check_weights()
@@ -246,7 +246,7 @@ def train_step(
     return losses
 
 
-def recipe_callbacks(recipe: Recipe, images: Pictures) -> list[Callback]:
+def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
     """Return what has a hand in the training because the recipe asks for it."""
     callbacks: list[Callback] = []
     if recipe.foreground.revive_slots_until:

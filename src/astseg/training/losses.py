@@ -1,6 +1,6 @@
 """What training minimises: equations 19 to 21 of the paper, and the robust loss of AE-NE, its reference [35].
 
-All are pure functions of pictures in [0, 1] and of weights that sum to one over the layers.
+All are pure functions of images in [0, 1] and of weights that sum to one over the layers.
 """
 
 import torch
@@ -43,7 +43,7 @@ def pixel_entropy_loss(weights: Float[Tensor, "batch layers height width"]) -> F
 
 
 def slot_use_loss(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, ""]:
-    """Return the mean number of slots in use in a picture, made smooth by ``presence``. Not in the paper.
+    """Return the mean number of slots in use in an image, made smooth by ``presence``. Not in the paper.
 
     A second slot on an object that one slot explains already costs as much as a slot that finds an object of its own.
     """
@@ -79,7 +79,7 @@ def background_loss(
     """Return the robust loss of the background network, with the error of its prediction of its own error (AE-NE).
 
     Args:
-        images: pictures in [0, 1].
+        images: images in [0, 1].
         reconstruction: what the network painted.
         exponent: how strongly pixels that do not fit are discounted; the paper's is 6.
     """

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from astseg.model.ast_seg import AstSeg
 from astseg.model.rendering import Rendering
 from astseg.training.backgrounds import frozen_backgrounds
-from astseg.training.batches import Pictures
+from astseg.training.batches import TrainingImages
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.training.losses import (
     ROBUST_EXPONENT,
@@ -79,7 +79,9 @@ class Phase(ABC):
         """Return the learning rate of a step, counted from 0 at the beginning of the phase."""
         return self.settings.learning_rate.at(self.offset + step, self.settings.steps)
 
-    def prepare(self, model: AstSeg, images: Pictures, folder: Path, seed: int, *, begun: bool) -> Pictures | None:
+    def prepare(
+        self, model: AstSeg, images: TrainingImages, folder: Path, seed: int, *, begun: bool
+    ) -> TrainingImages | None:
         """Make what the phase needs before its first step; return the backgrounds, where batches come with them.
 
         Args:
@@ -163,7 +165,7 @@ class ObjectsPhase(ForegroundPhase):
     trains_background = False
     needs_backgrounds = True
 
-    def prepare(self, model: AstSeg, images: Pictures, folder: Path, seed: int, *, begun: bool) -> Pictures:
+    def prepare(self, model: AstSeg, images: TrainingImages, folder: Path, seed: int, *, begun: bool) -> TrainingImages:
         """Paint the backgrounds, and give slots that have places theirs."""
         backgrounds = frozen_backgrounds(model, images, folder, paint=not begun)
         if model.places is not None and not begun:

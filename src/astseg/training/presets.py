@@ -154,7 +154,7 @@ def cpu_recipe(
             feature_network="compact-unet",
             refinement="none",
             latents=LatentLayout(anisotropic=anisotropic, minimum_inverse_scale=2.0, initial_inverse_scale=5.0),
-            # A glimpse covers half of the picture's sides at the most: what pictures half as large have is enough.
+            # A glimpse covers half of the image's sides at the most: what images half as large have is enough.
             glimpse_channels=published_glimpse_channels((height // 2, width // 2)),
             initial_background_log_activation=background_log_activation,
             attention_to_unexplained=4.0,
@@ -184,7 +184,7 @@ def cpu_recipe(
 
 
 def custom_images_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
-    """Return a recipe for people's own pictures on two CPU cores, which may be few and hold many small objects.
+    """Return a recipe for people's own images on two CPU cores, which may be few and hold many small objects.
 
     Slots begin in regions of their own and are drawn the more to what the background leaves unexplained, because small
     objects that look alike are otherwise never told apart. The background stays as it was learned alone: a few hundred
@@ -195,7 +195,7 @@ def custom_images_recipe(image_size: tuple[int, int], slots: int, *, still: bool
     Args:
         image_size: height and width in pixels.
         slots: K.
-        still: whether all pictures show one background, as a camera that stands still does (``StaticBackground``).
+        still: whether all images show one background, as a camera that stands still does (``StaticBackground``).
             Small objects that differ little from it then need a small entropy weight, or their slots give up early.
     """
     small = cpu_recipe(image_size, slots)
@@ -217,7 +217,7 @@ def custom_images_recipe(image_size: tuple[int, int], slots: int, *, still: bool
 
 
 def gpu_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
-    """Return the recipe for people's own pictures on a GPU: longer, with larger batches and the U-net of Table 8."""
+    """Return the recipe for people's own images on a GPU: longer, with larger batches and the U-net of Table 8."""
     small = custom_images_recipe(image_size, slots, still=still)
     return replace(
         small,

@@ -4,11 +4,11 @@
 
     run.json          the recipe, the data, the seed, and where the program came from
     checkpoint.pt     all that resuming needs
-    backgrounds.npy   the training pictures' backgrounds, painted once for phase 2
+    backgrounds.npy   the training images' backgrounds, painted once for phase 2
     journal.jsonl     losses and health; the same in tensorboard/
-    pictures/         how the same few pictures came along
+    images/         how the same few images came along
     model/            the model: config.json, model.safetensors, and progress.json: how far it was trained
-    scores.json       the scores on held-out pictures, where the truth is known; per_image.csv beside it
+    scores.json       the scores on held-out images, where the truth is known; per_image.csv beside it
     page.html         all of it to look at
 """
 
@@ -24,10 +24,11 @@ import torch
 
 from astseg._core.atomic_io import atomic_write, held, remove_leftovers
 from astseg._core.errors import AstSegError, RunExistsError
+from astseg._core.progress import Progress
 from astseg._core.provenance import provenance
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.data.store import Split, Store
-from astseg.evaluation.evaluator import Summary, evaluate, write_per_image, write_scores
+from astseg.evaluation.evaluator import ScoreSummary, evaluate, write_per_image, write_scores
 from astseg.model.ast_seg import AstSeg
 from astseg.training.callbacks import Callback
 from astseg.training.config import Recipe
@@ -42,8 +43,8 @@ from astseg.visualization.training_curve import CurvePoint
 RUN_FILE = "run.json"
 SCORES_FILE = "scores.json"
 PAGE_FILE = "page.html"
-GRID_PICTURES = 8
-PAGE_PICTURES = 24
+GRID_IMAGES = 8
+PAGE_IMAGES = 24
 
 
 @dataclass(frozen=True)
@@ -157,8 +158,8 @@ def train_run(
     remove_leftovers(folder)
     shown = shown_split(store)
     journal = Journal(folder)
-    truths = shown.masks_to_show(slice(GRID_PICTURES))
-    watching = (journal, ImageGridCallback(folder, shown.images[:GRID_PICTURES], truths), *callbacks)
+    truths = shown.masks_to_show(slice(GRID_IMAGES))
+    watching = (journal, ImageGridCallback(folder, shown.images[:GRID_IMAGES], truths), *callbacks)
     images = store["train"].images
     try:
         if resume and (folder / CHECKPOINT_FILE).is_file():
@@ -175,12 +176,12 @@ def train_run(
 
 
 def shown_split(store: Store) -> Split:
-    """Return the pictures to look at: held-out ones if there are any."""
+    """Return the images to look at: held-out ones if there are any."""
     return store["test" if "test" in store else "train"]
 
 
 def scored_split(store: Store) -> Split | None:
-    """Return the held-out pictures whose truth is known, if there are any."""
+    """Return the held-out images whose truth is known, if there are any."""
     return store["test"] if "test" in store and store["test"].masks is not None else None
 
 
@@ -188,7 +189,7 @@ def check_scored(store: Store) -> None:
     """Refuse data on which nothing could be scored, before hours of training.
 
     Raises:
-        AstSegError: it has no held-out pictures whose truth is known.
+        AstSegError: it has no held-out images whose truth is known.
     """
     if scored_split(store) is None:
         raise AstSegError(f"{store.path} has no split 'test' with masks, so there would be nothing to score.")
@@ -200,9 +201,9 @@ def finish_run(
     settings: RunSettings,
     seconds: dict[str, float],
     device: torch.device,
-    progress: Callable[[int, int], None] | None = None,
-) -> Summary | None:
-    """Score the model on the held-out pictures where their truth is known, and write the page of pictures.
+    progress: Progress | None = None,
+) -> ScoreSummary | None:
+    """Score the model on the held-out images where their truth is known, and write the page of images.
 
     Returns:
         The scores; None where there is no truth to compare with.
@@ -220,12 +221,12 @@ def finish_run(
             plain = evaluate(model, scored, progress=progress, by_weights_alone=True).summary()
             details["by_weights_alone"] = plain.to_dict()
         write_per_image(folder / "per_image.csv", evaluation)
-    truths = shown.masks_to_show(slice(PAGE_PICTURES))
+    truths = shown.masks_to_show(slice(PAGE_IMAGES))
     page = Page(
         title=settings.title,
         summary=summary,
         curve=training_points(folder),
-        samples=sample(model, np.array(shown.images[:PAGE_PICTURES]), truths),
+        samples=sample(model, np.array(shown.images[:PAGE_IMAGES]), truths),
         seconds=seconds,
         seeds={"training": settings.seed},
         commit=origin["commit"],
@@ -240,7 +241,7 @@ def finish_run(
 def describe_store(store: Store) -> dict[str, Any]:
     """Return what a result should say of its data, as plain values.
 
-    ``set`` is the published benchmark or the generated set by its name, None for other pictures.
+    ``set`` is the published benchmark or the generated set by its name, None for other images.
     """
     manifest = store.manifest
     return {
@@ -248,7 +249,7 @@ def describe_store(store: Store) -> dict[str, Any]:
         "protocol": manifest.protocol,
         "set": manifest.details.get("benchmark", manifest.details.get("name")),
         "image_size": list(store.image_size),
-        "pictures": {name: split.count for name, split in manifest.splits.items()},
+        "images": {name: split.count for name, split in manifest.splits.items()},
     }
 
 

@@ -8,9 +8,9 @@ from scipy.cluster.vq import kmeans2
 
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import coordinate_map, unexplained
-from astseg.training.batches import Pictures
+from astseg.training.batches import TrainingImages
 
-PLACED_BY = 512  # pictures at the most
+PLACED_BY = 512  # images at the most
 BATCH = 64  # of these at a time
 POINTS = 20_000  # of their pixels at the most
 CLEARLY_UNEXPLAINED = 0.5  # of 1: leaves out what a good background is off by
@@ -20,16 +20,16 @@ ITERATIONS = 30
 
 
 @torch.no_grad()
-def initialize_slot_prior(model: AstSeg, images: Pictures, backgrounds: Pictures, seed: int) -> None:
-    """Spread the slots' places over where objects are in the training pictures, by k-means.
+def initialize_slot_prior(model: AstSeg, images: TrainingImages, backgrounds: TrainingImages, seed: int) -> None:
+    """Spread the slots' places over where objects are in the training images, by k-means.
 
     Does nothing if less than K pixels are unexplained.
 
     Args:
         model: a model with places.
-        images: the training pictures.
+        images: the training images.
         backgrounds: what the background network makes of them.
-        seed: decides which pictures are looked at and where k-means begins.
+        seed: decides which images are looked at and where k-means begins.
     """
     assert model.places is not None
     generator = np.random.default_rng(seed)

@@ -60,7 +60,7 @@ def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: fl
 
     Args:
         recipe: what to train.
-        images: the training pictures.
+        images: the training images.
         device: where.
         minutes: the time that all phases may take together.
 

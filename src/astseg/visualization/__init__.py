@@ -1,1 +1,1 @@
-"""Pictures of what a model does: panels, grids, curves and the page of a run."""
+"""Images of what a model does: panels, grids, curves and the page of a run."""

@@ -1,4 +1,4 @@
-"""The colours of labels, the same in every picture that astseg makes."""
+"""The colours of labels, the same in every image that astseg makes."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ from astseg.data.store import MAX_LABELS
 Bytes = npt.NDArray[np.uint8]
 
 CONTOUR_SHARE = 600
-"""A contour of a 600th of a picture is seen where the whole picture is looked at."""
+"""A contour of a 600th of an image is seen where the whole image is looked at."""
 
 # The background, then those of Okabe and Ito (2008), "Color universal design", that are not black. Each of the others
 # is the vivid one farthest from white and all before it, in Oklab as most people and as deuteranopes see it (the tests
@@ -58,9 +58,9 @@ def label_colors(count: int) -> Bytes:
 
 
 def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45) -> Bytes:
-    """Lay the labels' colours over a picture, and draw each object's contour in its full colour.
+    """Lay the labels' colours over an image, and draw each object's contour in its full colour.
 
-    Contours are a pixel wide, in large pictures the CONTOUR_SHARE-th part of the longer side.
+    Contours are a pixel wide, in large images the CONTOUR_SHARE-th part of the longer side.
 
     Args:
         image: H x W x 3 RGB.
@@ -68,13 +68,13 @@ def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45
         opacity: of the colour inside an object, 0 (contours only) to 1.
 
     Returns:
-        H x W x 3 RGB, a new picture.
+        H x W x 3 RGB, a new image.
 
     Raises:
         ValueError: the shapes do not fit, or a label is outside 0 to 255.
     """
     if image.shape != (*labels.shape, 3):
-        raise ValueError(f"labels {labels.shape} do not fit a picture of shape {image.shape}")
+        raise ValueError(f"labels {labels.shape} do not fit an image of shape {image.shape}")
     if labels.size and not 0 <= labels.min() <= labels.max() <= MAX_LABELS:
         raise ValueError(f"labels should lie in 0 to {MAX_LABELS}, not {labels.min()} to {labels.max()}")
     colored = _COLORS[labels]
@@ -93,7 +93,7 @@ def contours(labels: npt.NDArray[np.integer], width: int = 1) -> npt.NDArray[np.
         width: of the contour, in pixels, 1 or more: so many steps up, down, left or right lead to another label.
 
     Returns:
-        H x W; the picture's border is no contour.
+        H x W; the image's border is no contour.
     """
     edge = np.zeros(labels.shape, bool)
     vertical = labels[1:] != labels[:-1]

@@ -1,4 +1,4 @@
-"""Grids of pictures: what a model makes of an image, and the sample grids of the paper (figures 2 to 8)."""
+"""Grids of images: what a model makes of an image, and the sample grids of the paper (figures 2 to 8)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ from astseg.model.ast_seg import AstSeg
 from astseg.model.resizing import resized
 from astseg.visualization.colors import contours, label_colors, overlay
 
-Picture = UInt8[np.ndarray, "_ _ 3"]  # sizes may differ from one picture to the next
+RGB = UInt8[np.ndarray, "_ _ 3"]  # sizes may differ from one image to the next
 Labels = Integer[np.ndarray, "_ _"]
 Value = TypeVar("Value", bound=np.generic)
 
 PANEL_SIDE = 160
-"""Small pictures are enlarged by a whole factor until their longer side is about this many pixels."""
+"""Small images are enlarged by a whole factor until their longer side is about this many pixels."""
 LABEL_OPACITY = 0.72  # flat enough to tell neighbours apart, clear enough to see what was taken for an object
 GREY = 0.5
 """What shows through where a slot has no weight."""
@@ -35,26 +35,26 @@ HEADING_SIZE = 18
 
 
 @dataclass(frozen=True)
-class Sample:
+class VisualizationSample:
     """An image and what a model makes of it."""
 
-    image: Picture
+    image: RGB
     labels: Labels
     """The segmentation: 0 is the background, k is slot k."""
     truth: Labels | None = None
-    reconstruction: Picture | None = None
+    reconstruction: RGB | None = None
     """None, like the background and the slots, for a model that cannot paint a background."""
-    background: Picture | None = None
+    background: RGB | None = None
     slots: UInt8[np.ndarray, "slots height width 3"] | None = None
     """What each slot paints, by its weight in each pixel, on neutral grey."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a row, enlarged."""
+    """One image of a row, enlarged."""
 
     title: str
-    picture: Picture
+    image: RGB
     faded: bool = False
     """A slot that owns no pixel: to be shown dimmed."""
 
@@ -63,7 +63,7 @@ def sample(
     model: AstSeg,
     images: UInt8[np.ndarray, "batch height width 3"],
     truths: UInt8[np.ndarray, "batch height width"] | None = None,
-) -> list[Sample]:
+) -> list[VisualizationSample]:
     """Segment and reconstruct a handful of images.
 
     Args:
@@ -71,15 +71,18 @@ def sample(
         images: RGB, of any size.
         truths: their true labels where they are known.
     """
-    pictures = from_uint8_images(images, next(model.parameters()).device)
-    labels = model.segment(pictures).labels.cpu().numpy()
+    prepared = from_uint8_images(images, next(model.parameters()).device)
+    labels = model.segment(prepared).labels.cpu().numpy()
     known = [None] * len(images) if truths is None else [np.array(truth) for truth in truths]
-    samples = [Sample(np.array(image), found, truth) for image, found, truth in zip(images, labels, known, strict=True)]
-    return samples if model.background is None else _with_layers(model, pictures, samples)
+    samples = [
+        VisualizationSample(np.array(image), found, truth)
+        for image, found, truth in zip(images, labels, known, strict=True)
+    ]
+    return samples if model.background is None else _with_layers(model, prepared, samples)
 
 
-def panels(sample: Sample) -> list[Panel]:
-    """Return the pictures of a sample's row: input, truth, reconstruction, segmentation, background, single slots.
+def panels(sample: VisualizationSample) -> list[Panel]:
+    """Return the images of a sample's row: input, truth, reconstruction, segmentation, background, single slots.
 
     What a sample does not have is left out. A true object has the colour of the slot that was matched to it,
     so that one object looks the same in truth and segmentation.
@@ -98,14 +101,14 @@ def panels(sample: Sample) -> list[Panel]:
         row.append(Panel("Background", enlarged(sample.background, factor)))
     for number, slot in enumerate(() if sample.slots is None else sample.slots, start=1):
         own = labels == number
-        picture = np.array(enlarged(slot, factor))
+        panel = np.array(enlarged(slot, factor))
         edge = contours(own.astype(np.uint8))
-        picture[edge] = label_colors(number)[number]
-        row.append(Panel(f"Slot {number}", picture, faded=not own.any()))
+        panel[edge] = label_colors(number)[number]
+        row.append(Panel(f"Slot {number}", panel, faded=not own.any()))
     return row
 
 
-def draw_samples(samples: Sequence[Sample]) -> Image.Image:
+def draw_samples(samples: Sequence[VisualizationSample]) -> Image.Image:
     """One row per sample with the panels of `panels`, the titles above the first row.
 
     Raises:
@@ -115,7 +118,7 @@ def draw_samples(samples: Sequence[Sample]) -> Image.Image:
     rows = [panels(sample) for sample in samples]
     if not rows or any([panel.title for panel in row] != [panel.title for panel in rows[0]] for row in rows):
         raise ValueError("a grid needs samples, all with the same panels")
-    height, width = (max(panel.picture.shape[axis] for row in rows for panel in row) for axis in (0, 1))
+    height, width = (max(panel.image.shape[axis] for row in rows for panel in row) for axis in (0, 1))
     left = [GAP + column * (width + GAP) for column in range(len(rows[0]))]
     top = TITLE_SIZE + 2 * GAP
     grid = Image.new("RGB", (left[-1] + width + GAP, top + len(rows) * (height + GAP)), PAPER)
@@ -123,12 +126,12 @@ def draw_samples(samples: Sequence[Sample]) -> Image.Image:
         _write(grid, panel.title, (x + width // 2, GAP), TITLE_SIZE, centred=True)
     for index, row in enumerate(rows):
         for x, panel in zip(left, row, strict=True):
-            picture = faded(panel.picture) if panel.faded else panel.picture
-            grid.paste(Image.fromarray(picture), (x, top + index * (height + GAP)))
+            image = faded(panel.image) if panel.faded else panel.image
+            grid.paste(Image.fromarray(image), (x, top + index * (height + GAP)))
     return grid
 
 
-def draw_pairs(groups: Mapping[str, Sequence[tuple[Picture, Labels]]], pairs_per_row: int = 4) -> Image.Image:
+def draw_pairs(groups: Mapping[str, Sequence[tuple[RGB, Labels]]], pairs_per_row: int = 4) -> Image.Image:
     """Return the paper's sample grids: each image beside its segmentation, several pairs in a row.
 
     Args:
@@ -152,30 +155,30 @@ def draw_pairs(groups: Mapping[str, Sequence[tuple[Picture, Labels]]], pairs_per
 
 
 def enlargement(size: tuple[int, ...]) -> int:
-    """Return the whole factor that brings a picture's longer side near `PANEL_SIDE`; 1 for what is large already."""
+    """Return the whole factor that brings an image's longer side near `PANEL_SIDE`; 1 for what is large already."""
     return max(1, round(PANEL_SIDE / max(size)))
 
 
-def enlarged(picture: npt.NDArray[Value], factor: int) -> npt.NDArray[Value]:
-    """Return a picture or label map with every pixel repeated `factor` times in both directions."""
-    return picture.repeat(factor, 0).repeat(factor, 1)
+def enlarged(image: npt.NDArray[Value], factor: int) -> npt.NDArray[Value]:
+    """Return an image or label map with every pixel repeated `factor` times in both directions."""
+    return image.repeat(factor, 0).repeat(factor, 1)
 
 
-def greyscale(picture: Picture) -> Picture:
-    """Return a picture without its colours (the luma of ITU-R BT.601)."""
-    return np.asarray(Image.fromarray(picture).convert("L").convert("RGB"))
+def greyscale(image: RGB) -> RGB:
+    """Return an image without its colours (the luma of ITU-R BT.601)."""
+    return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
 
 
-def faded(picture: Picture) -> Picture:
-    """Return a picture that has nearly given way to the paper."""
-    mixed: Picture = (picture + FADED * (np.array(PAPER) - picture)).round().astype(np.uint8)
+def faded(image: RGB) -> RGB:
+    """Return an image that has nearly given way to the paper."""
+    mixed: RGB = (image + FADED * (np.array(PAPER) - image)).round().astype(np.uint8)
     return mixed
 
 
 def colored_alike(truth: Labels, labels: Labels) -> Labels:
     """Rename true labels to the numbers of the slots that share most pixels with them, for their colours' sake.
 
-    True objects that no slot is matched to take numbers that no slot has in this picture, from the lowest up.
+    True objects that no slot is matched to take numbers that no slot has in this image, from the lowest up.
     """
     shared = contingency_tables(labels[None], truth[None])[0][1:, 1:]
     slots, objects = linear_sum_assignment(shared, maximize=True)
@@ -189,14 +192,16 @@ def colored_alike(truth: Labels, labels: Labels) -> Labels:
     return renamed
 
 
-def _with_layers(model: AstSeg, pictures: Float[Tensor, "batch 3 height width"], samples: list[Sample]) -> list[Sample]:
-    """Return the samples with what the model paints, at the pictures' size."""
-    rendering = model.reconstruct(resized(pictures, model.image_size))
+def _with_layers(
+    model: AstSeg, images: Float[Tensor, "batch 3 height width"], samples: list[VisualizationSample]
+) -> list[VisualizationSample]:
+    """Return the samples with what the model paints, at the images' size."""
+    rendering = model.reconstruct(resized(images, model.image_size))
     shares = rendering.weights[:, 1:, None]
     slots = rendering.layers * shares + GREY * (1 - shares)
-    size = pictures.shape[-2:]
+    size = images.shape[-2:]
     return [
-        Sample(
+        VisualizationSample(
             one.image,
             one.labels,
             one.truth,
@@ -208,13 +213,13 @@ def _with_layers(model: AstSeg, pictures: Float[Tensor, "batch 3 height width"],
     ]
 
 
-def _pair(image: Picture, labels: Labels) -> Picture:
+def _pair(image: RGB, labels: Labels) -> RGB:
     """Return an image beside its segmentation in flat colours."""
     factor = enlargement(labels.shape)
     return np.hstack((enlarged(image, factor), label_colors(int(labels.max(initial=0)))[enlarged(labels, factor)]))
 
 
-def _block(heading: str, pairs: Sequence[Picture], pairs_per_row: int) -> Image.Image:
+def _block(heading: str, pairs: Sequence[RGB], pairs_per_row: int) -> Image.Image:
     """Pairs in rows below a heading."""
     height, width = (max(pair.shape[axis] for pair in pairs) for axis in (0, 1))
     top = GAP + (HEADING_SIZE + GAP if heading else 0)

@@ -1,6 +1,6 @@
-"""One HTML page that shows a run: pictures, scores with their protocol, the training curve, and how to repeat it.
+"""One HTML page that shows a run: images, scores with their protocol, the training curve, and how to repeat it.
 
-The page is a single file: its pictures are ``data:`` addresses, it needs no script and no network.
+The page is a single file: its images are ``data:`` addresses, it needs no script and no network.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,14 +11,14 @@ from typing import Any
 from astseg import __version__
 from astseg._core.atomic_io import atomic_write
 from astseg._core.text import duration
-from astseg.evaluation.evaluator import Summary
+from astseg.evaluation.evaluator import ScoreSummary
 from astseg.visualization.colors import label_colors
-from astseg.visualization.gallery import Sample, panels
+from astseg.visualization.gallery import VisualizationSample, panels
 from astseg.visualization.html import render
 from astseg.visualization.training_curve import CurvePoint, training_curve
 
 ABOUT = (
-    "A model that never saw a label took these pictures apart: each of its slots looks for one object, paints it, "
+    "A model that never saw a label took these images apart: each of its slots looks for one object, paints it, "
     "and competes for every pixel with the other slots and with a learned background. "
     "The segmentation shows who won."
 )
@@ -41,12 +41,12 @@ class Page:
     title: str
     about: str = ABOUT
     """What the reader looks at, in about two sentences."""
-    summary: Summary | None = None
+    summary: ScoreSummary | None = None
     """The scores."""
     curve: Sequence[CurvePoint] = ()
     """How training went."""
-    samples: Sequence[Sample] = ()
-    """The pictures, all with the same panels."""
+    samples: Sequence[VisualizationSample] = ()
+    """The images, all with the same panels."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """What took how long, by phase."""
     seeds: Mapping[str, int] = field(default_factory=dict)

@@ -60,7 +60,7 @@ def write_records(path: Path, messages: Sequence[bytes], compressed: bool = True
 
 
 def room(index: int, entities: int = 7) -> tuple[np.ndarray, np.ndarray]:
-    """An ObjectsRoom picture (64 x 64 x 3) and its masks: sky, floor, two walls, and one object of 8 x 8 pixels."""
+    """An ObjectsRoom image (64 x 64 x 3) and its masks: sky, floor, two walls, and one object of 8 x 8 pixels."""
     labels = np.zeros((64, 64), np.uint8)
     labels[20:40, :30], labels[20:40, 30:], labels[40:] = 2, 3, 1
     if entities > 4:
@@ -71,7 +71,7 @@ def room(index: int, entities: int = 7) -> tuple[np.ndarray, np.ndarray]:
 
 
 def clevr_scene(index: int) -> tuple[np.ndarray, np.ndarray]:
-    """A CLEVR picture (240 x 320 x 3) and its 11 masks: a square of 48 x 48 pixels for each of three objects."""
+    """A CLEVR image (240 x 320 x 3) and its 11 masks: a square of 48 x 48 pixels for each of three objects."""
     labels = np.zeros((240, 320), np.uint8)
     for number in (1, 2, 5):
         labels[30 + 24 * number : 78 + 24 * number, 70 + 20 * number : 118 + 20 * number] = number
@@ -99,7 +99,7 @@ def png(rows: np.ndarray, colour_type: int, palette: Sequence[tuple[int, int, in
 
 
 def tex_labels(index: int) -> np.ndarray:
-    """The labels (240 x 320) of a CLEVRTEX picture: two rectangles within the central crop."""
+    """The labels (240 x 320) of a CLEVRTEX image: two rectangles within the central crop."""
     labels = np.zeros((240, 320), np.uint8)
     labels[60:108, 100:148], labels[120:168, 160:220] = 1, 2 + index % 9
     return labels
@@ -113,7 +113,7 @@ def tex_files(index: int, variant: str = "full") -> dict[str, bytes]:
 
 
 def stack_files(scenario: str, camera: int, label: int = 3, loose: bool = False) -> dict[str, bytes]:
-    """A ShapeStacks picture (224 x 224) and its map: a square of one shape, perhaps some pixels of none."""
+    """A ShapeStacks image (224 x 224) and its map: a square of one shape, perhaps some pixels of none."""
     labels = np.zeros((224, 224), np.uint8)
     labels[100:156, 80:136] = label
     if loose:

@@ -27,7 +27,7 @@ def test_counts(tmp_path):
     seen = []
     found = check_store(path, report=lambda *what: seen.append(what))
     train, test, plain = found.splits
-    objects = [len(set(np.unique(picture)) - {0}) for picture in masks]
+    objects = [len(set(np.unique(image)) - {0}) for image in masks]
     assert (train.name, train.count, train.highest_label) == ("train", BLOCK + 5, 6)
     assert train.most_objects == max(objects) == 6
     assert train.empty_foregrounds == objects.count(0) > 0
@@ -44,7 +44,7 @@ def test_counts(tmp_path):
     assert found.slots == 3
     assert len(found.problems) == 2
     assert "show no object" in found.problems[0]
-    assert "labels go up to 6, but there are 3 slots; 1 pictures have more than 3 objects" in found.problems[1]
+    assert "labels go up to 6, but there are 3 slots; 1 images have more than 3 objects" in found.problems[1]
     assert len(check_store(path, slots=6).problems) == 1
     with pytest.raises(AstSegError, match="K, the number of slots, should be at least 1"):
         check_store(path, slots=0)
@@ -81,16 +81,16 @@ def test_what_the_import_noted(formats, tmp_path):
     formats.write_records(path, [formats.scene_message(*scene) for scene in scenes])
     import_benchmark("objectsroom", path, tmp_path / "s")
     found = check_store(tmp_path / "s")
-    assert any("1 of 3 pictures show no object" in problem for problem in found.problems)
+    assert any("1 of 3 images show no object" in problem for problem in found.problems)
     assert any(f"{path.name} holds only 3 records, but the protocol goes up to 1000000" in p for p in found.problems)
     assert found.slots == 3
 
 
-def test_unreadable_files_and_another_number_of_pictures(tmp_path):
+def test_unreadable_files_and_another_number_of_images(tmp_path):
     details = {
         "unreadable": [["a.png", "broken"]],
-        "pictures_found": 10,
-        "pictures_published": 50,
+        "images_found": 10,
+        "images_published": 50,
         "records_needed": {"short": 9, "long": 9, "test": None},
         "records_read": {"short": 8, "long": 9, "test": 3},
         "missing": 4,
@@ -98,9 +98,9 @@ def test_unreadable_files_and_another_number_of_pictures(tmp_path):
     found = check_store(make(tmp_path / "s", {"train": np.ones((2, 8, 8), np.uint8)}, details))
     assert found.unreadable == (("a.png", "broken"),)
     assert "1 files could not be read" in found.problems[0]
-    assert "10 pictures were found, but 50 are published" in found.problems[1]
+    assert "10 images were found, but 50 are published" in found.problems[1]
     assert found.problems[2] == "short holds only 8 records, but the protocol goes up to 9."
-    assert "4 pictures of the lists" in found.problems[3]
+    assert "4 images of the lists" in found.problems[3]
     assert len(found.problems) == 4
 
 

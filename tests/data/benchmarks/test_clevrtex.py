@@ -51,7 +51,7 @@ def test_a_mask_in_colours_is_refused(formats):
 
 def test_damaged_files(formats):
     data = formats.png(np.random.default_rng(0).integers(0, 9, (240, 320), np.uint8), 0)
-    for damaged in (data[:1000], b"", b"not a picture", data[:60] + bytes(20) + data[80:]):
+    for damaged in (data[:1000], b"", b"not an image", data[:60] + bytes(20) + data[80:]):
         with pytest.raises((OSError, SyntaxError)):
             decode(damaged, MASK, 128)
     with pytest.raises(ValueError, match="smaller than the crop"):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.hdf5 import BLOCK, count_pictures, read_hdf5
+from astseg.data.benchmarks.hdf5 import BLOCK, count_images, read_hdf5
 from astseg.data.benchmarks.importing import import_benchmark
 from astseg.data.benchmarks.multi_object import CLEVR, OBJECTS_ROOM
 
@@ -22,12 +22,12 @@ def rooms(formats, count):
     return np.stack([image for image, _ in scenes]), np.stack([masks for _, masks in scenes])
 
 
-def test_both_layouts_give_the_same_pictures(formats, tmp_path):
+def test_both_layouts_give_the_same_images(formats, tmp_path):
     count = BLOCK + 3
     images, masks = rooms(formats, count)
     entities = write(tmp_path / "entities.hdf5", image=images, mask=masks[..., None], other=np.zeros(3))
     labels = write(tmp_path / "labels.hdf5", image=images, mask=masks.argmax(1).astype(np.uint8)[..., None])
-    assert count_pictures(entities) == count
+    assert count_images(entities) == count
     first, second = (list(read_hdf5(path, OBJECTS_ROOM, 64)) for path in (entities, labels))
     assert len(first) == len(second) == count
     for index, (one, other) in enumerate(zip(first, second, strict=True)):
@@ -69,23 +69,23 @@ def test_import(formats, tmp_path):
 )
 def test_other_layouts_are_refused(tmp_path, data):
     with pytest.raises(AstSegError, match="should hold 'image'"):
-        count_pictures(write(tmp_path / "a.hdf5", **data))
+        count_images(write(tmp_path / "a.hdf5", **data))
 
 
 def test_what_is_no_hdf5_file(tmp_path):
     (tmp_path / "a.hdf5").write_text("hello")
     with pytest.raises(AstSegError, match="Cannot read"):
-        count_pictures(tmp_path / "a.hdf5")
+        count_images(tmp_path / "a.hdf5")
 
 
-def test_pictures_smaller_than_the_crop(formats, tmp_path):
+def test_images_smaller_than_the_crop(formats, tmp_path):
     images, masks = rooms(formats, 1)
     path = write(tmp_path / "a.hdf5", image=images, mask=masks[..., None])
-    with pytest.raises(AstSegError, match=r"picture 0 is not as expected: .*smaller than the crop"):
+    with pytest.raises(AstSegError, match=r"image 0 is not as expected: .*smaller than the crop"):
         list(read_hdf5(path, CLEVR, 64))
 
 
 def test_without_h5py(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(AstSegError, match=r"pip install 'astseg\[h5py\]'"):
-        count_pictures(tmp_path / "a.hdf5")
+        count_images(tmp_path / "a.hdf5")

@@ -72,7 +72,7 @@ def test_the_three_test_sets_of_objects_room(formats, rooms, tmp_path):
     assert counts == {"test": 2, "train": 2, "empty_room": 2, "six_objects": 2, "identical_color": 2}
     assert store["empty_room"].masks.max() == 0
     np.testing.assert_array_equal(store["six_objects"].masks[1], np.maximum(0, formats.room(1, 10)[1].argmax(0) - 3))
-    assert "only the first 2 pictures of each split" in store.manifest.protocol
+    assert "only the first 2 images of each split" in store.manifest.protocol
 
 
 def test_clevr(formats, tmp_path):
@@ -108,7 +108,7 @@ def test_a_stopped_import_of_records_goes_on(rooms, tmp_path, done):
     seen = []
     import_benchmark(*arguments, protocol=FIRST_THREE, report=seen.append)
     assert seen[0].done == done + 1
-    assert (seen[-1].done, seen[-1].unit) == (COUNT, "pictures")
+    assert (seen[-1].done, seen[-1].unit) == (COUNT, "images")
     same(tmp_path / "s", tmp_path / "whole")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([path.name, "s", "whole"])
 
@@ -199,10 +199,10 @@ def test_clevrtex_from_a_folder_and_from_archives(formats, tex, tmp_path):
     folder = formats.unpack(tmp_path / "folder", tex)
     store = import_benchmark("clevrtex", folder, tmp_path / "a")
     check_tex(store, formats)
-    assert store.manifest.details["pictures_found"] == 20
+    assert store.manifest.details["images_found"] == 20
     assert store.manifest.details["unreadable"] == []
 
-    # Masks first and pictures last, in three archives of their own.
+    # Masks first and images last, in three archives of their own.
     names = sorted(tex, key=lambda name: (not name.endswith("_flat.png"), name[::-1]))
     downloads = tmp_path / "downloads"
     downloads.mkdir()
@@ -237,24 +237,24 @@ def test_other_variants_and_converted_clevr(formats, tmp_path):
     assert {name: len(store[name]) for name in store.splits} == {"test": 3}
     converted = import_benchmark("clevr-png", folder, tmp_path / "b", exchange_red_and_blue=True)
     np.testing.assert_array_equal(converted["test"].images, store["test"].images[..., ::-1])
-    with pytest.raises(AstSegError, match="No readable picture of 'clevrtex-camo'"):
+    with pytest.raises(AstSegError, match="No readable image of 'clevrtex-camo'"):
         import_benchmark("clevrtex-camo", folder, tmp_path / "c")
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a", "b", "folder"]
 
 
-def test_a_missing_picture_is_named_and_can_be_added(formats, tex, tmp_path):
+def test_a_missing_image_is_named_and_can_be_added(formats, tex, tmp_path):
     folder = formats.unpack(tmp_path / "folder", tex)
     mask = folder / "clevrtex_full/0/CLEVRTEX_full_000007_flat.png"
     content = mask.read_bytes()
     mask.unlink()
-    with pytest.raises(AstSegError, match="1 of 20 pictures or their masks are missing, the first is number 7"):
+    with pytest.raises(AstSegError, match="1 of 20 images or their masks are missing, the first is number 7"):
         import_benchmark("clevrtex", folder, tmp_path / "s")
     extra = formats.unpack(tmp_path / "extra", {mask.name: content})
     check_tex(import_benchmark("clevrtex", [folder, extra], tmp_path / "s"), formats)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["extra", "folder", "s"]
 
 
-def test_unreadable_pictures_are_skipped_and_named(formats, tex, tmp_path):
+def test_unreadable_images_are_skipped_and_named(formats, tex, tmp_path):
     names = [name for name in tex if name.endswith(("000004.png", "000009_flat.png"))]
     tex[names[0]] = tex[names[0]][:500]
     tex[names[1]] = formats.png(np.zeros((240, 320, 3), np.uint8), 2)
@@ -273,13 +273,13 @@ def test_the_command_says_what_the_import_found(formats, tex, tmp_path, capsys):
     assert run(app, arguments) == 0
     out, err = capsys.readouterr()
     assert f"Skipped {name}: " in err
-    assert re.search(r"Note \d+ pictures were found, but 50000 are published", err)
+    assert re.search(r"Note \d+ images were found, but 50000 are published", err)
     assert out.endswith(f"Data: {tmp_path / 's'}\n")
     assert "reading" in err
 
 
 @pytest.mark.parametrize(("stage", "done"), [("reading", 17), ("writing validation", 1), ("writing train", 9)])
-def test_a_stopped_import_of_pictures_goes_on(formats, tex, tmp_path, stage, done, monkeypatch):
+def test_a_stopped_import_of_images_goes_on(formats, tex, tmp_path, stage, done, monkeypatch):
     folder = formats.unpack(tmp_path / "folder", tex)
     import_benchmark("clevrtex", folder, tmp_path / "whole")
     with pytest.raises(StopError):
@@ -329,7 +329,7 @@ def test_shapestacks_from_a_folder_and_from_archives(formats, stacks, tmp_path):
     details = store.manifest.details
     # The loose pixels lie in rows and columns 16 to 45 of the crop of 196, of which 64 are kept.
     kept = sum(16 <= int((place + 0.5) * 196 / 64) < 46 for place in range(64))
-    assert details["unassigned"] == {"pictures": 3, "pixels": 3 * kept**2}
+    assert details["unassigned"] == {"images": 3, "pixels": 3 * kept**2}
     assert details["missing"] == 0
     assert "centre crop 196 x 196, resized to 64 x 64" in store.manifest.protocol
 

@@ -14,7 +14,7 @@ def test_clevr_is_cropped_and_labelled(formats, tmp_path):
     assert set(np.unique(sample.labels)) == {0, 1, 2, 5}
     (sample,) = read_records(path, CLEVR, 128)
     assert sample.image.shape == (128, 128, 3)
-    # Object 1 begins at row 54 and column 90: at row 20 and column 17 of the prepared picture.
+    # Object 1 begins at row 54 and column 90: at row 20 and column 17 of the prepared image.
     assert (sample.labels[21:35, 18:30] == 1).all()
     assert sample.labels[19, 30] == 0
 

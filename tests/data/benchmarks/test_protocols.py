@@ -61,7 +61,7 @@ def test_objects_room():
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS.values(), ids=str)
 @pytest.mark.parametrize("total", [100_000, 12_345])
-def test_no_picture_is_in_two_splits(benchmark, total):
+def test_no_image_is_in_two_splits(benchmark, total):
     for protocol in benchmark.protocols:
         chosen = np.concatenate(list(protocol.indices(total).values()))
         assert len(np.unique(chosen)) == len(chosen)

@@ -7,30 +7,30 @@ from astseg.data.benchmarks.staging import IMAGE, MASK, Staging
 SIZE = 6
 
 
-def picture(index):
+def numbered_image(index):
     rng = np.random.default_rng(index)
     return rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8), rng.integers(0, 5, (SIZE, SIZE), np.uint8)
 
 
-def test_pictures_come_back_whatever_order_they_came_in(tmp_path):
+def test_images_come_back_whatever_order_they_came_in(tmp_path):
     with Staging(tmp_path / "s", SIZE, {}) as staging:
         for index in (4, 0, 3):
-            staging.put(index, MASK, picture(index)[1])
+            staging.put(index, MASK, numbered_image(index)[1])
         for index in (3, 1, 4):
-            staging.put(index, IMAGE, picture(index)[0])
+            staging.put(index, IMAGE, numbered_image(index)[0])
         assert staging.total == 5
         assert staging.complete == 2
         assert staging.missing == [0, 1, 2]
         read = list(staging.read(range(5)))
     assert len(read) == 2
     for index, (image, labels) in zip((3, 4), read, strict=True):
-        np.testing.assert_array_equal(image, picture(index)[0])
-        np.testing.assert_array_equal(labels, picture(index)[1])
+        np.testing.assert_array_equal(image, numbered_image(index)[0])
+        np.testing.assert_array_equal(labels, numbered_image(index)[1])
 
 
 def test_a_second_run_knows_what_the_first_had(tmp_path):
     with Staging(tmp_path / "s", SIZE, {"set": "a"}) as staging:
-        staging.put(2, IMAGE, picture(2)[0])
+        staging.put(2, IMAGE, numbered_image(2)[0])
         staging.refuse(1, "name.png", "broken")
         staging.finish("first.tar")
     with Staging(tmp_path / "s", SIZE, {"set": "a"}) as staging:
@@ -43,7 +43,7 @@ def test_a_second_run_knows_what_the_first_had(tmp_path):
         assert staging.finished("first.tar")
         assert not staging.finished("second.tar")
         staging.finish("second.tar")
-        staging.put(2, MASK, picture(2)[1])
+        staging.put(2, MASK, numbered_image(2)[1])
         assert staging.missing == [0]
         assert len(list(staging.read([2]))) == 1
         assert staging.finished("first.tar")

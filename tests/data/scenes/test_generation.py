@@ -35,12 +35,12 @@ def same(a, b):
 
 
 @pytest.mark.parametrize(("name", "size"), GOLDEN)
-def test_pictures_are_fixed_for_ever(name, size):
+def test_images_are_fixed_for_ever(name, size):
     assert fingerprint(render(name, 0, range(3), size)) == GOLDEN[name, size]
 
 
 @pytest.mark.parametrize("capability", ["default", "avx2"])
-def test_pictures_do_not_depend_on_the_instruction_set(capability):
+def test_images_do_not_depend_on_the_instruction_set(capability):
     program = (
         "import hashlib; from astseg.data.scenes import render\n"
         "for name in ('towers', 'clevr', 'ood'):\n"
@@ -58,7 +58,7 @@ def test_pictures_do_not_depend_on_the_instruction_set(capability):
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_pictures_do_not_depend_on_their_company(name):
+def test_images_do_not_depend_on_their_company(name):
     together = render(name, 3, [9, 4, 100, 4], 64)
     for place, index in enumerate((9, 4, 100, 4)):
         alone = render(name, 3, [index], 64)
@@ -67,7 +67,7 @@ def test_pictures_do_not_depend_on_their_company(name):
         np.testing.assert_array_equal(together.shadows[place], alone.shadows[0])
 
 
-def test_pictures_do_not_depend_on_the_number_of_threads(monkeypatch):
+def test_images_do_not_depend_on_the_number_of_threads(monkeypatch):
     threads = torch.get_num_threads()
     one = render("clevrtex", 0, range(2), 64)
     assert torch.get_num_threads() == threads
@@ -80,7 +80,7 @@ def test_pictures_do_not_depend_on_the_number_of_threads(monkeypatch):
     assert same(one, three)
 
 
-def test_seeds_and_indices_give_other_pictures():
+def test_seeds_and_indices_give_other_images():
     first = render("rooms", 0, [0]).images
     assert (render("rooms", 1, [0]).images != first).any()
     assert (render("rooms", 0, [1]).images != first).any()
@@ -99,7 +99,7 @@ def test_labels_are_consecutive_and_every_object_can_be_seen(name):
 
 
 def test_scenes_that_hide_an_object_are_drawn_anew(monkeypatch):
-    """With a higher threshold some first attempts fail; the others' pictures stay as they are."""
+    """With a higher threshold some first attempts fail; the others' images stay as they are."""
     before = render("rooms", 0, range(12))
     monkeypatch.setattr("astseg.data.scenes.generation.MIN_VISIBLE", 100 / 64**2)
     after = render("rooms", 0, range(12))
@@ -119,7 +119,7 @@ def test_image_size_scales_the_same_scene():
     assert render("towers", 0, [0]).images.shape == (1, 64, 64, 3)
 
 
-def test_no_indices_give_no_pictures():
+def test_no_indices_give_no_images():
     assert render("rooms", 0, []).images.shape == (0, 64, 64, 3)
 
 
@@ -148,7 +148,7 @@ def test_cuda_is_refused_where_there_is_none():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_cuda_gives_nearly_the_same_pictures():
+def test_cuda_gives_nearly_the_same_images():
     cpu, cuda = render("clevrtex", 0, range(4), 64), render("clevrtex", 0, range(4), 64, device="cuda")
     assert np.abs(cpu.images.astype(int) - cuda.images.astype(int)).mean() < 0.5
     assert (cpu.masks == cuda.masks).mean() > 0.999

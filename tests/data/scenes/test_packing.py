@@ -40,7 +40,7 @@ def test_textures_move_and_turn_with_their_body(make_scene):
     np.testing.assert_allclose(place((1, 2.5, 3)), (1.1, 0.2, 0.3), atol=1e-6)
 
 
-def test_camera_axes_reach_the_edge_of_the_picture(make_scene, ball):
+def test_camera_axes_reach_the_edge_of_the_image(make_scene, ball):
     packed = pack([make_scene(ball())])
     assert packed.right[:, 0].norm().item() == np.float32(0.6)
     assert abs((packed.forward[:, 0] @ packed.up[:, 0]).item()) < 1e-6

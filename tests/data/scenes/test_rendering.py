@@ -56,21 +56,21 @@ def test_nearer_bodies_hide_others(make_scene, ball):
 
 
 def test_pixels_are_means_of_linear_light(make_scene, ball):
-    """A black ball on the sky: at the rim, the square of the picture's value is between black's and the sky's."""
+    """A black ball on the sky: at the rim, the square of the image's value is between black's and the sky's."""
     black = Material((0.0, 0.0, 0.0))
     visible = look([make_scene(ball((0.0, 8.0, 2.0), 2.0, black), ball(), key=(0.0, 0.0, 0.0))], SIZE)
-    pictures = develop(visible)
+    rendered = develop(visible)
     surface = pixel_samples(visible.hits.surface.tolist())
     share_of_sky = (surface == 2).mean(-1)
     expected = np.sqrt(share_of_sky[..., None] * np.array([0.2, 0.4, 0.8]) ** 2) * 255
     assert {0.5, 0.75} < set(np.unique(share_of_sky))
-    np.testing.assert_allclose(pictures.images[0].numpy(), expected, atol=0.6)
+    np.testing.assert_allclose(rendered.images[0].numpy(), expected, atol=0.6)
 
 
 def test_shadow_map_marks_the_floor_beside_the_body(make_scene, ball):
-    pictures = develop(look([make_scene(ball((0.0, 0.0, 2.0)))], SIZE))
-    assert pictures.shadows.shape == (1, SIZE, SIZE)
-    assert 10 < pictures.shadows.sum() < 200
-    assert pictures.shadows.max() == 1
+    rendered = develop(look([make_scene(ball((0.0, 0.0, 2.0)))], SIZE))
+    assert rendered.shadows.shape == (1, SIZE, SIZE)
+    assert 10 < rendered.shadows.sum() < 200
+    assert rendered.shadows.max() == 1
     # Shaded white floor without any other light is black.
-    assert pictures.images[pictures.shadows.bool() & (pictures.masks == 0)].float().mean() < 40
+    assert rendered.images[rendered.shadows.bool() & (rendered.masks == 0)].float().mean() < 40

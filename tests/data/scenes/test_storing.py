@@ -104,7 +104,7 @@ def test_ctrl_c_is_not_for_the_process_that_workers_come_from(monkeypatch):
 
 @pytest.mark.parametrize("counts", [{}, {"train": 0}, {"train": 5, "test": -1}])
 def test_impossible_counts_are_refused(tmp_path, counts):
-    with pytest.raises(AstSegError, match="at least one picture"):
+    with pytest.raises(AstSegError, match="at least one image"):
         make_store(tmp_path / "rooms", "rooms", counts)
 
 

@@ -17,8 +17,8 @@ Make = Callable[..., Path]
 
 
 def store(source: str, name: str | None, side: int) -> dict[str, Any]:
-    pictures = {"train": 40_000, "test": 5_000}
-    return {"source": source, "protocol": "a rule", "set": name, "image_size": [side, side], "pictures": pictures}
+    images = {"train": 40_000, "test": 5_000}
+    return {"source": source, "protocol": "a rule", "set": name, "image_size": [side, side], "images": images}
 
 
 def scores(miou: float, data: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -40,8 +40,8 @@ class TestLabels:
             ("objectsroom", "files", "objectsroom", None),
             ("clevrtex-camo", "files", "clevrtex-camo", None),
             ("clevrtex", "files", "clevrtex-ood", "OTHER DATA"),
-            ("clevr", "my pictures", None, "OTHER DATA"),
-            (None, "my pictures", None, None),
+            ("clevr", "my images", None, "OTHER DATA"),
+            (None, "my images", None, None),
         ],
     )
     def test_data(self, dataset: str | None, source: str, name: str | None, expected: str | None) -> None:
@@ -72,7 +72,7 @@ class TestDifferences:
         assert "architecture.feature_network compact-unet, published unet [clevrtex-unet]" in recipe
         assert "background.steps 150, published 500000 [all rows but clevrtex-baseline]" in recipe
         (data,) = topics["Data"]
-        assert data.startswith("generated look-alikes, not the published pictures: astseg scenes; a rule; ")
+        assert data.startswith("generated look-alikes, not the published images: astseg scenes; a rule; ")
         assert "40000 train, 5000 test; 5000 were scored, at 64x64" in data
 
     def test_as_published(self, make_run: Make) -> None:
@@ -86,7 +86,7 @@ class TestDifferences:
         group = only(make_run("clevr", 1, name="a"), make_run("clevr", 1, name="b"), make_run("clevr", 0, name="c"))
         assert "NOTE: seed 1 came more than once" in differences([group])["Runs"][0]
 
-    def test_own_pictures_with_a_recipe_of_their_own(self, make_run: Make) -> None:
+    def test_own_images_with_a_recipe_of_their_own(self, make_run: Make) -> None:
         topics = differences([only(make_run(None))])
         assert topics["Data"][0].startswith("own data: ")
         assert topics["Recipe"] == ("a recipe of its own [all rows]",)

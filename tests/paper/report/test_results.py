@@ -135,7 +135,7 @@ class TestGrouping:
         assert group.seconds("painting") is None
 
     def test_other_recipes_data_and_presets_stay_apart(self, make_run: Make) -> None:
-        other = {"source": "x", "protocol": "y", "set": "clevr", "image_size": [128, 128], "pictures": {"test": 3}}
+        other = {"source": "x", "protocol": "y", "set": "clevr", "image_size": [128, 128], "images": {"test": 3}}
         runs = [
             make_run("clevr-unet", 0),
             make_run("clevr", 0),

@@ -27,7 +27,7 @@ class TestScores:
         assert found.rows[11].cells[0] == "AST-Seg-B3-CT"
         assert own_rows(found) == [
             ("astseg clevr", "85.00 ± 7.07", "42.50 ± 3.54", "85.0 ± 7.1", "2"),
-            ("background everywhere, on 5000 pictures of clevr", "25.00", "12.50", "-", "-"),
+            ("background everywhere, on 5000 images of clevr", "25.00", "12.50", "-", "-"),
         ]
 
     def test_columns_of_table_2(self, make_run: Make) -> None:

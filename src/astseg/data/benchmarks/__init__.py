@@ -9,14 +9,14 @@ from astseg.data.benchmarks.downloading import DownloadPlan, download, plan_down
 from astseg.data.benchmarks.importing import import_benchmark
 from astseg.data.benchmarks.protocols import Portion, Protocol
 from astseg.data.benchmarks.registry import BENCHMARKS, Benchmark, benchmark
-from astseg.data.benchmarks.settings import Progress
+from astseg.data.benchmarks.settings import ImportProgress
 
 __all__ = [
     "BENCHMARKS",
     "Benchmark",
     "DownloadPlan",
+    "ImportProgress",
     "Portion",
-    "Progress",
     "Protocol",
     "SplitReport",
     "StoreReport",

@@ -1,18 +1,17 @@
 """Looking a prepared store over: what is in it, and what of it a model or a score could stumble on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from astseg._core.errors import AstSegError
+from astseg._core.progress import NamedProgress
 from astseg.data.store import Split, SplitRecord, Store, file_sha256
 
-BLOCK = 1024  # pictures looked at in one go
-
-Report: TypeAlias = Callable[[str, int, int], None]
+BLOCK = 1024  # images looked at in one go
 
 
 @dataclass(frozen=True)
@@ -24,11 +23,11 @@ class SplitReport:
     highest_label: int | None
     """None without masks."""
     most_objects: int | None
-    """The largest number of different labels, the background apart, in one picture."""
+    """The largest number of different labels, the background apart, in one image."""
     empty_foregrounds: int | None
-    """Pictures without any object: their ARI-FG is 1 by definition."""
+    """Images without any object: their ARI-FG is 1 by definition."""
     too_many_objects: int | None
-    """Pictures with more objects than slots; None if K is not known."""
+    """Images with more objects than slots; None if K is not known."""
     label_histogram: tuple[int, ...]
     """Pixels that carry label 0, 1, 2, ..."""
 
@@ -51,7 +50,7 @@ class StoreReport:
 
 
 def check_store(
-    path: Path | str, *, slots: int | None = None, verify: bool = True, report: Report | None = None
+    path: Path | str, *, slots: int | None = None, verify: bool = True, report: NamedProgress | None = None
 ) -> StoreReport:
     """Look a store over.
 
@@ -59,7 +58,7 @@ def check_store(
         path: the store's folder.
         slots: the K of the model to be used; None takes what the import noted.
         verify: also read every file once and compare its checksum.
-        report: called with a split's name, the pictures looked at and their number.
+        report: called with a split's name, the images looked at and their number.
 
     Raises:
         AstSegError: there is no store, or its files do not fit its manifest.
@@ -83,7 +82,7 @@ def check_store(
     return StoreReport(**{**vars(found), "problems": tuple(_problems(found, store.manifest.splits, details))})
 
 
-def _check_split(split: Split, slots: int | None, report: Report) -> SplitReport:
+def _check_split(split: Split, slots: int | None, report: NamedProgress) -> SplitReport:
     if split.masks is None:
         report(split.name, len(split), len(split))
         return SplitReport(split.name, len(split), None, None, None, None, ())
@@ -91,7 +90,7 @@ def _check_split(split: Split, slots: int | None, report: Report) -> SplitReport
     most = empty = too_many = 0
     for start in range(0, len(split), BLOCK):
         masks = split.masks[start : start + BLOCK]
-        # Counting value + 256 · picture gives every picture's histogram in one pass.
+        # Counting value + 256 · image gives every image's histogram in one pass.
         offsets = 256 * np.arange(len(masks), dtype=np.int64)[:, None]
         flat = (masks.reshape(len(masks), -1) + offsets).reshape(-1)
         counts = np.bincount(flat, minlength=256 * len(masks)).reshape(-1, 256)
@@ -122,10 +121,10 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
         problems.append(f"{len(found.unreadable)} files could not be read when the store was made.")
     for split in found.splits:
         problems += _split_problems(split, found.slots, records[split.name])
-    published, pictures = details.get("pictures_published"), details.get("pictures_found")
-    if published and pictures and published != pictures:
+    published, images = details.get("images_published"), details.get("images_found")
+    if published and images and published != images:
         problems.append(
-            f"{pictures} pictures were found, but {published} are published: the split by number is another one."
+            f"{images} images were found, but {published} are published: the split by number is another one."
         )
     if loose := details.get("unassigned", {}).get("pixels"):
         problems.append(f"{loose} pixels belonged to nothing and count as background.")
@@ -136,9 +135,9 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
     if details.get("masks_left_behind"):
         problems.append(f"{details['masks_left_behind']} masks were left out: {details['mask_problem']}")
     if details.get("skipped"):
-        problems.append(f"{len(details['skipped'])} pictures could not be used when the store was made.")
+        problems.append(f"{len(details['skipped'])} images could not be used when the store was made.")
     if details.get("missing"):
-        problems.append(f"{details['missing']} pictures of the lists were not in the files, or had no mask there.")
+        problems.append(f"{details['missing']} images of the lists were not in the files, or had no mask there.")
     return problems
 
 
@@ -146,13 +145,13 @@ def _split_problems(split: SplitReport, slots: int | None, record: SplitRecord) 
     problems = []
     if split.empty_foregrounds:
         problems.append(
-            f"{split.name}: {split.empty_foregrounds} of {split.count} pictures show no object; "
+            f"{split.name}: {split.empty_foregrounds} of {split.count} images show no object; "
             f"their ARI-FG is 1 by definition."
         )
     if slots is not None and split.highest_label is not None and split.highest_label > slots:
         problems.append(
             f"{split.name}: labels go up to {split.highest_label}, but there are {slots} slots; "
-            f"{split.too_many_objects} pictures have more than {slots} objects."
+            f"{split.too_many_objects} images have more than {slots} objects."
         )
     if split.label_histogram and split.label_histogram != record.label_histogram:
         problems.append(f"{split.name}: the manifest's label histogram is another one. Prepare the data again.")

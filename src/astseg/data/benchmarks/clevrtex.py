@@ -1,8 +1,8 @@
-"""CLEVRTEX as published: PNG pictures, and masks as palette PNGs whose index is the label.
+"""CLEVRTEX as published: PNG images, and masks as palette PNGs whose index is the label.
 
 A palette PNG holds an index per pixel and a table of colours. Only the index means anything: a reader that turns
-the picture into colours, as OpenCV does, gets values that are no labels. Label 0 is the background, label
-i the i-th object of the picture's JSON file.
+the image into colours, as OpenCV does, gets values that are no labels. Label 0 is the background, label
+i the i-th object of the image's JSON file.
 """
 
 import io
@@ -19,7 +19,7 @@ INDEXED_MODES = ("P", "L", "1")
 
 
 def file_index(name: str, variant: str) -> tuple[int, int] | None:
-    """Return what a file is, told by its name: the picture's index, and `IMAGE` or `MASK`; None for other files.
+    """Return what a file is, told by its name: the image's index, and `IMAGE` or `MASK`; None for other files.
 
     Args:
         name: a path whose last part is `CLEVRTEX_<variant>_<six digits>.png` or the same with `_flat.png`; files
@@ -32,15 +32,15 @@ def file_index(name: str, variant: str) -> tuple[int, int] | None:
 
 
 def decode(data: bytes, kind: int, size: int) -> Bytes:
-    """Decode and prepare a picture or a mask: crop 192 x 192 from the middle, resize to size x size.
+    """Decode and prepare an image or a mask: crop 192 x 192 from the middle, resize to size x size.
 
     Raises:
-        ValueError: a mask is a picture in colours, or the picture is too small.
+        ValueError: a mask is an image in colours, or the image is too small.
         OSError: the file is damaged.
     """
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
         if kind == IMAGE:
-            return prepare_image(np.asarray(picture.convert("RGB")), CROP, size)
-        if picture.mode not in INDEXED_MODES:
-            raise ValueError(f"the mask is a {picture.mode} picture; a palette PNG was expected")
-        return prepare_labels(np.asarray(picture, np.uint8), CROP, size)
+            return prepare_image(np.asarray(image.convert("RGB")), CROP, size)
+        if image.mode not in INDEXED_MODES:
+            raise ValueError(f"the mask is a {image.mode} image; a palette PNG was expected")
+        return prepare_labels(np.asarray(image, np.uint8), CROP, size)

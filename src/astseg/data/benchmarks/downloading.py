@@ -15,12 +15,12 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 from astseg._core.errors import AstSegError
+from astseg._core.progress import NamedProgress
 from astseg.data.benchmarks.registry import RemoteFile, benchmark
 
 CHUNK = 1 << 18
@@ -28,8 +28,6 @@ TIMEOUT = 60  # seconds without an answer
 ATTEMPTS = 5  # goes in a row that bring nothing before a download is given up
 PAUSE = 2.0  # seconds, times the number of such goes
 SPARE = 64 << 20  # bytes of the disk that stay free
-
-Report: TypeAlias = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def plan_files(files: Sequence[RemoteFile], folder: Path | str) -> DownloadPlan:
     return plan
 
 
-def download(plan: DownloadPlan, report: Report | None = None) -> list[Path]:
+def download(plan: DownloadPlan, report: NamedProgress | None = None) -> list[Path]:
     """Fetch the files of a plan; what is here already is not fetched again.
 
     Args:
@@ -123,7 +121,7 @@ def download(plan: DownloadPlan, report: Report | None = None) -> list[Path]:
         ) from error
 
 
-def _fetch_whole(file: PlannedFile, folder: Path, report: Report) -> Path:
+def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path:
     path = folder / file.remote.name
     if _length(path) == file.size:
         report(path.name, file.size, file.size)
@@ -152,7 +150,7 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: Report) -> Path:
     return path
 
 
-def _fetch(file: PlannedFile, part: Path, report: Report) -> None:
+def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
     """Fetch what is missing of a file; from the beginning if the server's file is not the one begun."""
     start = _length(part)
     request = urllib.request.Request(file.remote.address)

@@ -15,20 +15,20 @@ from typing import Any
 import numpy as np
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.multi_object import EntityLayout, Sample, sample_from_entities
+from astseg.data.benchmarks.multi_object import EntityLayout, RecordSample, sample_from_entities
 from astseg.data.benchmarks.preparing import Bytes
 
-BLOCK = 64  # pictures read at once; HDF5 files are slow to read one by one
+BLOCK = 64  # images read at once; HDF5 files are slow to read one by one
 
 
-def count_pictures(path: Path | str) -> int:
-    """Return the number of pictures in the file."""
+def count_images(path: Path | str) -> int:
+    """Return the number of images in the file."""
     with _open(path) as file:
         return len(file["image"])
 
 
-def read_hdf5(path: Path | str, layout: EntityLayout, size: int, start: int = 0) -> Iterator[Sample]:
-    """Read the pictures of an HDF5 file from picture `start` on, in the file's order.
+def read_hdf5(path: Path | str, layout: EntityLayout, size: int, start: int = 0) -> Iterator[RecordSample]:
+    """Read the images of an HDF5 file from image `start` on, in the file's order.
 
     Raises:
         AstSegError: h5py is not installed, or the file is damaged or of another layout.
@@ -39,12 +39,12 @@ def read_hdf5(path: Path | str, layout: EntityLayout, size: int, start: int = 0)
             try:
                 block = images[first : first + BLOCK], masks[first : first + BLOCK]
             except OSError as error:
-                raise AstSegError(f"{path}: picture {first} and after cannot be read: {error}.") from error
+                raise AstSegError(f"{path}: image {first} and after cannot be read: {error}.") from error
             for index, (image, mask) in enumerate(zip(*block, strict=True), start=first):
                 try:
                     yield _sample(image, mask, layout, size)
                 except ValueError as error:
-                    raise AstSegError(f"{path}: picture {index} is not as expected: {error}.") from error
+                    raise AstSegError(f"{path}: image {index} is not as expected: {error}.") from error
 
 
 def _open(path: Path | str) -> Any:
@@ -78,7 +78,7 @@ def _fits(image: tuple[int, ...], image_type: Any, mask: tuple[int, ...], mask_t
     )
 
 
-def _sample(image: Bytes, mask: Any, layout: EntityLayout, size: int) -> Sample:
+def _sample(image: Bytes, mask: Any, layout: EntityLayout, size: int) -> RecordSample:
     if mask.ndim == 3:  # a label map, prepared already, so there is nothing left to cut off
         entities = mask[..., 0] == np.arange(max(layout.entities, int(mask.max()) + 1))[:, None, None]
         return sample_from_entities(image, entities * np.uint8(255), replace(layout, crop=None), size)

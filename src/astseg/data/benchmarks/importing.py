@@ -1,6 +1,6 @@
 """From a benchmark's published files to a prepared store.
 
-Two roads lead there. Record files are read once, in order, straight into the splits. Pictures and masks out of
+Two roads lead there. Record files are read once, in order, straight into the splits. Images and masks out of
 folders and archives come in any order and are staged first. Either may be stopped at any moment: run again with
 the same settings, it goes on where it was.
 """
@@ -12,12 +12,12 @@ from pathlib import Path
 from astseg._core.atomic_io import followed
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks import clevrtex, shapestacks
-from astseg.data.benchmarks.members import Source, open_sources
-from astseg.data.benchmarks.picture_import import PictureReader, import_pictures
+from astseg.data.benchmarks.image_import import ImageReader, import_images
+from astseg.data.benchmarks.members import ArchiveSource, open_sources
 from astseg.data.benchmarks.protocols import Protocol, shapestacks_protocol
 from astseg.data.benchmarks.record_import import HDF5_SUFFIXES, import_records
-from astseg.data.benchmarks.registry import Benchmark, Pictures, Recordings, Records, benchmark
-from astseg.data.benchmarks.settings import ImportSettings, Report
+from astseg.data.benchmarks.registry import Benchmark, PngFormat, RecordFormat, ShapeStacksFormat, benchmark
+from astseg.data.benchmarks.settings import ImportSettings, ProgressReport
 from astseg.data.store import Store
 
 RECORD_SUFFIXES = (".tfrecords", ".tfrecord", *HDF5_SUFFIXES)
@@ -35,7 +35,7 @@ def import_benchmark(
     image_size: int | None = None,
     limit: int | None = None,
     exchange_red_and_blue: bool = False,
-    report: Report | None = None,
+    report: ProgressReport | None = None,
 ) -> Store:
     """Read a benchmark's published files into a new store.
 
@@ -48,9 +48,9 @@ def import_benchmark(
         destination: the store's folder, which must not exist.
         protocol: the division into splits, by name or given; None takes the benchmark's first. For ShapeStacks
             the name of a folder in `splits`, `default` if None.
-        image_size: side of a prepared picture in pixels; None takes the benchmark's.
-        limit: import only the first so many pictures of each split.
-        exchange_red_and_blue: write blue as red and red as blue, as the authors' CLEVR pictures were.
+        image_size: side of a prepared image in pixels; None takes the benchmark's.
+        limit: import only the first so many images of each split.
+        exchange_red_and_blue: write blue as red and red as blue, as the authors' CLEVR images were.
         report: called with the progress now and then.
 
     Raises:
@@ -58,9 +58,9 @@ def import_benchmark(
     """
     chosen = benchmark(name)
     if limit is not None and limit < 1:
-        raise AstSegError(f"At least one picture of each split is needed, not {limit}.")
+        raise AstSegError(f"At least one image of each split is needed, not {limit}.")
     if image_size is not None and image_size < MIN_SIDE:
-        raise AstSegError(f"Pictures of at least {MIN_SIDE} pixels a side are needed, not {image_size}.")
+        raise AstSegError(f"Images of at least {MIN_SIDE} pixels a side are needed, not {image_size}.")
     files = _expand([paths] if isinstance(paths, Path | str) else paths, chosen)
 
     def settings(division: Protocol) -> ImportSettings:
@@ -76,17 +76,17 @@ def import_benchmark(
 
     report = report or (lambda _: None)
     try:
-        if isinstance(chosen.format, Records):
+        if isinstance(chosen.format, RecordFormat):
             import_records(settings(_protocol(chosen, protocol)), chosen.format, report)
-        elif isinstance(chosen.format, Pictures):
+        elif isinstance(chosen.format, PngFormat):
             index = partial(clevrtex.file_index, variant=chosen.format.variant)
-            reader = PictureReader(index, clevrtex.decode, "name", whole=True)
-            import_pictures(settings(_protocol(chosen, protocol)), open_sources(files), reader, report)
+            reader = ImageReader(index, clevrtex.decode, "name", whole=True)
+            import_images(settings(_protocol(chosen, protocol)), open_sources(files), reader, report)
         else:
             folder = protocol.name if isinstance(protocol, Protocol) else protocol or "default"
             sources = open_sources(files)
             reader, division = _shapestacks(sources, folder)
-            import_pictures(settings(division), sources, reader, report)
+            import_images(settings(division), sources, reader, report)
     except OSError as error:
         raise AstSegError(
             f"The import stopped: {error}. If the disk is full, make room; run it again and it goes on."
@@ -94,11 +94,11 @@ def import_benchmark(
     return Store(destination)
 
 
-def _shapestacks(sources: Sequence[Source], folder: str) -> tuple[PictureReader, Protocol]:
+def _shapestacks(sources: Sequence[ArchiveSource], folder: str) -> tuple[ImageReader, Protocol]:
     lists = shapestacks.read_lists(sources, folder)
     index = partial(shapestacks.file_index, scenarios=shapestacks.scenario_numbers(lists))
     counts = {split: shapestacks.CAMERAS * len(scenarios) for split, scenarios in lists.items()}
-    reader = PictureReader(index, shapestacks.decode, folder, whole=False, loose_label=shapestacks.UNASSIGNED)
+    reader = ImageReader(index, shapestacks.decode, folder, whole=False, loose_label=shapestacks.UNASSIGNED)
     return reader, shapestacks_protocol(folder, counts)
 
 
@@ -116,7 +116,7 @@ def _expand(paths: Iterable[Path | str], chosen: Benchmark) -> list[Path]:
         expanded += inside or [path]
     if not expanded:
         raise AstSegError("No file was given to import.")
-    if isinstance(chosen.format, Records):
+    if isinstance(chosen.format, RecordFormat):
         for path in expanded:
             if path.suffix not in RECORD_SUFFIXES:
                 raise AstSegError(
@@ -128,9 +128,9 @@ def _expand(paths: Iterable[Path | str], chosen: Benchmark) -> list[Path]:
 def _is_download(file: Path, chosen: Benchmark) -> bool:
     if not file.is_file():
         return False
-    if isinstance(chosen.format, Records):
+    if isinstance(chosen.format, RecordFormat):
         return file.suffix in RECORD_SUFFIXES
     archive = any(mark in file.name for mark in ARCHIVE_MARKS) and file.suffix not in NO_DATA_SUFFIXES
-    if isinstance(chosen.format, Recordings):
+    if isinstance(chosen.format, ShapeStacksFormat):
         return archive and file.name.startswith("shapestacks-")
     return archive and f"clevrtex_{chosen.format.variant}" in file.name

@@ -21,11 +21,11 @@ from astseg._core.errors import AstSegError
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 BLOCK = 512  # a tar header
-MAX_MEMBER = 1 << 28  # no picture of a benchmark comes near it
+MAX_MEMBER = 1 << 28  # no image of a benchmark comes near it
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     """One file: its name as a path with forward slashes, and a function that reads it."""
 
     name: str
@@ -33,7 +33,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class Source:
+class ArchiveSource:
     """A folder, or an archive in one or more pieces."""
 
     paths: tuple[Path, ...]
@@ -43,7 +43,7 @@ class Source:
         """Bytes to be read, 0 for a folder."""
         return sum(path.stat().st_size for path in self.paths if path.is_file())
 
-    def members(self, advance: Callable[[int], None] | None = None) -> Iterator[Member]:
+    def members(self, advance: Callable[[int], None] | None = None) -> Iterator[ArchiveMember]:
         """Return the files, a folder's in sorted order and an archive's in its own.
 
         Args:
@@ -57,7 +57,7 @@ class Source:
         return _archive_members(self.paths, advance or (lambda _: None))
 
 
-def open_sources(paths: Sequence[Path | str]) -> list[Source]:
+def open_sources(paths: Sequence[Path | str]) -> list[ArchiveSource]:
     """Sort files and folders into sources, pieces of one archive together.
 
     Raises:
@@ -75,7 +75,7 @@ def open_sources(paths: Sequence[Path | str]) -> list[Source]:
             raise AstSegError(
                 f"{path} does not begin like a tar archive. If it is a piece of one, give the pieces in order."
             )
-    return [Source(tuple(group)) for group in groups]
+    return [ArchiveSource(tuple(group)) for group in groups]
 
 
 def _begins_archive(path: Path) -> bool:
@@ -90,7 +90,7 @@ def _begins_archive(path: Path) -> bool:
     return True
 
 
-def _folder_members(folder: Path) -> Iterator[Member]:
+def _folder_members(folder: Path) -> Iterator[ArchiveMember]:
     walked = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         walked.add(os.path.realpath(place))
@@ -98,10 +98,10 @@ def _folder_members(folder: Path) -> Iterator[Member]:
         folders[:] = [name for name in sorted(folders) if os.path.realpath(f"{place}/{name}") not in walked]
         for name in sorted(files):
             path = Path(place, name)
-            yield Member(path.relative_to(folder).as_posix(), path.read_bytes)
+            yield ArchiveMember(path.relative_to(folder).as_posix(), path.read_bytes)
 
 
-def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) -> Iterator[Member]:
+def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) -> Iterator[ArchiveMember]:
     name = ", ".join(path.name for path in paths)
     with _damage_reported(name), _Pieces(paths, advance) as pieces:
         buffered = io.BufferedReader(pieces, 1 << 20)
@@ -109,7 +109,7 @@ def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) ->
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
             for member in archive:
                 if member.isfile() and member.size <= MAX_MEMBER:
-                    yield Member(member.name, partial(_read_member, archive, member, name))
+                    yield ArchiveMember(member.name, partial(_read_member, archive, member, name))
         # The gzip checksum lies at the very end.
         while stream.read(1 << 20):
             pass

@@ -1,6 +1,6 @@
 """CLEVR with masks and ObjectsRoom, as the multi-object datasets' TFRecords hold them.
 
-Both give an image and one mask per entity. What differs is the picture's size, the crop and the number of the
+Both give an image and one mask per entity. What differs is the image's size, the crop and the number of the
 first entities that are background: one in CLEVR, four in ObjectsRoom (sky, floor and two halves of the wall).
 In some rooms only one half of the wall is in view. Then an object may stand in the fourth place, where the
 published rule takes it for background.
@@ -22,10 +22,10 @@ class EntityLayout:
     """How a set of entity masks is laid out and prepared."""
 
     height: int
-    """Pixels of the published picture."""
+    """Pixels of the published image."""
     width: int
     crop: int | None
-    """Side of the square cut out of the middle, in pixels; None keeps the whole picture."""
+    """Side of the square cut out of the middle, in pixels; None keeps the whole image."""
     background: int
     """How many of the first entities are background."""
     entities: int
@@ -33,8 +33,8 @@ class EntityLayout:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One prepared picture."""
+class RecordSample:
+    """One prepared image."""
 
     image: Bytes
     """size x size x 3, RGB."""
@@ -46,8 +46,8 @@ CLEVR = EntityLayout(height=240, width=320, crop=192, background=1, entities=11)
 OBJECTS_ROOM = EntityLayout(height=64, width=64, crop=None, background=4, entities=7)
 
 
-def read_records(path: Path | str, layout: EntityLayout, size: int, start: int = 0) -> Iterator[Sample]:
-    """Read the pictures of a TFRecord file from record `start` on, in the file's order.
+def read_records(path: Path | str, layout: EntityLayout, size: int, start: int = 0) -> Iterator[RecordSample]:
+    """Read the images of a TFRecord file from record `start` on, in the file's order.
 
     Raises:
         AstSegError: the file is damaged, or its records are not of this layout.
@@ -63,7 +63,7 @@ def read_records(path: Path | str, layout: EntityLayout, size: int, start: int =
                 ) from error
 
 
-def sample_from_features(features: dict[str, Values], layout: EntityLayout, size: int) -> Sample:
+def sample_from_features(features: dict[str, Values], layout: EntityLayout, size: int) -> RecordSample:
     """Prepare one record's `image` (H x W x 3 bytes) and `mask` (E x H x W bytes of 0 and 255).
 
     Raises:
@@ -80,8 +80,8 @@ def sample_from_features(features: dict[str, Values], layout: EntityLayout, size
     return sample_from_entities(image.reshape(*shape, 3), mask.reshape(-1, *shape), layout, size)
 
 
-def sample_from_entities(image: Bytes, entities: Bytes, layout: EntityLayout, size: int) -> Sample:
+def sample_from_entities(image: Bytes, entities: Bytes, layout: EntityLayout, size: int) -> RecordSample:
     """Prepare an H x W x 3 image and its E x H x W entity masks (0 outside, 255 inside)."""
     entities = np.ascontiguousarray(square_crop(entities, layout.crop, axis=1))
     labels = labels_from_entities(entities, layout.background)
-    return Sample(prepare_image(image, layout.crop, size), prepare_labels(labels, None, size))
+    return RecordSample(prepare_image(image, layout.crop, size), prepare_labels(labels, None, size))

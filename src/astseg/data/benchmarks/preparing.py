@@ -1,4 +1,4 @@
-"""The common steps from a published picture to a prepared one: crop, resize, and labels out of masks.
+"""The common steps from a published image to a prepared one: crop, resize, and labels out of masks.
 
 Images are resized bilinearly with antialiasing (Pillow), masks by the nearest pixel. Both are cropped first.
 """
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from astseg.data.pictures import middle, resized
+from astseg.data.image_fitting import middle, resized
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -19,17 +19,17 @@ def square_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
 
     Args:
         pixels: an array whose axes `axis` and `axis + 1` are height and width.
-        side: the square's side in pixels; None leaves the picture as it is.
+        side: the square's side in pixels; None leaves the image as it is.
         axis: 0 for H x W and H x W x 3, 1 for E x H x W.
 
     Raises:
-        ValueError: the picture is smaller than the square.
+        ValueError: the image is smaller than the square.
     """
     height, width = pixels.shape[axis : axis + 2]
     if side is None:
         return pixels
     if min(height, width) < side:
-        raise ValueError(f"a picture of {width} x {height} pixels is smaller than the crop of {side} x {side}")
+        raise ValueError(f"an image of {width} x {height} pixels is smaller than the crop of {side} x {side}")
     return pixels[(slice(None),) * axis + middle((height, width), (side, side))]
 
 

@@ -1,4 +1,4 @@
-"""Which pictures of a published set are for training, validation and test.
+"""Which images of a published set are for training, validation and test.
 
 The same set is divided in several ways in the literature, and scores under different divisions do not compare.
 A protocol is named after those who use it and goes into the manifest of every store.
@@ -16,18 +16,18 @@ SAMPLE_SEED = 0
 
 @dataclass(frozen=True)
 class Portion:
-    """A run of pictures that makes one split."""
+    """A run of images that makes one split."""
 
     split: str
     start: int | Fraction
-    """The first picture, as an index, or as a share of all pictures."""
+    """The first image, as an index, or as a share of all images."""
     stop: int | Fraction | None
-    """The picture behind the last one, likewise; None means all that follow."""
+    """The image behind the last one, likewise; None means all that follow."""
     sample: int | None = None
     """Take so many of them, drawn without replacement by a fixed seed; None takes all."""
 
     def indices(self, total: int) -> npt.NDArray[np.int64]:
-        """Return the indices of the portion's pictures in a set of `total` pictures, ascending."""
+        """Return the indices of the portion's images in a set of `total` images, ascending."""
         start = _index(self.start, total)
         stop = total if self.stop is None else min(_index(self.stop, total), total)
         run = np.arange(start, max(start, stop))
@@ -63,7 +63,7 @@ CLEVRTEX_TENTHS = _runs(
     validation=(TENTH, FIFTH),
     train=(FIFTH, None),
 )
-ALL_TEST = _runs("all-test", "every picture is for test", test=(0, None))
+ALL_TEST = _runs("all-test", "every image is for test", test=(0, None))
 
 CLEVR_PROTOCOLS = (
     _runs(
@@ -104,7 +104,7 @@ OUTD_PROTOCOLS = (ALL_TEST,)
 
 
 def shapestacks_protocol(folder: str, counts: Mapping[str, int]) -> Protocol:
-    """Return the division by ShapeStacks' own lists, whose pictures follow each other in the order of `counts`."""
+    """Return the division by ShapeStacks' own lists, whose images follow each other in the order of `counts`."""
     portions = []
     start = 0
     for split, count in counts.items():

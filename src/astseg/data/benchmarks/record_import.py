@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.hdf5 import count_pictures, read_hdf5
-from astseg.data.benchmarks.multi_object import Sample, read_records
+from astseg.data.benchmarks.hdf5 import count_images, read_hdf5
+from astseg.data.benchmarks.multi_object import RecordSample, read_records
 from astseg.data.benchmarks.protocols import ALL_TEST
-from astseg.data.benchmarks.registry import Records
-from astseg.data.benchmarks.settings import ImportSettings, Progress, Report, names
+from astseg.data.benchmarks.registry import RecordFormat
+from astseg.data.benchmarks.settings import ImportProgress, ImportSettings, ProgressReport, names
 from astseg.data.store_writer import StoreWriter
 
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ class RecordSource:
     """One record file: how to read it, and which of its records go to which split."""
 
     path: Path
-    read: Callable[[int], Iterator[Sample]]
+    read: Callable[[int], Iterator[RecordSample]]
     """The samples from a record on."""
     indices: dict[str, Indices]
     """The records of every split, ascending; no record belongs to two."""
@@ -37,7 +37,7 @@ class RecordSource:
     """Records up to the last one needed, if known."""
 
 
-def import_records(settings: ImportSettings, records: Records, report: Report) -> None:
+def import_records(settings: ImportSettings, records: RecordFormat, report: ProgressReport) -> None:
     """Write the store that the settings ask for.
 
     Raises:
@@ -55,19 +55,19 @@ def import_records(settings: ImportSettings, records: Records, report: Report) -
         writer.details["records_needed"] = {source.path.name: source.total for source in sources}
         if not sum(writer.details["records_read"].values()):
             raise AstSegError(f"{settings.files[0]} holds no records. Download it again.")
-        if not writer.holds_pictures():
+        if not writer.holds_images():
             raise AstSegError(
                 f"{names(settings.files)}: none of the records is of a split of the protocol "
                 f"'{settings.protocol.name}'. Give the whole file, or choose another protocol."
             )
 
 
-def _source(settings: ImportSettings, records: Records, file: Path) -> RecordSource:
+def _source(settings: ImportSettings, records: RecordFormat, file: Path) -> RecordSource:
     split = next((split for mark, split in records.tests.items() if mark in file.name), None)
     total = None if split else settings.benchmark.count
     read = read_records
     if file.suffix in HDF5_SUFFIXES:
-        read, total = read_hdf5, count_pictures(file)
+        read, total = read_hdf5, count_images(file)
     if split:
         indices = {split: ALL_TEST.indices(total or MAX_TEST_RECORDS, settings.limit)["test"]}
     else:
@@ -86,7 +86,7 @@ def _write(
     writer: StoreWriter,
     stack: ExitStack,
     settings: ImportSettings,
-    report: Report,
+    report: ProgressReport,
 ) -> int:
     """Write the records that belong to a split.
 
@@ -108,7 +108,7 @@ def _write(
         if owner >= 0:
             image = sample.image[..., ::-1] if settings.exchange_red_and_blue else sample.image
             splits[owner].append(image[None], sample.labels[None])
-        report(Progress(f"reading {source.path.name}", position, source.total, "pictures"))
+        report(ImportProgress(f"reading {source.path.name}", position, source.total, "images"))
         if position > last:
             break
     return position

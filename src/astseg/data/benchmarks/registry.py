@@ -30,8 +30,8 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures and masks as PNG files, numbered in their names, in folders or archives."""
+class PngFormat:
+    """Images and masks as PNG files, numbered in their names, in folders or archives."""
 
     variant: str
     """As in the files' names: full, camo, ..., or `clevr` for CLEVR converted to this form."""
@@ -39,8 +39,8 @@ class Pictures:
 
 
 @dataclass(frozen=True)
-class Records:
-    """Pictures with one mask per entity, in TFRecord or HDF5 files."""
+class RecordFormat:
+    """Images with one mask per entity, in TFRecord or HDF5 files."""
 
     layout: multi_object.EntityLayout
     tests: Mapping[str, str] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Records:
 
 
 @dataclass(frozen=True)
-class Recordings:
+class ShapeStacksFormat:
     """ShapeStacks' recordings, instance maps and lists, in a folder or archives."""
 
     crop: int = shapestacks.CROP
@@ -66,11 +66,11 @@ class Benchmark:
     name: str
     """The data set's, or an alias that stands for this form of its files."""
     description: str
-    format: Pictures | Records | Recordings
+    format: PngFormat | RecordFormat | ShapeStacksFormat
     protocols: tuple[Protocol, ...]
     """The first one is the default. Empty for ShapeStacks, whose lists come with the data."""
     count: int | None = None
-    """Published pictures, if known; of the training file for records."""
+    """Published images, if known; of the training file for records."""
     files: tuple[RemoteFile, ...] = ()
     """What can be downloaded by name; empty if no address is documented."""
 
@@ -100,7 +100,7 @@ def _clevrtex(name: str, variant: str, description: str, count: int | None, *fil
     return Benchmark(
         name=name,
         description=description,
-        format=Pictures(variant),
+        format=PngFormat(variant),
         protocols=protocols.OUTD_PROTOCOLS if variant == "outd" else protocols.CLEVRTEX_PROTOCOLS,
         count=count,
         files=tuple(RemoteFile(f"{THOR}/{file}") for file in files),
@@ -125,7 +125,7 @@ _ALL = (
     Benchmark(
         name="clevr",
         description="CLEVR with masks: 3-10 objects, TFRecord or HDF5",
-        format=Records(multi_object.CLEVR),
+        format=RecordFormat(multi_object.CLEVR),
         protocols=protocols.CLEVR_PROTOCOLS,
         count=100_000,
         files=(RemoteFile(f"{DEEPMIND}/clevr_with_masks/clevr_with_masks_train.tfrecords"),),
@@ -133,14 +133,14 @@ _ALL = (
     Benchmark(
         name="clevr-png",
         description="CLEVR converted to CLEVRTEX's files (CLEVR_000000.png, CLEVR_000000_flat.png)",
-        format=Pictures("clevr"),
+        format=PngFormat("clevr"),
         protocols=protocols.CLEVR_PROTOCOLS,
         count=100_000,
     ),
     Benchmark(
         name="objectsroom",
         description="ObjectsRoom: 1-3 objects in a room, and its three test sets, TFRecord or HDF5",
-        format=Records(multi_object.OBJECTS_ROOM, {f"test_{name}": name for name in ROOM_TESTS}),
+        format=RecordFormat(multi_object.OBJECTS_ROOM, {f"test_{name}": name for name in ROOM_TESTS}),
         protocols=protocols.OBJECTS_ROOM_PROTOCOLS,
         count=1_000_000,
         files=tuple(
@@ -151,7 +151,7 @@ _ALL = (
     Benchmark(
         name="shapestacks",
         description="ShapeStacks: towers of 2-6 shapes",
-        format=Recordings(),
+        format=ShapeStacksFormat(),
         protocols=(),
         files=tuple(
             RemoteFile(f"{SHAPESTACKS}/shapestacks-{part}.tar.gz", f"{SHAPESTACKS}/shapestacks-{part}.md5")

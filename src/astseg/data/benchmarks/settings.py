@@ -12,7 +12,7 @@ from astseg.data.store_writer import StoreWriter
 
 
 @dataclass(frozen=True)
-class Progress:
+class ImportProgress:
     """How far an import is."""
 
     stage: str
@@ -21,10 +21,10 @@ class Progress:
     total: int | None
     """None if it is not known."""
     unit: str
-    """`pictures` or `bytes`."""
+    """`images` or `bytes`."""
 
 
-Report: TypeAlias = Callable[[Progress], None]
+ProgressReport: TypeAlias = Callable[[ImportProgress], None]
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,10 @@ class ImportSettings:
     """What is read."""
     destination: Path
     size: int
-    """Side of a prepared picture in pixels."""
+    """Side of a prepared image in pixels."""
     protocol: Protocol
     limit: int | None
-    """At most so many pictures of each split; None means all."""
+    """At most so many images of each split; None means all."""
     exchange_red_and_blue: bool
 
     @property
@@ -53,7 +53,7 @@ class ImportSettings:
             "benchmark": self.benchmark.name,
             "slots": self.benchmark.dataset.num_slots,
             "protocol": self.protocol.name,
-            "pictures_published": self.benchmark.count,
+            "images_published": self.benchmark.count,
         }
         source = f"{self.benchmark.description} ({names(self.files)})"
         size = (self.size, self.size)
@@ -68,7 +68,7 @@ class ImportSettings:
             f"protocol '{self.protocol.name}': {self.protocol.description}"
         )
         if self.limit is not None:
-            text += f"; only the first {self.limit} pictures of each split"
+            text += f"; only the first {self.limit} images of each split"
         if self.exchange_red_and_blue:
             text += "; red and blue exchanged"
         return text

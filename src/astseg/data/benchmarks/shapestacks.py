@@ -1,6 +1,6 @@
 """ShapeStacks as published: recordings of towers from sixteen cameras, instance maps, and lists of scenarios.
 
-The instance maps end in `.map` but are PNG pictures. The label is the value of the first channel divided by 32:
+The instance maps end in `.map` but are PNG images. The label is the value of the first channel divided by 32:
 0 background, 1 to 6 the shapes, 7 pixels that belong to none, which are taken for background and counted.
 """
 
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.members import Source
+from astseg.data.benchmarks.members import ArchiveSource
 from astseg.data.benchmarks.preparing import Bytes, prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
 
@@ -27,7 +27,7 @@ IMAGE_NAME = re.compile(r"(?:.*/)?recordings/([^/]+)/rgb-[^/]*cam_(\d+)-mono-0\.
 MASK_NAME = re.compile(r"(?:.*/)?iseg/([^/]+)/iseg-w=0-f=0-l=0-c=original-cam_(\d+)-mono-0\.map")
 
 
-def read_lists(sources: Sequence[Source], folder: str) -> dict[str, list[str]]:
+def read_lists(sources: Sequence[ArchiveSource], folder: str) -> dict[str, list[str]]:
     """Find the lists of scenarios, `splits/<folder>/{train,eval,test}.txt`.
 
     Returns:
@@ -60,9 +60,9 @@ def scenario_numbers(lists: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def file_index(name: str, scenarios: Mapping[str, int]) -> tuple[int, int] | None:
-    """Return what a file is, told by its path: the picture's index, and `IMAGE` or `MASK`; None for other files.
+    """Return what a file is, told by its path: the image's index, and `IMAGE` or `MASK`; None for other files.
 
-    Pictures are numbered by scenario and then by camera, 1 to 16, so that the order does not depend on the order
+    Images are numbered by scenario and then by camera, 1 to 16, so that the order does not depend on the order
     of a directory or an archive.
     """
     for pattern, kind in ((IMAGE_NAME, IMAGE), (MASK_NAME, MASK)):
@@ -74,16 +74,16 @@ def file_index(name: str, scenarios: Mapping[str, int]) -> tuple[int, int] | Non
 
 
 def decode(data: bytes, kind: int, size: int) -> Bytes:
-    """Decode and prepare a picture or a map: crop 196 x 196 from the middle, resize to size x size.
+    """Decode and prepare an image or a map: crop 196 x 196 from the middle, resize to size x size.
 
     Labels are 0 to 7, those of unassigned pixels included.
 
     Raises:
-        ValueError: the picture is too small.
+        ValueError: the image is too small.
         OSError: the file is damaged.
     """
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-        pixels = np.asarray(picture.convert("RGB"))
+    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+        pixels = np.asarray(image.convert("RGB"))
     if kind == IMAGE:
         return prepare_image(pixels, CROP, size)
     return prepare_labels(pixels[..., 0] // np.uint8(LEVELS_PER_LABEL), CROP, size)

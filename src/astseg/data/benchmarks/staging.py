@@ -1,6 +1,6 @@
-"""A place for pictures and masks that arrive in any order.
+"""A place for images and masks that arrive in any order.
 
-Archives hold images and masks in whatever order they were packed, and a split needs the number of all pictures.
+Archives hold images and masks in whatever order they were packed, and a split needs the number of all images.
 So every prepared image and mask is first put down at its own index, in files that the file system keeps sparse;
 the store is written from there. What has arrived is noted, so an interrupted reading goes on without decoding
 anything twice. The folder lies beside the destination and takes as much room as the store itself.
@@ -39,7 +39,7 @@ class Staging:
 
     Args:
         folder: where; created if it is not there.
-        size: side of the square pictures in pixels.
+        size: side of the square images in pixels.
         settings: what is being read; a folder that was begun with other settings is refused.
 
     Raises:
@@ -116,7 +116,7 @@ class Staging:
 
     @property
     def complete(self) -> int:
-        """The number of pictures that have arrived with their masks."""
+        """The number of images that have arrived with their masks."""
         return self._seen.count(IMAGE | MASK)
 
     def read(self, indices: Iterable[int]) -> Iterator[tuple[Bytes, Bytes]]:

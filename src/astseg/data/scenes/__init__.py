@@ -1,4 +1,4 @@
-"""Look-alikes of the benchmarks, generated: pictures with exact masks of what is visible, and shadow maps."""
+"""Look-alikes of the benchmarks, generated: images with exact masks of what is visible, and shadow maps."""
 
 from astseg.data.scenes.generation import Scenes, render, split_indices
 from astseg.data.scenes.sets import SCENES, SceneSet

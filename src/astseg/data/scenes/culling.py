@@ -1,6 +1,6 @@
 """Which bodies are worth trying on which rays.
 
-A picture is cut into tiles of 8 x 8 pixels; the 4 x 64 samples of a tile form a bundle of rays. Only those bodies are
+An image is cut into tiles of 8 x 8 pixels; the 4 x 64 samples of a tile form a bundle of rays. Only those bodies are
 tried on a bundle that can be met at all, judged by a sphere about the body.
 """
 
@@ -75,7 +75,7 @@ def by_rank(pairs: Pairs) -> Iterator[Int[Tensor, " some"]]:
 
 
 def tiles_seen(scenes: PackedScenes, image_size: int) -> Bool[Tensor, "scenes tiles bodies"]:
-    """Return which tiles the sphere about each body reaches in the picture."""
+    """Return which tiles the sphere about each body reaches in the image."""
     count = image_size // TILE
     offset = scenes.bodies.centre - scenes.camera[:, :, None]
     depth = dot(offset, scenes.forward[:, :, None])

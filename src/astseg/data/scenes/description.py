@@ -123,23 +123,23 @@ class Room:
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera with square pictures."""
+    """A pinhole camera with square images."""
 
     position: Vector
     target: Vector
-    """The point in the picture's centre."""
+    """The point in the image's centre."""
     tangent: float
     """Tangent of half the field of view."""
 
     @property
     def basis(self) -> tuple[Vector, Vector, Vector]:
-        """Unit vectors to the picture's right, to its top, and into it."""
+        """Unit vectors to the image's right, to its top, and into it."""
         forward = unit(subtract(self.target, self.position))
         right = unit(cross(forward, (0.0, 0.0, 1.0)))
         return right, cross(right, forward), forward
 
     def project(self, point: Vector) -> tuple[float, float, float]:
-        """Return where a point appears: x and y from -1 to 1 (right, up) inside the picture, and its depth."""
+        """Return where a point appears: x and y from -1 to 1 (right, up) inside the image, and its depth."""
         right, up, forward = self.basis
         offset = subtract(point, self.position)
         depth = max(inner(offset, forward), 1e-3)

@@ -1,4 +1,4 @@
-"""Pictures by data set, seed and index."""
+"""Images by data set, seed and index."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +13,12 @@ from astseg._core.errors import AstSegError
 from astseg.data.scenes.culling import TILE
 from astseg.data.scenes.description import Scene
 from astseg.data.scenes.random_source import RandomSource
-from astseg.data.scenes.rendering import Pictures, develop, look
+from astseg.data.scenes.rendering import RenderedScenes, develop, look
 from astseg.data.scenes.sets import SceneSet, scene_set
 from astseg.data.store import Bytes
 
 SMALLEST, LARGEST = 32, 512
-"""Sides of pictures that can be made."""
+"""Sides of images that can be made."""
 
 SAMPLES_AT_ONCE = 2**16
 """Samples that are rendered together on a CPU: small enough for its caches."""
@@ -26,7 +26,7 @@ SAMPLES_AT_ONCE = 2**16
 SAMPLES_AT_ONCE_CUDA = 2**22
 
 MIN_VISIBLE = 12 / 64**2
-"""The share of the picture that every labelled object shows at least."""
+"""The share of the image that every labelled object shows at least."""
 
 INDICES_A_SPLIT = 2**32
 """Every split has its own range of indices of this length."""
@@ -34,7 +34,7 @@ INDICES_A_SPLIT = 2**32
 
 @dataclass(frozen=True)
 class Scenes:
-    """Generated pictures and their truth."""
+    """Generated images and their truth."""
 
     images: Bytes
     """N x H x W x 3, RGB."""
@@ -51,9 +51,9 @@ def render(
     image_size: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Scenes:
-    """Generate the pictures of a data set that have these indices.
+    """Generate the images of a data set that have these indices.
 
-    A picture depends on the name, the data set's version, the seed, the index and the image size only; on a CPU it is
+    An image depends on the name, the data set's version, the seed, the index and the image size only; on a CPU it is
     the same to the last bit whatever it is rendered with, on any number of threads. CUDA may differ in single bits.
 
     Args:
@@ -80,10 +80,10 @@ def render(
     with one_thread():
         for start in range(0, len(indices), together):
             part = slice(start, start + together)
-            pictures = _render_together(chosen, seed, indices[part], size, device)
-            scenes.images[part] = pictures.images.cpu().numpy()
-            scenes.masks[part] = pictures.masks.cpu().numpy()
-            scenes.shadows[part] = pictures.shadows.cpu().numpy()
+            rendered = _render_together(chosen, seed, indices[part], size, device)
+            scenes.images[part] = rendered.images.cpu().numpy()
+            scenes.masks[part] = rendered.masks.cpu().numpy()
+            scenes.shadows[part] = rendered.shadows.cpu().numpy()
     return scenes
 
 
@@ -99,12 +99,14 @@ def one_thread() -> Iterator[None]:
 
 
 def split_indices(split: str, count: int) -> range:
-    """Return the indices of a split's pictures: every name has 2^32 of its own."""
+    """Return the indices of a split's images: every name has 2^32 of its own."""
     first = int.from_bytes(sha256(split.encode()).digest()[:4], "little") * INDICES_A_SPLIT
     return range(first, first + count)
 
 
-def _render_together(chosen: SceneSet, seed: int, indices: Sequence[int], size: int, device: torch.device) -> Pictures:
+def _render_together(
+    chosen: SceneSet, seed: int, indices: Sequence[int], size: int, device: torch.device
+) -> RenderedScenes:
     """Render a few scenes at once, after drawing anew all those that hide an object."""
     attempts = [0] * len(indices)
     scenes = [_draw(chosen, seed, index, 0) for index in indices]
@@ -136,10 +138,10 @@ def _hiding_objects(scenes: Sequence[Scene], masks: npt.NDArray[np.uint8]) -> li
 
 
 def checked_size(chosen: SceneSet, image_size: int | None) -> int:
-    """Return the side of the pictures in pixels.
+    """Return the side of the images in pixels.
 
     Raises:
-        AstSegError: pictures of this size cannot be made.
+        AstSegError: images of this size cannot be made.
     """
     size = chosen.image_size if image_size is None else image_size
     if size % TILE or not SMALLEST <= size <= LARGEST:
@@ -158,7 +160,7 @@ def checked_device(device: torch.device | str) -> torch.device:
     except RuntimeError as error:
         raise AstSegError(f"'{device}' is no device. Use 'cpu' or 'cuda'.") from error
     if checked.type not in ("cpu", "cuda") or (checked.type == "cuda" and not torch.cuda.is_available()):
-        raise AstSegError(f"Pictures cannot be generated on '{device}' here. Use 'cpu'.")
+        raise AstSegError(f"Images cannot be generated on '{device}' here. Use 'cpu'.")
     return checked
 
 

@@ -52,7 +52,7 @@ class PackedScenes:
 
     camera: Float[Tensor, "3 scenes"]
     right: Float[Tensor, "3 scenes"]
-    """From the picture's centre to its right edge, at depth one; up and forward accordingly."""
+    """From the image's centre to its right edge, at depth one; up and forward accordingly."""
     up: Float[Tensor, "3 scenes"]
     forward: Float[Tensor, "3 scenes"]
     half_width: Float[Tensor, " scenes"]

@@ -9,12 +9,12 @@ from astseg.data.scenes.vectors import Vector
 
 
 def within_frame(camera: Camera, body: Body, inside: float) -> bool:
-    """Tell whether a body is mostly in the picture.
+    """Tell whether a body is mostly in the image.
 
     Args:
         camera: the camera.
         body: the body.
-        inside: 1 asks for the whole sphere about the body to be in the picture, 0 for its centre.
+        inside: 1 asks for the whole sphere about the body to be in the image, 0 for its centre.
     """
     x, y, depth = camera.project(body.centre)
     margin = 1 - inside * body.radius / (depth * camera.tangent)

@@ -1,4 +1,4 @@
-"""From scene descriptions to pictures, masks and shadow maps."""
+"""From scene descriptions to images, masks and shadow maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Visible:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class RenderedScenes:
     """What the renderer makes."""
 
     images: UInt8[Tensor, "scenes height width 3"]
@@ -37,20 +37,20 @@ def look(scenes: Sequence[Scene], image_size: int, device: torch.device | str = 
     packed = pack(scenes, device)
     hits = first_hits(packed, image_size)
     label = (hits.surface - (FIRST_BODY - 1)).clamp(min=0)
-    masks = _to_pictures(majority(label, hits.depth)[None], image_size)[..., 0]
+    masks = _to_images(majority(label, hits.depth)[None], image_size)[..., 0]
     return Visible(packed, hits, masks)
 
 
-def develop(visible: Visible) -> Pictures:
+def develop(visible: Visible) -> RenderedScenes:
     """Light what is to be seen."""
     image_size = visible.masks.shape[1]
     shaded = shade(visible.scenes, visible.hits, image_size)
     colour = _pixel_means(shaded.colour)
     display = torch.sqrt(colour.clamp(0, 1))
-    images = _to_pictures((display * 255 + 0.5).to(torch.uint8), image_size)
+    images = _to_images((display * 255 + 0.5).to(torch.uint8), image_size)
     in_shadow = shaded.in_shadow.view(-1, SAMPLES, TILE * TILE).sum(1)
-    shadows = _to_pictures((in_shadow * 2 > SAMPLES)[None].to(torch.uint8), image_size)[..., 0]
-    return Pictures(images, visible.masks, shadows)
+    shadows = _to_images((in_shadow * 2 > SAMPLES)[None].to(torch.uint8), image_size)[..., 0]
+    return RenderedScenes(images, visible.masks, shadows)
 
 
 def majority(
@@ -74,7 +74,7 @@ def _pixel_means(value: Float[Tensor, "channels bundles rays"]) -> Float[Tensor,
     return ((first + second) + (third + fourth)) * 0.25
 
 
-def _to_pictures(value: Tensor, image_size: int) -> Tensor:
+def _to_images(value: Tensor, image_size: int) -> Tensor:
     """Channels x bundles x pixels to scenes x height x width x channels."""
     tiles = image_size // TILE
     parts = value.reshape(len(value), -1, tiles, tiles, TILE, TILE)

@@ -19,7 +19,7 @@ class SceneSet:
     image_size: int
     """Height and width in pixels, unless another size is asked for."""
     objects: int
-    """The most objects in a picture: the K that a model needs."""
+    """The most objects in an image: the K that a model needs."""
     version: int
     """Grows with every change of what a seed stands for."""
     compose: Callable[[RandomSource], Scene]

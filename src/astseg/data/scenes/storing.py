@@ -1,4 +1,4 @@
-"""Whole stores of generated pictures, made by several processes."""
+"""Whole stores of generated images, made by several processes."""
 
 import multiprocessing
 import os
@@ -37,7 +37,7 @@ TASKS_AHEAD = 3
 """Tasks waiting or running for each worker."""
 
 WORTH_WORKERS = 96
-"""Fewer pictures than this are made before a worker would have started."""
+"""Fewer images than this are made before a worker would have started."""
 
 _Job = tuple[str, int, Sequence[int], int]
 
@@ -61,12 +61,12 @@ def make_store(
     Args:
         path: the store's place; nothing may be there yet.
         name: one of SCENES, or the data set that it resembles.
-        counts: number of pictures by split, such as {"train": 4000, "test": 500}.
+        counts: number of images by split, such as {"train": 4000, "test": 500}.
         seed: 0 to 2^64 - 1.
         image_size: height and width in pixels, a multiple of 8 from 32 to 512; None for the data set's own.
         workers: processes, each with one thread; None for one a core. A GPU is used from this process alone.
         device: where to compute.
-        progress: called with the number of pictures just finished.
+        progress: called with the number of images just finished.
 
     Raises:
         AstSegError: an argument has no sensible meaning, or the place is taken.
@@ -76,7 +76,7 @@ def make_store(
     check_words(seed, ())
     device = checked_device(device)
     if not counts or min(counts.values()) < 1 or max(counts.values()) > INDICES_A_SPLIT:
-        raise AstSegError(f"Every split needs at least one picture, but the counts are {dict(counts)}.")
+        raise AstSegError(f"Every split needs at least one image, but the counts are {dict(counts)}.")
     if workers is not None and workers < 1:
         raise AstSegError(f"At least one worker is needed, not {workers}.")
     writer = StoreWriter(

@@ -28,7 +28,7 @@ from astseg.data.scenes.vectors import dot, transform
 
 LAMP_CELLS = ((0, 5, 10, 15), (1, 4, 11, 14), (2, 7, 8, 13), (3, 6, 9, 12))
 """Row s holds the cells of a 4 x 4 grid on the lamp that sample s of a pixel looks at: each row and column of the
-grid once, so that each sample alone sees a fair picture of the lamp, and all cells in the four rows together."""
+grid once, so that each sample alone sees a fair image of the lamp, and all cells in the four rows together."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _sample_places(image_size: int) -> tuple[Tensor, Tensor]:
     """X (to the right) and y (upwards) of every sample, from -1 to 1: tiles x rays, samples before pixels."""
     place = ((np.arange(2 * image_size) + 0.5) / image_size - 1).astype(np.float32)
     count = image_size // TILE
-    # Along one side of the picture: tiles x samples of a pixel x pixels of a tile.
+    # Along one side of the image: tiles x samples of a pixel x pixels of a tile.
     side = place.reshape(count, TILE, 2).transpose(0, 2, 1)
     full = (count, count, 2, 2, TILE, TILE)
     x = np.broadcast_to(side[None, :, None, :, None, :], full)

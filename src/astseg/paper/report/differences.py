@@ -101,13 +101,13 @@ def _whose(names: Sequence[str], everyone: Sequence[str]) -> str:
 def _data(group: Group) -> str:
     store, dataset = group.first.store, group.first.dataset
     kind = {
-        LOOK_ALIKE: "generated look-alikes, not the published pictures",
+        LOOK_ALIKE: "generated look-alikes, not the published images",
         OTHER_DATA: "NOT the data set of this table",
         None: "the published files" if dataset else "own data",
     }[data_label(dataset, store)]
-    pictures = ", ".join(f"{count} {split}" for split, count in store.get("pictures", {}).items())
+    images = ", ".join(f"{count} {split}" for split, count in store.get("images", {}).items())
     return (
-        f"{kind}: {store.get('source')}; {store.get('protocol')}; pictures: {pictures}; "
+        f"{kind}: {store.get('source')}; {store.get('protocol')}; images: {images}; "
         f"{group.first.images} were scored, at {_shown(store.get('image_size'))}"
     )
 

@@ -29,9 +29,9 @@ class Result:
     scores: Mapping[str, float | None]
     """`SCORES` by name, from 0 to 1 but for the squared error."""
     background_everywhere: Mapping[str, float | None]
-    """What predicting the background for every pixel scores on the same pictures."""
+    """What predicting the background for every pixel scores on the same images."""
     images: int
-    """How many pictures were scored."""
+    """How many images were scored."""
     store: Mapping[str, Any]
     """What `astseg.training.run.describe_store` said of the data that was scored, published sets by today's names."""
     seconds: Mapping[str, float]
@@ -138,7 +138,7 @@ def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: st
     """Return what a run's model scored elsewhere.
 
     Raises:
-        AstSegError: another model was scored, other pictures than the held-out ones, or labels by another rule.
+        AstSegError: another model was scored, other images than the held-out ones, or labels by another rule.
     """
     result = _read_result(file, folder, settings, dataset)
     content = json.loads(file.read_text())

@@ -28,9 +28,9 @@ SCORE_TITLES: Mapping[ScoreName, str] = {
 MAIN_ROWS = (FULL_ROW, "baseline")
 """What stands in Tables 1 to 3; Table 4 has the full model and all others."""
 WARNINGS: Mapping[str, str] = {
-    MINIATURE: "smaller pictures, smaller networks or fewer steps than published",
+    MINIATURE: "smaller images, smaller networks or fewer steps than published",
     CHANGED: "settings that are not the published ones",
-    LOOK_ALIKE: "generated pictures that resemble the benchmark's, not its own",
+    LOOK_ALIKE: "generated images that resemble the benchmark's, not its own",
     OTHER_DATA: "data that is not the one of the table",
 }
 
@@ -152,7 +152,7 @@ def _other_runs(groups: Sequence[Group]) -> Table:
 
 
 def _times_table(rows: Sequence[Row]) -> Table:
-    columns = ("what", "pictures", "phase 1: steps", "time", "phases 2 and 3: steps", "time", "machine")
+    columns = ("what", "images", "phase 1: steps", "time", "phases 2 and 3: steps", "time", "machine")
     note = "Published for curriculum training. Times of other steps, sizes and machines do not compare."
     return Table("Training times: Table 5", note, columns, tuple(rows))
 
@@ -225,7 +225,7 @@ def _written(estimate: Estimate, name: ScoreName) -> str:
 
 
 def _size_note(group: Group, name: ScoreName, dataset: DatasetSpec) -> str:
-    """Return the pictures' size beside a squared error that does not compare with the published ones."""
+    """Return the images' size beside a squared error that does not compare with the published ones."""
     height, width = group.first.store["image_size"]
     published = (dataset.image_size, dataset.image_size)
     return f" at {height} x {width}" if name == "mse" and (height, width) != published else ""
@@ -236,4 +236,4 @@ def _share(value: float | None, name: ScoreName) -> str:
 
 
 def _described(result: Result) -> str:
-    return f"{result.images} pictures of {result.store.get('set') or result.store.get('source')}"
+    return f"{result.images} images of {result.store.get('set') or result.store.get('source')}"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from astseg.data.pictures import center_crop, fit_mask, fit_picture
+from astseg.data.image_fitting import center_crop, fit_image, fit_mask
 
 RANDOM = np.random.default_rng(0)
 COLORS = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -24,13 +24,13 @@ def test_crops_the_largest_centre(size, target, top_left, shape):
     assert (rows.stop - rows.start, columns.stop - columns.start) == shape
 
 
-def test_shrinks_a_picture_by_the_mean_and_keeps_one_that_fits():
+def test_shrinks_a_image_by_the_mean_and_keeps_one_that_fits():
     # Antialiasing means that every pixel counts: a fine checkerboard turns grey and does not flicker.
     checker = np.indices((64, 64)).sum(0) % 2 * 255
-    shrunk = fit_picture(np.repeat(checker[..., None], 3, -1).astype(np.uint8), (8, 8))
+    shrunk = fit_image(np.repeat(checker[..., None], 3, -1).astype(np.uint8), (8, 8))
     assert shrunk.shape == (8, 8, 3)
     assert np.abs(shrunk.astype(int) - 127).max() < 6
-    np.testing.assert_array_equal(fit_picture(COLORS, (5, 7)), COLORS)
+    np.testing.assert_array_equal(fit_image(COLORS, (5, 7)), COLORS)
 
 
 def test_masks_keep_their_labels_and_their_place():

@@ -10,14 +10,14 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
 def center_crop(size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, slice]:
-    """Return the rows and columns of the largest centred part of a picture that has the target's proportions.
+    """Return the rows and columns of the largest centred part of an image that has the target's proportions.
 
     Args:
-        size: height and width of the picture.
+        size: height and width of the image.
         target: height and width that the part will be resized to.
     """
     height, width = size
-    # The largest h x w with h / w = target's ratio; at least a pixel, since pictures may be 1 x 1000.
+    # The largest h x w with h / w = target's ratio; at least a pixel, since images may be 1 x 1000.
     crop_height = max(1, min(height, round(width * target[0] / target[1])))
     crop_width = max(1, min(width, round(height * target[1] / target[0])))
     return middle(size, (crop_height, crop_width))
@@ -34,7 +34,7 @@ def middle(size: tuple[int, int], part: tuple[int, int]) -> tuple[slice, slice]:
     return slice(top, top + part[0]), slice(left, left + part[1])
 
 
-def fit_picture(image: Bytes, size: tuple[int, int]) -> Bytes:
+def fit_image(image: Bytes, size: tuple[int, int]) -> Bytes:
     """Cut out the centre (`center_crop`), then resize bilinearly with antialiasing.
 
     Args:
@@ -48,7 +48,7 @@ def fit_picture(image: Bytes, size: tuple[int, int]) -> Bytes:
 
 
 def fit_mask(mask: Bytes, size: tuple[int, int]) -> Bytes:
-    """Cut and resize a mask as `fit_picture` does its picture, by the nearest pixel.
+    """Cut and resize a mask as `fit_image` does its image, by the nearest pixel.
 
     Args:
         mask: H x W labels.

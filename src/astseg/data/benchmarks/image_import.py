@@ -1,4 +1,4 @@
-"""Importing pictures and masks that lie in folders and archives in any order: staged first, then written."""
+"""Importing images and masks that lie in folders and archives in any order: staged first, then written."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from PIL import Image
 
 from astseg._core.atomic_io import held
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.members import Member, Source
+from astseg.data.benchmarks.members import ArchiveMember, ArchiveSource
 from astseg.data.benchmarks.preparing import Bytes
-from astseg.data.benchmarks.settings import ImportSettings, Progress, Report, names
+from astseg.data.benchmarks.settings import ImportProgress, ImportSettings, ProgressReport, names
 from astseg.data.benchmarks.staging import Staging
 from astseg.data.store_writer import StoreWriter
 
@@ -18,26 +18,28 @@ PROGRESS_BYTES = 1 << 22  # report the reading of an archive every 4 MiB
 
 
 @dataclass(frozen=True)
-class PictureReader:
-    """What the import needs to know of a set of separate picture files."""
+class ImageReader:
+    """What the import needs to know of a set of separate image files."""
 
     index: Callable[[str], tuple[int, int] | None]
     """A file's index and kind by its name; None for files of no interest."""
     decode: Callable[[bytes, int, int], Bytes]
-    """Contents, kind and size to a prepared picture or label map."""
+    """Contents, kind and size to a prepared image or label map."""
     numbering: str
-    """What gives the pictures their indices, in a word."""
+    """What gives the images their indices, in a word."""
     whole: bool
     """Whether every index up to the highest must be there."""
     loose_label: int | None = None
     """A label of pixels that belong to nothing: they become background and are counted."""
 
 
-def import_pictures(settings: ImportSettings, sources: Sequence[Source], reader: PictureReader, report: Report) -> None:
+def import_images(
+    settings: ImportSettings, sources: Sequence[ArchiveSource], reader: ImageReader, report: ProgressReport
+) -> None:
     """Write the store that the settings ask for.
 
     Raises:
-        AstSegError: an archive is damaged, pictures are missing, or the destination is in use.
+        AstSegError: an archive is damaged, images are missing, or the destination is in use.
     """
     writer = settings.writer()
     writer.check_destination()
@@ -54,16 +56,16 @@ def import_pictures(settings: ImportSettings, sources: Sequence[Source], reader:
 
 
 def _write_store(
-    writer: StoreWriter, staging: Staging, settings: ImportSettings, reader: PictureReader, report: Report
+    writer: StoreWriter, staging: Staging, settings: ImportSettings, reader: ImageReader, report: ProgressReport
 ) -> None:
-    writer.details |= {"pictures_found": staging.total, "unreadable": staging.unreadable}
+    writer.details |= {"images_found": staging.total, "unreadable": staging.unreadable}
     if not reader.whole:
         writer.details["missing"] = len(staging.missing)
     loose = _Loose(reader.loose_label)
     for name, indices in settings.protocol.indices(staging.total, settings.limit).items():
         _write(name, indices.tolist(), writer, staging, settings, loose, report)
     if reader.loose_label is not None:
-        writer.details["unassigned"] = {"pictures": loose.pictures, "pixels": loose.pixels}
+        writer.details["unassigned"] = {"images": loose.images, "pixels": loose.pixels}
 
 
 def _write(
@@ -73,7 +75,7 @@ def _write(
     staging: Staging,
     settings: ImportSettings,
     loose: "_Loose",
-    report: Report,
+    report: ProgressReport,
 ) -> None:
     with writer.split(name, optional=True) as split:
         for number, (image, labels) in enumerate(staging.read(indices)):
@@ -81,7 +83,7 @@ def _write(
             if number >= split.count:
                 image = image[..., ::-1] if settings.exchange_red_and_blue else image
                 split.append(image[None], labels[None])
-            report(Progress(f"writing {name}", number + 1, len(indices), "pictures"))
+            report(ImportProgress(f"writing {name}", number + 1, len(indices), "images"))
 
 
 class _Loose:
@@ -89,19 +91,19 @@ class _Loose:
 
     def __init__(self, label: int | None) -> None:
         self._label = label
-        self.pictures = 0
+        self.images = 0
         self.pixels = 0
 
     def to_background(self, labels: Bytes) -> Bytes:
         loose = labels == self._label if self._label is not None else np.zeros(0, np.bool_)
         if not loose.any():
             return labels
-        self.pictures += 1
+        self.images += 1
         self.pixels += int(loose.sum())
         return np.where(loose, np.uint8(0), labels)
 
 
-def _stage(source: Source, staging: Staging, reader: PictureReader, size: int, report: Report) -> None:
+def _stage(source: ArchiveSource, staging: Staging, reader: ImageReader, size: int, report: ProgressReport) -> None:
     name = names(source.paths)
     if staging.finished(name):
         return
@@ -113,16 +115,16 @@ def _stage(source: Source, staging: Staging, reader: PictureReader, size: int, r
         done += count
         if done - told >= PROGRESS_BYTES or not count:
             told = done
-            report(Progress(f"reading {name}", done, total, "bytes"))
+            report(ImportProgress(f"reading {name}", done, total, "bytes"))
 
     for number, member in enumerate(source.members(advance), start=1):
         if not total:
-            report(Progress(f"reading {name}", number, None, "pictures"))
+            report(ImportProgress(f"reading {name}", number, None, "images"))
         _put(member, staging, reader, size)
     staging.finish(name)
 
 
-def _put(member: Member, staging: Staging, reader: PictureReader, size: int) -> None:
+def _put(member: ArchiveMember, staging: Staging, reader: ImageReader, size: int) -> None:
     found = reader.index(member.name)
     if found is None or staging.has(*found):
         return
@@ -140,10 +142,10 @@ def _check_complete(staging: Staging, whole: bool, name: str) -> None:
     missing = staging.missing
     if not staging.complete:
         raise AstSegError(
-            f"No readable picture of '{name}' with its mask was found. Are these the files of another set or variant?"
+            f"No readable image of '{name}' with its mask was found. Are these the files of another set or variant?"
         )
     if whole and missing:
         raise AstSegError(
-            f"{len(missing)} of {staging.total} pictures or their masks are missing, the first is number "
+            f"{len(missing)} of {staging.total} images or their masks are missing, the first is number "
             f"{missing[0]}. The split goes by number, so all are needed: is one of the archives absent?"
         )
