@@ -5,7 +5,7 @@
 
 What moves is a changed region: connected pixels that differ from the median of all frames, gaps of a few pixels closed.
 Objects that touch are one region, and so is an object with its shadow; a region is found if half of it has a label, and
-whole if four fifths of what is labelled have the same one. The frames are of those that were learned from, at the size
+whole if four fifths of what is labeled have the same one. The frames are of those that were learned from, at the size
 that was learned at, so figures of one size compare. To label everything would find everything: therefore the share of
 what has not changed and has a label stands beside it.
 """
@@ -27,7 +27,7 @@ from astseg.training.run import read_run_with_data
 
 FRAMES = 170
 CHANGE = 0.3
-"""The L1 distance from the median, of colours in [0, 1], above which a pixel has changed."""
+"""The L1 distance from the median, of colors in [0, 1], above which a pixel has changed."""
 GAP = 2
 """Dilations and erosions that close a region: windows look like the road."""
 FEWEST_PIXELS = 8
@@ -42,10 +42,10 @@ class Region:
     """A changed region and what a model made of it."""
 
     pixels: int
-    labelled: float
+    labeled: float
     """The share of it that has a label."""
     commonest: float
-    """Of what is labelled, the share of the commonest label."""
+    """Of what is labeled, the share of the commonest label."""
 
 
 def changed_pixels(image: Bytes, median: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -87,12 +87,12 @@ def main() -> None:
             wrong += (~changed & (labels > 0)).sum()
             objects += len(np.unique(labels[labels > 0]))
         large = [region for region in regions if region.pixels >= LARGE]
-        found = [region for region in regions if region.labelled >= FOUND]
+        found = [region for region in regions if region.labeled >= FOUND]
         print(
-            f"{run}: found {share(region.labelled >= FOUND for region in regions)} of {len(regions)} regions, "
-            f"{share(region.labelled >= FOUND for region in large)} of {len(large)} large ones; "
+            f"{run}: found {share(region.labeled >= FOUND for region in regions)} of {len(regions)} regions, "
+            f"{share(region.labeled >= FOUND for region in large)} of {len(large)} large ones; "
             f"whole {share(region.commonest >= WHOLE for region in found)} of those found; "
-            f"{objects / len(chosen):.1f} objects a frame; labelled {wrong / still:.2%} of what has not changed"
+            f"{objects / len(chosen):.1f} objects a frame; labeled {wrong / still:.2%} of what has not changed"
         )
 
 

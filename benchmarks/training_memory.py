@@ -29,8 +29,8 @@ def named_recipe(name: str, size: tuple[int, int], batch_size: int | None) -> Re
     match name:
         case "small":
             recipe = cpu_recipe(size, SLOTS)
-        case "own" | "still":
-            recipe = custom_images_recipe(size, SLOTS, still=name == "still")
+        case "own" | "static":
+            recipe = custom_images_recipe(size, SLOTS, still=name == "static")
         case _:
             recipe = PRESETS[name].recipe
             shape = recipe.architecture

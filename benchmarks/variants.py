@@ -22,10 +22,11 @@ from torch import Tensor, nn
 
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, evaluate
-from astseg.model.background import LATENT, BackgroundReconstruction, RegionBackground, edges
+from astseg.model.backgrounds.base import LATENT, BackgroundReconstruction
+from astseg.model.backgrounds.region import RegionBackground, edges
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
-from astseg.training.presets import STILL_ENTROPY_WEIGHT, cpu_recipe
+from astseg.training.presets import STATIC_ENTROPY_WEIGHT, cpu_recipe
 from astseg.training.time_budget import with_steps
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -67,19 +68,19 @@ VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
         "frozen": lambda recipe: changed(recipe, "foreground", scenario="frozen"),
         LINEAR_BACKGROUND: lambda recipe: recipe,  # the model's background network is exchanged before it is trained
         "early-ramp": lambda recipe: changed(recipe, "background", exponent_ramp_start=0),
-        "no-attraction": lambda recipe: changed(recipe, "architecture", attention_to_unexplained=0.0),
-        "more-attraction": lambda recipe: changed(recipe, "architecture", attention_to_unexplained=8.0),
-        "places": lambda recipe: changed(recipe, "architecture", slot_places=True),
+        "no-attraction": lambda recipe: changed(recipe, "architecture", residual_attention_bias=0.0),
+        "more-attraction": lambda recipe: changed(recipe, "architecture", residual_attention_bias=8.0),
+        "places": lambda recipe: changed(recipe, "architecture", slot_position_prior=True),
         "places-and-more-attraction": lambda recipe: changed(
-            VARIANTS["places"](recipe), "architecture", attention_to_unexplained=8.0
+            VARIANTS["places"](recipe), "architecture", residual_attention_bias=8.0
         ),
         "no-shadows": lambda recipe: changed(recipe, "architecture", shadows=False),
-        "less-entropy": lambda recipe: changed(recipe, "foreground", entropy_weight=STILL_ENTROPY_WEIGHT),
+        "less-entropy": lambda recipe: changed(recipe, "foreground", entropy_weight=STATIC_ENTROPY_WEIGHT),
         "no-slot-cost": lambda recipe: changed(recipe, "foreground", slot_use_weight=0.0),
-        "no-revival": lambda recipe: changed(recipe, "foreground", revive_slots_until=0),
+        "no-revival": lambda recipe: changed(recipe, "foreground", reinitialize_slots_until=0),
         "published-activation": lambda recipe: changed(recipe, "architecture", initial_background_log_activation=11.0),
         "baseline-no-attraction": lambda recipe: changed(
-            VARIANTS["baseline"](recipe), "architecture", attention_to_unexplained=0.0
+            VARIANTS["baseline"](recipe), "architecture", residual_attention_bias=0.0
         ),
     }
 )
@@ -92,7 +93,7 @@ def run(name: str, recipe: Recipe, data: Store, seed: int) -> Means:
         if name == LINEAR_BACKGROUND:
             trainer.model.background = LinearBackground(trainer.model.image_size).to(DEVICE)
         trainer.run()
-        return evaluate(trainer.model, data["test"], by_weights_alone=True).summary().overall
+        return evaluate(trainer.model, data["test"], use_label_rule=False).summary().overall
 
 
 def main() -> None:
@@ -111,7 +112,7 @@ def main() -> None:
     height, width = data["train"].images.shape[1:3]
     whole = cpu_recipe(
         (height, width),
-        arguments.slots,
+        arguments.num_slots,
         background_log_activation=arguments.log_activation,
         slot_cost=arguments.slot_cost,
     )

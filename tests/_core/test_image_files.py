@@ -83,7 +83,7 @@ def test_ten_and_twelve_bits_do_not_become_black_unsaid(tmp_path, high, black):
 
 
 @pytest.mark.parametrize(("high", "black"), [(1023, True), (4095, True), (4096, False)])
-def test_ten_and_twelve_bits_of_colours_do_not_either(tmp_path, high, black):
+def test_ten_and_twelve_bits_of_colors_do_not_either(tmp_path, high, black):
     save_deep_png(tmp_path / "a.png", np.array([[[0, high, 5]]], ">u2"))
     if black:
         with pytest.raises(AstSegError, match=r"a\.png would be black: its 16-bit values go up to \d+ of 255 once"):
@@ -93,7 +93,7 @@ def test_ten_and_twelve_bits_of_colours_do_not_either(tmp_path, high, black):
 
 
 def save_deep_png(path, values):
-    """A PNG of 16-bit colours, which Pillow reads and does not write."""
+    """A PNG of 16-bit colors, which Pillow reads and does not write."""
     height, width, _ = values.shape
     rows = b"".join(b"\0" + row.tobytes() for row in values)
     chunks = (
@@ -159,7 +159,7 @@ def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("limit", [20, 10])
-def test_refuses_a_image_that_would_fill_the_memory(tmp_path, monkeypatch, limit):
+def test_refuses_an_image_that_would_fill_the_memory(tmp_path, monkeypatch, limit):
     Image.fromarray(COLORS).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(AstSegError, match=rf"a\.png has more than {limit} pixels"):

@@ -72,15 +72,15 @@ def test_refuses_what_does_not_fit(content, message: str) -> None:
     ("name", "value"),
     [
         ("shadows", "no"),
-        ("slots", 2.5),
-        ("slots", True),
+        ("num_slots", 2.5),
+        ("num_slots", True),
         ("image_size", [64.5, 64]),
         ("feature_network", "unett"),
         ("latents", {"appearance": "32"}),
     ],
 )
 def test_values_are_of_their_type(name: str, value: object) -> None:
-    content = {"image_size": [64, 64], "slots": 3, name: value}
+    content = {"image_size": [64, 64], "num_slots": 3, name: value}
     with pytest.raises(ValueError, match=name):
         from_builtins(Architecture, content)
 

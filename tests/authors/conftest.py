@@ -245,7 +245,7 @@ class BackgroundGenerator(nn.Module):
         self.background_generator = nn.Sequential(*blocks)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Colours and predicted error, from 0 to 255."""
+        """Colors and predicted error, from 0 to 255."""
         return 255 * torch.sigmoid(self.background_generator(latents.view(len(latents), -1, 1, 1)))
 
 
@@ -320,7 +320,7 @@ class Original:
 
     @torch.no_grad()
     def paint_background(self, images: Tensor) -> Tensor:
-        """Colours and predicted error in [0, 1]; the published networks work on 0 to 255."""
+        """Colors and predicted error in [0, 1]; the published networks work on 0 to 255."""
         return self.background_generator(self.background_encoder(255 * images)) / 255
 
     @torch.no_grad()

@@ -20,11 +20,11 @@ SMALL = replace(
 
 
 def test_position_map_is_equations_12_and_13() -> None:
-    found = position_map(Architecture(image_size=(12, 17), slots=1))
+    found = position_map(Architecture(image_size=(12, 17), num_slots=1))
     assert found.shape == (1, 2, 3, 5)  # a quarter, rounded up
     assert found[0, 0, 1].tolist() == [-1, -0.5, 0, 0.5, 1]
     assert found[0, 1, :, 4].tolist() == [-1, 0, 1]
-    assert position_map(Architecture(image_size=(32, 48), slots=1, feature_network="unet")).shape[-2:] == (32, 48)
+    assert position_map(Architecture(image_size=(32, 48), num_slots=1, feature_network="unet")).shape[-2:] == (32, 48)
 
 
 def change(content: dict[str, Any], name: str, value: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, Any]:

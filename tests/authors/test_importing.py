@@ -105,7 +105,7 @@ def test_a_model_of_true_size_computes_what_the_original_computes(
     conversion = convert_authors_checkpoint(saved(source.content()), preset)
     model = conversion.model
     assert not model.training
-    assert (model.slots, model.architecture.latents.appearance) == (source.k, source.z)
+    assert (model.num_slots, model.architecture.latents.appearance_dim) == (source.k, source.z)
     assert model.architecture.latents.activation_from_appearance == (source.scales == 1)
     assert model.architecture.background_network == source.background
     assert any("z_what's first" in note for note in conversion.notes) == (source.scales == 1)

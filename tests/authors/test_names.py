@@ -1,7 +1,7 @@
 import torch
 
 from astseg.authors.names import addresses, published_names
-from astseg.model.feature_maps import build_feature_maps
+from astseg.model.features.build import build_feature_maps
 
 UP = "feature_and_attention_map_generator.upsample_blocks.0.bloc2"
 
@@ -36,7 +36,7 @@ def test_layers_are_addressed_by_order_and_kind() -> None:
     kernel, scale = torch.zeros(2, 2, 4, 4), torch.zeros(2)
     numbered = {f"{UP}.10.weight": scale, f"{UP}.10.running_mean": scale, f"{UP}.9.weight": kernel}
     named = {f"{UP}.grow.weight": kernel, f"{UP}.norm.weight": scale, f"{UP}.norm.running_mean": scale}
-    expected = {f"{UP}.0.convolution.weight", f"{UP}.1.normalisation.weight", f"{UP}.1.normalisation.running_mean"}
+    expected = {f"{UP}.0.convolution.weight", f"{UP}.1.normalization.weight", f"{UP}.1.normalization.running_mean"}
     assert set(addresses(numbered)) == set(addresses(named)) == expected
     assert addresses(numbered)[f"{UP}.0.convolution.weight"] == f"{UP}.9.weight"
     bare = {"feature_and_attention_map_generator.conv1x1.weight": kernel}

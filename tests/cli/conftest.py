@@ -50,16 +50,16 @@ def _few_steps() -> Iterator[None]:
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, steps: int = 1, times: int = 1) -> None:
     """Press Ctrl-C when so many steps have been shown, once or more often; none are while they are timed."""
-    show, done = TrainingBars.step_done, 0
+    show, done = TrainingBars.on_step_end, 0
 
-    def step_done(bars: TrainingBars, state: TrainState) -> None:
+    def on_step_end(bars: TrainingBars, state: TrainState) -> None:
         nonlocal done
         done += 1
         show(bars, state)
         for _ in range(times if done == steps else 0):
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(TrainingBars, "step_done", step_done)
+    monkeypatch.setattr(TrainingBars, "on_step_end", on_step_end)
 
 
 @pytest.fixture(scope="session")

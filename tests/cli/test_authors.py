@@ -7,7 +7,7 @@ import typer
 from astseg.cli.authors import import_authors
 from astseg.cli.console import run
 from astseg.hub.loading import load_model
-from astseg.model.background import BackgroundAutoencoder
+from astseg.model.backgrounds.ae_ne import BackgroundAutoencoder
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ SUMMARY = ScoreSummary(
     background_everywhere=replace(MEANS, mse=None),
     images_without_foreground=0,
     images_with_more_objects_than_slots=0,
-    slots=3,
+    num_slots=3,
     protocol="4 images of the split 'test[red]'.",
 )
 

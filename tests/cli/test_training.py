@@ -47,12 +47,12 @@ def nothing_unfinished(folder: Path) -> bool:
 
 class TestTrain:
     def test_prepared_data(self, finished: Path, rooms: Path) -> None:
-        assert {"run.json", "checkpoint.pt", "journal.jsonl", "model", "page.html", "scores.json", "per_image.csv"} <= {
+        assert {"run.json", "checkpoint.pt", "metrics.jsonl", "model", "page.html", "scores.json", "per_image.csv"} <= {
             path.name for path in finished.iterdir()
         }
         settings = read_run(finished)
         assert settings.data == str(rooms)
-        assert settings.recipe.architecture.slots == 2
+        assert settings.recipe.architecture.num_slots == 2
         assert settings.recipe.foreground.steps == 4
         assert nothing_unfinished(finished)
 
@@ -83,7 +83,7 @@ class TestTrain:
         assert "Recipe: the preset demo." in err
         assert "Objects: at most 3 in an image (the recipe has it so). --objects says otherwise." in err
         assert "mIoU" in out
-        assert json.loads((tmp_path / "run" / "scores.json").read_text())["images"] == 1
+        assert json.loads((tmp_path / "run" / "scores.json").read_text())["summary"]["overall"]["images"] == 1
 
     @pytest.mark.parametrize(
         ("size", "said"),
@@ -326,12 +326,12 @@ class TestDemo:
             assert look.width > look.height  # two rows with truth, segmentation and each slot
         assert printed.endswith(f"Scores: {out / 'scores.json'}\nPage:   {out / 'page.html'}\n")
         scores = json.loads((out / "scores.json").read_text())
-        assert {"miou", "ari_fg", "ari", "msc_fg", "mse", "by_objects", "seconds", "seed", "commit"} <= scores.keys()
-        assert all({"miou", "ari_fg", "mse"} <= means.keys() for means in scores["by_objects"].values())
+        assert {"miou", "ari_fg", "ari", "msc_fg", "mse"} <= scores["summary"]["overall"].keys()
+        assert all({"miou", "ari_fg", "mse"} <= means.keys() for means in scores["summary"]["by_objects"].values())
         assert scores["seed"] == 3
         assert scores["seconds"].keys() == {"generating", "background", "objects", "joint"}
         assert all(seconds > 0 for seconds in scores["seconds"].values())
-        assert scores["images"] == 4
+        assert scores["summary"]["overall"]["images"] == 4
         page = (out / "page.html").read_text(encoding="utf-8")
         assert "data:image/png;base64" in page
         assert "http://" not in page.replace("http://www.w3.org", "")
@@ -426,6 +426,6 @@ def test_a_recipe_goes_out_is_changed_and_comes_in(astseg, rooms: Path, tmp_path
     capsys.readouterr()
     assert astseg("train", rooms, "--recipe", file, "--preset", "demo", "--out", tmp_path / "other") == 2
     assert "either a preset or a recipe" in capsys.readouterr().err
-    file.write_text('{"architecture": {"slots": 3}}')
+    file.write_text('{"architecture": {"num_slots": 3}}')
     assert astseg("train", rooms, "--recipe", file, "--out", tmp_path / "other") == 2
     assert "is no recipe: Object missing required field `image_size`" in capsys.readouterr().err

@@ -40,10 +40,10 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[..., io.StringIO]:
 def watch_two_phases() -> None:
     with TrainingBars() as shown:
         for phase in PHASES[:2]:
-            shown.phase_started(state(phase, 2))
+            shown.on_phase_start(state(phase, 2))
             for step in range(3, phase.steps + 1):
-                shown.step_done(state(phase, step))
-                shown.reported(state(phase, step), report(phase, step, HEALTH if phase.name == "objects" else {}))
+                shown.on_step_end(state(phase, step))
+                shown.on_metrics(state(phase, step), report(phase, step, HEALTH if phase.name == "objects" else {}))
 
 
 def test_a_bar_for_each_phase_with_losses_and_health_below(screen) -> None:
@@ -64,10 +64,10 @@ def test_a_file_gets_a_line_now_and_then(screen, monkeypatch: pytest.MonkeyPatch
     text = screen(200, terminal=False)
     with TrainingBars() as shown:
         phase = PHASES[2]
-        shown.phase_started(state(phase, 0))
+        shown.on_phase_start(state(phase, 0))
         for step, seconds in ((1, 0.0), (2, 1.0), (3, 40.0)):
             now = 1000.0 + seconds
-            shown.reported(state(phase, step), report(phase, step, {}))
+            shown.on_metrics(state(phase, step), report(phase, step, {}))
         lines = text.getvalue().splitlines()
     assert lines == ["Phase 3: both 1/4  loss 0.2500", "Phase 3: both 3/4  loss 0.2500"]
 

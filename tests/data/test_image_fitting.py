@@ -24,7 +24,7 @@ def test_crops_the_largest_centre(size, target, top_left, shape):
     assert (rows.stop - rows.start, columns.stop - columns.start) == shape
 
 
-def test_shrinks_a_image_by_the_mean_and_keeps_one_that_fits():
+def test_shrinks_an_image_by_the_mean_and_keeps_one_that_fits():
     # Antialiasing means that every pixel counts: a fine checkerboard turns grey and does not flicker.
     checker = np.indices((64, 64)).sum(0) % 2 * 255
     shrunk = fit_image(np.repeat(checker[..., None], 3, -1).astype(np.uint8), (8, 8))

@@ -120,7 +120,7 @@ def test_takes_the_divisions_of_other_programs_at_their_word(tmp_path, places):
     assert values(store["test"]) == [6, 7, 8]
 
 
-def test_a_image_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path):
+def test_an_image_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path):
     save_images(tmp_path / "in/images", 20)
     save_masks(tmp_path / "in/masks", 20)
     Image.new("L", (5, 5)).save(tmp_path / "in/masks/18.png")
@@ -207,7 +207,7 @@ def test_numbered_arrays_divide_a_folder_each_split_with_its_own_masks(tmp_path)
     assert (store["test"].masks == 1).all()
 
 
-def test_a_image_called_test_divides_nothing(tmp_path):
+def test_an_image_called_test_divides_nothing(tmp_path):
     save_images(tmp_path / "in", 4)
     for name in ("train", "test"):
         Image.new("RGB", (16, 16)).save(tmp_path / f"in/{name}.png")

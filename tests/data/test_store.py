@@ -264,7 +264,7 @@ def test_a_resumed_store_equals_one_written_at_once(tmp_path, count):
         ("images", 10, 0),
     ],
 )
-def test_a_stop_in_the_middle_of_a_image(tmp_path, kind, keep, whole):
+def test_a_stop_in_the_middle_of_an_image(tmp_path, kind, keep, whole):
     images, masks = write(tmp_path / "whole")
     stop_after(tmp_path / "s", 4)
     with (tmp_path / ".s.partial" / "s" / f"train.{kind}.npy").open("r+b") as file:

@@ -87,7 +87,7 @@ def test_images_without_truth_have_no_scores(settings: RunSettings, tmp_path: Pa
         split.append(np.zeros((4, 32, 32, 3), np.uint8))
     plain = replace(settings, data=str(tmp_path / "data"), preset=None)
     train_run(tmp_path / "run", plain, CPU)
-    (tmp_path / "run/journal.jsonl").unlink()
+    (tmp_path / "run/metrics.jsonl").unlink()
     assert export_model(tmp_path / "run", tmp_path / "out", CPU) is None
     card = (tmp_path / "out/README.md").read_text()
     assert "Scores" not in card

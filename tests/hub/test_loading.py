@@ -31,7 +31,7 @@ def run(tiny_recipe: Recipe, tmp_path: Path) -> Path:
 def test_from_a_run_or_a_model_folder(run: Path, inside: str) -> None:
     for where in (run / inside, str(run / inside)):
         model = load_model(where)
-        assert model.slots == 2
+        assert model.num_slots == 2
         assert not model.training
 
 
@@ -41,7 +41,7 @@ class TestShipped:
         model = load_model(name)
         assert not model.training
         found = model.segment(torch.rand(1, 3, *model.image_size))
-        assert found.labels.max() <= model.slots
+        assert found.labels.max() <= model.num_slots
 
     @pytest.mark.parametrize("name", list_models())
     def test_are_small_and_say_where_they_come_from(self, name: str) -> None:

@@ -11,7 +11,7 @@ from astseg._core.errors import AstSegError
 from astseg.data.sources import open_source
 from astseg.inference.background_masks import measure_noise, write_background_masks
 from astseg.model.ast_seg import AstSeg
-from astseg.model.background import BackgroundReconstruction
+from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.training.config import Recipe
 
 CPU = torch.device("cpu")

@@ -20,7 +20,7 @@ from astseg.visualization.colors import label_colors, overlay
 class FakeModel:
     """Labels reddish pixels 1 and bluish ones 3; slot 2 finds nothing."""
 
-    slots = 3
+    num_slots = 3
     image_size = (64, 64)
 
     def __init__(self):
@@ -208,7 +208,7 @@ def test_a_film_keeps_the_times_of_its_frames(tmp_path, every):
 
 def test_works_with_the_real_thing(tmp_path, folder):
     torch.manual_seed(0)
-    model = AstSeg(Architecture(image_size=(64, 64), slots=3, feature_network="unet", background_network=None))
+    model = AstSeg(Architecture(image_size=(64, 64), num_slots=3, feature_network="unet", background_network=None))
     summary = segment_source(model, open_source(folder), tmp_path / "out")
     assert summary.images == 4
     with Image.open(tmp_path / "out/labels/a.png") as labels:
@@ -265,6 +265,6 @@ def test_refuses_impossible_numbers(tmp_path, folder):
     with pytest.raises(AstSegError, match="batch size"):
         segment_source(FakeModel(), open_source(folder), tmp_path / "out", batch_size=0)
     many = FakeModel()
-    many.slots = 256
+    many.num_slots = 256
     with pytest.raises(AstSegError, match="256 slots"):
         segment_source(many, open_source(folder), tmp_path / "out")

@@ -21,10 +21,10 @@ ARCHITECTURE = Architecture(
     3,
     feature_network="compact-unet",
     refinement="none",
-    latents=LatentLayout(appearance=6, anisotropic=True, minimum_inverse_scale=2.0, initial_inverse_scale=4.0),
+    latents=LatentLayout(appearance_dim=6, anisotropic=True, min_inverse_scale=2.0, initial_inverse_scale=4.0),
     glimpse_channels=(8, 8, 8),
     initial_background_log_activation=0.0,
-    background_network="quick",
+    background_network="region",
 )
 
 
@@ -155,7 +155,7 @@ class TestFlow:
             assert (model(images, images).background != images).any()
 
     def test_attention_goes_where_the_background_is_wrong(self) -> None:
-        model = build(attention_to_unexplained=50.0, corner_convention="consistent")
+        model = build(residual_attention_bias=50.0, corner_convention="consistent")
         backgrounds = random_images(2, 3, 32, 40)
         images = backgrounds.clone()
         images[0, :, 4:8, 28:32] = (backgrounds[0, :, 4:8, 28:32] + 0.5) % 1  # one cell of the map, all of it different
@@ -166,7 +166,7 @@ class TestFlow:
         torch.testing.assert_close(found[1], own[1])  # nothing is unexplained there
 
     def test_paints_the_backgrounds_that_attention_needs(self) -> None:
-        model = build(attention_to_unexplained=4.0)
+        model = build(residual_attention_bias=4.0)
         images = random_images(2, 3, 32, 40)
         with torch.no_grad():
             known = model.encode(images, model.background(images).image)
@@ -196,11 +196,12 @@ class TestSegment:
     def test_labels_by_evidence(self) -> None:
         images = random_images(4, 3, 32, 40)
         rule = LabelRule(2.0, background_error=5.0, background_margin=0.5)
-        model = build(label_rule=rule)
+        model = build()
+        model.label_rule = rule
         rendering = model.reconstruct(images)
         found = model.segment(images).labels
         assert (found == posterior_weights(rendering, images, rule).argmax(1)).all()
-        by_weights = model.segment(images, by_weights_alone=True).labels
+        by_weights = model.segment(images, use_label_rule=False).labels
         assert (by_weights == rendering.weights.argmax(1)).all()
         assert (found != by_weights).any()
 
@@ -226,7 +227,7 @@ class TestSegment:
         for field in fields(single):
             assert (getattr(single, field.name) == getattr(batch, field.name)[0]).all()
 
-    def test_a_image_does_not_depend_on_its_batch(self, model: AstSeg) -> None:
+    def test_an_image_does_not_depend_on_its_batch(self, model: AstSeg) -> None:
         images = random_images(3, 3, 50, 61)
         together, alone = model.segment(images), model.segment(images[1])
         torch.testing.assert_close(together.positions[1], alone.positions)
@@ -258,7 +259,7 @@ class TestSegment:
         assert model.training
 
     @pytest.mark.parametrize("values", [-2.1, 2.6, 255.0, torch.nan])
-    def test_values_that_are_no_colours(self, model: AstSeg, values: float, unchecked_shapes: None) -> None:
+    def test_values_that_are_no_colors(self, model: AstSeg, values: float, unchecked_shapes: None) -> None:
         images = torch.full((1, 3, 32, 40), 0.5)
         images[0, 1, 2, 3] = values
         with pytest.raises(ValueError, match=r"images in \[0, 1\], not with values from"):
@@ -328,7 +329,7 @@ class TestSegment:
         model = build(corner_convention="consistent", refinement="none")
         with torch.no_grad():
             # Logits that are high where the image is bright, and features that do not depend on it.
-            model.feature_maps = _BrightnessMaps(model.slots + ARCHITECTURE.latents.columns)
+            model.feature_maps = _BrightnessMaps(model.num_slots + ARCHITECTURE.latents.columns)
         images = torch.zeros(1, 3, 32, 40)
         images[..., 8:16, 8:16] = 1
         moved = images.roll((8, 12), (-2, -1))
@@ -364,9 +365,9 @@ class TestSaving:
         assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
 
     def test_saves_over_an_older_model(self, model: AstSeg, tmp_path: Path) -> None:
-        build(slots=2).save_pretrained(tmp_path)
+        build(num_slots=2).save_pretrained(tmp_path)
         model.save_pretrained(tmp_path)
-        assert AstSeg.from_pretrained(tmp_path).slots == 3
+        assert AstSeg.from_pretrained(tmp_path).num_slots == 3
         assert sorted(file.name for file in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
     def test_half_precision_weights_are_read(self, model: AstSeg, tmp_path: Path) -> None:
@@ -375,13 +376,13 @@ class TestSaving:
         assert loaded.background_log_activation.dtype == torch.float32
         assert loaded.segment(random_images(3, 32, 40)).labels.shape == (32, 40)
 
-    @pytest.mark.parametrize("version", [1, 2])
-    def test_versions_that_are_read(self, model: AstSeg, tmp_path: Path, version: int) -> None:
-        model.save_pretrained(tmp_path)
-        content = json.loads((tmp_path / "config.json").read_text())
-        assert content["format_version"] == 2
-        (tmp_path / "config.json").write_text(json.dumps({**content, "format_version": version}))
-        assert AstSeg.from_pretrained(tmp_path).architecture == model.architecture
+    def test_the_label_rule_is_saved_beside_the_architecture(self, tmp_path: Path) -> None:
+        AstSeg(ARCHITECTURE, LabelRule(background_error=7.0)).save_pretrained(tmp_path)
+        assert AstSeg.from_pretrained(tmp_path).label_rule == LabelRule(background_error=7.0)
+
+    def test_a_label_rule_needs_a_background(self) -> None:
+        with pytest.raises(ValueError, match="needs a background network"):
+            AstSeg(replace(ARCHITECTURE, background_network=None), LabelRule())
 
     def test_ae_ne_with_the_bias_that_it_once_had_is_refused(self, tmp_path: Path) -> None:
         model = AstSeg(Architecture((32, 32), 2, "compact-unet", "none", background_network="simple"))
@@ -397,8 +398,8 @@ class TestSaving:
             ("{", "does not describe an astseg model"),
             ("[]", "does not describe an astseg model"),
             ("{}", "does not describe an astseg model: 'format_version'"),
-            ('{"format_version": 99}', "is of format version 99; this astseg reads up to 2. Use the version"),
-            ('{"format_version": 1}', "does not describe an astseg model"),
+            ('{"format_version": 99}', "is of format version 99; this astseg reads version 3. Use the version"),
+            ('{"format_version": 3}', "does not describe an astseg model"),
         ],
     )
     def test_broken_configuration(self, model: AstSeg, tmp_path: Path, content: str, message: str) -> None:
@@ -411,8 +412,8 @@ class TestSaving:
         ("name", "value", "message"),
         [
             ("depth", 3, "there is no 'depth'"),
-            ("slots", "three", "does not describe an astseg model"),
-            ("slots", 0, "a model needs between 1 and 254 slots, not 0"),
+            ("num_slots", "three", "does not describe an astseg model"),
+            ("num_slots", 0, "a model needs between 1 and 254 slots, not 0"),
             ("feature_network", "vgg", "feature_network should be one of .*, not 'vgg'"),
             ("image_size", [16, 16], "describes no model that can be built: .* needs at least 32 pixels a side"),
             ("glimpse_channels", [8, "x"], "does not describe an astseg model: Expected `int`"),
@@ -421,7 +422,7 @@ class TestSaving:
     def test_impossible_configuration(self, model: AstSeg, tmp_path: Path, name: str, value, message: str) -> None:
         model.save_pretrained(tmp_path)
         config = json.loads((tmp_path / "config.json").read_text())
-        config["model"][name] = value
+        config["architecture"][name] = value
         (tmp_path / "config.json").write_text(json.dumps(config))
         with pytest.raises(AstSegError, match=message):
             AstSeg.from_pretrained(tmp_path)
@@ -443,7 +444,9 @@ class TestSaving:
 
     def test_weights_of_another_configuration(self, model: AstSeg, tmp_path: Path) -> None:
         model.save_pretrained(tmp_path / "one")
-        build(slots=2, background_network=None, per_pixel_background_activation=True).save_pretrained(tmp_path / "two")
+        build(num_slots=2, background_network=None, per_pixel_background_activation=True).save_pretrained(
+            tmp_path / "two"
+        )
         (tmp_path / "one/model.safetensors").rename(tmp_path / "two/model.safetensors")
         with pytest.raises(
             AstSegError,

@@ -5,11 +5,11 @@ from torch import Tensor
 
 from astseg.model.attention import (
     attention_pooling,
+    background_residual,
     cell_coordinates,
     gather_queries,
     soft_argmax,
     spatial_softmax,
-    unexplained,
 )
 
 MAP = (5, 7)
@@ -21,10 +21,10 @@ def random_logits(*shape: int, seed: int = 0) -> Tensor:
 
 def paper_queries(logits: np.ndarray, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Equations 11 to 16 as the paper writes them, sum by sum, with indices from 1."""
-    batch, slots, height, width = logits.shape
-    positions, pooled = np.zeros((batch, slots, 2)), np.zeros((batch, slots, features.shape[1]))
+    batch, num_slots, height, width = logits.shape
+    positions, pooled = np.zeros((batch, num_slots, 2)), np.zeros((batch, num_slots, features.shape[1]))
     for n in range(batch):
-        for k in range(slots):
+        for k in range(num_slots):
             total = sum(np.exp(logits[n, k, j, i]) for j in range(height) for i in range(width))
             for j in range(1, height + 1):
                 for i in range(1, width + 1):
@@ -116,10 +116,10 @@ class TestGatherQueries:
         assert torch.autograd.gradcheck(lambda a, f: gather_queries(a, f, convention), (logits, features))
 
 
-class TestUnexplained:
+class TestBackgroundResidual:
     def test_is_the_mean_over_a_cell(self) -> None:
         images, backgrounds = (torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(n)) for n in (0, 1))
-        found = unexplained(images, backgrounds, (2, 3))
+        found = background_residual(images, backgrounds, (2, 3))
         assert found.shape == (2, 1, 2, 3)
         cell = [
             np.tanh(float((images[1, :, j, i] - backgrounds[1, :, j, i]).abs().mean()) / 0.25)
@@ -130,11 +130,11 @@ class TestUnexplained:
 
     def test_lies_between_zero_and_one(self) -> None:
         images = torch.rand(1, 3, 9, 9)
-        assert (unexplained(images, images, (3, 3)) == 0).all()
-        farthest = unexplained(torch.zeros_like(images), torch.ones_like(images), (3, 3))
+        assert (background_residual(images, images, (3, 3)) == 0).all()
+        farthest = background_residual(torch.zeros_like(images), torch.ones_like(images), (3, 3))
         assert (farthest > 0.99).all()
         assert (farthest <= 1).all()
 
     def test_teaches_the_background_nothing(self) -> None:
         backgrounds = torch.rand(1, 3, 4, 4, requires_grad=True)
-        assert not unexplained(torch.rand(1, 3, 4, 4), backgrounds, (2, 2)).requires_grad
+        assert not background_residual(torch.rand(1, 3, 4, 4), backgrounds, (2, 2)).requires_grad

@@ -9,7 +9,7 @@ from transformers import SegformerConfig, SegformerForImageClassification, Segfo
 from astseg._core.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.backbone_weights import load_backbone
+from astseg.model.features.backbone_weights import load_backbone
 
 ARCHITECTURE = Architecture((32, 32), 2, feature_network="segformer-b0", refinement="none", background_network=None)
 

@@ -4,7 +4,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from astseg.model.background import BackgroundReconstruction
+from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.model.foreground_mask import (
     background_distance,
     background_foreground_mask,
@@ -174,7 +174,7 @@ class TestNoiseRule:
         (found,) = noise_foreground_mask(seen, background, noise)
         assert (found & expected).sum() / (found | expected).sum() > 0.95
 
-    def test_a_image_that_is_its_background_has_no_foreground(self) -> None:
+    def test_an_image_that_is_its_background_has_no_foreground(self) -> None:
         images = torch.rand(3, 3, 20, 30)
         assert not noise_foreground_mask(images, images, torch.full((20, 30), 1 / 255)).any()
 

@@ -44,7 +44,7 @@ def test_parameters_are_table_7() -> None:
 @pytest.mark.parametrize(
     ("image_size", "stages"), [((32, 32), 4), ((64, 64), 4), ((65, 64), 5), ((128, 128), 5), ((200, 320), 6)]
 )
-def test_stages_for_a_image(image_size: tuple[int, int], stages: int) -> None:
+def test_stages_for_an_image(image_size: tuple[int, int], stages: int) -> None:
     assert len(published_glimpse_channels(image_size)) == stages
 
 

@@ -20,9 +20,9 @@ class TestLayout:
     @pytest.mark.parametrize(
         ("settings", "message"),
         [
-            ({"appearance": 0}, "at least one value, not 0"),
-            ({"minimum_inverse_scale": 0.9}, "1 <= minimum < maximum, not 0.9 and 24.0"),
-            ({"minimum_inverse_scale": 24.0}, "1 <= minimum < maximum"),
+            ({"appearance_dim": 0}, "at least one value, not 0"),
+            ({"min_inverse_scale": 0.9}, "1 <= minimum < maximum, not 0.9 and 24.0"),
+            ({"min_inverse_scale": 24.0}, "1 <= minimum < maximum"),
             ({"initial_inverse_scale": 1.3}, "between the minimum and the maximum"),
             ({"initial_inverse_scale": 30.0}, "between the minimum and the maximum"),
         ],
@@ -34,7 +34,7 @@ class TestLayout:
 
 class TestReading:
     def test_isotropic_columns(self) -> None:
-        layout = LatentLayout(appearance=5)
+        layout = LatentLayout(appearance_dim=5)
         found = queries(layout)
         latents = read_latents(found, layout)
         scale, activation, appearance = found.features[..., 0], found.features[..., 1], found.features[..., 2:]
@@ -44,7 +44,7 @@ class TestReading:
         torch.testing.assert_close(latents.appearances, appearance)
 
     def test_anisotropic_columns(self) -> None:
-        layout = LatentLayout(appearance=5, anisotropic=True)
+        layout = LatentLayout(appearance_dim=5, anisotropic=True)
         found = queries(layout)
         latents = read_latents(found, layout)
         torch.testing.assert_close(latents.inverse_scales, 1.3 + 22.7 / (1 + torch.exp(-found.features[..., :2])))
@@ -52,7 +52,7 @@ class TestReading:
         torch.testing.assert_close(latents.appearances, found.features[..., 3:])
 
     def test_activation_from_the_first_appearance_value(self) -> None:
-        layout = LatentLayout(appearance=5, activation_from_appearance=True)
+        layout = LatentLayout(appearance_dim=5, activation_from_appearance=True)
         found = queries(layout)
         latents = read_latents(found, layout)
         # x, y, scale, activation, z_what: column 4 counted from 0.
@@ -61,7 +61,7 @@ class TestReading:
 
     @pytest.mark.parametrize("anisotropic", [True, False])
     def test_ranges_whatever_the_query(self, anisotropic: bool) -> None:
-        layout = LatentLayout(anisotropic=anisotropic, maximum_inverse_scale=40.0)
+        layout = LatentLayout(anisotropic=anisotropic, max_inverse_scale=40.0)
         latents = read_latents(queries(layout, scale=100.0), layout)
         assert latents.positions.abs().max() == 1
         assert latents.inverse_scales.min() >= 1.3
@@ -77,6 +77,6 @@ class TestReading:
 
     @pytest.mark.parametrize("initial", [None, 2.5, 5.0, 20.0])
     def test_a_column_of_zero_points_at_the_initial_scale(self, initial: float | None) -> None:
-        layout = LatentLayout(minimum_inverse_scale=2.0, initial_inverse_scale=initial)
+        layout = LatentLayout(min_inverse_scale=2.0, initial_inverse_scale=initial)
         latents = read_latents(ObjectQueries(torch.zeros(1, 1, 2), torch.zeros(1, 1, layout.columns)), layout)
         assert latents.inverse_scales.flatten().tolist() == pytest.approx(2 * [initial or 13.0], rel=1e-6)

@@ -1,4 +1,4 @@
-"""Giving pixels to layers: each formula against a slow loop, and what neighbours may and may not do."""
+"""Giving pixels to layers: each formula against a slow loop, and what neighbors may and may not do."""
 
 import itertools
 from dataclasses import replace
@@ -20,7 +20,7 @@ from astseg.model.postprocessing import (
 from astseg.model.rendering import Rendering, composite
 
 SILENT = LabelRule(
-    0.0, background_error=0.0, background_margin=0.0, neighbour_pull=0.0, fewest_pixels=0, doubled_likeness=0.0
+    0.0, background_error=0.0, background_margin=0.0, neighbor_pull=0.0, min_pixels=0, duplicate_likeness=0.0
 )
 
 
@@ -40,7 +40,7 @@ class TestPosteriorWeights:
 
     def test_equals_the_formula(self) -> None:
         rendering, images = self.rendering(), random(2, 3, 3, 5, seed=4)
-        rule = replace(SILENT, object_error=2.0, background_error=9.0, background_margin=0.7, deepest_shade=0.3)
+        rule = replace(SILENT, object_error=2.0, background_error=9.0, background_margin=0.7, max_shade=0.3)
         found = posterior_weights(rendering, images, rule)
         for n, j, i in np.ndindex(2, 3, 5):
             pixel = images[n, :, j, i].numpy()
@@ -77,7 +77,7 @@ class TestPosteriorWeights:
         torch.testing.assert_close(lit, dim)
         too_dark = posterior_weights(rendering, 0.05 * rendering.background, rule)
         assert (too_dark[:, 0] < dim[:, 0]).all()
-        strict = posterior_weights(rendering, 0.5 * rendering.background, replace(rule, deepest_shade=0.1))
+        strict = posterior_weights(rendering, 0.5 * rendering.background, replace(rule, max_shade=0.1))
         assert (strict[:, 0] < dim[:, 0]).all()
 
     def test_a_layer_without_weight_stays_without(self) -> None:
@@ -92,14 +92,14 @@ class TestPosteriorWeights:
         rendering = self.rendering()
         rendering.weights[:] = torch.tensor([0.1, 0.2, 0.6, 0.1]).view(4, 1, 1)
         rendering.weights[:, :, 0, :3] = torch.tensor([0.1, 0.6, 0.2, 0.1]).view(4, 1)  # three pixels of slot 1
-        found = posterior_weights(rendering, random(2, 3, 3, 5), replace(SILENT, fewest_pixels=fewest))
+        found = posterior_weights(rendering, random(2, 3, 3, 5), replace(SILENT, min_pixels=fewest))
         owners = found.argmax(1)
         assert (owners == 1).any() == left
         assert (owners == 2).sum() == 2 * (12 if left else 15)
         torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
 
-    def test_a_image_of_crumbs_is_background(self) -> None:
-        found = posterior_weights(self.rendering(), random(2, 3, 3, 5), replace(SILENT, fewest_pixels=16))
+    def test_an_image_of_crumbs_is_background(self) -> None:
+        found = posterior_weights(self.rendering(), random(2, 3, 3, 5), replace(SILENT, min_pixels=16))
         assert (found.argmax(1) == 0).all()
 
     @pytest.mark.parametrize("light", [1.0, 0.6])
@@ -112,20 +112,20 @@ class TestPosteriorWeights:
         images[:, 0, :, 2:] = 0.0
         rendering = rendering._replace(background=background)
         owners = posterior_weights(rendering, images, replace(SILENT, background_likeness=0.2)).argmax(1)
-        # Slot 2 has nothing of the background's colour; slot 1's pixels go to who comes next there.
+        # Slot 2 has nothing of the background's color; slot 1's pixels go to who comes next there.
         assert (owners[..., 2:] == 2).all()
         assert (owners[..., :2] == 0).all()
         unasked = posterior_weights(rendering, images, SILENT).argmax(1)
         assert (unasked[..., :2] == 1).all()
 
-    @pytest.mark.parametrize(("doubled_likeness", "left"), [(0.15, [1]), (0.0, [])])
-    def test_doubles_are_joined_before_crumbs_are_left_out(self, doubled_likeness: float, left: list[int]) -> None:
+    @pytest.mark.parametrize(("duplicate_likeness", "left"), [(0.15, [1]), (0.0, [])])
+    def test_doubles_are_joined_before_crumbs_are_left_out(self, duplicate_likeness: float, left: list[int]) -> None:
         rendering = self.rendering()
         rendering.weights[:] = torch.tensor([0.7, 0.1, 0.1, 0.1]).view(4, 1, 1)
         rendering.weights[..., 0] = torch.tensor([0.1, 0.7, 0.1, 0.1]).view(4, 1)  # three pixels of slot 1
         rendering.weights[..., 1] = torch.tensor([0.1, 0.1, 0.7, 0.1]).view(4, 1)  # and three of slot 2
         images = torch.full((2, 3, 3, 5), 0.5, dtype=torch.float64)
-        rule = replace(SILENT, fewest_pixels=6, doubled_likeness=doubled_likeness)
+        rule = replace(SILENT, min_pixels=6, duplicate_likeness=duplicate_likeness)
         owners = posterior_weights(rendering, images, rule).argmax(1)
         assert owners.unique().tolist() == [0, *left]
         assert (owners > 0).sum() == 12 * len(left)
@@ -141,25 +141,25 @@ class TestPosteriorWeights:
 
     def test_refuses_that_black_is_a_shade_of_everything(self) -> None:
         with pytest.raises(ValueError, match="less than all light"):
-            LabelRule(deepest_shade=1.0)
+            LabelRule(max_shade=1.0)
 
     @pytest.mark.parametrize("value", [0.0, -0.1])
-    def test_refuses_that_no_colours_are_alike(self, value: float) -> None:
+    def test_refuses_that_no_colors_are_alike(self, value: float) -> None:
         with pytest.raises(ValueError, match="likeness above 0"):
             LabelRule(likeness=value)
 
-    def test_neighbours_are_asked_before_crumbs_are_left_out(self) -> None:
+    def test_neighbors_are_asked_before_crumbs_are_left_out(self) -> None:
         rendering = self.rendering()
         rendering.weights[:] = torch.tensor([0.2, 0.6, 0.1, 0.1]).view(4, 1, 1)
         rendering.weights[:, :, 1, 2] = torch.tensor([0.6, 0.2, 0.1, 0.1])  # a hole in slot 1
         images = torch.full((2, 3, 3, 5), 0.5, dtype=torch.float64)
-        alone = replace(SILENT, fewest_pixels=15)
+        alone = replace(SILENT, min_pixels=15)
         assert (posterior_weights(rendering, images, alone).argmax(1) == 0).all()
-        together = posterior_weights(rendering, images, replace(alone, neighbour_pull=1.0))
+        together = posterior_weights(rendering, images, replace(alone, neighbor_pull=1.0))
         assert (together.argmax(1) == 1).all()
 
 
-class TestAgreeWithNeighbours:
+class TestAgreeWithNeighbors:
     def test_equals_a_loop_over_pixels(self) -> None:
         log_weights, images = 3 * random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
         found = mean_field_smoothing(log_weights, neighbor_affinities(images, 0.7), 1.3)
@@ -189,14 +189,14 @@ class TestAgreeWithNeighbours:
         torch.testing.assert_close(found[1, 3:], torch.full((3,), 0.5, dtype=torch.float64))
 
     @pytest.mark.parametrize("dimensions", [(2,), (3,), (2, 3)])
-    def test_no_direction_is_favoured(self, dimensions: tuple[int, ...]) -> None:
+    def test_no_direction_is_favored(self, dimensions: tuple[int, ...]) -> None:
         log_weights, images = random(1, 3, 4, 5), random(1, 3, 4, 5, seed=1)
         alike = neighbor_affinities(images.flip(dimensions), 0.3)
         turned = mean_field_smoothing(log_weights.flip(dimensions), alike, 2.0)
         straight = mean_field_smoothing(log_weights, neighbor_affinities(images, 0.3), 2.0)
         torch.testing.assert_close(turned.flip(dimensions), straight)
 
-    def test_a_single_pixel_has_no_neighbours(self) -> None:
+    def test_a_single_pixel_has_no_neighbors(self) -> None:
         log_weights = random(2, 3, 1, 1)
         found = mean_field_smoothing(log_weights, neighbor_affinities(random(2, 3, 1, 1), 0.1), 4.0)
         torch.testing.assert_close(found, log_weights.softmax(1))
@@ -221,43 +221,43 @@ class TestWithoutShades:
         weights = random(1, 3, 4, 5).softmax(1)
         assert drop_shadow_slots(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.0) is weights
 
-    def test_a_image_of_shades_is_background(self) -> None:
+    def test_an_image_of_shades_is_background(self) -> None:
         weights = torch.nn.functional.one_hot(torch.ones(1, 4, 5, dtype=torch.long), 3).permute(0, 3, 1, 2).double()
         found = drop_shadow_slots(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.2)
         assert (found.argmax(1) == 0).all()
 
 
 class TestWithoutDoubles:
-    """Images of 4x6 whose columns belong to slots, three colours, and what may become of them."""
+    """Images of 4x6 whose columns belong to slots, three colors, and what may become of them."""
 
-    COLOURS = torch.tensor([[0.2, 0.4, 0.6], [0.6, 0.3, 0.1], [0.9, 0.9, 0.9]], dtype=torch.float64)
+    COLORS = torch.tensor([[0.2, 0.4, 0.6], [0.6, 0.3, 0.1], [0.9, 0.9, 0.9]], dtype=torch.float64)
 
     def joined(
-        self, owners: list[int], shown: list[int], *, layers: int = 5, doubled_likeness: float = 0.15
+        self, owners: list[int], shown: list[int], *, layers: int = 5, duplicate_likeness: float = 0.15
     ) -> list[int]:
-        """Who owns each column afterwards, if the columns show these colours."""
+        """Who owns each column afterwards, if the columns show these colors."""
         labels = torch.tensor(owners).expand(1, 4, -1)
         weights = torch.nn.functional.one_hot(labels, layers).permute(0, 3, 1, 2).double()
-        images = self.COLOURS[torch.tensor(shown)].T.reshape(1, 3, 1, -1).expand(-1, -1, 4, -1)
-        found = merge_duplicate_slots(weights, images, neighbor_affinities(images, 0.1), doubled_likeness)
+        images = self.COLORS[torch.tensor(shown)].T.reshape(1, 3, 1, -1).expand(-1, -1, 4, -1)
+        found = merge_duplicate_slots(weights, images, neighbor_affinities(images, 0.1), duplicate_likeness)
         torch.testing.assert_close(found.sum(1), torch.ones(1, 4, len(owners), dtype=torch.float64))
         columns: list[int] = found.argmax(1)[0, 0].tolist()
         return columns
 
-    def test_two_slots_of_one_colour_that_touch_are_one(self) -> None:
+    def test_two_slots_of_one_color_that_touch_are_one(self) -> None:
         assert self.joined([0, 1, 1, 1, 2, 2], [2, 0, 0, 0, 0, 0]) == [0, 1, 1, 1, 1, 1]
 
     def test_the_slot_with_most_pixels_gets_them(self) -> None:
         assert self.joined([0, 1, 2, 2, 2, 0], [2, 0, 0, 0, 0, 2]) == [0, 2, 2, 2, 2, 0]
 
-    def test_other_colours_are_other_objects(self) -> None:
+    def test_other_colors_are_other_objects(self) -> None:
         assert self.joined([0, 1, 1, 2, 2, 2], [2, 0, 0, 1, 1, 1]) == [0, 1, 1, 2, 2, 2]
 
     def test_objects_apart_stay_apart(self) -> None:
         assert self.joined([1, 1, 0, 2, 2, 0], [0, 0, 2, 0, 0, 2]) == [1, 1, 0, 2, 2, 0]
 
-    def test_an_edge_parts_slots_of_one_colour(self) -> None:
-        # The columns where the two slots meet show a line of another colour; the medians are alike.
+    def test_an_edge_parts_slots_of_one_color(self) -> None:
+        # The columns where the two slots meet show a line of another color; the medians are alike.
         assert self.joined([1, 1, 1, 2, 2, 2], [0, 0, 1, 0, 0, 0]) == [1, 1, 1, 2, 2, 2]
 
     def test_a_few_pixels_of_something_else_do_not_part_them(self) -> None:
@@ -267,7 +267,7 @@ class TestWithoutDoubles:
         assert self.joined([1, 4, 2, 3, 5, 6], [0] * 6, layers=7) == [1] * 6
 
     def test_zero_joins_none(self) -> None:
-        assert self.joined([1, 1, 1, 2, 2, 2], [0] * 6, doubled_likeness=0.0) == [1, 1, 1, 2, 2, 2]
+        assert self.joined([1, 1, 1, 2, 2, 2], [0] * 6, duplicate_likeness=0.0) == [1, 1, 1, 2, 2, 2]
 
     def test_slots_without_pixels_join_nobody(self) -> None:
         assert self.joined([0] * 6, [0] * 6) == [0] * 6
@@ -277,7 +277,7 @@ class TestWithoutDoubles:
         shape, slots = (6, 7), 4
         few = 3 * random(20, slots + 1, *shape)
         weights = torch.nn.functional.interpolate(few, scale_factor=2).softmax(1)
-        images = self.COLOURS[(random(20, 12, 14, seed=1) < 0.3).long()].permute(0, 3, 1, 2)
+        images = self.COLORS[(random(20, 12, 14, seed=1) < 0.3).long()].permute(0, 3, 1, 2)
         images = (images + 0.04 * random(20, 3, 12, 14, seed=2)).clamp(0, 1)
         found = merge_duplicate_slots(weights, images, neighbor_affinities(images, 0.3), 0.15)
         joins = 0

@@ -4,9 +4,11 @@ from astseg.model.attention import ObjectQueries
 from astseg.model.refinement import NoRefinement, TransformerRefinement
 
 
-def queries(slots: int = 5) -> ObjectQueries:
+def queries(num_slots: int = 5) -> ObjectQueries:
     generator = torch.Generator().manual_seed(0)
-    return ObjectQueries(torch.randn(2, slots, 2, generator=generator), torch.randn(2, slots, 7, generator=generator))
+    return ObjectQueries(
+        torch.randn(2, num_slots, 2, generator=generator), torch.randn(2, num_slots, 7, generator=generator)
+    )
 
 
 def small(**options: object) -> TransformerRefinement:

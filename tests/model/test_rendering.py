@@ -8,10 +8,10 @@ from torch import Tensor
 from astseg.model.attention import soft_argmax, spatial_softmax
 from astseg.model.rendering import (
     MAX_SHADOW,
+    apply_shadows,
     composite,
     compositing_weights,
     place,
-    shaded,
 )
 
 
@@ -147,15 +147,15 @@ def test_composite_is_equation_18() -> None:
 class TestShaded:
     def test_equals_the_formula(self) -> None:
         background, shadows = random(2, 3, 4, 5), random(2, 6, 4, 5, seed=1)
-        found = shaded(background, shadows)
+        found = apply_shadows(background, shadows)
         for n, c, j, i in np.ndindex(2, 3, 4, 5):
             light = math.prod(1 - MAX_SHADOW * shadow for shadow in shadows[n, :, j, i].tolist())
             assert found[n, c, j, i].item() == pytest.approx(light * background[n, c, j, i].item(), abs=1e-12)
 
     def test_no_shadow_leaves_the_background(self) -> None:
         background = random(1, 3, 2, 2)
-        assert (shaded(background, torch.zeros(1, 3, 2, 2, dtype=torch.float64)) == background).all()
+        assert (apply_shadows(background, torch.zeros(1, 3, 2, 2, dtype=torch.float64)) == background).all()
 
     def test_gradients(self) -> None:
         arguments = (random(1, 3, 2, 3).requires_grad_(), random(1, 2, 2, 3, seed=1).requires_grad_())
-        assert torch.autograd.gradcheck(shaded, arguments)
+        assert torch.autograd.gradcheck(apply_shadows, arguments)

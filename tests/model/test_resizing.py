@@ -4,7 +4,7 @@ from astseg.model.resizing import resized
 
 
 class TestResized:
-    def test_a_image_of_that_size_is_untouched(self) -> None:
+    def test_an_image_of_that_size_is_untouched(self) -> None:
         images = torch.rand(1, 3, 5, 7)
         assert resized(images, (5, 7)) is images
 

@@ -6,15 +6,15 @@ import torch
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import CornerConvention, coordinate_map, soft_argmax, spatial_softmax
-from astseg.model.slot_prior import SlotPlaces
+from astseg.model.slot_prior import SlotPositionPrior
 
 CENTRES = torch.tensor([[0.3, -0.2], [-0.5, 0.4]])
 WIDTHS = torch.tensor([[0.1, 0.15], [0.12, 0.08]])
 
 
 @pytest.fixture
-def places() -> SlotPlaces:
-    places = SlotPlaces(2)
+def places() -> SlotPositionPrior:
+    places = SlotPositionPrior(2)
     with torch.no_grad():
         places.centres.copy_(CENTRES)
         places.inverse_widths.copy_(1 / WIDTHS)
@@ -22,7 +22,7 @@ def places() -> SlotPlaces:
 
 
 def test_a_new_one_prefers_nothing_and_has_no_gradient() -> None:
-    places = SlotPlaces(3)
+    places = SlotPositionPrior(3)
     logits = places((5, 7), "published")
     assert logits.shape == (3, 5, 7)
     assert not logits.any()
@@ -32,7 +32,7 @@ def test_a_new_one_prefers_nothing_and_has_no_gradient() -> None:
 
 @pytest.mark.parametrize("convention", ["published", "consistent"])
 def test_attention_that_nothing_else_draws_is_a_normal_distribution(
-    places: SlotPlaces, convention: CornerConvention
+    places: SlotPositionPrior, convention: CornerConvention
 ) -> None:
     attention = spatial_softmax(places((60, 80), convention))
     torch.testing.assert_close(soft_argmax(attention, convention), CENTRES, atol=1e-3, rtol=0)
@@ -41,7 +41,7 @@ def test_attention_that_nothing_else_draws_is_a_normal_distribution(
     torch.testing.assert_close(deviations, WIDTHS, atol=1e-3, rtol=0)
 
 
-def test_gradients(places: SlotPlaces) -> None:
+def test_gradients(places: SlotPositionPrior) -> None:
     def logits(centres: torch.Tensor, inverse_widths: torch.Tensor) -> torch.Tensor:
         values = {"centres": centres, "inverse_widths": inverse_widths}
         return torch.func.functional_call(places, values, ((3, 4), "published"))
@@ -52,9 +52,11 @@ def test_gradients(places: SlotPlaces) -> None:
 
 def test_only_the_positions_of_slots_with_places_of_their_own_move() -> None:
     models = []
-    for slot_places in (False, True):
+    for slot_position_prior in (False, True):
         torch.manual_seed(0)
-        shape = Architecture((32, 32), 3, "compact-unet", "none", background_network="quick", slot_places=slot_places)
+        shape = Architecture(
+            (32, 32), 3, "compact-unet", "none", background_network="region", slot_position_prior=slot_position_prior
+        )
         models.append(AstSeg(shape).eval())
     without, with_places = models
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))

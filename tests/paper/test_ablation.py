@@ -96,7 +96,7 @@ class TestMiniature:
         shape = miniature(PRESETS["natural-video"].recipe, (64, 96)).architecture
         assert shape.image_size == (64, 96)
         assert shape.per_pixel_background_activation
-        assert shape.latents.appearance == 20
+        assert shape.latents.appearance_dim == 20
 
     def test_what_is_none(self) -> None:
         published = PRESETS["clevr"].recipe

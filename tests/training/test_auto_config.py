@@ -28,7 +28,7 @@ def store(tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
         return with_steps(recipe, int(100 * minutes), int(300 * minutes)), max(minutes, 0.7)
 
     def alone(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[int, float]:
-        pace = {"simple": 100, "complex": 25, "quick": 100, "still": 100}[recipe.architecture.background_network]
+        pace = {"simple": 100, "complex": 25, "region": 100, "static": 100}[recipe.architecture.background_network]
         return int(pace * minutes), max(minutes, 7)
 
     monkeypatch.setattr(choices, "machine_memory", lambda _: Memory(16e9, 12e9))
@@ -47,7 +47,7 @@ def small_store(path: Path, side: int, largest: int = 0) -> Store:
 class TestOwnRecipe:
     def test_changes_hold_whatever_the_time_makes_of_the_rest(self, store: Store) -> None:
         usual = choose_recipe(store, CPU, minutes=1).recipe
-        changes = {"foreground.entropy_warmup_steps": 77_000, "architecture.label_rule.deepest_shade": 0.9}
+        changes = {"foreground.entropy_warmup_steps": 77_000, "label_rule.max_shade": 0.9}
         choice = choose_recipe(store, CPU, minutes=1, changes=changes)
         assert choice.recipe == override(usual, changes)
         assert any("foreground.entropy_warmup_steps = 77000, " in reason.text for reason in choice.reasons)
@@ -68,7 +68,7 @@ class TestOwnRecipe:
         with pytest.raises(AstSegError, match="either a preset or a recipe"):
             choose_recipe(store, CPU, recipe=own, preset="demo")
         with pytest.raises(AstSegError, match="has a background network of its own"):
-            choose_recipe(store, CPU, recipe=own, still=True)
+            choose_recipe(store, CPU, recipe=own, static=True)
 
     def test_a_size_of_its_own_comes_from_the_images(self, store: Store) -> None:
         with pytest.raises(AstSegError, match="at the size of its images"):
@@ -78,7 +78,7 @@ class TestOwnRecipe:
 class TestRecipe:
     def test_by_default_half_an_hour_of_the_small_one(self, store: Store) -> None:
         choice = choose_recipe(store, CPU)
-        assert choice.recipe == with_steps(custom_images_recipe((32, 32), 8, still=True), 3_000, 9_000)
+        assert choice.recipe == with_steps(custom_images_recipe((32, 32), 8, static=True), 3_000, 9_000)
         reasons = "\n".join(reason.text for reason in choice.reasons)
         for words in ("the one for a CPU", "12 of 32x32", "at most 8", "a guess", "3000 for", "9000 for", "30 min"):
             assert words in reasons
@@ -90,28 +90,28 @@ class TestRecipe:
 
     @pytest.mark.parametrize("device", [CPU, torch.device("cuda")])
     @pytest.mark.parametrize(
-        ("largest", "still", "network", "reason"),
+        ("largest", "static", "network", "reason"),
         [
-            (0, None, "still", r"one for all images \(100% of nearly every image is as in the others\)\."),
-            (255, None, "quick", r"many \(\d% of nearly every image is as in the others\)\."),
-            (255, True, "still", r"one for all images \(as you say\)\."),
-            (0, False, "quick", r"many \(as you say\)\."),
+            (0, None, "static", r"one for all images \(100% of nearly every image is as in the others\)\."),
+            (255, None, "region", r"many \(\d% of nearly every image is as in the others\)\."),
+            (255, True, "static", r"one for all images \(as you say\)\."),
+            (0, False, "region", r"many \(as you say\)\."),
         ],
     )
     def test_one_background_or_many(
         self,
         device: torch.device,
         largest: int,
-        still: bool | None,
+        static: bool | None,
         network: str,
         reason: str,
         store: Store,
         tmp_path: Path,
     ) -> None:
-        choice = choose_recipe(small_store(tmp_path / "small", 32, largest), device, still=still)
+        choice = choose_recipe(small_store(tmp_path / "small", 32, largest), device, static=static)
         assert choice.recipe.architecture.background_network == network
         (background,) = (line for line in choice.reasons if re.fullmatch(f"Background: {reason}", line.text))
-        assert background.wish == ("still" if still is None else None)
+        assert background.wish == ("static" if static is None else None)
 
     def test_a_gpu_gets_the_large_one(self, store: Store) -> None:
         choice = choose_recipe(store, torch.device("cuda"), minutes=10)
@@ -119,8 +119,8 @@ class TestRecipe:
         assert "GPU" in choice.reasons[0].text
 
     def test_what_the_user_says(self, store: Store) -> None:
-        choice = choose_recipe(store, CPU, slots=4, minutes=5)
-        assert choice.recipe.architecture.slots == 4
+        choice = choose_recipe(store, CPU, num_slots=4, minutes=5)
+        assert choice.recipe.architecture.num_slots == 4
         assert choice.recipe.foreground.steps == 1_500
         assert any("as you say" in reason.text for reason in choice.reasons)
 
@@ -134,25 +134,25 @@ class TestRecipe:
         published = PRESETS["clevr"].recipe
         assert recipe.architecture.image_size == (32, 32)
         assert recipe.architecture.glimpse_channels == (64, 32, 16, 8)
-        assert recipe.architecture.slots == 10
+        assert recipe.architecture.num_slots == 10
         assert recipe.foreground == published.foreground
         assert recipe.background == published.background
 
     def test_a_preset_with_another_k_and_time(self, store: Store) -> None:
-        recipe = choose_recipe(store, CPU, preset="demo", slots=5, minutes=7).recipe
-        assert recipe.architecture.slots == 5
+        recipe = choose_recipe(store, CPU, preset="demo", num_slots=5, minutes=7).recipe
+        assert recipe.architecture.num_slots == 5
         assert recipe.foreground.steps == 2_100
 
     @pytest.mark.parametrize(
         ("wishes", "message"),
         [
-            ({"slots": 0}, "between 1 and 254, not 0"),
-            ({"slots": 255}, "between 1 and 254, not 255"),
+            ({"num_slots": 0}, "between 1 and 254, not 0"),
+            ({"num_slots": 255}, "between 1 and 254, not 255"),
             ({"minutes": 0}, "should be more than 0"),
             ({"minutes": -3.0}, "should be more than 0"),
             ({"steps": 0}, "should be more than 0"),
             ({"minutes": 3, "steps": 100}, "either the minutes or the steps"),
-            ({"preset": "demo", "still": False}, "a recipe has a background network of its own"),
+            ({"preset": "demo", "static": False}, "a recipe has a background network of its own"),
             ({"preset": "nothing"}, "There is no preset 'nothing'"),
         ],
     )
@@ -167,14 +167,14 @@ class TestRecipe:
 
 
 class TestBackgroundRecipe:
-    @pytest.mark.parametrize(("largest", "network"), [(8, "still"), (255, "quick")])
+    @pytest.mark.parametrize(("largest", "network"), [(8, "static"), (255, "region")])
     def test_a_processor_gets_a_small_network(self, largest: int, network: str, store: Store, tmp_path: Path) -> None:
         choice = choose_background(small_store(tmp_path / "small", 32, largest), CPU, 3.0)
         assert choice.recipe.architecture.background_network == network
         assert choice.recipe.foreground.scenario == "background"
         assert choice.recipe.background.steps == 300
         background, images, memory, steps = (reason.text for reason in choice.reasons)
-        assert background.startswith("Background: one for all" if network == "still" else "Background: many (")
+        assert background.startswith("Background: one for all" if network == "static" else "Background: many (")
         assert images == "Images: 12 of 32x32 to learn from."
         assert memory.startswith("Memory: about 0.5 GB")
         assert steps.startswith("Steps: 300, about 7 min")
@@ -234,7 +234,7 @@ class TestMemory:
 
 class TestSizes:
     @pytest.mark.parametrize("device", [CPU, GPU])
-    @pytest.mark.parametrize("wishes", [{}, {"still": True}, {"preset": "demo"}, {"preset": "objectsroom-unet"}])
+    @pytest.mark.parametrize("wishes", [{}, {"static": True}, {"preset": "demo"}, {"preset": "objectsroom-unet"}])
     def test_what_would_be_refused_later(self, device: torch.device, wishes, store: Store) -> None:
         check_size((64, 64), device, **wishes)
         with pytest.raises(AstSegError, match="These images do not suit the model"):

@@ -9,11 +9,11 @@ import torch
 from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.feature_maps import FeatureNetwork
+from astseg.model.features.build import FeatureNetwork
 from astseg.training import dead_slots as revival
 from astseg.training.batches import TrainingImages
 from astseg.training.config import Recipe
-from astseg.training.dead_slots import SlotRevival, reinitialize_dead_slots
+from astseg.training.dead_slots import DeadSlotReset, reinitialize_dead_slots
 from astseg.training.loop import Trainer
 
 CPU = torch.device("cpu")
@@ -34,11 +34,11 @@ def found_in(images: torch.Tensor, *shares: float) -> SimpleNamespace:
 def model(request: pytest.FixtureRequest) -> AstSeg:
     network: FeatureNetwork = request.param
     torch.manual_seed(0)
-    return AstSeg(Architecture((32, 32), SLOTS, network, refinement="none", background_network="quick"))
+    return AstSeg(Architecture((32, 32), SLOTS, network, refinement="none", background_network="region"))
 
 
 def revive(model: AstSeg, monkeypatch: pytest.MonkeyPatch, *shares: float) -> list[int]:
-    monkeypatch.setattr(model, "segment", lambda images, *, by_weights_alone: found_in(images, *shares))
+    monkeypatch.setattr(model, "segment", lambda images, *, use_label_rule: found_in(images, *shares))
     return reinitialize_dead_slots(model, torch.optim.Adam(model.parameters()), NUMBERED)
 
 
@@ -78,11 +78,11 @@ def test_where_no_slot_finds_anything_there_is_no_example(model: AstSeg, monkeyp
     assert (model.feature_maps.output_layer.weight == before).all()
 
 
-def test_the_optimiser_forgets_where_the_slot_was_going(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_optimizer_forgets_where_the_slot_was_going(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.rand(2, 3, 32, 32)).image.sum().backward()
     optimizer.step()
-    monkeypatch.setattr(model, "segment", lambda images, *, by_weights_alone: found_in(images, 0.5, 0.0, 0.2, 0.2))
+    monkeypatch.setattr(model, "segment", lambda images, *, use_label_rule: found_in(images, 0.5, 0.0, 0.2, 0.2))
     for rows in model.feature_maps.output_layer.parameters():
         optimizer.state[rows]["exp_avg"] += 1
         optimizer.state[rows]["exp_avg_sq"][0] += 1
@@ -112,14 +112,16 @@ def test_happens_at_intervals_up_to_a_step(
         return []
 
     monkeypatch.setattr(revival, "reinitialize_dead_slots", note)
-    callback = SlotRevival(TrainingImages(tiny_images, CPU), until, interval=2)
+    callback = DeadSlotReset(TrainingImages(tiny_images, CPU), until, interval=2)
     trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[callback])
     trainer.run()
     assert revived == expected  # three steps of objects, three of both
 
 
 def test_a_revived_slot_shares_the_busiest_slots_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = AstSeg(Architecture((32, 32), 4, "compact-unet", "none", background_network="quick", slot_places=True))
+    model = AstSeg(
+        Architecture((32, 32), 4, "compact-unet", "none", background_network="region", slot_position_prior=True)
+    )
     with torch.no_grad():
         model.places.centres.copy_(torch.arange(8.0).view(4, 2) / 10)
         model.places.inverse_widths.copy_(torch.arange(1.0, 9.0).view(4, 2))

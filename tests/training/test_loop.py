@@ -14,7 +14,7 @@ from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback, RestartPhase, StepMetrics
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
-from astseg.training.dead_slots import SlotRevival
+from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.loop import Trainer, recipe_callbacks
 from astseg.training.phases import phases
 from astseg.training.state import TrainState
@@ -30,13 +30,13 @@ class Recorder(Callback):
         self.steps: list[tuple[str, int]] = []
         self.metrics: list[StepMetrics] = []
 
-    def phase_started(self, state: TrainState) -> None:
+    def on_phase_start(self, state: TrainState) -> None:
         self.started.append((state.phase.name, state.step))
 
-    def step_done(self, state: TrainState) -> None:
+    def on_step_end(self, state: TrainState) -> None:
         self.steps.append((state.phase.name, state.step))
 
-    def reported(self, state: TrainState, metrics: StepMetrics) -> None:
+    def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
         self.metrics.append(metrics)
 
 
@@ -95,7 +95,7 @@ class TestRun:
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, when: str, last_good: int
     ) -> None:
         class Poison(Callback):
-            def step_done(self, state: TrainState) -> None:
+            def on_step_end(self, state: TrainState) -> None:
                 if state.step == last_good:  # its loss was a number
                     next(state.model.background.parameters()).data.fill_(torch.nan)
 
@@ -165,7 +165,9 @@ class TestRun:
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         asked = []
-        monkeypatch.setattr(training_state, "load_backbone", lambda model, source: asked.append((model.slots, source)))
+        monkeypatch.setattr(
+            training_state, "load_backbone", lambda model, source: asked.append((model.num_slots, source))
+        )
         shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
         Trainer(replace(tiny_recipe, architecture=shape, backbone="./weights"), tiny_images, tmp_path, CPU)
         assert asked == [(2, "./weights")]
@@ -177,23 +179,23 @@ class TestRun:
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
     ) -> None:
         class Again(Callback):
-            def step_done(self, state: TrainState) -> RestartPhase | None:
+            def on_step_end(self, state: TrainState) -> RestartPhase | None:
                 if (state.phase.name, state.step, state.recipe) != ("joint", 2, tiny_recipe):
                     return None
-                slimmer = replace(state.recipe.architecture, slots=1)
+                slimmer = replace(state.recipe.architecture, num_slots=1)
                 return RestartPhase(replace(state.recipe, architecture=slimmer))
 
         recorder = Recorder()
         trainer = trained(tiny_recipe, tiny_images, tmp_path / "run", Again(), recorder)
         assert recorder.steps[6:] == [("joint", step) for step in (1, 2, 1, 2, 3)]
-        assert trainer.model.slots == trainer.recipe.architecture.slots == 1
+        assert trainer.model.num_slots == trainer.recipe.architecture.num_slots == 1
 
     def test_a_recipe_has_the_callbacks_that_it_asks_for(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         images = TrainingImages(tiny_images, CPU)
-        plain = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, revive_slots_until=0))
+        plain = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, reinitialize_slots_until=0))
         assert recipe_callbacks(plain, images) == []
-        reviving = replace(plain, foreground=replace(plain.foreground, revive_slots_until=9))
-        assert recipe_callbacks(reviving, images) == [SlotRevival(images, until=9)]
+        reviving = replace(plain, foreground=replace(plain.foreground, reinitialize_slots_until=9))
+        assert recipe_callbacks(reviving, images) == [DeadSlotReset(images, until=9)]
         unsure = replace(plain, background=replace(plain.background, automatic_complexity=True))
         assert recipe_callbacks(unsure, images) == [ComplexityCheck(images)]
         assert Trainer(unsure, tiny_images, Path(), CPU).callbacks == (ComplexityCheck(images),)
@@ -224,7 +226,7 @@ class TestResume:
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer
     ) -> None:
         class Looker(Callback):
-            def step_done(self, state: TrainState) -> None:
+            def on_step_end(self, state: TrainState) -> None:
                 images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
                 state.model.segment(images)
                 state.model.reconstruct(images)
@@ -254,7 +256,7 @@ class TestResume:
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer
     ) -> None:
         class Crash(Callback):
-            def step_done(self, state: TrainState) -> None:
+            def on_step_end(self, state: TrainState) -> None:
                 if (state.phase.name, state.step) == ("joint", 2):
                     raise KeyboardInterrupt
 
@@ -308,7 +310,7 @@ class TestResume:
     def test_weights_of_another_configuration(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
         state = TrainState.load(tmp_path / "checkpoint.pt", CPU)
-        state.recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, slots=5))
+        state.recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, num_slots=5))
         state.save(tmp_path / "checkpoint.pt")
         with pytest.raises(AstSegError, match=r"checkpoint\.pt holds the weights of another configuration"):
             Trainer.resume(tiny_images, tmp_path, CPU)

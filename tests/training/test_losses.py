@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from astseg.model.background import BackgroundReconstruction
+from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.training.losses import (
     background_loss,
     background_pixel_error,

@@ -49,7 +49,7 @@ class TestEstimate:
 
         recipe = cpu_recipe((64, 64), 8)
         assert most(replace(recipe, foreground=replace(recipe.foreground, batch_size=32))) > 1.5 * most(recipe)
-        assert most(replace(recipe, architecture=replace(recipe.architecture, slots=16))) > 1.3 * most(recipe)
+        assert most(replace(recipe, architecture=replace(recipe.architecture, num_slots=16))) > 1.3 * most(recipe)
         assert most(cpu_recipe((128, 128), 8)) < most(cpu_recipe((256, 256), 8)) < most(cpu_recipe((512, 512), 8))
 
     def test_grows_with_the_pixels(self) -> None:

@@ -78,25 +78,25 @@ class TestTable6:
         assert training.scenario == scenarios.get(name.partition("-")[2], "curriculum")
 
     def test_architecture(self, name: str, recipe: Recipe) -> None:
-        side, slots, anisotropic, _, _ = PUBLISHED[of_benchmark(name)]
+        side, num_slots, anisotropic, _, _ = PUBLISHED[of_benchmark(name)]
         shape, row = recipe.architecture, name.partition("-")[2]
         assert shape.image_size == (side, side)
-        assert shape.slots == {"one-more-slot": slots + 1, "twice-the-slots": 2 * slots}.get(row, slots)
+        assert shape.num_slots == {"one-more-slot": num_slots + 1, "twice-the-slots": 2 * num_slots}.get(row, num_slots)
         assert shape.feature_network == ("unet" if row == "unet" else "segformer-b3")
         assert recipe.backbone == (None if row in ("unet", "random-backbone") else "nvidia/mit-b3")
         assert shape.refinement == ("none" if row == "no-transformer" else "transformer")
         assert shape.initial_background_log_activation == 11
         assert not shape.per_pixel_background_activation
         assert shape.corner_convention == "published"
-        assert shape.latents.appearance == 32
-        assert (shape.latents.minimum_inverse_scale, shape.latents.maximum_inverse_scale) == (1.3, 24)
+        assert shape.latents.appearance_dim == 32
+        assert (shape.latents.min_inverse_scale, shape.latents.max_inverse_scale) == (1.3, 24)
         assert shape.latents.initial_inverse_scale is None
         assert not shape.latents.activation_from_appearance
         assert shape.latents.anisotropic == {"isotropic": False, "anisotropic": True}.get(row, anisotropic)
         assert shape.glimpse_channels == ((128, 64, 32, 16, 8) if side == 128 else (64, 32, 16, 8))
 
     @pytest.mark.parametrize("name", PUBLISHED, indirect=True)
-    def test_optimisers(self, name: str, recipe: Recipe) -> None:
+    def test_optimizers(self, name: str, recipe: Recipe) -> None:
         model = AstSeg(tiny(recipe.architecture))
         alone = phases(recipe)[0].start(model)
         assert isinstance(alone, torch.optim.AdamW)
@@ -121,8 +121,8 @@ def test_natural_video() -> None:
     recipe = PRESETS["natural-video"].recipe
     shape = recipe.architecture
     assert shape.image_size == (200, 320)
-    assert 16 <= shape.slots <= 24
-    assert shape.latents == LatentLayout(20, anisotropic=True, minimum_inverse_scale=1.3, maximum_inverse_scale=40.0)
+    assert 16 <= shape.num_slots <= 24
+    assert shape.latents == LatentLayout(20, anisotropic=True, min_inverse_scale=1.3, max_inverse_scale=40.0)
     assert shape.per_pixel_background_activation
     assert shape.feature_network == "segformer-b3"
     training = recipe.foreground
@@ -158,7 +158,7 @@ FULL_SIZED = {
     **{name: preset.recipe for name, preset in PRESETS.items() if preset.benchmark in (None, "clevrtex")},
     **{name: PRESETS[name].recipe for name in ("clevr", "shapestacks", "objectsroom")},
     "own images on a GPU": gpu_recipe((96, 128), 8),
-    "own video on a GPU": gpu_recipe((96, 128), 8, still=True),
+    "own video on a GPU": gpu_recipe((96, 128), 8, static=True),
 }
 
 
@@ -187,7 +187,7 @@ def test_shapes_go_through(name: str) -> None:
     with torch.device("meta"):
         model = AstSeg(PRESETS[name].recipe.architecture).eval()
     found = model(torch.empty(2, 3, *model.image_size, device="meta"))
-    assert found.weights.shape == (2, model.slots + 1, *model.image_size)
+    assert found.weights.shape == (2, model.num_slots + 1, *model.image_size)
     assert found.image.shape == (2, 3, *model.image_size)
 
 
@@ -217,36 +217,36 @@ def test_a_preset_of_each_network_learns_a_step(name: str) -> None:
 
 class TestOwnImages:
     @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
-    @pytest.mark.parametrize("still", [False, True])
-    def test_any_size(self, make, still: bool) -> None:
-        recipe = make((96, 128), 5, still=still)
-        assert recipe.architecture.background_network == ("still" if still else "quick")
+    @pytest.mark.parametrize("static", [False, True])
+    def test_any_size(self, make, static: bool) -> None:
+        recipe = make((96, 128), 5, static=static)
+        assert recipe.architecture.background_network == ("static" if static else "region")
         assert recipe.architecture.image_size == (96, 128)
-        assert recipe.architecture.slots == 5
+        assert recipe.architecture.num_slots == 5
         with torch.device("meta"):
             AstSeg(recipe.architecture)
 
     @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
     def test_what_makes_small_objects_and_few_images_work(self, make) -> None:
         recipe = make((96, 128), 5)
-        assert recipe.architecture.slot_places
-        assert not recipe.architecture.label_rule.between_objects
+        assert recipe.architecture.slot_position_prior
+        assert not recipe.label_rule.between_objects
         assert not recipe.architecture.shadows
-        assert recipe.architecture.label_rule.deepest_shade < LabelRule().deepest_shade
+        assert recipe.label_rule.max_shade < LabelRule().max_shade
         assert [phase.name for phase in phases(recipe)] == ["background", "objects"]
 
     @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
     def test_glimpses_are_those_of_images_half_as_large(self, make) -> None:
         recipe = make((96, 128), 5)
-        generator = AstSeg(replace(recipe.architecture, background_network="still")).glimpse_generator
+        generator = AstSeg(replace(recipe.architecture, background_network="static")).glimpse_generator
         with torch.no_grad():
-            painted = generator(torch.zeros(1, recipe.architecture.latents.appearance))
+            painted = generator(torch.zeros(1, recipe.architecture.latents.appearance_dim))
         assert painted.shape[-2:] == (32, 32)  # 64x64 for these by Table 7
-        assert recipe.architecture.latents.minimum_inverse_scale >= 2
+        assert recipe.architecture.latents.min_inverse_scale >= 2
 
     @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
     def test_entropy_counts_less_where_the_camera_stands_still(self, make) -> None:
-        moving, still = (make((96, 128), 5, still=still).foreground.entropy_weight for still in (False, True))
+        moving, still = (make((96, 128), 5, static=static).foreground.entropy_weight for static in (False, True))
         assert still < moving
 
     def test_networks(self) -> None:

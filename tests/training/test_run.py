@@ -16,7 +16,7 @@ from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
-from astseg.training.journal import read_journal
+from astseg.training.loggers import read_metrics
 from astseg.training.run import (
     RunSettings,
     finish_run,
@@ -50,7 +50,7 @@ class Counter(Callback):
     def __init__(self) -> None:
         self.steps = 0
 
-    def step_done(self, state: TrainState) -> None:
+    def on_step_end(self, state: TrainState) -> None:
         self.steps += 1
 
 
@@ -86,7 +86,7 @@ class TestSettings:
     def test_a_value_of_a_wrong_type(self, settings: RunSettings, folder: Path) -> None:
         write_run(folder, settings, CPU)
         content = json.loads((folder / "run.json").read_text())
-        content["recipe"]["architecture"]["slots"] = "three"
+        content["recipe"]["architecture"]["num_slots"] = "three"
         (folder / "run.json").write_text(json.dumps(content))
         with pytest.raises(AstSegError, match=r"run\.json cannot be understood"):
             read_run(folder)
@@ -98,7 +98,7 @@ class TestTraining:
         assert train_run(folder, settings, CPU, callbacks=[counter])
         assert counter.steps == 9
         names = {path.name for path in folder.iterdir()}
-        expected = {"run.json", "checkpoint.pt", "backgrounds.npy", "journal.jsonl", "tensorboard", "images", "model"}
+        expected = {"run.json", "checkpoint.pt", "backgrounds.npy", "metrics.jsonl", "tensorboard", "images", "model"}
         assert names == expected
         assert not list(folder.rglob("*.partial*"))
 
@@ -115,7 +115,7 @@ class TestTraining:
         assert weights[0] == weights[1]
         # Reports come every twenty steps and at the end of each phase.
         for run in (folder, stopped):
-            assert [entry["step"] for entry in read_journal(run / "journal.jsonl")] == [3, 6, 9]
+            assert [entry["step"] for entry in read_metrics(run / "metrics.jsonl")] == [3, 6, 9]
 
     def test_does_not_write_over_a_run(self, settings: RunSettings, folder: Path) -> None:
         write_run(folder, settings, CPU)
@@ -172,7 +172,7 @@ class TestTraining:
 
     def test_the_journal_is_closed_when_it_breaks_off(self, settings: RunSettings, folder: Path) -> None:
         class Broken(Callback):
-            def step_done(self, state: TrainState) -> None:
+            def on_step_end(self, state: TrainState) -> None:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
@@ -215,7 +215,7 @@ class TestFinishing:
     @pytest.fixture
     def model(self, tiny_recipe: Recipe) -> AstSeg:
         torch.manual_seed(0)
-        return AstSeg(tiny_recipe.architecture).eval()
+        return AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule).eval()
 
     def test_scores_and_page(self, settings: RunSettings, folder: Path, model: AstSeg) -> None:
         calls = []
@@ -226,8 +226,8 @@ class TestFinishing:
         text = json.dumps(scores)
         for part in ('"seed": 3', '"joint": 2.0', "a protocol", __version__):
             assert part in text
-        assert scores["by_weights_alone"]["images"] == 4
-        assert scores["by_weights_alone"]["protocol"] != scores["protocol"]
+        assert scores["summary_by_weights"]["overall"]["images"] == 4
+        assert scores["summary_by_weights"]["protocol"] != scores["summary"]["protocol"]
         assert len((folder / "per_image.csv").read_text().splitlines()) == 5
         assert "a test" in (folder / "page.html").read_text()
 
@@ -263,4 +263,4 @@ class TestFinishing:
         with pytest.raises(AstSegError, match="has no model yet"):
             trained_model(folder)
         train_run(folder, settings, CPU, stop=stop_after(1))
-        assert trained_model(folder).slots == 2
+        assert trained_model(folder).num_slots == 2

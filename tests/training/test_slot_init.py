@@ -20,8 +20,10 @@ CPU = torch.device("cpu")
 SIZE = (32, 48)
 
 
-def model(slots: int) -> AstSeg:
-    return AstSeg(Architecture(SIZE, slots, "compact-unet", "none", background_network="quick", slot_places=True))
+def model(num_slots: int) -> AstSeg:
+    return AstSeg(
+        Architecture(SIZE, num_slots, "compact-unet", "none", background_network="region", slot_position_prior=True)
+    )
 
 
 def squares(*middles: tuple[int, int], side: int = 4, count: int = 100) -> tuple[TrainingImages, TrainingImages]:
@@ -58,10 +60,10 @@ def test_a_large_region_has_a_wide_reach() -> None:
     torch.testing.assert_close(1 / found.places.inverse_widths, expected, rtol=0.02, atol=0)
 
 
-@pytest.mark.parametrize("slots", [1, 17])
-def test_without_objects_for_all_nothing_is_preferred(slots: int) -> None:
-    found = model(slots)
-    initialize_slot_prior(found, *squares(*([] if slots == 1 else [(8, 8)])), seed=0)  # 16 pixels for 17 slots
+@pytest.mark.parametrize("num_slots", [1, 17])
+def test_without_objects_for_all_nothing_is_preferred(num_slots: int) -> None:
+    found = model(num_slots)
+    initialize_slot_prior(found, *squares(*([] if num_slots == 1 else [(8, 8)])), seed=0)  # 16 pixels for 17 slots
     assert not found.places.inverse_widths.any()
 
 
@@ -81,9 +83,9 @@ def test_the_seed_decides() -> None:
     assert not torch.equal(found[0].places.centres, found[2].places.centres)
 
 
-@pytest.mark.parametrize("slot_places", [False, True])
+@pytest.mark.parametrize("slot_position_prior", [False, True])
 def test_happens_once_before_the_objects(
-    slot_places: bool, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    slot_position_prior: bool, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
 
@@ -92,10 +94,12 @@ def test_happens_once_before_the_objects(
         calls.append(seed)
 
     monkeypatch.setattr(phases, "initialize_slot_prior", note)
-    recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, slot_places=slot_places))
+    recipe = replace(
+        tiny_recipe, architecture=replace(tiny_recipe.architecture, slot_position_prior=slot_position_prior)
+    )
     trainer = Trainer(recipe, tiny_images, tmp_path, CPU, seed=7)
     steps = iter(range(recipe.background.steps + 1))
     assert not trainer.run(lambda: next(steps, None) is None)  # within the objects
-    assert calls == [7] * slot_places
+    assert calls == [7] * slot_position_prior
     assert Trainer.resume(tiny_images, tmp_path, CPU).run()
-    assert calls == [7] * slot_places
+    assert calls == [7] * slot_position_prior

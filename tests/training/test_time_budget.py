@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from astseg.data.store import Bytes
-from astseg.model.background import BackgroundNetwork
+from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.training import time_budget as budget
 from astseg.training.config import Recipe, Scenario
 from astseg.training.presets import cpu_recipe, gpu_recipe
@@ -80,14 +80,14 @@ class TestFitting:
     def test_a_still_background_is_soon_learned(
         self, minutes: float, steps: int, tiny_recipe: Recipe, tiny_images: Bytes
     ) -> None:
-        recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="still"))
+        recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="static"))
         fitted, _ = fit_to_time(recipe, tiny_images, CPU, minutes)
         foreground = fitted.foreground
         joint = foreground.steps - foreground.frozen_steps
         assert fitted.background.steps == steps
         assert 0.5 * steps + 2.0 * foreground.frozen_steps + 4.0 * joint == pytest.approx(60 * minutes, rel=1e-3)
 
-    @pytest.mark.parametrize(("network", "steps"), [("still", 1_500), ("quick", 3_000)])
+    @pytest.mark.parametrize(("network", "steps"), [("static", 1_500), ("region", 3_000)])
     def test_to_steps(self, network: BackgroundNetwork, steps: int, tiny_recipe: Recipe) -> None:
         recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network=network))
         assert fit_to_steps(recipe, 9_000) == with_steps(recipe, steps, 9_000)
@@ -96,7 +96,7 @@ class TestFitting:
     def test_background_alone(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         assert background_steps(tiny_recipe, tiny_images, CPU, 10.0) == (1_200, 10.0)
         assert background_steps(tiny_recipe, tiny_images, CPU, 0.1) == (200, pytest.approx(200 * 0.5 / 60))
-        still = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="still"))
+        still = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="static"))
         assert background_steps(still, tiny_images, CPU, 30.0) == (1_500, pytest.approx(1_500 * 0.5 / 60))
 
 
@@ -130,11 +130,11 @@ def test_slow_steps_of_the_background_are_timed_twice_only(
     monkeypatch.setattr(budget.time, "monotonic", lambda: 0.0)
     counted = []
 
-    def step_done(self, state) -> None:
+    def on_step_end(self, state) -> None:
         counted.append(state.step)
         self.times[state.phase.name].append(seconds * next(clock))
 
-    monkeypatch.setattr(budget._Stopwatch, "step_done", step_done)
+    monkeypatch.setattr(budget._Stopwatch, "on_step_end", on_step_end)
     monkeypatch.setattr(budget._Stopwatch, "seconds_per_step", lambda self, name: 1.0)
     background_steps(tiny_recipe, tiny_images, CPU, 10.0)
     assert len(counted) == timed

@@ -28,7 +28,7 @@ OKLAB_FROM_CONES = [
     [1.9779984951, -2.4285922050, 0.4505937099],
     [0.0259040371, 0.7827717662, -0.8086757660],
 ]
-# Viénot, Brettel and Mollon (1999), "Digital video colourmaps for checking the legibility of displays by dichromats".
+# Viénot, Brettel and Mollon (1999), "Digital video colormaps for checking the legibility of displays by dichromats".
 DEUTERANOPE_FROM_RGB = [[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]]
 
 

@@ -84,7 +84,7 @@ class TestSample:
 
     def test_the_real_model(self) -> None:
         torch.manual_seed(0)
-        model = AstSeg(Architecture((32, 32), slots=2, feature_network="segformer-b0", background_network="simple"))
+        model = AstSeg(Architecture((32, 32), num_slots=2, feature_network="segformer-b0", background_network="simple"))
         image = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
         assert len(gallery.panels(gallery.sample(model, image)[0])) == 4 + 2
 
@@ -105,20 +105,20 @@ class TestPanels:
         assert [panel.title for panel in row if panel.faded] == ["Slot 1", "Slot 3"]
         assert all(panel.image.shape == (160, 160, 3) for panel in row)
 
-    def test_an_owned_region_is_outlined_in_the_slots_colour(self, images: np.ndarray) -> None:
+    def test_an_owned_region_is_outlined_in_the_slots_color(self, images: np.ndarray) -> None:
         row = gallery.panels(gallery.sample(HalvesModel(), images)[0])
         slot = next(panel.image for panel in row if panel.title == "Slot 2")
         np.testing.assert_array_equal(slot[80, 79], label_colors(2)[2])
         assert (slot[80, 40] == 255).all()
         assert (slot[80, 120] == 128).all()
 
-    def test_only_labels_are_in_colour(self, images: np.ndarray, truths: np.ndarray) -> None:
+    def test_only_labels_are_in_color(self, images: np.ndarray, truths: np.ndarray) -> None:
         row = {panel.title: panel.image for panel in gallery.panels(gallery.sample(HalvesModel(), images, truths)[0])}
         for title in ("Truth", "Segmentation"):
             objects, ground = row[title][:, :80], row[title][:, 80:]
             assert (ground == ground[..., :1]).all()
             assert (objects != objects[..., :1]).any()
-        np.testing.assert_array_equal(row["Truth"], row["Segmentation"])  # one object, one colour
+        np.testing.assert_array_equal(row["Truth"], row["Segmentation"])  # one object, one color
 
     def test_large_images_stay_as_they_are(self) -> None:
         image = np.zeros((300, 200, 3), np.uint8)
@@ -159,7 +159,7 @@ class TestDrawSamples:
 
 
 class TestDrawPairs:
-    def test_places_and_colours(self, images: np.ndarray) -> None:
+    def test_places_and_colors(self, images: np.ndarray) -> None:
         labels = np.full((8, 8), 2, np.uint8)
         grid = np.asarray(gallery.draw_pairs({"": [(images[0], labels)] * 3}, pairs_per_row=2))
         assert grid.shape == (8 + 2 * 168, 8 + 2 * 328, 3)

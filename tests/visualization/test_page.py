@@ -75,7 +75,7 @@ def summary() -> ScoreSummary:
         background_everywhere=means(1500, 0.333, mse=None),
         images_without_foreground=300,
         images_with_more_objects_than_slots=0,
-        slots=3,
+        num_slots=3,
         protocol="Means over images & nothing else.",
     )
 

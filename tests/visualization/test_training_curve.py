@@ -77,7 +77,7 @@ def test_nice_steps_are_the_next_of_their_kind(step: float) -> None:
     assert f"{nice:e}"[0] in "125"
 
 
-def test_smoothing_keeps_constants_and_averages_neighbours() -> None:
+def test_smoothing_keeps_constants_and_averages_neighbors() -> None:
     assert smoothed([(step, 3.0) for step in range(50)]) == [(step, 3.0) for step in range(50)]
     peak = smoothed([(step, 60.0 if step == 30 else 0.0) for step in range(60)])
     assert [step for step, value in peak if value] == [29, 30, 31]

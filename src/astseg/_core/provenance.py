@@ -2,11 +2,25 @@
 
 import platform
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from astseg import __version__
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What stands beside a result."""
+
+    astseg: str
+    """The program's version."""
+    commit: str
+    """Empty if it is not known; with ``+`` where the checkout was changed."""
+    machine: str
+    torch: str
+    python: str
 
 
 def commit() -> str:
@@ -28,15 +42,9 @@ def machine(device: torch.device) -> str:
     return f"{_processor()}, {torch.get_num_threads()} threads"
 
 
-def provenance(device: torch.device) -> dict[str, str]:
-    """Return all of it, as plain values to stand beside a result."""
-    return {
-        "astseg": __version__,
-        "commit": commit(),
-        "machine": machine(device),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-    }
+def provenance(device: torch.device) -> Provenance:
+    """Return where a result computed on a device comes from."""
+    return Provenance(__version__, commit(), machine(device), torch.__version__, platform.python_version())
 
 
 def _git(root: Path, *arguments: str) -> str:

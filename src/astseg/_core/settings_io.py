@@ -32,7 +32,7 @@ def from_builtins(kind: type[Settings], content: Any) -> Settings:
     """
     for problem in _problems(kind, content, kind.__name__):
         raise ValueError(problem)
-    return msgspec.convert(content, kind)  # its ValidationError is a ValueError
+    return msgspec.convert(content, kind, str_keys=True)  # its ValidationError is a ValueError
 
 
 def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
@@ -91,6 +91,10 @@ def _problems(kind: Any, content: Any, where: str) -> Iterator[str]:
     elif isinstance(content, list | tuple):
         for item in content:
             yield from _problems(None, item, where)
+    elif get_origin(kind) is Mapping and isinstance(content, Mapping):
+        for name, item in content.items():
+            yield from _problems(get_args(kind)[1], item, f"{where}.{name}")
+        return
     options = (kind, *get_args(kind))
     words = [word for option in options if get_origin(option) is Literal for word in get_args(option)]
     if words and isinstance(content, str) and content not in words:

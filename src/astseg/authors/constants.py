@@ -14,7 +14,7 @@ from astseg._core.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import coordinate_map
-from astseg.model.background import BackgroundAutoencoder, PositionalBlock
+from astseg.model.backgrounds.ae_ne import BackgroundAutoencoder, PositionalBlock
 
 _TOLERANCE = 1e-5
 

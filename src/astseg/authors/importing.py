@@ -15,7 +15,8 @@ from astseg.authors.constants import check_constants, is_constant
 from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, TRANSFORMER, addresses, published_names
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.background import BackgroundNetwork, published_layout
+from astseg.model.backgrounds.ae_ne import published_channels
+from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.training.presets import get_preset
 
 _FIRST_GLIMPSE_KERNEL = "glimpse_generator.0.convolution.weight"
@@ -125,14 +126,14 @@ def _adapted(described: Architecture, weights: Mapping[str, Tensor]) -> Architec
             size = (*shapes[name][-2:],) if name in shapes else size
         glimpses = ()  # those of the size
     if kernel := shapes.get(_FIRST_GLIMPSE_KERNEL):
-        latents = replace(latents, appearance=kernel[0], activation_from_appearance=not latents.anisotropic)
+        latents = replace(latents, appearance_dim=kernel[0], activation_from_appearance=not latents.anisotropic)
     channels = _channels(shapes) if described.refinement == "transformer" else 0
-    slots = channels - latents.columns if channels else described.slots
+    num_slots = channels - latents.columns if channels else described.num_slots
     background: BackgroundNetwork | None = described.background_network if _has_background(weights) else None
     if kernel := shapes.get("background_generator.0.upsample.0.convolution.weight"):
         for kind in ("simple", "complex"):
-            background = kind if published_layout(size, kind).decoder_channels[-2] == kernel[1] else background
-    changes = {"image_size": size, "slots": slots, "background_network": background}
+            background = kind if published_channels(size, kind)[1][-2] == kernel[1] else background
+    changes = {"image_size": size, "num_slots": num_slots, "background_network": background}
     return replace(described, **changes, latents=latents, glimpse_channels=glimpses)  # type: ignore[arg-type]
 
 
@@ -148,8 +149,8 @@ def _channels(shapes: Mapping[str, torch.Size]) -> int:
 
 def _readings(described: Architecture, found: Architecture) -> list[str]:
     values = {
-        "K": (described.slots, found.slots),
-        "the dimension of z_what": (described.latents.appearance, found.latents.appearance),
+        "K": (described.num_slots, found.num_slots),
+        "the dimension of z_what": (described.latents.appearance_dim, found.latents.appearance_dim),
         "the image size": tuple("{}x{}".format(*shape.image_size) for shape in (described, found)),
         "the background network": (described.background_network, found.background_network),
     }

@@ -2,7 +2,7 @@
 
 ``published_names`` gives the names under which a checkpoint is expected to hold the weights. ``addresses`` makes names
 comparable where a program could number its layers differently without computing anything else: a sequence of
-convolutions and normalisations is addressed by the order and the kind of its layers, and SegFormer's layers by the
+convolutions and normalizations is addressed by the order and the kind of its layers, and SegFormer's layers by the
 names they had when the checkpoints were written, whatever the installed ``transformers`` calls them.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
-from astseg.model.segformer_names import first_name
+from astseg.model.features.segformer_names import first_name
 
 FEATURE_MAPS = "feature_and_attention_map_generator."
 SEGFORMER = FEATURE_MAPS + "complete_model."
@@ -94,7 +94,7 @@ def _layers_of_sequences(weights: Mapping[str, Tensor]) -> dict[str, dict[str, s
     for name in weights:
         if part := _SEQUENCE.fullmatch(name):
             weight = weights.get(name.removesuffix(part["value"]) + "weight")
-            kind = "convolution" if weight is not None and weight.ndim == 4 else "normalisation"
+            kind = "convolution" if weight is not None and weight.ndim == 4 else "normalization"
             sequences.setdefault(part["sequence"], {})[part["layer"] or ""] = kind
     return {sequence: dict(sorted(layers.items(), key=_number)) for sequence, layers in sequences.items()}
 

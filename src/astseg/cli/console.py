@@ -70,7 +70,7 @@ def print_table(table: Table) -> None:
 
 
 def note(label: str, text: str, where: Console | None = None) -> None:
-    """Print a coloured word and what it is about, whatever names are in it; by default among the messages."""
+    """Print a colored word and what it is about, whatever names are in it; by default among the messages."""
     where = where or messages
     where.print(f"[yellow]{label}[/]", end=" ")
     where.print(text, markup=False)
@@ -235,7 +235,7 @@ Ignore = Annotated[
     typer.Option(
         metavar="VALUES",
         help="Values in masks of pixels that are not to be scored, such as 255 or 85,170; none scores all. By default "
-        "those of VOC and CDnet are recognised.",
+        "those of VOC and CDnet are recognized.",
     ),
 ]
 Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1.")]

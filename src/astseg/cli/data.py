@@ -183,7 +183,7 @@ def check(
     from astseg.data.benchmarks import check_store
 
     with several_progresses("images", "Checking {}".format) as show:
-        report = check_store(store, slots=objects, report=show)
+        report = check_store(store, num_slots=objects, report=show)
     _print_report(report)
     if report.damaged:
         raise typer.Exit(1)
@@ -193,8 +193,8 @@ def _print_report(report: "StoreReport") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    slots = "not given; --objects gives it" if report.slots is None else report.slots
-    output.print(f"Source:   {report.source}\nProtocol: {report.protocol}\nK:        {slots}", markup=False)
+    num_slots = "not given; --objects gives it" if report.num_slots is None else report.num_slots
+    output.print(f"Source:   {report.source}\nProtocol: {report.protocol}\nK:        {num_slots}", markup=False)
     table = Table(
         "split", "images", "most objects", "highest label", "without objects", "more than K", box=None, pad_edge=False
     )

@@ -20,7 +20,7 @@ def print_scores(summary: ScoreSummary) -> None:
     print_table(table)
     if summary.images_with_more_objects_than_slots:
         images = counted(summary.images_with_more_objects_than_slots, "image")
-        note("Note", f"{images} with more objects than the model can find (K = {summary.slots}).", output)
+        note("Note", f"{images} with more objects than the model can find (K = {summary.num_slots}).", output)
     if summary.images_without_foreground:
         images = counted(summary.images_without_foreground, "image")
         note("Note", f"{images} without any object; ARI-FG counts 1 there.", output)

@@ -41,6 +41,7 @@ def ablate(
     ```
     """
     from astseg.data.store import Store
+    from astseg.evaluation.scores_file import SCORES_FILE
     from astseg.paper.ablation import State, choose_rows, coinciding_rows, evaluation_folder, plan_runs
     from astseg.training.run import check_scored
 
@@ -78,7 +79,7 @@ def ablate(
                 continue
         for spec, path in elsewhere.items():
             place = evaluation_folder(run.folder, spec)
-            if not (place / "scores.json").is_file():
+            if not (place / SCORES_FILE).is_file():
                 evaluate_model(str(run.folder), path, out=place, device=device)
     if failed:
         raise AstSegError(f"The weights of {', '.join(failed)} became no numbers. All other runs are done.")

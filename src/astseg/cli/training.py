@@ -35,7 +35,7 @@ FIRST_LOOK_FILE = "first-look.png"
 FIRST_LOOK_IMAGES = 12
 FIRST_LOOK_SEED = 2023  # of rooms that neither the model that comes with astseg nor the demo's has learned from
 
-OPTIONS = {"preset": "--preset", "slots": "--objects", "still": "--still or --moving"}
+OPTIONS = {"preset": "--preset", "num_slots": "--objects", "static": "--static or --moving"}
 """By which option a wish for a recipe is given."""
 
 Seed = Annotated[int, typer.Option(help="Decides the first weights and the order of the images.", min=0)]
@@ -80,10 +80,10 @@ def train(
         typer.Option(help="How long to train; decides the steps. [default: 30, or the preset's own steps]"),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Foreground steps, in place of --minutes.")] = None,
-    still: Annotated[
+    static: Annotated[
         bool | None,
         typer.Option(
-            "--still/--moving",
+            "--static/--moving",
             help="Whether all images show one place, from a camera that stands still. By default the images tell.",
         ),
     ] = None,
@@ -93,7 +93,7 @@ def train(
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
-    """Learn to find the objects in images that nobody has labelled.
+    """Learn to find the objects in images that nobody has labeled.
 
     Works on a folder of images, a video from a fixed camera, or prepared data. Choices that you do not make are made
     for you: size and background from the images, the steps from the time you give and the speed of the machine.
@@ -117,7 +117,7 @@ def train(
     if source is None:
         raise AstSegError("What should be learned from? Give a folder of images, a video or prepared data.")
     own = read_recipe(recipe) if recipe else None
-    model: dict[str, Any] = {"preset": preset, "slots": objects, "still": still, "recipe": own}
+    model: dict[str, Any] = {"preset": preset, "num_slots": objects, "static": static, "recipe": own}
     model["changes"] = parse_changes(changes or [])
     check_wishes(**model, minutes=minutes, steps=steps)
     _refuse_taken(out)
@@ -151,8 +151,9 @@ def demo(
     ```
     """
     from astseg.data.store import Store
+    from astseg.evaluation.scores_file import SCORES_FILE
     from astseg.training.presets import PRESETS
-    from astseg.training.run import PAGE_FILE, SCORES_FILE, RunSettings, is_run
+    from astseg.training.run import PAGE_FILE, RunSettings, is_run
 
     find_device(device)
     data = out / "data"
@@ -228,7 +229,7 @@ def presets(
     table = Table("name", "what it is", "size", "K", box=None, pad_edge=False)
     for preset in PRESETS.values():
         shape = preset.recipe.architecture
-        table.add_row(preset.name, preset.description, "{}x{}".format(*shape.image_size), str(shape.slots))
+        table.add_row(preset.name, preset.description, "{}x{}".format(*shape.image_size), str(shape.num_slots))
     print_table(table)
 
 

@@ -95,9 +95,9 @@ def evaluate(
     from astseg._core.provenance import provenance
     from astseg.cli.scores import print_scores
     from astseg.data.store import Store
+    from astseg.evaluation.evaluator import PER_IMAGE_FILE, write_per_image
     from astseg.evaluation.evaluator import evaluate as score
-    from astseg.evaluation.evaluator import write_per_image, write_scores
-    from astseg.training.run import describe_store
+    from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, describe_data, write_scores
 
     where = find_device(device)
     store = Store(data)
@@ -105,19 +105,14 @@ def evaluate(
     with atomic_folder(out) as folder:
         segmenter = open_model(model, where)
         with progress("Scoring", "images") as show:
-            evaluation = score(segmenter, chosen, batch_size, show, by_weights_alone=by_weights_alone)
+            evaluation = score(segmenter, chosen, batch_size, show, use_label_rule=not by_weights_alone)
+        write_per_image(folder / PER_IMAGE_FILE, evaluation)
         summary = evaluation.summary()
-        write_per_image(folder / "per_image.csv", evaluation)
-        details = {
-            "model": model,
-            "data": str(data),
-            "split": split,
-            "labels": "by weights alone" if by_weights_alone else "by the model's rule",
-            "data_protocol": store.manifest.protocol,
-        }
-        write_scores(folder / "scores.json", summary, {**details, "store": describe_store(store), **provenance(where)})
+        own_rule = not by_weights_alone
+        record = ScoreRecord(summary, model, describe_data(store), split, provenance(where), own_rule)
+        write_scores(folder / SCORES_FILE, record)
     print_scores(summary)
-    output.print(f"Files: {out / 'scores.json'}, {out / 'per_image.csv'}", markup=False)
+    output.print(f"Files: {out / SCORES_FILE}, {out / PER_IMAGE_FILE}", markup=False)
 
 
 def export(

@@ -38,16 +38,16 @@ class TrainingBars(Callback):
     ) -> None:
         self._bars.stop()
 
-    def phase_started(self, state: TrainState) -> None:
+    def on_phase_start(self, state: TrainState) -> None:
         """Begin a bar."""
         title, done = PHASE_TITLES[state.phase.name], state.step
         self._task = self._bars.add_task(title, total=state.phase.steps, completed=done, begun=done)
 
-    def step_done(self, state: TrainState) -> None:
+    def on_step_end(self, state: TrainState) -> None:
         """Move the bar."""
         self._bars.update(self._task, completed=state.step)
 
-    def reported(self, state: TrainState, metrics: StepMetrics) -> None:
+    def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
         """Show losses and health below the bar."""
         parts = [f"loss {metrics.losses['total']:.4f}"]
         if metrics.health:

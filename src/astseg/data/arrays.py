@@ -42,7 +42,7 @@ class ArrayItem(NamedTuple):
     """One image of a file of images."""
 
     image: Bytes | None
-    """H x W x 3; None where its values are no colours."""
+    """H x W x 3; None where its values are no colors."""
     mask: Bytes | None
     """H x W, 0 is the background; None if there is none that could be used."""
     problem: str | None
@@ -128,7 +128,7 @@ class Layout(NamedTuple):
     def of(cls, shape: tuple[int, ...]) -> "Layout | None":
         """Return the layout of an array of images by its shape; None for other arrays.
 
-        A last side of 3 is taken for colours, never for images that are three pixels wide; one of 1 or 4 too, where
+        A last side of 3 is taken for colors, never for images that are three pixels wide; one of 1 or 4 too, where
         the others are no such sides.
 
         >>> Layout.of((9, 3, 20, 30)), Layout.of((20, 30, 3)), Layout.of((9, 20, 30)), Layout.of((20, 30))
@@ -315,7 +315,7 @@ def _as_rgb(image: Numbers, scale: _Scale) -> Bytes:
         scale: what its numbers mean.
 
     Raises:
-        AstSegError: its values are no colours.
+        AstSegError: its values are no colors.
     """
     white, what = scale.white, "values"
     if scale.kind == "f":

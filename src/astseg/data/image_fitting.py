@@ -10,7 +10,7 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
 def center_crop(size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, slice]:
-    """Return the rows and columns of the largest centred part of an image that has the target's proportions.
+    """Return the rows and columns of the largest centered part of an image that has the target's proportions.
 
     Args:
         size: height and width of the image.

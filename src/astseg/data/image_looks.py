@@ -11,7 +11,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.image_files import opened_image
 
 EVEN_SHARE = 0.5
-"""In a mask more pixels than this are like their right neighbour; in a photograph hardly any are."""
+"""In a mask more pixels than this are like their right neighbor; in a photograph hardly any are."""
 STRICTLY_EVEN_SHARE = 0.8
 FEW_COLORS = 64
 """A mask that no name calls one has no more values than this, and its image several times as many."""
@@ -25,7 +25,7 @@ class _Look(NamedTuple):
 
     size: tuple[int, int]
     even: float
-    """The share of pixels that are like their right neighbour."""
+    """The share of pixels that are like their right neighbor."""
     colors: int
     common: int
     """How many of the colors it takes for nearly all pixels."""

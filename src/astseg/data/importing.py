@@ -225,7 +225,7 @@ def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[i
 
 
 def _divided(source: Source, test_share: float, seed: int) -> _Part:
-    """Hold out the end of a video, whose neighbouring frames are alike, and a random choice of anything else."""
+    """Hold out the end of a video, whose neighboring frames are alike, and a random choice of anything else."""
     length = source.estimated_length() or 0
     count = min(max(1, round(length * test_share)), length - 1) if test_share and length > 1 else 0
     if not count:

@@ -45,7 +45,7 @@ def harden(mask: RawMask, meant: frozenset[int] = frozenset()) -> Codes:
     """Undo what smoothing and lossy compression made of a mask's edges.
 
     A smoothed edge runs through values that no object has. They are known by this: hardly one of their pixels is
-    without a lower and a higher neighbour, and nowhere do they fill an area. Such pixels get the value, among those of
+    without a lower and a higher neighbor, and nowhere do they fill an area. Such pixels get the value, among those of
     areas nearby, that is nearest to theirs. Indices and numbers are never smoothed, and CDnet's thin rims of pixels
     that are not to be scored are no slopes.
 
@@ -85,7 +85,7 @@ def _channels(colors: Codes) -> Int64[np.ndarray, "3 height width"]:
 
 
 def _is_even(codes: Codes) -> Bool[np.ndarray, "height width"]:
-    """Find the pixels whose eight neighbours have their value; beyond the border the image goes on as it ends."""
+    """Find the pixels whose eight neighbors have their value; beyond the border the image goes on as it ends."""
     across = np.pad(codes[:, 1:] == codes[:, :-1], ((0, 0), (1, 1)), constant_values=True)
     rows = across[:, 1:] & across[:, :-1]
     down = np.pad(codes[1:] == codes[:-1], ((1, 1), (0, 0)), constant_values=True)
@@ -95,7 +95,7 @@ def _is_even(codes: Codes) -> Bool[np.ndarray, "height width"]:
 
 
 def is_nearly_even(channels: Int64[np.ndarray, "channels height width"]) -> Bool[np.ndarray, "height width"]:
-    """Find the pixels whose eight neighbours have nearly their value."""
+    """Find the pixels whose eight neighbors have nearly their value."""
     size = (1, 3, 3)
     span = ndimage.maximum_filter(channels, size, mode="nearest") - ndimage.minimum_filter(
         channels, size, mode="nearest"
@@ -107,7 +107,7 @@ def is_nearly_even(channels: Int64[np.ndarray, "channels height width"]) -> Bool
 def _is_noisy(codes: Codes, count: int) -> bool:
     """Tell whether a mask has the noise of lossy compression, though its file is of another kind.
 
-    Many of its values then stand alone: no neighbour has them.
+    Many of its values then stand alone: no neighbor has them.
     """
     across, down = codes[:, 1:] == codes[:, :-1], codes[1:] == codes[:-1]
     like = np.zeros(codes.shape, bool)
@@ -148,7 +148,7 @@ def _with_lost_regions(
 
 
 def _on_slope(channels: Int64[np.ndarray, "channels height width"]) -> Bool[np.ndarray, "height width"]:
-    """Find the pixels that in one channel have a lower and a higher neighbour, far enough apart."""
+    """Find the pixels that in one channel have a lower and a higher neighbor, far enough apart."""
     size = (1, 3, 3)
     low = ndimage.minimum_filter(channels, size, mode="nearest")
     high = ndimage.maximum_filter(channels, size, mode="nearest")

@@ -25,7 +25,7 @@ MAX_LABEL = 255
 GREY = 0x010101
 """A grey value times this is its color."""
 VOC_VOID_COLOR = 0xE0E0C0
-"""The color of PASCAL VOC's unlabelled borders, where its palette was turned into colors."""
+"""The color of PASCAL VOC's unlabeled borders, where its palette was turned into colors."""
 SMALL_LABELS = 100
 """Where all others are smaller, 255 stands for void, as in VOC and Cityscapes; no set has so many classes or objects
 that it gets there by counting, and grey values that are spread out to be seen go beyond."""

@@ -33,7 +33,7 @@ from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-PEEKED_MASKS = 16
+MAX_MASKS_LOOKED_AT = 16
 """Masks that are looked at to find out how all are to be read."""
 
 
@@ -176,7 +176,7 @@ class FileSource(Source):
         return {file: _array_count(file) if _is_array(file) else count_images(file) for file in self.files}
 
     def _some_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
-        for index in sorted({int(i) for i in np.linspace(0, len(named) - 1, PEEKED_MASKS)} if named else ()):
+        for index in sorted({int(i) for i in np.linspace(0, len(named) - 1, MAX_MASKS_LOOKED_AT)} if named else ()):
             try:
                 yield from islice(read_raw_masks(named[index]), 1)
             except AstSegError:
@@ -184,7 +184,7 @@ class FileSource(Source):
         for file in filter(_is_array, self.files):
             try:
                 arrays = open_arrays(file)
-                items = list(islice(arrays, PEEKED_MASKS)) if arrays.mask_key else []
+                items = list(islice(arrays, MAX_MASKS_LOOKED_AT)) if arrays.mask_key else []
             except AstSegError:
                 continue
             yield from (_raw_labels(item.mask) for item in items if item.mask is not None)

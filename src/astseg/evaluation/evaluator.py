@@ -1,11 +1,9 @@
 """Scoring a model on a split whose truth is known: every image once, its values kept, the protocol stated."""
 
 import csv
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt8
@@ -32,6 +30,7 @@ PROTOCOL = (
     "MSE: squared error in [0, 1], summed over channels and pixels."
 )
 
+PER_IMAGE_FILE = "per_image.csv"
 LABELS_BY_WEIGHTS = "Labels: each pixel to the layer with the largest weight, as in the paper."
 
 
@@ -39,7 +38,7 @@ LABELS_BY_WEIGHTS = "Labels: each pixel to the layer with the largest weight, as
 class Evaluation:
     """The scores of one model on one split, image by image (all arrays have one value per image)."""
 
-    slots: int
+    num_slots: int
     """K, the largest number of objects that the model can find."""
     protocol: str
     """How the scores are defined, in words."""
@@ -69,8 +68,8 @@ class Evaluation:
             two_or_more_objects=self._means(several) if several.any() else None,
             background_everywhere=_means_of(self.background_everywhere, everything),
             images_without_foreground=int(np.sum(self.objects == 0)),
-            images_with_more_objects_than_slots=int(np.sum(self.objects > self.slots)),
-            slots=self.slots,
+            images_with_more_objects_than_slots=int(np.sum(self.objects > self.num_slots)),
+            num_slots=self.num_slots,
             protocol=self.protocol,
         )
 
@@ -112,14 +111,8 @@ class ScoreSummary:
     images_without_foreground: int
     images_with_more_objects_than_slots: int
     """Such images are legal and count like all others, but no model of so few slots can get them right."""
-    slots: int
+    num_slots: int
     protocol: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the means over all images first, all else under names of its own."""
-        content = asdict(self)
-        by_objects = {str(number): means for number, means in content.pop("by_objects").items()}
-        return {**content.pop("overall"), "by_objects": by_objects, **content}
 
 
 def evaluate(
@@ -128,7 +121,7 @@ def evaluate(
     batch_size: int = 64,
     progress: Progress | None = None,
     *,
-    by_weights_alone: bool = False,
+    use_label_rule: bool = True,
 ) -> Evaluation:
     """Segment and reconstruct every image of a split and compare with the truth.
 
@@ -142,7 +135,7 @@ def evaluate(
         split: images with masks, and with shadow maps if there are any.
         batch_size: how many images at a time; changes nothing but the speed and the memory.
         progress: called with the number of images done and their total after every batch.
-        by_weights_alone: the paper's rule for the labels, even if the model has one of its own.
+        use_label_rule: False for the paper's rule for the labels, even if the model has one of its own.
 
     Raises:
         ValueError: the batch size is none.
@@ -157,19 +150,19 @@ def evaluate(
         raise ValueError(f"a batch has 1 image or more, not {batch_size}")
     if not len(split):
         raise AstSegError(f"The split '{split.name}' has no images, so nothing can be scored.")
-    labels, mse = _predict(model, split, batch_size, progress, by_weights_alone)
+    labels, mse = _predict(model, split, batch_size, progress, use_label_rule)
     if mse is not None and (broken := int(np.sum(~np.isfinite(mse)))):
         raise AstSegError(f"{broken} of {len(split)} reconstructions are no numbers: the model's weights are damaged.")
-    scores = score_segmentations(labels, split.masks, model.slots + 1, split.ignored_label)
-    nothing = score_segmentations(np.zeros_like(labels), split.masks, model.slots + 1, split.ignored_label)
+    scores = score_segmentations(labels, split.masks, model.num_slots + 1, split.ignored_label)
+    nothing = score_segmentations(np.zeros_like(labels), split.masks, model.num_slots + 1, split.ignored_label)
     shadow_claimed, lit_claimed = None, None
     if split.shadows is not None:
         background, shadow = split.masks == 0, split.shadows > 0
         shadow_claimed = _share_claimed(labels, background & shadow)
         lit_claimed = _share_claimed(labels, background & ~shadow)
     return Evaluation(
-        slots=model.slots,
-        protocol=_protocol(model, split, by_weights_alone),
+        num_slots=model.num_slots,
+        protocol=_protocol(model, split, use_label_rule),
         index=np.arange(len(split)),
         objects=_count_objects(split.masks, split.ignored_label),
         scores=scores,
@@ -211,33 +204,12 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
             writer.writerow(["" if value != value else value for value in row])
 
 
-def write_scores(path: Path | str, summary: ScoreSummary, details: Mapping[str, Any] | None = None) -> None:
-    """Write a summary as JSON, the means over all images first.
-
-    Args:
-        path: usually ``scores.json``.
-        summary: what `Evaluation.summary` gave.
-        details: further facts to write beside the scores, such as the seed, the commit and the seconds per
-            phase.
-
-    Raises:
-        AstSegError: the file cannot be written.
-        ValueError: a detail has the name of a score, or is no plain value.
-    """
-    content = summary.to_dict()
-    if repeated := content.keys() & (details or {}).keys():
-        raise ValueError(f"details would hide scores: {', '.join(sorted(repeated))}")
-    text = json.dumps({**content, **(details or {})}, indent=2, allow_nan=False)
-    with atomic_write(path) as partial:
-        partial.write_text(text + "\n")
-
-
 def _predict(
     model: AstSeg,
     split: Split,
     batch_size: int,
     progress: Progress | None,
-    by_weights_alone: bool,
+    use_label_rule: bool,
 ) -> tuple[UInt8[np.ndarray, "images height width"], PerImage | None]:
     """Return the labels of all images, in one byte each, and their squared errors."""
     device = next(model.parameters()).device
@@ -246,7 +218,7 @@ def _predict(
     for start in range(0, len(split), batch_size):
         chosen = slice(start, start + batch_size)
         images = from_uint8_images(split.images[chosen], device)
-        labels[chosen] = model.segment(images, by_weights_alone=by_weights_alone).labels.cpu().numpy()
+        labels[chosen] = model.segment(images, use_label_rule=use_label_rule).labels.cpu().numpy()
         if model.background is not None:
             errors[chosen] = squared_error(reconstruct_at(model, images), images)
         if progress is not None:
@@ -254,7 +226,7 @@ def _predict(
     return labels, None if model.background is None else errors
 
 
-def _protocol(model: AstSeg, split: Split, by_weights_alone: bool) -> str:
+def _protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str:
     height, width = split.images.shape[1:3]
     size = f"{len(split)} images of the split '{split.name}' at {height} x {width} pixels."
     if (height, width) != model.image_size:
@@ -265,7 +237,7 @@ def _protocol(model: AstSeg, split: Split, by_weights_alone: bool) -> str:
         )
     if split.ignored_label is not None:
         size += f" Pixels whose true label is {split.ignored_label} are not scored."
-    rule = None if by_weights_alone else model.architecture.label_rule
+    rule = model.label_rule if use_label_rule else None
     return f"{size} {LABELS_BY_WEIGHTS if rule is None else _described(rule)} {PROTOCOL}"
 
 
@@ -273,15 +245,15 @@ def _described(rule: LabelRule) -> str:
     shades = joined = ""
     if rule.background_likeness:
         shades = f"slots left out whose median pixel is within {rule.background_likeness:g} of a shade, "
-    if rule.doubled_likeness:
-        distance = f"{rule.doubled_likeness:g}"
-        joined = f"touching slots joined whose colours differ by less than {distance} and that no edge parts, "
+    if rule.duplicate_likeness:
+        distance = f"{rule.duplicate_likeness:g}"
+        joined = f"touching slots joined whose colors differ by less than {distance} and that no edge parts, "
     return (
         "Labels: each pixel to the layer with the largest weight once the layers' errors there are held against it "
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, margin "
-        f"{rule.background_margin:g}, in a shade of up to {rule.deepest_shade:.0%}) and neighbours have been asked "
-        f"({rule.neighbour_pull:g} for each of the same colour, down to 1/e at {rule.likeness:g}), {shades}{joined}"
-        f"without slots of fewer than {rule.fewest_pixels} pixels. The paper does none of this."
+        f"{rule.background_margin:g}, in a shade of up to {rule.max_shade:.0%}) and neighbors have been asked "
+        f"({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g}), {shades}{joined}"
+        f"without slots of fewer than {rule.min_pixels} pixels. The paper does none of this."
     )
 
 

@@ -261,7 +261,7 @@ def _mean_iou(tables: Tables, label_count: int | None) -> PerImage:
     tables = np.pad(tables, ((0, 0), (0, size - tables.shape[1]), (0, size - tables.shape[2])))
     ious = _intersection_over_union(tables)
     predicted_present, true_present = tables.sum(2) > 0, tables.sum(1) > 0
-    # An image's own highest label decides, not the batch's: its value must not depend on its neighbours.
+    # An image's own highest label decides, not the batch's: its value must not depend on its neighbors.
     highest = np.where(predicted_present | true_present, np.arange(size), 0).max(1)
     means = np.zeros(len(tables))
     for image, labels in enumerate(np.maximum(highest + 1, label_count or 0)):

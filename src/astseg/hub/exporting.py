@@ -1,6 +1,7 @@
 """Making a trained model ready to be handed on: half precision, and a card that says where it comes from."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from astseg._core.atomic_io import atomic_folder
 from astseg._core.progress import Progress
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, ScoreSummary, evaluate
+from astseg.evaluation.scores_file import describe_data
 from astseg.model.ast_seg import AstSeg
 from astseg.model.serialization import WEIGHTS_FILE
 from astseg.training.run import (
     RUN_FILE,
     RunSettings,
-    describe_store,
     phase_seconds,
     read_run_with_data,
     scored_split,
@@ -63,9 +64,9 @@ def _scored(model: AstSeg, settings: RunSettings, progress: Progress | None) -> 
 
 
 def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | None, halved: ScoreSummary | None) -> str:
-    store = describe_store(Store(settings.data))
+    data = describe_data(Store(settings.data))
     shape = settings.recipe.architecture
-    name = store["set"] or "images of its owner"
+    name = data.dataset or "images of its owner"
     seconds = phase_seconds(run)
     lines = [
         "---",
@@ -88,8 +89,8 @@ def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | Non
         "",
         "| | |",
         "| --- | --- |",
-        f"| Data | {name}: {_counts(store['images'])} images; {store['protocol']} |",
-        f"| Images | {shape.image_size[0]} x {shape.image_size[1]}, up to K = {shape.slots} objects |",
+        f"| Data | {name}: {_counts(data.images)} images; {data.protocol} |",
+        f"| Images | {shape.image_size[0]} x {shape.image_size[1]}, up to K = {shape.num_slots} objects |",
         f"| Recipe | {settings.preset or 'chosen by astseg'}, seed {settings.seed} |",
         f"| Steps | {_steps(settings)} |",
         *([f"| **Not finished** | trained up to {stopped} |"] if (stopped := where_stopped(run)) else []),
@@ -119,7 +120,7 @@ def _cells(means: Means) -> str:
     return " | ".join([str(means.images), *(f"{100 * score:.1f}" for score in scores)])
 
 
-def _counts(images: dict[str, int]) -> str:
+def _counts(images: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in images.items())
 
 

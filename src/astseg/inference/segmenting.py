@@ -3,7 +3,7 @@
 The folder that comes out holds::
 
     labels/NAME.png      a palette image whose index is the label: 0 background, k what slot k found
-    overlays/NAME.jpg    the image with its objects coloured and outlined
+    overlays/NAME.jpg    the image with its objects colored and outlined
     objects.json         what was found, image by image; see `describe_objects`
     overlay.mp4          the overlays as a film, where the source is a video: each frame at its own time
 
@@ -58,7 +58,7 @@ class Segmenter(Protocol):
     """What is needed of a model; `AstSeg` has it."""
 
     @property
-    def slots(self) -> int:
+    def num_slots(self) -> int:
         """The largest number of objects in an image."""
         ...
 
@@ -108,14 +108,14 @@ def segment_source(
             8-bit labels, or the batch size is none.
     """
     out = Path(out)
-    if model.slots > MAX_LABELS:
-        raise AstSegError(f"Label images tell {MAX_LABELS} objects apart; this model has {model.slots} slots.")
+    if model.num_slots > MAX_LABELS:
+        raise AstSegError(f"Label images tell {MAX_LABELS} objects apart; this model has {model.num_slots} slots.")
     if batch_size < 1:
         raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
     total = source.estimated_length()
     objects = 0
     shares: list[float] = []
-    with atomic_folder(out) as folder, _Results(folder, source, model.slots) as results:
+    with atomic_folder(out) as folder, _Results(folder, source, model.num_slots) as results:
         for batch in same_sized_batches(source, batch_size):
             segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
             for index, sample in enumerate(batch):
@@ -128,7 +128,7 @@ def segment_source(
 
 
 def same_sized_batches(source: Source, batch_size: int) -> Iterator[list[Sample]]:
-    """Group neighbouring images of one size: up to `batch_size` of them, fewer if they are large."""
+    """Group neighboring images of one size: up to `batch_size` of them, fewer if they are large."""
     batch: list[Sample] = []
     for sample in source:
         pixels = sample.image.shape[0] * sample.image.shape[1]
@@ -184,9 +184,9 @@ def describe_objects(labels: Bytes, segmentation: Segmentation) -> list[dict[str
 class _Results:
     """Writes the results into a folder, an image at a time."""
 
-    def __init__(self, folder: Path, source: Source, slots: int) -> None:
-        self._folder, self._source, self._slots = folder, source, slots
-        self._palette = label_colors(slots).reshape(-1).tolist()
+    def __init__(self, folder: Path, source: Source, num_slots: int) -> None:
+        self._folder, self._source, self._slots = folder, source, num_slots
+        self._palette = label_colors(num_slots).reshape(-1).tolist()
         film = folder / "overlay.mp4"
         self._film = nullcontext() if source.fps is None else VideoWriter(film, source.fps, source.duration)
         self._objects: TextIO = (folder / "objects.json").open("w", encoding="utf-8", errors=NO_TEXT)

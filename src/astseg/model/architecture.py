@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from astseg.model.attention import CornerConvention
-from astseg.model.background import BackgroundLayout, BackgroundNetwork
-from astseg.model.feature_maps import FeatureNetwork
+from astseg.model.backgrounds.build import BackgroundNetwork
+from astseg.model.features.build import FeatureNetwork
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
-from astseg.model.postprocessing import LabelRule
 
 Refinement: TypeAlias = Literal["transformer", "residual", "none"]
 """``transformer`` replaces the queries as in the paper, ``residual`` adds to them, ``none`` leaves them alone."""
@@ -25,7 +24,7 @@ class Architecture:
 
     image_size: tuple[int, int]
     """Height and width in pixels."""
-    slots: int
+    num_slots: int
     """K, the largest number of objects in an image."""
     feature_network: FeatureNetwork = "segformer-b3"
     refinement: Refinement = "transformer"
@@ -37,34 +36,25 @@ class Architecture:
     """The logarithm of the background's activation, alpha_0, before training (Table 6)."""
     per_pixel_background_activation: bool = False
     """Learn a background activation for each pixel, as for natural video."""
-    attention_to_unexplained: float = 0.0
+    residual_attention_bias: float = 0.0
     """What is added to the attention logits where the background is far from the image, so that slots look there from
     the first step on; 0 as in the paper. Segmenting then needs the background network too."""
-    slot_places: bool = False
-    """Give each slot a place of its own, where it would rather look (``SlotPlaces``). Not in the paper."""
-    label_rule: LabelRule | None = None
-    """How pixels are given to layers when an image is segmented. None is the paper's rule, the largest weight.
-    Training knows nothing of it; segmenting needs the background network too, unless it is None."""
+    slot_position_prior: bool = False
+    """Give each slot a place of its own, where it would rather look (``SlotPositionPrior``). Not in the paper."""
     shadows: bool = False
     """Let each object paint a shadow on the background as well, so that its mask need not hold it. Not in the paper."""
     background_network: BackgroundNetwork | None = "complex"
     """None for a model that only segments."""
-    background_layout: BackgroundLayout | None = None
-    """How AE-NE's networks were built and trained by another program; None for those of this one."""
 
     def __post_init__(self) -> None:
         if len(self.image_size) != 2 or min(self.image_size) < 1:
             raise ValueError(f"the image size should be a height and a width, not {self.image_size}")
         if not self.glimpse_channels:
             object.__setattr__(self, "glimpse_channels", published_glimpse_channels(self.image_size))
-        if self.background_network is None and (self.attention_to_unexplained or self.label_rule):
-            raise ValueError(
-                "attention to what a background leaves unexplained and a label rule need a background network"
-            )
-        if not 1 <= self.slots <= 254:  # labels are stored in one byte, and 255 is left free
-            raise ValueError(f"a model needs between 1 and 254 slots, not {self.slots}")
-        if self.background_layout and self.background_network not in ("simple", "complex"):
-            raise ValueError(f"a background layout is for AE-NE, not for {self.background_network!r}")
+        if self.background_network is None and self.residual_attention_bias:
+            raise ValueError("attention to what a background leaves unexplained needs a background network")
+        if not 1 <= self.num_slots <= 254:  # labels are stored in one byte, and 255 is left free
+            raise ValueError(f"a model needs between 1 and 254 slots, not {self.num_slots}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} should be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")

@@ -6,16 +6,17 @@ from torch import Tensor, nn
 
 from astseg._core.image_conversion import ImageInput, check_float_images, describe
 from astseg.model.architecture import Architecture
-from astseg.model.attention import gather_queries, unexplained
-from astseg.model.background import build_background
-from astseg.model.feature_maps import build_feature_maps
+from astseg.model.attention import background_residual, gather_queries
+from astseg.model.backgrounds.build import build_background
+from astseg.model.features.build import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.latents import ObjectLatents, read_latents
+from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import NoRefinement, TransformerRefinement
-from astseg.model.rendering import Rendering, composite, compositing_weights, place, presence, shaded
+from astseg.model.rendering import Rendering, apply_shadows, composite, compositing_weights, place, slot_presence
 from astseg.model.segmentation import Segmentation, evaluating, segment
 from astseg.model.serialization import SavedModel
-from astseg.model.slot_prior import SlotPlaces
+from astseg.model.slot_prior import SlotPositionPrior
 
 
 class AstSeg(SavedModel):
@@ -24,25 +25,33 @@ class AstSeg(SavedModel):
     A new model has random weights. ``AstSeg.from_pretrained`` reads a saved one from a folder or the hub, and
     ``save_pretrained`` writes one.
 
+    Args:
+        architecture: the networks and what they compute.
+        label_rule: how pixels are given to layers when an image is segmented; None is the paper's rule, the largest
+            weight. Training knows nothing of it. It needs the background network.
+
     Raises:
-        ValueError: the architecture's networks cannot work at its image size.
+        ValueError: the architecture's networks cannot work at its image size, or a label rule has no background.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, label_rule: LabelRule | None = None) -> None:
         super().__init__()
+        if label_rule is not None and architecture.background_network is None:
+            raise ValueError("a label rule needs a background network")
         self.architecture = architecture
+        self.label_rule = label_rule
         layout = architecture.latents
         self.feature_maps = build_feature_maps(
-            architecture.feature_network, architecture.image_size, architecture.slots + layout.columns
+            architecture.feature_network, architecture.image_size, architecture.num_slots + layout.columns
         )
         self.refinement = (
             NoRefinement()
             if architecture.refinement == "none"
             else TransformerRefinement(layout.columns, residual=architecture.refinement == "residual")
         )
-        self.places = SlotPlaces(architecture.slots) if architecture.slot_places else None
+        self.places = SlotPositionPrior(architecture.num_slots) if architecture.slot_position_prior else None
         self.glimpse_generator = GlimpseGenerator(
-            layout.appearance, architecture.glimpse_channels, shadows=architecture.shadows
+            layout.appearance_dim, architecture.glimpse_channels, shadows=architecture.shadows
         )
         self.background_log_activation = nn.Parameter(
             torch.tensor(float(architecture.initial_background_log_activation))
@@ -51,15 +60,15 @@ class AstSeg(SavedModel):
             nn.Parameter(torch.zeros(architecture.image_size)) if architecture.per_pixel_background_activation else None
         )
         self.background = (
-            build_background(architecture.background_network, architecture.image_size, architecture.background_layout)
+            build_background(architecture.background_network, architecture.image_size)
             if architecture.background_network
             else None
         )
 
     @property
-    def slots(self) -> int:
+    def num_slots(self) -> int:
         """K, the largest number of objects in an image."""
-        return self.architecture.slots
+        return self.architecture.num_slots
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -79,11 +88,11 @@ class AstSeg(SavedModel):
                 background network if they are not given.
         """
         maps = self.feature_maps(images)
-        logits, features = torch.split(maps, [self.slots, maps.shape[1] - self.slots], 1)
-        if self.architecture.attention_to_unexplained:
+        logits, features = torch.split(maps, [self.num_slots, maps.shape[1] - self.num_slots], 1)
+        if self.architecture.residual_attention_bias:
             known = self.backgrounds_of(images) if backgrounds is None else backgrounds
-            attraction = unexplained(images, known, (logits.shape[-2], logits.shape[-1]))
-            logits = logits + self.architecture.attention_to_unexplained * attraction
+            attraction = background_residual(images, known, (logits.shape[-2], logits.shape[-1]))
+            logits = logits + self.architecture.residual_attention_bias * attraction
         if self.places is not None:
             logits = logits + self.places((logits.shape[-2], logits.shape[-1]), self.architecture.corner_convention)
         queries = self.refinement(gather_queries(logits, features, self.architecture.corner_convention))
@@ -100,13 +109,13 @@ class AstSeg(SavedModel):
             shadows: whether objects throw their shadows, if the architecture has any.
         """
         painted = self.glimpse_generator(latents.appearances.flatten(0, 1))
-        glimpses = painted.view(len(latents.positions), self.slots, *painted.shape[1:])
+        glimpses = painted.view(len(latents.positions), self.num_slots, *painted.shape[1:])
         placed = place(glimpses, latents.positions, latents.inverse_scales, self.image_size)
         layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
         masks, *cast = (channel.squeeze(2) for channel in single)
         weights = compositing_weights(masks, latents.log_activations, self._background_log_activation())
         if cast and shadows:
-            background = shaded(background, cast[0] * presence(weights)[..., None, None])
+            background = apply_shadows(background, cast[0] * slot_presence(weights)[..., None, None])
         return Rendering(composite(weights, background, layers), weights, layers, masks, background, latents)
 
     def forward(
@@ -147,24 +156,24 @@ class AstSeg(SavedModel):
             rendering: Rendering = self(images.to(self.background_log_activation.dtype))
         return rendering
 
-    def segment(self, images: ImageInput, *, by_weights_alone: bool = False) -> Segmentation:
+    def segment(self, images: ImageInput, *, use_label_rule: bool = True) -> Segmentation:
         """Find the objects in images of any size.
 
         The images are resized to the model's size, and the compositing weights back to the images', where each pixel
         goes to the layer with the largest. No image of the background is needed, and the background network only where
-        the architecture attends to what it leaves unexplained or has a label rule. The model is used in evaluation
+        the architecture attends to what it leaves unexplained, or for a label rule. The model is used in evaluation
         mode and left in the mode it was in.
 
         Args:
             images: one image, or several of one size: a tensor N x 3 x H x W or 3 x H x W in [0, 1] (or bytes), an
                 array N x H x W x 3 or H x W x 3 of bytes or in [0, 1], a PIL image, a path, or a list of these.
-            by_weights_alone: the paper's rule, even if the architecture has another.
+            use_label_rule: False for the paper's rule, even if the model has another.
 
         Raises:
             ValueError: one of them is no image, or they are of several sizes.
             AstSegError: a file cannot be read.
         """
-        return segment(self, images, by_weights_alone=by_weights_alone)
+        return segment(self, images, use_label_rule=use_label_rule)
 
     def backgrounds_of(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
         """Paint the backgrounds of images of the model's own size.

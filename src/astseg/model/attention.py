@@ -20,7 +20,7 @@ them on the outer borders of the image, so a predicted displacement is larger th
 """
 
 
-CLEARLY_DIFFERENT = 0.25  # a mean difference of the colours that no shading explains
+CLEARLY_DIFFERENT = 0.25  # a mean difference of the colors that no shading explains
 
 
 class ObjectQueries(NamedTuple):
@@ -90,7 +90,7 @@ def attention_pooling(
     return attention.flatten(2) @ features.flatten(2).transpose(1, 2)
 
 
-def unexplained(
+def background_residual(
     images: Float[Tensor, "batch 3 height width"],
     backgrounds: Float[Tensor, "batch 3 height width"],
     map_size: tuple[int, int],

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage
 from torch import Tensor
 
-from astseg.model.background import BackgroundReconstruction
+from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.model.postprocessing import LabelRule, mean_field_smoothing, neighbor_affinities
 from astseg.model.resizing import resized
 
@@ -123,6 +123,6 @@ def noise_foreground_mask(
     log_odds = 2 * (background_distance(images, backgrounds) / threshold - 1)
     undecided = torch.stack((-log_odds / 2, log_odds / 2), 1)
     alike = neighbor_affinities(images, LabelRule.likeness)
-    weights = mean_field_smoothing(undecided, alike, LabelRule.neighbour_pull)
+    weights = mean_field_smoothing(undecided, alike, LabelRule.neighbor_pull)
     background, foreground = torch.split(weights, 1, 1)
     return resized(foreground - background, size or images.shape[-2:])[:, 0] > 0

@@ -28,13 +28,13 @@ class GlimpseGenerator(nn.Sequential):
     """Paints appearance vectors: rows of ``z_what`` in, glimpses with values in [0, 1] out.
 
     Args:
-        appearance: the dimension of ``z_what``.
+        appearance_dim: the dimension of ``z_what``.
         channels: the channels of the stages before the last. A glimpse has 2^(len(channels) + 1) pixels a side.
-        shadows: whether a fifth channel, the object's shadow, follows the three colours and the mask.
+        shadows: whether a fifth channel, the object's shadow, follows the three colors and the mask.
     """
 
-    def __init__(self, appearance: int, channels: Sequence[int], *, shadows: bool = False) -> None:
-        sizes = (appearance, *channels, 5 if shadows else 4)
+    def __init__(self, appearance_dim: int, channels: Sequence[int], *, shadows: bool = False) -> None:
+        sizes = (appearance_dim, *channels, 5 if shadows else 4)
         layers: list[nn.Module] = []
         for stage, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             last = stage == len(channels)
@@ -50,5 +50,5 @@ class GlimpseGenerator(nn.Sequential):
     def forward(
         self, appearances: Float[Tensor, "glimpses appearance"]
     ) -> Float[Tensor, "glimpses channels side side"]:
-        """Paint each appearance vector: colours, mask, and the shadow if there is one."""
+        """Paint each appearance vector: colors, mask, and the shadow if there is one."""
         return super().forward(appearances[..., None, None])  # type: ignore[no-any-return, no-untyped-call]

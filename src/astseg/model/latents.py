@@ -31,13 +31,13 @@ class ObjectLatents(NamedTuple):
 class LatentLayout:
     """How the columns of a query are read (section 4.1, Table 6)."""
 
-    appearance: int = 32
+    appearance_dim: int = 32
     """The dimension of ``z_what``."""
     anisotropic: bool = False
     """Whether width and height scale apart."""
-    minimum_inverse_scale: float = 1.3
+    min_inverse_scale: float = 1.3
     """Above 1, so that no glimpse covers the whole image."""
-    maximum_inverse_scale: float = 24.0
+    max_inverse_scale: float = 24.0
     """Bounded, so that a glimpse always has a gradient."""
     initial_inverse_scale: float | None = None
     """Where a column of zero points, in (minimum, maximum); None for the paper's middle of the range."""
@@ -47,14 +47,13 @@ class LatentLayout:
 
     def __post_init__(self) -> None:
         start = self.initial_inverse_scale
-        if self.appearance < 1:
-            raise ValueError(f"the appearance needs at least one value, not {self.appearance}")
-        if not 1 <= self.minimum_inverse_scale < self.maximum_inverse_scale:
+        if self.appearance_dim < 1:
+            raise ValueError(f"the appearance needs at least one value, not {self.appearance_dim}")
+        if not 1 <= self.min_inverse_scale < self.max_inverse_scale:
             raise ValueError(
-                "inverse scales need 1 <= minimum < maximum, "
-                f"not {self.minimum_inverse_scale} and {self.maximum_inverse_scale}"
+                f"inverse scales need 1 <= minimum < maximum, not {self.min_inverse_scale} and {self.max_inverse_scale}"
             )
-        if start is not None and not self.minimum_inverse_scale < start < self.maximum_inverse_scale:
+        if start is not None and not self.min_inverse_scale < start < self.max_inverse_scale:
             raise ValueError(f"the initial inverse scale {start} must lie between the minimum and the maximum")
 
     @property
@@ -65,23 +64,23 @@ class LatentLayout:
     @property
     def columns(self) -> int:
         """The dimension of a query's feature vector, d_phi."""
-        return self.scale_columns + 1 + self.appearance
+        return self.scale_columns + 1 + self.appearance_dim
 
     @property
     def scale_offset(self) -> float:
         """What is added to a scale's column, so that zero points at the initial inverse scale."""
         if self.initial_inverse_scale is None:
             return 0.0
-        span = self.maximum_inverse_scale - self.minimum_inverse_scale
-        share = (self.initial_inverse_scale - self.minimum_inverse_scale) / span
+        span = self.max_inverse_scale - self.min_inverse_scale
+        share = (self.initial_inverse_scale - self.min_inverse_scale) / span
         return float(torch.logit(torch.tensor(share, dtype=torch.float64)))
 
 
 def read_latents(queries: ObjectQueries, layout: LatentLayout) -> ObjectLatents:
     """Read the latents of all objects from the refined queries (Algorithm 1, last lines)."""
-    scale, activation, appearances = torch.split(queries.features, [layout.scale_columns, 1, layout.appearance], -1)
-    span = layout.maximum_inverse_scale - layout.minimum_inverse_scale
-    inverse_scales = layout.minimum_inverse_scale + span * torch.sigmoid(scale + layout.scale_offset)
+    scale, activation, appearances = torch.split(queries.features, [layout.scale_columns, 1, layout.appearance_dim], -1)
+    span = layout.max_inverse_scale - layout.min_inverse_scale
+    inverse_scales = layout.min_inverse_scale + span * torch.sigmoid(scale + layout.scale_offset)
     return ObjectLatents(
         positions=queries.positions.clamp(-1, 1),
         inverse_scales=inverse_scales.expand(*inverse_scales.shape[:-1], 2),

@@ -1,10 +1,10 @@
-"""Giving pixels to layers by what the pixels show and what their neighbours say. Not in the paper.
+"""Giving pixels to layers by what the pixels show and what their neighbors say. Not in the paper.
 
-The paper gives each pixel to the layer with the largest weight, and the weights know a pixel's colours only through a
+The paper gives each pixel to the layer with the largest weight, and the weights know a pixel's colors only through a
 few numbers of appearance: corners are round and rims a pixel too narrow. Here the weights are what is expected before
 a look at the pixels. Each layer's error at a pixel is held against it, as in a mixture of Laplace distributions, and
-pixels of like colours draw each other to the same layer, as in a Potts model whose pull ends at edges of the image.
-Slots whose pixels have one colour, and no edge between them, have found the same object twice, and a slot whose pixels
+pixels of like colors draw each other to the same layer, as in a Potts model whose pull ends at edges of the image.
+Slots whose pixels have one color, and no edge between them, have found the same object twice, and a slot whose pixels
 are the background in another light has found none.
 """
 
@@ -18,8 +18,8 @@ from torch import Tensor
 
 from astseg.model.rendering import MAX_SHADOW, Rendering
 
-ROUNDS = 5  # of asking the neighbours; after three, next to no label changes any more
-NEIGHBOURS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
+ROUNDS = 5  # of asking the neighbors; after three, next to no label changes any more
+NEIGHBORS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
 
 
 @dataclass(frozen=True)
@@ -29,41 +29,41 @@ class LabelRule:
     Backgrounds are painted more exactly than objects, so their errors say more.
 
     Raises:
-        ValueError: a value is negative, or no two colours would be alike.
+        ValueError: a value is negative, or no two colors would be alike.
     """
 
     object_error: float = 4.0
     """What an object's log-weight loses for each unit of its L1 error (0 to 3, equation 19)."""
     between_objects: bool = True
     """Whether objects' errors also decide between objects. Else each is charged the mean of all by their weights: an
-    object that several slots share does not break up into the colours of each."""
+    object that several slots share does not break up into the colors of each."""
     background_error: float = 25.0
     """The same for the background, whose error is that of the shade of it that fits best."""
     background_margin: float = 0.0
     """What the background's log-weight loses in any case. It wins pixels that the background shares with an object's
     rim, and shadows with them."""
-    deepest_shade: float = MAX_SHADOW
+    max_shade: float = MAX_SHADOW
     """The share of its light that the background may lack and still count as background, below 1: the more, the fewer
     shadows are taken for objects, and the more dark objects for shadows."""
     background_likeness: float = 0.0
     """The L1 distance from the nearest shade of the background below which a slot's median pixel shows that the slot is
     no object but a shadow, or what else the background could not paint. 0 asks none, as it must be where objects may
-    have the background's colour."""
-    neighbour_pull: float = 4.0
-    """What a layer's log-weight gains where one of the eight neighbours has the same colour and belongs to it."""
+    have the background's color."""
+    neighbor_pull: float = 4.0
+    """What a layer's log-weight gains where one of the eight neighbors has the same color and belongs to it."""
     likeness: float = 0.1
-    """The L1 distance of two colours at which a neighbour's pull has fallen to exp(-1)."""
-    doubled_likeness: float = 0.15
-    """The L1 distance of two touching slots' median colours below which they are one object, unless an edge parts
+    """The L1 distance of two colors at which a neighbor's pull has fallen to exp(-1)."""
+    duplicate_likeness: float = 0.15
+    """The L1 distance of two touching slots' median colors below which they are one object, unless an edge parts
     them: then one slot owns both. 0 joins none."""
-    fewest_pixels: int = 12
+    min_pixels: int = 12
     """A slot that would own fewer pixels of the model's size, its doubles' with them, owns none: crumbs are no
     objects."""
 
     def __post_init__(self) -> None:
         if min(float(getattr(self, field.name)) for field in fields(self)) < 0 or not self.likeness:
             raise ValueError(f"a rule for labels has no negative values, and a likeness above 0: {self}")
-        if self.deepest_shade >= 1:
+        if self.max_shade >= 1:
             raise ValueError(f"a shade takes less than all light: {self}")
 
 
@@ -78,14 +78,14 @@ def posterior_weights(
     Args:
         rendering: what the images were put together from, on their real backgrounds.
         images: the images, in [0, 1].
-        rule: how much errors and neighbours say, and how small an object may be.
+        rule: how much errors and neighbors say, and how small an object may be.
 
     Returns:
         Weights that sum to one over the layers.
     """
     background = rendering.background
     brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
-    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.deepest_shade, 1)
+    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.max_shade, 1)
     background_error = (images - light * background).abs().sum(1, keepdim=True)
     object_errors = (images[:, None] - rendering.layers).abs().sum(2)
     if not rule.between_objects:
@@ -97,35 +97,35 @@ def posterior_weights(
     )
     log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
     alike = neighbor_affinities(images, rule.likeness)
-    agreed = mean_field_smoothing(log_weights - against, alike, rule.neighbour_pull)
+    agreed = mean_field_smoothing(log_weights - against, alike, rule.neighbor_pull)
     real = drop_shadow_slots(agreed, background_error, rule.background_likeness)
-    return drop_small_slots(merge_duplicate_slots(real, images, alike, rule.doubled_likeness), rule.fewest_pixels)
+    return drop_small_slots(merge_duplicate_slots(real, images, alike, rule.duplicate_likeness), rule.min_pixels)
 
 
 def neighbor_affinities(
     images: Float[Tensor, "batch 3 height width"], likeness: float
-) -> Float[Tensor, "neighbours batch 1 height width"]:
-    """Return how like each pixel's eight neighbours are to it: 1 where colours are the same, near 0 across edges.
+) -> Float[Tensor, "neighbors batch 1 height width"]:
+    """Return how like each pixel's eight neighbors are to it: 1 where colors are the same, near 0 across edges.
 
     Args:
         images: the images. Beyond their borders there is nothing that could be asked, whatever it is like.
-        likeness: the L1 distance of two colours at which the likeness has fallen to exp(-1).
+        likeness: the L1 distance of two colors at which the likeness has fallen to exp(-1).
     """
-    distances = torch.stack([(images - seen).abs().sum(1, keepdim=True) for seen in _neighbours(images)])
+    distances = torch.stack([(images - seen).abs().sum(1, keepdim=True) for seen in _neighbors(images)])
     return (-distances / likeness).exp()
 
 
 def mean_field_smoothing(
     log_weights: Float[Tensor, "batch layers height width"],
-    alike: Float[Tensor, "neighbours batch 1 height width"],
+    alike: Float[Tensor, "neighbors batch 1 height width"],
     pull: float,
 ) -> Float[Tensor, "batch layers height width"]:
-    """Let pixels of like colours draw each other to the same layer: the mean field of a Potts model.
+    """Let pixels of like colors draw each other to the same layer: the mean field of a Potts model.
 
     Args:
         log_weights: what speaks for each layer at each pixel by itself; any constant may be added.
-        alike: how like its neighbours are to each pixel.
-        pull: what a layer gains where a neighbour of the same colour belongs to it.
+        alike: how like its neighbors are to each pixel.
+        pull: what a layer gains where a neighbor of the same color belongs to it.
 
     Returns:
         Weights that sum to one over the layers.
@@ -134,23 +134,23 @@ def mean_field_smoothing(
     if not pull:
         return weights
     for _ in range(ROUNDS):
-        weights = (log_weights + pull * _sum_of_neighbours(weights, alike)).softmax(1)
+        weights = (log_weights + pull * _sum_of_neighbors(weights, alike)).softmax(1)
     return weights
 
 
-def _sum_of_neighbours(maps: Tensor, alike: Iterable[Tensor]) -> Tensor:
-    """At each pixel the sum of its eight neighbours, each as much as it is alike."""
+def _sum_of_neighbors(maps: Tensor, alike: Iterable[Tensor]) -> Tensor:
+    """At each pixel the sum of its eight neighbors, each as much as it is alike."""
     total = torch.zeros_like(maps)
-    for seen, strength in zip(_neighbours(maps), alike, strict=True):
+    for seen, strength in zip(_neighbors(maps), alike, strict=True):
         total.addcmul_(strength, seen)
     return total
 
 
-def _neighbours(maps: Float[Tensor, "batch channels height width"]) -> Iterator[Tensor]:
+def _neighbors(maps: Float[Tensor, "batch channels height width"]) -> Iterator[Tensor]:
     """For each of the eight directions, what each pixel sees there; beyond the borders there is nothing."""
     height, width = maps.shape[-2:]
     padded = F.pad(maps, (1, 1, 1, 1))
-    for down, right in NEIGHBOURS:
+    for down, right in NEIGHBORS:
         yield padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
@@ -177,10 +177,10 @@ def drop_shadow_slots(
 
 
 def drop_small_slots(
-    weights: Float[Tensor, "batch layers height width"], fewest_pixels: int
+    weights: Float[Tensor, "batch layers height width"], min_pixels: int
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the weights without the slots that would own too few pixels; the others share what these had."""
-    return _shared(weights, F.pad(_owned(weights).sum((2, 3)) >= fewest_pixels, (1, 0), value=True))
+    return _shared(weights, F.pad(_owned(weights).sum((2, 3)) >= min_pixels, (1, 0), value=True))
 
 
 def _owned(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
@@ -201,31 +201,31 @@ def _shared(
 def merge_duplicate_slots(
     weights: Float[Tensor, "batch layers height width"],
     images: Float[Tensor, "batch 3 height width"],
-    alike: Float[Tensor, "neighbours batch 1 height width"],
-    doubled_likeness: float,
+    alike: Float[Tensor, "neighbors batch 1 height width"],
+    duplicate_likeness: float,
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the weights with slots that share an object joined: the one that owns most pixels gets all that they have.
 
-    Two slots share an object where they touch, show the same colour, and no edge runs between them: their pixels'
-    median colours differ by less than ``doubled_likeness``, and where they touch the two sides are half alike or more.
+    Two slots share an object where they touch, show the same color, and no edge runs between them: their pixels'
+    median colors differ by less than ``duplicate_likeness``, and where they touch the two sides are half alike.
 
     Args:
         weights: they sum to one over the layers.
         images: the images.
-        alike: how like its neighbours are to each pixel.
-        doubled_likeness: an L1 distance of colours. 0 joins none.
+        alike: how like its neighbors are to each pixel.
+        duplicate_likeness: an L1 distance of colors. 0 joins none.
     """
-    if not doubled_likeness:
+    if not duplicate_likeness:
         return weights
     owned = _owned(weights)
     masks = owned.to(weights.dtype)
     contacts, unparted = (
-        torch.einsum("bihw, bjhw -> bij", masks, _sum_of_neighbours(masks, strength))
+        torch.einsum("bihw, bjhw -> bij", masks, _sum_of_neighbors(masks, strength))
         for strength in (torch.ones_like(alike), alike)
     )
     # A few pixels of something else do not move the median. A slot without pixels has none and is near nobody.
-    colours = torch.where(owned[:, :, None], images[:, None], torch.nan).flatten(3).nanmedian(-1).values
-    near = (colours[:, :, None] - colours[:, None]).abs().sum(-1) < doubled_likeness
+    colors = torch.where(owned[:, :, None], images[:, None], torch.nan).flatten(3).nanmedian(-1).values
+    near = (colors[:, :, None] - colors[:, None]).abs().sum(-1) < duplicate_likeness
     slots = masks.shape[1]
     same = (contacts > 0) & (unparted >= contacts / 2) & near | torch.eye(slots, dtype=torch.bool, device=near.device)
     reached = same.to(weights.dtype)

@@ -22,7 +22,7 @@ class Rendering(NamedTuple):
     weights: Float[Tensor, "batch layers height width"]
     """The share of each of the K + 1 layers in a pixel; layer 0 is the background."""
     layers: Float[Tensor, "batch slots 3 height width"]
-    """The placed colours of each object, zero outside its glimpse."""
+    """The placed colors of each object, zero outside its glimpse."""
     masks: Float[Tensor, "batch slots height width"]
     """The placed mask of each object before it competes, zero outside its glimpse."""
     background: Float[Tensor, "batch 3 height width"]
@@ -38,17 +38,17 @@ def place(
     image_size: tuple[int, int],
 ) -> Float[Tensor, "batch slots channels height width"]:
     """Scale and move glimpses to their places with a spatial transformer: bilinear, zero outside the glimpse."""
-    batch, slots, channels = glimpses.shape[:3]
+    batch, num_slots, channels = glimpses.shape[:3]
     # An output pixel at p shows the glimpse at (p - position) * inverse scale.
-    theta = torch.zeros(batch, slots, 2, 3, dtype=positions.dtype, device=positions.device)
+    theta = torch.zeros(batch, num_slots, 2, 3, dtype=positions.dtype, device=positions.device)
     theta[..., :2] = torch.diag_embed(inverse_scales)
     theta[..., 2] = -positions * inverse_scales
-    grid = F.affine_grid(theta.flatten(0, 1), [batch * slots, channels, *image_size], align_corners=False)
+    grid = F.affine_grid(theta.flatten(0, 1), [batch * num_slots, channels, *image_size], align_corners=False)
     placed = F.grid_sample(glimpses.flatten(0, 1), grid.to(glimpses.dtype), align_corners=False)
-    return placed.view(batch, slots, channels, *image_size)
+    return placed.view(batch, num_slots, channels, *image_size)
 
 
-def presence(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, "batch slots"]:
+def slot_presence(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, "batch slots"]:
     """Return how much each slot is there, from 0 to 1: its weight over all pixels, saturated by tanh.
 
     Not in the paper.
@@ -56,16 +56,16 @@ def presence(weights: Float[Tensor, "batch layers height width"]) -> Float[Tenso
     return torch.tanh(weights[:, 1:].sum((-2, -1)) / PRESENCE_PIXELS)
 
 
-def shaded(
+def apply_shadows(
     background: Float[Tensor, "batch 3 height width"], shadows: Float[Tensor, "batch slots height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
     """Let the shadows of all objects fall on the background. Not in the paper.
 
-    A shadow takes the same share of the light from all three colours, at most ``MAX_SHADOW``: enough for a shadow,
+    A shadow takes the same share of the light from all three colors, at most ``MAX_SHADOW``: enough for a shadow,
     not for painting a dark object. It must come from an object that is there (see ``presence``), or dark objects would
     be painted as shadows of nothing, which no cost of slots in use would notice.
 
-    >>> shaded(torch.ones(1, 3, 1, 1), torch.full((1, 2, 1, 1), 0.5)).flatten()  # two half shadows, 0.7 each
+    >>> apply_shadows(torch.ones(1, 3, 1, 1), torch.full((1, 2, 1, 1), 0.5)).flatten()  # two half shadows, 0.7 each
     tensor([0.4900, 0.4900, 0.4900])
     """
     return background * (1 - MAX_SHADOW * shadows).prod(1, keepdim=True)

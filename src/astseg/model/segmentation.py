@@ -36,22 +36,22 @@ class Segmentation:
 
 
 @torch.no_grad()
-def segment(model: "AstSeg", images: ImageInput, *, by_weights_alone: bool = False) -> Segmentation:
+def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True) -> Segmentation:
     """Find the objects in images of any size; see `AstSeg.segment`."""
     weight = model.background_log_activation
     batch, single = to_float_images(images, weight.device)
     batch = batch.to(weight.dtype)
-    rule = None if by_weights_alone else model.architecture.label_rule
+    rule = model.label_rule if use_label_rule else None
     with evaluating(model):
         small = resized(batch, model.image_size)
-        needs_background = rule or model.architecture.attention_to_unexplained
+        needs_background = rule or model.architecture.residual_attention_bias
         # No weight depends on the image of the background.
         background = model.backgrounds_of(small) if needs_background else torch.zeros_like(small)
         rendering = model.render(model.encode(small, background), background)
     weights = posterior_weights(rendering, small, rule) if rule else rendering.weights
     # One image at a time: K + 1 weights for each pixel of many large images would not fit.
     labels = torch.stack([resized(one[None], batch.shape[-2:])[0].argmax(0) for one in weights])
-    slots = torch.arange(1, model.slots + 1, device=labels.device)
+    slots = torch.arange(1, model.num_slots + 1, device=labels.device)
     latents = rendering.latents
     found = (
         labels,

@@ -12,10 +12,11 @@ from astseg._core.atomic_io import atomic_write
 from astseg._core.errors import AstSegError
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.architecture import Architecture
+from astseg.model.postprocessing import LabelRule
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 class SavedModel(
@@ -29,9 +30,11 @@ class SavedModel(
     """A module with ``save_pretrained``, ``from_pretrained`` and ``push_to_hub``."""
 
     architecture: Architecture
+    label_rule: LabelRule | None
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        config = {"format_version": FORMAT_VERSION, "model": to_builtins(self.architecture)}
+        rule = None if self.label_rule is None else to_builtins(self.label_rule)
+        config = {"format_version": FORMAT_VERSION, "architecture": to_builtins(self.architecture), "label_rule": rule}
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
         with atomic_write(save_directory / WEIGHTS_FILE) as partial:
             partial.write_bytes(save(weights))  # save_file would let nobody but its owner read the file
@@ -51,7 +54,7 @@ class SavedModel(
         """
         if Path(pretrained_model_name_or_path).is_dir():
             # The mixin reads this file too, and would answer a damaged one with a traceback.
-            _read_architecture(Path(pretrained_model_name_or_path) / CONFIG_FILE)
+            _read_config(Path(pretrained_model_name_or_path) / CONFIG_FILE)
         return super().from_pretrained(pretrained_model_name_or_path, **options)
 
     @classmethod
@@ -83,23 +86,25 @@ class SavedModel(
 
         config = find(CONFIG_FILE)
         try:
-            model = cls(_read_architecture(config))
+            model = cls(*_read_config(config))
         except (ValueError, TypeError, RuntimeError) as error:
             raise AstSegError(f"{config} describes no model that can be built: {error}.") from error
         _load_weights(model, find(WEIGHTS_FILE))
         return model.eval()
 
 
-def _read_architecture(file: Path) -> Architecture:
+def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
     try:
         content = json.loads(file.read_text())
         version = content["format_version"]
-        if version not in (1, FORMAT_VERSION):
+        if version != FORMAT_VERSION:
             raise AstSegError(
-                f"{file} is of format version {version}; this astseg reads up to {FORMAT_VERSION}. "
+                f"{file} is of format version {version}; this astseg reads version {FORMAT_VERSION}. "
                 "Use the version of astseg that wrote the model."
             )
-        return from_builtins(Architecture, content["model"])
+        rule = content["label_rule"]
+        architecture = from_builtins(Architecture, content["architecture"])
+        return architecture, None if rule is None else from_builtins(LabelRule, rule)
     except OSError as error:
         raise AstSegError(
             f"Cannot read {file}: {error.strerror}. A model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}."

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from astseg.model.attention import CornerConvention, coordinate_map
 
 
-class SlotPlaces(nn.Module):
+class SlotPositionPrior(nn.Module):
     """Attention logits that fall with the squared distance from a slot's own place, learned with all the rest.
 
     Where many small objects look alike, nothing tells a slot which of them is its own: its attention spreads over all,
@@ -17,14 +17,14 @@ class SlotPlaces(nn.Module):
     objects are.
 
     Args:
-        slots: K.
+        num_slots: K.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, num_slots: int) -> None:
         super().__init__()
-        self.centres = nn.Parameter(torch.zeros(slots, 2))
+        self.centres = nn.Parameter(torch.zeros(num_slots, 2))
         """x and y of each slot's place, in the frame of ``soft_argmax``."""
-        self.inverse_widths = nn.Parameter(torch.zeros(slots, 2))
+        self.inverse_widths = nn.Parameter(torch.zeros(num_slots, 2))
         """One over the standard deviation of the attention along x and y, where nothing else draws it."""
 
     def forward(

@@ -15,12 +15,13 @@ import torch
 from astseg._core.errors import AstSegError, OtherRunError
 from astseg.data.catalog import TRAINING_SETS, DatasetSpec, find_dataset
 from astseg.data.store import Store
+from astseg.evaluation.scores_file import SCORES_FILE
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.feature_maps import FeatureNetwork
+from astseg.model.features.build import FeatureNetwork
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.training.presets import PRESETS, Preset, cpu_recipe
-from astseg.training.run import SCORES_FILE, RunSettings, check_scored, is_run, read_run
+from astseg.training.run import RunSettings, check_scored, is_run, read_run
 
 MINIATURE_STEPS = 300
 MINIATURE_BATCH = 16
@@ -139,10 +140,9 @@ def plan_runs(
 def evaluation_folder(run: Path, dataset: DatasetSpec) -> Path:
     """Return the folder in a run's for the scores on a data set that its model is only evaluated on (Table 3).
 
-    ``astseg evaluate`` writes there if told the folder: RUN/clevrtex-ood. Scores under an alias are found too.
+    ``astseg evaluate`` writes there if told the folder: RUN/clevrtex-ood.
     """
-    places = [run / name for name in (dataset.name, *dataset.aliases)]
-    return next((place for place in places if (place / SCORES_FILE).is_file()), places[0])
+    return run / dataset.name
 
 
 def at_size(recipe: Recipe, image_size: tuple[int, int]) -> Recipe:
@@ -169,7 +169,7 @@ def miniature(recipe: Recipe, image_size: tuple[int, int] = (64, 64), steps: int
         image_size: height and width in pixels.
         steps: foreground steps; the background alone gets half as many.
     """
-    start = cpu_recipe(image_size, recipe.architecture.slots)
+    start = cpu_recipe(image_size, recipe.architecture.num_slots)
     return Recipe(
         architecture=_small_architecture(recipe.architecture, start.architecture),
         background=replace(
@@ -216,7 +216,7 @@ def _small_architecture(shape: Architecture, start: Architecture) -> Architectur
         feature_network=SMALLER_NETWORKS.get(shape.feature_network, shape.feature_network),
         latents=replace(
             shape.latents,
-            minimum_inverse_scale=start.latents.minimum_inverse_scale,
+            min_inverse_scale=start.latents.min_inverse_scale,
             initial_inverse_scale=start.latents.initial_inverse_scale,
         ),
         initial_background_log_activation=start.initial_background_log_activation,
@@ -249,7 +249,7 @@ def _buildable(recipe: Recipe) -> Recipe:
     """Return the recipe, once its networks have been built without memory; they refuse images that are too small."""
     try:
         with torch.device("meta"):
-            AstSeg(recipe.architecture)
+            AstSeg(recipe.architecture, recipe.label_rule)
     except ValueError as error:
         raise AstSegError(f"These images do not suit the model: {error}.") from error
     return recipe

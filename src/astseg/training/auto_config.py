@@ -13,7 +13,7 @@ from astseg._core.errors import AstSegError, MemoryShortageError
 from astseg._core.settings_io import override
 from astseg.data.store import Bytes, Store
 from astseg.model.ast_seg import AstSeg
-from astseg.training.complexity import MIN_STATIC_IMAGES, still_share
+from astseg.training.complexity import MIN_STATIC_IMAGES, static_share
 from astseg.training.config import BackgroundTraining, Recipe
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
@@ -25,7 +25,7 @@ STEPS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_st
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
 STILL_SHARE = 0.75
-"""With more of nearly every image as in the others, the camera stands still (``still_share``)."""
+"""With more of nearly every image as in the others, the camera stands still (``static_share``)."""
 MAX_SLOTS = 254
 FAR_OFF = 1.25
 """How many times the wish an estimate may be, or the wish the estimate, before one should be told."""
@@ -53,10 +53,10 @@ def choose_recipe(
     device: torch.device | str,
     *,
     preset: str | None = None,
-    slots: int | None = None,
+    num_slots: int | None = None,
     minutes: float | None = None,
     steps: int | None = None,
-    still: bool | None = None,
+    static: bool | None = None,
     recipe: Recipe | None = None,
     changes: Mapping[str, Any] = NO_CHANGES,
 ) -> Choice:
@@ -66,10 +66,10 @@ def choose_recipe(
         store: the images; the model works at their size.
         device: where it will be trained.
         preset: a named recipe to begin with; by default one that suits the device.
-        slots: K; by default the preset's, or 8.
+        num_slots: K; by default the preset's, or 8.
         minutes: how long training may take; by default the preset's own number of steps, or 30 minutes.
         steps: the foreground's steps, in place of a time.
-        still: whether the camera stands still, so that all images show one background; by default the images tell.
+        static: whether the camera stands still, so that all images show one background; by default the images tell.
         recipe: a recipe to begin with, in place of a preset's.
         changes: values to take in place of the recipe's, by their names; see `settings_io.override`.
 
@@ -77,7 +77,9 @@ def choose_recipe(
         AstSegError: the preset is unknown or has a background of its own, a number is impossible, a change does not
             fit, or the images do not suit the model or the memory.
     """
-    check_wishes(preset=preset, slots=slots, minutes=minutes, steps=steps, still=still, recipe=recipe, changes=changes)
+    check_wishes(
+        preset=preset, num_slots=num_slots, minutes=minutes, steps=steps, static=static, recipe=recipe, changes=changes
+    )
     place = torch.device(device)
     reasons = []
     usual = get_preset(preset).recipe if preset else recipe
@@ -85,23 +87,23 @@ def choose_recipe(
         reasons.append(Reason(f"Recipe: the preset {preset}." if preset else "Recipe: as you give it."))
     else:
         how, unsaid = "as you say", None
-        if still is None:
-            (still, how), unsaid = _stillness(store["train"].images), "still"
+        if static is None:
+            (static, how), unsaid = _stillness(store["train"].images), "static"
         kind = "GPU" if place.type == "cuda" else "CPU"
         reasons.append(Reason(f"Recipe: the one for a {kind}.", "preset"))
-        reasons.append(Reason(f"Background: {'one for all images' if still else 'many'} ({how}).", unsaid))
+        reasons.append(Reason(f"Background: {'one for all images' if static else 'many'} ({how}).", unsaid))
         chosen = minutes is not None or steps is not None or _set_steps(changes)
         minutes = minutes if chosen else DEFAULT_MINUTES
     if changes:
         reasons.append(Reason(f"Changed: {', '.join(f'{name} = {value}' for name, value in changes.items())}."))
-    (recipe,) = _recipes(store.image_size, place, usual, slots, still, changes)
+    (recipe,) = _recipes(store.image_size, place, usual, num_slots, static, changes)
     other_size = ""
     if usual and usual.architecture.image_size != store.image_size:
         other_size = " (the recipe's own size is {}x{})".format(*usual.architecture.image_size)
     reasons.append(Reason(f"{_images(store)}{other_size}."))
-    guess = "as you say" if slots else "the recipe has it so" if usual else "a guess"
-    most = f"Objects: at most {recipe.architecture.slots} in an image ({guess})."
-    reasons.append(Reason(most, None if slots else "slots"))
+    guess = "as you say" if num_slots else "the recipe has it so" if usual else "a guess"
+    most = f"Objects: at most {recipe.architecture.num_slots} in an image ({guess})."
+    reasons.append(Reason(most, None if num_slots else "num_slots"))
     reasons.append(_fitting_memory(recipe, place, len(store["train"])))
     if minutes is not None:
         recipe, estimate = fit_to_time(recipe, store["train"].images, place, minutes)
@@ -121,10 +123,10 @@ def choose_recipe(
 def check_wishes(
     *,
     preset: str | None = None,
-    slots: int | None = None,
+    num_slots: int | None = None,
     minutes: float | None = None,
     steps: int | None = None,
-    still: bool | None = None,
+    static: bool | None = None,
     recipe: Recipe | None = None,
     changes: Mapping[str, Any] = NO_CHANGES,
 ) -> None:
@@ -142,17 +144,17 @@ def check_wishes(
         raise AstSegError("A model works at the size of its images: give the size to prepare them at instead.")
     with _suiting("This recipe cannot be"):
         override(
-            get_preset(preset).recipe if preset else recipe or custom_images_recipe((64, 64), 1, still=False), changes
+            get_preset(preset).recipe if preset else recipe or custom_images_recipe((64, 64), 1, static=False), changes
         )
-    if (preset is not None or recipe is not None) and still is not None:
+    if (preset is not None or recipe is not None) and static is not None:
         raise AstSegError(
             "Give either a preset or a recipe, or whether the camera stands still: "
             "a recipe has a background network of its own."
         )
     if minutes is not None and steps is not None:
         raise AstSegError("Give either the minutes or the steps to train, not both.")
-    if slots is not None and not 1 <= slots <= MAX_SLOTS:
-        raise AstSegError(f"The number of objects should lie between 1 and {MAX_SLOTS}, not {slots}.")
+    if num_slots is not None and not 1 <= num_slots <= MAX_SLOTS:
+        raise AstSegError(f"The number of objects should lie between 1 and {MAX_SLOTS}, not {num_slots}.")
     if (minutes is not None and not 0 < minutes < math.inf) or (steps is not None and steps < 1):
         raise AstSegError("The time and the steps to train should be more than 0.")
 
@@ -162,8 +164,8 @@ def check_size(
     device: torch.device,
     *,
     preset: str | None = None,
-    slots: int | None = None,
-    still: bool | None = None,
+    num_slots: int | None = None,
+    static: bool | None = None,
     recipe: Recipe | None = None,
     changes: Mapping[str, Any] = NO_CHANGES,
 ) -> None:
@@ -173,8 +175,8 @@ def check_size(
         image_size: height and width that the images will have.
         device: where the model will be trained.
         preset: as for `choose_recipe`.
-        slots: as for `choose_recipe`.
-        still: as for `choose_recipe`.
+        num_slots: as for `choose_recipe`.
+        static: as for `choose_recipe`.
         recipe: as for `choose_recipe`.
         changes: as for `choose_recipe`.
 
@@ -182,7 +184,7 @@ def check_size(
         AstSegError: the images would not suit the model, or its training would not fit into the memory.
     """
     usual = get_preset(preset).recipe if preset else recipe
-    _check_any(_recipes(image_size, device, usual, slots, still, changes), device)
+    _check_any(_recipes(image_size, device, usual, num_slots, static, changes), device)
 
 
 def check_background_size(image_size: tuple[int, int], device: torch.device) -> None:
@@ -194,7 +196,7 @@ def check_background_size(image_size: tuple[int, int], device: torch.device) -> 
     if device.type == "cuda":
         recipes = list(_large_backgrounds(image_size)[:1])
     else:
-        recipes = [_small_background_recipe(image_size, still) for still in (True, False)]
+        recipes = [_small_background_recipe(image_size, static) for static in (True, False)]
     _check_any(recipes, device)
 
 
@@ -208,18 +210,18 @@ def _recipes(
     image_size: tuple[int, int],
     device: torch.device,
     usual: Recipe | None,
-    slots: int | None,
-    still: bool | None,
+    num_slots: int | None,
+    static: bool | None,
     changes: Mapping[str, Any],
 ) -> list[Recipe]:
     """Return the usual recipe, or those between which the images will choose, changed, each built once."""
     with _suiting():
         if usual:
-            found = [_adapted(usual, image_size, slots)]
+            found = [_adapted(usual, image_size, num_slots)]
         else:
             make = gpu_recipe if device.type == "cuda" else custom_images_recipe
-            choices = (True, False) if still is None else (still,)
-            found = [make(image_size, slots or DEFAULT_SLOTS, still=choice) for choice in choices]
+            choices = (True, False) if static is None else (static,)
+            found = [make(image_size, num_slots or DEFAULT_SLOTS, static=choice) for choice in choices]
         return [_buildable(override(recipe, changes)) for recipe in found]
 
 
@@ -291,13 +293,13 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Cho
 def _small_background(store: Store, device: torch.device, minutes: float) -> Choice:
     """Return a recipe for the background alone that a processor can follow."""
     images = store["train"].images
-    still, how = _stillness(images)
-    recipe = _small_background_recipe(store.image_size, still)
+    static, how = _stillness(images)
+    recipe = _small_background_recipe(store.image_size, static)
     memory = _fitting_memory(recipe, device, len(images))
     steps, estimate = background_steps(recipe, images, device, minutes)
     alone = with_steps(recipe, steps, recipe.foreground.steps)
     reasons = (
-        Reason(f"Background: {'one for all images' if still else 'many'} ({how})."),
+        Reason(f"Background: {'one for all images' if static else 'many'} ({how})."),
         Reason(f"{_images(store)}."),
         memory,
         Reason(f"Steps: {steps}, {_how_long(minutes, estimate)}."),
@@ -305,9 +307,9 @@ def _small_background(store: Store, device: torch.device, minutes: float) -> Cho
     return Choice(alone, reasons)
 
 
-def _small_background_recipe(image_size: tuple[int, int], still: bool) -> Recipe:
+def _small_background_recipe(image_size: tuple[int, int], static: bool) -> Recipe:
     with _suiting():
-        recipe = _buildable(custom_images_recipe(image_size, 1, still=still))
+        recipe = _buildable(custom_images_recipe(image_size, 1, static=static))
     return replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
 
 
@@ -338,7 +340,7 @@ def _stillness(images: Bytes) -> tuple[bool, str]:
     """Tell whether the camera stands still, and how that is known."""
     if len(images) < MIN_STATIC_IMAGES:
         return False, f"fewer than {MIN_STATIC_IMAGES} images do not tell"
-    share = still_share(images)
+    share = static_share(images)
     return share > STILL_SHARE, f"{share:.0%} of nearly every image is as in the others"
 
 
@@ -358,16 +360,16 @@ def _how_long(wish: float, estimate: float) -> str:
     return f"about {wish:g} min on this machine"
 
 
-def _adapted(recipe: Recipe, image_size: tuple[int, int], slots: int | None) -> Recipe:
+def _adapted(recipe: Recipe, image_size: tuple[int, int], num_slots: int | None) -> Recipe:
     """Return a preset's recipe at the size of the images."""
     shape = recipe.architecture
     if image_size != shape.image_size:
         shape = replace(shape, image_size=image_size, glimpse_channels=())
-    return replace(recipe, architecture=replace(shape, slots=slots or shape.slots))
+    return replace(recipe, architecture=replace(shape, num_slots=num_slots or shape.num_slots))
 
 
 def _buildable(recipe: Recipe) -> Recipe:
     """Return the recipe, once its networks have been built without memory; they refuse images that are too small."""
     with torch.device("meta"):
-        AstSeg(recipe.architecture)
+        AstSeg(recipe.architecture, recipe.label_rule)
     return recipe

@@ -32,14 +32,14 @@ class RestartPhase:
 class Callback:
     """Whoever wants to know how a training goes, or to have a hand in it. Each method does nothing until overridden."""
 
-    def phase_started(self, state: TrainState) -> None:
+    def on_phase_start(self, state: TrainState) -> None:
         """A phase begins, or goes on after ``state.step`` steps."""
 
-    def step_done(self, state: TrainState) -> RestartPhase | None:
+    def on_step_end(self, state: TrainState) -> RestartPhase | None:
         """Return a step is done: called every time, so it must be quick. Returns what is to be done next, if anything.
 
         It may change the weights and the optimizer, as long as that depends on the state alone.
         """
 
-    def reported(self, state: TrainState, metrics: StepMetrics) -> None:
+    def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
         """The losses and the health of a step."""

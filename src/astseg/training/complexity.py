@@ -21,15 +21,15 @@ COMPLEXITY_STEPS = 2000
 COMPLEXITY_BATCHES = 15
 COMPLEXITY_THRESHOLD = 0.24
 COMPLEXITY_SCALE = 0.25
-STILL_IMAGES = 200
+STATIC_IMAGES = 200
 """How many images are looked at to tell whether the camera stands still."""
 MIN_STATIC_IMAGES = 10
 """Fewer images do not tell what comes and goes."""
-STILL_DISTANCE = 0.25
+STATIC_DISTANCE = 0.25
 """A pixel this near to the median, as the sum of its channels, shows what the median shows."""
 
 
-def still_share(images: Bytes) -> float:
+def static_share(images: Bytes) -> float:
     """Return how much of nearly every image shows what most images show in the same place.
 
     Near 1 for a camera that stands still, whatever comes and goes before it; near 0 where each image has a background
@@ -42,15 +42,15 @@ def still_share(images: Bytes) -> float:
         The share of pixels near the median of all images that nine images of ten have or exceed. 0 for fewer than
         ten images.
 
-    >>> still_share(np.zeros((10, 2, 2, 3), np.uint8))
+    >>> static_share(np.zeros((10, 2, 2, 3), np.uint8))
     1.0
     """
     if len(images) < MIN_STATIC_IMAGES:
         return 0.0
-    chosen = np.linspace(0, len(images) - 1, min(len(images), STILL_IMAGES)).astype(np.int64)
+    chosen = np.linspace(0, len(images) - 1, min(len(images), STATIC_IMAGES)).astype(np.int64)
     chosen_images = images[chosen]
     median = np.median(chosen_images, 0)
-    shares = [np.mean(np.abs(image - median).sum(-1) < 255 * STILL_DISTANCE) for image in chosen_images]
+    shares = [np.mean(np.abs(image - median).sum(-1) < 255 * STATIC_DISTANCE) for image in chosen_images]
     return float(np.quantile(shares, 0.1))
 
 
@@ -97,7 +97,7 @@ class ComplexityCheck(Callback):
     threshold: float = COMPLEXITY_THRESHOLD
     """Backgrounds that vary more are too many for the simple channels."""
 
-    def step_done(self, state: TrainState) -> RestartPhase | None:
+    def on_step_end(self, state: TrainState) -> RestartPhase | None:
         """Look once, at the simple channels alone."""
         phase, shape = state.phase, state.recipe.architecture
         if not isinstance(phase, BackgroundPhase) or shape.background_network != "simple":
@@ -106,6 +106,6 @@ class ComplexityCheck(Callback):
             return None
         if painted_variation(state.model, self.images, phase.settings.batch_size) <= self.threshold:
             return None
-        wide = replace(shape, background_network="complex", background_layout=None)
+        wide = replace(shape, background_network="complex")
         longer = replace(phase.settings, steps=complex_background_steps(phase.settings, len(self.images)))
         return RestartPhase(replace(state.recipe, architecture=wide, background=longer))

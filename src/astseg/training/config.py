@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 from astseg.model.architecture import Architecture
+from astseg.model.postprocessing import LabelRule
 from astseg.training.schedules import LearningRate
 
 Scenario: TypeAlias = Literal["curriculum", "baseline", "frozen", "background"]
@@ -57,7 +58,7 @@ class ForegroundTraining:
     """Cost of a slot in use; the paper has none."""
     slot_use_warmup_steps: int = 0
     """Steps over which that cost rises, like the entropy's weight: objects must be found before slots may be saved."""
-    revive_slots_until: int = 0
+    reinitialize_slots_until: int = 0
     """The last step after which slots that find nothing may get another start (``training.dead_slots``); 0 as in the
     paper, where they get none."""
     shadow_start: int = 0
@@ -71,7 +72,7 @@ class ForegroundTraining:
         counts = (
             self.entropy_warmup_steps,
             self.slot_use_warmup_steps,
-            self.revive_slots_until,
+            self.reinitialize_slots_until,
             self.shadow_start,
         )
         if self.steps < 1 or self.batch_size < 1 or min(weights + counts) < 0:
@@ -87,6 +88,8 @@ class Recipe:
     architecture: Architecture
     background: BackgroundTraining = field(default_factory=BackgroundTraining)
     foreground: ForegroundTraining = field(default_factory=ForegroundTraining)
+    label_rule: LabelRule | None = None
+    """How pixels are given to layers once the model is trained; None is the paper's rule, the largest weight."""
     backbone: str | None = None
     """Pretrained weights for SegFormer's backbone: a hub name or a folder; None for random weights."""
 

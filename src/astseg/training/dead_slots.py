@@ -40,7 +40,7 @@ def reinitialize_dead_slots(
     Returns:
         The slots that were revived, counted from 0.
     """
-    masks = torch.cat([model.segment(batch, by_weights_alone=True).masks for batch in torch.split(images, BATCH)])
+    masks = torch.cat([model.segment(batch, use_label_rule=False).masks for batch in torch.split(images, BATCH)])
     found_in = masks.flatten(2).any(-1).float().mean(0)
     dead: list[int] = (found_in < FOUND_IN).nonzero().flatten().tolist()
     left = found_in.clone()
@@ -62,7 +62,7 @@ def reinitialize_dead_slots(
 
 
 @dataclass
-class SlotRevival(Callback):
+class DeadSlotReset(Callback):
     """Revives slots from time to time while objects are trained."""
 
     images: TrainingImages
@@ -72,7 +72,7 @@ class SlotRevival(Callback):
     interval: int = REVIVAL_INTERVAL
     """Steps from one time to the next."""
 
-    def step_done(self, state: TrainState) -> None:
+    def on_step_end(self, state: TrainState) -> None:
         """Revive slots if it is time."""
         done = state.phase.offset + state.step
         if isinstance(state.phase, ForegroundPhase) and done <= self.until and done % self.interval == 0:

@@ -28,7 +28,7 @@ class ImageGridCallback(Callback):
         self._images = np.array(images)
         self._truths = None if truths is None else np.array(truths)
 
-    def step_done(self, state: TrainState) -> None:
+    def on_step_end(self, state: TrainState) -> None:
         """Draw after each eighth of a phase."""
         phase, done = state.phase, state.step
         interval = max(1, phase.steps // IMAGES_PER_PHASE)

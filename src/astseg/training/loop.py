@@ -23,7 +23,7 @@ from astseg.training.batches import TrainingImages, batch_indices
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
-from astseg.training.dead_slots import SlotRevival
+from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.diagnostics import health
 from astseg.training.phases import Losses, Phase
 from astseg.training.state import TrainState
@@ -145,7 +145,7 @@ class Trainer:
         state = self.state
         optimizer = state.start_phase()
         for callback in self.callbacks:
-            callback.phase_started(state)
+            callback.on_phase_start(state)
         backgrounds = phase.prepare(state.model, self.images, self.folder, state.seed, begun=state.step > 0)
         earlier = state.seconds.get(phase.name, 0.0)
         started = saved = time.monotonic()
@@ -157,7 +157,7 @@ class Trainer:
             losses = train_step(state.model, optimizer, phase, state.step, self.images[indices], known)
             state.step += 1
             state.seconds[phase.name] = earlier + time.monotonic() - started
-            actions = [action for callback in self.callbacks if (action := callback.step_done(state))]
+            actions = [action for callback in self.callbacks if (action := callback.on_step_end(state))]
             if state.step % self.report_every == 0 or state.step == phase.steps:
                 self._report(phase, losses)
             del losses  # its rendering would lie in memory beside that of the next step
@@ -205,7 +205,7 @@ class Trainer:
             seconds=self.state.seconds[phase.name],
         )
         for callback in self.callbacks:
-            callback.reported(self.state, metrics)
+            callback.on_metrics(self.state, metrics)
 
     def _save_all(self) -> None:
         self._check_weights()
@@ -249,8 +249,8 @@ def train_step(
 def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
     """Return what has a hand in the training because the recipe asks for it."""
     callbacks: list[Callback] = []
-    if recipe.foreground.revive_slots_until:
-        callbacks.append(SlotRevival(images, recipe.foreground.revive_slots_until))
+    if recipe.foreground.reinitialize_slots_until:
+        callbacks.append(DeadSlotReset(images, recipe.foreground.reinitialize_slots_until))
     if recipe.background.automatic_complexity:
         callbacks.append(ComplexityCheck(images))
     return callbacks

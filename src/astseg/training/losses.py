@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from astseg.model.background import BackgroundReconstruction
-from astseg.model.rendering import presence
+from astseg.model.backgrounds.base import BackgroundReconstruction
+from astseg.model.rendering import slot_presence
 
 ENTROPY_EPSILON = 1e-20
 BACKGROUND_SMOOTHNESS = 3.0  # beta of the smooth L1 loss on the 0-255 scale
@@ -47,7 +47,7 @@ def slot_use_loss(weights: Float[Tensor, "batch layers height width"]) -> Float[
 
     A second slot on an object that one slot explains already costs as much as a slot that finds an object of its own.
     """
-    return presence(weights).sum(1).mean()
+    return slot_presence(weights).sum(1).mean()
 
 
 def background_pixel_error(

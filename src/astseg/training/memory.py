@@ -52,7 +52,7 @@ def training_memory(recipe: Recipe, images: int | None = None) -> dict[str, floa
         For each phase by its name; for "painting" of the backgrounds; for "saving".
     """
     with torch.device("meta"):
-        model = AstSeg(recipe.architecture)
+        model = AstSeg(recipe.architecture, recipe.label_rule)
     parts: dict[str, float] = {}
     for phase in phases(recipe):
         parts[phase.name] = _step(model, phase)
@@ -62,7 +62,7 @@ def training_memory(recipe: Recipe, images: int | None = None) -> dict[str, floa
     if any(phase.needs_backgrounds for phase in phases(recipe)):
         parts["painting"] = _painting(model, min(images or PAINTED_AT_ONCE, PAINTED_AT_ONCE))
     if recipe.background.automatic_complexity and recipe.architecture.background_network == "simple":
-        wide = replace(recipe.architecture, background_network="complex", background_layout=None)
+        wide = replace(recipe.architecture, background_network="complex")
         settled = replace(recipe.background, automatic_complexity=False)
         larger = training_memory(replace(recipe, architecture=wide, background=settled), images)
         parts = {name: max(value, larger[name]) for name, value in parts.items()}

@@ -22,7 +22,7 @@ from astseg.training.schedules import LearningRate
 PAPER_BACKBONE = "nvidia/mit-b3"
 FULL_ROW = "full"
 """The row of AST-Seg-B3-CT as it is published, which all other rows change in one thing."""
-STILL_ENTROPY_WEIGHT = 1e-3
+STATIC_ENTROPY_WEIGHT = 1e-3
 """A tenth of the paper's: on roads more makes slots give up, on towers so little leaves objects mixed
 (``docs/lab/experiments.md``)."""
 
@@ -45,7 +45,7 @@ def published_recipe(dataset: DatasetSpec) -> Recipe:
     return Recipe(
         architecture=Architecture(
             image_size=(dataset.image_size, dataset.image_size),
-            slots=dataset.num_slots,
+            num_slots=dataset.num_slots,
             feature_network="segformer-b3",
             latents=LatentLayout(anisotropic=dataset.anisotropic),
             background_network="simple" if dataset.fixed_background else "complex",
@@ -74,11 +74,11 @@ def _rows(dataset: DatasetSpec) -> list[Preset]:
         ),
         "one-more-slot": (
             "K = 1 + the largest number of objects (Table 4)",
-            replace(base, architecture=replace(shape, slots=shape.slots + 1)),
+            replace(base, architecture=replace(shape, num_slots=shape.num_slots + 1)),
         ),
         "twice-the-slots": (
             "K = 2 x the largest number of objects (Table 4)",
-            replace(base, architecture=replace(shape, slots=2 * shape.slots)),
+            replace(base, architecture=replace(shape, num_slots=2 * shape.num_slots)),
         ),
         "unet": (
             "the U-net of Table 8 in place of SegFormer (Table 4)",
@@ -106,8 +106,8 @@ def _natural_video() -> list[Preset]:
     recipe = Recipe(
         architecture=Architecture(
             image_size=(200, 320),
-            slots=20,
-            latents=LatentLayout(appearance=20, anisotropic=True, maximum_inverse_scale=40.0),
+            num_slots=20,
+            latents=LatentLayout(appearance_dim=20, anisotropic=True, max_inverse_scale=40.0),
             per_pixel_background_activation=True,
             background_network="simple",
         ),
@@ -130,7 +130,7 @@ def _natural_video() -> list[Preset]:
 
 def cpu_recipe(
     image_size: tuple[int, int],
-    slots: int,
+    num_slots: int,
     *,
     anisotropic: bool = True,
     slot_cost: float = 4.0,
@@ -140,7 +140,7 @@ def cpu_recipe(
 
     Args:
         image_size: height and width in pixels.
-        slots: K.
+        num_slots: K.
         anisotropic: whether width and height of an object scale apart.
         slot_cost: what a slot in use costs, in pixels whose squared error is 1: an object that is smaller or paler than
             this is left to the background. Large and bright objects bear more, which leaves fewer of them doubled.
@@ -150,18 +150,18 @@ def cpu_recipe(
     return Recipe(
         architecture=Architecture(
             image_size=image_size,
-            slots=slots,
+            num_slots=num_slots,
             feature_network="compact-unet",
             refinement="none",
-            latents=LatentLayout(anisotropic=anisotropic, minimum_inverse_scale=2.0, initial_inverse_scale=5.0),
+            latents=LatentLayout(anisotropic=anisotropic, min_inverse_scale=2.0, initial_inverse_scale=5.0),
             # A glimpse covers half of the image's sides at the most: what images half as large have is enough.
             glimpse_channels=published_glimpse_channels((height // 2, width // 2)),
             initial_background_log_activation=background_log_activation,
-            attention_to_unexplained=4.0,
-            label_rule=LabelRule(),
+            residual_attention_bias=4.0,
             shadows=True,
-            background_network="quick",
+            background_network="region",
         ),
+        label_rule=LabelRule(),
         background=BackgroundTraining(
             steps=1_500,
             batch_size=32,
@@ -177,13 +177,13 @@ def cpu_recipe(
             entropy_warmup_steps=1_000,
             slot_use_weight=slot_cost / (image_size[0] * image_size[1]),
             slot_use_warmup_steps=6_000,
-            revive_slots_until=2_000,
+            reinitialize_slots_until=2_000,
             shadow_start=2_400,
         ),
     )
 
 
-def custom_images_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
+def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static: bool = False) -> Recipe:
     """Return a recipe for people's own images on two CPU cores, which may be few and hold many small objects.
 
     Slots begin in regions of their own and are drawn the more to what the background leaves unexplained, because small
@@ -194,31 +194,31 @@ def custom_images_recipe(image_size: tuple[int, int], slots: int, *, still: bool
 
     Args:
         image_size: height and width in pixels.
-        slots: K.
-        still: whether all images show one background, as a camera that stands still does (``StaticBackground``).
+        num_slots: K.
+        static: whether all images show one background, as a camera that stands still does (``StaticBackground``).
             Small objects that differ little from it then need a small entropy weight, or their slots give up early.
     """
-    small = cpu_recipe(image_size, slots)
+    small = cpu_recipe(image_size, num_slots)
     shape = replace(
         small.architecture,
-        attention_to_unexplained=8.0,
-        slot_places=True,
+        residual_attention_bias=8.0,
+        slot_position_prior=True,
         shadows=False,
-        label_rule=LabelRule(between_objects=False, deepest_shade=0.15),
-        background_network="still" if still else "quick",
+        background_network="static" if static else "region",
     )
     foreground = replace(
         small.foreground,
         scenario="frozen",
         batch_size=8,
-        entropy_weight=STILL_ENTROPY_WEIGHT if still else small.foreground.entropy_weight,
+        entropy_weight=STATIC_ENTROPY_WEIGHT if static else small.foreground.entropy_weight,
     )
-    return replace(small, architecture=shape, foreground=foreground)
+    rule = LabelRule(between_objects=False, max_shade=0.15)
+    return replace(small, architecture=shape, foreground=foreground, label_rule=rule)
 
 
-def gpu_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) -> Recipe:
+def gpu_recipe(image_size: tuple[int, int], num_slots: int, *, static: bool = False) -> Recipe:
     """Return the recipe for people's own images on a GPU: longer, with larger batches and the U-net of Table 8."""
-    small = custom_images_recipe(image_size, slots, still=still)
+    small = custom_images_recipe(image_size, num_slots, static=static)
     return replace(
         small,
         architecture=replace(small.architecture, feature_network="unet"),
@@ -233,7 +233,7 @@ def gpu_recipe(image_size: tuple[int, int], slots: int, *, still: bool = False) 
             learning_rate=LearningRate(2e-4, warmup_steps=1_000, decay="cosine", decay_start=0.5),
             entropy_warmup_steps=3_000,
             slot_use_warmup_steps=20_000,
-            revive_slots_until=4_000,
+            reinitialize_slots_until=4_000,
         ),
     )
 
@@ -249,7 +249,7 @@ def _long(recipe: Recipe) -> Recipe:
             frozen_steps=20_000,
             entropy_warmup_steps=3_000,
             slot_use_warmup_steps=40_000,
-            revive_slots_until=4_000,
+            reinitialize_slots_until=4_000,
             shadow_start=12_000,
         ),
     )
@@ -258,16 +258,19 @@ def _long(recipe: Recipe) -> Recipe:
 def _small() -> list[Preset]:
     side = (64, 64)
     rooms = cpu_recipe(side, DATASETS["objectsroom"].num_slots, slot_cost=12.0, background_log_activation=4.0)
-    rule = LabelRule(background_error=35.0, background_margin=1.5)
-    rooms = replace(rooms, architecture=replace(rooms.architecture, label_rule=rule))
-    demo = replace(rooms, architecture=replace(rooms.architecture, slot_places=True))
+    rooms = replace(rooms, label_rule=LabelRule(background_error=35.0, background_margin=1.5))
+    demo = replace(rooms, architecture=replace(rooms.architecture, slot_position_prior=True))
     towers, clevr = (
         _long(cpu_recipe(side, DATASETS[name].num_slots, anisotropic=DATASETS[name].anisotropic))
         for name in ("shapestacks", "clevr")
     )
     # With places, slots come to shadows too, unless shadows can be thrown from early on.
-    shape = replace(towers.architecture, label_rule=LabelRule(background_likeness=0.2), slot_places=True)
-    towers = replace(towers, architecture=shape, foreground=replace(towers.foreground, shadow_start=1_500))
+    towers = replace(
+        towers,
+        architecture=replace(towers.architecture, slot_position_prior=True),
+        foreground=replace(towers.foreground, shadow_start=1_500),
+        label_rule=LabelRule(background_likeness=0.2),
+    )
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", demo),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),

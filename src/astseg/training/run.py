@@ -5,7 +5,7 @@
     run.json          the recipe, the data, the seed, and where the program came from
     checkpoint.pt     all that resuming needs
     backgrounds.npy   the training images' backgrounds, painted once for phase 2
-    journal.jsonl     losses and health; the same in tensorboard/
+    metrics.jsonl     losses and health; the same in tensorboard/
     images/         how the same few images came along
     model/            the model: config.json, model.safetensors, and progress.json: how far it was trained
     scores.json       the scores on held-out images, where the truth is known; per_image.csv beside it
@@ -28,12 +28,13 @@ from astseg._core.progress import Progress
 from astseg._core.provenance import provenance
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.data.store import Split, Store
-from astseg.evaluation.evaluator import ScoreSummary, evaluate, write_per_image, write_scores
+from astseg.evaluation.evaluator import PER_IMAGE_FILE, ScoreSummary, evaluate, write_per_image
+from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, describe_data, write_scores
 from astseg.model.ast_seg import AstSeg
 from astseg.training.callbacks import Callback
 from astseg.training.config import Recipe
 from astseg.training.image_grid import ImageGridCallback
-from astseg.training.journal import JOURNAL_FILE, Journal, read_journal
+from astseg.training.loggers import METRICS_FILE, MetricsLogger, read_metrics
 from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, PROGRESS_FILE, Trainer
 from astseg.training.state import TrainingProgress
 from astseg.visualization.gallery import sample
@@ -41,7 +42,6 @@ from astseg.visualization.page import Page, write_page
 from astseg.visualization.training_curve import CurvePoint
 
 RUN_FILE = "run.json"
-SCORES_FILE = "scores.json"
 PAGE_FILE = "page.html"
 GRID_IMAGES = 8
 PAGE_IMAGES = 24
@@ -101,7 +101,7 @@ def read_recipe(file: Path) -> Recipe:
 
 def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None:
     """Write what a run is asked to do, and where the program comes from."""
-    content = {**to_builtins(settings), "provenance": provenance(device)}
+    content = {**to_builtins(settings), "provenance": to_builtins(provenance(device))}
     with atomic_write(folder / RUN_FILE) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
 
@@ -157,7 +157,7 @@ def train_run(
         raise RunExistsError(f"{folder} holds a training run already. Go on with it, or choose another folder.")
     remove_leftovers(folder)
     shown = shown_split(store)
-    journal = Journal(folder)
+    journal = MetricsLogger(folder)
     truths = shown.masks_to_show(slice(GRID_IMAGES))
     watching = (journal, ImageGridCallback(folder, shown.images[:GRID_IMAGES], truths), *callbacks)
     images = store["train"].images
@@ -209,19 +209,17 @@ def finish_run(
         The scores; None where there is no truth to compare with.
     """
     store = Store(settings.data)
-    shown = shown_split(store)
-    origin = provenance(device)
-    summary = None
-    details: dict[str, Any] = {"data": store.manifest.protocol, "store": describe_store(store), "seed": settings.seed}
-    scored = scored_split(store)
+    shown, scored = shown_split(store), scored_split(store)
+    data, origin = describe_data(store), provenance(device)
+    summary = by_weights = None
     if scored is not None:
         evaluation = evaluate(model, scored, progress=progress)
         summary = evaluation.summary()
-        if model.architecture.label_rule:
-            plain = evaluate(model, scored, progress=progress, by_weights_alone=True).summary()
-            details["by_weights_alone"] = plain.to_dict()
-        write_per_image(folder / "per_image.csv", evaluation)
+        if model.label_rule is not None:
+            by_weights = evaluate(model, scored, progress=progress, use_label_rule=False).summary()
+        write_per_image(folder / PER_IMAGE_FILE, evaluation)
     truths = shown.masks_to_show(slice(PAGE_IMAGES))
+    shown_settings = {"data": data, "recipe": settings.recipe, "program": origin}
     page = Page(
         title=settings.title,
         summary=summary,
@@ -229,28 +227,14 @@ def finish_run(
         samples=sample(model, np.array(shown.images[:PAGE_IMAGES]), truths),
         seconds=seconds,
         seeds={"training": settings.seed},
-        commit=origin["commit"],
-        settings={"data": details["store"], "recipe": to_builtins(settings.recipe), "program": origin},
+        commit=origin.commit,
+        settings={name: to_builtins(part) for name, part in shown_settings.items()},
     )
     write_page(folder / PAGE_FILE, page)
-    if summary is not None:  # last: a run that has scores is finished
-        write_scores(folder / SCORES_FILE, summary, {**details, "seconds": seconds, **origin})
+    if summary is not None and scored is not None:  # last: a run that has scores is finished
+        record = ScoreRecord(summary, str(folder), data, scored.name, origin, True, by_weights, settings.seed, seconds)
+        write_scores(folder / SCORES_FILE, record)
     return summary
-
-
-def describe_store(store: Store) -> dict[str, Any]:
-    """Return what a result should say of its data, as plain values.
-
-    ``set`` is the published benchmark or the generated set by its name, None for other images.
-    """
-    manifest = store.manifest
-    return {
-        "source": manifest.source,
-        "protocol": manifest.protocol,
-        "set": manifest.details.get("benchmark", manifest.details.get("name")),
-        "image_size": list(store.image_size),
-        "images": {name: split.count for name, split in manifest.splits.items()},
-    }
 
 
 def training_points(folder: Path) -> list[CurvePoint]:
@@ -299,8 +283,8 @@ def read_progress(folder: Path) -> TrainingProgress | None:
 
 
 def _journal(folder: Path) -> list[dict[str, Any]]:
-    path = folder / JOURNAL_FILE
-    return read_journal(path) if path.is_file() else []
+    path = folder / METRICS_FILE
+    return read_metrics(path) if path.is_file() else []
 
 
 def trained_model(folder: Path) -> AstSeg:

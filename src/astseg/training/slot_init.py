@@ -7,7 +7,7 @@ import torch
 from scipy.cluster.vq import kmeans2
 
 from astseg.model.ast_seg import AstSeg
-from astseg.model.attention import coordinate_map, unexplained
+from astseg.model.attention import background_residual, coordinate_map
 from astseg.training.batches import TrainingImages
 
 PLACED_BY = 512  # images at the most
@@ -36,17 +36,17 @@ def initialize_slot_prior(model: AstSeg, images: TrainingImages, backgrounds: Tr
     chosen = np.sort(generator.permutation(len(images))[:PLACED_BY])
     found = []
     for indices in np.split(chosen, range(BATCH, len(chosen), BATCH)):
-        pixels = unexplained(images[indices], backgrounds[indices], model.image_size)
+        pixels = background_residual(images[indices], backgrounds[indices], model.image_size)
         found.append((pixels[:, 0] > CLEARLY_UNEXPLAINED).nonzero()[:, 1:].cpu())
     places = torch.cat(found)
     places = places[generator.permutation(len(places))[:POINTS]]
     coordinates = coordinate_map(model.image_size, model.architecture.corner_convention)
     points = coordinates[:, places[:, 0], places[:, 1]].T
-    if len(np.unique(points.numpy(), axis=0)) < model.slots:
+    if len(np.unique(points.numpy(), axis=0)) < model.num_slots:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a region may lose all its points: its place is as good as any
-        centres, regions = kmeans2(points.double().numpy(), model.slots, ITERATIONS, minit="++", rng=generator)
+        centres, regions = kmeans2(points.double().numpy(), model.num_slots, ITERATIONS, minit="++", rng=generator)
     height, width = model.image_size
     smallest = torch.tensor((2 * MIN_REGION / width, 2 * MIN_REGION / height))
     for slot, centre in enumerate(torch.from_numpy(centres).float()):

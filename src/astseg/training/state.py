@@ -10,11 +10,11 @@ from astseg._core.atomic_io import atomic_write
 from astseg._core.errors import AstSegError
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.ast_seg import AstSeg
-from astseg.model.backbone_weights import load_backbone
+from astseg.model.features.backbone_weights import load_backbone
 from astseg.training.config import Recipe, Scenario
 from astseg.training.phases import Phase, PhaseName, phases
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class TrainState:
 
 
 def _built(recipe: Recipe, device: torch.device) -> AstSeg:
-    return AstSeg(recipe.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return AstSeg(recipe.architecture, recipe.label_rule).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _pretrained(recipe: Recipe, device: torch.device) -> AstSeg:

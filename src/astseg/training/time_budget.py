@@ -35,10 +35,10 @@ class _Stopwatch(Callback):
     def __init__(self) -> None:
         self.times: dict[str, list[float]] = {}
 
-    def phase_started(self, state: TrainState) -> None:
+    def on_phase_start(self, state: TrainState) -> None:
         self.times[state.phase.name] = []
 
-    def step_done(self, state: TrainState) -> None:
+    def on_step_end(self, state: TrainState) -> None:
         if state.device.type == "cuda":
             torch.cuda.synchronize(state.device)
         self.times[state.phase.name].append(time.monotonic())
@@ -86,8 +86,8 @@ def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
 
 def _worthwhile(recipe: Recipe, background: float) -> float:
     """So many steps of the background, or as many as a still one needs."""
-    still = recipe.architecture.background_network == "still"
-    return min(background, STILL_BACKGROUND_STEPS) if still else background
+    static = recipe.architecture.background_network == "static"
+    return min(background, STILL_BACKGROUND_STEPS) if static else background
 
 
 def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[int, float]:
@@ -95,7 +95,7 @@ def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minute
 
     Returns:
         The steps, and how many minutes they take: more than there are where these are too few to learn anything, and
-        fewer where a still background needs no more.
+        fewer where a static background needs no more.
     """
     step = _seconds_per_step(recipe, images, device, "background")["background"]
     steps = max(MIN_STEPS, int(_worthwhile(recipe, 60 * minutes / step)))
@@ -144,7 +144,7 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
             frozen_steps=min(round(FROZEN_SHARE * foreground), foreground - 1),
             entropy_warmup_steps=min(recipe.foreground.entropy_warmup_steps, foreground // 3),
             slot_use_warmup_steps=min(recipe.foreground.slot_use_warmup_steps, foreground),
-            revive_slots_until=min(recipe.foreground.revive_slots_until, foreground // 2),
+            reinitialize_slots_until=min(recipe.foreground.reinitialize_slots_until, foreground // 2),
             shadow_start=min(recipe.foreground.shadow_start, round(SHADOW_SHARE * foreground)),
             learning_rate=_shortened(recipe.foreground.learning_rate, foreground // 10),
         ),

@@ -1,4 +1,4 @@
-"""The colours of labels, the same in every image that astseg makes."""
+"""The colors of labels, the same in every image that astseg makes."""
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +38,9 @@ _COLORS = np.frombuffer(
 
 
 def label_colors(count: int) -> Bytes:
-    """Return the colours of the background and of the labels 1 to `count`.
+    """Return the colors of the background and of the labels 1 to `count`.
 
-    A label keeps its colour whatever the count: a shorter list is the beginning of a longer one.
+    A label keeps its color whatever the count: a shorter list is the beginning of a longer one.
 
     Args:
         count: how many labels there are beside the background, 0 to 255.
@@ -58,14 +58,14 @@ def label_colors(count: int) -> Bytes:
 
 
 def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45) -> Bytes:
-    """Lay the labels' colours over an image, and draw each object's contour in its full colour.
+    """Lay the labels' colors over an image, and draw each object's contour in its full color.
 
     Contours are a pixel wide, in large images the CONTOUR_SHARE-th part of the longer side.
 
     Args:
         image: H x W x 3 RGB.
         labels: H x W, 0 (background, left as it is) to 255.
-        opacity: of the colour inside an object, 0 (contours only) to 1.
+        opacity: of the color inside an object, 0 (contours only) to 1.
 
     Returns:
         H x W x 3 RGB, a new image.

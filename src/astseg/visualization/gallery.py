@@ -23,7 +23,7 @@ Value = TypeVar("Value", bound=np.generic)
 
 PANEL_SIDE = 160
 """Small images are enlarged by a whole factor until their longer side is about this many pixels."""
-LABEL_OPACITY = 0.72  # flat enough to tell neighbours apart, clear enough to see what was taken for an object
+LABEL_OPACITY = 0.72  # flat enough to tell neighbors apart, clear enough to see what was taken for an object
 GREY = 0.5
 """What shows through where a slot has no weight."""
 PAPER = (250, 250, 249)
@@ -84,12 +84,12 @@ def sample(
 def panels(sample: VisualizationSample) -> list[Panel]:
     """Return the images of a sample's row: input, truth, reconstruction, segmentation, background, single slots.
 
-    What a sample does not have is left out. A true object has the colour of the slot that was matched to it,
+    What a sample does not have is left out. A true object has the color of the slot that was matched to it,
     so that one object looks the same in truth and segmentation.
     """
     factor = enlargement(sample.labels.shape)
     image, labels = enlarged(sample.image, factor), enlarged(sample.labels, factor)
-    ground = greyscale(image)  # an object's own colour must not pass for a label's
+    ground = grayscale(image)  # an object's own color must not pass for a label's
     row = [Panel("Input", image)]
     if sample.truth is not None:
         truth = enlarged(colored_alike(sample.truth, sample.labels), factor)
@@ -123,7 +123,7 @@ def draw_samples(samples: Sequence[VisualizationSample]) -> Image.Image:
     top = TITLE_SIZE + 2 * GAP
     grid = Image.new("RGB", (left[-1] + width + GAP, top + len(rows) * (height + GAP)), PAPER)
     for x, panel in zip(left, rows[0], strict=True):
-        _write(grid, panel.title, (x + width // 2, GAP), TITLE_SIZE, centred=True)
+        _write(grid, panel.title, (x + width // 2, GAP), TITLE_SIZE, centered=True)
     for index, row in enumerate(rows):
         for x, panel in zip(left, row, strict=True):
             image = faded(panel.image) if panel.faded else panel.image
@@ -164,8 +164,8 @@ def enlarged(image: npt.NDArray[Value], factor: int) -> npt.NDArray[Value]:
     return image.repeat(factor, 0).repeat(factor, 1)
 
 
-def greyscale(image: RGB) -> RGB:
-    """Return an image without its colours (the luma of ITU-R BT.601)."""
+def grayscale(image: RGB) -> RGB:
+    """Return an image without its colors (the luma of ITU-R BT.601)."""
     return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
 
 
@@ -176,7 +176,7 @@ def faded(image: RGB) -> RGB:
 
 
 def colored_alike(truth: Labels, labels: Labels) -> Labels:
-    """Rename true labels to the numbers of the slots that share most pixels with them, for their colours' sake.
+    """Rename true labels to the numbers of the slots that share most pixels with them, for their colors' sake.
 
     True objects that no slot is matched to take numbers that no slot has in this image, from the lowest up.
     """
@@ -214,7 +214,7 @@ def _with_layers(
 
 
 def _pair(image: RGB, labels: Labels) -> RGB:
-    """Return an image beside its segmentation in flat colours."""
+    """Return an image beside its segmentation in flat colors."""
     factor = enlargement(labels.shape)
     return np.hstack((enlarged(image, factor), label_colors(int(labels.max(initial=0)))[enlarged(labels, factor)]))
 
@@ -227,13 +227,13 @@ def _block(heading: str, pairs: Sequence[RGB], pairs_per_row: int) -> Image.Imag
     columns = min(len(pairs), pairs_per_row)
     block = Image.new("RGB", (GAP + columns * (width + GAP), top + rows * (height + GAP)), PAPER)
     if heading:
-        _write(block, heading, (GAP, GAP), HEADING_SIZE, centred=False)
+        _write(block, heading, (GAP, GAP), HEADING_SIZE, centered=False)
     for index, pair in enumerate(pairs):
         row, column = divmod(index, pairs_per_row)
         block.paste(Image.fromarray(pair), (GAP + column * (width + GAP), top + row * (height + GAP)))
     return block
 
 
-def _write(grid: Image.Image, text: str, place: tuple[int, int], size: int, *, centred: bool) -> None:
+def _write(grid: Image.Image, text: str, place: tuple[int, int], size: int, *, centered: bool) -> None:
     font = ImageFont.load_default(size)
-    ImageDraw.Draw(grid).text(place, text, fill=INK, font=font, anchor="ma" if centred else "la")
+    ImageDraw.Draw(grid).text(place, text, fill=INK, font=font, anchor="ma" if centered else "la")

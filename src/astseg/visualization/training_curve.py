@@ -1,6 +1,6 @@
 """The training curve as inline SVG: the loss and the slots in use, step by step, phase after phase.
 
-Colours and fonts come from the page's style sheet by class, so that one drawing serves light and dark pages.
+Colors and fonts come from the page's style sheet by class, so that one drawing serves light and dark pages.
 """
 
 import math
@@ -119,7 +119,7 @@ def smoothed(line: Sequence[Point]) -> list[Point]:
 
 
 def thinned(line: Sequence[Point]) -> list[Point]:
-    """At most `MAX_POINTS` points, each the mean of as many neighbours."""
+    """At most `MAX_POINTS` points, each the mean of as many neighbors."""
     size = math.ceil(len(line) / MAX_POINTS)
     chunks = [line[start : start + size] for start in range(0, len(line), max(1, size))]
     return [(sum(s for s, _ in chunk) / len(chunk), sum(v for _, v in chunk) / len(chunk)) for chunk in chunks]

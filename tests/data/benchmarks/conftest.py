@@ -15,7 +15,7 @@ import pytest
 
 
 def palette() -> list[tuple[int, int, int]]:
-    """Sixteen colours of which none is its own index, in any channel or as grey."""
+    """Sixteen colors of which none is its own index, in any channel or as grey."""
     return [(60 + 7 * i, 255 - i, 40 + 3 * i) for i in range(16)]
 
 
@@ -85,14 +85,14 @@ def scene_message(image: np.ndarray, masks: np.ndarray) -> bytes:
     return example({"x": floats([1.5, -2.0]), **features, "visibility": floats([1.0])})
 
 
-def png(rows: np.ndarray, colour_type: int, palette: Sequence[tuple[int, int, int]] = ()) -> bytes:
-    """A PNG file of 8 bits: colour type 0 grey, 2 RGB, 3 palette, 6 RGBA."""
+def png(rows: np.ndarray, color_type: int, palette: Sequence[tuple[int, int, int]] = ()) -> bytes:
+    """A PNG file of 8 bits: color type 0 grey, 2 RGB, 3 palette, 6 RGBA."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     height, width = rows.shape[:2]
-    head = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
+    head = struct.pack(">IIBBBBB", width, height, 8, color_type, 0, 0, 0)
     plte = chunk(b"PLTE", b"".join(map(bytes, palette))) if palette else b""
     data = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + plte + chunk(b"IDAT", data) + chunk(b"IEND", b"")

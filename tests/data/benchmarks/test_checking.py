@@ -41,18 +41,18 @@ def test_counts(tmp_path):
         ("test", 10, 10),
         ("plain", 3, 3),
     ]
-    assert found.slots == 3
+    assert found.num_slots == 3
     assert len(found.problems) == 2
     assert "show no object" in found.problems[0]
     assert "labels go up to 6, but there are 3 slots; 1 images have more than 3 objects" in found.problems[1]
-    assert len(check_store(path, slots=6).problems) == 1
+    assert len(check_store(path, num_slots=6).problems) == 1
     with pytest.raises(AstSegError, match="K, the number of slots, should be at least 1"):
-        check_store(path, slots=0)
+        check_store(path, num_slots=0)
 
 
 def test_without_slots_labels_are_not_judged(tmp_path):
     found = check_store(make(tmp_path / "s", {"train": np.full((2, 8, 8), 200, np.uint8)}))
-    assert found.slots is None
+    assert found.num_slots is None
     assert found.problems == ()
     assert found.splits[0].highest_label == 200
 
@@ -83,7 +83,7 @@ def test_what_the_import_noted(formats, tmp_path):
     found = check_store(tmp_path / "s")
     assert any("1 of 3 images show no object" in problem for problem in found.problems)
     assert any(f"{path.name} holds only 3 records, but the protocol goes up to 1000000" in p for p in found.problems)
-    assert found.slots == 3
+    assert found.num_slots == 3
 
 
 def test_unreadable_files_and_another_number_of_images(tmp_path):
@@ -124,5 +124,5 @@ def test_what_is_not_scored_is_no_object(tmp_path):
     writer = StoreWriter(tmp_path / "s", (8, 8), "a source", "a protocol")
     with writer as store, store.split("train", ignored_label=255) as split:
         split.append(np.zeros((2, 8, 8, 3), np.uint8), masks)
-    (train,) = check_store(tmp_path / "s", slots=3).splits
+    (train,) = check_store(tmp_path / "s", num_slots=3).splits
     assert (train.highest_label, train.most_objects, train.too_many_objects) == (1, 1, 0)

@@ -23,10 +23,10 @@ def test_file_index(name, variant, expected):
     assert file_index(name, variant) == expected
 
 
-def test_the_mask_is_the_palette_index_and_not_its_colour(formats):
+def test_the_mask_is_the_palette_index_and_not_its_color(formats):
     labels = formats.tex_labels(4)
-    for colour_type, palette in ((3, formats.palette()), (0, ())):
-        decoded = decode(formats.png(labels, colour_type, palette), MASK, 192)
+    for color_type, palette in ((3, formats.palette()), (0, ())):
+        decoded = decode(formats.png(labels, color_type, palette), MASK, 192)
         np.testing.assert_array_equal(decoded, labels[24:216, 64:256])
 
 
@@ -44,7 +44,7 @@ def test_prepared_size(formats):
     np.testing.assert_array_equal(decoded, labels[24:216, 64:256][np.ix_(places, places)])
 
 
-def test_a_mask_in_colours_is_refused(formats):
+def test_a_mask_in_colors_is_refused(formats):
     with pytest.raises(ValueError, match="a palette PNG was expected"):
         decode(formats.png(np.zeros((240, 320, 3), np.uint8), 2), MASK, 128)
 

@@ -5,7 +5,7 @@ from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.multi_object import CLEVR, OBJECTS_ROOM, read_records
 
 
-def test_clevr_is_cropped_and_labelled(formats, tmp_path):
+def test_clevr_is_cropped_and_labeled(formats, tmp_path):
     image, masks = formats.clevr_scene(9)
     path = formats.write_records(tmp_path / "clevr.tfrecords", [formats.scene_message(image, masks)])
     (sample,) = read_records(path, CLEVR, 192)

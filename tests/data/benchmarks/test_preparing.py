@@ -16,7 +16,7 @@ def test_square_crop_of_the_published_sizes():
     np.testing.assert_array_equal(square_crop(stacked, 192, axis=1), stacked[:, 24:216, 64:256])
 
 
-def test_a_image_smaller_than_the_crop():
+def test_an_image_smaller_than_the_crop():
     with pytest.raises(ValueError, match="320 x 100 pixels is smaller than the crop of 192"):
         square_crop(np.zeros((100, 320), np.uint8), 192)
 

@@ -16,11 +16,11 @@ def test_three_to_ten_objects_equally_often():
     assert min(counts.values()) > 5
 
 
-def test_two_sizes_two_materials_three_shapes_eight_colours():
+def test_two_sizes_two_materials_three_shapes_eight_colors():
     assert {body.shape for body in BODIES} == set(clevr.SHAPES)
     assert len({round(body.half[0], 6) for body in BODIES}) == 4  # boxes are narrower than balls of the same size
     assert {body.material.mirror > 0 for body in BODIES} == {True, False}
-    assert len({body.material.colour for body in BODIES}) == 2 * len(clevr.COLOURS)
+    assert len({body.material.color for body in BODIES}) == 2 * len(clevr.COLORS)
 
 
 def test_objects_stand_on_the_ground_in_view_and_apart():

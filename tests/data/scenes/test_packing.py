@@ -13,10 +13,10 @@ def test_scenes_with_fewer_bodies_are_filled_up(make_scene, ball):
     assert packed.bodies.centre[:, 1, 1].tolist() == [3, 0, 1]
 
 
-def test_colours_become_linear(make_scene, ball):
+def test_colors_become_linear(make_scene, ball):
     packed = pack([make_scene(ball(material=Material((0.5, 1.0, 0.0))))])
-    assert packed.surfaces.colour[:, 0, FIRST_BODY].tolist() == [0.25, 1, 0]
-    torch.testing.assert_close(packed.surfaces.colour[:, 0, SKY], torch.tensor([0.04, 0.16, 0.64]))
+    assert packed.surfaces.color[:, 0, FIRST_BODY].tolist() == [0.25, 1, 0]
+    torch.testing.assert_close(packed.surfaces.color[:, 0, SKY], torch.tensor([0.04, 0.16, 0.64]))
 
 
 def test_matrix_takes_the_ends_of_the_axes_to_one(make_scene):

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from astseg.data.scenes.description import Body, Camera, Material, Shape
-from astseg.data.scenes.placement import clear_of, colour_apart, colour_distance, footprint, within_frame
+from astseg.data.scenes.placement import clear_of, color_apart, color_distance, footprint, within_frame
 from astseg.data.scenes.random_source import RandomSource
 
 GREY = Material((0.5, 0.5, 0.5))
@@ -40,10 +40,10 @@ def test_footprints():
     assert math.isclose(footprint(ball(0.0, 0.7)), 0.7)
 
 
-def test_colours_stay_apart():
+def test_colors_stay_apart():
     source = RandomSource("test", 1, 0, 0)
     taken = []
     for _ in range(4):
-        colour = colour_apart(source, taken, 0.3, (0.5, 1.0), (0.5, 1.0))
-        assert all(colour_distance(colour, other) >= 0.3 for other in taken)
-        taken.append(colour)
+        color = color_apart(source, taken, 0.3, (0.5, 1.0), (0.5, 1.0))
+        assert all(color_distance(color, other) >= 0.3 for other in taken)
+        taken.append(color)

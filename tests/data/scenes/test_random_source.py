@@ -58,14 +58,14 @@ def test_directions_have_length_one_and_point_everywhere():
     assert np.histogram(angles, 8, (-math.pi, math.pi))[0] == pytest.approx(250, abs=75)
 
 
-def test_hue_to_colour_agrees_with_the_standard_library():
+def test_hue_to_color_agrees_with_the_standard_library():
     for hue in np.linspace(0, 0.999, 50):
         assert hue_to_color(hue, 0.7, 0.8) == pytest.approx(colorsys.hsv_to_rgb(hue, 0.7, 0.8))
 
 
-def test_colours_keep_to_the_ranges_asked_for():
+def test_colors_keep_to_the_ranges_asked_for():
     source = RandomSource("test", 1, 0, 0)
     for _ in range(100):
-        _, saturation, value = colorsys.rgb_to_hsv(*source.colour((0.2, 0.4), (0.5, 0.6)))
+        _, saturation, value = colorsys.rgb_to_hsv(*source.color((0.2, 0.4), (0.5, 0.6)))
         assert 0.2 <= saturation <= 0.4 + 1e-9
         assert 0.5 <= value <= 0.6

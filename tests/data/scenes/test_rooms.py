@@ -2,7 +2,7 @@ import pytest
 
 from astseg.data.scenes import rooms
 from astseg.data.scenes.description import Shape
-from astseg.data.scenes.placement import clear_of, colour_distance, within_frame
+from astseg.data.scenes.placement import clear_of, color_distance, within_frame
 from astseg.data.scenes.random_source import RandomSource
 
 DRAWN = [rooms.compose(RandomSource("test", 1, 0, index)) for index in range(150)]
@@ -23,12 +23,12 @@ def test_objects_stand_on_the_floor_in_view_and_apart():
             assert clear_of(body, scene.bodies[:number], 0.15)
 
 
-def test_colours_stand_out():
+def test_colors_stand_out():
     for scene in DRAWN:
-        colours = [body.material.colour for body in scene.bodies]
-        around = [scene.room.floor.colour, scene.room.walls.colour]
-        for number, colour in enumerate(colours):
-            assert all(colour_distance(colour, other) >= 0.3 for other in around + colours[:number])
+        colors = [body.material.color for body in scene.bodies]
+        around = [scene.room.floor.color, scene.room.walls.color]
+        for number, color in enumerate(colors):
+            assert all(color_distance(color, other) >= 0.3 for other in around + colors[:number])
 
 
 def test_camera_stands_in_the_room():

@@ -27,7 +27,7 @@ def test_shadow_of_a_ball_under_a_small_lamp_is_a_disc(make_scene, ball):
     distance = torch.sqrt(x * x + y * y)
     assert result.in_shadow[floor & (distance < radius - 0.02)].min() == 1
     assert result.in_shadow[floor & (distance > radius + 0.02)].max() == 0
-    assert result.colour[:, result.in_shadow.bool()].max() == 0  # no other light reaches it
+    assert result.color[:, result.in_shadow.bool()].max() == 0  # no other light reaches it
 
 
 def test_a_body_does_not_lie_in_its_own_shadow(make_scene, ball):
@@ -40,16 +40,16 @@ def test_a_large_lamp_gives_soft_shadows_in_steps_of_its_samples(make_scene, bal
 
     def visible_shares(half_size):
         with_ball, alone = (shaded(make_scene(body, half_size=half_size)) for body in (ball((0.0, 0.0, 2.0)), far_away))
-        floor = (with_ball[1].surface == FLOOR) & (alone[2].colour[0] > 0.1)
-        return torch.unique((with_ball[2].colour[0][floor] / alone[2].colour[0][floor] * 1000).round() / 1000)
+        floor = (with_ball[1].surface == FLOOR) & (alone[2].color[0] > 0.1)
+        return torch.unique((with_ball[2].color[0][floor] / alone[2].color[0][floor] * 1000).round() / 1000)
 
     assert visible_shares(0.0).tolist() == [0, 1]
     assert visible_shares(1.5).tolist() == [0, 0.25, 0.5, 0.75, 1]
 
 
-def test_the_sky_keeps_its_colour(make_scene, ball):
+def test_the_sky_keeps_its_color(make_scene, ball):
     _, hits, result = shaded(make_scene(ball()))
-    sky = result.colour[:, hits.surface == SKY]
+    sky = result.color[:, hits.surface == SKY]
     torch.testing.assert_close(sky, torch.tensor([[0.04], [0.16], [0.64]]).expand_as(sky))
 
 
@@ -69,6 +69,6 @@ def test_a_full_mirror_replaces_the_bodys_own_light(make_scene, ball):
     plain = shaded(make_scene(ball(material=Material((1.0, 1.0, 1.0)))))
     mirror = shaded(make_scene(ball(material=Material((1.0, 1.0, 1.0), mirror=1.0))))
     body = plain[1].surface == FIRST_BODY
-    assert (plain[2].colour[:, body] - mirror[2].colour[:, body]).abs().mean() > 0.1
+    assert (plain[2].color[:, body] - mirror[2].color[:, body]).abs().mean() > 0.1
     # The upper rim mirrors the blue sky.
-    assert (mirror[2].colour[2, body] > mirror[2].colour[0, body] * 1.5).any()
+    assert (mirror[2].color[2, body] > mirror[2].color[0, body] * 1.5).any()

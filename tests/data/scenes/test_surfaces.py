@@ -27,16 +27,16 @@ def test_body_numbers_count_over_all_scenes(make_scene, ball):
     assert body_numbers(packed, rows).tolist() == [0, 1, 2, 3]
 
 
-def test_albedo_mixes_the_two_colours_by_the_texture(make_scene, ball):
+def test_albedo_mixes_the_two_colors_by_the_texture(make_scene, ball):
     red, blue = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
     material = Material(red, blue, Texture.DOTS, frequency=0.5)
     packed = pack([make_scene(ball((0.0, 0.0, 0.0), material=material))])
     row = torch.tensor([FIRST_BODY, FIRST_BODY, FIRST_BODY, SKY])
     # Dots of radius 0.34 periods, two lengths apart, about the body's centre.
     point = torch.tensor([[0.0, 0.5, 1.0, 0.0], [0.0] * 4, [0.0] * 4])
-    colours = albedo(packed, row, point, torch.full((4,), 1e-3))
+    colors = albedo(packed, row, point, torch.full((4,), 1e-3))
     torch.testing.assert_close(
-        colours.T, torch.tensor([[0.0, 0, 1], [0, 0, 1], [1, 0, 0], [0.04, 0.16, 0.64]]), atol=1e-6, rtol=0
+        colors.T, torch.tensor([[0.0, 0, 1], [0, 0, 1], [1, 0, 0], [0.04, 0.16, 0.64]]), atol=1e-6, rtol=0
     )
 
 

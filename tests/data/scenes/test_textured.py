@@ -34,10 +34,10 @@ def test_camouflaged_objects_wear_the_grounds_texture():
         ground = scene.room.floor
         for body in scene.bodies:
             material = body.material
-            assert (material.texture, material.colour, material.second_colour, material.frequency) == (
+            assert (material.texture, material.color, material.second_color, material.frequency) == (
                 ground.texture,
-                ground.colour,
-                ground.second_colour,
+                ground.color,
+                ground.second_color,
                 ground.frequency,
             )
 

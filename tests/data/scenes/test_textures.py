@@ -19,7 +19,7 @@ def test_shares_stay_between_0_and_1(texture):
 
 
 @pytest.mark.parametrize("texture", [texture for texture in Texture if texture is not Texture.PLAIN])
-def test_every_texture_shows_both_colours_near_by_and_an_even_mixture_far_away(texture):
+def test_every_texture_shows_both_colors_near_by_and_an_even_mixture_far_away(texture):
     near = second_share(texture, places(5000), torch.zeros(5000))
     assert near.std() > 0.15
     assert near.min() < 0.1
@@ -28,7 +28,7 @@ def test_every_texture_shows_both_colours_near_by_and_an_even_mixture_far_away(t
     assert far.std() < 0.05
 
 
-def test_plain_shows_one_colour():
+def test_plain_shows_one_color():
     assert second_share(Texture.PLAIN, places(100), torch.zeros(100)).abs().max() == 0
 
 

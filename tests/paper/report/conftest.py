@@ -1,6 +1,5 @@
 """Runs as training would leave them, written by hand: settings and scores, without a model."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from astseg._core.provenance import Provenance
+from astseg.evaluation.evaluator import Means, ScoreSummary
+from astseg.evaluation.scores_file import DataDescription, ScoreRecord, write_scores
 from astseg.paper.ablation import miniature
 from astseg.training.presets import PRESETS
 from astseg.training.run import RunSettings, write_run
@@ -16,17 +18,19 @@ from astseg.training.run import RunSettings, write_run
 Make = Callable[..., Path]
 
 
-def store(source: str, name: str | None, side: int) -> dict[str, Any]:
-    images = {"train": 40_000, "test": 5_000}
-    return {"source": source, "protocol": "a rule", "set": name, "image_size": [side, side], "images": images}
+def data_description(source: str, name: str | None, side: int) -> DataDescription:
+    return DataDescription(source, "a rule", name, (side, side), {"train": 40_000, "test": 5_000})
 
 
-def scores(miou: float, data: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """What is read of ``scores.json``, with the other scores tied to mIoU."""
-    values = {"images": 5_000, "miou": miou, "ari_fg": miou / 2, "msc_fg": miou / 4, "mse": 100 * miou}
-    nothing = {"images": 5_000, "miou": 0.25, "ari_fg": 0.125, "msc_fg": 0.0625, "mse": None}
-    details = {"store": data, "machine": "a machine", "commit": "abc1234", **more}
-    return {**values, "background_everywhere": nothing, **details}
+def means(miou: float, mse: float | None) -> Means:
+    """Scores that are tied to mIoU."""
+    return Means(5_000, miou, miou / 2, miou, miou / 4, miou, miou, mse)
+
+
+def score_record(miou: float, data: DataDescription, model: str, **more: Any) -> ScoreRecord:
+    summary = ScoreSummary(means(miou, 100 * miou), {}, None, means(0.25, None), 0, 0, 3, "a protocol")
+    origin = Provenance("0.1.0", "abc1234", "a machine", "2.0", "3.11")
+    return ScoreRecord(summary, model, data, "test", origin, **more)
 
 
 @pytest.fixture
@@ -35,24 +39,25 @@ def make_run(tmp_path: Path) -> Make:
 
     def make(
         preset: str | None, seed: int = 0, miou: float | None = 0.5, *, small: bool = False, ood: float | None = None,
-        data: dict[str, Any] | None = None, name: str | None = None, **more: Any,
+        data: DataDescription | None = None, name: str | None = None, **more: Any,
     ) -> Path:  # fmt: skip
         published = PRESETS[preset or "clevr"].recipe
         recipe = miniature(published) if small else published
         side = recipe.architecture.image_size[0]
         if data is None:
             kind = "clevrtex" if small or "clevrtex" in (preset or "") else "clevr"
-            data = store("astseg scenes" if small else "the files", kind, side)
+            data = data_description("astseg scenes" if small else "the files", kind, side)
         folder = tmp_path / "runs" / (name or f"{preset}-seed-{seed}")
         settings = RunSettings(f"{preset} by hand", recipe, "/data", seed, preset)
         write_run(folder, settings, torch.device("cpu"))
         if miou is not None:
-            seconds = {"seconds": {"background": 60.0 + seed, "objects": 100.0, "joint": 200.0}, **more}
-            (folder / "scores.json").write_text(json.dumps(scores(miou, data, seed=seed, **seconds)))
+            seconds = {"background": 60.0 + seed, "objects": 100.0, "joint": 200.0}
+            record = score_record(miou, data, str(folder), **{"seed": seed, "seconds": seconds, **more})
+            write_scores(folder / "scores.json", record)
         if ood is not None:
             (folder / "clevrtex-ood").mkdir()
-            found = scores(ood, store("files", "clevrtex-ood", side))
-            (folder / "clevrtex-ood/scores.json").write_text(json.dumps(found))
+            record = score_record(ood, data_description("files", "clevrtex-ood", side), str(folder))
+            write_scores(folder / "clevrtex-ood/scores.json", record)
         return folder
 
     return make

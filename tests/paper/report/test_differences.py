@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from astseg.evaluation.scores_file import DataDescription
 from astseg.paper.report import Group, group_results, read_results
 from astseg.paper.report.differences import data_label, differences, labels, recipe_changes
 from astseg.training.presets import PRESETS
@@ -45,7 +46,7 @@ class TestLabels:
         ],
     )
     def test_data(self, dataset: str | None, source: str, name: str | None, expected: str | None) -> None:
-        assert data_label(dataset, {"source": source, "set": name}) == expected
+        assert data_label(dataset, DataDescription(source, "a rule", name, (64, 64), {})) == expected
 
 
 class TestRecipeChanges:

@@ -1,12 +1,14 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from astseg._core.errors import AstSegError
+from astseg.evaluation.scores_file import DataDescription, read_scores, write_scores
 from astseg.paper.report import group_results, read_results
-from astseg.paper.report.differences import labels
 
 Make = Callable[..., Path]
 
@@ -17,11 +19,12 @@ class TestReading:
         assert not unfinished
         assert result.dataset == "clevr"
         assert result.settings.seed == 2
-        assert result.scores == {"miou": 0.8, "ari_fg": 0.4, "msc_fg": 0.2, "mse": 80.0}
-        assert result.background_everywhere["mse"] is None
-        assert result.images == 5_000
-        assert result.seconds == {"background": 62.0, "objects": 100.0, "joint": 200.0}
-        assert (result.machine, result.commit) == ("a machine", "abc1234")
+        record = result.record
+        assert (record.summary.overall.miou, record.summary.overall.mse) == (0.8, 80.0)
+        assert record.summary.background_everywhere.mse is None
+        assert record.summary.overall.images == 5_000
+        assert record.seconds == {"background": 62.0, "objects": 100.0, "joint": 200.0}
+        assert (record.provenance.machine, record.provenance.commit) == ("a machine", "abc1234")
 
     def test_a_folder_of_runs_and_each_run_once(self, make_run: Make) -> None:
         first, _ = make_run("clevr", 0), make_run("clevr", 1)
@@ -30,11 +33,11 @@ class TestReading:
 
     def test_clevrtex_models_elsewhere(self, make_run: Make) -> None:
         results, _ = read_results([make_run("clevrtex", miou=0.7, ood=0.6)])
-        assert [(result.dataset, result.scores["miou"]) for result in results] == [
+        assert [(result.dataset, result.record.summary.overall.miou) for result in results] == [
             ("clevrtex", 0.7),
             ("clevrtex-ood", 0.6),
         ]
-        assert results[1].seconds == {}
+        assert results[1].record.seconds == {}
 
     @pytest.mark.parametrize(
         ("said", "wrong"),
@@ -42,14 +45,12 @@ class TestReading:
             ({"model": "rooms"}, "model rooms, not clevrtex-seed-0"),
             ({"model": "elsewhere/model"}, "model elsewhere, not clevrtex-seed-0"),
             ({"split": "train"}, "split train, not test"),
-            ({"labels": "by weights alone"}, "labels by weights alone, not by the model's rule"),
+            ({"label_rule": False}, "label_rule False, not True"),
         ],
     )
-    def test_scores_of_something_else(self, make_run: Make, said: dict[str, str], wrong: str) -> None:
+    def test_scores_of_something_else(self, make_run: Make, said: dict[str, Any], wrong: str) -> None:
         folder = make_run("clevrtex", ood=0.6)
         file = folder / "clevrtex-ood" / "scores.json"
-        right = {"model": str(folder), "split": "test", "labels": "by the model's rule"}
-        file.write_text(json.dumps({**json.loads(file.read_text()), **right}))
         assert len(read_results([folder])[0]) == 2
         file.write_text(json.dumps({**json.loads(file.read_text()), "model": str(folder / "model")}))
         assert len(read_results([folder])[0]) == 2
@@ -77,18 +78,6 @@ class TestReading:
         assert len(results) == 1
         assert unfinished == [begun.resolve()]
 
-    def test_earlier_names_of_data_and_folders(self, make_run: Make) -> None:
-        new, old = make_run("clevrtex", 0, ood=0.6), make_run("clevrtex", 1, ood=0.7)
-        (old / "clevrtex-ood").rename(old / "ood")
-        for file, name in ((old / "scores.json", "clevrtex-full"), (old / "ood/scores.json", "clevrtex-outd")):
-            content = json.loads(file.read_text())
-            file.write_text(json.dumps({**content, "store": {**content["store"], "set": name}}))
-        groups = group_results(read_results([new, old])[0])
-        assert [(group.first.dataset, group.seeds, labels(group)) for group in groups] == [
-            ("clevrtex", (0, 1), ()),
-            ("clevrtex-ood", (0, 1), ()),
-        ]
-
     def test_no_run(self, tmp_path: Path) -> None:
         with pytest.raises(AstSegError, match="holds no training run, and no folders of runs"):
             read_results([tmp_path])
@@ -102,10 +91,10 @@ class TestReading:
 
     def test_a_model_without_background_has_no_error(self, make_run: Make) -> None:
         folder = make_run("clevr")
-        content = json.loads((folder / "scores.json").read_text())
-        (folder / "scores.json").write_text(json.dumps({**content, "mse": None}))
+        record = read_scores(folder / "scores.json")
+        summary = replace(record.summary, overall=replace(record.summary.overall, mse=None))
+        write_scores(folder / "scores.json", replace(record, summary=summary))
         (result,), _ = read_results([folder])
-        assert result.scores["mse"] is None
         (group,) = group_results([result])
         assert group.estimate("mse") is None
 
@@ -135,7 +124,7 @@ class TestGrouping:
         assert group.seconds("painting") is None
 
     def test_other_recipes_data_and_presets_stay_apart(self, make_run: Make) -> None:
-        other = {"source": "x", "protocol": "y", "set": "clevr", "image_size": [128, 128], "images": {"test": 3}}
+        other = DataDescription("x", "y", "clevr", (128, 128), {"test": 3})
         runs = [
             make_run("clevr-unet", 0),
             make_run("clevr", 0),

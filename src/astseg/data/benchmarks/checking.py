@@ -39,7 +39,7 @@ class StoreReport:
     path: Path
     source: str
     protocol: str
-    slots: int | None
+    num_slots: int | None
     splits: tuple[SplitReport, ...]
     damaged: tuple[str, ...] = ()
     """Files of the store that are not what was written."""
@@ -50,13 +50,13 @@ class StoreReport:
 
 
 def check_store(
-    path: Path | str, *, slots: int | None = None, verify: bool = True, report: NamedProgress | None = None
+    path: Path | str, *, num_slots: int | None = None, verify: bool = True, report: NamedProgress | None = None
 ) -> StoreReport:
     """Look a store over.
 
     Args:
         path: the store's folder.
-        slots: the K of the model to be used; None takes what the import noted.
+        num_slots: the K of the model to be used; None takes what the import noted.
         verify: also read every file once and compare its checksum.
         report: called with a split's name, the images looked at and their number.
 
@@ -65,16 +65,16 @@ def check_store(
     """
     store = Store(path)
     details = store.manifest.details
-    slots = slots if slots is not None else details.get("slots")
-    if slots is not None and slots < 1:
-        raise AstSegError(f"K, the number of slots, should be at least 1, not {slots}.")
+    num_slots = num_slots if num_slots is not None else details.get("slots")
+    if num_slots is not None and num_slots < 1:
+        raise AstSegError(f"K, the number of slots, should be at least 1, not {num_slots}.")
     report = report or (lambda *_: None)
-    splits = tuple(_check_split(store[name], slots, report) for name in store.splits)
+    splits = tuple(_check_split(store[name], num_slots, report) for name in store.splits)
     found = StoreReport(
         path=store.path,
         source=store.manifest.source,
         protocol=store.manifest.protocol,
-        slots=slots,
+        num_slots=num_slots,
         splits=splits,
         damaged=_damaged(store) if verify else (),
         unreadable=tuple((str(name), str(reason)) for name, reason in details.get("unreadable", [])),
@@ -82,7 +82,7 @@ def check_store(
     return StoreReport(**{**vars(found), "problems": tuple(_problems(found, store.manifest.splits, details))})
 
 
-def _check_split(split: Split, slots: int | None, report: NamedProgress) -> SplitReport:
+def _check_split(split: Split, num_slots: int | None, report: NamedProgress) -> SplitReport:
     if split.masks is None:
         report(split.name, len(split), len(split))
         return SplitReport(split.name, len(split), None, None, None, None, ())
@@ -100,7 +100,7 @@ def _check_split(split: Split, slots: int | None, report: NamedProgress) -> Spli
         objects = (counts[:, 1:] > 0).sum(1)
         most = max(most, int(objects.max()))
         empty += int((objects == 0).sum())
-        too_many += int((objects > slots).sum()) if slots is not None else 0
+        too_many += int((objects > num_slots).sum()) if num_slots is not None else 0
         report(split.name, min(start + BLOCK, len(split)), len(split))
     present = histogram.nonzero()[0]
     labels = tuple(histogram[: present.max() + 1].tolist())
@@ -120,7 +120,7 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
     if found.unreadable:
         problems.append(f"{len(found.unreadable)} files could not be read when the store was made.")
     for split in found.splits:
-        problems += _split_problems(split, found.slots, records[split.name])
+        problems += _split_problems(split, found.num_slots, records[split.name])
     published, images = details.get("images_published"), details.get("images_found")
     if published and images and published != images:
         problems.append(
@@ -141,17 +141,17 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
     return problems
 
 
-def _split_problems(split: SplitReport, slots: int | None, record: SplitRecord) -> list[str]:
+def _split_problems(split: SplitReport, num_slots: int | None, record: SplitRecord) -> list[str]:
     problems = []
     if split.empty_foregrounds:
         problems.append(
             f"{split.name}: {split.empty_foregrounds} of {split.count} images show no object; "
             f"their ARI-FG is 1 by definition."
         )
-    if slots is not None and split.highest_label is not None and split.highest_label > slots:
+    if num_slots is not None and split.highest_label is not None and split.highest_label > num_slots:
         problems.append(
-            f"{split.name}: labels go up to {split.highest_label}, but there are {slots} slots; "
-            f"{split.too_many_objects} images have more than {slots} objects."
+            f"{split.name}: labels go up to {split.highest_label}, but there are {num_slots} slots; "
+            f"{split.too_many_objects} images have more than {num_slots} objects."
         )
     if split.label_histogram and split.label_histogram != record.label_histogram:
         problems.append(f"{split.name}: the manifest's label histogram is another one. Prepare the data again.")

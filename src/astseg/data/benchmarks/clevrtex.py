@@ -1,7 +1,7 @@
 """CLEVRTEX as published: PNG images, and masks as palette PNGs whose index is the label.
 
-A palette PNG holds an index per pixel and a table of colours. Only the index means anything: a reader that turns
-the image into colours, as OpenCV does, gets values that are no labels. Label 0 is the background, label
+A palette PNG holds an index per pixel and a table of colors. Only the index means anything: a reader that turns
+the image into colors, as OpenCV does, gets values that are no labels. Label 0 is the background, label
 i the i-th object of the image's JSON file.
 """
 
@@ -35,7 +35,7 @@ def decode(data: bytes, kind: int, size: int) -> Bytes:
     """Decode and prepare an image or a mask: crop 192 x 192 from the middle, resize to size x size.
 
     Raises:
-        ValueError: a mask is an image in colours, or the image is too small.
+        ValueError: a mask is an image in colors, or the image is too small.
         OSError: the file is damaged.
     """
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:

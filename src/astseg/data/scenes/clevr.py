@@ -11,7 +11,7 @@ from astseg.data.scenes.vectors import Vector, add, unit
 MIN_OBJECTS, MAX_OBJECTS = 3, DATASETS["clevr"].num_slots
 SHAPES = (Shape.SPHERE, Shape.BOX, Shape.CYLINDER)
 RADII = (0.35, 0.7)
-COLOURS: tuple[Vector, ...] = (
+COLORS: tuple[Vector, ...] = (
     (0.40, 0.40, 0.40),
     (0.70, 0.22, 0.22),
     (0.22, 0.35, 0.80),
@@ -87,14 +87,14 @@ def _body(source: RandomSource) -> Body:
     shape = source.choice(SHAPES)
     radius = source.choice(RADII)
     side = radius * 0.7071 if shape is Shape.BOX else radius
-    colour = source.choice(COLOURS)
-    rubber = Material(colour, specular=0.06, gloss=4)
-    metal = Material(_polished(colour), specular=2.5, gloss=6, mirror=0.75)
+    color = source.choice(COLORS)
+    rubber = Material(color, specular=0.06, gloss=4)
+    metal = Material(_polished(color), specular=2.5, gloss=6, mirror=0.75)
     material = metal if source.chance(0.5) else rubber
     return Body(shape, (0.0, 0.0, side), (side, side, side), material, turn=source.direction())
 
 
-def _polished(colour: Vector) -> Vector:
-    """Metal of a colour name is brighter than rubber: it mirrors a darker surround."""
-    red, green, blue = (min(1.0, 1.25 * part + 0.04) for part in colour)
+def _polished(color: Vector) -> Vector:
+    """Metal of a color name is brighter than rubber: it mirrors a darker surround."""
+    red, green, blue = (min(1.0, 1.25 * part + 0.04) for part in color)
     return red, green, blue

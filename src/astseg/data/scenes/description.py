@@ -1,6 +1,6 @@
 """What a scene is: plain frozen values in Python floats, before anything becomes a tensor.
 
-Space is right-handed, z points up, the floor is z = 0; lengths have no unit. Colours are sRGB from 0 to 1.
+Space is right-handed, z points up, the floor is z = 0; lengths have no unit. Colors are sRGB from 0 to 1.
 """
 
 import math
@@ -30,7 +30,7 @@ class Shape(IntEnum):
 
 
 class Texture(IntEnum):
-    """Solid textures: each mixes a material's two colours over space."""
+    """Solid textures: each mixes a material's two colors over space."""
 
     PLAIN = 0
     CHECKER = 1
@@ -53,8 +53,8 @@ class Texture(IntEnum):
 class Material:
     """What a surface looks like."""
 
-    colour: Vector
-    second_colour: Vector = (0.0, 0.0, 0.0)
+    color: Vector
+    second_color: Vector = (0.0, 0.0, 0.0)
     """What the texture mixes in; unused by the plain texture."""
     texture: Texture = Texture.PLAIN
     frequency: float = 1.0
@@ -118,7 +118,7 @@ class Room:
     half_width: float
     wall_height: float
     haze: float = 0.0
-    """The floor fades into the sky's colour; half of it is gone at this distance from the camera. 0 for none."""
+    """The floor fades into the sky's color; half of it is gone at this distance from the camera. 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -161,15 +161,15 @@ class Light:
     half_size: float
     """Half the lamp's side; 0 gives hard shadows."""
     key: Vector
-    """Linear colour of the lamp's light on a surface that faces it."""
+    """Linear color of the lamp's light on a surface that faces it."""
     fill: Vector
-    """Linear colour of the fill light."""
+    """Linear color of the fill light."""
     fill_direction: Vector
     """Unit vector towards the fill light."""
     ambient_sky: Vector
-    """Linear colour of ambient light on a surface that faces up."""
+    """Linear color of ambient light on a surface that faces up."""
     ambient_ground: Vector
-    """Linear colour of ambient light on a surface that faces down."""
+    """Linear color of ambient light on a surface that faces down."""
 
 
 @dataclass(frozen=True)

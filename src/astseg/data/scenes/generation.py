@@ -26,7 +26,7 @@ SAMPLES_AT_ONCE = 2**16
 SAMPLES_AT_ONCE_CUDA = 2**22
 
 MIN_VISIBLE = 12 / 64**2
-"""The share of the image that every labelled object shows at least."""
+"""The share of the image that every labeled object shows at least."""
 
 INDICES_A_SPLIT = 2**32
 """Every split has its own range of indices of this length."""

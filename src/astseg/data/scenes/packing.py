@@ -32,10 +32,10 @@ class PackedBodies:
 
 @dataclass(frozen=True)
 class PackedSurfaces:
-    """The materials of all surfaces; colours are linear."""
+    """The materials of all surfaces; colors are linear."""
 
-    colour: Float[Tensor, "3 scenes surfaces"]
-    second_colour: Float[Tensor, "3 scenes surfaces"]
+    color: Float[Tensor, "3 scenes surfaces"]
+    second_color: Float[Tensor, "3 scenes surfaces"]
     texture: Int[Tensor, "scenes surfaces"]
     frequency: Float[Tensor, "scenes surfaces"]
     texture_matrix: Float[Tensor, "3 3 scenes surfaces"]
@@ -142,8 +142,8 @@ def _pack_surfaces(scenes: Sequence[Scene], device: torch.device | str) -> Packe
     ]
     frames = [[*[_NOBODY] * FIRST_BODY, *scene.bodies, *[_NOBODY] * (most - len(scene.bodies))] for scene in scenes]
     return PackedSurfaces(
-        colour=_floats([[_linear(material.colour) for material in row] for row in rows], device),
-        second_colour=_floats([[_linear(material.second_colour) for material in row] for row in rows], device),
+        color=_floats([[_linear(material.color) for material in row] for row in rows], device),
+        second_color=_floats([[_linear(material.second_color) for material in row] for row in rows], device),
         texture=torch.tensor([[int(material.texture) for material in row] for row in rows], device=device),
         frequency=_floats([[material.frequency for material in row] for row in rows], device),
         texture_matrix=_floats(
@@ -198,7 +198,7 @@ def _texture_origin(material: Material, body: Body) -> Vector:
     return subtract(material.offset, (x, y, z))
 
 
-def _linear(colour: Vector) -> Vector:
-    """Display colours to linear ones, with a gamma of 2: its inverse is a square root, which is exact."""
-    red, green, blue = colour
+def _linear(color: Vector) -> Vector:
+    """Display colors to linear ones, with a gamma of 2: its inverse is a square root, which is exact."""
+    red, green, blue = color
     return red * red, green * green, blue * blue

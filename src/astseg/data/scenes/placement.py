@@ -42,21 +42,21 @@ def footprint(body: Body) -> float:
     return max(x, y)
 
 
-def colour_distance(a: Vector, b: Vector) -> float:
+def color_distance(a: Vector, b: Vector) -> float:
     """Return the largest difference in any of red, green and blue."""
     return max(abs(a[0] - b[0]), abs(a[1] - b[1]), abs(a[2] - b[2]))
 
 
-def colour_apart(
+def color_apart(
     source: RandomSource,
     others: Iterable[Vector],
     distance: float,
     saturation: tuple[float, float],
     value: tuple[float, float],
 ) -> Vector:
-    """Return a random colour that differs from all others by at least a distance (see `colour_distance`)."""
+    """Return a random color that differs from all others by at least a distance (see `color_distance`)."""
     others = tuple(others)
     while True:
-        colour = source.colour(saturation, value)
-        if all(colour_distance(colour, other) >= distance for other in others):
-            return colour
+        color = source.color(saturation, value)
+        if all(color_distance(color, other) >= distance for other in others):
+            return color

@@ -71,13 +71,13 @@ class RandomSource:
                 length = math.sqrt(square)
                 return x / length, y / length
 
-    def colour(self, saturation: tuple[float, float], value: tuple[float, float]) -> Vector:
-        """Return a colour of uniform hue (sRGB, 0 to 1), with its saturation and value from the given ranges."""
+    def color(self, saturation: tuple[float, float], value: tuple[float, float]) -> Vector:
+        """Return a color of uniform hue (sRGB, 0 to 1), with its saturation and value from the given ranges."""
         return hue_to_color(self.uniform(), self.uniform(*saturation), self.uniform(*value))
 
 
 def hue_to_color(hue: float, saturation: float, value: float) -> Vector:
-    """RGB of a colour given as hue, saturation and value, all from 0 to 1."""
+    """RGB of a color given as hue, saturation and value, all from 0 to 1."""
     turn = hue * 6
     pure = (abs(turn - 3) - 1, 2 - abs(turn - 2), 2 - abs(turn - 4))
     red, green, blue = (value * (1 - saturation * (1 - min(max(part, 0.0), 1.0))) for part in pure)

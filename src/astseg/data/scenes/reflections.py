@@ -57,9 +57,9 @@ def _radiance(scenes: PackedScenes, scene: Tensor, start: Tensor, direction: Ten
     normal = room_normals(point, surface)
     on_body = (nearer & (entered < MISS)).nonzero()[:, 0]
     normal[:, on_body] = body_normals(scenes, body[on_body], point[:, on_body])
-    own_colour = albedo(scenes, surface + scene * scenes.surfaces_each, point, t * BLUR)
-    light = own_colour * diffuse(scenes, scene, point, normal, torch.ones_like(t))
-    sky = scenes.surfaces.colour[:, :, SKY][:, scene]
+    own_color = albedo(scenes, surface + scene * scenes.surfaces_each, point, t * BLUR)
+    light = own_color * diffuse(scenes, scene, point, normal, torch.ones_like(t))
+    sky = scenes.surfaces.color[:, :, SKY][:, scene]
     # The sky is bright all around and dark overhead, as in a studio that is lit from the sides.
     height = direction[2].clamp(0, 1)
     overhead = sky * (0.15 + 3.5 * (1 - height) * (1 - height))

@@ -45,8 +45,8 @@ def develop(visible: Visible) -> RenderedScenes:
     """Light what is to be seen."""
     image_size = visible.masks.shape[1]
     shaded = shade(visible.scenes, visible.hits, image_size)
-    colour = _pixel_means(shaded.colour)
-    display = torch.sqrt(colour.clamp(0, 1))
+    color = _pixel_means(shaded.color)
+    display = torch.sqrt(color.clamp(0, 1))
     images = _to_images((display * 255 + 0.5).to(torch.uint8), image_size)
     in_shadow = shaded.in_shadow.view(-1, SAMPLES, TILE * TILE).sum(1)
     shadows = _to_images((in_shadow * 2 > SAMPLES)[None].to(torch.uint8), image_size)[..., 0]

@@ -1,8 +1,8 @@
-"""Rooms: a look-alike of ObjectsRoom. Floor, walls and sky of random colours, one to three coloured objects."""
+"""Rooms: a look-alike of ObjectsRoom. Floor, walls and sky of random colors, one to three colored objects."""
 
 from astseg.data.catalog import DATASETS
 from astseg.data.scenes.description import Body, Camera, Light, Material, Room, Scene, Shape
-from astseg.data.scenes.placement import clear_of, colour_apart, within_frame
+from astseg.data.scenes.placement import clear_of, color_apart, within_frame
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.vectors import Vector, unit
 
@@ -17,16 +17,16 @@ def compose(source: RandomSource) -> Scene:
     room = _room(source)
     count = source.integer(1, MAX_OBJECTS)
     bodies: list[Body] = []
-    colours: list[Vector] = [room.floor.colour, room.walls.colour]
+    colors: list[Vector] = [room.floor.color, room.walls.color]
     while len(bodies) < count:
-        colour = colour_apart(source, colours, 0.3, (0.55, 1.0), (0.55, 1.0))
+        color = color_apart(source, colors, 0.3, (0.55, 1.0), (0.55, 1.0))
         # Room is always found after a few tries: three objects fill a small part of the floor in view.
         while True:
-            body = _body(source, camera, colour)
+            body = _body(source, camera, color)
             if within_frame(camera, body, 0.8) and clear_of(body, bodies, 0.15):
                 break
         bodies.append(body)
-        colours.append(colour)
+        colors.append(color)
     return Scene(camera, room, _light(source), tuple(bodies))
 
 
@@ -39,13 +39,13 @@ def _camera(source: RandomSource) -> Camera:
 
 
 def _room(source: RandomSource) -> Room:
-    floor = source.colour((0.2, 0.9), (0.4, 0.95))
-    walls = colour_apart(source, [floor], 0.2, (0.2, 0.9), (0.4, 0.95))
-    sky = colour_apart(source, [floor, walls], 0.2, (0.2, 0.8), (0.5, 1.0))
+    floor = source.color((0.2, 0.9), (0.4, 0.95))
+    walls = color_apart(source, [floor], 0.2, (0.2, 0.9), (0.4, 0.95))
+    sky = color_apart(source, [floor, walls], 0.2, (0.2, 0.8), (0.5, 1.0))
     return Room(Material(floor), Material(walls), sky, HALF_WIDTH, source.uniform(2.2, 3.0))
 
 
-def _body(source: RandomSource, camera: Camera, colour: Vector) -> Body:
+def _body(source: RandomSource, camera: Camera, color: Vector) -> Body:
     shape = source.choice(SHAPES)
     size = source.uniform(0.45, 0.85)
     half = (size, size, size)
@@ -65,7 +65,7 @@ def _body(source: RandomSource, camera: Camera, colour: Vector) -> Body:
         parameter = source.uniform(0.5, 1.0)
         height = half[2] * (1 + parameter)
     centre = camera.place(source.uniform(-2.4, 2.4), source.uniform(3.0, 7.0), height)
-    material = Material(colour, specular=0.25, gloss=5)
+    material = Material(color, specular=0.25, gloss=5)
     return Body(shape, centre, half, material, turn=source.direction(), parameter=parameter)
 
 

@@ -24,7 +24,7 @@ SHADOW_THRESHOLD = 0.5
 class Shaded:
     """What the rays bring back."""
 
-    colour: Float[Tensor, "3 bundles rays"]
+    color: Float[Tensor, "3 bundles rays"]
     """Linear, 0 and more."""
     in_shadow: Int[Tensor, "bundles rays"]
     """1 where a body hides the lamp from a surface that faces it."""
@@ -45,25 +45,25 @@ def shade(scenes: PackedScenes, hits: Hits, image_size: int) -> Shaded:
     facing = on_surface & (dot(normal, scenes.lamp[:, scene] - point) > 0)
     visible = lamp_visibility(scenes, point + normal * SHADOW_OFFSET, facing)
     width = footprints(scenes, scene, image_size, hits.direction, hits.depth, normal)
-    own_colour = albedo(scenes, row, point, width)
+    own_color = albedo(scenes, row, point, width)
     light = diffuse(scenes, scene, point, normal, visible)
-    colour = own_colour * torch.where(on_surface, light, 1.0)
+    color = own_color * torch.where(on_surface, light, 1.0)
 
-    flat = colour.view(3, -1)
+    flat = color.view(3, -1)
     view = normalise(hits.direction.flatten(1)[:, on_body])
     body_point, body_normal = point.flatten(1)[:, on_body], normal.flatten(1)[:, on_body]
     shine = highlight(scenes, body_row, body_point, body_normal, view, visible.flatten()[on_body])
     glow, mirror = mirrored(scenes, body_row, body_point, body_normal, view)
-    flat[:, on_body] = flat[:, on_body] * (1 - mirror) + own_colour.flatten(1)[:, on_body] * glow + shine
+    flat[:, on_body] = flat[:, on_body] * (1 - mirror) + own_color.flatten(1)[:, on_body] * glow + shine
 
     share = haze(scenes, scene, hits)
-    sky = scenes.surfaces.colour[:, :, SKY][:, scene]
-    colour = colour + (sky - colour) * share
-    return Shaded(colour, (facing & (visible <= 1 - SHADOW_THRESHOLD)).long())
+    sky = scenes.surfaces.color[:, :, SKY][:, scene]
+    color = color + (sky - color) * share
+    return Shaded(color, (facing & (visible <= 1 - SHADOW_THRESHOLD)).long())
 
 
 def haze(scenes: PackedScenes, scene: Int[Tensor, "bundles 1"], hits: Hits) -> Float[Tensor, "bundles rays"]:
-    """Return the share of the sky's colour in the floor's: half at the room's distance for it, none where that is 0."""
+    """Return the share of the sky's color in the floor's: half at the room's distance for it, none where that is 0."""
     half_way = scenes.haze[scene] * scenes.haze[scene]
     square = hits.depth * hits.depth * dot(hits.direction, hits.direction)
     share = square * square / (square * square + half_way * half_way)

@@ -1,4 +1,4 @@
-"""Which way the surfaces face where rays meet them, and what colour they have there."""
+"""Which way the surfaces face where rays meet them, and what color they have there."""
 
 import torch
 from jaxtyping import Float, Int
@@ -54,7 +54,7 @@ def albedo(
     point: Float[Tensor, "3 *rays"],
     footprint: Float[Tensor, "*rays"],
 ) -> Float[Tensor, "3 *rays"]:
-    """Linear colours of surfaces, with their textures.
+    """Linear colors of surfaces, with their textures.
 
     Args:
         scenes: the scenes.
@@ -63,7 +63,7 @@ def albedo(
         footprint: how wide a patch of the surface a sample stands for; textures are averaged over it.
     """
     surfaces = scenes.surfaces
-    colour = surfaces.colour.flatten(1)[:, row.flatten()]
+    color = surfaces.color.flatten(1)[:, row.flatten()]
     texture = surfaces.texture.flatten()
     for kind in Texture:
         if kind is Texture.PLAIN or not bool((texture == kind).any()):
@@ -74,9 +74,9 @@ def albedo(
         place += surfaces.texture_origin.flatten(1)[:, number]
         width = footprint.flatten()[some] * surfaces.frequency.flatten()[number]
         share = second_share(kind, place, width)
-        first, second = colour[:, some], surfaces.second_colour.flatten(1)[:, number]
-        colour[:, some] = first + (second - first) * share
-    return colour.view(3, *row.shape)
+        first, second = color[:, some], surfaces.second_color.flatten(1)[:, number]
+        color[:, some] = first + (second - first) * share
+    return color.view(3, *row.shape)
 
 
 def footprints(

@@ -15,7 +15,7 @@ from astseg.data.scenes.clevr import (
     studio_light,
 )
 from astseg.data.scenes.description import Body, Material, Room, Scene, Shape, Texture
-from astseg.data.scenes.placement import colour_apart
+from astseg.data.scenes.placement import color_apart
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.vectors import Vector
 
@@ -78,12 +78,12 @@ def _scene(source: RandomSource, shapes: Sequence[Shape], textures: Sequence[Tex
 
 def _material(source: RandomSource, textures: Sequence[Texture], frequency: tuple[float, float]) -> Material:
     texture = source.choice(textures)
-    first = source.colour((0.1, 0.8), (0.25, 0.95))
-    second = colour_apart(source, [first], 0.22, (0.1, 0.8), (0.15, 0.95))
+    first = source.color((0.1, 0.8), (0.25, 0.95))
+    second = color_apart(source, [first], 0.22, (0.1, 0.8), (0.15, 0.95))
     shiny = source.chance(0.4)
     return Material(
-        colour=first,
-        second_colour=second,
+        color=first,
+        second_color=second,
         texture=texture,
         frequency=source.uniform(*frequency),
         offset=(source.uniform(0.0, 64.0), source.uniform(0.0, 64.0), source.uniform(0.0, 64.0)),

@@ -1,4 +1,4 @@
-"""Solid textures: how much of a material's second colour shows at a place in space.
+"""Solid textures: how much of a material's second color shows at a place in space.
 
 Regular patterns are averaged over the patch of surface that a sample stands for by exact integrals, so that they turn
 to an even mixture in the distance instead of aliasing. Irregular ones fade to an even mixture.
@@ -25,7 +25,7 @@ MORTAR = 0.12
 def second_share(
     texture: Texture, place: Float[Tensor, "3 rays"], width: Float[Tensor, " rays"]
 ) -> Float[Tensor, " rays"]:
-    """Return the second colour's share, 0 to 1, averaged over a patch of the given width; both in periods."""
+    """Return the second color's share, 0 to 1, averaged over a patch of the given width; both in periods."""
     return _PATTERNS[texture](place, width.clamp(min=SHARPEST))
 
 

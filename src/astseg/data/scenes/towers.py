@@ -8,12 +8,12 @@ from itertools import pairwise
 
 from astseg.data.catalog import DATASETS
 from astseg.data.scenes.description import Body, Camera, Light, Material, Room, Scene, Shape, Texture
-from astseg.data.scenes.placement import colour_distance, within_frame
+from astseg.data.scenes.placement import color_distance, within_frame
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.vectors import Vector, scale, unit
 
 MIN_BLOCKS, MAX_BLOCKS = 2, DATASETS["shapestacks"].num_slots
-COLOURS: tuple[Vector, ...] = (
+COLORS: tuple[Vector, ...] = (
     (0.86, 0.16, 0.14),
     (0.16, 0.66, 0.20),
     (0.14, 0.28, 0.85),
@@ -112,15 +112,15 @@ def _tower(source: RandomSource, count: int) -> tuple[Body, ...]:
     blocks: list[Body] = []
     height = 0.0
     x, y = source.uniform(-0.4, 0.4), source.uniform(-0.4, 0.4)
-    colour: Vector | None = None
+    color: Vector | None = None
     for number in range(count):
-        colour = source.choice([other for other in COLOURS if other != colour])
+        color = source.choice([other for other in COLORS if other != color])
         shape, half = _block_size(source, last=number == count - 1)
         if blocks:
             # Blocks are put down off the centre of the one below by up to half of its width.
             x = blocks[-1].centre[0] + source.uniform(-0.5, 0.5) * blocks[-1].half[0]
             y = blocks[-1].centre[1] + source.uniform(-0.5, 0.5) * blocks[-1].half[1]
-        material = Material(colour, specular=0.2, gloss=4)
+        material = Material(color, specular=0.2, gloss=4)
         blocks.append(Body(shape, (x, y, height + half[2]), half, material, turn=source.direction()))
         height += 2 * half[2]
     return tuple(blocks)
@@ -139,7 +139,7 @@ def _block_size(source: RandomSource, last: bool) -> tuple[Shape, Vector]:
 
 
 def _camera(source: RandomSource, height: float) -> Camera:
-    """From any side, nearer to lower towers, never quite centred on the tower."""
+    """From any side, nearer to lower towers, never quite centered on the tower."""
     x, y = source.direction()
     distance = source.uniform(4.4, 5.2) + 0.55 * height
     target = (source.uniform(-0.4, 0.4), source.uniform(-0.4, 0.4), 0.5 * height + source.uniform(-0.2, 0.4))
@@ -148,18 +148,18 @@ def _camera(source: RandomSource, height: float) -> Camera:
 
 def _room(source: RandomSource) -> Room:
     ground = source.choice(GROUNDS)
-    walls = source.choice([wall for wall in WALLS if colour_distance(wall, ground) > 0.1])
+    walls = source.choice([wall for wall in WALLS if color_distance(wall, ground) > 0.1])
     floor = _patterned(source, ground, FLOOR_TEXTURES, (0.5, 1.2))
     return Room(floor, _patterned(source, walls, WALL_TEXTURES, (0.3, 0.8)), walls, HALF_WIDTH, 12.0)
 
 
 def _patterned(
-    source: RandomSource, colour: Vector, textures: Sequence[Texture], frequency: tuple[float, float]
+    source: RandomSource, color: Vector, textures: Sequence[Texture], frequency: tuple[float, float]
 ) -> Material:
-    """Return a texture of two shades of a colour."""
+    """Return a texture of two shades of a color."""
     return Material(
-        colour,
-        second_colour=scale(colour, source.uniform(0.7, 0.9)),
+        color,
+        second_color=scale(color, source.uniform(0.7, 0.9)),
         texture=source.choice(textures),
         frequency=source.uniform(*frequency),
         offset=(source.uniform(0.0, 64.0), source.uniform(0.0, 64.0), 0.0),

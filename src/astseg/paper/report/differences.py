@@ -5,6 +5,7 @@ from typing import Any
 
 from astseg._core.settings_io import to_builtins
 from astseg.data.catalog import DATASETS, GENERATOR
+from astseg.evaluation.scores_file import DataDescription
 from astseg.paper.ablation import is_miniature
 from astseg.paper.published import PAPER_GPU
 from astseg.paper.report.results import Group
@@ -23,20 +24,20 @@ def labels(group: Group) -> tuple[str, ...]:
     if group.preset is not None and group.first.settings.recipe != group.preset.recipe:
         small = group.preset.benchmark and is_miniature(group.first.settings.recipe, group.preset.recipe)
         found.append(MINIATURE if small else CHANGED)
-    data = data_label(group.first.dataset, group.first.store)
+    data = data_label(group.first.dataset, group.first.record.data)
     return (*found, data) if data else tuple(found)
 
 
-def data_label(dataset: str | None, store: Mapping[str, Any]) -> str | None:
+def data_label(dataset: str | None, data: DataDescription) -> str | None:
     """Return what the data is where it is not the data set's published files.
 
     None where it is, or where there is none.
     """
     if dataset is None:
         return None
-    if store.get("source") == GENERATOR:
-        return LOOK_ALIKE if store.get("set") == DATASETS[dataset].look_alike else OTHER_DATA
-    return None if store.get("set") == dataset else OTHER_DATA
+    if data.source == GENERATOR:
+        return LOOK_ALIKE if data.dataset == DATASETS[dataset].look_alike else OTHER_DATA
+    return None if data.dataset == dataset else OTHER_DATA
 
 
 def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
@@ -99,16 +100,16 @@ def _whose(names: Sequence[str], everyone: Sequence[str]) -> str:
 
 
 def _data(group: Group) -> str:
-    store, dataset = group.first.store, group.first.dataset
+    data, dataset = group.first.record.data, group.first.dataset
     kind = {
         LOOK_ALIKE: "generated look-alikes, not the published images",
         OTHER_DATA: "NOT the data set of this table",
         None: "the published files" if dataset else "own data",
-    }[data_label(dataset, store)]
-    images = ", ".join(f"{count} {split}" for split, count in store.get("images", {}).items())
+    }[data_label(dataset, data)]
+    images = ", ".join(f"{count} {split}" for split, count in data.images.items())
     return (
-        f"{kind}: {store.get('source')}; {store.get('protocol')}; images: {images}; "
-        f"{group.first.images} were scored, at {_shown(store.get('image_size'))}"
+        f"{kind}: {data.source}; {data.protocol}; images: {images}; "
+        f"{group.first.record.summary.overall.images} were scored, at {_shown(data.image_size)}"
     )
 
 
@@ -127,6 +128,6 @@ def _runs(seeds: Sequence[int]) -> str:
 
 
 def _machine(group: Group) -> str:
-    machines = ", ".join(dict.fromkeys(result.machine for result in group.results))
-    commits = ", ".join(dict.fromkeys(result.commit or "unknown" for result in group.results))
+    machines = ", ".join(dict.fromkeys(result.record.provenance.machine for result in group.results))
+    commits = ", ".join(dict.fromkeys(result.record.provenance.commit or "unknown" for result in group.results))
     return f"{machines}; published: {PAPER_GPU}; commit {commits}"

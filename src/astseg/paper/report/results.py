@@ -2,19 +2,19 @@
 
 import json
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from astseg._core.errors import AstSegError
-from astseg.data.catalog import GENERATOR, SPELLINGS, evaluated_with
+from astseg._core.settings_io import to_builtins
+from astseg.data.catalog import evaluated_with
+from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, read_scores
 from astseg.paper.ablation import evaluation_folder
+from astseg.paper.published import ScoreName
 from astseg.training.loop import MODEL_FOLDER
 from astseg.training.presets import PRESETS, Preset
-from astseg.training.run import RUN_FILE, SCORES_FILE, RunSettings, is_run, read_run
-
-SCORES = ("miou", "ari_fg", "msc_fg", "mse")
+from astseg.training.run import RUN_FILE, RunSettings, is_run, read_run
 
 
 @dataclass(frozen=True)
@@ -26,18 +26,8 @@ class Result:
     settings: RunSettings
     dataset: str | None
     """Whose row of the tables this is; None for a run that is in no table."""
-    scores: Mapping[str, float | None]
-    """`SCORES` by name, from 0 to 1 but for the squared error."""
-    background_everywhere: Mapping[str, float | None]
-    """What predicting the background for every pixel scores on the same images."""
-    images: int
-    """How many images were scored."""
-    store: Mapping[str, Any]
-    """What `astseg.training.run.describe_store` said of the data that was scored, published sets by today's names."""
-    seconds: Mapping[str, float]
-    """By phase; empty for what was only evaluated."""
-    machine: str
-    commit: str
+    record: ScoreRecord
+    """What was scored, and on what."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +60,16 @@ class Group:
         """The seeds, from the lowest; one that came twice stands here twice."""
         return tuple(result.settings.seed for result in self.results)
 
-    def estimate(self, name: str) -> Estimate | None:
+    def estimate(self, name: ScoreName) -> Estimate | None:
         """Mean and deviation of a score over the runs; None where a run does not have it."""
-        values = [result.scores[name] for result in self.results]
+        values = [getattr(result.record.summary.overall, name) for result in self.results]
         known = [value for value in values if value is not None]
         return _estimate(known) if len(known) == len(values) else None
 
     def seconds(self, *phases: str) -> Estimate | None:
         """Mean and deviation of the time that phases took together; None where no run had one of them."""
-        times = [[result.seconds[phase] for phase in phases if phase in result.seconds] for result in self.results]
+        known = [result.record.seconds for result in self.results]
+        times = [[seconds[phase] for phase in phases if phase in seconds] for seconds in known]
         return _estimate([sum(time) for time in times]) if all(times) else None
 
 
@@ -106,8 +97,8 @@ def group_results(results: Sequence[Result]) -> list[Group]:
     for result in results:
         settings = result.settings
         name = settings.preset or settings.title
-        data = json.dumps(result.store, sort_keys=True)
-        groups.setdefault((result.dataset, name, settings.recipe, data, result.images), []).append(result)
+        data = (json.dumps(to_builtins(result.record.data), sort_keys=True), result.record.summary.overall.images)
+        groups.setdefault((result.dataset, name, settings.recipe, *data), []).append(result)
     presets = list(PRESETS)
     made = [Group(tuple(sorted(group, key=lambda result: result.settings.seed))) for group in groups.values()]
     return sorted(made, key=lambda group: presets.index(group.preset.name) if group.preset else len(presets))
@@ -127,7 +118,8 @@ def _runs_in(path: Path) -> list[Path]:
 def _results_of(folder: Path) -> list[Result]:
     settings = read_run(folder)
     preset = PRESETS.get(settings.preset or "")
-    results = [_read_result(folder / SCORES_FILE, folder, settings, preset.benchmark if preset else None)]
+    dataset = preset.benchmark if preset else None
+    results = [Result(folder, settings, dataset, read_scores(folder / SCORES_FILE))]
     evaluated = evaluated_with(preset.benchmark) if preset and preset.benchmark else []
     files = {spec: evaluation_folder(folder, spec) / SCORES_FILE for spec in evaluated}
     results += [_read_elsewhere(file, folder, settings, spec.name) for spec, file in files.items() if file.is_file()]
@@ -140,46 +132,15 @@ def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: st
     Raises:
         AstSegError: another model was scored, other images than the held-out ones, or labels by another rule.
     """
-    result = _read_result(file, folder, settings, dataset)
-    content = json.loads(file.read_text())
-    model = Path(str(content.get("model", folder))).resolve()
+    record = read_scores(file)
+    model = Path(record.model).resolve()
     name = (model.parent if model.name == MODEL_FOLDER else model).name
-    expected = {"model": folder.name, "split": "test", "labels": "by the model's rule"}
-    came = {**expected, **content, "model": name}
+    came = {"model": name, "split": record.split, "label_rule": record.label_rule}
+    expected = {"model": folder.name, "split": "test", "label_rule": True}
     wrong = [f"{key} {came[key]}, not {value}" for key, value in expected.items() if came[key] != value]
     if wrong:
         raise AstSegError(f"{file} is of something else ({', '.join(wrong)}). Remove {file.parent} and evaluate again.")
-    return result
-
-
-def _read_result(file: Path, folder: Path, settings: RunSettings, dataset: str | None) -> Result:
-    try:
-        content = json.loads(file.read_text())
-        nothing = content["background_everywhere"]
-        return Result(
-            folder=folder,
-            settings=settings,
-            dataset=dataset,
-            scores={name: _number(content[name]) for name in SCORES},
-            background_everywhere={name: _number(nothing[name]) for name in SCORES},
-            images=int(content["images"]),
-            store=_renamed(content["store"]),
-            seconds={name: float(value) for name, value in content.get("seconds", {}).items()},
-            machine=str(content["machine"]),
-            commit=str(content["commit"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AstSegError(f"{file} cannot be understood ({error!r}). Score the model again.") from error
-
-
-def _renamed(store: Mapping[str, Any]) -> dict[str, Any]:
-    """Bring the description of published files to their set's name of today; generated ones keep what they say."""
-    spec = None if store.get("source") == GENERATOR else SPELLINGS.get(store.get("set", ""))
-    return {**store, "set": spec.name} if spec else dict(store)
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None else float(value)
+    return Result(folder, settings, dataset, record)
 
 
 def _estimate(values: Sequence[float]) -> Estimate:

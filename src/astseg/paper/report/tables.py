@@ -105,9 +105,13 @@ def _scores_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
         if group.preset is not None and (group.preset.row in MAIN_ROWS or dataset.only_evaluated):
             scores = (_score(group, name) + _size_note(group, name, dataset) for name in names)
             rows.append(Row((name_of(group), *scores, str(len(group.results))), own=True))
-    stores = {(result.images, str(result.store)): result for group in groups for result in group.results}
+    stores = {
+        (result.record.summary.overall.images, str(result.record.data)): result
+        for group in groups
+        for result in group.results
+    }
     for result in stores.values():
-        scores = (_share(result.background_everywhere[name], name) for name in names)
+        scores = (_share(getattr(result.record.summary.background_everywhere, name), name) for name in names)
         rows.append(Row((f"background everywhere, on {_described(result)}", *scores, NONE), own=True))
     side = dataset.image_size
     elsewhere = "".join(f" {row.system}: {row.source}." for row in published if not row.source.startswith("Table"))
@@ -160,7 +164,7 @@ def _times_table(rows: Sequence[Row]) -> Table:
 def _times_rows(groups: Sequence[Group]) -> list[Row]:
     rows = []
     for time in TIMES:
-        ours = [group for group in groups if group.first.dataset == time.dataset and group.first.seconds]
+        ours = [group for group in groups if group.first.dataset == time.dataset and group.first.record.seconds]
         if not ours:
             continue
         dataset = DATASETS[time.dataset]
@@ -187,7 +191,7 @@ def _own_times(group: Group) -> Row:
         duration(background.mean) if background else NONE,
         str(recipe.foreground.steps) if foreground else NONE,
         duration(foreground.mean) if foreground else NONE,
-        ", ".join(dict.fromkeys(result.machine for result in group.results)),
+        ", ".join(dict.fromkeys(result.record.provenance.machine for result in group.results)),
     )
     return Row((name_of(group), *cells), own=True)
 
@@ -226,7 +230,7 @@ def _written(estimate: Estimate, name: ScoreName) -> str:
 
 def _size_note(group: Group, name: ScoreName, dataset: DatasetSpec) -> str:
     """Return the images' size beside a squared error that does not compare with the published ones."""
-    height, width = group.first.store["image_size"]
+    height, width = group.first.record.data.image_size
     published = (dataset.image_size, dataset.image_size)
     return f" at {height} x {width}" if name == "mse" and (height, width) != published else ""
 
@@ -236,4 +240,5 @@ def _share(value: float | None, name: ScoreName) -> str:
 
 
 def _described(result: Result) -> str:
-    return f"{result.images} images of {result.store.get('set') or result.store.get('source')}"
+    data = result.record.data
+    return f"{result.record.summary.overall.images} images of {data.dataset or data.source}"

@@ -12,7 +12,7 @@ from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
-from astseg.training.journal import Journal, read_journal
+from astseg.training.loggers import MetricsLogger, read_metrics
 from astseg.training.loop import Trainer
 
 CPU = torch.device("cpu")
@@ -43,10 +43,10 @@ def tensorboard_steps(folder: Path, tag: str) -> list[int]:
 
 
 def test_writes_every_report(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = MetricsLogger(tmp_path)
     trainer(tiny_recipe, tiny_images, tmp_path, journal).run()
     journal.close()
-    entries = read_journal(tmp_path / "journal.jsonl")
+    entries = read_metrics(tmp_path / "metrics.jsonl")
     assert [entry["step"] for entry in entries] == STEPS
     assert [entry["phase"] for entry in entries] == 3 * ["background"] + 3 * ["objects"] + 3 * ["joint"]
     assert [entry["phase_step"] for entry in entries] == 3 * [1, 2, 3]
@@ -60,19 +60,19 @@ def test_writes_every_report(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: 
 
 
 def test_takes_back_what_came_after_the_checkpoint(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = MetricsLogger(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         # The only checkpoint is that of the end of phase 1, after step 3.
         trainer(tiny_recipe, tiny_images, tmp_path, journal).run(crash_after(6))
     journal.close()
-    file = tmp_path / "journal.jsonl"
-    assert [entry["step"] for entry in read_journal(file)] == STEPS[:6]
+    file = tmp_path / "metrics.jsonl"
+    assert [entry["step"] for entry in read_metrics(file)] == STEPS[:6]
     with file.open("a") as text:
         text.write('{"step": 7, "pha')
-    journal = Journal(tmp_path)
+    journal = MetricsLogger(tmp_path)
     Trainer.resume(tiny_images, tmp_path, CPU, [journal], report_every=1).run()
     journal.close()
-    assert [entry["step"] for entry in read_journal(file)] == STEPS
+    assert [entry["step"] for entry in read_metrics(file)] == STEPS
     assert len(file.read_text().splitlines()) == 9
     assert tensorboard_steps(tmp_path, "objects/total") == [4, 5, 6]
 
@@ -84,20 +84,20 @@ def test_a_phase_that_starts_again_is_written_once(tiny_recipe: Recipe, tiny_ima
         background=replace(tiny_recipe.background, complex_steps=2),
         foreground=replace(tiny_recipe.foreground, scenario="background"),
     )
-    journal = Journal(tmp_path)
+    journal = MetricsLogger(tmp_path)
     check = ComplexityCheck(TrainingImages(tiny_images, CPU), threshold=-1.0)
     trainer(recipe, tiny_images, tmp_path, journal, check).run()
     journal.close()
-    assert [entry["step"] for entry in read_journal(tmp_path / "journal.jsonl")] == [1, 2]
+    assert [entry["step"] for entry in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2]
     assert tensorboard_steps(tmp_path, "background/total") == [1, 2]
 
 
 def test_reading_leaves_out_a_line_that_was_cut_short(tmp_path: Path) -> None:
-    file = tmp_path / "journal.jsonl"
+    file = tmp_path / "metrics.jsonl"
     file.write_text(json.dumps({"step": 1}) + "\n" + json.dumps({"step": 2}) + '\n{"st')
-    assert read_journal(file) == [{"step": 1}, {"step": 2}]
+    assert read_metrics(file) == [{"step": 1}, {"step": 2}]
 
 
 def test_closing_before_anything_began(tmp_path: Path) -> None:
-    Journal(tmp_path).close()
+    MetricsLogger(tmp_path).close()
     assert not list(tmp_path.iterdir())

@@ -5,14 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from astseg.model.feature_maps import (
-    MIX_TRANSFORMER_SIZES,
-    CompactUnetMaps,
-    SegformerMaps,
-    UnetMaps,
-    build_feature_maps,
-    unet_channels,
-)
+from astseg.model.features.build import build_feature_maps
+from astseg.model.features.compact_unet import CompactUnetMaps
+from astseg.model.features.segformer import MIX_TRANSFORMER_SIZES, SegformerMaps
+from astseg.model.features.unet import UnetMaps, unet_channels
 
 # Millions of parameters of the encoders MiT-B0 to B5, as the paper of SegFormer lists them.
 ENCODER_MILLIONS = {

@@ -4,7 +4,7 @@ from typing import Any
 
 from astseg._core.errors import AstSegError
 from astseg.model.ast_seg import AstSeg
-from astseg.model.feature_maps import SegformerMaps
+from astseg.model.features.segformer import SegformerMaps
 
 
 def load_backbone(model: AstSeg, source: str) -> None:

@@ -1,6 +1,4 @@
 import itertools
-from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -8,16 +6,10 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from astseg.model.background import (
-    BackgroundLayout,
-    RegionBackground,
-    StaticBackground,
-    build_background,
-    conv_geometries,
-    edges,
-    positional_channels,
-    published_layout,
-)
+from astseg.model.backgrounds.ae_ne import conv_geometries, positional_channels
+from astseg.model.backgrounds.build import build_background
+from astseg.model.backgrounds.region import RegionBackground, edges
+from astseg.model.backgrounds.static import StaticBackground
 
 # Kernel and stride of the blocks that shrink a side, worked out by hand from the published rule.
 PLANS = {
@@ -92,7 +84,7 @@ class TestAutoencoder:
         assert [type(layer) for layer in blocks[-1].layers] == [nn.ConvTranspose2d, nn.Sigmoid]
         assert blocks[-1].layers[0].bias is None
 
-    @pytest.mark.parametrize("network", ["simple", "complex", "quick", "still"])
+    @pytest.mark.parametrize("network", ["simple", "complex", "region", "static"])
     @pytest.mark.parametrize(
         "size",
         [
@@ -122,26 +114,35 @@ class TestAutoencoder:
         assert found.image.shape == (2, 3, *size)
         assert found.error.shape == (2, 1, *size)
 
-    @pytest.mark.parametrize("network", ["simple", "quick"])
-    def test_says_sixteen_numbers_of_a_image(self, network: str) -> None:
+    @pytest.mark.parametrize("network", ["simple", "region"])
+    def test_says_sixteen_numbers_of_an_image(self, network: str) -> None:
         model = build_background(network, (32, 40)).eval()
         images = torch.rand(2, 3, 32, 40)
         found = model(images)
-        seen = torch.cat((images, edges(images)), 1) if network == "quick" else images
+        seen = torch.cat((images, edges(images)), 1) if network == "region" else images
         latent = model.encoder(seen).flatten(1)
         assert latent.shape == (2, 16)
         for values in found:
             assert values.min() >= 0
             assert values.max() <= 1
 
-    @pytest.mark.parametrize("network", ["simple", "complex", "quick", "still"])
+    @pytest.mark.parametrize("network", ["simple", "complex", "region", "static"])
     def test_too_small(self, network: str) -> None:
         with pytest.raises(ValueError, match="at least 32 pixels a side, not 31x64"):
             build_background(network, (31, 64))
 
+    def test_the_encoder_sees_bytes_as_in_ae_ne(self) -> None:
+        model = build_background("simple", (32, 32))
+        images = torch.rand(2, 3, 32, 32)
+        with torch.no_grad():
+            expected = model.decoder(model.encoder(255 * images))
+            found = model(images)
+        assert torch.equal(found.image, expected[:, :3])
+        assert torch.equal(found.error, expected[:, 3:])
+
 
 class TestEdges:
-    def test_lie_between_differing_neighbours(self) -> None:
+    def test_lie_between_differing_neighbors(self) -> None:
         images = torch.zeros(1, 3, 4, 5)
         images[0, 1, :2, 3:] = 0.5
         right, down = edges(images)[0]
@@ -149,57 +150,57 @@ class TestEdges:
         assert down.nonzero().tolist() == [[1, 3], [1, 4]]
         assert edges(images).max() > 0.99
 
-    def test_do_not_depend_on_the_colours(self) -> None:
+    def test_do_not_depend_on_the_colors(self) -> None:
         images = torch.rand(2, 3, 6, 6)
         torch.testing.assert_close(edges(1 - images), edges(images))
         torch.testing.assert_close(edges(images.flip(1)), edges(images))
 
 
-class TestQuickBackground:
-    def test_is_put_together_from_regions_of_one_colour(self) -> None:
+class TestRegionBackground:
+    def test_is_put_together_from_regions_of_one_color(self) -> None:
         model = RegionBackground((32, 40), regions=3).eval()
         images = torch.rand(2, 3, 32, 40)
         with torch.no_grad():
             latents = model.encoder(torch.cat((images, edges(images)), 1))
-            outlines, colours = model.outlines(latents).view(2, 3, 32, 40), model.colours(latents).view(2, 3, 3)
+            outlines, colors = model.outlines(latents).view(2, 3, 32, 40), model.colours(latents).view(2, 3, 3)
             found = model(images).image
         for n, j, i in ((0, 0, 0), (0, 31, 39), (1, 7, 20)):
             shares = outlines[n, :, j, i].exp() / outlines[n, :, j, i].exp().sum()
-            expected = sum(share * colour for share, colour in zip(shares, colours[n], strict=True)).sigmoid()
+            expected = sum(share * color for share, color in zip(shares, colors[n], strict=True)).sigmoid()
             torch.testing.assert_close(found[n, :, j, i], expected)
 
 
-class TestStillBackground:
+class TestStaticBackground:
     @pytest.fixture
     def model(self) -> StaticBackground:
         torch.manual_seed(0)
         model = StaticBackground((33, 40))
-        nn.init.uniform_(model.still)
+        nn.init.uniform_(model.static)
         nn.init.normal_(model.light.weight, std=0.4)
         nn.init.normal_(model.light.bias, std=0.2)
         return model
 
     def test_is_one_image_until_it_has_seen_light(self) -> None:
         model = StaticBackground((32, 40))
-        nn.init.uniform_(model.still)
+        nn.init.uniform_(model.static)
         found = model(torch.rand(2, 3, 32, 40))
-        torch.testing.assert_close(found.image, model.still.expand(2, -1, -1, -1))
+        torch.testing.assert_close(found.image, model.static.expand(2, -1, -1, -1))
         assert 0.1 < found.error.mean() < 0.2
 
     @torch.no_grad()
     def test_light_equals_the_formula(self, model: StaticBackground) -> None:
         images = torch.rand(2, 3, 33, 40)
         found = model(images).image
-        saturated = np.tanh((images - model.still).numpy() / 0.1)
+        saturated = np.tanh((images - model.static).numpy() / 0.1)
         rows = [slice(i * 33 // 8, -(-(i + 1) * 33 // 8)) for i in range(8)]
         columns = [slice(j * 5, j * 5 + 5) for j in range(8)]
         cells = [[image[c, i, j].mean() / 8 for c in range(3) for i in rows for j in columns] for image in saturated]
         light = np.array(cells) @ model.light.weight.numpy().T + model.light.bias.numpy()
         for n, i, j in ((0, 0, 0), (0, 32, 39), (1, 11, 27)):
-            # Patches are centred on eighths: between two centres their light goes over evenly.
+            # Patches are centered on eighths: between two centres their light goes over evenly.
             down, across = np.clip([(i + 0.5) * 4 / 33 - 0.5, (j + 0.5) * 4 / 40 - 0.5], 0, 3)
             near = ndimage.map_coordinates(light[n, 3:].reshape(4, 4), [[down], [across]], order=1)
-            expected = model.still[:, i, j].numpy() * 2 ** np.tanh((light[n, :3] + near) / np.log(2))
+            expected = model.static[:, i, j].numpy() * 2 ** np.tanh((light[n, :3] + near) / np.log(2))
             np.testing.assert_allclose(found[n, :, i, j].numpy(), expected, rtol=1e-4)
 
     @pytest.mark.parametrize("light", [-30.0, 3.0])
@@ -208,7 +209,7 @@ class TestStillBackground:
         nn.init.uniform_(model.error_logits, -20, 20)
         image, error = model.eval()(torch.rand(2, 3, 33, 40))
         assert 0 <= error.min() < error.max() <= 1
-        torch.testing.assert_close(image, (model.still * (2 if light > 0 else 0.5)).clamp(0, 1).expand_as(image))
+        torch.testing.assert_close(image, (model.static * (2 if light > 0 else 0.5)).clamp(0, 1).expand_as(image))
 
     @pytest.mark.parametrize(("darkest", "brightest"), [(0.3, 0.7), (0.92, 0.98)])
     def test_learns_what_stands_still_under_changing_light_and_no_object(
@@ -234,54 +235,6 @@ class TestStillBackground:
         assert difference[~objects].mean() < 0.02
         assert difference[objects].mean() < 0.03
         assert (images - clear).abs().mean(1, keepdim=True)[objects].mean() > 0.15
-
-
-class TestBackgroundLayout:
-    LAYOUT = BackgroundLayout((3, 8, 8, 8, 8, 6), (4, 24, 8, 8, 8, 6), 255.0)
-
-    def test_other_channels_and_another_range(self) -> None:
-        model = build_background("simple", (32, 32), self.LAYOUT)
-        same = build_background("simple", (32, 32), replace(self.LAYOUT, largest_value=1.0))
-        same.load_state_dict(model.state_dict())
-        images = torch.rand(2, 3, 32, 32)
-        assert model.encoder(images).shape == (2, 6, 1, 1)
-        assert torch.equal(model(images).image, same(255 * images).image)
-
-    def test_the_encoder_sees_bytes_as_in_ae_ne(self) -> None:
-        model = build_background("simple", (32, 32))
-        images = torch.rand(2, 3, 32, 32)
-        with torch.no_grad():
-            expected = model.decoder(model.encoder(255 * images))
-            found = model(images)
-        assert torch.equal(found.image, expected[:, :3])
-        assert torch.equal(found.error, expected[:, 3:])
-
-    def test_the_published_one_is_the_default(self) -> None:
-        with torch.device("meta"):
-            chosen = build_background("complex", (64, 64), published_layout((64, 64), "complex")).state_dict()
-            default = build_background("complex", (64, 64)).state_dict()
-        assert {name: value.shape for name, value in chosen.items()} == {
-            name: value.shape for name, value in default.items()
-        }
-
-    def test_of_another_size(self) -> None:
-        with pytest.raises(ValueError, match="64x64 take 6 blocks, but channels for 5 were given"):
-            build_background("simple", (64, 64), self.LAYOUT)
-
-    @pytest.mark.parametrize(
-        ("change", "message"),
-        [
-            ({"encoder_channels": (3, 8, 8, 8, 6)}, "do not fit together"),
-            ({"encoder_channels": (3, 8, 8, 8, 8, 7)}, "do not fit together"),
-            ({"encoder_channels": (1, 8, 8, 8, 8, 6)}, "do not fit together"),
-            ({"decoder_channels": (3, 24, 8, 8, 8, 6)}, "do not fit together"),
-            ({"decoder_channels": (4, 24, 0, 8, 8, 6)}, "impossible"),
-            ({"largest_value": 0.0}, "impossible"),
-        ],
-    )
-    def test_refuses_the_impossible(self, change: dict[str, Any], message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            replace(self.LAYOUT, **change)
 
 
 class TestPositionalChannels:

@@ -10,12 +10,12 @@ from astseg._core.atomic_io import atomic_write
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.state import TrainState
 
-JOURNAL_FILE = "journal.jsonl"
+METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
 
 
-class Journal(Callback):
-    """Writes every report to ``journal.jsonl`` and to TensorBoard.
+class MetricsLogger(Callback):
+    """Writes every report to ``metrics.jsonl`` and to TensorBoard.
 
     A run that goes on from a checkpoint takes back what it wrote after it, and one that begins a phase again what it
     wrote of it, so that no step stands twice.
@@ -23,12 +23,12 @@ class Journal(Callback):
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / JOURNAL_FILE
+        self._path = folder / METRICS_FILE
         self._tensorboard_folder = folder / TENSORBOARD_FOLDER
         self._tensorboard: SummaryWriter | None = None
         self._latest = 0
 
-    def phase_started(self, state: TrainState) -> None:
+    def on_phase_start(self, state: TrainState) -> None:
         """Take back what was written of steps that are still to come."""
         step = state.steps_done
         if self._tensorboard is None or step < self._latest:
@@ -39,7 +39,7 @@ class Journal(Callback):
             self._tensorboard = SummaryWriter(self._tensorboard_folder, purge_step=purge_step)
             self._latest = step
 
-    def reported(self, state: TrainState, metrics: StepMetrics) -> None:
+    def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
         """Write a metrics."""
         step = self._latest = state.steps_done
         values = {"learning_rate": metrics.learning_rate, **metrics.losses, **metrics.health}
@@ -63,12 +63,12 @@ class Journal(Callback):
 
     def _forget_after(self, step: int) -> None:
         if self._path.is_file():
-            kept = [entry for entry in read_journal(self._path) if entry["step"] <= step]
+            kept = [entry for entry in read_metrics(self._path) if entry["step"] <= step]
             with atomic_write(self._path) as partial:
                 partial.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
 
 
-def read_journal(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the reports of a run, oldest first; a last line that was cut short is left out."""
     entries = []
     for line in path.read_text().splitlines():

@@ -1,0 +1,28 @@
+"""Which background networks there are."""
+
+from typing import Literal, TypeAlias
+
+from torch import nn
+
+from astseg.model.backgrounds.ae_ne import BackgroundAutoencoder
+from astseg.model.backgrounds.region import RegionBackground
+from astseg.model.backgrounds.static import StaticBackground
+
+BackgroundNetwork: TypeAlias = Literal["simple", "complex", "region", "static"]
+"""``simple`` and ``complex``: AE-NE with its narrow and wide channels. ``region``: see :class:`RegionBackground`.
+``static``: see :class:`StaticBackground`."""
+
+
+def build_background(network: BackgroundNetwork, image_size: tuple[int, int]) -> nn.Module:
+    """Build a background network for images of a height and width.
+
+    Raises:
+        ValueError: the image is smaller than 32 pixels a side.
+    """
+    match network:
+        case "region":
+            return RegionBackground(image_size)
+        case "static":
+            return StaticBackground(image_size)
+        case _:
+            return BackgroundAutoencoder(image_size, network)

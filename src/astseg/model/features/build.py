@@ -1,0 +1,41 @@
+"""Which feature networks there are."""
+
+from typing import Literal, TypeAlias
+
+from astseg.model.features.compact_unet import CompactUnetMaps
+from astseg.model.features.segformer import MIX_TRANSFORMER_SIZES, SegformerMaps
+from astseg.model.features.unet import UnetMaps, unet_channels
+
+FeatureNetwork: TypeAlias = Literal[
+    "segformer-b0",
+    "segformer-b1",
+    "segformer-b2",
+    "segformer-b3",
+    "segformer-b4",
+    "segformer-b5",
+    "unet",
+    "compact-unet",
+]
+
+
+def build_feature_maps(
+    network: FeatureNetwork, image_size: tuple[int, int], channels: int
+) -> SegformerMaps | UnetMaps | CompactUnetMaps:
+    """Build a feature network for images of a height and width.
+
+    Raises:
+        ValueError: the image is too small for the network's levels.
+    """
+    if network == "unet":
+        levels = unet_channels(image_size)
+        _check_sides(network, image_size, 2 ** (len(levels) - 1))
+        return UnetMaps(levels, channels)
+    _check_sides(network, image_size, 16)
+    if network == "compact-unet":
+        return CompactUnetMaps(channels)
+    return SegformerMaps(MIX_TRANSFORMER_SIZES[network], channels)
+
+
+def _check_sides(network: str, image_size: tuple[int, int], smallest: int) -> None:
+    if min(image_size) < smallest:
+        raise ValueError(f"{network} needs at least {smallest} pixels a side here, not {image_size[0]}x{image_size[1]}")

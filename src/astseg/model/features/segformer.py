@@ -1,0 +1,80 @@
+"""SegFormer, the paper's feature network, built by transformers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from astseg.model.features.segformer_names import current_names, first_name
+
+
+@dataclass(frozen=True)
+class MixTransformerSize:
+    """What tells the sizes of SegFormer's backbone apart."""
+
+    hidden_sizes: tuple[int, int, int, int]
+    depths: tuple[int, int, int, int]
+    decoder_hidden_size: int
+
+
+_WIDE = (64, 128, 320, 512)
+MIX_TRANSFORMER_SIZES: Mapping[str, MixTransformerSize] = MappingProxyType(
+    {
+        "segformer-b0": MixTransformerSize((32, 64, 160, 256), (2, 2, 2, 2), 256),
+        "segformer-b1": MixTransformerSize(_WIDE, (2, 2, 2, 2), 256),
+        "segformer-b2": MixTransformerSize(_WIDE, (3, 4, 6, 3), 768),
+        "segformer-b3": MixTransformerSize(_WIDE, (3, 4, 18, 3), 768),
+        "segformer-b4": MixTransformerSize(_WIDE, (3, 8, 27, 3), 768),
+        "segformer-b5": MixTransformerSize(_WIDE, (3, 6, 40, 3), 768),
+    }
+)
+
+
+class SegformerMaps(nn.Module):
+    """SegFormer with random weights; its maps have a quarter of the image's height and width.
+
+    ``astseg.model.features.backbone_weights.load_backbone`` gives its backbone pretrained weights.
+    """
+
+    def __init__(self, size: MixTransformerSize, channels: int) -> None:
+        super().__init__()
+        # Here, because it takes longer to import than all else, and the other networks need none of it.
+        from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+        self.network = SegformerForSemanticSegmentation(
+            SegformerConfig(
+                hidden_sizes=list(size.hidden_sizes),
+                depths=list(size.depths),
+                decoder_hidden_size=size.decoder_hidden_size,
+                num_labels=channels,  # type: ignore[call-arg]
+            )
+        )
+        self.register_state_dict_post_hook(_to_first_names)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_to_current_names)  # type: ignore[no-untyped-call]
+
+    @property
+    def output_layer(self) -> nn.Conv2d:
+        """The layer with a row of weights for each map: the K slots' come first."""
+        return self.network.decode_head.classifier
+
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch channels map_height map_width"]:
+        """Return the decoder's logits."""
+        logits: Tensor = self.network(pixel_values=images).logits
+        return logits
+
+
+def _to_first_names(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    for name in [name for name in state if name.startswith(prefix)]:
+        state[prefix + first_name(name.removeprefix(prefix))] = state.pop(name)
+
+
+def _to_current_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    own = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
+    for first, current in current_names(own).items():
+        if prefix + first in state:
+            state[prefix + current] = state.pop(prefix + first)
