@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 
 from astseg.cli import app
-from astseg.cli.console import run
-from astseg.cli.watching import TrainingBars
+from astseg.cli._console import run
+from astseg.cli._training_progress import TrainingBars
 from astseg.training import time_budget as budget
 from astseg.training.state import TrainState
 

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from astseg._core.errors import AstSegError, OtherRunError, RunExistsError
-from astseg.cli import console
-from astseg.cli.console import Stopped, counted, find_device, parse_size, patient_interrupt, print_table, run
+from astseg.cli import _console as console
+from astseg.cli._console import Stopped, counted, patient_interrupt, print_table, run
+from astseg.cli._options import find_device, parse_size
 
 
 def command_that(raises: BaseException) -> typer.Typer:

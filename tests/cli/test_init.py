@@ -63,7 +63,7 @@ def test_help_teaches(name: str, astseg, capsys, monkeypatch) -> None:
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["data", "make", "--help"]])
 def test_help_and_version_are_quick(arguments: list[str]) -> None:
     code = (
-        "import sys; from astseg.cli import app; from astseg.cli.console import run\n"
+        "import sys; from astseg.cli import app; from astseg.cli._console import run\n"
         f"code = run(app, {arguments})\n"
         "heavy = {'torch', 'numpy', 'transformers', 'scipy'} & sys.modules.keys()\n"
         "sys.exit(f'{heavy} came along' if heavy else code)"

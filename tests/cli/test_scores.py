@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from astseg.cli.scores import print_scores
+from astseg.cli._scores import print_scores
 from astseg.evaluation.evaluator import Means, ScoreSummary
 
 MEANS = Means(images=4, miou=0.5, ari_fg=0.25, ari=0.125, msc_fg=0.75, msc=0.625, scaled_sc=0.5, mse=12.34)

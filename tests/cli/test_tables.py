@@ -10,8 +10,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from astseg._core.errors import NonFiniteWeightsError
-from astseg.cli import app, tables
-from astseg.cli.console import run
+from astseg.cli import ablate as ablate_command
+from astseg.cli import app
+from astseg.cli._console import run
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.model.ast_seg import AstSeg
@@ -48,14 +49,14 @@ class TestAblate:
     def test_a_row_that_runs_away_does_not_hold_up_the_others(
         self, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        to_the_end = tables.run_to_the_end
+        to_the_end = ablate_command.run_to_the_end
 
         def first_runs_away(folder: Path, *given: object, **options: object) -> None:
             if "no-transformer" in folder.name:
                 raise NonFiniteWeightsError("Training ran away.")
             to_the_end(folder, *given, **options)
 
-        monkeypatch.setattr(tables, "run_to_the_end", first_runs_away)
+        monkeypatch.setattr(ablate_command, "run_to_the_end", first_runs_away)
         assert ablate("clevrtex", tiny_store, tmp_path, "--rows", "no-transformer,unet", "--seeds", 1) == 2
         err = capsys.readouterr().err
         assert "Failed Training ran away." in err
@@ -113,7 +114,7 @@ class TestAblate:
     def test_rows_that_are_the_same_are_named(
         self, tiny_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("astseg.cli.tables.run_to_the_end", lambda *a, **k: None)
+        monkeypatch.setattr("astseg.cli.ablate.run_to_the_end", lambda *a, **k: None)
         assert ablate("objectsroom", tiny_store, tmp_path / "out") == 0
         text = capsys.readouterr().err
         assert "one and the same recipe: objectsroom, objectsroom-random-backbone." in text
@@ -122,7 +123,7 @@ class TestAblate:
     def test_another_size_than_the_papers_is_said(
         self, tiny_store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("astseg.cli.tables.run_to_the_end", lambda *a, **k: None)
+        monkeypatch.setattr("astseg.cli.ablate.run_to_the_end", lambda *a, **k: None)
         assert astseg("ablate", "clevr", "--rows", "unet", "--data", tiny_store.path, "--out", tmp_path / "out") == 0
         assert "The images are of 32x32, those of the paper of 128x128" in capsys.readouterr().err
 

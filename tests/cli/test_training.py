@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tests.cli.conftest import interrupt_after
 
-from astseg.cli import training
+from astseg.cli import demo
 from astseg.data.store import Store
 from astseg.data.video import VideoWriter
 from astseg.training.memory import Memory
@@ -256,7 +256,7 @@ class TestStopAndResume:
     def test_other_options_are_named_and_mean_nothing(
         self, astseg, finished: Path, tmp_path: Path, monkeypatch, capsys
     ) -> None:
-        monkeypatch.setattr(training, "run_to_the_end", lambda folder, settings, **_: calls.append(settings))
+        monkeypatch.setattr("astseg.cli._runs.run_to_the_end", lambda folder, settings, **_: calls.append(settings))
         calls: list[object] = []
         assert astseg("train", "elsewhere", "--resume", "--objects", 7, "--steps", 9, "--out", finished) == 0
         err = capsys.readouterr().err
@@ -308,9 +308,9 @@ def small_demo(monkeypatch: pytest.MonkeyPatch) -> None:
         foreground=replace(recipe.foreground, steps=4, frozen_steps=2, batch_size=4),
     )
     monkeypatch.setattr("astseg.training.presets.PRESETS", {"demo": replace(PRESETS["demo"], recipe=recipe)})
-    monkeypatch.setattr(training, "DEMO_TRAIN", 6)
-    monkeypatch.setattr(training, "DEMO_TEST", 4)
-    monkeypatch.setattr(training, "FIRST_LOOK_IMAGES", 2)
+    monkeypatch.setattr(demo, "DEMO_TRAIN", 6)
+    monkeypatch.setattr(demo, "DEMO_TEST", 4)
+    monkeypatch.setattr(demo, "FIRST_LOOK_IMAGES", 2)
 
 
 @pytest.mark.usefixtures("small_demo")
@@ -388,7 +388,7 @@ class TestDemo:
         assert not list((tmp_path / "demo").glob("*"))
 
     def test_stopped_after_the_first_look(self, astseg, tmp_path: Path, monkeypatch) -> None:
-        make_scenes = training.make_scenes
+        make_scenes = demo.make_scenes
 
         def interrupted(name: str, destination: Path, counts: dict[str, int], seed: int) -> None:
             if "train" in counts:
@@ -396,7 +396,7 @@ class TestDemo:
             make_scenes(name, destination, counts, seed)
 
         with monkeypatch.context() as patch:
-            patch.setattr(training, "make_scenes", interrupted)
+            patch.setattr(demo, "make_scenes", interrupted)
             assert astseg("demo", "--out", tmp_path / "demo", "--device", "cpu") == 130
         assert [path.name for path in (tmp_path / "demo").glob("*")] == ["first-look.png"]
         assert astseg("demo", "--out", tmp_path / "demo", "--device", "cpu") == 0

@@ -14,7 +14,8 @@ from huggingface_hub import constants
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg.cli import app, console
+from astseg.cli import _console as console
+from astseg.cli import app
 from astseg.hub import loading as pretrained
 from astseg.hub.loading import SHIPPED, list_models, load_model
 from astseg.model.ast_seg import AstSeg

@@ -1,8 +1,9 @@
-"""The command line: parse, call, print."""
+"""The command line: a file for each command, which parses, calls and prints; shared parts begin with ``_``."""
 
 import os
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from io import TextIOWrapper
 from types import FrameType
 from typing import Annotated
@@ -10,8 +11,48 @@ from typing import Annotated
 import typer
 
 from astseg import __version__
-from astseg.cli import authors, data, tables, training, using
-from astseg.cli.console import output, run
+from astseg.cli import (
+    ablate,
+    background,
+    data_benchmarks,
+    data_check,
+    data_download,
+    data_import,
+    data_make,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    gallery,
+    import_authors,
+    presets,
+    report,
+    segment,
+    train,
+)
+from astseg.cli._console import output, run
+
+COMMANDS: tuple[Callable[..., None], ...] = (
+    demo.demo,
+    train.train,
+    segment.segment,
+    evaluate.evaluate,
+    export.export,
+    background.background,
+    ablate.ablate,
+    report.report,
+    gallery.gallery,
+    import_authors.import_authors,
+    presets.presets,
+    doctor.doctor,
+)
+DATA_COMMANDS: Mapping[str, Callable[..., None]] = {
+    "make": data_make.make,
+    "import": data_import.import_,
+    "benchmarks": data_benchmarks.benchmarks,
+    "download": data_download.download,
+    "check": data_check.check,
+}
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -20,22 +61,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find and segment the objects in images and fixed-camera video, without any labels.",
 )
-app.add_typer(data.app, name="data")
-for command in (
-    training.demo,
-    training.train,
-    using.segment,
-    using.evaluate,
-    using.export,
-    using.background,
-    tables.ablate,
-    tables.report,
-    tables.gallery,
-    authors.import_authors,
-    training.presets,
-    using.doctor,
-):
+data = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", help="Generate, import, download and check data.")
+app.add_typer(data, name="data")
+for command in COMMANDS:
     app.command()(command)
+for name, command in DATA_COMMANDS.items():
+    data.command(name)(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from astseg._core.errors import AstSegError
 from astseg.cli import app
-from astseg.cli.console import run
+from astseg.cli._console import run
 from astseg.data.benchmarks import downloading as module
 from astseg.data.benchmarks.downloading import download, plan_download, plan_files
 from astseg.data.benchmarks.registry import RemoteFile

@@ -7,7 +7,7 @@ import pytest
 
 from astseg._core.errors import AstSegError
 from astseg.cli import app
-from astseg.cli.console import run
+from astseg.cli._console import run
 from astseg.data.benchmarks import importing
 from astseg.data.benchmarks.importing import import_benchmark
 from astseg.data.benchmarks.protocols import Portion, Protocol

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from astseg._core.errors import AstSegError
 from astseg._core.text import sides
-from astseg.cli.bars import progress
-from astseg.cli.console import counted, find_device, messages, note, parse_values
+from astseg.cli._console import counted, messages, note
+from astseg.cli._options import find_device, parse_values
+from astseg.cli._progress import progress
 
 if TYPE_CHECKING:
     from astseg.data.sources import Source

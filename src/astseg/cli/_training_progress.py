@@ -6,8 +6,8 @@ from typing import Self
 
 from rich.progress import TaskID
 
-from astseg.cli.bars import Bars
-from astseg.cli.console import messages
+from astseg.cli._console import messages
+from astseg.cli._progress import Bars
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.state import TrainState
 

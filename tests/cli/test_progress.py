@@ -4,8 +4,8 @@ import re
 import pytest
 from rich.console import Console
 
-from astseg.cli import bars
-from astseg.cli.bars import Bars, progress, several_progresses
+from astseg.cli import _progress as bars
+from astseg.cli._progress import Bars, progress, several_progresses
 
 
 @pytest.fixture

@@ -1,12 +1,16 @@
 """Scores as the terminal shows them."""
 
+from typing import TYPE_CHECKING
+
 from rich.table import Table
 
-from astseg.cli.console import counted, note, output, print_table
-from astseg.evaluation.evaluator import Means, ScoreSummary
+from astseg.cli._console import counted, note, output, print_table
+
+if TYPE_CHECKING:
+    from astseg.evaluation.evaluator import Means, ScoreSummary
 
 
-def print_scores(summary: ScoreSummary) -> None:
+def print_scores(summary: "ScoreSummary") -> None:
     """Print the means, for all images and by the number of their objects, and the protocol below."""
     table = Table("", "images", "mIoU", "ARI-FG", "ARI", "MSC-FG", "MSC", "MSE", box=None, pad_edge=False)
     for column in table.columns[1:]:
@@ -27,7 +31,7 @@ def print_scores(summary: ScoreSummary) -> None:
     output.print(summary.protocol, style="dim", markup=False)
 
 
-def _add(table: Table, title: str, means: Means) -> None:
+def _add(table: Table, title: str, means: "Means") -> None:
     scores = (means.miou, means.ari_fg, means.ari, means.msc_fg, means.msc)
     error = "-" if means.mse is None else f"{means.mse:.1f}"
     table.add_row(title, str(means.images), *(f"{100 * score:.2f}" for score in scores), error)

@@ -1,4 +1,4 @@
-"""``astseg ablate``, ``report`` and ``gallery``: the paper's tables and figures, with one's own runs in them."""
+"""``astseg ablate``: the rows of the paper's tables, trained one after the other."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,11 +6,10 @@ from typing import Annotated
 import typer
 
 from astseg._core.errors import AstSegError, NonFiniteWeightsError
-from astseg.cli.console import Device, counted, find_device, messages, note, output
-from astseg.cli.models import open_model
-from astseg.cli.training import run_to_the_end
-from astseg.cli.using import Model
-from astseg.cli.using import evaluate as evaluate_model
+from astseg.cli._console import messages, note, output
+from astseg.cli._options import Device, find_device
+from astseg.cli._runs import run_to_the_end
+from astseg.cli.evaluate import score_model
 from astseg.data.catalog import TRAINING_SETS, find_dataset
 
 
@@ -80,75 +79,7 @@ def ablate(
         for spec, path in elsewhere.items():
             place = evaluation_folder(run.folder, spec)
             if not (place / SCORES_FILE).is_file():
-                evaluate_model(str(run.folder), path, out=place, device=device)
+                score_model(str(run.folder), path, place, device)
     if failed:
         raise AstSegError(f"The weights of {', '.join(failed)} became no numbers. All other runs are done.")
     output.print(f"Runs: {out}. To see them beside the published figures: astseg report {out}", markup=False)
-
-
-def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs, or folders that hold them.")],
-    form: Annotated[str, typer.Option("--format", help="markdown, latex or html.")] = "markdown",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; by default the terminal.")] = None,
-) -> None:
-    """Put runs beside the published figures: mean and deviation over seeds, and what differs in the protocol.
-
-    ```
-    astseg report table/ --format html --out table.html
-    ```
-    """
-    from astseg._core.atomic_io import atomic_write
-    from astseg.paper.report import build_report, group_results, read_results, write_as
-
-    results, unfinished = read_results(runs)
-    if not results:
-        raise AstSegError(f"None of these runs has scores yet: {', '.join(folder.name for folder in unfinished)}.")
-    text = write_as(build_report(group_results(results), [folder.name for folder in unfinished]), form)
-    if out is None:
-        output.out(text, end="", highlight=False)
-        return
-    with atomic_write(out) as partial:
-        partial.write_text(text, encoding="utf-8")
-    output.print(f"Report: {out}", markup=False)
-
-
-def gallery(
-    model: Model,
-    data: Annotated[Path, typer.Argument(help="Prepared data.")],
-    split: Annotated[str, typer.Option(help="Which split.")] = "test",
-    out: Annotated[Path, typer.Option("--out", "-o", help="The image to write.")] = Path("gallery.png"),
-    count: Annotated[int, typer.Option(help="How many images, from the split's first on.", min=1)] = 16,
-    slots: Annotated[
-        bool, typer.Option("--slots", help="Whole rows: truth, reconstruction, background and every slot.")
-    ] = False,
-    device: Device = "auto",
-) -> None:
-    """Draw the paper's sample grids: images beside their segmentations.
-
-    ```
-    astseg gallery my-run my-data --out samples.png
-    ```
-    """
-    import numpy as np
-    from PIL import Image
-
-    from astseg._core.atomic_io import atomic_write
-    from astseg.data.store import Store
-    from astseg.visualization.gallery import draw_pairs, draw_samples, sample
-
-    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
-        raise AstSegError(f"The image should have an ending such as .png, not '{out.name}'.")
-    where = find_device(device)
-    chosen = Store(data)[split]
-    segmenter = open_model(model, where)
-    with messages.status("Drawing..."):
-        samples = []
-        for start in range(0, min(count, len(chosen)), 16):
-            some = slice(start, min(start + 16, count))
-            truths = chosen.masks_to_show(some)
-            samples += sample(segmenter, np.array(chosen.images[some]), truths)
-        pairs = [(one.image, one.labels) for one in samples]
-        grid = draw_samples(samples) if slots else draw_pairs({"": pairs})
-        with atomic_write(out) as partial:
-            grid.save(partial)
-    output.print(f"{counted(len(samples), 'image')}: {out}", markup=False)

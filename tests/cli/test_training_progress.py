@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from astseg.cli import bars, watching
-from astseg.cli.watching import TrainingBars
+from astseg.cli import _progress as bars
+from astseg.cli import _training_progress as watching
+from astseg.cli._training_progress import TrainingBars
 from astseg.training.callbacks import StepMetrics
 from astseg.training.phases import Phase, phases
 from astseg.training.presets import cpu_recipe

@@ -4,8 +4,8 @@ import pytest
 import torch
 import typer
 
-from astseg.cli.authors import import_authors
-from astseg.cli.console import run
+from astseg.cli._console import run
+from astseg.cli.import_authors import import_authors
 from astseg.hub.loading import load_model
 from astseg.model.backgrounds.ae_ne import BackgroundAutoencoder
 

@@ -21,7 +21,7 @@ from rich.table import Column
 from rich.text import Text
 
 from astseg._core.progress import Progress as ProgressCallback
-from astseg.cli.console import messages
+from astseg.cli._console import messages
 
 ROOMY = 116
 """Columns from which on bars have their full length."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astseg._core.errors import AstSegError
-from astseg.cli.console import messages, note
+from astseg.cli._console import messages, note
 
 if TYPE_CHECKING:
     import torch

@@ -5,9 +5,8 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -23,7 +22,7 @@ from astseg._core.errors import (
 )
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 output = Console(highlight=False, soft_wrap=True)
 """Results: what a user may want to redirect into a file."""
@@ -154,88 +153,3 @@ def _complain(message: str, code: int) -> int:
     messages.print(f"[bold red]{'Error' if code == EXIT_MISTAKE else 'Interrupted'}:[/]", end=" ")
     messages.print(message, markup=False)
     return code
-
-
-def find_device(name: str) -> "torch.device":
-    """Return the device of a name; ``auto`` is a GPU where there is one.
-
-    Raises:
-        AstSegError: the name means nothing, or the device is not there.
-    """
-    import torch  # here, because it takes seconds, and --help needs none of it
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise AstSegError(f"The device '{name}' cannot be used: {reason}. Try auto or cpu.") from error
-    return device
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Read ``HEIGHTxWIDTH`` or a single side.
-
-    Raises:
-        AstSegError: it is neither.
-
-    >>> parse_size("96x128"), parse_size("64")
-    ((96, 128), (64, 64))
-    """
-    if text is None:
-        return None
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
-        raise AstSegError(f"A size looks like 96x128 (height x width) or 64, not '{text}'.")
-    sides = [int(part) for part in parts]
-    return sides[0], sides[-1]
-
-
-def parse_values(text: str | None) -> frozenset[int] | None:
-    """Read the values of masks that are not to be scored: numbers with commas between them, or ``none``.
-
-    Raises:
-        AstSegError: they are no such numbers.
-
-    >>> sorted(parse_values("85,170")), parse_values("none"), parse_values(None)
-    ([85, 170], frozenset(), None)
-    """
-    if text is None or text == "none":
-        return None if text is None else frozenset()
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise AstSegError(f"Values to ignore look like 255 or 85,170, or none, not '{text}'.")
-    return frozenset(map(int, parts))
-
-
-def parse_changes(texts: list[str]) -> dict[str, Any]:
-    """Read changes of settings, each ``NAME=VALUE``.
-
-    Raises:
-        AstSegError: one is no change.
-    """
-    from astseg._core.settings_io import parse_change
-
-    try:
-        return dict(map(parse_change, texts))
-    except ValueError as error:
-        raise AstSegError(f"--set: {error}.") from error
-
-
-Masks = Annotated[
-    Path | None,
-    typer.Option(
-        help="A folder of masks, one for each image, for scores alone. By default those that lie beside the images."
-    ),
-]
-Ignore = Annotated[
-    str | None,
-    typer.Option(
-        metavar="VALUES",
-        help="Values in masks of pixels that are not to be scored, such as 255 or 85,170; none scores all. By default "
-        "those of VOC and CDnet are recognized.",
-    ),
-]
-Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1.")]

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from astseg.cli.console import messages, output
+from astseg.cli._console import messages, output
 
 
 def import_authors(

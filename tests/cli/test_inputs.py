@@ -9,7 +9,7 @@ from PIL import Image
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import read_image
-from astseg.cli.preparing import SHOWN, open_images, prepare, report_skipped
+from astseg.cli._inputs import SHOWN, open_images, prepare, report_skipped
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 

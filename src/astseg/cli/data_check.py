@@ -1,0 +1,58 @@
+"""``astseg data check``: prepared data, looked over."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from astseg.cli._console import note, output, print_table
+from astseg.cli._progress import several_progresses
+
+if TYPE_CHECKING:
+    from astseg.data.benchmarks import StoreReport
+
+
+def check(
+    store: Annotated[Path, typer.Argument(help="Prepared data.")],
+    objects: Annotated[int | None, typer.Option(help="K of the model to be used.")] = None,
+) -> None:
+    """Look prepared data over: counts, labels against K, empty images, damaged files.
+
+    ```
+    astseg data check my-data --objects 5
+    ```
+    """
+    from astseg.data.benchmarks import check_store
+
+    with several_progresses("images", "Checking {}".format) as show:
+        report = check_store(store, num_slots=objects, report=show)
+    _print_report(report)
+    if report.damaged:
+        raise typer.Exit(1)
+
+
+def _print_report(report: "StoreReport") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    num_slots = "not given; --objects gives it" if report.num_slots is None else report.num_slots
+    output.print(f"Source:   {report.source}\nProtocol: {report.protocol}\nK:        {num_slots}", markup=False)
+    table = Table(
+        "split", "images", "most objects", "highest label", "without objects", "more than K", box=None, pad_edge=False
+    )
+    for split in report.splits:
+        numbers = (
+            split.count,
+            split.most_objects,
+            split.highest_label,
+            split.empty_foregrounds,
+            split.too_many_objects,
+        )
+        table.add_row(escape(split.name), *("-" if number is None else str(number) for number in numbers))
+    print_table(table)
+    for name, reason in report.unreadable:
+        output.print(f"Unreadable: {name}: {reason}", markup=False)
+    for problem in report.problems:
+        note("Note", problem, output)
+    if not report.problems:
+        output.print("Nothing to complain about.")

@@ -1,0 +1,37 @@
+"""``astseg data download``: a benchmark's published files."""
+
+from typing import Annotated
+
+import typer
+from rich.filesize import decimal
+
+from astseg._core.errors import AstSegError
+from astseg.cli._console import counted, output
+from astseg.cli._options import Destination
+from astseg.cli._progress import several_progresses
+
+
+def download(
+    name: Annotated[str, typer.Argument(help="A benchmark; see 'astseg data benchmarks'.")],
+    out: Destination,
+    mirror: Annotated[str | None, typer.Option(help="Another server that has the files, by the same names.")] = None,
+) -> None:
+    """Fetch a benchmark's files from their documented addresses. Stopped and run again, it goes on.
+
+    ```
+    astseg data download clevr downloads/clevr
+    astseg data import downloads/clevr --benchmark clevr --out clevr
+    ```
+    """
+    from astseg.data.benchmarks import download as fetch
+    from astseg.data.benchmarks import plan_download
+
+    if mirror is not None and not mirror.startswith(("http://", "https://")):
+        raise AstSegError(f"A mirror is an address that begins with http:// or https://, not '{mirror}'.")
+    plan = plan_download(name, out, mirror=mirror)
+    files, size, remaining = counted(len(plan.files), "file"), decimal(plan.size), decimal(plan.remaining)
+    output.print(f"{files}, {size}, {remaining} still to fetch.")
+    with several_progresses("bytes") as show:
+        fetched = fetch(plan, show)
+    for file in fetched:
+        output.print(str(file), markup=False)

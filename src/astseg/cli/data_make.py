@@ -1,0 +1,36 @@
+"""``astseg data make``: look-alikes of the benchmarks."""
+
+from typing import Annotated
+
+import typer
+
+from astseg._core.errors import AstSegError
+from astseg.cli._console import output
+from astseg.cli._inputs import make_scenes
+from astseg.cli._options import Destination, Device
+from astseg.data.catalog import DATASETS
+
+LOOK_ALIKES = ", ".join(name for name, spec in DATASETS.items() if spec.look_alike)
+
+
+def make(
+    name: Annotated[str, typer.Argument(help=f"Whose look-alikes: {LOOK_ALIKES}.")],
+    out: Destination,
+    train: Annotated[int, typer.Option(help="How many images to learn from.", min=0)] = 8_000,
+    test: Annotated[int, typer.Option(help="How many held-out images.", min=0)] = 500,
+    seed: Annotated[int, typer.Option(help="Another seed makes other images.", min=0)] = 0,
+    size: Annotated[int | None, typer.Option(help="Height and width in pixels; by default the benchmark's.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes; by default one for each core.", min=1)] = None,
+    device: Device = "cpu",
+) -> None:
+    """Generate look-alikes of a benchmark, with exact masks and shadow maps.
+
+    ```
+    astseg data make clevr my-clevr --train 10000 --test 500 --size 64
+    ```
+    """
+    counts = {split: count for split, count in (("train", train), ("test", test)) if count}
+    if not counts:
+        raise AstSegError("No images were asked for: give --train or --test more than 0.")
+    make_scenes(name, out, counts, seed, size, workers, device)
+    output.print(f"Data: {out}", markup=False)

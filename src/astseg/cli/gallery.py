@@ -1,0 +1,53 @@
+"""``astseg gallery``: the paper's sample grids."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from astseg._core.errors import AstSegError
+from astseg.cli._console import counted, messages, output
+from astseg.cli._models import open_model
+from astseg.cli._options import Device, Model, find_device
+
+
+def gallery(
+    model: Model,
+    data: Annotated[Path, typer.Argument(help="Prepared data.")],
+    split: Annotated[str, typer.Option(help="Which split.")] = "test",
+    out: Annotated[Path, typer.Option("--out", "-o", help="The image to write.")] = Path("gallery.png"),
+    count: Annotated[int, typer.Option(help="How many images, from the split's first on.", min=1)] = 16,
+    slots: Annotated[
+        bool, typer.Option("--slots", help="Whole rows: truth, reconstruction, background and every slot.")
+    ] = False,
+    device: Device = "auto",
+) -> None:
+    """Draw the paper's sample grids: images beside their segmentations.
+
+    ```
+    astseg gallery my-run my-data --out samples.png
+    ```
+    """
+    import numpy as np
+    from PIL import Image
+
+    from astseg._core.atomic_io import atomic_write
+    from astseg.data.store import Store
+    from astseg.visualization.gallery import draw_pairs, draw_samples, sample
+
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
+        raise AstSegError(f"The image should have an ending such as .png, not '{out.name}'.")
+    where = find_device(device)
+    chosen = Store(data)[split]
+    segmenter = open_model(model, where)
+    with messages.status("Drawing..."):
+        samples = []
+        for start in range(0, min(count, len(chosen)), 16):
+            some = slice(start, min(start + 16, count))
+            truths = chosen.masks_to_show(some)
+            samples += sample(segmenter, np.array(chosen.images[some]), truths)
+        pairs = [(one.image, one.labels) for one in samples]
+        grid = draw_samples(samples) if slots else draw_pairs({"": pairs})
+        with atomic_write(out) as partial:
+            grid.save(partial)
+    output.print(f"{counted(len(samples), 'image')}: {out}", markup=False)

@@ -1,0 +1,36 @@
+"""``astseg presets``: the named recipes."""
+
+from typing import Annotated
+
+import typer
+
+from astseg.cli._console import output, print_table
+
+
+def presets(
+    name: Annotated[str | None, typer.Argument(help="Print this one's whole recipe, as JSON.")] = None,
+) -> None:
+    """List the named recipes: every row of the paper's tables, and small ones for two CPU cores.
+
+    With a name, print the recipe as a file that can be changed and trained by.
+
+    ```
+    astseg presets clevr > mine.json
+    astseg train images/ --recipe mine.json
+    ```
+    """
+    import json
+
+    from rich.table import Table
+
+    from astseg._core.settings_io import to_builtins
+    from astseg.training.presets import PRESETS, get_preset
+
+    if name is not None:
+        output.print(json.dumps(to_builtins(get_preset(name).recipe), indent=2), markup=False)
+        return
+    table = Table("name", "what it is", "size", "K", box=None, pad_edge=False)
+    for preset in PRESETS.values():
+        shape = preset.recipe.architecture
+        table.add_row(preset.name, preset.description, "{}x{}".format(*shape.image_size), str(shape.num_slots))
+    print_table(table)

@@ -1,0 +1,35 @@
+"""``astseg report``: runs beside the published figures."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from astseg._core.errors import AstSegError
+from astseg.cli._console import output
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs, or folders that hold them.")],
+    form: Annotated[str, typer.Option("--format", help="markdown, latex or html.")] = "markdown",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; by default the terminal.")] = None,
+) -> None:
+    """Put runs beside the published figures: mean and deviation over seeds, and what differs in the protocol.
+
+    ```
+    astseg report table/ --format html --out table.html
+    ```
+    """
+    from astseg._core.atomic_io import atomic_write
+    from astseg.paper.report import build_report, group_results, read_results, write_as
+
+    results, unfinished = read_results(runs)
+    if not results:
+        raise AstSegError(f"None of these runs has scores yet: {', '.join(folder.name for folder in unfinished)}.")
+    text = write_as(build_report(group_results(results), [folder.name for folder in unfinished]), form)
+    if out is None:
+        output.out(text, end="", highlight=False)
+        return
+    with atomic_write(out) as partial:
+        partial.write_text(text, encoding="utf-8")
+    output.print(f"Report: {out}", markup=False)

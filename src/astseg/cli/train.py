@@ -1,0 +1,104 @@
+"""``astseg train``: from unlabeled images to a model, its scores and a page to look at."""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from astseg._core.errors import AstSegError
+from astseg.cli._console import messages
+from astseg.cli._inputs import prepare
+from astseg.cli._options import Device, Ignore, Masks, Seed, find_device, parse_changes, parse_size
+from astseg.cli._runs import go_on, refuse_taken, run_to_the_end, say_reasons
+
+
+def train(
+    context: typer.Context,
+    source: Annotated[
+        Path | None,
+        typer.Argument(help="A folder of images, a video, an .npy or .npz array, or data prepared by 'astseg data'."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the run.")] = Path("run"),
+    preset: Annotated[
+        str | None, typer.Option(help="A named recipe; see 'astseg presets'. By default one that suits the machine.")
+    ] = None,
+    recipe: Annotated[
+        Path | None,
+        typer.Option(
+            help="A recipe of your own: what 'astseg presets NAME' prints, changed; or another run's run.json."
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change one value of the recipe, such as foreground.entropy_weight=1e-3; again for another.",
+        ),
+    ] = None,
+    objects: Annotated[
+        int | None, typer.Option(help="Your guess of the largest number of objects in an image (K). [default: 8]")
+    ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            help="Height x width to work at, such as 96x128. By default one that suits the images, with a preset's "
+            "longer side."
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="How long to train; decides the steps. [default: 30, or the preset's own steps]"),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Foreground steps, in place of --minutes.")] = None,
+    static: Annotated[
+        bool | None,
+        typer.Option(
+            "--static/--moving",
+            help="Whether all images show one place, from a camera that stands still. By default the images tell.",
+        ),
+    ] = None,
+    masks: Masks = None,
+    ignore: Ignore = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    """Learn to find the objects in images that nobody has labeled.
+
+    Works on a folder of images, a video from a fixed camera, or prepared data. Choices that you do not make are made
+    for you: size and background from the images, the steps from the time you give and the speed of the machine.
+    Ctrl-C stops after the step and saves; --resume goes on to the same result (on a GPU, up to rounding).
+
+    ```
+    astseg train my-pictures/ --objects 5 --minutes 60 --out my-run
+    astseg train my-pictures/ --set foreground.entropy_weight=1e-3 --set architecture.shadows=true --out my-run
+    astseg segment my-run more-pictures/ --out masks
+    ```
+    """
+    from astseg.data.store import Store
+    from astseg.training.auto_config import check_size, check_wishes, choose_recipe
+    from astseg.training.presets import get_preset
+    from astseg.training.run import RunSettings, read_recipe
+
+    where = find_device(device)
+    if resume:
+        go_on(out, context, device)
+        return
+    if source is None:
+        raise AstSegError("What should be learned from? Give a folder of images, a video or prepared data.")
+    own = read_recipe(recipe) if recipe else None
+    model: dict[str, Any] = {"preset": preset, "num_slots": objects, "static": static, "recipe": own}
+    model["changes"] = parse_changes(changes or [])
+    check_wishes(**model, minutes=minutes, steps=steps)
+    refuse_taken(out)
+    usual = get_preset(preset).recipe if preset else own
+    longer_side = max(usual.architecture.image_size) if usual else None
+    check = partial(check_size, device=where, **model)
+    data = prepare(source, out / "data", parse_size(size), longer_side, check_size=check, masks=masks, ignore=ignore)
+    with messages.status("Choosing what suits the images and the machine..."):
+        choice = choose_recipe(Store(data), where, **model, minutes=minutes, steps=steps)
+    say_reasons(choice)
+    settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
+    run_to_the_end(out, settings, device=device)
