@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from astseg._core.errors import AstSegError
@@ -17,6 +18,8 @@ from astseg.data.folders import find_files, natural_key
 from astseg.data.sources import open_source
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import Frame, VideoWriter, read_facts
+from astseg.training.presets import PRESETS
+from astseg.training.run import RunSettings, write_run
 
 
 def save_image(path, value=0, size=(6, 5)):
@@ -41,24 +44,28 @@ def test_reads_a_nested_folder_in_the_order_in_which_people_count(tmp_path):
     assert not source.has_masks
 
 
-RUN = '{"title": "", "recipe": {}, "data": "", "seed": 0}'
+def make_run(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_run(folder, RunSettings("", PRESETS["demo"].recipe, "data"), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
     "marks",
     [
-        {"run.json": RUN},
-        {"objects.json": "{}", "labels/a.png": ""},
-        {"backgrounds/a.png": "", "masks/a.png": ""},  # as an older astseg left it
-        {"backgrounds/a.png": "", "masks/a.png": "", "summary.json": "{}"},
+        (),  # a run
+        ("objects.json", "labels/a.png"),
+        ("backgrounds/a.png", "masks/a.png"),  # as an older astseg left it
+        ("backgrounds/a.png", "masks/a.png", "summary.json"),
     ],
 )
 def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
     save_image(tmp_path / "a.png")
     save_image(tmp_path / "more" / "b.png")
-    for mark, content in marks.items():
+    for mark in marks:
         (tmp_path / "own" / mark).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "own" / mark).write_text(content)
+        (tmp_path / "own" / mark).touch()
+    if not marks:
+        make_run(tmp_path / "own")
     if "backgrounds/a.png" not in marks:
         save_image(tmp_path / "own/overlays/a.jpg")
     save_image(tmp_path / ".masks.partial/labels/a.png")
@@ -71,7 +78,7 @@ def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
 
 def test_who_names_what_astseg_made_means_it(tmp_path):
     save_image(tmp_path / "overlays/a.jpg")
-    (tmp_path / "run.json").write_text(RUN)
+    make_run(tmp_path)
     assert names(open_source(tmp_path)) == ["overlays/a"]
 
 
@@ -267,8 +274,7 @@ def test_says_what_lies_beside_the_images(tmp_path, monkeypatch):
         (tmp_path / name).write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     for run in ("run1", "run2", "run3", "run4"):
-        (tmp_path / run).mkdir()
-        (tmp_path / run / "run.json").write_text(RUN)
+        make_run(tmp_path / run)
     (tmp_path / "closed").mkdir()
     scandir = os.scandir
 

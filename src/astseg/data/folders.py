@@ -9,6 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
+from astseg._core.file_names import (
+    BACKGROUNDS_FOLDER,
+    FOREGROUND_MASKS_FOLDER,
+    LABELS_FOLDER,
+    OBJECTS_FILE,
+    RUN_FILE,
+    RUN_KEYS,
+    SUMMARY_FILE,
+)
 from astseg._core.image_files import IMAGE_SUFFIXES, is_image_file
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import could_hold_masks_of, parse_name
@@ -215,25 +224,26 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def _is_made_by_astseg(folder: Path) -> bool:
-    """Tell whether a folder holds prepared data, a run, segmented images or painted backgrounds."""
+    """Tell whether a folder holds a store, a training run, segmented images or foreground masks of astseg."""
     try:
         return (
             Store.is_store(folder)
-            or _is_run(folder / "run.json")
-            or ((folder / "objects.json").is_file() and (folder / "labels").is_dir())
-            or {path.name for path in folder.iterdir()} - {"summary.json"} == {"backgrounds", "masks"}
+            or _is_run(folder / RUN_FILE)
+            or ((folder / OBJECTS_FILE).is_file() and (folder / LABELS_FOLDER).is_dir())
+            or {path.name for path in folder.iterdir()} - {SUMMARY_FILE}
+            == {BACKGROUNDS_FOLDER, FOREGROUND_MASKS_FOLDER}
         )
-    except OSError:  # the search will find that out too
+    except OSError:  # the search will meet the same error and report it
         return False
 
 
 def _is_run(file: Path) -> bool:
-    """Tell whether a file tells what a training run was asked to do; other programs call their files run.json too."""
+    """Tell whether a file holds the settings of a training run; other programs write a run.json too."""
     try:
         content = json.loads(file.read_text())
     except (FileNotFoundError, ValueError):
         return False
-    return isinstance(content, dict) and {"recipe", "data", "seed"} <= content.keys()
+    return isinstance(content, dict) and content.keys() >= RUN_KEYS
 
 
 def _first(names: Sequence[str]) -> str:
