@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from astseg._core.atomic_io import atomic_folder, atomic_write, beside, held, remove_leftovers
+from astseg._core.atomic_io import atomic_folder, atomic_write, lock_folder, remove_leftovers, sibling_path
 from astseg._core.errors import AstSegError
 
 
@@ -114,7 +114,7 @@ class TestFolders:
 def test_a_place_is_no_name(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AstSegError, match="is a place and no name: name what is to be made there"):
-        beside(Path(place), "anything")
+        sibling_path(Path(place), "anything")
     with pytest.raises(AstSegError), atomic_folder(Path(place)):
         pytest.fail("nothing to write to")
 
@@ -144,7 +144,7 @@ class TestTwoCommands:
         def work(number: int) -> None:
             for _ in range(50):
                 # Python may find the folder there and, looking again, gone.
-                with suppress(AstSegError, FileExistsError), held(tmp_path / "run", tmp_path / "run"):
+                with suppress(AstSegError, FileExistsError), lock_folder(tmp_path / "run", tmp_path / "run"):
                     inside.append(number)
                     together.append(len(inside))
                     inside.remove(number)

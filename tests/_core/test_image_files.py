@@ -10,9 +10,9 @@ from astseg._core.errors import AstSegError
 from astseg._core.image_files import (
     IMAGE_SUFFIXES,
     count_images,
+    read_exif_transpose,
     read_image,
     read_images,
-    turn_of,
 )
 
 RANDOM = np.random.default_rng(0)
@@ -224,4 +224,4 @@ def test_grey_ones_are_white(tmp_path):
 def test_counts_what_cannot_be_read_as_one(tmp_path):
     (tmp_path / "a.png").write_text("")
     assert count_images(tmp_path / "a.png") == 1
-    assert turn_of(tmp_path / "a.png") is None
+    assert read_exif_transpose(tmp_path / "a.png") is None

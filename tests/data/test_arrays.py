@@ -100,7 +100,7 @@ def test_refuses_other_arrays(tmp_path, array, message):
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
 def test_columns_first_where_it_is_large(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(arrays, "MAX_BYTES_AT_ONCE", 100)
+    monkeypatch.setattr(arrays, "MAX_COLUMN_MAJOR_BYTES", 100)
     np.save(tmp_path / "a.npy", np.asfortranarray(IMAGES))
     np.savez(tmp_path / "a.npz", np.asfortranarray(IMAGES))
     with pytest.raises(AstSegError, match="stored columns first"):

@@ -9,9 +9,9 @@ from astseg.data.masks import (
     IGNORED_LABEL,
     MaskCoding,
     choose_coding,
-    labels_of,
+    decode_mask,
     read_raw_masks,
-    upright,
+    rotate_like_image,
 )
 
 LABELS = np.zeros((12, 16), np.uint8)
@@ -23,7 +23,7 @@ def labels_in(path, **options):
     """Read a file as a set of one mask."""
     masks = list(read_raw_masks(path))
     coding = choose_coding(masks, **options)
-    return [labels_of(mask, coding) for mask in masks], coding
+    return [decode_mask(mask, coding) for mask in masks], coding
 
 
 def palette_image(labels, colors):
@@ -112,14 +112,14 @@ def test_stretched_greys_have_no_void():
     spread = np.array([0, 127, 255], np.uint8)[LABELS]
     coding = choose_coding([grey(spread)])
     assert not coding.ignored
-    np.testing.assert_array_equal(labels_of(grey(spread), coding), spread)
+    np.testing.assert_array_equal(decode_mask(grey(spread), coding), spread)
 
 
 def test_cdnet_scores_neither_the_outside_nor_the_unknown():
     truth = np.where(LABELS > 0, 255, 0)
     truth[0], truth[5], truth[11, :8] = 85, 170, 50
     coding = choose_coding([grey(truth)])
-    labels = labels_of(grey(truth), coding)
+    labels = decode_mask(grey(truth), coding)
     np.testing.assert_array_equal(labels == IGNORED_LABEL, np.isin(truth, (85, 170)))
     np.testing.assert_array_equal(labels == 1, truth == 255)
     np.testing.assert_array_equal(labels == 0, np.isin(truth, (0, 50)))
@@ -130,18 +130,18 @@ def test_cdnet_scores_neither_the_outside_nor_the_unknown():
 
 def test_the_user_says_what_is_not_scored():
     coding = choose_coding([grey(LABELS)], frozenset({2}))
-    np.testing.assert_array_equal(labels_of(grey(LABELS), coding), np.array([0, 1, IGNORED_LABEL], np.uint8)[LABELS])
+    np.testing.assert_array_equal(decode_mask(grey(LABELS), coding), np.array([0, 1, IGNORED_LABEL], np.uint8)[LABELS])
     marked = np.where(LABELS == 2, 255, LABELS)
     assert not choose_coding([grey(marked)], frozenset()).ignored
     # Were 255 kept as a label, it could not be told from what is not scored.
-    labels = labels_of(grey(marked), choose_coding([grey(marked)], frozenset({1})))
+    labels = decode_mask(grey(marked), choose_coding([grey(marked)], frozenset({1})))
     np.testing.assert_array_equal(labels, np.array([0, IGNORED_LABEL, 1], np.uint8)[LABELS])
 
 
 def test_refuses_more_objects_than_labels():
     many = np.arange(400).repeat(9).reshape(-1, 60) + 1000
     with pytest.raises(AstSegError, match="objects up to number 400"):
-        labels_of(grey(many, "number"), choose_coding([grey(many, "number")]))
+        decode_mask(grey(many, "number"), choose_coding([grey(many, "number")]))
 
 
 def test_refuses_values_that_are_no_labels(tmp_path):
@@ -170,12 +170,12 @@ def test_a_mask_is_turned_with_its_image_if_it_has_not_been(turned, square, draw
     as_shown = np.array(Image.fromarray(stored).transpose(turned))
     image = COLORS[as_shown]
     mask = as_shown if drawn_on_the_turned else stored
-    np.testing.assert_array_equal(upright(mask, image, turned), as_shown)
+    np.testing.assert_array_equal(rotate_like_image(mask, image, turned), as_shown)
 
 
 def test_a_mask_of_another_shape_stays_as_it_is():
-    assert upright(LABELS, np.zeros((3, 3, 3), np.uint8), Image.Transpose.ROTATE_90) is LABELS
-    assert upright(LABELS, np.zeros((3, 3, 3), np.uint8), None) is LABELS
+    assert rotate_like_image(LABELS, np.zeros((3, 3, 3), np.uint8), Image.Transpose.ROTATE_90) is LABELS
+    assert rotate_like_image(LABELS, np.zeros((3, 3, 3), np.uint8), None) is LABELS
 
 
 @pytest.mark.parametrize("shown", ["a photograph", "black"])
@@ -195,7 +195,7 @@ def test_small_objects_of_a_blurred_black_and_white_mask_stay(sigma):
     soft = ndimage.gaussian_filter(np.where(exact, 255.0, 0.0), sigma).round()
     coding = choose_coding([grey(soft)])
     assert coding.rule == "halves"
-    labels = labels_of(grey(soft), coding)
+    labels = decode_mask(grey(soft), coding)
     assert (labels > 0).sum() > 0.85 * exact.sum()
     assert ndimage.label(labels)[1] == 3
 

@@ -11,9 +11,9 @@ from filelock import FileLock, Timeout
 
 from astseg._core.errors import AstSegError
 
-LOCK = ".lock"
+LOCK_FILE = ".lock"
 """The file that is locked in a folder while a process writes into it."""
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
+NO_LOCK_SUPPORT_ERRNOS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
 """What network disks answer that know no locks."""
 
 
@@ -27,10 +27,10 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     Raises:
         AstSegError: the place cannot be written.
     """
-    path = followed(Path(path))
+    path = resolve_link(Path(path))
     # The process number keeps two programs that write the same file out of each other's way; the ending stays,
     # because libraries choose the format by it.
-    partial = beside(path, f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    partial = sibling_path(path, f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -53,16 +53,16 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
     Raises:
         AstSegError: `path` is taken already (see `check_free`), unless it is to be replaced; it cannot be written;
-            another process is writing it; or something came there meanwhile (see `put_in_place`).
+            another process is writing it; or something came there meanwhile (see `move_into_place`).
     """
-    path = followed(path)
-    around, former = unfinished(path), beside(path, f".{path.name}.former")
+    path = resolve_link(path)
+    around, former = partial_folder(path), sibling_path(path, f".{path.name}.former")
     try:
-        with held(around, path):
+        with lock_folder(around, path):
             if not replace:
                 check_free(path)
             remove_contents(around)
-            _restore(former, path)
+            _restore_former(former, path)
             made = around / path.name
             made.mkdir()
             try:
@@ -74,9 +74,9 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
                 # Between two renamings there is next to no time in which neither folder stands at the path.
                 if replace and path.exists():
                     path.rename(former)
-                put_in_place(made, path)
+                move_into_place(made, path)
             finally:
-                _restore(former, path)
+                _restore_former(former, path)
     except OSError as error:
         raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
 
@@ -93,7 +93,7 @@ def check_free(path: Path) -> None:
         raise AstSegError(f"{path} is a mounted disk. Choose a folder in it that is still to be made.")
 
 
-def put_in_place(folder: Path, path: Path) -> None:
+def move_into_place(folder: Path, path: Path) -> None:
     """Move a whole folder to where nothing stands, or an empty folder.
 
     Raises:
@@ -110,7 +110,7 @@ def put_in_place(folder: Path, path: Path) -> None:
 
 
 @contextmanager
-def held(folder: Path, path: Path) -> Iterator[None]:
+def lock_folder(folder: Path, path: Path) -> Iterator[None]:
     """Keep a folder to this process until the block ends, so that no two commands write into it together.
 
     It is made where it is missing, and goes with the lock if nothing else is in it. The lock is the system's and on a
@@ -124,7 +124,7 @@ def held(folder: Path, path: Path) -> Iterator[None]:
         AstSegError: another process keeps it.
         OSError: it cannot be written.
     """
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK_FILE, timeout=0)
     try:
         lock.acquire()  # makes the folder too
     except (Timeout, FileNotFoundError):  # without a folder: the other command has just ended, and removed it
@@ -132,19 +132,19 @@ def held(folder: Path, path: Path) -> Iterator[None]:
             f"Another command is writing {path}. Wait until it has ended, or choose another place."
         ) from None
     except OSError as error:
-        if error.errno not in NO_LOCKS:
+        if error.errno not in NO_LOCK_SUPPORT_ERRNOS:
             raise
     try:
         yield
     finally:
         with suppress(OSError):
-            (folder / LOCK).unlink()  # on Windows, which removes no open file, the release does it
+            (folder / LOCK_FILE).unlink()  # on Windows, which removes no open file, the release does it
         lock.release()
         with suppress(OSError):
             folder.rmdir()
 
 
-def followed(path: Path) -> Path:
+def resolve_link(path: Path) -> Path:
     """Return the path, or what it points to if it is a link.
 
     What is moved to the place of a link would replace the link.
@@ -157,12 +157,12 @@ def remove_contents(folder: Path) -> None:
     for leftover in folder.iterdir():
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
-        elif leftover.name != LOCK:
+        elif leftover.name != LOCK_FILE:
             with suppress(OSError):
                 leftover.unlink()
 
 
-def _restore(former: Path, path: Path) -> None:
+def _restore_former(former: Path, path: Path) -> None:
     """Let what stood at the path before stand there again if nothing else does; otherwise it goes."""
     if former.exists() and not path.exists():
         former.rename(path)
@@ -179,22 +179,22 @@ def remove_leftovers(folder: Path) -> None:
             leftover.unlink()
 
 
-def unfinished(path: Path) -> Path:
+def partial_folder(path: Path) -> Path:
     """Return the folder that is held while another is made in it, until that is whole: beside its place, and hidden.
 
     Raises:
-        AstSegError: see `beside`.
+        AstSegError: see `sibling_path`.
     """
-    return beside(path, f".{path.name}.partial")
+    return sibling_path(path, f".{path.name}.partial")
 
 
-def beside(path: Path, name: str) -> Path:
+def sibling_path(path: Path, name: str) -> Path:
     """Return the place of a name beside a file or folder that is to be made.
 
     Raises:
         AstSegError: the path ends in no name that anything could be made under, such as the present folder's.
 
-    >>> beside(Path("run/model"), "model-2").as_posix()
+    >>> sibling_path(Path("run/model"), "model-2").as_posix()
     'run/model-2'
     """
     if path.name in ("", ".."):

@@ -17,7 +17,7 @@ ImageLike: TypeAlias = Union[Tensor, "np.ndarray[Any, np.dtype[Any]]", Image.Ima
 ImageInput: TypeAlias = ImageLike | Sequence[ImageLike]
 """One image, or several: tensors and arrays hold several themselves."""
 
-OVERSHOOT = 0.5
+MAX_OVERSHOOT = 0.5
 """How far beyond [0, 1] the values of an image may lie, as those of sharpened and resized ones do at edges."""
 TENSOR_SHAPE = "N x 3 x H x W or 3 x H x W"
 ARRAY_SHAPE = "N x H x W x 3 or H x W x 3"
@@ -62,7 +62,7 @@ def to_float_images(
     if isinstance(images, list | tuple):
         if not images:
             raise ValueError("expected images, but the list is empty")
-        each = [_numbered(index, image, device) for index, image in enumerate(images)]
+        each = [_convert_list_item(index, image, device) for index, image in enumerate(images)]
         for index, image in enumerate(each):
             if image.shape != each[0].shape:
                 sizes = [f"{one.shape[2]} x {one.shape[3]}" for one in (each[0], image)]
@@ -70,7 +70,7 @@ def to_float_images(
                     f"images of one size go together, but 0 has {sizes[0]} pixels and {index} has {sizes[1]}"
                 )
         return torch.cat(each), False
-    batch = _batch(images, device)  # type: ignore[arg-type]
+    batch = _to_batch(images, device)  # type: ignore[arg-type]
     return batch, _is_single(images)
 
 
@@ -82,25 +82,25 @@ def check_float_images(images: object, shape: str = TENSOR_SHAPE) -> None:
     """
     is_image = isinstance(images, Tensor) and images.ndim in (3, 4) and images.shape[-3] == 3
     if not is_image or not images.is_floating_point() or not images.numel():  # type: ignore[attr-defined]
-        raise ValueError(f"expected floating-point images of shape {shape} in [0, 1], not {describe(images)}")
+        raise ValueError(f"expected floating-point images of shape {shape} in [0, 1], not {describe_type(images)}")
     low, high = (float(value) for value in images.aminmax())  # type: ignore[attr-defined]
-    if not -OVERSHOOT <= low <= high <= 1 + OVERSHOOT:
+    if not -MAX_OVERSHOOT <= low <= high <= 1 + MAX_OVERSHOOT:
         raise ValueError(f"expected images in [0, 1], not with values from {low:g} to {high:g}")
 
 
-def describe(images: object) -> str:
+def describe_type(images: object) -> str:
     """Say what something is that should be images."""
     if isinstance(images, Tensor | np.ndarray):
         return f"{images.dtype} of shape {tuple(images.shape)}"
     return f"{type(images).__name__}"
 
 
-def _numbered(index: int, image: ImageLike, device: torch.device | str) -> Float[Tensor, "1 3 height width"]:
+def _convert_list_item(index: int, image: ImageLike, device: torch.device | str) -> Float[Tensor, "1 3 height width"]:
     """Take one image of a list, whose number stands in the error if it is none."""
     try:
         if not _is_single(image):
-            raise ValueError(f"expected a single image in a list, not {describe(image)}")
-        return _batch(image, device)
+            raise ValueError(f"expected a single image in a list, not {describe_type(image)}")
+        return _to_batch(image, device)
     except AstSegError as error:
         raise AstSegError(f"Image {index}: {error}") from error
     except ValueError as error:
@@ -111,26 +111,28 @@ def _is_single(image: object) -> bool:
     return not isinstance(image, Tensor | np.ndarray) or image.ndim < 4
 
 
-def _batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "batch 3 height width"]:
+def _to_batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "batch 3 height width"]:
     if isinstance(image, str | Path):
         return from_uint8_images(read_image(image)[None], device)
     if isinstance(image, Image.Image):
         return from_uint8_images(np.array(to_rgb(image))[None], device)
     if isinstance(image, np.ndarray):
-        return _of_array(image, device)
+        return _array_to_batch(image, device)
     if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim in (3, 4) and image.shape[-3] == 3:
         image = image.float() / 255
     check_float_images(image)
     return (image if image.ndim == 4 else image[None]).to(device)
 
 
-def _of_array(array: "np.ndarray[Any, np.dtype[Any]]", device: torch.device | str) -> Float[Tensor, "batch 3 _ _"]:
+def _array_to_batch(
+    array: "np.ndarray[Any, np.dtype[Any]]", device: torch.device | str
+) -> Float[Tensor, "batch 3 _ _"]:
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, -1)
     if array.ndim not in (3, 4) or array.shape[-1] != 3 or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
         first = array.ndim in (3, 4) and array.shape[-3] == 3
         hint = ". Channels come last in arrays: use numpy.moveaxis, or a tensor" if first else ""
-        raise ValueError(f"expected an array {ARRAY_SHAPE} of bytes or in [0, 1], not {describe(array)}{hint}")
+        raise ValueError(f"expected an array {ARRAY_SHAPE} of bytes or in [0, 1], not {describe_type(array)}{hint}")
     batch = array if array.ndim == 4 else array[None]
     if batch.dtype == np.uint8:
         return from_uint8_images(batch, device)

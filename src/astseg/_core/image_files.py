@@ -67,7 +67,7 @@ IMAGE_SUFFIXES = frozenset(
         ".qoi",
     }
 )
-EXIF_TURNS = {
+EXIF_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -80,13 +80,13 @@ EXIF_TURNS = {
 SINGLE_IMAGE_FORMATS = frozenset({"MPO"})
 """Their further frames are previews and depth maps of the first."""
 TIFF_SUBFILE_TYPE = 254
-TIFF_NO_PAGE = 0b101
+TIFF_NOT_A_PAGE = 0b101
 """The bits of a TIFF page that is a smaller copy of another, or its mask."""
 
 WHITE = (255, 255, 255, 255)
 MIN_SIXTEEN_BIT_VALUE = 4096
 """A 16-bit image whose values stay below this is 10 or 12 bits deep, and would be black."""
-TOO_DARK = (
+TOO_DARK_MESSAGE = (
     "would be black: its 16-bit values go up to {high}. "
     "If they are 10 or 12 bits deep, stretch all your images to 16 bits first."
 )
@@ -113,34 +113,34 @@ def read_images(path: Path | str) -> Iterator[Bytes]:
         AstSegError: the file is missing, damaged, too large to be an image, or of a kind that nobody can guess.
     """
     path = Path(path)
-    with opened_image(path) as image:
+    with open_image(path) as image:
         deep = ";16" in str(getattr(image, "tile", ""))  # of colors, of which Pillow keeps the upper eight bits
-        for _ in frames(image):
-            with _quiet():
+        for _ in load_frames(image):
+            with _metadata_warnings_ignored():
                 rgb = np.array(to_rgb(image))
             if deep and 0 < rgb.max() < MIN_SIXTEEN_BIT_VALUE / 256:
-                raise AstSegError(TOO_DARK.format(high=f"{rgb.max()} of 255 once they have 8 bits"))
+                raise AstSegError(TOO_DARK_MESSAGE.format(high=f"{rgb.max()} of 255 once they have 8 bits"))
             yield rgb
 
 
 def count_images(path: Path) -> int:
     """Count the frames of an image file by its headers; 1 for what cannot be read."""
     try:
-        with opened_image(path) as image:
-            return 1 if image.format in SINGLE_IMAGE_FORMATS else sum(1 for _ in _pages(image))
+        with open_image(path) as image:
+            return 1 if image.format in SINGLE_IMAGE_FORMATS else sum(1 for _ in _seek_frames(image))
     except AstSegError:
         return 1
 
 
 @contextmanager
-def opened_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
     """Open an image file, and turn whatever goes wrong in the block into a sentence about it.
 
     Raises:
         AstSegError: as `read_images`.
     """
     try:
-        with _quiet():
+        with _metadata_warnings_ignored():
             Image.init()
             # Not every Pillow has all of them, AVIF for one; MPO is a JPEG until it has been opened.
             image = Image.open(path, formats=[name for name in formats if name in Image.OPEN])
@@ -160,22 +160,22 @@ def opened_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Ima
         raise AstSegError(f"{path} is damaged or cut off: {error}.") from error
 
 
-def frames(image: Image.Image) -> Iterator[int]:
+def load_frames(image: Image.Image) -> Iterator[int]:
     """Load one frame of an open file after another.
 
     Raises:
         AstSegError: a frame is too large to be an image.
     """
-    for index in _pages(image):
+    for index in _seek_frames(image):
         if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
             raise AstSegError(f"has a page of more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.")
-        with _quiet():
+        with _metadata_warnings_ignored():
             image.load()
         yield index
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _metadata_warnings_ignored() -> Iterator[None]:
     """Silence warnings about odd metadata, which concern nobody; the one about a size that fills the memory does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -183,21 +183,21 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _pages(image: Image.Image) -> Iterator[int]:
+def _seek_frames(image: Image.Image) -> Iterator[int]:
     """Seek one frame after another, but for those that only repeat another."""
     for index in range(1 if image.format in SINGLE_IMAGE_FORMATS else getattr(image, "n_frames", 1)):
-        with _quiet():
+        with _metadata_warnings_ignored():
             image.seek(index)
         tags = getattr(image, "tag_v2", {})
-        if index == 0 or not tags.get(TIFF_SUBFILE_TYPE, 0) & TIFF_NO_PAGE:
+        if index == 0 or not tags.get(TIFF_SUBFILE_TYPE, 0) & TIFF_NOT_A_PAGE:
             yield index
 
 
-def turn_of(path: Path) -> Image.Transpose | None:
+def read_exif_transpose(path: Path) -> Image.Transpose | None:
     """Return how viewers turn an image file, by its EXIF data; None if they do not, or it cannot be read."""
     try:
-        with opened_image(path) as image, _quiet():
-            return EXIF_TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        with open_image(path) as image, _metadata_warnings_ignored():
+            return EXIF_TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except AstSegError:
         return None
 
@@ -205,13 +205,13 @@ def turn_of(path: Path) -> Image.Transpose | None:
 def is_image_file(path: Path, formats: tuple[str, ...] = MAGIC_FORMATS) -> bool:
     """Tell whether a file begins as an image does; by default in a way that no ending need vouch for."""
     try:
-        with opened_image(path, formats):
+        with open_image(path, formats):
             return True
     except AstSegError:
         return False
 
 
-def shown_upright(image: Image.Image) -> Image.Image:
+def apply_exif_transpose(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF data say, as viewers do."""
     try:
         return ImageOps.exif_transpose(image)
@@ -225,9 +225,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         AstSegError: its values are of a depth that nobody can guess.
     """
-    image = shown_upright(image)
+    image = apply_exif_transpose(image)
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_eight_bits(np.array(image))).convert("RGB")
+        return Image.fromarray(_to_eight_bits(np.array(image))).convert("RGB")
     if image.has_transparency_data:
         colored = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colored.size, WHITE), colored).convert("RGB")
@@ -236,12 +236,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
+def _to_eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
     """Scale the values of a 16-bit or floating-point image to 0-255."""
     low, high = float(values.min()), float(values.max())
     top = 1.0 if values.dtype.kind == "f" else 65535.0
     if not 0 <= low <= high <= top:
         raise AstSegError(f"holds {values.dtype} values from {low:g} to {high:g}; they should lie in 0 to {top:g}.")
     if values.dtype.kind != "f" and 0 < high < MIN_SIXTEEN_BIT_VALUE:
-        raise AstSegError(TOO_DARK.format(high=f"{high:g} of {top:g}"))
+        raise AstSegError(TOO_DARK_MESSAGE.format(high=f"{high:g} of {top:g}"))
     return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)

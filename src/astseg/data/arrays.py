@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import MIN_SIXTEEN_BIT_VALUE, TOO_DARK, WHITE
+from astseg._core.image_files import MIN_SIXTEEN_BIT_VALUE, TOO_DARK_MESSAGE, WHITE
 from astseg.data.store import MAX_LABELS
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -29,12 +29,12 @@ ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 IMAGE_KEYS = ("image", "images")
 MASK_KEYS = ("mask", "masks")
 
-ACCEPTED = "N x H x W x 3 or N x H x W, whole numbers or floating-point ones"
-CHANNELS = (1, 3, 4)
+EXPECTED_ARRAY = "N x H x W x 3 or N x H x W, whole numbers or floating-point ones"
+CHANNEL_COUNTS = (1, 3, 4)
 """Grey, RGB, RGBA."""
-CLEARLY_BYTES = 2.0
+MAX_UNIT_RANGE_VALUE = 2.0
 """A floating-point image with larger values is no slip beyond 1: its values go up to 255."""
-MAX_BYTES_AT_ONCE = 1 << 28
+MAX_COLUMN_MAJOR_BYTES = 1 << 28
 """Of an array that is stored columns first, which has to be held as a whole to be read."""
 
 
@@ -72,7 +72,7 @@ class ArrayFile:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is not as a reader may expect it, in sentences."""
-        with _errors_named(self.path):
+        with _path_in_errors(self.path):
             scale = self._scale()
         notes = (
             "Channels come first" if self.layout.channels_first else "",
@@ -91,29 +91,29 @@ class ArrayFile:
         Raises:
             AstSegError: the file is cut off.
         """
-        with _errors_named(self.path), _member(self.path, self.image_key) as images:
+        with _path_in_errors(self.path), _open_member(self.path, self.image_key) as images:
             scale = self._scale()
             if self.mask_key is None:
-                for image in _items(images, self.layout.single):
+                for image in _iterate_images(images, self.layout.single):
                     yield self._item(image, scale)
                 return
-            with _member(self.path, self.mask_key) as masks:
-                items = (_items(file, self.layout.single) for file in (images, masks))
+            with _open_member(self.path, self.mask_key) as masks:
+                items = (_iterate_images(file, self.layout.single) for file in (images, masks))
                 for image, mask in zip(*items, strict=True):
                     yield self._item(image, scale, mask)
 
     def _item(self, image: Numbers, scale: "_Scale", mask: Numbers | None = None) -> ArrayItem:
         try:
-            colors = _as_rgb(np.moveaxis(image, 0, -1) if self.layout.channels_first else image, scale)
+            colors = _to_rgb(np.moveaxis(image, 0, -1) if self.layout.channels_first else image, scale)
         except AstSegError as error:
             return ArrayItem(None, None, f"An image in {self.path} {error}")
         return ArrayItem(
-            colors, *((None, self.mask_problem) if mask is None else _as_labels(mask, colors.shape[:2], self.path))
+            colors, *((None, self.mask_problem) if mask is None else _to_labels(mask, colors.shape[:2], self.path))
         )
 
     def _scale(self) -> "_Scale":
         facts = self.path.stat()
-        return _scale_of(self.path, self.image_key, self.layout.single, facts.st_mtime_ns, facts.st_size)
+        return _read_scale(self.path, self.image_key, self.layout.single, facts.st_mtime_ns, facts.st_size)
 
 
 class Layout(NamedTuple):
@@ -135,14 +135,14 @@ class Layout(NamedTuple):
         (Layout(single=False, channels_first=True), Layout(single=True, channels_first=False), \
 Layout(single=False, channels_first=False), None)
         """
-        large = all(side > max(CHANNELS) for side in shape[:-1])
+        large = all(side > max(CHANNEL_COUNTS) for side in shape[:-1])
         if len(shape) == 3:
-            return cls(shape[-1] == 3 or (shape[-1] in CHANNELS and large), channels_first=False)
+            return cls(shape[-1] == 3 or (shape[-1] in CHANNEL_COUNTS and large), channels_first=False)
         if len(shape) != 4:
             return None
-        if shape[-1] in CHANNELS:
+        if shape[-1] in CHANNEL_COUNTS:
             return cls(single=False, channels_first=False)
-        first = shape[1] in CHANNELS and min(shape[2:]) > max(CHANNELS)
+        first = shape[1] in CHANNEL_COUNTS and min(shape[2:]) > max(CHANNEL_COUNTS)
         return cls(single=False, channels_first=True) if first else None
 
     def mask_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -158,18 +158,18 @@ def open_arrays(path: Path) -> ArrayFile:
     Raises:
         AstSegError: the file cannot be read, or holds something else.
     """
-    with _errors_named(path):
+    with _path_in_errors(path):
         if path.suffix.lower() == ".npy":
             image_key, mask_key, unread = "", None, tuple[str, ...]()
         else:
-            image_key, mask_key, unread = _keys(path)
+            image_key, mask_key, unread = _find_keys(path)
         shape, layout = _checked_image_shape(path, image_key)
         problem = None if mask_key is None else _mask_problem(path, mask_key, layout.mask_shape(shape))
         count = 1 if layout.single else shape[0]
         return ArrayFile(path, count, image_key, None if problem else mask_key, problem, layout, unread)
 
 
-def _keys(path: Path) -> tuple[str, str | None, tuple[str, ...]]:
+def _find_keys(path: Path) -> tuple[str, str | None, tuple[str, ...]]:
     """Return the names of the images, of the masks, and of what else an `.npz` holds."""
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -182,11 +182,11 @@ def _keys(path: Path) -> tuple[str, str | None, tuple[str, ...]]:
 
 
 def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]:
-    with _member(path, key) as file:
+    with _open_member(path, key) as file:
         shape, dtype, _ = _read_header(file)
     layout = Layout.of(shape)
     if layout is None or dtype.kind not in "buif":
-        raise AstSegError(f"{path} should hold {ACCEPTED}, but holds {dtype} of shape {shape}.")
+        raise AstSegError(f"{path} should hold {EXPECTED_ARRAY}, but holds {dtype} of shape {shape}.")
     if not all(shape):
         raise AstSegError(f"{path} holds no images: its shape is {shape}.")
     return shape, layout
@@ -194,7 +194,7 @@ def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]
 
 def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None:
     """Return why an array cannot hold the masks of images; None if it can."""
-    with _member(path, key) as file:
+    with _open_member(path, key) as file:
         try:
             shape, dtype, _ = _read_header(file)
         except AstSegError as error:
@@ -206,7 +206,7 @@ def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None
 
 
 @contextmanager
-def _member(path: Path, key: str) -> Iterator[IO[bytes]]:
+def _open_member(path: Path, key: str) -> Iterator[IO[bytes]]:
     if not key:
         with path.open("rb") as file:
             yield file
@@ -223,26 +223,26 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]
     shape, columns_first, dtype = read(file)
     if dtype.hasobject:
         raise AstSegError("holds Python objects, which are not read. Save a plain array of numbers.")
-    if columns_first and prod(shape) * dtype.itemsize > MAX_BYTES_AT_ONCE:
+    if columns_first and prod(shape) * dtype.itemsize > MAX_COLUMN_MAJOR_BYTES:
         raise AstSegError("is stored columns first. Save it with numpy.ascontiguousarray.")
     return shape, dtype, columns_first
 
 
-def _items(file: IO[bytes], single: bool) -> Iterator[Numbers]:
+def _iterate_images(file: IO[bytes], single: bool) -> Iterator[Numbers]:
     """Yield the images or masks of an open array.
 
     An array is hardly held as a whole, since it may exceed the memory.
     """
     shape, dtype, columns_first = _read_header(file)
     if columns_first:
-        whole = _read(file, shape[::-1], dtype).T
+        whole = _read_array(file, shape[::-1], dtype).T
         yield from whole[None] if single else whole
         return
     for _ in range(1 if single else shape[0]):
-        yield _read(file, shape if single else shape[1:], dtype)
+        yield _read_array(file, shape if single else shape[1:], dtype)
 
 
-def _read(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Numbers:
+def _read_array(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Numbers:
     size = prod(shape) * dtype.itemsize
     data = file.read(size)
     if len(data) != size:
@@ -262,21 +262,21 @@ class _Scale(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # asked whenever the file is read, as long as it stays as it is
-def _scale_of(path: Path, key: str, single: bool, modified: int, size: int) -> _Scale:
+def _read_scale(path: Path, key: str, single: bool, modified: int, size: int) -> _Scale:
     """Look through a file for what its numbers mean; of bytes the first few tell, unless all are 0 and 1."""
-    with _member(path, key) as file:
+    with _open_member(path, key) as file:
         dtype = _read_header(file)[1]
-    with _member(path, key) as file:
-        items = _whole_ones(_items(file, single))
+    with _open_member(path, key) as file:
+        items = _readable_images(_iterate_images(file, single))
         if dtype.kind == "f":
-            return _Scale(255 if _go_to_255(items) else 1, "f")
+            return _Scale(255 if _is_byte_range(items) else 1, "f")
         if dtype.kind == "b" or dtype == np.uint8:
             return _Scale(255 if any(image.max() > 1 for image in items) else 1, "u1" if dtype.kind == "u" else "")
         highest = max((int(image.max()) for image in items if 0 <= image.min() <= image.max() <= 65535), default=255)
         return _Scale(1 if highest <= 1 else 255 if highest <= 255 else 65535, "", highest)
 
 
-def _whole_ones(images: Iterator[Numbers]) -> Iterator[Numbers]:
+def _readable_images(images: Iterator[Numbers]) -> Iterator[Numbers]:
     """Yield the images up to where a file breaks off, which is told to whoever reads it."""
     try:
         yield from images
@@ -284,7 +284,7 @@ def _whole_ones(images: Iterator[Numbers]) -> Iterator[Numbers]:
         return
 
 
-def _go_to_255(images: Iterator[Numbers]) -> bool:
+def _is_byte_range(images: Iterator[Numbers]) -> bool:
     """Tell whether floating-point images have values from 0 to 255: as many of them say so as say 0 to 1.
 
     Black and white alone, and images with values that are neither, say nothing.
@@ -294,12 +294,12 @@ def _go_to_255(images: Iterator[Numbers]) -> bool:
         values = image.astype(np.float32)
         low, high = values.min(), values.max()
         if 0 <= low <= high <= 255:
-            bright |= bool(high > CLEARLY_BYTES)
-            votes += 1 if high > CLEARLY_BYTES else -1 if ((values > 0) & (values < 1)).any() else 0
+            bright |= bool(high > MAX_UNIT_RANGE_VALUE)
+            votes += 1 if high > MAX_UNIT_RANGE_VALUE else -1 if ((values > 0) & (values < 1)).any() else 0
     return bright and votes >= 0
 
 
-def _as_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes | None, str | None]:
+def _to_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes | None, str | None]:
     """Return a mask of an image of a size as labels, or the reason why it holds none."""
     low, high = int(mask.min()), int(mask.max())
     if not 0 <= low <= high <= MAX_LABELS:
@@ -307,7 +307,7 @@ def _as_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes 
     return mask.reshape(size).astype(np.uint8), None
 
 
-def _as_rgb(image: Numbers, scale: _Scale) -> Bytes:
+def _to_rgb(image: Numbers, scale: _Scale) -> Bytes:
     """Return an image as bytes.
 
     Args:
@@ -326,7 +326,7 @@ def _as_rgb(image: Numbers, scale: _Scale) -> Bytes:
     if not 0 <= low <= high <= white:
         raise AstSegError(f"holds {what} from {low:g} to {high:g}; they should lie in [0, {white}].")
     if white == 65535 and scale.highest < MIN_SIXTEEN_BIT_VALUE:
-        raise AstSegError(TOO_DARK.format(high=f"{scale.highest:g} of {white}"))
+        raise AstSegError(TOO_DARK_MESSAGE.format(high=f"{scale.highest:g} of {white}"))
     values = np.rint(image.astype(np.float32) * np.float32(255 / white)).astype(np.uint8)
     values = values.reshape(*values.shape[:2], -1)
     if values.shape[-1] == 4:  # laid over white, as files are
@@ -336,7 +336,7 @@ def _as_rgb(image: Numbers, scale: _Scale) -> Bytes:
 
 
 @contextmanager
-def _errors_named(path: Path) -> Iterator[None]:
+def _path_in_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except AstSegError as error:

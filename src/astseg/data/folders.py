@@ -25,12 +25,12 @@ from astseg.data.pairing import pair
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
 
-NAMED = 3
+MAX_LISTED_NAMES = 3
 """So many names stand in a sentence; of the others the number."""
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundFiles:
     """What is in a folder."""
 
     files: tuple[Path, ...]
@@ -41,7 +41,7 @@ class Found:
     """What is there beside them, in words, each kind once."""
 
 
-def find_files(folder: Path, masks: Path | None = None) -> Found:
+def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
     """Find all images and arrays in a folder and its subfolders, and the masks of the images.
 
     Hidden files and folders, linked folders, masks and maps that lie beside images (`pairing`), and the runs, masks
@@ -54,7 +54,7 @@ def find_files(folder: Path, masks: Path | None = None) -> Found:
     Raises:
         AstSegError: there are no images and no arrays, or no mask fits an image.
     """
-    search = _Search(folder)
+    search = _FolderSearch(folder)
     search.look_into(folder)
     left_out = search.left_out()
     if not search.wanted:
@@ -63,40 +63,40 @@ def find_files(folder: Path, masks: Path | None = None) -> Found:
         beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
         raise AstSegError(f"{folder} holds no images and no arrays of images.{hint}{beside}")
     files = sorted(search.wanted, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
-    arrays_of_masks = _arrays_of_masks(files, folder)
+    arrays_of_masks = _find_mask_arrays(files, folder)
     if arrays_of_masks:
-        names = _first([file.relative_to(folder).as_posix() for file in arrays_of_masks])
+        names = _first_names([file.relative_to(folder).as_posix() for file in arrays_of_masks])
         left_out = (
             f"arrays of masks, which belong into the .npz of their images: {len(arrays_of_masks)} ({names})",
             *left_out,
         )
         files = [file for file in files if file not in arrays_of_masks]
     images = [file for file in files if file.suffix.lower() not in ARRAY_SUFFIXES]
-    paired = pair(images, folder, _mask_files(folder, masks), list(_masks_beside(folder)))
+    paired = pair(images, folder, _list_named_masks(folder, masks), list(_list_sibling_masks(folder)))
     twins = set(images) - set(paired.images)
-    return Found(tuple(file for file in files if file not in twins), paired.masks, (*paired.notes, *left_out))
+    return FoundFiles(tuple(file for file in files if file not in twins), paired.masks, (*paired.notes, *left_out))
 
 
-def find_masks(file: Path, masks: Path | None = None) -> Found:
+def find_masks(file: Path, masks: Path | None = None) -> FoundFiles:
     """Find the mask of a single image file, in a folder beside its own or where the user says.
 
     Raises:
         AstSegError: the masks that the user named do not fit it.
     """
     folder = file.absolute().parent
-    paired = pair([file.absolute()], folder, _mask_files(folder, masks), list(_masks_beside(folder)))
+    paired = pair([file.absolute()], folder, _list_named_masks(folder, masks), list(_list_sibling_masks(folder)))
     own = paired.masks.get(file.absolute())
-    return Found((file,), {file: own} if own else {}, paired.notes if masks else ())
+    return FoundFiles((file,), {file: own} if own else {}, paired.notes if masks else ())
 
 
-def _arrays_of_masks(files: Sequence[Path], folder: Path) -> list[Path]:
+def _find_mask_arrays(files: Sequence[Path], folder: Path) -> list[Path]:
     """Find the arrays that lie, by their names, where masks do, beside images that do not."""
     named = [file for file in files if parse_name(file.relative_to(folder)).role == "mask"]
     arrays = [file for file in named if file.suffix.lower() in ARRAY_SUFFIXES]
     return arrays if len(named) < len(files) else []
 
 
-class _Search:
+class _FolderSearch:
     """A walk through a folder, which sorts what lies there."""
 
     def __init__(self, root: Path) -> None:
@@ -119,9 +119,9 @@ class _Search:
             return
         for entry in entries:
             path = folder / entry.name
-            if _holds(entry.is_file):
+            if _entry_is(entry.is_file):
                 (self.wanted if _is_readable(path) else self.others).append(path)
-            elif not _holds(entry.is_dir):
+            elif not _entry_is(entry.is_dir):
                 (self.lost if entry.is_symlink() else self.odd).append(path)
             elif entry.is_symlink():
                 self.links.append(path)
@@ -141,7 +141,7 @@ class _Search:
             ("pipes, devices and the like", len(self.odd), self._names(self.odd)),
             ("folders that may not be opened", len(self.closed), self._names(self.closed)),
         )
-        return tuple(f"{words}: {count} ({_first(sorted(names))})" for words, count, names in what if names)
+        return tuple(f"{words}: {count} ({_first_names(sorted(names))})" for words, count, names in what if names)
 
     def _names(self, folders: Iterable[Path]) -> set[str]:
         return {folder.relative_to(self.root).as_posix() for folder in folders}
@@ -155,7 +155,7 @@ def _is_readable(file: Path) -> bool:
     return suffix not in VIDEO_SUFFIXES and is_image_file(file)
 
 
-def _mask_files(folder: Path, masks: Path | None) -> list[Path] | None:
+def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
     """List the masks that a user named; None if he named none.
 
     They are spelled as below the folder of the images where they lie there, so that they are known again.
@@ -167,7 +167,7 @@ def _mask_files(folder: Path, masks: Path | None) -> list[Path] | None:
         return None
     files = [masks]
     if masks.is_dir():
-        search = _Search(masks)
+        search = _FolderSearch(masks)
         search.look_into(masks)
         files = [file for file in search.wanted if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files or not masks.exists():
@@ -179,7 +179,7 @@ def _mask_files(folder: Path, masks: Path | None) -> list[Path] | None:
     ]
 
 
-def _masks_beside(folder: Path) -> Iterator[Path]:
+def _list_sibling_masks(folder: Path) -> Iterator[Path]:
     """List the files of the folders of masks that lie beside a folder of images."""
     folder = folder.absolute()  # because `.` has no name
     try:
@@ -187,7 +187,7 @@ def _masks_beside(folder: Path) -> Iterator[Path]:
     except OSError:
         return
     for place in sorted(siblings):
-        search = _Search(place)
+        search = _FolderSearch(place)
         search.look_into(place)
         yield from (file for file in search.wanted if file.suffix.lower() in IMAGE_SUFFIXES)
 
@@ -198,7 +198,7 @@ def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
     return [(letters, int(digits or -1)) for letters, digits in pieces], text
 
 
-def unlike_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
+def unique_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
     """Return each file's path from a folder on, without its suffix unless two files, or a folder, would share it.
 
     Names stay apart with .png or .jpg appended, too, because results are called so.
@@ -215,7 +215,7 @@ def unlike_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
     }
 
 
-def _holds(question: Callable[[], bool]) -> bool:
+def _entry_is(question: Callable[[], bool]) -> bool:
     """Return the answer to a question about a folder's entry; a link that leads nowhere, or in a circle, is neither."""
     try:
         return question()
@@ -246,11 +246,11 @@ def _is_run(file: Path) -> bool:
     return isinstance(content, dict) and content.keys() >= RUN_KEYS
 
 
-def _first(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are.
 
-    >>> _first(["a", "b", "c", "d", "e"])
+    >>> _first_names(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
     """
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_LISTED_NAMES
+    return ", ".join(names[:MAX_LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")

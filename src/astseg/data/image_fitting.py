@@ -20,10 +20,10 @@ def center_crop(size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, 
     # The largest h x w with h / w = target's ratio; at least a pixel, since images may be 1 x 1000.
     crop_height = max(1, min(height, round(width * target[0] / target[1])))
     crop_width = max(1, min(width, round(height * target[1] / target[0])))
-    return middle(size, (crop_height, crop_width))
+    return center_slices(size, (crop_height, crop_width))
 
 
-def middle(size: tuple[int, int], part: tuple[int, int]) -> tuple[slice, slice]:
+def center_slices(size: tuple[int, int], part: tuple[int, int]) -> tuple[slice, slice]:
     """Return the rows and columns of a part in the middle of an image.
 
     Args:
@@ -44,7 +44,7 @@ def fit_image(image: Bytes, size: tuple[int, int]) -> Bytes:
     Returns:
         height x width x 3.
     """
-    return resized(image[center_crop((image.shape[0], image.shape[1]), size)], size, Image.Resampling.BILINEAR)
+    return resize(image[center_crop((image.shape[0], image.shape[1]), size)], size, Image.Resampling.BILINEAR)
 
 
 def fit_mask(mask: Bytes, size: tuple[int, int]) -> Bytes:
@@ -57,10 +57,10 @@ def fit_mask(mask: Bytes, size: tuple[int, int]) -> Bytes:
     Returns:
         height x width labels.
     """
-    return resized(mask[center_crop((mask.shape[0], mask.shape[1]), size)], size, Image.Resampling.NEAREST)
+    return resize(mask[center_crop((mask.shape[0], mask.shape[1]), size)], size, Image.Resampling.NEAREST)
 
 
-def resized(values: Bytes, size: tuple[int, int], how: Image.Resampling) -> Bytes:
+def resize(values: Bytes, size: tuple[int, int], how: Image.Resampling) -> Bytes:
     """Resize an H x W or H x W x 3 array to a height and width; one of that size is returned as it is."""
     if values.shape[:2] == size:
         return values

@@ -23,7 +23,7 @@ from astseg.data.store_writer import SplitWriter, StoreWriter
 MIN_SIDE = 8
 """Pixels; an image with a shorter side shows nothing to learn from."""
 
-PEEKED = 16
+NUM_PROBED_IMAGES = 16
 """Images that are looked at to choose a size, and whether masks can be used."""
 
 LONG_SIDES = (128, 112, 144, 160)
@@ -103,7 +103,7 @@ def import_source(
     if Store.is_store(path):
         raise AstSegError(f"{path} is a prepared data set already. Train on it as it is.")
     source = open_source(path, every=every, masks=masks, ignored=ignored)
-    parts = _given_parts(source) or [_divided(source, test_share, seed)]
+    parts = _predefined_parts(source) or [_hold_out(source, test_share, seed)]
     size = image_size or _size_for(parts[0].source, longer_side)
     if min(size) < MIN_SIDE:
         raise AstSegError(f"Images should be at least {MIN_SIDE} pixels a side, not {size[0]} x {size[1]}.")
@@ -113,11 +113,11 @@ def import_source(
         split: all(has for part, has in zip(parts, usable, strict=True) if split in part.splits)
         for split in _splits(parts)
     }
-    rule = "as the folder is divided" if len(parts) > 1 else _rule(parts[0], test_share, seed)
+    rule = "as the folder is divided" if len(parts) > 1 else _describe_split_rule(parts[0], test_share, seed)
     protocol = f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
     with StoreWriter(destination, size, str(Path(path).resolve()), protocol) as writer, ExitStack() as stack:
-        out = _Splits(writer, stack, with_masks, source.ignored_label)
-        _fill(out, parts, size, progress)
+        out = _SplitWriters(writer, stack, with_masks, source.ignored_label)
+        _write_samples(out, parts, size, progress)
         writer.details.update({**_details(source, parts, seed, every), **(details or {})})
         if isinstance(source, FileSource) and any(with_masks.values()):
             writer.details["masks"] = source.coding.description
@@ -158,7 +158,7 @@ def suggest_image_size(size: tuple[int, int], longer_side: int | None = None) ->
     return best if size[0] <= size[1] else (best[1], best[0])
 
 
-class _Splits:
+class _SplitWriters:
     """The splits being written, each opened when its first image comes, since an empty one is an error."""
 
     def __init__(
@@ -185,7 +185,7 @@ class _Splits:
         self._open[split].append(sample.image[None], None if mask is None else mask[None])
 
 
-def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Progress | None) -> None:
+def _write_samples(out: _SplitWriters, parts: list[_Part], size: tuple[int, int], progress: Progress | None) -> None:
     lengths = [part.source.estimated_length() for part in parts]
     total = sum(length or 0 for length in lengths) or None
     done = 0
@@ -193,7 +193,7 @@ def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Pro
         # The latest image waits until the next has come: where all those meant for a split turned out to be
         # unreadable, the last readable one stands in.
         waiting: tuple[str, Sample] | None = None
-        for index, sample in _usable(part, size, out.masks[part.split]):
+        for index, sample in _usable_samples(part, size, out.masks[part.split]):
             if waiting is not None:
                 out.append(*waiting)
             waiting = ("test" if index in part.test_indices else part.split, sample)
@@ -209,7 +209,7 @@ def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Pro
         out.append(split, sample)
 
 
-def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[int, Sample]]:
+def _usable_samples(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[int, Sample]]:
     """Yield the images that are large enough, resized, each with its index among the readable ones."""
     for index, sample in enumerate(part.source):
         height, width = sample.image.shape[:2]
@@ -224,7 +224,7 @@ def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[i
         yield index, Sample(sample.name, fit_image(sample.image, size), mask, sample.mask_problem)
 
 
-def _divided(source: Source, test_share: float, seed: int) -> _Part:
+def _hold_out(source: Source, test_share: float, seed: int) -> _Part:
     """Hold out the end of a video, whose neighboring frames are alike, and a random choice of anything else."""
     length = source.estimated_length() or 0
     count = min(max(1, round(length * test_share)), length - 1) if test_share and length > 1 else 0
@@ -237,13 +237,13 @@ def _divided(source: Source, test_share: float, seed: int) -> _Part:
     return _Part(source, frozenset(chosen.tolist()))
 
 
-def _given_parts(source: Source) -> list[_Part]:
+def _predefined_parts(source: Source) -> list[_Part]:
     """Return the parts of a folder that says itself what is for training and what for testing; else none."""
     if not isinstance(source, FileSource) or not source.path.is_dir():
         return []
     files: dict[str, list[Path]] = {}
     for file in source.files:
-        files.setdefault(_given_split(file.relative_to(source.path)), []).append(file)
+        files.setdefault(_predefined_split(file.relative_to(source.path)), []).append(file)
     if "train" not in files or not {"test", "val"} & files.keys():
         return []
     names = {"train": "train", "test": "test", "val": "val" if "test" in files else "test"}
@@ -254,7 +254,7 @@ def _given_parts(source: Source) -> list[_Part]:
     return parts
 
 
-def _given_split(file: Path) -> str:
+def _predefined_split(file: Path) -> str:
     """Return the split that a file says it belongs to; nothing if it says none.
 
     An image called test.png is no test set.
@@ -266,11 +266,11 @@ def _given_split(file: Path) -> str:
 
 def _has_usable_masks(source: Source) -> bool:
     """Tell whether there are masks, and the first few can be used: one that cannot, among many, costs its image."""
-    return source.has_masks and all(sample.mask_problem is None for sample in islice(source, PEEKED))
+    return source.has_masks and all(sample.mask_problem is None for sample in islice(source, NUM_PROBED_IMAGES))
 
 
 def _size_for(source: Source, longer_side: int | None) -> tuple[int, int]:
-    shapes = [sample.image.shape[:2] for sample in islice(source, PEEKED)]
+    shapes = [sample.image.shape[:2] for sample in islice(source, NUM_PROBED_IMAGES)]
     height, width = np.median([shape for shape in shapes if min(shape) >= MIN_SIDE] or shapes, axis=0)
     return suggest_image_size((int(height), int(width)), longer_side)
 
@@ -279,7 +279,7 @@ def _splits(parts: list[_Part]) -> set[str]:
     return set().union(*(part.splits for part in parts))
 
 
-def _rule(part: _Part, test_share: float, seed: int) -> str:
+def _describe_split_rule(part: _Part, test_share: float, seed: int) -> str:
     if not part.test_indices:
         return "nothing held out"
     chosen = "the last frames" if isinstance(part.source, VideoSource) else f"a random choice (seed {seed})"

@@ -17,15 +17,15 @@ CDNET_SHADOW = 50
 CDNET_IGNORED = frozenset({85, 170})
 """Outside the region of interest, and unknown motion."""
 CDNET_CODES = CDNET_IGNORED | {0, CDNET_SHADOW, 255}
-SOFT_RANGE = 16
+MIN_SLOPE_RANGE = 16
 """Grey levels; between values nearer than this nothing was smoothed."""
-SOFT_SHARE = 0.9
+MIN_SLOPE_SHARE = 0.9
 """A value of which more pixels than this lie on a slope between others is no label but a smoothed edge."""
-NOISY_VALUES = 16
-NOISY_SHARE = 0.02
-VERY_SOFT = 5
+MAX_CLEAN_VALUES = 16
+MAX_CLEAN_SHARE = 0.02
+MIN_SMOOTHED_VALUES = 5
 """With so many values on slopes, a mask was smoothed as a whole or compressed with loss."""
-TAIL = 12
+LOSSY_TOLERANCE = 12
 """Grey levels around the value of a large area that are this area's, in such a mask."""
 MIN_LOSSY_AREA = 0.002
 """The share of such a mask that even areas of one value fill, if it is more than an echo of an edge."""
@@ -41,7 +41,7 @@ class RawMask(NamedTuple):
     """Its file was compressed with loss, so that values are near those that were meant."""
 
 
-def harden(mask: RawMask, meant: frozenset[int] = frozenset()) -> Codes:
+def harden(mask: RawMask, protected: frozenset[int] = frozenset()) -> Codes:
     """Undo what smoothing and lossy compression made of a mask's edges.
 
     A smoothed edge runs through values that no object has. They are known by this: hardly one of their pixels is
@@ -51,7 +51,7 @@ def harden(mask: RawMask, meant: frozenset[int] = frozenset()) -> Codes:
 
     Args:
         mask: as its file has it.
-        meant: codes that mean something, however they lie.
+        protected: codes that mean something, however they lie.
 
     Returns:
         H x W codes that areas have.
@@ -62,29 +62,29 @@ def harden(mask: RawMask, meant: frozenset[int] = frozenset()) -> Codes:
     values, counts = np.unique(codes, return_counts=True)
     channels = _channels(codes) if mask.kind == "color" else codes[None]
     lossy = mask.lossy or _is_noisy(codes, len(values))
-    even = is_nearly_even(channels) if lossy else _is_even(codes)
-    areas = _count_each(values, codes[even])
+    even = find_nearly_even(channels) if lossy else _find_even(codes)
+    areas = _count_values(values, codes[even])
     if lossy:
         areas[areas < MIN_LOSSY_AREA * codes.size] = 0
     if areas.all() or not areas.any() or CDNET_CODES.issuperset(values.tolist()):
         return codes
-    slope = _on_slope(channels)
-    mostly_on_slopes = _count_each(values, codes[slope]) > SOFT_SHARE * counts
-    soft = (areas == 0) & mostly_on_slopes & ~np.isin(values, list(meant))
+    slope = _find_slopes(channels)
+    mostly_on_slopes = _count_values(values, codes[slope]) > MIN_SLOPE_SHARE * counts
+    soft = (areas == 0) & mostly_on_slopes & ~np.isin(values, list(protected))
     if not soft.any() and not lossy:
         return codes
-    kept = _apart(values, areas, mask.kind) if lossy or soft.sum() >= VERY_SOFT else ~soft
-    kept |= np.isin(values, list(meant))
+    kept = _distinct_values(values, areas, mask.kind) if lossy or soft.sum() >= MIN_SMOOTHED_VALUES else ~soft
+    kept |= np.isin(values, list(protected))
     # Lossy compression leaves hardly a pixel of an area with the very value that most have.
-    hard = _snapped(codes, values[kept], channels, mask.kind, even | mask.lossy, slope)
-    return _with_lost_regions(hard, codes, values[kept], channels, mask.kind)
+    hard = _snap_to_kept(codes, values[kept], channels, mask.kind, even | mask.lossy, slope)
+    return _restore_lost_regions(hard, codes, values[kept], channels, mask.kind)
 
 
 def _channels(colors: Codes) -> Int64[np.ndarray, "3 height width"]:
     return np.stack([colors >> 16 & 255, colors >> 8 & 255, colors & 255])
 
 
-def _is_even(codes: Codes) -> Bool[np.ndarray, "height width"]:
+def _find_even(codes: Codes) -> Bool[np.ndarray, "height width"]:
     """Find the pixels whose eight neighbors have their value; beyond the border the image goes on as it ends."""
     across = np.pad(codes[:, 1:] == codes[:, :-1], ((0, 0), (1, 1)), constant_values=True)
     rows = across[:, 1:] & across[:, :-1]
@@ -94,13 +94,13 @@ def _is_even(codes: Codes) -> Bool[np.ndarray, "height width"]:
     return even
 
 
-def is_nearly_even(channels: Int64[np.ndarray, "channels height width"]) -> Bool[np.ndarray, "height width"]:
+def find_nearly_even(channels: Int64[np.ndarray, "channels height width"]) -> Bool[np.ndarray, "height width"]:
     """Find the pixels whose eight neighbors have nearly their value."""
     size = (1, 3, 3)
     span = ndimage.maximum_filter(channels, size, mode="nearest") - ndimage.minimum_filter(
         channels, size, mode="nearest"
     )
-    nearly: Bool[np.ndarray, "height width"] = (span <= TAIL).all(0)
+    nearly: Bool[np.ndarray, "height width"] = (span <= LOSSY_TOLERANCE).all(0)
     return nearly
 
 
@@ -115,10 +115,10 @@ def _is_noisy(codes: Codes, count: int) -> bool:
     like[:, :-1] |= across
     like[1:] |= down
     like[:-1] |= down
-    return count > NOISY_VALUES and float((~like).mean()) > NOISY_SHARE
+    return count > MAX_CLEAN_VALUES and float((~like).mean()) > MAX_CLEAN_SHARE
 
 
-def _with_lost_regions(
+def _restore_lost_regions(
     hard: Codes,
     codes: Codes,
     kept: Int64[np.ndarray, "kept"],
@@ -130,7 +130,7 @@ def _with_lost_regions(
     Where a region rises to at least half of what it rises to, it gets the kept value nearest to its highest.
     """
     height = channels.max(0)
-    regions, count = ndimage.label(height >= SOFT_RANGE)
+    regions, count = ndimage.label(height >= MIN_SLOPE_RANGE)
     objects = kept[kept > 0]
     if not count or not len(objects):
         return hard
@@ -140,40 +140,42 @@ def _with_lost_regions(
     points = _channels(objects[None])[:, 0] if kind == "color" else objects[None]
     for number, peak in zip(lost, peaks, strict=True):
         top = channels[(slice(None), *peak)]
-        if top.max() < 2 * SOFT_RANGE:
+        if top.max() < 2 * MIN_SLOPE_RANGE:
             continue  # an echo of an edge
         nearest = objects[np.abs(points - top[:, None]).sum(0).argmin()]
         hard[(regions == number) & (2 * height >= top.max())] = nearest
     return hard
 
 
-def _on_slope(channels: Int64[np.ndarray, "channels height width"]) -> Bool[np.ndarray, "height width"]:
+def _find_slopes(channels: Int64[np.ndarray, "channels height width"]) -> Bool[np.ndarray, "height width"]:
     """Find the pixels that in one channel have a lower and a higher neighbor, far enough apart."""
     size = (1, 3, 3)
     low = ndimage.minimum_filter(channels, size, mode="nearest")
     high = ndimage.maximum_filter(channels, size, mode="nearest")
-    steep = (low < channels) & (channels < high) & (high - low >= SOFT_RANGE)
+    steep = (low < channels) & (channels < high) & (high - low >= MIN_SLOPE_RANGE)
     slope: Bool[np.ndarray, "height width"] = steep.any(0)
     return slope
 
 
-def _count_each(values: Int64[np.ndarray, "values"], codes: Int64[np.ndarray, "pixels"]) -> Int64[np.ndarray, "values"]:
+def _count_values(
+    values: Int64[np.ndarray, "values"], codes: Int64[np.ndarray, "pixels"]
+) -> Int64[np.ndarray, "values"]:
     return np.bincount(np.searchsorted(values, codes), minlength=len(values))
 
 
-def _apart(
+def _distinct_values(
     values: Int64[np.ndarray, "values"], areas: Int64[np.ndarray, "values"], kind: str
 ) -> Bool[np.ndarray, "values"]:
     """Choose the values of the largest areas that differ by more than a tail from those chosen before."""
     points = _channels(values[None])[:, 0].T if kind == "color" else values[:, None]
     kept = np.zeros(len(values), bool)
     for index in np.argsort(-areas, kind="stable"):
-        if areas[index] and (np.abs(points[kept] - points[index]).max(1) > TAIL).all():
+        if areas[index] and (np.abs(points[kept] - points[index]).max(1) > LOSSY_TOLERANCE).all():
             kept[index] = True
     return kept
 
 
-def _snapped(
+def _snap_to_kept(
     codes: Codes,
     kept: Int64[np.ndarray, "kept"],
     channels: Int64[np.ndarray, "channels height width"],

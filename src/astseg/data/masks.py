@@ -14,29 +14,29 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import frames, opened_image, shown_upright
-from astseg.data.mask_edges import CDNET_CODES, CDNET_IGNORED, CDNET_SHADOW, Codes, RawMask, harden, is_nearly_even
+from astseg._core.image_files import apply_exif_transpose, load_frames, open_image
+from astseg.data.mask_edges import CDNET_CODES, CDNET_IGNORED, CDNET_SHADOW, Codes, RawMask, find_nearly_even, harden
 
 Labels: TypeAlias = UInt8[np.ndarray, "height width"]
 
 IGNORED_LABEL = 255
 """The label of pixels that are not scored, in a split that says so (`Split.ignored_label`)."""
 MAX_LABEL = 255
-GREY = 0x010101
+GREY_TO_RGB = 0x010101
 """A grey value times this is its color."""
 VOC_VOID_COLOR = 0xE0E0C0
 """The color of PASCAL VOC's unlabeled borders, where its palette was turned into colors."""
-SMALL_LABELS = 100
+MIN_LARGE_LABEL = 100
 """Where all others are smaller, 255 stands for void, as in VOC and Cityscapes; no set has so many classes or objects
 that it gets there by counting, and grey values that are spread out to be seen go beyond."""
-CITYSCAPES_INSTANCES = 1000
+MIN_CITYSCAPES_INSTANCE = 1000
 """In Cityscapes' `instanceIds` smaller numbers are stuff, and groups that nobody took apart."""
 
-MAX_CODES = 64
+MAX_DRAWN_COLORS = 64
 """A cut-out with more colors than this shows a photograph."""
-HALVES_MARGIN = 24
+BLACK_WHITE_MARGIN = 24
 """Grey levels around black and white that smoothing and compression leave."""
-HALVES_OTHERS = 0.002
+MAX_OTHER_SHARE = 0.002
 """The share of pixels of other even areas that a black and white mask may have by chance."""
 LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
 
@@ -63,7 +63,7 @@ class MaskCoding:
             "halves": "white is an object, black is not",
             "numbered": f"each {'color' if self.colored else 'value'} of a mask is an object",
         }[self.rule]
-        void = ", ".join(_shown(code, self.colored) for code in sorted(self.ignored))
+        void = ", ".join(_format_code(code, self.colored) for code in sorted(self.ignored))
         return f"{words}; not scored: {void}" if void else words
 
 
@@ -74,9 +74,9 @@ def read_raw_masks(path: Path | str) -> Iterator[RawMask]:
         AstSegError: the file cannot be read, or its values are no labels.
     """
     path = Path(path)
-    with opened_image(path) as image:
-        for _ in frames(image):
-            mask = _raw(shown_upright(image))
+    with open_image(path) as image:
+        for _ in load_frames(image):
+            mask = _raw(apply_exif_transpose(image))
             yield mask._replace(lossy=image.format in LOSSY_FORMATS)
 
 
@@ -93,24 +93,24 @@ def choose_coding(
     """
     raw = list(masks)
     hard = [harden(mask) for mask in raw]
-    if ignored is None and _in_halves(raw, hard):
+    if ignored is None and _is_black_and_white(raw, hard):
         return MaskCoding("halves")
     colored = any(mask.kind == "color" for mask in raw)
     if colored:
-        hard = [_colored(codes, mask.kind) for codes, mask in zip(hard, raw, strict=True)]
+        hard = [_to_color_codes(codes, mask.kind) for codes, mask in zip(hard, raw, strict=True)]
     codes = {int(code) for mask in hard for code in np.unique(mask)}
     if colored:
         void = ignored if ignored is not None else frozenset({VOC_VOID_COLOR} & codes)
-        return MaskCoding("numbered", frozenset({_surroundings(hard)}), void, colored=True)
+        return MaskCoding("numbered", frozenset({_background_color(hard)}), void, colored=True)
     if ignored is None:
         if codes <= CDNET_CODES and (CDNET_SHADOW in codes or (cdnet and codes & CDNET_IGNORED)):
             return MaskCoding("numbered", frozenset({0, CDNET_SHADOW}), CDNET_IGNORED)
         others = codes - {0, MAX_LABEL}
-        is_void = MAX_LABEL in codes and others and max(others) < SMALL_LABELS
+        is_void = MAX_LABEL in codes and others and max(others) < MIN_LARGE_LABEL
         ignored = frozenset({MAX_LABEL} if is_void else ())
     top = max(codes - ignored, default=0)
-    if cityscapes and top >= CITYSCAPES_INSTANCES:
-        return MaskCoding("numbered", frozenset(range(CITYSCAPES_INSTANCES)), ignored)
+    if cityscapes and top >= MIN_CITYSCAPES_INSTANCE:
+        return MaskCoding("numbered", frozenset(range(MIN_CITYSCAPES_INSTANCE)), ignored)
     if codes - ignored <= {0, MAX_LABEL} and top == MAX_LABEL and not ignored:
         return MaskCoding("halves")
     # A label that is what ignored pixels are called would be taken for one.
@@ -119,7 +119,7 @@ def choose_coding(
     return MaskCoding("labels", ignored=ignored)
 
 
-def _in_halves(masks: Sequence[RawMask], hard: Sequence[Codes]) -> bool:
+def _is_black_and_white(masks: Sequence[RawMask], hard: Sequence[Codes]) -> bool:
     """Tell whether grey masks are black and white, though smoothed or compressed: no area is of another value."""
     if not masks or any(mask.kind != "grey" for mask in masks):
         return False
@@ -127,13 +127,16 @@ def _in_halves(masks: Sequence[RawMask], hard: Sequence[Codes]) -> bool:
         return False
     others = total = 0
     for mask in masks:
-        between = (mask.codes > HALVES_MARGIN) & (mask.codes < MAX_LABEL - HALVES_MARGIN)
-        others += int((between & is_nearly_even(mask.codes[None])).sum())
+        between = (mask.codes > BLACK_WHITE_MARGIN) & (mask.codes < MAX_LABEL - BLACK_WHITE_MARGIN)
+        others += int((between & find_nearly_even(mask.codes[None])).sum())
         total += mask.codes.size
-    return max(int(mask.codes.max()) for mask in masks) >= MAX_LABEL - HALVES_MARGIN and others <= HALVES_OTHERS * total
+    return (
+        max(int(mask.codes.max()) for mask in masks) >= MAX_LABEL - BLACK_WHITE_MARGIN
+        and others <= MAX_OTHER_SHARE * total
+    )
 
 
-def _surroundings(masks: Sequence[Codes]) -> int:
+def _background_color(masks: Sequence[Codes]) -> int:
     """Find the color of the background: black wherever there is any, otherwise what most borders have."""
     edges = np.concatenate([np.concatenate((mask[0], mask[-1], mask[:, 0], mask[:, -1])) for mask in masks])
     if any((mask == 0).any() for mask in masks):
@@ -142,7 +145,7 @@ def _surroundings(masks: Sequence[Codes]) -> int:
     return int(colors[counts.argmax()])
 
 
-def labels_of(mask: RawMask, coding: MaskCoding) -> Labels:
+def decode_mask(mask: RawMask, coding: MaskCoding) -> Labels:
     """Read a mask as its set is to be read.
 
     Returns:
@@ -153,7 +156,7 @@ def labels_of(mask: RawMask, coding: MaskCoding) -> Labels:
     """
     codes = mask.codes if coding.rule == "halves" else harden(mask, coding.ignored)
     if coding.colored:
-        codes = _colored(codes, mask.kind)
+        codes = _to_color_codes(codes, mask.kind)
     void = np.isin(codes, list(coding.ignored))
     empty = np.isin(codes, list(coding.background)) | void
     if coding.rule == "halves":
@@ -170,7 +173,9 @@ def labels_of(mask: RawMask, coding: MaskCoding) -> Labels:
     return labels.astype(np.uint8)
 
 
-def upright(labels: Labels, image: UInt8[np.ndarray, "height width 3"], turned: Image.Transpose | None) -> Labels:
+def rotate_like_image(
+    labels: Labels, image: UInt8[np.ndarray, "height width 3"], turned: Image.Transpose | None
+) -> Labels:
     """Turn a mask as the camera's rotation turned its image, unless the mask was drawn on the turned image.
 
     Where both would fit, that one is taken whose labels have more even colors.
@@ -184,12 +189,12 @@ def upright(labels: Labels, image: UInt8[np.ndarray, "height width 3"], turned: 
         return labels
     also = np.array(Image.fromarray(labels).transpose(turned))
     fits = [choice for choice in (labels, also) if choice.shape == image.shape[:2]]
-    return min(fits, key=lambda choice: _spread(choice, image)) if fits else labels
+    return min(fits, key=lambda choice: _color_spread(choice, image)) if fits else labels
 
 
 def _raw(image: Image.Image) -> RawMask:
     mode = image.mode
-    if mode == "1" or (mode == "P" and _counts_from_black(image)):
+    if mode == "1" or (mode == "P" and _is_label_palette(image)):
         return RawMask(np.array(image).astype(np.int64), "index")
     if mode == "L":
         return RawMask(np.array(image).astype(np.int64), "grey")
@@ -213,10 +218,10 @@ def _raw(image: Image.Image) -> RawMask:
 def _is_cut_out(visible: Int64[np.ndarray, "pixels 4"]) -> bool:
     """Tell whether it is transparency that makes an image a mask: what it shows is a photograph, or all black."""
     seen = np.unique(visible[:, :3], axis=0)
-    return len(seen) > MAX_CODES or not seen.any()
+    return len(seen) > MAX_DRAWN_COLORS or not seen.any()
 
 
-def _counts_from_black(image: Image.Image) -> bool:
+def _is_label_palette(image: Image.Image) -> bool:
     """Tell palettes whose indices are labels from those that only save space: there black stands elsewhere."""
     palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
     black = np.flatnonzero((palette == 0).all(1))
@@ -224,12 +229,12 @@ def _counts_from_black(image: Image.Image) -> bool:
     return 0 in black or not set(black.tolist()) & set(used)
 
 
-def _colored(codes: Codes, kind: str) -> Codes:
+def _to_color_codes(codes: Codes, kind: str) -> Codes:
     """Make colors of grey values, as an all black mask among colored ones has them."""
-    return codes if kind == "color" else codes * GREY
+    return codes if kind == "color" else codes * GREY_TO_RGB
 
 
-def _spread(labels: Labels, image: UInt8[np.ndarray, "height width 3"]) -> float:
+def _color_spread(labels: Labels, image: UInt8[np.ndarray, "height width 3"]) -> float:
     """Sum the squared distances of colors from the mean of their label."""
     flat, colors = labels.reshape(-1), image.reshape(-1, 3).astype(np.float64)
     counts = np.maximum(np.bincount(flat), 1)
@@ -237,5 +242,5 @@ def _spread(labels: Labels, image: UInt8[np.ndarray, "height width 3"]) -> float
     return float((colors**2).sum() - explained)
 
 
-def _shown(code: int, colored: bool) -> str:
+def _format_code(code: int, colored: bool) -> str:
     return f"#{code:06x}" if colored else str(code)

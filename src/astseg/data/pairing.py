@@ -1,7 +1,7 @@
 """Telling images from the masks and maps that lie beside them, by names, sizes and content.
 
-Names come first (`file_roles`). Where they say nothing, twins do: a file of few values beside a photograph of the same
-name and size.
+Names come first (`file_roles`). Where they say nothing, a file is a mask if it has few values and a photograph of the
+same name and size lies beside it.
 """
 
 import itertools
@@ -19,21 +19,21 @@ import numpy as np
 from astseg._core.errors import AstSegError
 from astseg.data.file_roles import (
     CLASS_WORDS,
+    COLOR_WORDS,
     INSTANCE_WORDS,
-    PAINTED_WORDS,
     Key,
     Name,
     Role,
     parse_name,
-    role_of_folder,
+    strip_split_words,
 )
-from astseg.data.image_looks import are_twins, is_deep, is_map, is_mask, is_photograph, is_strictly_mask
+from astseg.data.image_statistics import is_deep, is_map, is_mask, is_mask_of, is_photograph, is_strictly_mask
 
 T = TypeVar("T")
 
-SAMPLES = 6
+NUM_CHECKED_FILES = 6
 """Files of a group that are looked into."""
-MAX_FOLDERS = 16
+MAX_SAME_NAME_FOLDERS = 16
 """Where more folders hold files of the same names, these are the numbers of frames, and say nothing."""
 
 
@@ -70,35 +70,39 @@ def pair(
     named = set(masks or ())
     images, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in files if path not in named)
     for words, members in list(groups.items()):
-        if not _mostly(map(_CHECKS[members[0].name.role], _paths(members))):
+        if not _majority(map(_CHECKS[members[0].name.role], _sample_paths(members))):
             images += groups.pop(words)  # photographs, whatever they are called
     unnamed = _unnamed_groups(images, root)
     masks_unnamed = {file.path for members in unnamed.values() for file in members}
     images = [file for file in images if file.path not in masks_unnamed]
-    images, lost = _lost_masks(images)
+    images, lost = _split_off_unmatched_masks(images)
     found = _Matches(images)
     groups |= unnamed
     # Decoding a few images is dear where there is nothing that it could decide.
-    photographs = bool(groups and images) and not _mostly(map(is_mask, _paths(images)))
-    twins = []
+    photographs = bool(groups and images) and not _majority(map(is_mask, _sample_paths(images)))
+    companions = []
     for words, members in groups.items():
-        twin = found.match(words, members)
-        if twin or (photographs and (members[0].name.role == "mask" or all(map(is_deep, _paths(members))))):
-            twins.append(twin or _Twins(words, members[0].name.role, members, {}, len(images)))
-    twins += [_Twins(words, "mask", members, {}, len(images)) for words, members in lost.items()]
+        companion = found.match(words, members)
+        if companion or (photographs and (members[0].name.role == "mask" or all(map(is_deep, _sample_paths(members))))):
+            companions.append(companion or _Companions(words, members[0].name.role, members, {}, len(images)))
+    companions += [_Companions(words, "mask", members, {}, len(images)) for words, members in lost.items()]
     if masks is not None:
-        chosen: _Twins | None = _named_masks(masks, found)
-        twins = [*twins, chosen] if chosen else twins
+        chosen: _Companions | None = _match_named_masks(masks, found)
+        companions = [*companions, chosen] if chosen else companions
     else:
-        chosen = _best(twins) or _best(_match_beside(images, beside, root.absolute().parent))
-        twins = twins if chosen in twins or chosen is None else [*twins, chosen]
-    left_out = named | {file.path for twin in twins for file in twin.members}
+        chosen = _best(companions) or _best(_match_beside(images, beside, root.absolute().parent))
+        companions = companions if chosen in companions or chosen is None else [*companions, chosen]
+    left_out = named | {file.path for companion in companions for file in companion.members}
     kept = tuple(path for path in files if path not in left_out)
-    return Pairing(kept, chosen.masks if chosen else {}, tuple(_notes(twins, chosen)))
+    return Pairing(kept, chosen.masks if chosen else {}, tuple(_notes(companions, chosen)))
 
 
-def _best(twins: Iterable["_Twins"]) -> "_Twins | None":
-    return min((twin for twin in twins if twin.masks), key=lambda twin: twin.preference, default=None)
+def _best(companions: Iterable["_Companions"]) -> "_Companions | None":
+    return min(
+        (companion for companion in companions if companion.masks),
+        key=lambda companion: companion.preference,
+        default=None,
+    )
 
 
 def _by_role(files: Iterable[_File]) -> tuple[list[_File], dict[Key, list[_File]]]:
@@ -110,19 +114,21 @@ def _by_role(files: Iterable[_File]) -> tuple[list[_File], dict[Key, list[_File]
     return images, groups
 
 
-def _match_beside(images: Sequence[_File], beside: Sequence[Path], root: Path) -> list["_Twins"]:
+def _match_beside(images: Sequence[_File], beside: Sequence[Path], root: Path) -> list["_Companions"]:
     """Match masks that lie in a folder beside that of the images."""
     found = _Matches([_File(file.path, parse_name(file.path.absolute().relative_to(root))) for file in images])
     _, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in beside)
     return [
-        twin
+        companion
         for words, members in groups.items()
-        if _mostly(map(is_mask, _paths(members))) and (twin := found.match(words, members)) and twin.masks
+        if _majority(map(is_mask, _sample_paths(members)))
+        and (companion := found.match(words, members))
+        and companion.masks
     ]
 
 
 @dataclass
-class _Twins:
+class _Companions:
     """Files of one kind that lie beside images."""
 
     words: Key
@@ -138,7 +144,7 @@ class _Twins:
         rank = 1
         if bare & INSTANCE_WORDS:
             rank = 0
-        elif bare & PAINTED_WORDS:
+        elif bare & COLOR_WORDS:
             rank = 3
         elif bare & CLASS_WORDS:
             rank = 2
@@ -147,7 +153,7 @@ class _Twins:
     @cached_property
     def place(self) -> str:
         """Say where they are: a folder, or the form of their names."""
-        return _place(self.words, self.members)
+        return _describe_place(self.words, self.members)
 
 
 class _Matches:
@@ -166,7 +172,7 @@ class _Matches:
                 self.by_shorter_key[key].append(file.path)
                 self.by_folder[key[:-1]].append(file.path)
 
-    def match(self, words: Key, members: list[_File]) -> "_Twins | None":
+    def match(self, words: Key, members: list[_File]) -> "_Companions | None":
         """Find the images of masks or maps; None if these files are images themselves, as far as names tell."""
         role: Role = members[0].name.role if members[0].name.role != "image" else "mask"
         in_a_folder = any(not word.startswith("*") for word in words)
@@ -188,7 +194,7 @@ class _Matches:
         masks: dict[Path, tuple[Path, ...]] = {}
         for image, mask in fitting if role == "mask" else ():
             masks[image] = (*masks.get(image, ()), mask)
-        return _Twins(words, role, members, masks, self.count)
+        return _Companions(words, role, members, masks, self.count)
 
 
 def _shorter(key: Key) -> list[Key]:
@@ -207,15 +213,15 @@ def _shorter_stems(key: Key) -> list[Key]:
     return [(*key[:-1], "_".join(words[:count])) for count in range(len(words) - 1, max(0, len(words) - 3), -1)]
 
 
-def _lost_masks(images: Sequence[_File]) -> tuple[list[_File], dict[Key, list[_File]]]:
+def _split_off_unmatched_masks(images: Sequence[_File]) -> tuple[list[_File], dict[Key, list[_File]]]:
     """Part images from folders of files of few values that lie beside photographs, and whose names fit nothing."""
     folders: dict[Path, list[_File]] = defaultdict(list)
     for file in images:
         folders[file.path.parent].append(file)
     several = {folder: members for folder, members in folders.items() if len(members) > 1} if len(folders) > 1 else {}
-    drawn = {folder for folder, members in several.items() if all(map(is_strictly_mask, _paths(members)))}
+    drawn = {folder for folder, members in several.items() if all(map(is_strictly_mask, _sample_paths(members)))}
     others = [file for file in images if file.path.parent not in drawn]
-    if not drawn or not others or not _mostly(map(is_photograph, _paths(others))):
+    if not drawn or not others or not _majority(map(is_photograph, _sample_paths(others))):
         return list(images), {}
     lost: dict[Key, list[_File]] = {(folder.name.lower(),): folders[folder] for folder in sorted(drawn)}
     return others, lost
@@ -230,7 +236,7 @@ def _unnamed_groups(images: Sequence[_File], root: Path) -> dict[Key, list[_File
     known: set[Path] = set()
     found = (*_by_suffix(images).items(), *_by_ending(images).items(), *_by_folder(images, root).items())
     for words, pairs in found:
-        if _mostly(are_twins(mask.path, image.path) for image, mask in _some(pairs)):
+        if _majority(is_mask_of(mask.path, image.path) for image, mask in _sample_evenly(pairs)):
             new = [_File(mask.path, image.name) for image, mask in pairs if mask.path not in known]
             known.update(file.path for file in new)
             if new:
@@ -272,7 +278,7 @@ def _by_folder(images: Sequence[_File], root: Path) -> dict[Key, list[tuple[_Fil
             places[index, (*parts[:index], *parts[index + 1 : -1]), file.path.stem][parts[index]] = file
     pairs: dict[tuple[str, str], list[tuple[_File, _File]]] = defaultdict(list)
     for alike in places.values():
-        if len(alike) <= MAX_FOLDERS:
+        if len(alike) <= MAX_SAME_NAME_FOLDERS:
             for (name, mask), (other, image) in itertools.permutations(alike.items(), 2):
                 pairs[name, other].append((image, mask))
     totals = Counter(part for file in images for part in set(file.path.relative_to(root).parts[:-1]))
@@ -286,25 +292,21 @@ def _by_folder(images: Sequence[_File], root: Path) -> dict[Key, list[tuple[_Fil
 _CHECKS: Mapping[Role, Callable[[Path], bool]] = {"mask": is_mask, "map": is_map, "drawn": lambda _: True}
 
 
-def _mostly(answers: Iterable[bool]) -> bool:
+def _majority(answers: Iterable[bool]) -> bool:
     given = list(answers)
     return 2 * sum(given) > len(given)
 
 
-def _paths(files: Sequence[_File]) -> list[Path]:
-    return [file.path for file in _some(files)]
+def _sample_paths(files: Sequence[_File]) -> list[Path]:
+    return [file.path for file in _sample_evenly(files)]
 
 
-def _some(items: Sequence[T]) -> list[T]:
+def _sample_evenly(items: Sequence[T]) -> list[T]:
     """Take a few, from the first to the last."""
-    return [items[index] for index in sorted({int(i) for i in np.linspace(0, len(items) - 1, SAMPLES)})]
+    return [items[index] for index in sorted({int(i) for i in np.linspace(0, len(items) - 1, NUM_CHECKED_FILES)})]
 
 
-def _below(path: Path, folder: Path) -> bool:
-    return path.resolve() == folder.resolve() or folder.resolve() in path.resolve().parents
-
-
-def _named_masks(masks: Sequence[Path], images: _Matches) -> _Twins | None:
+def _match_named_masks(masks: Sequence[Path], images: _Matches) -> _Companions | None:
     """Match the masks that a user named: by their names below a common folder, or by their names alone."""
     if not images.count:
         return None
@@ -312,44 +314,46 @@ def _named_masks(masks: Sequence[Path], images: _Matches) -> _Twins | None:
     whole = [_File(path, parse_name(Path("masks", path.relative_to(root)))) for path in masks]
     alone = [_File(path, parse_name(Path(path.name))) for path in masks]
     by_stem = _Matches([_File(path, parse_name(Path(path.name))) for paths in images.by_key.values() for path in paths])
-    for twins in (images.match(("masks",), whole), by_stem.match((), alone)):
-        if twins is not None and twins.masks:
-            return twins
+    for companions in (images.match(("masks",), whole), by_stem.match((), alone)):
+        if companions is not None and companions.masks:
+            return companions
     first = next(iter(images.by_key.values()))[0]
     if images.count == len(masks) == 1:
-        return _Twins((), "mask", whole, {first: tuple(masks)}, 1)
+        return _Companions((), "mask", whole, {first: tuple(masks)}, 1)
     raise AstSegError(
         f"No mask in {root} has the name of an image. Images are called {first.name}, masks {masks[0].name}: "
         "give them the same name, such as a.jpg and a.png or a_mask.png."
     )
 
 
-def _place(words: Key, members: Sequence[_File]) -> str:
+def _describe_place(words: Key, members: Sequence[_File]) -> str:
     endings = sorted({file.path.suffix.lower() for file in members})
     stars = [word.strip("*") for word in words if word.startswith("*")]
-    special = [word for word in stars if word in INSTANCE_WORDS | CLASS_WORDS | PAINTED_WORDS]
+    special = [word for word in stars if word in INSTANCE_WORDS | CLASS_WORDS | COLOR_WORDS]
     folders = [word for word in words if not word.startswith("*")]
     if not folders:
         return f"{'_'.join(('*', *reversed(stars)))}{endings[0]}"
     inside = next(
-        (part for part in members[0].path.parts[-2::-1] if folders[-1] in (role_of_folder(part), part.lower())), None
+        (part for part in members[0].path.parts[-2::-1] if folders[-1] in (strip_split_words(part), part.lower())), None
     )
     return f"{inside or folders[-1]}/" + (f"*_{'_'.join(special)}{endings[0]}" if special else "")
 
 
-def _notes(twins: Sequence[_Twins], taken: _Twins | None) -> Iterator[str]:
+def _notes(companions: Sequence[_Companions], taken: _Companions | None) -> Iterator[str]:
     """Say what was taken for what."""
-    for twin in twins:
-        count = len(twin.members)
-        if twin.role == "map":
-            yield f"{twin.place}: {count} maps of depth, normals or the like, no images"
-        elif twin.role == "drawn":
-            yield f"{twin.place}: {count} images with their masks painted over them"
-        elif twin is taken:
-            fitting = f"for {len(twin.masks)} of {twin.images} images"
-            yield f"{twin.place}: {count} masks, {fitting}; nothing learns from them, they are for scores"
+    for companion in companions:
+        count = len(companion.members)
+        if companion.role == "map":
+            yield f"{companion.place}: {count} maps of depth, normals or the like, no images"
+        elif companion.role == "drawn":
+            yield f"{companion.place}: {count} images with their masks painted over them"
+        elif companion is taken:
+            fitting = f"for {len(companion.masks)} of {companion.images} images"
+            yield f"{companion.place}: {count} masks, {fitting}; nothing learns from them, they are for scores"
         else:
             why = (
-                "by name they fit no image" if not twin.masks else f"those of {taken.place if taken else ''} are taken"
+                "by name they fit no image"
+                if not companion.masks
+                else f"those of {taken.place if taken else ''} are taken"
             )
-            yield f"{twin.place}: {count} masks; {why}"
+            yield f"{companion.place}: {count} masks; {why}"

@@ -21,19 +21,19 @@ from astseg._core.image_files import (
     IMAGE_SUFFIXES,
     count_images,
     is_image_file,
+    read_exif_transpose,
     read_images,
-    turn_of,
 )
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
-from astseg.data.folders import find_files, find_masks, unlike_names
+from astseg.data.folders import find_files, find_masks, unique_names
 from astseg.data.mask_edges import RawMask
-from astseg.data.masks import IGNORED_LABEL, MaskCoding, choose_coding, labels_of, read_raw_masks, upright
+from astseg.data.masks import IGNORED_LABEL, MaskCoding, choose_coding, decode_mask, read_raw_masks, rotate_like_image
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-MAX_MASKS_LOOKED_AT = 16
+NUM_PROBED_MASKS = 16
 """Masks that are looked at to find out how all are to be read."""
 
 
@@ -150,7 +150,7 @@ class FileSource(Source):
         named = [path for paths in self.masks.values() for path in paths]
         cdnet = bool(named) and all(re.fullmatch(r"gt\d+", path.stem) for path in named)
         cityscapes = bool(named) and all(path.stem.endswith("instanceIds") for path in named)
-        return choose_coding(self._some_masks(named), self.ignored, cdnet=cdnet, cityscapes=cityscapes)
+        return choose_coding(self._probe_masks(named), self.ignored, cdnet=cdnet, cityscapes=cityscapes)
 
     @cached_property
     def has_masks(self) -> bool:  # asked more than once, and the headers of all files tell it
@@ -169,14 +169,14 @@ class FileSource(Source):
 
     @cached_property
     def _names(self) -> dict[Path, str]:
-        return unlike_names(self.files, self._root)
+        return unique_names(self.files, self._root)
 
     @cached_property
     def _counts(self) -> dict[Path, int]:
         return {file: _array_count(file) if _is_array(file) else count_images(file) for file in self.files}
 
-    def _some_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
-        for index in sorted({int(i) for i in np.linspace(0, len(named) - 1, MAX_MASKS_LOOKED_AT)} if named else ()):
+    def _probe_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
+        for index in sorted({int(i) for i in np.linspace(0, len(named) - 1, NUM_PROBED_MASKS)} if named else ()):
             try:
                 yield from islice(read_raw_masks(named[index]), 1)
             except AstSegError:
@@ -184,7 +184,7 @@ class FileSource(Source):
         for file in filter(_is_array, self.files):
             try:
                 arrays = open_arrays(file)
-                items = list(islice(arrays, MAX_MASKS_LOOKED_AT)) if arrays.mask_key else []
+                items = list(islice(arrays, NUM_PROBED_MASKS)) if arrays.mask_key else []
             except AstSegError:
                 continue
             yield from (_raw_labels(item.mask) for item in items if item.mask is not None)
@@ -199,7 +199,7 @@ class FileSource(Source):
     def _image_samples(self, file: Path, name: str) -> Iterator[Sample]:
         paths = self.masks.get(file, ())
         masks = self._read_masks(file, paths) if paths else iter(())
-        turned = turn_of(file) if paths else None
+        turned = read_exif_transpose(file) if paths else None
         for index, image in enumerate(read_images(file)):
             own_name = name if self._counts[file] == 1 else f"{self._prefix(name)}{index:06d}"
             if not paths:
@@ -207,7 +207,7 @@ class FileSource(Source):
                 continue
             mask, problem = next(masks, (None, f"The mask {paths[0]} has fewer frames than its image."))
             if mask is not None:
-                mask = upright(mask, image, turned)
+                mask = rotate_like_image(mask, image, turned)
                 if mask.shape != image.shape[:2]:
                     problem = f"The mask {paths[0]} has {mask.shape} pixels, its image {image.shape[:2]}."
                     mask = None
@@ -219,7 +219,7 @@ class FileSource(Source):
             for masks in zip_longest(*map(read_raw_masks, paths)):
                 if any(mask is None for mask in masks):
                     raise AstSegError(f"of {file} have different numbers of frames")
-                yield _joined([labels_of(mask, self.coding) for mask in masks], file), None
+                yield _merge_object_masks([decode_mask(mask, self.coding) for mask in masks], file), None
         except AstSegError as error:
             yield None, str(error) if str(paths[0]) in str(error) else f"The mask {paths[0]} {error}"
 
@@ -238,7 +238,7 @@ class FileSource(Source):
             if item.image is None:
                 self.skipped.append((own_name, str(item.problem)))
             else:
-                mask = None if item.mask is None else labels_of(_raw_labels(item.mask), self.coding)
+                mask = None if item.mask is None else decode_mask(_raw_labels(item.mask), self.coding)
                 yield Sample(own_name, item.image, mask, item.problem)
 
     def _prefix(self, name: str) -> str:
@@ -377,7 +377,7 @@ def _raw_labels(mask: Bytes) -> RawMask:
     return RawMask(mask.astype(np.int64), "grey")
 
 
-def _joined(masks: Sequence[Bytes], file: Path) -> Bytes:
+def _merge_object_masks(masks: Sequence[Bytes], file: Path) -> Bytes:
     """Make one mask of one for each object.
 
     Raises:

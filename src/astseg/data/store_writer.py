@@ -11,7 +11,14 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from astseg._core.atomic_io import check_free, followed, held, put_in_place, remove_contents, unfinished
+from astseg._core.atomic_io import (
+    check_free,
+    lock_folder,
+    move_into_place,
+    partial_folder,
+    remove_contents,
+    resolve_link,
+)
 from astseg._core.errors import AstSegError
 from astseg.data.store import (
     ARRAYS,
@@ -27,7 +34,7 @@ from astseg.data.store import (
 
 HEADER_BYTES = 128
 """What numpy's header of an array of this kind takes, room for the first dimension to grow included."""
-BEGUN = "begun.json"
+PENDING_FILE = "begun.json"
 """The file of an unfinished store that tells what it is to become."""
 
 
@@ -161,13 +168,13 @@ class StoreWriter:
         details: Mapping[str, Any] | None = None,
         resume: bool = False,
     ) -> None:
-        self.path = followed(Path(path))
+        self.path = resolve_link(Path(path))
         self.image_size = image_size
         self.resume = resume
         self.details: dict[str, Any] = dict(details or {})
         self._source = source
         self._protocol = protocol
-        self._around = unfinished(self.path)
+        self._around = partial_folder(self.path)
         self._partial = self._around / self.path.name
         self._splits: dict[str, SplitRecord] = {}
         self._kept = ExitStack()
@@ -182,15 +189,15 @@ class StoreWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(held(self._around, self.path))
+            stack.enter_context(lock_folder(self._around, self.path))
             self.check_destination()
-            if self.resume and (self._partial / BEGUN).is_file():
+            if self.resume and (self._partial / PENDING_FILE).is_file():
                 self._check_begun()
             else:
                 remove_contents(self._around)
                 self._partial.mkdir()
                 if self.resume:
-                    (self._partial / BEGUN).write_text(json.dumps(self._settings()))
+                    (self._partial / PENDING_FILE).write_text(json.dumps(self._settings()))
             self._kept = stack.pop_all()
         return self
 
@@ -230,21 +237,21 @@ class StoreWriter:
         return any(file.stat().st_size > HEADER_BYTES for file in self._partial.glob("*.npy"))
 
     def _finish(self) -> None:
-        (self._partial / BEGUN).unlink(missing_ok=True)
+        (self._partial / PENDING_FILE).unlink(missing_ok=True)
         manifest = Manifest(self._source, self._protocol, self.image_size, self._splits, self.details)
         content = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
         for split in content["splits"].values():
             if split["ignored_label"] is None:  # as before there were any
                 del split["ignored_label"]
         (self._partial / MANIFEST_FILE).write_text(json.dumps(content, indent=2) + "\n")
-        put_in_place(self._partial, self.path)
+        move_into_place(self._partial, self.path)
 
     def _settings(self) -> dict[str, Any]:
         return {"source": self._source, "protocol": self._protocol, "image_size": list(self.image_size)}
 
     def _check_begun(self) -> None:
         try:
-            begun = json.loads((self._partial / BEGUN).read_text())
+            begun = json.loads((self._partial / PENDING_FILE).read_text())
         except ValueError:
             begun = None
         if begun != self._settings():

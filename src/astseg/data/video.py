@@ -37,21 +37,21 @@ READ_FORMATS = (
 )
 """FFmpeg's names of the formats that are read, whatever a file is called: none that names other files to be opened, as
 playlists do, and none that takes text for a film."""
-READ_BY_ENDING = {".mjpeg": ",mjpeg", ".mjpg": ",mjpeg"}
+FORMATS_BY_SUFFIX = {".mjpeg": ",mjpeg", ".mjpg": ",mjpeg"}
 """Formats without any beginning of their own: FFmpeg finds JPEG images in a PDF, too."""
 
-USUAL_RATE = Fraction(25)
+DEFAULT_RATE = Fraction(25)
 """Frames a second where a file does not say."""
 
 MAX_DENOMINATOR = 1001
 """Of frames a second: encoders know 30000/1001, and refuse the odd fractions of long files, which say the same."""
 
-ROUNDED = Fraction(1, 500)
+MAX_ROUNDING = Fraction(1, 500)
 """Seconds: what rounding both ends of a film to milliseconds, as MKV and FLV do, may add to its duration."""
 
-TICKS, COARSE_TICKS = 60_000, 1_000
+TICKS_PER_SECOND, COARSE_TICKS_PER_SECOND = 60_000, 1_000
 """Of a second, in which the times of uneven frames are written: MPEG-4 part 2 knows no more than 65535."""
-SLOWEST_RATE = Fraction(1, 1000)
+MIN_FINE_TICKS_RATE = Fraction(1, 1000)
 """Frames a second; between slower ones lie more ticks than MP4 can count, so these are coarser."""
 
 CONSTANT_QUALITY = {
@@ -99,22 +99,22 @@ def read_facts(path: Path | str) -> VideoFacts:
     Raises:
         AstSegError: the file is missing, or holds no video.
     """
-    with _opened(Path(path)) as (container, stream):
+    with _open_video(Path(path)) as (container, stream):
         # Files written by streaming tell no number, and cut-off files a wrong one: count what is there.
         stamps = [
             _Stamp.of(packet)
             for packet in _packets(container, stream, lambda _: None)
             if packet.size and not packet.is_discard
         ]
-        rate, count, base = _said_rate(stream), len(stamps), Fraction(stream.time_base)
+        rate, count, base = _declared_rate(stream), len(stamps), Fraction(stream.time_base)
         stamped = not container.format.flags & av.format.Flags.no_timestamps.value
-        duration = _shown(stamps) * base if stamped else Fraction(0)
-        if duration and abs(count / rate - duration) > min(2 * base, ROUNDED):
+        duration = _shown_ticks(stamps) * base if stamped else Fraction(0)
+        if duration and abs(count / rate - duration) > min(2 * base, MAX_ROUNDING):
             rate = count / duration
         times = None
         if not stamped:
             times = [float(index / rate) for index in range(count)]
-        elif stream.codec_context.has_b_frames and (rising := _rising_times(stamps)):
+        elif stream.codec_context.has_b_frames and (rising := _increasing_times(stamps)):
             # AVI stamps its frames in the order of decoding, in which frames that are shown in another come out wrong.
             times = [float((time - rising[0]) * base) for time in rising]
         more_tracks = len(_tracks(container)) - 1
@@ -133,7 +133,7 @@ class _Stamp(NamedTuple):
         return cls(packet.dts if packet.pts is None else packet.pts, packet.dts, packet.duration or 0)
 
 
-def _shown(stamps: Sequence[_Stamp]) -> Fraction:
+def _shown_ticks(stamps: Sequence[_Stamp]) -> Fraction:
     """Return the ticks for which frames are shown; 0 where they do not tell.
 
     Where the clock goes back, as in recordings that were joined, a new stretch begins.
@@ -146,23 +146,23 @@ def _shown(stamps: Sequence[_Stamp]) -> Fraction:
         latest = latest if stamp.decoded is None else stamp.decoded
         if stamp.time is not None:
             stretches[-1].append((stamp.time, stamp.duration))
-    return sum((_stretch(sorted(stretch)) for stretch in stretches if stretch), Fraction(0))
+    return sum((_stretch_ticks(sorted(stretch)) for stretch in stretches if stretch), Fraction(0))
 
 
-def _stretch(stamps: Sequence[tuple[int, int]]) -> Fraction:
+def _stretch_ticks(stamps: Sequence[tuple[int, int]]) -> Fraction:
     (first, _), (last, duration) = stamps[0], stamps[-1]
     return last - first + Fraction(duration or Fraction(last - first, max(1, len(stamps) - 1)))
 
 
-def _rising_times(stamps: Sequence[_Stamp]) -> list[int] | None:
+def _increasing_times(stamps: Sequence[_Stamp]) -> list[int] | None:
     """Return the times of all packets, if each has one and is shown after those before."""
     times = [stamp.time for stamp in stamps if stamp.time is not None]
     whole = len(times) == len(stamps) and all(before < after for before, after in pairwise(times))
     return times if whole else None
 
 
-def _said_rate(stream: Any) -> Fraction:
-    return Fraction(stream.guessed_rate or stream.average_rate or USUAL_RATE)
+def _declared_rate(stream: Any) -> Fraction:
+    return Fraction(stream.guessed_rate or stream.average_rate or DEFAULT_RATE)
 
 
 def encodable_rate(rate: Fraction) -> Fraction:
@@ -200,8 +200,8 @@ def read_frames(
         if on_damage is not None:
             on_damage(index, f"cannot be decoded: {error.strerror}")
 
-    with _opened(Path(path)) as (container, stream):
-        clock = _Clock(float(1 / _said_rate(stream)), facts.times)
+    with _open_video(Path(path)) as (container, stream):
+        clock = _Clock(float(1 / _declared_rate(stream)), facts.times)
         for packet in _packets(container, stream, note):
             try:
                 frames = packet.decode()
@@ -211,7 +211,7 @@ def read_frames(
             for frame in frames:
                 time = clock.time(index, frame)
                 if index % every == 0:
-                    yield Frame(index, time, _upright(frame))
+                    yield Frame(index, time, _rotate_upright(frame))
                 index += 1
 
 
@@ -257,7 +257,7 @@ class VideoWriter:
     def __init__(self, path: Path, fps: Fraction, duration: float | None = None) -> None:
         self._container = av.open(str(path), "w")
         self._fps, self._duration = fps, duration
-        self._ticks = TICKS if fps >= SLOWEST_RATE else COARSE_TICKS
+        self._ticks = TICKS_PER_SECOND if fps >= MIN_FINE_TICKS_RATE else COARSE_TICKS_PER_SECOND
         self._stream: Any = None
         self._timed = False
         self._latest = -1
@@ -331,11 +331,11 @@ def has_encoder(name: str) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+def _open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     if not path.is_file():
         raise AstSegError(f"There is no video file {path}.")
     try:
-        formats = READ_FORMATS + READ_BY_ENDING.get(path.suffix.lower(), "")
+        formats = READ_FORMATS + FORMATS_BY_SUFFIX.get(path.suffix.lower(), "")
         only_this = {"protocol_whitelist": "file", "format_whitelist": formats}
         container = av.open(f"file:{path}", options=only_this)
     except av.error.ArgumentError as error:
@@ -347,7 +347,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         if not tracks:
             kinds = ["a cover image" if s.type == "video" else s.type for s in container.streams]
             raise AstSegError(f"{path} holds no video, only {', '.join(kinds) or 'nothing'}.")
-        stream = _shown_track(container, tracks)
+        stream = _default_track(container, tracks)
         stream.thread_type = "AUTO"
         yield container, stream
 
@@ -358,7 +358,7 @@ def _tracks(container: Any) -> list[Any]:
     return [stream for stream in container.streams.video if not stream.disposition & images]
 
 
-def _shown_track(container: Any, tracks: list[Any]) -> Any:
+def _default_track(container: Any, tracks: list[Any]) -> Any:
     """Return the track that a player shows: the default one.
 
     Of several or none, the one that FFmpeg takes for the best.
@@ -380,7 +380,7 @@ def _packets(container: Any, stream: Any, on_break: Callable[[av.error.FFmpegErr
         yield last
 
 
-def _upright(frame: Any) -> Bytes:
+def _rotate_upright(frame: Any) -> Bytes:
     image: Bytes = frame.to_ndarray(format="rgb24")
     # The display matrix of a telephone's video: degrees anticlockwise that a player turns the frame by.
     turns = round(frame.rotation / 90) % 4

@@ -8,19 +8,19 @@ import numpy as np
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import opened_image
+from astseg._core.image_files import open_image
 
-EVEN_SHARE = 0.5
+MIN_EVEN_SHARE = 0.5
 """In a mask more pixels than this are like their right neighbor; in a photograph hardly any are."""
-STRICTLY_EVEN_SHARE = 0.8
-FEW_COLORS = 64
+MIN_STRICT_EVEN_SHARE = 0.8
+MAX_MASK_COLORS = 64
 """A mask that no name calls one has no more values than this, and its image several times as many."""
-SEVERAL_TIMES = 4
-NEARLY_ALL = 0.95
+MIN_COLOR_RATIO = 4
+COMMON_COLOR_COVERAGE = 0.95
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
 
 
-class _Look(NamedTuple):
+class _Statistics(NamedTuple):
     """What a file's pixels look like."""
 
     size: tuple[int, int]
@@ -33,20 +33,20 @@ class _Look(NamedTuple):
     """Whether its values have more than eight bits."""
 
 
-def _look(path: Path) -> _Look | None:
+def _measure(path: Path) -> _Statistics | None:
     """Look at a file; None if it cannot be read."""
     try:
         facts = path.stat()
     except OSError:
         return None
-    return _look_at(path, facts.st_mtime_ns, facts.st_size)
+    return _measure_file(path, facts.st_mtime_ns, facts.st_size)
 
 
 @lru_cache(maxsize=4096)
-def _look_at(path: Path, changed: int, size: int) -> _Look | None:
+def _measure_file(path: Path, changed: int, size: int) -> _Statistics | None:
     """Look at a file as it was changed last, once for all questions about it."""
     try:
-        with opened_image(path) as image:
+        with open_image(path) as image:
             deep = image.mode[0] in "IF"
             values = np.array(_opaque(image) if not deep else image)
     except AstSegError:
@@ -55,8 +55,10 @@ def _look_at(path: Path, changed: int, size: int) -> _Look | None:
     codes = flat @ 256 ** np.arange(flat.shape[-1]) if flat.shape[-1] > 1 else flat[..., 0]
     even = codes[:, 1:] == codes[:, :-1]
     counts = np.sort(np.unique(codes, return_counts=True)[1])[::-1]
-    common = int(np.searchsorted(np.cumsum(counts), NEARLY_ALL * codes.size)) + 1
-    return _Look((flat.shape[0], flat.shape[1]), float(even.mean()) if even.size else 1.0, len(counts), common, deep)
+    common = int(np.searchsorted(np.cumsum(counts), COMMON_COLOR_COVERAGE * codes.size)) + 1
+    return _Statistics(
+        (flat.shape[0], flat.shape[1]), float(even.mean()) if even.size else 1.0, len(counts), common, deep
+    )
 
 
 def _opaque(image: Image.Image) -> Image.Image:
@@ -72,20 +74,20 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 def is_mask(file: Path) -> bool:
     """Tell whether a file looks like a mask, where its name says so too; one that cannot be read is taken for one."""
-    look = _look(file)
-    return look is None or (look.even >= EVEN_SHARE and look.common <= FEW_COLORS)
+    statistics = _measure(file)
+    return statistics is None or (statistics.even >= MIN_EVEN_SHARE and statistics.common <= MAX_MASK_COLORS)
 
 
 def is_strictly_mask(file: Path) -> bool:
     """Tell whether a file can be nothing but a mask, or a drawing."""
-    look = None if file.suffix.lower() in JPEG_SUFFIXES else _look(file)
-    return look is not None and look.even >= STRICTLY_EVEN_SHARE and look.colors <= FEW_COLORS
+    statistics = None if file.suffix.lower() in JPEG_SUFFIXES else _measure(file)
+    return statistics is not None and statistics.even >= MIN_STRICT_EVEN_SHARE and statistics.colors <= MAX_MASK_COLORS
 
 
 def is_photograph(file: Path) -> bool:
     """Tell whether a file has more colors than any mask or simple drawing."""
-    look = _look(file)
-    return look is not None and look.common > FEW_COLORS
+    statistics = _measure(file)
+    return statistics is not None and statistics.common > MAX_MASK_COLORS
 
 
 def is_map(file: Path) -> bool:
@@ -95,16 +97,18 @@ def is_map(file: Path) -> bool:
 
 def is_deep(file: Path) -> bool:
     """Tell whether a file has more than eight bits, as depth has."""
-    look = _look(file)
-    return look is not None and look.deep
+    statistics = _measure(file)
+    return statistics is not None and statistics.deep
 
 
-def are_twins(mask: Path, image: Path) -> bool:
+def is_mask_of(mask: Path, image: Path) -> bool:
     """Tell whether a file is a mask of an image, by their pixels alone."""
     if mask.suffix.lower() in JPEG_SUFFIXES:  # which keeps no values
         return False
-    one, other = _look(mask), _look(image)
+    one, other = _measure(mask), _measure(image)
     if one is None or other is None or one.size != other.size:
         return False
-    few = one.colors <= FEW_COLORS and SEVERAL_TIMES * one.colors < other.colors and other.common > SEVERAL_TIMES
-    return few and one.even >= STRICTLY_EVEN_SHARE and other.even < STRICTLY_EVEN_SHARE
+    few = (
+        one.colors <= MAX_MASK_COLORS and MIN_COLOR_RATIO * one.colors < other.colors and other.common > MIN_COLOR_RATIO
+    )
+    return few and one.even >= MIN_STRICT_EVEN_SHARE and other.even < MIN_STRICT_EVEN_SHARE
