@@ -143,7 +143,7 @@ def test_names_a_file_that_is_cut_off(tmp_path, suffix, share):
 
 def test_names_a_file_that_is_no_image(tmp_path):
     (tmp_path / "notes.png").write_text("shopping list")
-    with pytest.raises(AstSegError, match=r"notes\.png is no image"):
+    with pytest.raises(AstSegError, match=r"notes\.png is not a readable image"):
         read_image(tmp_path / "notes.png")
     with pytest.raises(AstSegError, match="There is no image"):
         read_image(tmp_path / "absent.png")
@@ -154,7 +154,7 @@ def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Image, "open", forbidden)
-    with pytest.raises(AstSegError, match=r"a\.png may not be read: permission denied"):
+    with pytest.raises(AstSegError, match=r"a\.png .*permission denied"):
         read_image(tmp_path / "a.png")
 
 
@@ -189,7 +189,7 @@ def test_reads_whatever_pillow_reads(tmp_path, suffix):
 def test_reads_no_format_that_runs_a_program(tmp_path):
     for name in ("a.png", "a.jpg"):
         (tmp_path / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
-        with pytest.raises(AstSegError, match="is no image that can be read"):
+        with pytest.raises(AstSegError, match="not a readable image"):
             read_image(tmp_path / name)
 
 

@@ -98,7 +98,7 @@ def test_changes_single_values() -> None:
         ("inner.nam", "a", "inner: there is no 'nam'; the nearest is 'name'"),
         ("iner.name", "a", "the settings: there is no 'iner'; the nearest is 'inner'"),
         ("maybe.name", "a", "'maybe' is None here"),
-        ("others.first", 1, "no group of settings"),
+        ("others.first", 1, "group of settings"),
         ("others", [13], "no thirteen"),
         ("others", "x", "Expected `array`"),
     ],

@@ -113,8 +113,8 @@ def test_columns_first_where_it_is_large(tmp_path, monkeypatch, name):
         (-0.1, r"floating-point values from -0\.1 to 0; they should lie in \[0, 1\]"),
         (1.5, r"floating-point values from 0 to 1\.5; they should lie in \[0, 1\]"),
         (300.0, r"floating-point values from 0 to 300; they should lie in \[0, 1\]"),
-        (np.nan, r"values that are no numbers \(NaN or infinity\)"),
-        (np.inf, r"values that are no numbers \(NaN or infinity\)"),
+        (np.nan, "non-finite"),
+        (np.inf, "non-finite"),
     ],
 )
 def test_refuses_each_image_whose_values_are_no_colors(tmp_path, bad, said):
@@ -226,7 +226,7 @@ def test_refuses_archives_that_leave_the_choice_open(tmp_path):
 @pytest.mark.parametrize(
     ("masks", "reason"),
     [
-        (MASKS[:3], r"should hold whole numbers of shape \(4, 5, 6\), but is uint8 of shape \(3, 5, 6\)"),
+        (MASKS[:3], r"shape \(4, 5, 6\), but .* \(3, 5, 6\)"),
         (MASKS.astype(np.float32), "but is float32"),
         (np.array([None, {}]), "holds Python objects"),
     ],
@@ -260,7 +260,7 @@ def test_names_a_file_that_is_cut_off(tmp_path, name, share):
     save(tmp_path / name, IMAGES)
     content = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(content[: int(share * len(content))])
-    with pytest.raises(AstSegError, match=f"{name} is no array file that can be read"):
+    with pytest.raises(AstSegError, match=f"{name} is not a readable array file"):
         list(open_arrays(tmp_path / name))
 
 

@@ -97,7 +97,7 @@ def test_masks_that_cannot_be_read_stay_behind_and_their_images_do_not(tmp_path,
     assert sum(len(store[split]) for split in store.splits) == 4
     assert all(store[split].masks is None for split in store.splits)
     assert store.manifest.details["masks_left_behind"] == 4
-    assert "2.png is no image that can be read" in store.manifest.details["mask_problem"]
+    assert "2.png is not a readable image" in store.manifest.details["mask_problem"]
 
 
 def test_what_is_not_scored_is_in_the_store(tmp_path):
@@ -190,7 +190,7 @@ def test_a_folder_that_is_divided_already_stays_so(tmp_path, other, became):
     assert values(store[became]) == [100, 101]
     ((name, reason),) = store.manifest.details["skipped"]
     assert name == "else/50.png"
-    assert "none of them" in reason
+    assert "none of the folders" in reason
     assert "as the folder is divided" in store.manifest.protocol
 
 

@@ -174,7 +174,7 @@ def test_names_what_it_skips(tmp_path):
     for _ in range(2):  # the second reading tells the same, not twice as much
         assert names(source) == ["good"]
         assert [name for name, _ in source.skipped] == ["bad", "worse"]
-    assert "bad.png is no image" in source.skipped[0][1]
+    assert "bad.png is not a readable image" in source.skipped[0][1]
 
 
 def test_an_array_that_breaks_off_gives_what_it_has(tmp_path):
@@ -189,13 +189,13 @@ def test_an_array_that_breaks_off_gives_what_it_has(tmp_path):
 def test_nothing_readable_is_an_error_that_gives_a_reason(tmp_path):
     (tmp_path / "a.png").write_text("nothing")
     (tmp_path / "b.png").write_text("nothing")
-    with pytest.raises(AstSegError, match=r"Nothing in .* \(2 tried\).*a\.png is no image"):
+    with pytest.raises(AstSegError, match=r"Nothing in .* \(2 tried\).*a\.png is not a readable image"):
         list(open_source(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("absent", "There is no file"), ("notes.txt", "no kind of file"), ("empty", "holds no images")],
+    [("absent", "There is no file"), ("notes.txt", "neither an image"), ("empty", "holds no images")],
 )
 def test_refuses_what_holds_no_images(tmp_path, name, message):
     (tmp_path / "notes.txt").write_text("")
@@ -240,7 +240,7 @@ def test_a_mask_that_is_missing_or_unusable_takes_nothing_from_its_image(tmp_pat
     reasons = (
         "has .2, 2. pixels, its image .5, 6.",
         "mask .*b.png has objects up to number 399",
-        "c.png is no image that can be read",
+        "c.png is not a readable image",
     )
     for sample, reason in zip(samples, reasons, strict=False):
         assert re.search(reason, sample.mask_problem)
@@ -318,7 +318,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     save_image(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe.png")
     assert find_files(tmp_path).left_out == ("pipes, devices and the like: 1 (pipe.png)",)
-    with pytest.raises(AstSegError, match="is a pipe, a device or the like"):
+    with pytest.raises(AstSegError, match="pipe"):
         open_source(tmp_path / "pipe.png")
 
 
@@ -398,7 +398,7 @@ def test_says_what_there_is_in_place_of_images(tmp_path):
 def test_each_nth_image_of_a_folder_cannot_be_taken(tmp_path):
     save_image(tmp_path / "a.png")
     for path in (tmp_path, tmp_path / "a.png"):
-        with pytest.raises(AstSegError, match="Only of a video"):
+        with pytest.raises(AstSegError, match="Only a video"):
             open_source(path, every=2)
 
 
@@ -499,7 +499,7 @@ def test_looks_into_a_file_of_unknown_ending(tmp_path, form):
     Image.new("RGB", (20, 10), (9, 9, 9)).save(tmp_path / "IMG_0001", form)
     (sample,) = open_source(tmp_path / "IMG_0001")
     assert sample.image.shape == (10, 20, 3)
-    with pytest.raises(AstSegError, match="Only of a video can each n-th frame be taken"):
+    with pytest.raises(AstSegError, match="Only a video"):
         open_source(tmp_path / "IMG_0001", every=2)
 
 
@@ -538,7 +538,7 @@ def test_refuses_files_that_hold_no_images(tmp_path, kind, every):
     }
     for name in ("a.txt", "noending", "a.m3u8"):
         (tmp_path / name).write_bytes(contents[kind])
-        with pytest.raises(AstSegError, match=f"{name} is no kind of file that can be read: neither an image"):
+        with pytest.raises(AstSegError, match=f"{name} .*neither an image"):
             open_source(tmp_path / name, every=every)
 
 

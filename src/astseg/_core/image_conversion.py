@@ -1,4 +1,4 @@
-"""Images between bytes, as files and stores keep them, and numbers in [0, 1], as the model takes them."""
+"""Conversion between images as bytes, in files and stores, and as floating-point tensors in [0, 1], for the model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,28 +15,28 @@ from astseg._core.image_files import read_image, to_rgb
 
 ImageLike: TypeAlias = Union[Tensor, "np.ndarray[Any, np.dtype[Any]]", Image.Image, str, Path]
 ImageInput: TypeAlias = ImageLike | Sequence[ImageLike]
-"""One image, or several: tensors and arrays hold several themselves."""
+"""One image, or several; tensors and arrays can hold several themselves."""
 
 MAX_OVERSHOOT = 0.5
-"""How far beyond [0, 1] the values of an image may lie, as those of sharpened and resized ones do at edges."""
+"""How far values may lie outside [0, 1], as they do at the edges of sharpened and resized images."""
 TENSOR_SHAPE = "N x 3 x H x W or 3 x H x W"
 ARRAY_SHAPE = "N x H x W x 3 or H x W x 3"
 
 
 def scale_uint8_images(images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
-    """Turn stored bytes into images in [0, 1], channels first in shape and last in memory."""
+    """Convert stored bytes to images in [0, 1], with channels first in shape and last in memory."""
     return images.permute(0, 3, 1, 2).float().div_(255)
 
 
 def from_uint8_images(
     images: UInt8[np.ndarray, "batch height width 3"], device: torch.device | str
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Images as a store keeps them, as the floating-point images in [0, 1] that the model takes."""
+    """Convert images as stores keep them to floating-point images in [0, 1] on a device."""
     return scale_uint8_images(torch.from_numpy(np.array(images)).to(device))
 
 
 def to_uint8_images(images: Float[Tensor, "batch 3 height width"]) -> UInt8[np.ndarray, "batch height width 3"]:
-    """Images in [0, 1] as bytes, rounded; what lies outside is clipped."""
+    """Convert images in [0, 1] to bytes, rounded; values outside are clipped."""
     scaled = (images.detach().clamp(0, 1) * 255).round().to(torch.uint8)
     array: UInt8[np.ndarray, "batch height width 3"] = scaled.permute(0, 2, 3, 1).cpu().numpy()
     return array
@@ -45,18 +45,18 @@ def to_uint8_images(images: Float[Tensor, "batch 3 height width"]) -> UInt8[np.n
 def to_float_images(
     images: ImageInput, device: torch.device | str = "cpu"
 ) -> tuple[Float[Tensor, "batch 3 height width"], bool]:
-    """Take images in any of the forms that programs have them in.
+    """Convert images in any of the usual forms.
 
     Args:
         images: a tensor N x 3 x H x W or 3 x H x W of floating-point numbers in [0, 1] or bytes; an array
             N x H x W x 3, H x W x 3 or H x W of the same; a PIL image; the path of an image file; or a list of these.
-        device: where to put them.
+        device: where to put the result.
 
     Returns:
-        N images in [0, 1], and whether it was a single one.
+        N images in [0, 1], and whether a single image was given.
 
     Raises:
-        ValueError: one of them is no image, or they are of several sizes.
+        ValueError: one of them is not an image, or their sizes differ.
         AstSegError: a file cannot be read.
     """
     if isinstance(images, list | tuple):
@@ -67,7 +67,7 @@ def to_float_images(
             if image.shape != each[0].shape:
                 sizes = [f"{one.shape[2]} x {one.shape[3]}" for one in (each[0], image)]
                 raise ValueError(
-                    f"images of one size go together, but 0 has {sizes[0]} pixels and {index} has {sizes[1]}"
+                    f"images should have the same size, but image 0 has {sizes[0]} pixels and image {index} {sizes[1]}"
                 )
         return torch.cat(each), False
     batch = _to_batch(images, device)  # type: ignore[arg-type]
@@ -75,10 +75,10 @@ def to_float_images(
 
 
 def check_float_images(images: object, shape: str = TENSOR_SHAPE) -> None:
-    """Refuse what is no floating-point images in [0, 1]: from other programs come values up to 255 and other orders.
+    """Raise unless images are floating-point tensors in [0, 1]; other programs use values to 255 and other axis orders.
 
     Raises:
-        ValueError: the type, the shape or the range is another.
+        ValueError: the type, the shape or the range is wrong.
     """
     is_image = isinstance(images, Tensor) and images.ndim in (3, 4) and images.shape[-3] == 3
     if not is_image or not images.is_floating_point() or not images.numel():  # type: ignore[attr-defined]
@@ -89,14 +89,14 @@ def check_float_images(images: object, shape: str = TENSOR_SHAPE) -> None:
 
 
 def describe_type(images: object) -> str:
-    """Say what something is that should be images."""
+    """Return the type, and the shape if there is one, of what should have been images."""
     if isinstance(images, Tensor | np.ndarray):
         return f"{images.dtype} of shape {tuple(images.shape)}"
     return f"{type(images).__name__}"
 
 
 def _convert_list_item(index: int, image: ImageLike, device: torch.device | str) -> Float[Tensor, "1 3 height width"]:
-    """Take one image of a list, whose number stands in the error if it is none."""
+    """Convert one image of a list; errors name its index."""
     try:
         if not _is_single(image):
             raise ValueError(f"expected a single image in a list, not {describe_type(image)}")

@@ -1,11 +1,11 @@
-"""Values as people write them."""
+"""Formatting of values for people."""
 
 from collections.abc import Iterable
 from typing import Any
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time in the units that suit it.
+    """Format a time in suitable units.
 
     >>> format_duration(7.26), format_duration(129.7), format_duration(7265)
     ('7.3 s', '2 min 10 s', '2 h 01 min')
@@ -17,7 +17,7 @@ def format_duration(seconds: float) -> str:
 
 
 def format_setting(value: Any) -> str:
-    """Return a setting in words.
+    """Format the value of a setting.
 
     >>> format_setting(None), format_setting(True), format_setting((1e-3, 2))
     ('none', 'yes', '0.001, 2')
@@ -32,7 +32,7 @@ def format_setting(value: Any) -> str:
 
 
 def format_size(size: Iterable[int]) -> str:
-    """Return the sides of an image or array with an x between them.
+    """Format the size of an image or array with x between the sides.
 
     >>> format_size((96, 128))
     '96x128'

@@ -3,8 +3,8 @@
 Data sets put masks beside images in many ways: `images/a.jpg` and `masks/a.png`, `JPEGImages` and `SegmentationObject`
 (VOC, CVAT), `leftImg8bit/x_leftImg8bit.png` and `gtFine/x_gtFine_instanceIds.png` (Cityscapes), `input/in000001.jpg`
 and `groundtruth/gt000001.png` (CDnet), `a.png` and `a_flat.png` (CLEVRTEX), `a.jpg` and `a_mask.png` (Roboflow),
-`rgba_00000.png` and `segmentation_00000.png` (Kubric). All of them say the same: take the words that name a role out
-of a path, and what is left is the same for an image and its mask.
+`rgba_00000.png` and `segmentation_00000.png` (Kubric). They have one thing in common: without the words that name a
+role, the paths of an image and its mask are the same.
 """
 
 import re
@@ -146,7 +146,7 @@ _COMPOUND_WORDS = {
     "depth meters": "depth",
     "distance to": "depth",
 }
-"""Words of a role that are written as two."""
+"""Pairs of words that name one role."""
 _SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -168,17 +168,17 @@ _SPLIT_FOLDER = re.compile(rf"(?:.*_)?({'|'.join(_SPLIT_WORDS)})_?(?:set|\d+|[ab
 
 
 class Name(NamedTuple):
-    """A file's path, taken apart."""
+    """The parts of a file's path."""
 
     role: Role
     key: Key
-    """Alike for an image and its masks and maps: folders and stem without the words of a role."""
+    """The same for an image and its masks and maps: folders and stem without the words of a role."""
     words: Key
-    """The words of its role, folders first, those of the stem with a star."""
+    """The words of the role: those of the folders first, then those of the stem, which start with a star."""
 
 
 def parse_name(path: Path) -> Name:
-    """Take the words of a role out of a relative path."""
+    """Split a relative path into the words of its role and the rest."""
     key, words, groups = [], [], []
     for part in path.parts[:-1]:
         rest, roles = _split_folder_words(_tokens(part))
@@ -217,7 +217,7 @@ def _is_role(token: str) -> bool:
 
 
 def _split_folder_words(tokens: list[str]) -> tuple[list[str], list[str]]:
-    """Part a folder's words into those that name it and those that name a role."""
+    """Split a folder's words into those that name it and those that name a role."""
     tokens = " ".join(_SPLIT_AND_ROLE.sub(r"\1 \2", token) for token in tokens).split()
     roles = [token for token in tokens if _is_role(token) and token not in COLOR_WORDS]
     names = [token for token in tokens if token not in roles]
@@ -225,7 +225,7 @@ def _split_folder_words(tokens: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _split_stem_words(stem: str) -> tuple[list[str], list[str]]:
-    """Part a file's words likewise; in a stem only the first and the last words name a role."""
+    """Split a stem's words likewise; only the first and the last words can name a role."""
     tokens = _tokens(stem)
     roles: list[str] = []
     if match := _ROLE_AND_NUMBER.fullmatch(tokens[0]):
@@ -236,7 +236,7 @@ def _split_stem_words(stem: str) -> tuple[list[str], list[str]]:
         tokens[-1] = match[1]
     while tokens and _is_role(tokens[0]):
         roles.append(tokens.pop(0))
-    # A number behind the role's word is a frame's, if the name has a number before: `x_000001_depth_0001`.
+    # A number after the word of a role counts frames if there is another number before: `x_000001_depth_0001`.
     if len(tokens) > 2 and tokens[-1].isdigit() and _is_role(tokens[-2]) and any(map(str.isdigit, tokens[:-2])):
         tokens.pop()
     while tokens and _is_role(tokens[-1]):
@@ -245,7 +245,7 @@ def _split_stem_words(stem: str) -> tuple[list[str], list[str]]:
 
 
 def split_of(path: Path) -> str | None:
-    """Return the split that a path's folders name (`train`, `val` or `test`); None if they name none.
+    """Return the split that the folders of a path name (`train`, `val` or `test`), or None.
 
     >>> split_of(Path("images/train2017/a.jpg")), split_of(Path("valid/images/a.jpg")), split_of(Path("test.png"))
     ('train', 'val', None)
@@ -257,14 +257,14 @@ def split_of(path: Path) -> str | None:
 
 
 def could_hold_masks_of(masks: Path, images: Path) -> bool:
-    """Tell whether a folder, by its name, holds the masks of another: `masks` of `images`, `a_masks` of `a_images`."""
+    """Tell by name whether a folder holds the masks of another: `masks` of `images`, `a_masks` of `a_images`."""
     (own, words), (others, other_words) = (_split_folder_words(_tokens(folder.name)) for folder in (masks, images))
     named = bool(words) and bool(other_words) and all(word in _IMAGE_WORDS for word in other_words)
     return named and own == others and parse_name(Path(masks.name, "x")).role == "mask"
 
 
 def strip_split_words(folder: str) -> str:
-    """Return a folder's name without the words of a split: all folders of one kind of masks have one.
+    """Return a folder's name without the words of a split, so that it is the same for all splits of a set of masks.
 
     >>> strip_split_words("train_masks"), strip_split_words("masks_human")
     ('masks', 'masks_human')

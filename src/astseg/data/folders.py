@@ -1,4 +1,4 @@
-"""Finding the images in a folder, their true masks, and what to call them."""
+"""Finding the images in a folder and their true masks, and naming them."""
 
 import json
 import os
@@ -26,33 +26,33 @@ from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
 
 MAX_LISTED_NAMES = 3
-"""So many names stand in a sentence; of the others the number."""
+"""A list in a message names this many files or folders, and counts the others."""
 
 
 @dataclass(frozen=True)
 class FoundFiles:
-    """What is in a folder."""
+    """The files found in a folder."""
 
     files: tuple[Path, ...]
-    """Its images and arrays, in the order in which people count."""
+    """Images and arrays, in natural order."""
     masks: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
-    """The mask of an image, where there is one, or several: one for each object."""
+    """The masks of those images that have any: one, or one for each object."""
     left_out: tuple[str, ...] = ()
-    """What is there beside them, in words, each kind once."""
+    """Descriptions of everything else in the folder, one for each kind."""
 
 
 def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
     """Find all images and arrays in a folder and its subfolders, and the masks of the images.
 
-    Hidden files and folders, linked folders, masks and maps that lie beside images (`pairing`), and the runs, masks
-    and prepared data that astseg itself made there hold nothing to learn from.
+    Left out are hidden files and folders, linked folders, masks and maps beside images (see `pairing`), and the runs,
+    results and prepared data of astseg itself.
 
     Args:
-        folder: where to look.
-        masks: a file or folder of masks; by default those that lie beside the images.
+        folder: the folder to search.
+        masks: a file or folder of masks; by default the masks beside the images.
 
     Raises:
-        AstSegError: there are no images and no arrays, or no mask fits an image.
+        AstSegError: there are neither images nor arrays, or no mask belongs to an image.
     """
     search = _FolderSearch(folder)
     search.look_into(folder)
@@ -67,7 +67,7 @@ def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
     if arrays_of_masks:
         names = _first_names([file.relative_to(folder).as_posix() for file in arrays_of_masks])
         left_out = (
-            f"arrays of masks, which belong into the .npz of their images: {len(arrays_of_masks)} ({names})",
+            f"arrays of masks, which should be in the .npz of their images: {len(arrays_of_masks)} ({names})",
             *left_out,
         )
         files = [file for file in files if file not in arrays_of_masks]
@@ -78,10 +78,10 @@ def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
 
 
 def find_masks(file: Path, masks: Path | None = None) -> FoundFiles:
-    """Find the mask of a single image file, in a folder beside its own or where the user says.
+    """Find the mask of a single image file, in a folder beside its own or among the masks that the user named.
 
     Raises:
-        AstSegError: the masks that the user named do not fit it.
+        AstSegError: none of the named masks belongs to the image.
     """
     folder = file.absolute().parent
     paired = pair([file.absolute()], folder, _list_named_masks(folder, masks), list(_list_sibling_masks(folder)))
@@ -90,14 +90,14 @@ def find_masks(file: Path, masks: Path | None = None) -> FoundFiles:
 
 
 def _find_mask_arrays(files: Sequence[Path], folder: Path) -> list[Path]:
-    """Find the arrays that lie, by their names, where masks do, beside images that do not."""
+    """Find the arrays whose paths name them as masks, unless the paths of all files do."""
     named = [file for file in files if parse_name(file.relative_to(folder)).role == "mask"]
     arrays = [file for file in named if file.suffix.lower() in ARRAY_SUFFIXES]
     return arrays if len(named) < len(files) else []
 
 
 class _FolderSearch:
-    """A walk through a folder, which sorts what lies there."""
+    """A walk through a folder that sorts its entries by kind."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -110,7 +110,7 @@ class _FolderSearch:
         self.odd: list[Path] = []
 
     def look_into(self, folder: Path) -> None:
-        """Sort what lies in a folder and in its subfolders."""
+        """Sort the entries of a folder and of its subfolders."""
         try:
             with os.scandir(folder) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".")]
@@ -131,7 +131,7 @@ class _FolderSearch:
                 self.look_into(path)
 
     def left_out(self) -> tuple[str, ...]:
-        """Return what is no image to be read, in words, each kind once."""
+        """Describe the entries that are not read, one description for each kind."""
         kinds = [file.suffix.lower() or "no ending" for file in self.others]
         what = (
             ("files of other kinds", len(kinds), set(kinds)),
@@ -148,7 +148,7 @@ class _FolderSearch:
 
 
 def _is_readable(file: Path) -> bool:
-    """Tell whether a file is an image or an array: by its ending or, where that says nothing, by its first bytes."""
+    """Tell whether a file is an image or an array, by its suffix or, if that is unknown, by its first bytes."""
     suffix = file.suffix.lower()
     if suffix in IMAGE_SUFFIXES | ARRAY_SUFFIXES:
         return True
@@ -156,12 +156,13 @@ def _is_readable(file: Path) -> bool:
 
 
 def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
-    """List the masks that a user named; None if he named none.
+    """List the mask files that the user named, or return None.
 
-    They are spelled as below the folder of the images where they lie there, so that they are known again.
+    Paths below the folder of the images start with that folder, as the paths of the images do, so that both compare
+    equal.
 
     Raises:
-        AstSegError: there are none.
+        AstSegError: there are no mask files.
     """
     if masks is None:
         return None
@@ -180,8 +181,8 @@ def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
 
 
 def _list_sibling_masks(folder: Path) -> Iterator[Path]:
-    """List the files of the folders of masks that lie beside a folder of images."""
-    folder = folder.absolute()  # because `.` has no name
+    """List the files in the folders of masks beside a folder of images."""
+    folder = folder.absolute()  # `.` has no name
     try:
         siblings = [place for place in folder.parent.iterdir() if could_hold_masks_of(place, folder) and place.is_dir()]
     except OSError:
@@ -193,15 +194,15 @@ def _list_sibling_masks(folder: Path) -> Iterator[Path]:
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
-    """Return what to sort names by so that numbers in them count as numbers: `a2` comes before `a10`."""
+    """Return a sort key by which numbers in names count as numbers: `a2` comes before `a10`."""
     pieces = re.findall(r"(\D*)(\d*)", text.casefold())
     return [(letters, int(digits or -1)) for letters, digits in pieces], text
 
 
 def unique_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
-    """Return each file's path from a folder on, without its suffix unless two files, or a folder, would share it.
+    """Return unique names: paths relative to a folder, without suffix unless two files, or a folder, would share it.
 
-    Names stay apart with .png or .jpg appended, too, because results are called so.
+    Names remain unique with .png or .jpg appended, because result files are named so.
     """
     relative = {file: file.relative_to(root) for file in files}
     folders = {folder for name in relative.values() for folder in name.parents}
@@ -216,7 +217,7 @@ def unique_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
 
 
 def _entry_is(question: Callable[[], bool]) -> bool:
-    """Return the answer to a question about a folder's entry; a link that leads nowhere, or in a circle, is neither."""
+    """Return the answer to a question about a folder's entry; False for broken and circular links."""
     try:
         return question()
     except OSError:

@@ -1,4 +1,4 @@
-"""What an image file looks like: a photograph, a mask, a map."""
+"""Telling photographs, masks and maps apart by the statistics of their pixels."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -11,30 +11,30 @@ from astseg._core.errors import AstSegError
 from astseg._core.image_files import open_image
 
 MIN_EVEN_SHARE = 0.5
-"""In a mask more pixels than this are like their right neighbor; in a photograph hardly any are."""
+"""In a mask at least this share of pixels equal their right neighbors; in a photograph hardly any do."""
 MIN_STRICT_EVEN_SHARE = 0.8
 MAX_MASK_COLORS = 64
-"""A mask that no name calls one has no more values than this, and its image several times as many."""
+"""A mask whose name does not say so has at most this many colors; its image has several times as many."""
 MIN_COLOR_RATIO = 4
 COMMON_COLOR_COVERAGE = 0.95
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
 
 
 class _Statistics(NamedTuple):
-    """What a file's pixels look like."""
+    """The statistics of a file's pixels."""
 
     size: tuple[int, int]
     even: float
-    """The share of pixels that are like their right neighbor."""
+    """The share of pixels that equal their right neighbors."""
     colors: int
     common: int
-    """How many of the colors it takes for nearly all pixels."""
+    """The number of most frequent colors that cover nearly all pixels."""
     deep: bool
-    """Whether its values have more than eight bits."""
+    """Whether values have more than eight bits."""
 
 
 def _measure(path: Path) -> _Statistics | None:
-    """Look at a file; None if it cannot be read."""
+    """Measure a file; return None if it cannot be read."""
     try:
         facts = path.stat()
     except OSError:
@@ -44,7 +44,7 @@ def _measure(path: Path) -> _Statistics | None:
 
 @lru_cache(maxsize=4096)
 def _measure_file(path: Path, changed: int, size: int) -> _Statistics | None:
-    """Look at a file as it was changed last, once for all questions about it."""
+    """Measure a file, once for each time of its last change."""
     try:
         with open_image(path) as image:
             deep = image.mode[0] in "IF"
@@ -62,7 +62,7 @@ def _measure_file(path: Path, changed: int, size: int) -> _Statistics | None:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """Return what tells whether an image is a mask: of one with a cut-out, the cut-out."""
+    """Return the image without transparency, or only the transparency if it cuts something out."""
     if image.mode in ("P", "L", "1"):
         return image
     if image.mode in ("RGBA", "LA"):
@@ -73,13 +73,13 @@ def _opaque(image: Image.Image) -> Image.Image:
 
 
 def is_mask(file: Path) -> bool:
-    """Tell whether a file looks like a mask, where its name says so too; one that cannot be read is taken for one."""
+    """Tell whether a file whose name says that it is a mask looks like one; an unreadable file counts as a mask."""
     statistics = _measure(file)
     return statistics is None or (statistics.even >= MIN_EVEN_SHARE and statistics.common <= MAX_MASK_COLORS)
 
 
 def is_strictly_mask(file: Path) -> bool:
-    """Tell whether a file can be nothing but a mask, or a drawing."""
+    """Tell whether a file can only be a mask or a drawing, whatever its name."""
     statistics = None if file.suffix.lower() in JPEG_SUFFIXES else _measure(file)
     return statistics is not None and statistics.even >= MIN_STRICT_EVEN_SHARE and statistics.colors <= MAX_MASK_COLORS
 
@@ -91,19 +91,19 @@ def is_photograph(file: Path) -> bool:
 
 
 def is_map(file: Path) -> bool:
-    """Tell whether a file may be a map, as its name says: lossy compression would spoil it."""
+    """Tell whether a file may be a map, as its name says; lossy compression would spoil one."""
     return file.suffix.lower() not in JPEG_SUFFIXES
 
 
 def is_deep(file: Path) -> bool:
-    """Tell whether a file has more than eight bits, as depth has."""
+    """Tell whether a file has more than eight bits per value, as maps of depth have."""
     statistics = _measure(file)
     return statistics is not None and statistics.deep
 
 
 def is_mask_of(mask: Path, image: Path) -> bool:
-    """Tell whether a file is a mask of an image, by their pixels alone."""
-    if mask.suffix.lower() in JPEG_SUFFIXES:  # which keeps no values
+    """Tell from the pixels alone whether a file is a mask of an image."""
+    if mask.suffix.lower() in JPEG_SUFFIXES:  # lossy: values do not survive
         return False
     one, other = _measure(mask), _measure(image)
     if one is None or other is None or one.size != other.size:

@@ -1,7 +1,7 @@
-"""Telling images from the masks and maps that lie beside them, by names, sizes and content.
+"""Telling images from the masks and maps beside them, by names, sizes and content.
 
-Names come first (`file_roles`). Where they say nothing, a file is a mask if it has few values and a photograph of the
-same name and size lies beside it.
+Names come first (`file_roles`). Where they say nothing, a file is a mask if it has few values and is beside a
+photograph with the same name and size.
 """
 
 import itertools
@@ -32,20 +32,20 @@ from astseg.data.image_statistics import is_deep, is_map, is_mask, is_mask_of, i
 T = TypeVar("T")
 
 NUM_CHECKED_FILES = 6
-"""Files of a group that are looked into."""
+"""The number of files of a group whose pixels are checked."""
 MAX_SAME_NAME_FOLDERS = 16
-"""Where more folders hold files of the same names, these are the numbers of frames, and say nothing."""
+"""If more folders than this hold files with the same name, names only count frames and pair nothing."""
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """What the image files of a folder are."""
+    """The images, masks and other files among the image files of a folder."""
 
     images: tuple[Path, ...]
     masks: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
-    """The mask of an image, where there is one, or several: then one for each object."""
+    """The masks of those images that have any: one, or one for each object."""
     notes: tuple[str, ...] = ()
-    """What was taken for a mask or a map, and of what, in words."""
+    """Descriptions of the files that were taken for masks or maps."""
 
 
 class _File(NamedTuple):
@@ -56,29 +56,29 @@ class _File(NamedTuple):
 def pair(
     files: Sequence[Path], root: Path, masks: Sequence[Path] | None = None, beside: Sequence[Path] = ()
 ) -> Pairing:
-    """Tell the images among a folder's files from masks and maps.
+    """Separate the images among a folder's files from masks and maps, and pair images with masks.
 
     Args:
         files: the image files below `root`.
         root: the folder that the user named.
-        masks: mask files that the user named; then no others are taken.
+        masks: mask files that the user named; if given, no others are used.
         beside: mask files in folders beside `root`, which may belong to the images.
 
     Raises:
-        AstSegError: none of the masks that the user named fits an image.
+        AstSegError: no mask that the user named belongs to an image.
     """
     named = set(masks or ())
     images, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in files if path not in named)
     for words, members in list(groups.items()):
         if not _majority(map(_CHECKS[members[0].name.role], _sample_paths(members))):
-            images += groups.pop(words)  # photographs, whatever they are called
+            images += groups.pop(words)  # photographs, whatever their names say
     unnamed = _unnamed_groups(images, root)
     masks_unnamed = {file.path for members in unnamed.values() for file in members}
     images = [file for file in images if file.path not in masks_unnamed]
     images, lost = _split_off_unmatched_masks(images)
     found = _Matches(images)
     groups |= unnamed
-    # Decoding a few images is dear where there is nothing that it could decide.
+    # Images are only decoded if there are groups to decide about.
     photographs = bool(groups and images) and not _majority(map(is_mask, _sample_paths(images)))
     companions = []
     for words, members in groups.items():
@@ -106,7 +106,7 @@ def _best(companions: Iterable["_Companions"]) -> "_Companions | None":
 
 
 def _by_role(files: Iterable[_File]) -> tuple[list[_File], dict[Key, list[_File]]]:
-    """Part files into images and groups of masks or maps, which have the same words for their role."""
+    """Separate files into images and groups of masks or maps with the same words for their role."""
     images: list[_File] = []
     groups: dict[Key, list[_File]] = {}
     for file in files:
@@ -115,7 +115,7 @@ def _by_role(files: Iterable[_File]) -> tuple[list[_File], dict[Key, list[_File]
 
 
 def _match_beside(images: Sequence[_File], beside: Sequence[Path], root: Path) -> list["_Companions"]:
-    """Match masks that lie in a folder beside that of the images."""
+    """Match masks in a folder beside that of the images."""
     found = _Matches([_File(file.path, parse_name(file.path.absolute().relative_to(root))) for file in images])
     _, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in beside)
     return [
@@ -129,7 +129,7 @@ def _match_beside(images: Sequence[_File], beside: Sequence[Path], root: Path) -
 
 @dataclass
 class _Companions:
-    """Files of one kind that lie beside images."""
+    """A group of masks or maps beside images."""
 
     words: Key
     role: Role
@@ -139,7 +139,7 @@ class _Companions:
 
     @property
     def preference(self) -> tuple[bool, int, int]:
-        """Sort the masks to be taken first: most complete, then those of single objects before those of classes."""
+        """A sort key: nearly complete sets of masks first, then masks of objects before masks of classes."""
         bare = {part for word in self.words for part in word.strip("*").split("_")}
         rank = 1
         if bare & INSTANCE_WORDS:
@@ -152,18 +152,18 @@ class _Companions:
 
     @cached_property
     def place(self) -> str:
-        """Say where they are: a folder, or the form of their names."""
+        """The folder of the files, or the pattern of their names."""
         return _describe_place(self.words, self.members)
 
 
 class _Matches:
-    """The images by their keys."""
+    """An index of images by the keys of their names."""
 
     def __init__(self, images: Sequence[_File]) -> None:
         self.count = len(images)
         self.by_key: dict[Key, list[Path]] = defaultdict(list)
         self.by_shorter_key: dict[Key, list[Path]] = defaultdict(list)
-        """The same without one of the folders, whose name may be no role's: `raw/a.jpg` beside `masks/a.png`."""
+        """Also by keys without one folder, whose name may be unknown: `raw/a.jpg` beside `masks/a.png`."""
         self.by_folder: dict[Key, list[Path]] = defaultdict(list)
         for file in images:
             for key in dict.fromkeys((file.name.key, _without_color(file.name.key))):
@@ -173,7 +173,7 @@ class _Matches:
                 self.by_folder[key[:-1]].append(file.path)
 
     def match(self, words: Key, members: list[_File]) -> "_Companions | None":
-        """Find the images of masks or maps; None if these files are images themselves, as far as names tell."""
+        """Find the images to which masks or maps belong; None if these files are, by their names, images themselves."""
         role: Role = members[0].name.role if members[0].name.role != "image" else "mask"
         in_a_folder = any(not word.startswith("*") for word in words)
         pairs = [(self.by_key[file.name.key], file.path) for file in members]
@@ -185,9 +185,9 @@ class _Matches:
             keys = [(key, file.path) for file in members for key in _shorter(file.name.key)]
             pairs = [(self.by_shorter_key[key], path) for key, path in keys]
         if role == "mask" and in_a_folder and not any(images for images, _ in pairs):
-            # A folder with a single image, and a mask for each of its objects.
+            # A folder with a single image and a mask for each object.
             pairs = [(self.by_folder[file.name.key[:-1]], file.path) for file in members]
-        # A mask belongs to one image: where it would fit several, nothing tells which.
+        # A mask belongs to one image. If it fits several, it is unknown to which.
         fitting = {(images[0], mask): None for images, mask in pairs if len(set(images)) == 1}
         if not fitting:
             return None
@@ -198,23 +198,23 @@ class _Matches:
 
 
 def _shorter(key: Key) -> list[Key]:
-    """Leave out each of a key's folders in turn."""
+    """Return the keys without one of the folders each."""
     return [(*key[:index], *key[index + 1 :]) for index in range(len(key) - 1)]
 
 
 def _without_color(key: Key) -> Key:
-    """Leave out the folders of color images beside depth: `color/0.png` and `depth/0.png`."""
+    """Return a key without folders of color images, which are beside depth: `color/0.png` and `depth/0.png`."""
     return (*(name for name in key[:-1] if name not in ("color", "colour", "colors", "colours")), key[-1])
 
 
 def _shorter_stems(key: Key) -> list[Key]:
-    """Leave out the last word or two of a stem: `a_L` belongs to `a`, and `a_3_1` may."""
+    """Return the keys without the last one or two words of the stem: `a_L` belongs to `a`, and `a_3_1` may."""
     words = key[-1].split("_")
     return [(*key[:-1], "_".join(words[:count])) for count in range(len(words) - 1, max(0, len(words) - 3), -1)]
 
 
 def _split_off_unmatched_masks(images: Sequence[_File]) -> tuple[list[_File], dict[Key, list[_File]]]:
-    """Part images from folders of files of few values that lie beside photographs, and whose names fit nothing."""
+    """Split off folders of files with few values beside photographs, whose names match nothing."""
     folders: dict[Path, list[_File]] = defaultdict(list)
     for file in images:
         folders[file.path.parent].append(file)
@@ -228,9 +228,9 @@ def _split_off_unmatched_masks(images: Sequence[_File]) -> tuple[list[_File], di
 
 
 def _unnamed_groups(images: Sequence[_File], root: Path) -> dict[Key, list[_File]]:
-    """Find masks that no name calls so: few-valued twins of photographs, by an ending or by a folder beside.
+    """Find masks whose names do not say so: files with few values beside a photograph of the same name.
 
-    They get the keys of their images.
+    They get the names of their images.
     """
     groups: dict[Key, list[_File]] = {}
     known: set[Path] = set()
@@ -245,7 +245,7 @@ def _unnamed_groups(images: Sequence[_File], root: Path) -> dict[Key, list[_File
 
 
 def _by_suffix(images: Sequence[_File]) -> dict[Key, list[tuple[_File, _File]]]:
-    """Pair the files of a folder that have one stem and two suffixes, either way round, by the suffix."""
+    """Pair files with the same stem and different suffixes, in both directions, by the suffix of the second."""
     stems: dict[Path, list[_File]] = defaultdict(list)
     for file in images:
         stems[file.path.with_suffix("")].append(file)
@@ -257,7 +257,7 @@ def _by_suffix(images: Sequence[_File]) -> dict[Key, list[tuple[_File, _File]]]:
 
 
 def _by_ending(images: Sequence[_File]) -> dict[Key, list[tuple[_File, _File]]]:
-    """Pair the files of a folder whose stem is another's with an ending, by this ending."""
+    """Pair files whose stems differ by an ending, grouped by this ending."""
     stems = {(file.path.parent, file.path.stem): file for file in images}
     pairs: dict[Key, list[tuple[_File, _File]]] = defaultdict(list)
     for file in images:
@@ -270,7 +270,7 @@ def _by_ending(images: Sequence[_File]) -> dict[Key, list[tuple[_File, _File]]]:
 
 
 def _by_folder(images: Sequence[_File], root: Path) -> dict[Key, list[tuple[_File, _File]]]:
-    """Pair the files of the same name in folders whose paths differ in one place, by the name in that place."""
+    """Pair files of the same name in folders whose paths differ in one part, grouped by the part of the second."""
     places: dict[tuple[int, Key, str], dict[str, _File]] = defaultdict(dict)
     for file in images:
         parts = file.path.relative_to(root).parts
@@ -302,12 +302,12 @@ def _sample_paths(files: Sequence[_File]) -> list[Path]:
 
 
 def _sample_evenly(items: Sequence[T]) -> list[T]:
-    """Take a few, from the first to the last."""
+    """Return a few items, evenly spaced from the first to the last."""
     return [items[index] for index in sorted({int(i) for i in np.linspace(0, len(items) - 1, NUM_CHECKED_FILES)})]
 
 
 def _match_named_masks(masks: Sequence[Path], images: _Matches) -> _Companions | None:
-    """Match the masks that a user named: by their names below a common folder, or by their names alone."""
+    """Match the masks that the user named, by their paths below a common folder or by their names alone."""
     if not images.count:
         return None
     root = Path(os.path.commonpath([path.parent for path in masks]))
@@ -322,7 +322,7 @@ def _match_named_masks(masks: Sequence[Path], images: _Matches) -> _Companions |
         return _Companions((), "mask", whole, {first: tuple(masks)}, 1)
     raise AstSegError(
         f"No mask in {root} has the name of an image. Images are called {first.name}, masks {masks[0].name}: "
-        "give them the same name, such as a.jpg and a.png or a_mask.png."
+        "give them the same names, such as a.jpg and a.png or a_mask.png."
     )
 
 
@@ -340,11 +340,11 @@ def _describe_place(words: Key, members: Sequence[_File]) -> str:
 
 
 def _notes(companions: Sequence[_Companions], taken: _Companions | None) -> Iterator[str]:
-    """Say what was taken for what."""
+    """Describe each group of masks or maps."""
     for companion in companions:
         count = len(companion.members)
         if companion.role == "map":
-            yield f"{companion.place}: {count} maps of depth, normals or the like, no images"
+            yield f"{companion.place}: {count} maps of depth, normals or the like, not images"
         elif companion.role == "drawn":
             yield f"{companion.place}: {count} images with their masks painted over them"
         elif companion is taken:
@@ -352,7 +352,7 @@ def _notes(companions: Sequence[_Companions], taken: _Companions | None) -> Iter
             yield f"{companion.place}: {count} masks, {fitting}; nothing learns from them, they are for scores"
         else:
             why = (
-                "by name they fit no image"
+                "their names fit no image"
                 if not companion.masks
                 else f"those of {taken.place if taken else ''} are taken"
             )
