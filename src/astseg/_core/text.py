@@ -1,13 +1,13 @@
-"""Values as people write them."""
+"""Formatting of values for people."""
 
 from collections.abc import Iterable
 from typing import Any
 
 
-def duration(seconds: float) -> str:
-    """Return a time in the units that suit it.
+def format_duration(seconds: float) -> str:
+    """Format a time in suitable units.
 
-    >>> duration(7.26), duration(129.7), duration(7265)
+    >>> format_duration(7.26), format_duration(129.7), format_duration(7265)
     ('7.3 s', '2 min 10 s', '2 h 01 min')
     """
     if seconds < 59.95:
@@ -16,10 +16,10 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def plain(value: Any) -> str:
-    """Return a setting in words.
+def format_setting(value: Any) -> str:
+    """Format the value of a setting.
 
-    >>> plain(None), plain(True), plain((1e-3, 2))
+    >>> format_setting(None), format_setting(True), format_setting((1e-3, 2))
     ('none', 'yes', '0.001, 2')
     """
     if value is None:
@@ -27,14 +27,14 @@ def plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value))
+        return ", ".join(map(format_setting, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def sides(size: Iterable[int]) -> str:
-    """Return the sides of an image or array with an x between them.
+def format_size(size: Iterable[int]) -> str:
+    """Format the size of an image or array with x between the sides.
 
-    >>> sides((96, 128))
+    >>> format_size((96, 128))
     '96x128'
     """
     return "x".join(map(str, size))

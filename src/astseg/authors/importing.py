@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
-from astseg._core.text import sides
+from astseg._core.text import format_size
 from astseg.authors.checkpoint_file import read_checkpoint_file
 from astseg.authors.constants import check_constants, is_constant
 from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, TRANSFORMER, addresses, published_names
@@ -218,4 +218,4 @@ def _listed(what: str, names: list[str]) -> str:
 
 
 def _sides(value: Tensor) -> str:
-    return sides(value.shape) or "a single number"
+    return format_size(value.shape) or "a single number"

@@ -91,12 +91,12 @@ def _given(context: typer.Context, name: str) -> bool:
 
 def refuse_taken(folder: Path, allowed: str = "data") -> None:
     """Refuse a folder that holds a run, or anything else that a beginning run would be mixed up with."""
-    from astseg._core.atomic_io import LOCK, unfinished
+    from astseg._core.atomic_io import LOCK_FILE, partial_folder
     from astseg.training.run import is_run
 
     if is_run(folder):
         raise AstSegError(f"{folder} holds a training run already. Go on with it by --resume, or choose another --out.")
     # What a killed process leaves does not matter.
-    names = {allowed, unfinished(folder / "data").name, LOCK}
+    names = {allowed, partial_folder(folder / "data").name, LOCK_FILE}
     if folder.exists() and not (folder.is_dir() and all(path.name in names for path in folder.iterdir())):
         raise AstSegError(f"{folder} exists and holds other things. Choose another --out for the run.")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from astseg._core.atomic_io import atomic_folder
+from astseg._core.file_names import RUN_FILE
 from astseg._core.progress import Progress
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, ScoreSummary, evaluate
@@ -15,7 +16,6 @@ from astseg.evaluation.scores_file import describe_data
 from astseg.model.ast_seg import AstSeg
 from astseg.model.serialization import WEIGHTS_FILE
 from astseg.training.run import (
-    RUN_FILE,
     RunSettings,
     phase_seconds,
     read_run_with_data,

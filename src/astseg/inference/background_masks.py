@@ -16,6 +16,7 @@ from torch import Tensor
 
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError
+from astseg._core.file_names import BACKGROUNDS_FOLDER, FOREGROUND_MASKS_FOLDER, SUMMARY_FILE
 from astseg._core.image_conversion import from_uint8_images, to_uint8_images
 from astseg._core.progress import Progress
 from astseg.data.sources import Source
@@ -31,7 +32,6 @@ from astseg.model.foreground_mask import (
 )
 from astseg.model.resizing import resized
 
-SUMMARY_FILE = "summary.json"
 NOISE_IMAGES = 200
 """How many training images tell the noise; with a quarter of them masks are the same but for a few pixels."""
 NOISE_BATCH = 16
@@ -134,8 +134,8 @@ def write_background_masks(
                 else noise_foreground_mask(images, painted.image, noise, size)
             )
             mask = found[0].cpu().numpy()
-            _save(folder / "backgrounds" / f"{sample.name}.png", to_uint8_images(resized(painted.image, size))[0])
-            _save(folder / "masks" / f"{sample.name}.png", np.uint8(255) * mask.astype(np.uint8))
+            _save(folder / BACKGROUNDS_FOLDER / f"{sample.name}.png", to_uint8_images(resized(painted.image, size))[0])
+            _save(folder / FOREGROUND_MASKS_FOLDER / f"{sample.name}.png", np.uint8(255) * mask.astype(np.uint8))
             if sample.mask is not None:
                 void = source.ignored_label
                 counted = np.True_ if void is None else sample.mask != void

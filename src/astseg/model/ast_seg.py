@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg._core.image_conversion import ImageInput, check_float_images, describe
+from astseg._core.image_conversion import ImageInput, check_float_images, describe_type
 from astseg.model.architecture import Architecture
 from astseg.model.attention import background_residual, gather_queries
 from astseg.model.backgrounds.build import build_background
@@ -151,7 +151,7 @@ class AstSeg(SavedModel):
         shape = f"N x 3 x {height} x {width}"
         check_float_images(images, shape)
         if images.ndim != 4 or images.shape[2:] != self.image_size:
-            raise ValueError(f"expected images of shape {shape}, not {describe(images)}")
+            raise ValueError(f"expected images of shape {shape}, not {describe_type(images)}")
         with torch.no_grad(), evaluating(self):
             rendering: Rendering = self(images.to(self.background_log_activation.dtype))
         return rendering

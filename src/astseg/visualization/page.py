@@ -10,7 +10,7 @@ from typing import Any
 
 from astseg import __version__
 from astseg._core.atomic_io import atomic_write
-from astseg._core.text import duration
+from astseg._core.text import format_duration
 from astseg.evaluation.evaluator import ScoreSummary
 from astseg.visualization.colors import label_colors
 from astseg.visualization.gallery import VisualizationSample, panels
@@ -78,9 +78,9 @@ def render_page(page: Page) -> str:
     rows = [panels(sample) for sample in page.samples]
     if any([panel.title for panel in row] != [panel.title for panel in rows[0]] for row in rows):
         raise ValueError("the samples of a page should all have the same panels")
-    times = {name: duration(seconds) for name, seconds in page.seconds.items()}
+    times = {name: format_duration(seconds) for name, seconds in page.seconds.items()}
     if len(times) > 1:
-        times["together"] = duration(sum(page.seconds.values()))
+        times["together"] = format_duration(sum(page.seconds.values()))
     return render(
         "page.html.j2",
         title=page.title,

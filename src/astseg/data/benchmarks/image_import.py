@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from astseg._core.atomic_io import held
+from astseg._core.atomic_io import lock_folder
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.members import ArchiveMember, ArchiveSource
 from astseg.data.benchmarks.preparing import Bytes
@@ -45,7 +45,7 @@ def import_images(
     writer.check_destination()
     # Files may be added when one turns out to be missing; what the indices mean must stay.
     about = {"set": settings.benchmark.name, "numbering": reader.numbering, "size": settings.size}
-    with held(settings.beside, settings.destination):
+    with lock_folder(settings.beside, settings.destination):
         with Staging(settings.beside, settings.size, about) as staging:
             for source in sources:
                 _stage(source, staging, reader, settings.size, report)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from astseg._core.atomic_io import followed
+from astseg._core.atomic_io import resolve_link
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks import clevrtex, shapestacks
 from astseg.data.benchmarks.image_import import ImageReader, import_images
@@ -67,7 +67,7 @@ def import_benchmark(
         return ImportSettings(
             benchmark=chosen,
             files=tuple(files),
-            destination=followed(Path(destination)),
+            destination=resolve_link(Path(destination)),
             size=image_size or chosen.image_size,
             protocol=division,
             limit=limit,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from astseg.data.image_fitting import middle, resized
+from astseg.data.image_fitting import center_slices, resize
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -30,17 +30,17 @@ def square_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
         return pixels
     if min(height, width) < side:
         raise ValueError(f"an image of {width} x {height} pixels is smaller than the crop of {side} x {side}")
-    return pixels[(slice(None),) * axis + middle((height, width), (side, side))]
+    return pixels[(slice(None),) * axis + center_slices((height, width), (side, side))]
 
 
 def prepare_image(image: Bytes, crop: int | None, size: int) -> Bytes:
     """Crop an H x W x 3 image and resize it to size x size x 3, bilinear with antialiasing."""
-    return resized(square_crop(image, crop), (size, size), Image.Resampling.BILINEAR)
+    return resize(square_crop(image, crop), (size, size), Image.Resampling.BILINEAR)
 
 
 def prepare_labels(labels: Bytes, crop: int | None, size: int) -> Bytes:
     """Crop an H x W label map and resize it to size x size by the nearest pixel."""
-    return resized(square_crop(labels, crop), (size, size), Image.Resampling.NEAREST)
+    return resize(square_crop(labels, crop), (size, size), Image.Resampling.NEAREST)
 
 
 def labels_from_entities(entities: Bytes, background: int) -> Bytes:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from astseg._core.atomic_io import beside
+from astseg._core.atomic_io import sibling_path
 from astseg.data.benchmarks.protocols import Protocol
 from astseg.data.benchmarks.registry import Benchmark
 from astseg.data.store_writer import StoreWriter
@@ -45,7 +45,7 @@ class ImportSettings:
     @property
     def beside(self) -> Path:
         """A folder beside the destination for what is needed only until the store is whole."""
-        return beside(self.destination, f".{self.destination.name}.staging")
+        return sibling_path(self.destination, f".{self.destination.name}.staging")
 
     def writer(self) -> StoreWriter:
         """Return a writer of the store that can be interrupted."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
+from astseg._core.file_names import RUN_FILE
 from astseg._core.settings_io import to_builtins
 from astseg.data.catalog import evaluated_with
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, read_scores
@@ -14,7 +15,7 @@ from astseg.paper.ablation import evaluation_folder
 from astseg.paper.published import ScoreName
 from astseg.training.loop import MODEL_FOLDER
 from astseg.training.presets import PRESETS, Preset
-from astseg.training.run import RUN_FILE, RunSettings, is_run, read_run
+from astseg.training.run import RunSettings, is_run, read_run
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from astseg import __version__
-from astseg._core.text import duration
+from astseg._core.text import format_duration
 from astseg.data.catalog import DATASETS, DatasetSpec
 from astseg.paper.published import (
     PAPER_GPU,
@@ -171,9 +171,9 @@ def _times_rows(groups: Sequence[Group]) -> list[Row]:
         cells = (
             f"{dataset.image_size} x {dataset.image_size}",
             str(time.background_steps),
-            duration(time.background_seconds),
+            format_duration(time.background_seconds),
             str(time.foreground_steps),
-            duration(time.foreground_seconds),
+            format_duration(time.foreground_seconds),
             PAPER_GPU,
         )
         rows.append(Row((f"published: {dataset.title}", *cells)))
@@ -188,9 +188,9 @@ def _own_times(group: Group) -> Row:
     cells = (
         f"{height} x {width}",
         str(recipe.background.steps) if background else NONE,
-        duration(background.mean) if background else NONE,
+        format_duration(background.mean) if background else NONE,
         str(recipe.foreground.steps) if foreground else NONE,
-        duration(foreground.mean) if foreground else NONE,
+        format_duration(foreground.mean) if foreground else NONE,
         ", ".join(dict.fromkeys(result.record.provenance.machine for result in group.results)),
     )
     return Row((name_of(group), *cells), own=True)
