@@ -71,7 +71,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch):
-    monkeypatch.setattr(module, "PAUSE", 0.0)
+    monkeypatch.setattr(module, "RETRY_DELAY", 0.0)
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -167,7 +167,7 @@ def test_a_broken_connection_is_taken_up_again(server, tmp_path):
 
 def stop_early(server, tmp_path):
     """Leave 300000 bytes behind."""
-    server.drop_after = [300_000] + [0] * module.ATTEMPTS
+    server.drop_after = [300_000] + [0] * module.MAX_ATTEMPTS
     with pytest.raises(AstSegError, match=r"cannot be fetched: .*it goes on"):
         download(plan_files([server.remote()], tmp_path))
     assert (tmp_path / "a.tar.gz.part").stat().st_size == 300_000
@@ -254,7 +254,7 @@ def test_a_server_that_refuses(server, tmp_path):
     server.requests.clear()
     with pytest.raises(AstSegError, match="503"):
         download(plan)
-    assert len(gets(server)) == module.ATTEMPTS
+    assert len(gets(server)) == module.MAX_ATTEMPTS
 
 
 def test_no_server(tmp_path):
@@ -263,10 +263,10 @@ def test_no_server(tmp_path):
 
 
 def test_too_little_room(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=module.SPARE + 999_999))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=module.MIN_FREE_BYTES + 999_999))
     with pytest.raises(AstSegError, match=r"only 0\.1 GB are free there"):
         plan_files([server.remote()], tmp_path / "not" / "yet")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=module.SPARE + 1_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=module.MIN_FREE_BYTES + 1_000_000))
     plan_files([server.remote()], tmp_path)
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.hdf5 import BLOCK, count_images, read_hdf5
-from astseg.data.benchmarks.importing import import_benchmark
+from astseg.data.benchmarks.benchmark_import import import_benchmark
+from astseg.data.benchmarks.hdf5 import BLOCK_SIZE, count_images, read_hdf5
 from astseg.data.benchmarks.multi_object import CLEVR, OBJECTS_ROOM
 
 
@@ -23,7 +23,7 @@ def rooms(formats, count):
 
 
 def test_both_layouts_give_the_same_images(formats, tmp_path):
-    count = BLOCK + 3
+    count = BLOCK_SIZE + 3
     images, masks = rooms(formats, count)
     entities = write(tmp_path / "entities.hdf5", image=images, mask=masks[..., None], other=np.zeros(3))
     labels = write(tmp_path / "labels.hdf5", image=images, mask=masks.argmax(1).astype(np.uint8)[..., None])
@@ -35,7 +35,7 @@ def test_both_layouts_give_the_same_images(formats, tmp_path):
         np.testing.assert_array_equal(one.labels, np.maximum(0, masks[index].argmax(0) - 3))
         np.testing.assert_array_equal(one.image, other.image)
         np.testing.assert_array_equal(one.labels, other.labels)
-    assert len(list(read_hdf5(entities, OBJECTS_ROOM, 64, start=BLOCK))) == 3
+    assert len(list(read_hdf5(entities, OBJECTS_ROOM, 64, start=BLOCK_SIZE))) == 3
 
 
 def test_label_maps_are_prepared_already_and_entities_are_not(formats, tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.members import open_sources
+from astseg.data.benchmarks.archives import open_sources
 from astseg.data.benchmarks.shapestacks import decode, file_index, read_lists, scenario_numbers
 from astseg.data.benchmarks.staging import IMAGE, MASK
 

@@ -68,7 +68,7 @@ def make_scene() -> Callable[..., Scene]:
 def ball() -> Callable[..., Body]:
     """A ball of a radius at a place."""
 
-    def make(centre=(0.0, 0.0, 1.0), radius=1.0, material=GREY) -> Body:
-        return Body(Shape.SPHERE, centre, (radius, radius, radius), material)
+    def make(center=(0.0, 0.0, 1.0), radius=1.0, material=GREY) -> Body:
+        return Body(Shape.SPHERE, center, (radius, radius, radius), material)
 
     return make

@@ -26,7 +26,7 @@ def test_two_sizes_two_materials_three_shapes_eight_colors():
 def test_objects_stand_on_the_ground_in_view_and_apart():
     for scene in DRAWN:
         for number, body in enumerate(scene.bodies):
-            assert body.centre[2] == pytest.approx(body.half[2])
+            assert body.center[2] == pytest.approx(body.half[2])
             assert within_frame(scene.camera, body, 0.75)
             assert clear_of(body, scene.bodies[:number], 0.15)
 

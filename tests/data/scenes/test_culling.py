@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from astseg.data.scenes.culling import PAIRS_AT_ONCE, by_rank, by_shape, find_pairs, tiles_seen
+from astseg.data.scenes.culling import MAX_PAIRS_PER_BATCH, by_rank, by_shape, find_pairs, visible_tiles
 from astseg.data.scenes.packing import pack
 
 
@@ -17,9 +17,9 @@ def test_pairs_name_bodies_of_all_scenes_and_count_within_bundles(make_scene, ba
 
 def test_by_shape_splits_long_lists(make_scene, ball):
     bodies = pack([make_scene(ball())]).bodies
-    count = PAIRS_AT_ONCE + 5
+    count = MAX_PAIRS_PER_BATCH + 5
     pairs = find_pairs(bodies, torch.zeros(count, dtype=torch.long), torch.ones(count, 1, dtype=torch.bool))
-    assert [len(some) for _, some in by_shape(pairs)] == [PAIRS_AT_ONCE, 5]
+    assert [len(some) for _, some in by_shape(pairs)] == [MAX_PAIRS_PER_BATCH, 5]
     assert list(by_rank(find_pairs(bodies, torch.zeros(1).long(), torch.zeros(1, 1).bool()))) == []
 
 
@@ -27,8 +27,8 @@ def test_by_shape_splits_long_lists(make_scene, ball):
 def test_tiles_seen_are_few_and_around_the_body(make_scene, ball, x):
     body = ball((x, 0.0, 0.5), 0.5)
     scene = make_scene(body)
-    seen = tiles_seen(pack([scene]), 64)[0, :, 0].view(8, 8)
-    across, up, _ = scene.camera.project(body.centre)
+    seen = visible_tiles(pack([scene]), 64)[0, :, 0].view(8, 8)
+    across, up, _ = scene.camera.project(body.center)
     column, row = int((across + 1) * 4), int((1 - up) * 4)
     assert seen[row, column]
     assert seen.sum() <= 9
@@ -36,4 +36,4 @@ def test_tiles_seen_are_few_and_around_the_body(make_scene, ball, x):
 
 def test_a_body_around_the_camera_is_tried_everywhere(make_scene, ball):
     scene = make_scene(ball((0.0, -8.0, 5.0), 1.0))
-    assert tiles_seen(pack([scene]), 64).all()
+    assert visible_tiles(pack([scene]), 64).all()

@@ -18,17 +18,17 @@ def test_radius_holds_the_body_tightly(shape, solid_level, parameters):
 
 def test_axes_follow_the_turn_unless_given():
     body = Body(Shape.BOX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), GREY, turn=(0.6, 0.8))
-    axes = np.array(body.own_axes)
+    axes = np.array(body.local_axes)
     np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(axes) == pytest.approx(1)
-    assert body.own_axes[0] == (0.6, 0.8, 0.0)
+    assert body.local_axes[0] == (0.6, 0.8, 0.0)
     given = ((0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.0, 0.0))
-    assert Body(Shape.BOX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), GREY, axes=given).own_axes == given
+    assert Body(Shape.BOX, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), GREY, axes=given).local_axes == given
 
 
 def test_moved_changes_the_place_alone():
     body = Body(Shape.BOX, (1.0, 2.0, 3.0), (1.0, 1.0, 1.0), GREY)
-    assert body.moved((0.5, 0.0, -1.0)).centre == (1.5, 2.0, 2.0)
+    assert body.moved((0.5, 0.0, -1.0)).center == (1.5, 2.0, 2.0)
     assert body.moved((0.5, 0.0, -1.0)).half == body.half
 
 

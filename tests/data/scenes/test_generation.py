@@ -10,7 +10,7 @@ import torch
 
 from astseg._core.errors import AstSegError
 from astseg.data.scenes.generation import MIN_VISIBLE, render, split_indices
-from astseg.data.scenes.sets import SCENES
+from astseg.data.scenes.scene_sets import SCENES
 
 # What seed 0 stands for. A change here breaks everybody's data: raise the set's version with it.
 GOLDEN = {

@@ -10,7 +10,7 @@ def test_scenes_with_fewer_bodies_are_filled_up(make_scene, ball):
     assert len(packed) == 2
     assert packed.bodies.present.tolist() == [[True, False], [True, True]]
     assert packed.surfaces_each == FIRST_BODY + 2
-    assert packed.bodies.centre[:, 1, 1].tolist() == [3, 0, 1]
+    assert packed.bodies.center[:, 1, 1].tolist() == [3, 0, 1]
 
 
 def test_colors_become_linear(make_scene, ball):
@@ -23,7 +23,7 @@ def test_matrix_takes_the_ends_of_the_axes_to_one(make_scene):
     body = Body(Shape.BOX, (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), Material((1.0, 1.0, 1.0)), turn=(0.6, 0.8))
     packed = pack([make_scene(body)])
     matrix = packed.bodies.matrix[:, :, 0, 0].double().numpy()
-    ends = np.array(body.own_axes) * np.array(body.half)[:, None]
+    ends = np.array(body.local_axes) * np.array(body.half)[:, None]
     np.testing.assert_allclose(matrix @ ends.T, np.eye(3), atol=1e-6)
 
 

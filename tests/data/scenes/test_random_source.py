@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from astseg.data.scenes.random_source import WORDS_AT_ONCE, RandomSource, hue_to_color
+from astseg.data.scenes.random_source import WORDS_PER_BLOCK, RandomSource, hue_to_color
 
 
 def words(count=3, **changes):
@@ -27,7 +27,7 @@ def test_every_part_of_the_key_gives_another_stream(change):
 
 
 def test_stream_goes_on_past_the_first_block_without_repeating():
-    long = words(3 * WORDS_AT_ONCE)
+    long = words(3 * WORDS_PER_BLOCK)
     assert len(set(long)) == len(long)
 
 

@@ -2,7 +2,7 @@ import torch
 
 from astseg.data.scenes.description import Body, Material, Shape
 from astseg.data.scenes.packing import FIRST_BODY, pack
-from astseg.data.scenes.reflections import mirrored
+from astseg.data.scenes.reflections import mirrored_light
 
 MIRROR = Material((1.0, 1.0, 1.0), mirror=0.5)
 RED = Material((1.0, 0.0, 0.0))
@@ -10,7 +10,7 @@ AHEAD = torch.tensor([[0.0], [1.0], [0.0]])
 
 
 def seen_in(packed, normal, view, point=(0.0, 0.0, 1.0)):
-    light, mirror = mirrored(packed, torch.tensor([FIRST_BODY]), torch.tensor(point)[:, None], normal, view)
+    light, mirror = mirrored_light(packed, torch.tensor([FIRST_BODY]), torch.tensor(point)[:, None], normal, view)
     return light[:, 0], mirror[0]
 
 

@@ -3,35 +3,35 @@ from collections import Counter
 import numpy as np
 import torch
 
-from astseg.data.scenes.culling import RAYS, SAMPLES, TILE
+from astseg.data.scenes.culling import RAYS_PER_BUNDLE, SAMPLES_PER_PIXEL, TILE_SIDE
 from astseg.data.scenes.description import Material
 from astseg.data.scenes.packing import FIRST_BODY
-from astseg.data.scenes.rendering import develop, look, majority
+from astseg.data.scenes.rendering import majority, shade_scenes, trace_scenes
 
 SIZE = 32
 
 
 def pixel_samples(bundles):
     """bundles x rays to height x width x 4, by the documented order: tiles row by row, samples before pixels."""
-    tiles = SIZE // TILE
+    tiles = SIZE // TILE_SIDE
     rows = []
     for row in range(SIZE):
         for column in range(SIZE):
-            tile = (row // TILE) * tiles + column // TILE
-            pixel = (row % TILE) * TILE + column % TILE
-            rows.append([bundles[tile][sample * TILE * TILE + pixel] for sample in range(SAMPLES)])
-    return np.array(rows).reshape(SIZE, SIZE, SAMPLES)
+            tile = (row // TILE_SIDE) * tiles + column // TILE_SIDE
+            pixel = (row % TILE_SIDE) * TILE_SIDE + column % TILE_SIDE
+            rows.append([bundles[tile][sample * TILE_SIDE * TILE_SIDE + pixel] for sample in range(SAMPLES_PER_PIXEL)])
+    return np.array(rows).reshape(SIZE, SIZE, SAMPLES_PER_PIXEL)
 
 
 def test_majority_agrees_with_counting():
     generator = torch.Generator().manual_seed(0)
-    label = torch.randint(0, 4, (3, RAYS), generator=generator)
-    depth = torch.rand(3, RAYS, generator=generator)
+    label = torch.randint(0, 4, (3, RAYS_PER_BUNDLE), generator=generator)
+    depth = torch.rand(3, RAYS_PER_BUNDLE, generator=generator)
     found = majority(label, depth)
     for bundle in range(3):
-        for pixel in range(TILE * TILE):
-            labels = label[bundle, pixel :: TILE * TILE].tolist()
-            depths = depth[bundle, pixel :: TILE * TILE].tolist()
+        for pixel in range(TILE_SIDE * TILE_SIDE):
+            labels = label[bundle, pixel :: TILE_SIDE * TILE_SIDE].tolist()
+            depths = depth[bundle, pixel :: TILE_SIDE * TILE_SIDE].tolist()
             counts = Counter(labels)
             nearest = {
                 mine: min(d for other, d in zip(labels, depths, strict=True) if other == mine) for mine in counts
@@ -41,7 +41,7 @@ def test_majority_agrees_with_counting():
 
 
 def test_masks_are_put_together_from_the_samples(make_scene, ball):
-    visible = look([make_scene(ball(), ball((2.5, 1.0, 1.0)))], SIZE)
+    visible = trace_scenes([make_scene(ball(), ball((2.5, 1.0, 1.0)))], SIZE)
     surface = pixel_samples(visible.hits.surface.tolist())
     all_agree = (surface == surface[..., :1]).all(-1)
     expected = np.maximum(surface[..., 0] - FIRST_BODY + 1, 0)
@@ -51,15 +51,15 @@ def test_masks_are_put_together_from_the_samples(make_scene, ball):
 
 def test_nearer_bodies_hide_others(make_scene, ball):
     front, behind = ball((0.0, -2.0, 1.5), 1.5), ball((0.0, 0.0, 0.4), 0.3)
-    assert set(look([make_scene(front, behind)], SIZE).masks.unique().tolist()) == {0, 1}
-    assert set(look([make_scene(behind, front)], SIZE).masks.unique().tolist()) == {0, 2}
+    assert set(trace_scenes([make_scene(front, behind)], SIZE).masks.unique().tolist()) == {0, 1}
+    assert set(trace_scenes([make_scene(behind, front)], SIZE).masks.unique().tolist()) == {0, 2}
 
 
 def test_pixels_are_means_of_linear_light(make_scene, ball):
     """A black ball on the sky: at the rim, the square of the image's value is between black's and the sky's."""
     black = Material((0.0, 0.0, 0.0))
-    visible = look([make_scene(ball((0.0, 8.0, 2.0), 2.0, black), ball(), key=(0.0, 0.0, 0.0))], SIZE)
-    rendered = develop(visible)
+    visible = trace_scenes([make_scene(ball((0.0, 8.0, 2.0), 2.0, black), ball(), key=(0.0, 0.0, 0.0))], SIZE)
+    rendered = shade_scenes(visible)
     surface = pixel_samples(visible.hits.surface.tolist())
     share_of_sky = (surface == 2).mean(-1)
     expected = np.sqrt(share_of_sky[..., None] * np.array([0.2, 0.4, 0.8]) ** 2) * 255
@@ -68,7 +68,7 @@ def test_pixels_are_means_of_linear_light(make_scene, ball):
 
 
 def test_shadow_map_marks_the_floor_beside_the_body(make_scene, ball):
-    rendered = develop(look([make_scene(ball((0.0, 0.0, 2.0)))], SIZE))
+    rendered = shade_scenes(trace_scenes([make_scene(ball((0.0, 0.0, 2.0)))], SIZE))
     assert rendered.shadows.shape == (1, SIZE, SIZE)
     assert 10 < rendered.shadows.sum() < 200
     assert rendered.shadows.max() == 1

@@ -17,8 +17,8 @@ def test_objects_stand_on_the_floor_in_view_and_apart():
     for scene in DRAWN:
         for number, body in enumerate(scene.bodies):
             height = body.half[2] * (1 + body.parameter if body.shape is Shape.CAPSULE else 1)
-            assert body.centre[2] == pytest.approx(height)
-            assert max(map(abs, body.centre[:2])) + body.radius < rooms.HALF_WIDTH
+            assert body.center[2] == pytest.approx(height)
+            assert max(map(abs, body.center[:2])) + body.radius < rooms.HALF_WIDTH
             assert within_frame(scene.camera, body, 0.8)
             assert clear_of(body, scene.bodies[:number], 0.15)
 

@@ -19,7 +19,7 @@ def points(packed, hits):
 
 
 def test_shadow_of_a_ball_under_a_small_lamp_is_a_disc(make_scene, ball):
-    # A lamp 10 above a ball of radius 1 whose centre is 2 high: rays that touch it meet the floor at this distance.
+    # A lamp 10 above a ball of radius 1 whose center is 2 high: rays that touch it meet the floor at this distance.
     packed, hits, result = shaded(make_scene(ball((0.0, 0.0, 2.0))))
     radius = 10 / (8**2 - 1) ** 0.5
     x, y, _ = points(packed, hits)

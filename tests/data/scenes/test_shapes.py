@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from astseg.data.scenes.description import Shape
-from astseg.data.scenes.shapes import MISS, TORUS_TOLERANCE, entry, outward
+from astseg.data.scenes.shapes import MISS, TORUS_TOLERANCE, entry_distance, outward_vectors
 
 STEPS = 6000
 REACH = 8.0
@@ -24,7 +24,7 @@ def test_entry_agrees_with_walking_along_the_rays(shape, solid_level, parameters
     start, direction = random_rays(600)
     parameter = parameters[shape]
     speed = np.linalg.norm(direction, axis=0)
-    t = entry(
+    t = entry_distance(
         shape, torch.from_numpy(start), torch.from_numpy(direction), torch.full((600,), parameter, dtype=torch.float64)
     ).numpy()
     walk = np.linspace(0, REACH, STEPS)[:, None] / speed
@@ -44,7 +44,7 @@ def test_rays_that_start_behind_or_run_along_an_axis(shape, parameters):
     parameter = torch.tensor([parameters[shape]] * 3)
     start = torch.tensor([[0.0, 0.0, 0.75], [0.0, 0.0, 0.1], [5.0, -5.0, 5.0]])
     direction = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [1.0, 1.0, -1.0]])
-    away, below, beside = entry(shape, start, direction, parameter).tolist()
+    away, below, beside = entry_distance(shape, start, direction, parameter).tolist()
     assert away == MISS
     through_the_hole = shape is Shape.TORUS
     top = {Shape.CAPSULE: 1.8}.get(shape, 1.0)
@@ -56,10 +56,10 @@ def test_rays_that_start_behind_or_run_along_an_axis(shape, parameters):
 def test_outward_is_the_gradient_of_the_level(shape, solid_level, parameters):
     start, direction = random_rays(800, seed=1)
     parameter = torch.full((800,), parameters[shape], dtype=torch.float64)
-    t = entry(shape, torch.from_numpy(start), torch.from_numpy(direction), parameter)
+    t = entry_distance(shape, torch.from_numpy(start), torch.from_numpy(direction), parameter)
     hit = t < MISS
     point = torch.from_numpy(start)[:, hit] + t[hit] * torch.from_numpy(direction)[:, hit]
-    out = outward(shape, point, parameter[hit]).numpy()
+    out = outward_vectors(shape, point, parameter[hit]).numpy()
     out /= np.linalg.norm(out, axis=0)
 
     def slopes(step):
@@ -80,6 +80,6 @@ def test_one_origin_serves_many_rays(parameters):
     many = torch.from_numpy(direction).float()[:, None] * torch.tensor([1.0, 1.0, 2.0])[:, None, None]
     for shape in Shape:
         parameter = torch.tensor([[parameters[shape]]])
-        together = entry(shape, origin[..., None], many, parameter)
-        single = entry(shape, origin.expand(3, 50), many[:, 0], parameter[0].expand(50))
+        together = entry_distance(shape, origin[..., None], many, parameter)
+        single = entry_distance(shape, origin.expand(3, 50), many[:, 0], parameter[0].expand(50))
         assert torch.equal(together[0], single)

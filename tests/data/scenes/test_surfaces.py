@@ -32,7 +32,7 @@ def test_albedo_mixes_the_two_colors_by_the_texture(make_scene, ball):
     material = Material(red, blue, Texture.DOTS, frequency=0.5)
     packed = pack([make_scene(ball((0.0, 0.0, 0.0), material=material))])
     row = torch.tensor([FIRST_BODY, FIRST_BODY, FIRST_BODY, SKY])
-    # Dots of radius 0.34 periods, two lengths apart, about the body's centre.
+    # Dots of radius 0.34 periods, two lengths apart, about the body's center.
     point = torch.tensor([[0.0, 0.5, 1.0, 0.0], [0.0] * 4, [0.0] * 4])
     colors = albedo(packed, row, point, torch.full((4,), 1e-3))
     torch.testing.assert_close(

@@ -49,14 +49,14 @@ def test_bodies_touch_the_ground_from_above(compose, solid_level):
     for scene in drawn(compose, 12):
         for body in scene.bodies:
             inside = grid[:, solid_level(body.shape, grid, body.parameter) <= 0]
-            heights = np.array(body.own_axes)[:, 2] * np.array(body.half) @ inside + body.centre[2]
+            heights = np.array(body.local_axes)[:, 2] * np.array(body.half) @ inside + body.center[2]
             assert -0.01 < heights.min() < 0.12
 
 
 def test_axes_of_all_bodies_are_at_right_angles():
     for scene in drawn(textured.compose_unseen):
         for body in scene.bodies:
-            axes = np.array(body.own_axes)
+            axes = np.array(body.local_axes)
             np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-9)
             if body.shape is Shape.OCTAHEDRON:
                 np.testing.assert_allclose(axes[:, 2], -(3**-0.5), atol=1e-9)

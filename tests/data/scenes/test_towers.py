@@ -21,7 +21,7 @@ def box(x, height, half=0.5, shape=Shape.BOX):
 
 
 def on_face(body, points):
-    x, y = points[0] - body.centre[0], points[1] - body.centre[1]
+    x, y = points[0] - body.center[0], points[1] - body.center[1]
     angle = math.atan2(body.turn[1], body.turn[0])
     x, y = x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)
     if body.shape is Shape.BOX:
@@ -36,16 +36,16 @@ def held(blocks):
     grid = np.linspace(-0.8, 0.8, 81)
     for number in range(1, len(blocks)):
         below, upper = blocks[number - 1], blocks[number]
-        points = np.stack(np.meshgrid(upper.centre[0] + grid, upper.centre[1] + grid)).reshape(2, -1)
-        points = np.concatenate((points, np.array(upper.centre[:2])[:, None]), 1)
+        points = np.stack(np.meshgrid(upper.center[0] + grid, upper.center[1] + grid)).reshape(2, -1)
+        points = np.concatenate((points, np.array(upper.center[:2])[:, None]), 1)
         points = points[:, on_face(below, points) & on_face(upper, points)]
         if not points.size:
             return False
         volume = {Shape.BOX: 8.0, Shape.CYLINDER: 2 * math.pi, Shape.SPHERE: 4 / 3 * math.pi}
         weights = np.array([volume[block.shape] * np.prod(block.half) for block in blocks[number:]])
-        centres = np.array([block.centre[:2] for block in blocks[number:]])
+        centers = np.array([block.center[:2] for block in blocks[number:]])
         balance = np.concatenate((points, np.ones((1, points.shape[1]))))
-        load = np.append(weights @ centres, weights.sum())
+        load = np.append(weights @ centers, weights.sum())
         if linprog(np.zeros(points.shape[1]), A_eq=balance, b_eq=load, method="highs").status != 0:
             return False
     return True
@@ -77,7 +77,7 @@ def test_drawn_towers_stand_by_the_linear_programme_too():
 def test_towers_pushed_apart_fall_by_both_rules():
     for scene in DRAWN[:6]:
         top = scene.bodies[-1]
-        pushed = (*scene.bodies[:-1], replace(top, centre=(top.centre[0] + 1.5, *top.centre[1:])))
+        pushed = (*scene.bodies[:-1], replace(top, center=(top.center[0] + 1.5, *top.center[1:])))
         assert not towers.is_stable(pushed)
         assert not held(pushed)
 
@@ -86,7 +86,7 @@ def test_blocks_rest_on_each_other_in_view():
     for scene in DRAWN:
         height = 0.0
         for block in scene.bodies:
-            assert block.centre[2] - block.half[2] == pytest.approx(height)
+            assert block.center[2] - block.half[2] == pytest.approx(height)
             height += 2 * block.half[2]
             assert within_frame(scene.camera, block, 0.9)
         assert all(block.shape is not Shape.SPHERE for block in scene.bodies[:-1])
@@ -101,4 +101,4 @@ def test_all_heights_and_shapes_come():
 
 def test_centre_of_mass_weighs_by_volume():
     small, large = box(0.0, 0.5, 0.5), box(3.0, 0.5, 1.0)
-    assert towers.centre_of_mass([small, large]) == pytest.approx((3 * 4 / 5, 0))
+    assert towers.center_of_mass([small, large]) == pytest.approx((3 * 4 / 5, 0))

@@ -7,8 +7,8 @@ import torch
 from astseg.data.scenes.description import Shape
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, WALL, pack
 from astseg.data.scenes.random_source import RandomSource
-from astseg.data.scenes.sets import SCENES
-from astseg.data.scenes.shapes import MISS, entry
+from astseg.data.scenes.scene_sets import SCENES
+from astseg.data.scenes.shapes import MISS, entry_distance
 from astseg.data.scenes.tracing import LAMP_CELLS, first_hits, lamp_visibility, room_hits, single_rays
 from astseg.data.scenes.vectors import transform
 
@@ -27,9 +27,9 @@ def every_entry(packed, scene, origin, direction):
         if not bodies.present[scene, body]:
             continue
         matrix = bodies.matrix[:, :, scene, body, None]
-        start = transform(matrix, origin - bodies.centre[:, scene, body, None])
+        start = transform(matrix, origin - bodies.center[:, scene, body, None])
         shape = Shape(int(bodies.shape[scene, body]))
-        rows.append(entry(shape, start, transform(matrix, direction), bodies.parameter[scene, body, None]))
+        rows.append(entry_distance(shape, start, transform(matrix, direction), bodies.parameter[scene, body, None]))
     return torch.stack(rows)
 
 

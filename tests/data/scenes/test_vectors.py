@@ -28,4 +28,4 @@ def test_tensor_products_agree_with_matrix_products():
 
 def test_normalise_gives_length_one_and_keeps_zero_finite():
     a = torch.tensor([[3.0, 0.0], [0.0, 0.0], [4.0, 0.0]])
-    torch.testing.assert_close(vectors.normalise(a), torch.tensor([[0.6, 0.0], [0.0, 0.0], [0.8, 0.0]]))
+    torch.testing.assert_close(vectors.normalize(a), torch.tensor([[0.6, 0.0], [0.0, 0.0], [0.8, 0.0]]))

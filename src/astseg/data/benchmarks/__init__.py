@@ -4,12 +4,12 @@
 `BENCHMARKS` lists what there is by name, with the protocols by which each can be divided.
 """
 
-from astseg.data.benchmarks.checking import SplitReport, StoreReport, check_store
+from astseg.data.benchmarks.benchmark_import import import_benchmark
 from astseg.data.benchmarks.downloading import DownloadPlan, download, plan_download
-from astseg.data.benchmarks.importing import import_benchmark
+from astseg.data.benchmarks.import_settings import ImportProgress
 from astseg.data.benchmarks.protocols import Portion, Protocol
 from astseg.data.benchmarks.registry import BENCHMARKS, Benchmark, benchmark
-from astseg.data.benchmarks.settings import ImportProgress
+from astseg.data.benchmarks.store_check import SplitReport, StoreReport, check_store
 
 __all__ = [
     "BENCHMARKS",

@@ -11,7 +11,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from astseg.data.benchmarks.preparing import Bytes, prepare_image, prepare_labels
+from astseg.data.benchmarks.preprocessing import Bytes, prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
 
 CROP = 192

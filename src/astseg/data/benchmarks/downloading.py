@@ -23,11 +23,11 @@ from astseg._core.errors import AstSegError
 from astseg._core.progress import NamedProgress
 from astseg.data.benchmarks.registry import RemoteFile, benchmark
 
-CHUNK = 1 << 18
-TIMEOUT = 60  # seconds without an answer
-ATTEMPTS = 5  # goes in a row that bring nothing before a download is given up
-PAUSE = 2.0  # seconds, times the number of such goes
-SPARE = 64 << 20  # bytes of the disk that stay free
+CHUNK_SIZE = 1 << 18
+TIMEOUT_SECONDS = 60  # seconds without an answer
+MAX_ATTEMPTS = 5  # goes in a row that bring nothing before a download is given up
+RETRY_DELAY = 2.0  # seconds, times the number of such goes
+MIN_FREE_BYTES = 64 << 20  # bytes of the disk that stay free
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def plan_download(name: str, folder: Path | str, *, mirror: str | None = None) -
         raise AstSegError(
             f"No address is documented for '{name}'. Download it by hand; 'astseg data import' reads it then."
         )
-    return plan_files(chosen.files if mirror is None else _mirrored(chosen.files, mirror), folder)
+    return plan_files(chosen.files if mirror is None else _mirror_files(chosen.files, mirror), folder)
 
 
 def plan_files(files: Sequence[RemoteFile], folder: Path | str) -> DownloadPlan:
@@ -87,10 +87,10 @@ def plan_files(files: Sequence[RemoteFile], folder: Path | str) -> DownloadPlan:
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise AstSegError(f"{folder} is a file. Name a folder for the files.")
-    plan = DownloadPlan(folder, tuple(_planned(remote, folder) for remote in files))
+    plan = DownloadPlan(folder, tuple(_plan_file(remote, folder) for remote in files))
     existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
     free = shutil.disk_usage(existing).free
-    if plan.remaining and plan.remaining + SPARE > free:
+    if plan.remaining and plan.remaining + MIN_FREE_BYTES > free:
         raise AstSegError(
             f"{plan.remaining / 1e9:.1f} GB are still to be downloaded to {folder}, "
             f"but only {free / 1e9:.1f} GB are free there. Make room, or choose another folder."
@@ -126,7 +126,7 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path
     if _length(path) == file.size:
         report(path.name, file.size, file.size)
         return path
-    part = _part(path)
+    part = _part_path(path)
     checksum = _published_md5(file.remote)
     failures = 0
     while (before := _length(part)) != file.size:
@@ -135,11 +135,11 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             failures = 0 if _length(part) > before else failures + 1
             refused = isinstance(error, urllib.error.HTTPError) and error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
-            if refused or failures == ATTEMPTS:
+            if refused or failures == MAX_ATTEMPTS:
                 raise AstSegError(
                     f"{file.remote.address} cannot be fetched: {error}. Run the download again; it goes on."
                 ) from error
-            time.sleep(PAUSE * failures)
+            time.sleep(RETRY_DELAY * failures)
     if checksum is not None and _md5(part) != checksum:
         _discard(part)
         raise AstSegError(
@@ -159,7 +159,7 @@ def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
         request.add_header("Range", f"bytes={start}-")
         if validator:  # a server that sent none leaves the size, below, to tell another file
             request.add_header("If-Range", validator)
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         done = start if resumed else 0
         total = done + int(answer.headers.get("Content-Length") or file.size)
@@ -169,7 +169,7 @@ def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
             )
         _write_validator(part, answer.headers)
         with part.open("ab" if resumed else "wb") as target:
-            while chunk := answer.read(CHUNK):
+            while chunk := answer.read(CHUNK_SIZE):
                 target.write(chunk)
                 done += len(chunk)
                 report(file.remote.name, done, file.size)
@@ -177,13 +177,13 @@ def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
         raise ConnectionError(f"the connection ended after {done} of {file.size} bytes")
 
 
-def _planned(remote: RemoteFile, folder: Path) -> PlannedFile:
+def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
     path = folder / remote.name
     present = _length(path)
     here = PlannedFile(remote, present, present)
     request = urllib.request.Request(remote.address, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
             length = answer.headers.get("Content-Length")
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if present:
@@ -200,7 +200,7 @@ def _planned(remote: RemoteFile, folder: Path) -> PlannedFile:
         raise AstSegError(
             f"{path} has {present} bytes, and the server's file {size}. Remove it, and it is fetched anew."
         )
-    return here if present else PlannedFile(remote, size, min(_length(_part(path)), size))
+    return here if present else PlannedFile(remote, size, min(_length(_part_path(path)), size))
 
 
 def _published_md5(remote: RemoteFile) -> str | None:
@@ -211,7 +211,7 @@ def _published_md5(remote: RemoteFile) -> str | None:
     if remote.md5_address is None:
         return None
     try:
-        with urllib.request.urlopen(remote.md5_address, timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(remote.md5_address, timeout=TIMEOUT_SECONDS) as answer:
             words = answer.read(4096).decode("ascii", "replace").lower().split()
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         raise AstSegError(f"{remote.md5_address}, the checksum, cannot be fetched: {error}. Try again.") from error
@@ -226,14 +226,14 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _mirrored(files: Sequence[RemoteFile], mirror: str) -> tuple[RemoteFile, ...]:
+def _mirror_files(files: Sequence[RemoteFile], mirror: str) -> tuple[RemoteFile, ...]:
     def moved(address: str) -> str:
         return f"{mirror.rstrip('/')}/{address.rpartition('/')[2]}"
 
     return tuple(RemoteFile(moved(file.address), file.md5_address and moved(file.md5_address)) for file in files)
 
 
-def _part(path: Path) -> Path:
+def _part_path(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.multi_object import EntityLayout, RecordSample, sample_from_entities
-from astseg.data.benchmarks.preparing import Bytes
+from astseg.data.benchmarks.preprocessing import Bytes
 
-BLOCK = 64  # images read at once; HDF5 files are slow to read one by one
+BLOCK_SIZE = 64  # images read at once; HDF5 files are slow to read one by one
 
 
 def count_images(path: Path | str) -> int:
@@ -35,9 +35,9 @@ def read_hdf5(path: Path | str, layout: EntityLayout, size: int, start: int = 0)
     """
     with _open(path) as file:
         images, masks = file["image"], file["mask"]
-        for first in range(start, len(images), BLOCK):
+        for first in range(start, len(images), BLOCK_SIZE):
             try:
-                block = images[first : first + BLOCK], masks[first : first + BLOCK]
+                block = images[first : first + BLOCK_SIZE], masks[first : first + BLOCK_SIZE]
             except OSError as error:
                 raise AstSegError(f"{path}: image {first} and after cannot be read: {error}.") from error
             for index, (image, mask) in enumerate(zip(*block, strict=True), start=first):
@@ -58,7 +58,7 @@ def _open(path: Path | str) -> Any:
         raise AstSegError(f"Cannot read {path}: {error}.") from error
     found = {name: (data.shape, data.dtype) for name, data in file.items() if name in ("image", "mask")}
     image, mask = found.get("image"), found.get("mask")
-    if not (image and mask and _fits(*image, *mask)):
+    if not (image and mask and _is_valid_layout(*image, *mask)):
         file.close()
         raise AstSegError(
             f"{path} should hold 'image' (N x H x W x 3, uint8) and 'mask' (N x H x W x 1 or N x E x H x W x 1, "
@@ -67,7 +67,7 @@ def _open(path: Path | str) -> Any:
     return file
 
 
-def _fits(image: tuple[int, ...], image_type: Any, mask: tuple[int, ...], mask_type: Any) -> bool:
+def _is_valid_layout(image: tuple[int, ...], image_type: Any, mask: tuple[int, ...], mask_type: Any) -> bool:
     return (
         len(image) == 4
         and image[3] == 3

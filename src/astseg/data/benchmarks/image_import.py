@@ -8,13 +8,13 @@ from PIL import Image
 
 from astseg._core.atomic_io import held
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.members import ArchiveMember, ArchiveSource
-from astseg.data.benchmarks.preparing import Bytes
-from astseg.data.benchmarks.settings import ImportProgress, ImportSettings, ProgressReport, names
+from astseg.data.benchmarks.archives import ArchiveMember, ArchiveSource
+from astseg.data.benchmarks.import_settings import ImportProgress, ImportSettings, ProgressReport, file_names
+from astseg.data.benchmarks.preprocessing import Bytes
 from astseg.data.benchmarks.staging import Staging
 from astseg.data.store_writer import StoreWriter
 
-PROGRESS_BYTES = 1 << 22  # report the reading of an archive every 4 MiB
+PROGRESS_INTERVAL = 1 << 22  # report the reading of an archive every 4 MiB
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ImageReader:
     """What gives the images their indices, in a word."""
     whole: bool
     """Whether every index up to the highest must be there."""
-    loose_label: int | None = None
+    unassigned_label: int | None = None
     """A label of pixels that belong to nothing: they become background and are counted."""
 
 
@@ -61,20 +61,20 @@ def _write_store(
     writer.details |= {"images_found": staging.total, "unreadable": staging.unreadable}
     if not reader.whole:
         writer.details["missing"] = len(staging.missing)
-    loose = _Loose(reader.loose_label)
+    loose = _UnassignedPixels(reader.unassigned_label)
     for name, indices in settings.protocol.indices(staging.total, settings.limit).items():
-        _write(name, indices.tolist(), writer, staging, settings, loose, report)
-    if reader.loose_label is not None:
+        _write_split(name, indices.tolist(), writer, staging, settings, loose, report)
+    if reader.unassigned_label is not None:
         writer.details["unassigned"] = {"images": loose.images, "pixels": loose.pixels}
 
 
-def _write(
+def _write_split(
     name: str,
     indices: Sequence[int],
     writer: StoreWriter,
     staging: Staging,
     settings: ImportSettings,
-    loose: "_Loose",
+    loose: "_UnassignedPixels",
     report: ProgressReport,
 ) -> None:
     with writer.split(name, optional=True) as split:
@@ -86,7 +86,7 @@ def _write(
             report(ImportProgress(f"writing {name}", number + 1, len(indices), "images"))
 
 
-class _Loose:
+class _UnassignedPixels:
     """Turns pixels that belong to nothing into background, and counts them."""
 
     def __init__(self, label: int | None) -> None:
@@ -104,7 +104,7 @@ class _Loose:
 
 
 def _stage(source: ArchiveSource, staging: Staging, reader: ImageReader, size: int, report: ProgressReport) -> None:
-    name = names(source.paths)
+    name = file_names(source.paths)
     if staging.finished(name):
         return
     total = source.size
@@ -113,7 +113,7 @@ def _stage(source: ArchiveSource, staging: Staging, reader: ImageReader, size: i
     def advance(count: int) -> None:
         nonlocal done, told
         done += count
-        if done - told >= PROGRESS_BYTES or not count:
+        if done - told >= PROGRESS_INTERVAL or not count:
             told = done
             report(ImportProgress(f"reading {name}", done, total, "bytes"))
 

@@ -28,8 +28,8 @@ class Portion:
 
     def indices(self, total: int) -> npt.NDArray[np.int64]:
         """Return the indices of the portion's images in a set of `total` images, ascending."""
-        start = _index(self.start, total)
-        stop = total if self.stop is None else min(_index(self.stop, total), total)
+        start = _resolve_bound(self.start, total)
+        stop = total if self.stop is None else min(_resolve_bound(self.stop, total), total)
         run = np.arange(start, max(start, stop))
         if self.sample is None or self.sample >= len(run):
             return run
@@ -50,29 +50,29 @@ class Protocol:
         return {split: indices for split, indices in chosen.items() if len(indices)}
 
 
-def _runs(name: str, description: str, **bounds: tuple[int | Fraction, int | Fraction | None]) -> Protocol:
+def _contiguous(name: str, description: str, **bounds: tuple[int | Fraction, int | Fraction | None]) -> Protocol:
     return Protocol(name, description, tuple(Portion(split, *ends) for split, ends in bounds.items()))
 
 
 TENTH, FIFTH = Fraction(1, 10), Fraction(1, 5)
 
-CLEVRTEX_TENTHS = _runs(
+CLEVRTEX_TENTHS = _contiguous(
     "clevrtex",
     "by index: the first tenth is for test, the second for validation, the rest for training",
     test=(0, TENTH),
     validation=(TENTH, FIFTH),
     train=(FIFTH, None),
 )
-ALL_TEST = _runs("all-test", "every image is for test", test=(0, None))
+ALL_TEST = _contiguous("all-test", "every image is for test", test=(0, None))
 
 CLEVR_PROTOCOLS = (
-    _runs(
+    _contiguous(
         "authors",
         "records 0-9999 are for test, the rest for training",
         test=(0, 10_000),
         train=(10_000, None),
     ),
-    _runs(
+    _contiguous(
         "clevrtex",
         "records 0-14999 are for test, 15000-29999 for validation, the rest for training",
         test=(0, 15_000),
@@ -91,7 +91,7 @@ CLEVR_PROTOCOLS = (
     ),
 )
 OBJECTS_ROOM_PROTOCOLS = (
-    _runs(
+    _contiguous(
         "genesis",
         "records 0-9999 are for test, 10000-19999 for validation, the rest for training",
         test=(0, 10_000),
@@ -113,5 +113,5 @@ def shapestacks_protocol(folder: str, counts: Mapping[str, int]) -> Protocol:
     return Protocol(folder, f"by the lists in splits/{folder}", tuple(portions))
 
 
-def _index(bound: int | Fraction, total: int) -> int:
+def _resolve_bound(bound: int | Fraction, total: int) -> int:
     return int(bound * total) if isinstance(bound, Fraction) else bound

@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.hdf5 import count_images, read_hdf5
+from astseg.data.benchmarks.import_settings import ImportProgress, ImportSettings, ProgressReport, file_names
 from astseg.data.benchmarks.multi_object import RecordSample, read_records
 from astseg.data.benchmarks.protocols import ALL_TEST
 from astseg.data.benchmarks.registry import RecordFormat
-from astseg.data.benchmarks.settings import ImportProgress, ImportSettings, ProgressReport, names
 from astseg.data.store_writer import StoreWriter
 
 Indices: TypeAlias = npt.NDArray[np.int64]
@@ -50,14 +50,14 @@ def import_records(settings: ImportSettings, records: RecordFormat, report: Prog
     with settings.writer() as writer:
         with ExitStack() as stack:
             for source in sources:
-                found = _write(source, writer, stack, settings, report)
+                found = _write_records(source, writer, stack, settings, report)
                 writer.details.setdefault("records_read", {})[source.path.name] = found
         writer.details["records_needed"] = {source.path.name: source.total for source in sources}
         if not sum(writer.details["records_read"].values()):
             raise AstSegError(f"{settings.files[0]} holds no records. Download it again.")
         if not writer.holds_images():
             raise AstSegError(
-                f"{names(settings.files)}: none of the records is of a split of the protocol "
+                f"{file_names(settings.files)}: none of the records is of a split of the protocol "
                 f"'{settings.protocol.name}'. Give the whole file, or choose another protocol."
             )
 
@@ -81,7 +81,7 @@ def _source(settings: ImportSettings, records: RecordFormat, file: Path) -> Reco
     )
 
 
-def _write(
+def _write_records(
     source: RecordSource,
     writer: StoreWriter,
     stack: ExitStack,

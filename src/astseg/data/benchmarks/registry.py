@@ -8,11 +8,11 @@ from astseg.data.benchmarks import clevrtex, multi_object, protocols, shapestack
 from astseg.data.benchmarks.protocols import Protocol
 from astseg.data.catalog import SPELLINGS, DatasetSpec, find_dataset
 
-THOR = "https://thor.robots.ox.ac.uk/datasets/clevrtex"
-DEEPMIND = "https://storage.googleapis.com/multi-object-datasets"
-SHAPESTACKS = "http://shapestacks-file.robots.ox.ac.uk/static/download/v1"
+CLEVRTEX_URL = "https://thor.robots.ox.ac.uk/datasets/clevrtex"
+DEEPMIND_URL = "https://storage.googleapis.com/multi-object-datasets"
+SHAPESTACKS_URL = "http://shapestacks-file.robots.ox.ac.uk/static/download/v1"
 
-ROOM_TESTS = ("empty_room", "six_objects", "identical_color")
+OBJECTS_ROOM_TEST_SETS = ("empty_room", "six_objects", "identical_color")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def _clevrtex(name: str, variant: str, description: str, count: int | None, *fil
         format=PngFormat(variant),
         protocols=protocols.OUTD_PROTOCOLS if variant == "outd" else protocols.CLEVRTEX_PROTOCOLS,
         count=count,
-        files=tuple(RemoteFile(f"{THOR}/{file}") for file in files),
+        files=tuple(RemoteFile(f"{CLEVRTEX_URL}/{file}") for file in files),
     )
 
 
@@ -128,7 +128,7 @@ _ALL = (
         format=RecordFormat(multi_object.CLEVR),
         protocols=protocols.CLEVR_PROTOCOLS,
         count=100_000,
-        files=(RemoteFile(f"{DEEPMIND}/clevr_with_masks/clevr_with_masks_train.tfrecords"),),
+        files=(RemoteFile(f"{DEEPMIND_URL}/clevr_with_masks/clevr_with_masks_train.tfrecords"),),
     ),
     Benchmark(
         name="clevr-png",
@@ -140,12 +140,12 @@ _ALL = (
     Benchmark(
         name="objectsroom",
         description="ObjectsRoom: 1-3 objects in a room, and its three test sets, TFRecord or HDF5",
-        format=RecordFormat(multi_object.OBJECTS_ROOM, {f"test_{name}": name for name in ROOM_TESTS}),
+        format=RecordFormat(multi_object.OBJECTS_ROOM, {f"test_{name}": name for name in OBJECTS_ROOM_TEST_SETS}),
         protocols=protocols.OBJECTS_ROOM_PROTOCOLS,
         count=1_000_000,
         files=tuple(
-            RemoteFile(f"{DEEPMIND}/objects_room/objects_room_{name}.tfrecords")
-            for name in ("train", *(f"test_{name}" for name in ROOM_TESTS))
+            RemoteFile(f"{DEEPMIND_URL}/objects_room/objects_room_{name}.tfrecords")
+            for name in ("train", *(f"test_{name}" for name in OBJECTS_ROOM_TEST_SETS))
         ),
     ),
     Benchmark(
@@ -154,7 +154,7 @@ _ALL = (
         format=ShapeStacksFormat(),
         protocols=(),
         files=tuple(
-            RemoteFile(f"{SHAPESTACKS}/shapestacks-{part}.tar.gz", f"{SHAPESTACKS}/shapestacks-{part}.md5")
+            RemoteFile(f"{SHAPESTACKS_URL}/shapestacks-{part}.tar.gz", f"{SHAPESTACKS_URL}/shapestacks-{part}.md5")
             for part in ("meta", "rgb", "iseg")
         ),
     ),

@@ -12,16 +12,16 @@ import numpy as np
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.members import ArchiveSource
-from astseg.data.benchmarks.preparing import Bytes, prepare_image, prepare_labels
+from astseg.data.benchmarks.archives import ArchiveSource
+from astseg.data.benchmarks.preprocessing import Bytes, prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
 
 CROP = 196
 CAMERAS = 16
-UNASSIGNED = 7
+UNASSIGNED_LABEL = 7
 LEVELS_PER_LABEL = 32
-SPLITS = {"train": "train", "validation": "eval", "test": "test"}  # ours and theirs
-MAX_META = 100 << 20  # the archive with the lists is small; the others are not searched for them
+SPLIT_FILES = {"train": "train", "validation": "eval", "test": "test"}  # ours and theirs
+MAX_LIST_ARCHIVE_SIZE = 100 << 20  # the archive with the lists is small; the others are not searched for them
 
 IMAGE_NAME = re.compile(r"(?:.*/)?recordings/([^/]+)/rgb-[^/]*cam_(\d+)-mono-0\.png")
 MASK_NAME = re.compile(r"(?:.*/)?iseg/([^/]+)/iseg-w=0-f=0-l=0-c=original-cam_(\d+)-mono-0\.map")
@@ -37,16 +37,16 @@ def read_lists(sources: Sequence[ArchiveSource], folder: str) -> dict[str, list[
         AstSegError: a list is missing.
     """
     found: dict[str, list[str]] = {}
-    wanted = {f"splits/{folder}/{theirs}.txt": ours for ours, theirs in SPLITS.items()}
+    wanted = {f"splits/{folder}/{theirs}.txt": ours for ours, theirs in SPLIT_FILES.items()}
     for source in sources:
-        if source.size > MAX_META:
+        if source.size > MAX_LIST_ARCHIVE_SIZE:
             continue
         for member in source.members():
             split = next((ours for end, ours in wanted.items() if f"/{member.name}".endswith(f"/{end}")), None)
             if split is not None:
                 found[split] = member.read().decode().split()
-        if len(found) == len(SPLITS):
-            return {split: found[split] for split in SPLITS}
+        if len(found) == len(SPLIT_FILES):
+            return {split: found[split] for split in SPLIT_FILES}
     absent = [theirs for theirs, ours in wanted.items() if ours not in found]
     raise AstSegError(
         f"No {absent[0]} was found. Give the folder that holds splits, recordings and iseg, "

@@ -26,9 +26,9 @@ Values: TypeAlias = npt.NDArray[np.uint8]
 """One feature: the bytes of a list of byte strings, joined."""
 
 GZIP_MAGIC = b"\x1f\x8b"
-MAX_RECORD = 1 << 30  # a length beyond it can only be damage
+MAX_RECORD_SIZE = 1 << 30  # a length beyond it can only be damage
 
-PIECE = 1 << 20  # bytes that are read at once: a whole record of CLEVR takes a fifth longer
+CHUNK_SIZE = 1 << 20  # bytes that are read at once: a whole record of CLEVR takes a fifth longer
 MASK_DELTA = 0xA282EAD8
 
 VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5
@@ -81,7 +81,7 @@ class TFRecordFile:
                 return
             left = length + 4
             while left:
-                left -= len(self._read(min(left, PIECE)))
+                left -= len(self._read(min(left, CHUNK_SIZE)))
             self.position += 1
 
     def _read_length(self) -> int | None:
@@ -91,7 +91,7 @@ class TFRecordFile:
         if len(header) < 8:
             raise self._damage("it is cut off")
         length: int = struct.unpack("<Q", header)[0]
-        if self._read_checksum() != masked_crc32c(header) or length > MAX_RECORD:
+        if self._read_checksum() != masked_crc32c(header) or length > MAX_RECORD_SIZE:
             raise self._damage("the checksum of its length does not fit")
         return length
 
@@ -108,7 +108,7 @@ class TFRecordFile:
     def _read_some(self, size: int) -> bytes:
         parts = []
         try:
-            while size and (part := self._stream.read(min(size, PIECE))):
+            while size and (part := self._stream.read(min(size, CHUNK_SIZE))):
                 parts.append(part)
                 size -= len(part)
         except (zlib.error, EOFError, OSError) as error:
@@ -152,12 +152,12 @@ def _parse_example(message: bytes, wanted: Collection[str]) -> dict[str, Values]
     for number, features in _fields(message, 0, len(message)):
         if number != 1:
             continue
-        for _, entry in _fields(message, *_span(features)):
-            fields = dict(_fields(message, *_span(entry)))
-            first, last = _span(fields.get(1, (0, 0)))
+        for _, entry in _fields(message, *_require_span(features)):
+            fields = dict(_fields(message, *_require_span(entry)))
+            first, last = _require_span(fields.get(1, (0, 0)))
             name = message[first:last].decode()
             if name in wanted:
-                parsed[name] = _feature(message, *_span(fields.get(2, (0, 0))))
+                parsed[name] = _feature(message, *_require_span(fields.get(2, (0, 0))))
     return parsed
 
 
@@ -165,7 +165,7 @@ def _feature(message: bytes, start: int, end: int) -> Values:
     for kind, content in _fields(message, start, end):
         if kind != BYTES_LIST:
             raise ValueError("a feature should be a list of byte strings, but is one of numbers")
-        return _bytes_list(message, *_span(content))
+        return _bytes_list(message, *_require_span(content))
     return np.zeros(0, np.uint8)
 
 
@@ -176,7 +176,7 @@ def _bytes_list(message: bytes, start: int, end: int) -> Values:
         if (triples["head"] == 0x010A).all():  # field 1, delimited; length 1
             values: Values = triples["value"]
             return values
-    strings = [message[slice(*_span(value))] for _, value in _fields(message, start, end)]
+    strings = [message[slice(*_require_span(value))] for _, value in _fields(message, start, end)]
     return np.frombuffer(b"".join(strings), np.uint8)
 
 
@@ -215,7 +215,7 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
             raise ValueError(f"not a tf.train.Example: an endless number at byte {position}")
 
 
-def _span(value: int | tuple[int, int]) -> tuple[int, int]:
+def _require_span(value: int | tuple[int, int]) -> tuple[int, int]:
     if isinstance(value, tuple):
         return value
     raise ValueError("not a tf.train.Example: a number stands where a message should")

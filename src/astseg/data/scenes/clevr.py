@@ -22,8 +22,8 @@ COLORS: tuple[Vector, ...] = (
     (0.80, 0.76, 0.24),
 )
 GROUND_HALF_WIDTH = 1000.0
-HALF_GROUND_IN_VIEW = 3.2
-TRIES_A_BODY = 60
+PLACEMENT_HALF_WIDTH = 3.2
+MAX_PLACEMENT_TRIES = 60
 
 
 def compose(source: RandomSource) -> Scene:
@@ -41,7 +41,7 @@ def scatter(source: RandomSource, camera: Camera, count: int, draw: Callable[[Ra
     while True:
         bodies: list[Body] = []
         while len(bodies) < count:
-            placed = _placed(source, camera, bodies, draw(source))
+            placed = _place_body(source, camera, bodies, draw(source))
             if placed is None:
                 break  # the ground is too full for what is there: begin again
             bodies.append(placed)
@@ -49,10 +49,10 @@ def scatter(source: RandomSource, camera: Camera, count: int, draw: Callable[[Ra
             return tuple(bodies)
 
 
-def _placed(source: RandomSource, camera: Camera, others: list[Body], body: Body) -> Body | None:
-    for _ in range(TRIES_A_BODY):
-        x = source.uniform(-HALF_GROUND_IN_VIEW, HALF_GROUND_IN_VIEW)
-        y = source.uniform(-HALF_GROUND_IN_VIEW, HALF_GROUND_IN_VIEW)
+def _place_body(source: RandomSource, camera: Camera, others: list[Body], body: Body) -> Body | None:
+    for _ in range(MAX_PLACEMENT_TRIES):
+        x = source.uniform(-PLACEMENT_HALF_WIDTH, PLACEMENT_HALF_WIDTH)
+        y = source.uniform(-PLACEMENT_HALF_WIDTH, PLACEMENT_HALF_WIDTH)
         placed = body.moved((x, y, 0.0))
         if within_frame(camera, placed, 0.75) and clear_of(placed, others, 0.15):
             return placed

@@ -74,7 +74,7 @@ class Body:
     """One solid object."""
 
     shape: Shape
-    centre: Vector
+    center: Vector
     half: Vector
     """Half the extent along each own axis, per unit of the shape's own coordinates."""
     material: Material
@@ -87,17 +87,17 @@ class Body:
 
     def moved(self, by: Vector) -> "Body":
         """Return the same body elsewhere."""
-        return replace(self, centre=add(self.centre, by))
+        return replace(self, center=add(self.center, by))
 
     @property
-    def own_axes(self) -> tuple[Vector, Vector, Vector]:
+    def local_axes(self) -> tuple[Vector, Vector, Vector]:
         """The own x, y and z axis in space."""
         cosine, sine = self.turn
         return self.axes or ((cosine, sine, 0.0), (-sine, cosine, 0.0), (0.0, 0.0, 1.0))
 
     @property
     def radius(self) -> float:
-        """Radius of a sphere about the centre that holds the whole body."""
+        """Radius of a sphere about the center that holds the whole body."""
         x, y, z = self.half
         if self.shape is Shape.BOX:
             return math.sqrt(x * x + y * y + z * z)
@@ -127,7 +127,7 @@ class Camera:
 
     position: Vector
     target: Vector
-    """The point in the image's centre."""
+    """The point in the image's center."""
     tangent: float
     """Tangent of half the field of view."""
 

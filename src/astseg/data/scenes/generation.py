@@ -10,25 +10,25 @@ import numpy.typing as npt
 import torch
 
 from astseg._core.errors import AstSegError
-from astseg.data.scenes.culling import TILE
+from astseg.data.scenes.culling import TILE_SIDE
 from astseg.data.scenes.description import Scene
 from astseg.data.scenes.random_source import RandomSource
-from astseg.data.scenes.rendering import RenderedScenes, develop, look
-from astseg.data.scenes.sets import SceneSet, scene_set
+from astseg.data.scenes.rendering import RenderedScenes, shade_scenes, trace_scenes
+from astseg.data.scenes.scene_sets import SceneSet, scene_set
 from astseg.data.store import Bytes
 
-SMALLEST, LARGEST = 32, 512
+MIN_SIDE, MAX_SIDE = 32, 512
 """Sides of images that can be made."""
 
-SAMPLES_AT_ONCE = 2**16
+MAX_SAMPLES_PER_BATCH = 2**16
 """Samples that are rendered together on a CPU: small enough for its caches."""
 
-SAMPLES_AT_ONCE_CUDA = 2**22
+MAX_SAMPLES_PER_BATCH_CUDA = 2**22
 
 MIN_VISIBLE = 12 / 64**2
 """The share of the image that every labeled object shows at least."""
 
-INDICES_A_SPLIT = 2**32
+INDICES_PER_SPLIT = 2**32
 """Every split has its own range of indices of this length."""
 
 
@@ -68,9 +68,9 @@ def render(
     """
     chosen = scene_set(name)
     size = checked_size(chosen, image_size)
-    check_words(seed, indices)
+    check_seed_and_indices(seed, indices)
     device = checked_device(device)
-    most = SAMPLES_AT_ONCE if device.type == "cpu" else SAMPLES_AT_ONCE_CUDA
+    most = MAX_SAMPLES_PER_BATCH if device.type == "cpu" else MAX_SAMPLES_PER_BATCH_CUDA
     together = max(1, most // (4 * size * size))
     scenes = Scenes(
         np.empty((len(indices), size, size, 3), np.uint8),
@@ -100,7 +100,7 @@ def one_thread() -> Iterator[None]:
 
 def split_indices(split: str, count: int) -> range:
     """Return the indices of a split's images: every name has 2^32 of its own."""
-    first = int.from_bytes(sha256(split.encode()).digest()[:4], "little") * INDICES_A_SPLIT
+    first = int.from_bytes(sha256(split.encode()).digest()[:4], "little") * INDICES_PER_SPLIT
     return range(first, first + count)
 
 
@@ -109,21 +109,21 @@ def _render_together(
 ) -> RenderedScenes:
     """Render a few scenes at once, after drawing anew all those that hide an object."""
     attempts = [0] * len(indices)
-    scenes = [_draw(chosen, seed, index, 0) for index in indices]
-    visible = look(scenes, size, device)
+    scenes = [_draw_scene(chosen, seed, index, 0) for index in indices]
+    visible = trace_scenes(scenes, size, device)
     poor = _hiding_objects(scenes, visible.masks.cpu().numpy())
     redrawn = bool(poor)
     while poor:
         for place in poor:
             attempts[place] += 1
-            scenes[place] = _draw(chosen, seed, indices[place], attempts[place])
+            scenes[place] = _draw_scene(chosen, seed, indices[place], attempts[place])
         again = [scenes[place] for place in poor]
-        masks = look(again, size, device).masks.cpu().numpy()
+        masks = trace_scenes(again, size, device).masks.cpu().numpy()
         poor = [poor[place] for place in _hiding_objects(again, masks)]
-    return develop(look(scenes, size, device) if redrawn else visible)
+    return shade_scenes(trace_scenes(scenes, size, device) if redrawn else visible)
 
 
-def _draw(chosen: SceneSet, seed: int, index: int, attempt: int) -> Scene:
+def _draw_scene(chosen: SceneSet, seed: int, index: int, attempt: int) -> Scene:
     return chosen.compose(RandomSource(chosen.name, chosen.version, seed, index, attempt))
 
 
@@ -144,8 +144,8 @@ def checked_size(chosen: SceneSet, image_size: int | None) -> int:
         AstSegError: images of this size cannot be made.
     """
     size = chosen.image_size if image_size is None else image_size
-    if size % TILE or not SMALLEST <= size <= LARGEST:
-        raise AstSegError(f"A generated side is a multiple of {TILE} from {SMALLEST} to {LARGEST}, not {size}.")
+    if size % TILE_SIDE or not MIN_SIDE <= size <= MAX_SIDE:
+        raise AstSegError(f"A generated side is a multiple of {TILE_SIDE} from {MIN_SIDE} to {MAX_SIDE}, not {size}.")
     return size
 
 
@@ -164,7 +164,7 @@ def checked_device(device: torch.device | str) -> torch.device:
     return checked
 
 
-def check_words(seed: int, indices: Sequence[int]) -> None:
+def check_seed_and_indices(seed: int, indices: Sequence[int]) -> None:
     """Make sure that the random source takes these numbers.
 
     Raises:

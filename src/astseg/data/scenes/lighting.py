@@ -5,7 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from astseg.data.scenes.packing import PackedScenes
-from astseg.data.scenes.vectors import dot, normalise
+from astseg.data.scenes.vectors import dot, normalize
 
 MAX_SQUARINGS = 8
 
@@ -51,7 +51,7 @@ def highlight(
     squarings = surfaces.gloss.flatten()[row]
 
     def lobe(toward: Tensor) -> Tensor:
-        power = dot(normal, normalise(toward - view)).clamp(min=0)
+        power = dot(normal, normalize(toward - view)).clamp(min=0)
         for number in range(MAX_SQUARINGS):
             power = torch.where(squarings > number, power * power, power)
         return power

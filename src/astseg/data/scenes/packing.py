@@ -23,7 +23,7 @@ class PackedBodies:
 
     present: Bool[Tensor, "scenes bodies"]
     shape: Int[Tensor, "scenes bodies"]
-    centre: Float[Tensor, "3 scenes bodies"]
+    center: Float[Tensor, "3 scenes bodies"]
     matrix: Float[Tensor, "3 3 scenes bodies"]
     """Takes a vector in space to the shape's own coordinates."""
     radius: Float[Tensor, "scenes bodies"]
@@ -52,7 +52,7 @@ class PackedScenes:
 
     camera: Float[Tensor, "3 scenes"]
     right: Float[Tensor, "3 scenes"]
-    """From the image's centre to its right edge, at depth one; up and forward accordingly."""
+    """From the image's center to its right edge, at depth one; up and forward accordingly."""
     up: Float[Tensor, "3 scenes"]
     forward: Float[Tensor, "3 scenes"]
     half_width: Float[Tensor, " scenes"]
@@ -82,7 +82,7 @@ class PackedScenes:
         return self.camera.device
 
 
-_NOBODY = Body(Shape.SPHERE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), Material((0.0, 0.0, 0.0)))
+_ABSENT_BODY = Body(Shape.SPHERE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), Material((0.0, 0.0, 0.0)))
 
 
 def pack(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> PackedScenes:
@@ -117,12 +117,12 @@ def pack(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> PackedS
 
 def _pack_bodies(scenes: Sequence[Scene], device: torch.device | str) -> PackedBodies:
     most = max(len(scene.bodies) for scene in scenes)
-    rows = [[*scene.bodies, *[_NOBODY] * (most - len(scene.bodies))] for scene in scenes]
+    rows = [[*scene.bodies, *[_ABSENT_BODY] * (most - len(scene.bodies))] for scene in scenes]
     return PackedBodies(
-        present=torch.tensor([[body is not _NOBODY for body in row] for row in rows], device=device),
+        present=torch.tensor([[body is not _ABSENT_BODY for body in row] for row in rows], device=device),
         shape=torch.tensor([[int(body.shape) for body in row] for row in rows], device=device),
-        centre=_floats([[body.centre for body in row] for row in rows], device),
-        matrix=_floats([[_own_matrix(body) for body in row] for row in rows], device),
+        center=_floats([[body.center for body in row] for row in rows], device),
+        matrix=_floats([[_local_matrix(body) for body in row] for row in rows], device),
         radius=_floats([[body.radius for body in row] for row in rows], device),
         parameter=_floats([[body.parameter for body in row] for row in rows], device),
     )
@@ -136,11 +136,13 @@ def _pack_surfaces(scenes: Sequence[Scene], device: torch.device | str) -> Packe
             scene.room.walls,
             Material(scene.room.sky),
             *(body.material for body in scene.bodies),
-            *[_NOBODY.material] * (most - len(scene.bodies)),
+            *[_ABSENT_BODY.material] * (most - len(scene.bodies)),
         ]
         for scene in scenes
     ]
-    frames = [[*[_NOBODY] * FIRST_BODY, *scene.bodies, *[_NOBODY] * (most - len(scene.bodies))] for scene in scenes]
+    frames = [
+        [*[_ABSENT_BODY] * FIRST_BODY, *scene.bodies, *[_ABSENT_BODY] * (most - len(scene.bodies))] for scene in scenes
+    ]
     return PackedSurfaces(
         color=_floats([[_linear(material.color) for material in row] for row in rows], device),
         second_color=_floats([[_linear(material.second_color) for material in row] for row in rows], device),
@@ -183,18 +185,18 @@ def _depth_of_items(values: Any) -> int:
     return depth
 
 
-def _own_matrix(body: Body) -> tuple[Vector, Vector, Vector]:
-    x, y, z = (scale(axis, 1 / half) for axis, half in zip(body.own_axes, body.half, strict=True))
+def _local_matrix(body: Body) -> tuple[Vector, Vector, Vector]:
+    x, y, z = (scale(axis, 1 / half) for axis, half in zip(body.local_axes, body.half, strict=True))
     return x, y, z
 
 
 def _texture_matrix(material: Material, body: Body) -> tuple[Vector, Vector, Vector]:
-    x, y, z = (scale(axis, material.frequency) for axis in body.own_axes)
+    x, y, z = (scale(axis, material.frequency) for axis in body.local_axes)
     return x, y, z
 
 
 def _texture_origin(material: Material, body: Body) -> Vector:
-    x, y, z = (inner(axis, body.centre) for axis in _texture_matrix(material, body))
+    x, y, z = (inner(axis, body.center) for axis in _texture_matrix(material, body))
     return subtract(material.offset, (x, y, z))
 
 

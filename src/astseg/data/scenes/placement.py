@@ -14,9 +14,9 @@ def within_frame(camera: Camera, body: Body, inside: float) -> bool:
     Args:
         camera: the camera.
         body: the body.
-        inside: 1 asks for the whole sphere about the body to be in the image, 0 for its centre.
+        inside: 1 asks for the whole sphere about the body to be in the image, 0 for its center.
     """
-    x, y, depth = camera.project(body.centre)
+    x, y, depth = camera.project(body.center)
     margin = 1 - inside * body.radius / (depth * camera.tangent)
     return abs(x) <= margin and abs(y) <= margin
 
@@ -25,7 +25,7 @@ def clear_of(body: Body, others: Iterable[Body], gap: float) -> bool:
     """Tell whether the cylinder around a standing body keeps a gap to the others', seen from above."""
     reach = footprint(body)
     for other in others:
-        x, y = body.centre[0] - other.centre[0], body.centre[1] - other.centre[1]
+        x, y = body.center[0] - other.center[0], body.center[1] - other.center[1]
         distance = reach + footprint(other) + gap
         if x * x + y * y < distance * distance:
             return False

@@ -16,8 +16,8 @@ from astseg.data.scenes.vectors import Vector
 
 Item = TypeVar("Item")
 
-WORDS_AT_ONCE = 256
-UNIT_OF_53_BITS = 2.0**-53
+WORDS_PER_BLOCK = 256
+ULP_53_BITS = 2.0**-53
 
 
 class RandomSource:
@@ -42,12 +42,12 @@ class RandomSource:
     def word(self) -> int:
         """Return the next raw word, 0 to 2^64 - 1."""
         if not self._words:
-            self._words = self._philox.random_raw(WORDS_AT_ONCE).tolist()[::-1]
+            self._words = self._philox.random_raw(WORDS_PER_BLOCK).tolist()[::-1]
         return self._words.pop()
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Return a number from low (included) to high."""
-        return low + (high - low) * ((self.word() >> 11) * UNIT_OF_53_BITS)
+        return low + (high - low) * ((self.word() >> 11) * ULP_53_BITS)
 
     def integer(self, low: int, high: int) -> int:
         """Return a whole number from low to high, both included."""

@@ -14,11 +14,11 @@ from astseg.data.scenes.vectors import dot
 START_OFFSET = 2e-3
 """How far outside of its surface a mirrored ray starts."""
 
-BLUR = 0.03
+REFLECTION_BLUR = 0.03
 """Width of the patch that a mirrored ray stands for, per unit of length: textures are averaged over it."""
 
 
-def mirrored(
+def mirrored_light(
     scenes: PackedScenes,
     row: Int[Tensor, " rays"],
     point: Float[Tensor, "3 rays"],
@@ -57,7 +57,7 @@ def _radiance(scenes: PackedScenes, scene: Tensor, start: Tensor, direction: Ten
     normal = room_normals(point, surface)
     on_body = (nearer & (entered < MISS)).nonzero()[:, 0]
     normal[:, on_body] = body_normals(scenes, body[on_body], point[:, on_body])
-    own_color = albedo(scenes, surface + scene * scenes.surfaces_each, point, t * BLUR)
+    own_color = albedo(scenes, surface + scene * scenes.surfaces_each, point, t * REFLECTION_BLUR)
     light = own_color * diffuse(scenes, scene, point, normal, torch.ones_like(t))
     sky = scenes.surfaces.color[:, :, SKY][:, scene]
     # The sky is bright all around and dark overhead, as in a studio that is lit from the sides.

@@ -64,9 +64,9 @@ def _body(source: RandomSource, camera: Camera, color: Vector) -> Body:
         half = (0.6 * size, 0.6 * size, 0.6 * size)
         parameter = source.uniform(0.5, 1.0)
         height = half[2] * (1 + parameter)
-    centre = camera.place(source.uniform(-2.4, 2.4), source.uniform(3.0, 7.0), height)
+    center = camera.place(source.uniform(-2.4, 2.4), source.uniform(3.0, 7.0), height)
     material = Material(color, specular=0.25, gloss=5)
-    return Body(shape, centre, half, material, turn=source.direction(), parameter=parameter)
+    return Body(shape, center, half, material, turn=source.direction(), parameter=parameter)
 
 
 def _light(source: RandomSource) -> Light:

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from astseg.data.scenes.lighting import diffuse, highlight
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, PackedScenes
-from astseg.data.scenes.reflections import mirrored
+from astseg.data.scenes.reflections import mirrored_light
 from astseg.data.scenes.surfaces import albedo, body_normals, body_numbers, footprints, room_normals
 from astseg.data.scenes.tracing import Hits, lamp_visibility
-from astseg.data.scenes.vectors import dot, normalise
+from astseg.data.scenes.vectors import dot, normalize
 
 SHADOW_OFFSET = 2e-3
 """How far outside of a surface its shadow rays start, so that rounding does not make it shade itself."""
@@ -50,10 +50,10 @@ def shade(scenes: PackedScenes, hits: Hits, image_size: int) -> Shaded:
     color = own_color * torch.where(on_surface, light, 1.0)
 
     flat = color.view(3, -1)
-    view = normalise(hits.direction.flatten(1)[:, on_body])
+    view = normalize(hits.direction.flatten(1)[:, on_body])
     body_point, body_normal = point.flatten(1)[:, on_body], normal.flatten(1)[:, on_body]
     shine = highlight(scenes, body_row, body_point, body_normal, view, visible.flatten()[on_body])
-    glow, mirror = mirrored(scenes, body_row, body_point, body_normal, view)
+    glow, mirror = mirrored_light(scenes, body_row, body_point, body_normal, view)
     flat[:, on_body] = flat[:, on_body] * (1 - mirror) + own_color.flatten(1)[:, on_body] * glow + shine
 
     share = haze(scenes, scene, hits)

@@ -14,12 +14,12 @@ from astseg.data.scenes.vectors import dot
 MISS = 1e6
 """The distance of a ray that enters nothing."""
 
-TINY = 1e-9
+EPSILON = 1e-9
 TORUS_STEPS = 32
 TORUS_TOLERANCE = 4e-3
 
 
-def entry(
+def entry_distance(
     shape: Shape,
     origin: Float[Tensor, "3 *#rays"],
     direction: Float[Tensor, "3 *#rays"],
@@ -43,7 +43,9 @@ def entry(
     return torch.where((near < far) & (near > 0), near, MISS)
 
 
-def outward(shape: Shape, point: Float[Tensor, "3 rays"], parameter: Float[Tensor, " rays"]) -> Float[Tensor, "3 rays"]:
+def outward_vectors(
+    shape: Shape, point: Float[Tensor, "3 rays"], parameter: Float[Tensor, " rays"]
+) -> Float[Tensor, "3 rays"]:
     """Vectors of any length that point straight out of a solid's surface, in its own coordinates."""
     x, y, z = point
     if shape is Shape.SPHERE:
@@ -55,7 +57,7 @@ def outward(shape: Shape, point: Float[Tensor, "3 rays"], parameter: Float[Tenso
         return _sign(point)
     if shape is Shape.CAPSULE:
         return torch.stack((x, y, z - torch.minimum(torch.maximum(z, -parameter), parameter)))
-    around = torch.sqrt(x * x + y * y).clamp(min=TINY)
+    around = torch.sqrt(x * x + y * y).clamp(min=EPSILON)
     if shape is Shape.TORUS:
         return torch.stack((x - x / around, y - y / around, z))
     if shape is Shape.CYLINDER:
@@ -74,7 +76,7 @@ def _sign(value: Tensor) -> Tensor:
 
 
 def _nonzero(value: Tensor) -> Tensor:
-    return torch.where(value.abs() < TINY, TINY, value)
+    return torch.where(value.abs() < EPSILON, EPSILON, value)
 
 
 def _roots(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,9 +132,9 @@ def _cone(origin: Tensor, direction: Tensor, parameter: Tensor) -> tuple[Tensor,
 def _capsule(origin: Tensor, direction: Tensor, parameter: Tensor) -> tuple[Tensor, Tensor]:
     side_near, side_far = _around_axis(origin, direction)
     height = origin[2] + side_near * direction[2]
-    centre = torch.where(height < 0, -parameter, parameter)
-    from_cap = origin.expand(3, *centre.shape).clone()
-    from_cap[2] -= centre
+    center = torch.where(height < 0, -parameter, parameter)
+    from_cap = origin.expand(3, *center.shape).clone()
+    from_cap[2] -= center
     cap_near, cap_far = _roots(dot(direction, direction), dot(from_cap, direction), dot(from_cap, from_cap) - 1)
     on_side = (height.abs() < parameter) & (side_near < side_far)
     return torch.where(on_side, side_near, cap_near), torch.where(on_side, side_far, cap_far)

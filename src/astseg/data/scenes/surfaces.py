@@ -6,9 +6,9 @@ from torch import Tensor
 
 from astseg.data.scenes.description import Shape, Texture
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, PackedScenes
-from astseg.data.scenes.shapes import outward
-from astseg.data.scenes.textures import second_share
-from astseg.data.scenes.vectors import dot, normalise, transform
+from astseg.data.scenes.shapes import outward_vectors
+from astseg.data.scenes.textures import second_color_share
+from astseg.data.scenes.vectors import dot, normalize, transform
 
 
 def room_normals(point: Float[Tensor, "3 *rays"], surface: Int[Tensor, "*rays"]) -> Float[Tensor, "3 *rays"]:
@@ -35,10 +35,10 @@ def body_normals(
             continue
         number = body[some]
         matrix = bodies.matrix.flatten(2)[:, :, number]
-        own = transform(matrix, point[:, some] - bodies.centre.flatten(1)[:, number])
-        out = outward(kind, own, bodies.parameter.flatten()[number])
+        own = transform(matrix, point[:, some] - bodies.center.flatten(1)[:, number])
+        out = outward_vectors(kind, own, bodies.parameter.flatten()[number])
         # Normals go back to space by the transposed matrix.
-        normal[:, some] = normalise(transform(matrix.transpose(0, 1), out))
+        normal[:, some] = normalize(transform(matrix.transpose(0, 1), out))
     return normal
 
 
@@ -73,7 +73,7 @@ def albedo(
         place = transform(surfaces.texture_matrix.flatten(2)[:, :, number], point.flatten(1)[:, some])
         place += surfaces.texture_origin.flatten(1)[:, number]
         width = footprint.flatten()[some] * surfaces.frequency.flatten()[number]
-        share = second_share(kind, place, width)
+        share = second_color_share(kind, place, width)
         first, second = color[:, some], surfaces.second_color.flatten(1)[:, number]
         color[:, some] = first + (second - first) * share
     return color.view(3, *row.shape)

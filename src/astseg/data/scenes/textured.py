@@ -39,7 +39,7 @@ GROUND_FREQUENCY = (0.6, 1.4)
 """Periods per unit of length."""
 BODY_FREQUENCY = (0.8, 2.6)
 
-ROOT_THIRD, ROOT_TWO_THIRDS = 0.5773502691896258, 0.816496580927726
+SQRT_1_3, SQRT_2_3 = 0.5773502691896258, 0.816496580927726
 
 
 def compose(source: RandomSource) -> Scene:
@@ -118,7 +118,7 @@ def _body(source: RandomSource, shapes: Sequence[Shape], material: Material) -> 
     turn = source.direction()
     axes: tuple[Vector, Vector, Vector] | None = None
     if shape is Shape.OCTAHEDRON:
-        axes, height = _lying_octahedron(turn), half[2] * ROOT_THIRD
+        axes, height = _lying_octahedron(turn), half[2] * SQRT_1_3
     if shape is Shape.TORUS:
         if source.chance(0.5):
             height = half[2] * parameter
@@ -136,11 +136,11 @@ def _on_its_rim(turn: tuple[float, float]) -> tuple[Vector, Vector, Vector]:
 def _lying_octahedron(turn: tuple[float, float]) -> tuple[Vector, Vector, Vector]:
     """Axes that all point equally far downwards, a third of a turn apart, so that a face lies on the ground."""
     cosine, sine = turn
-    half_root_three = 1.5 * ROOT_THIRD
+    half_root_three = 1.5 * SQRT_1_3
     axes = (
         (cosine, sine),
         (-0.5 * cosine - half_root_three * sine, half_root_three * cosine - 0.5 * sine),
         (half_root_three * sine - 0.5 * cosine, -half_root_three * cosine - 0.5 * sine),
     )
-    x, y, z = ((ROOT_TWO_THIRDS * a, ROOT_TWO_THIRDS * b, -ROOT_THIRD) for a, b in axes)
+    x, y, z = ((SQRT_2_3 * a, SQRT_2_3 * b, -SQRT_1_3) for a, b in axes)
     return x, y, z

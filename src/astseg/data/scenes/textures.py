@@ -14,19 +14,19 @@ from astseg.data.scenes.description import Texture
 from astseg.data.scenes.noise import noise
 from astseg.data.scenes.vectors import dot
 
-SHARPEST = 0.02
+MIN_WIDTH = 0.02
 """The least width that patterns are averaged over, in periods."""
 
 DOT_RADIUS = 0.34
-MORTAR = 0.12
+MORTAR_WIDTH = 0.12
 """Width of the joints between bricks, in periods."""
 
 
-def second_share(
+def second_color_share(
     texture: Texture, place: Float[Tensor, "3 rays"], width: Float[Tensor, " rays"]
 ) -> Float[Tensor, " rays"]:
     """Return the second color's share, 0 to 1, averaged over a patch of the given width; both in periods."""
-    return _PATTERNS[texture](place, width.clamp(min=SHARPEST))
+    return _PATTERNS[texture](place, width.clamp(min=MIN_WIDTH))
 
 
 def _wave(x: Tensor, width: Tensor) -> Tensor:
@@ -80,14 +80,16 @@ def _bricks(place: Tensor, width: Tensor) -> Tensor:
     layer = torch.floor(z * 2 + 0.5)
     across = y * 1.25 + layer * 0.5
     along = x * 0.6 + (torch.floor(across) + layer) * 0.5
-    brick = (1 - _pulse(along, width * 0.6, MORTAR * 0.6)) * (1 - _pulse(across, width * 1.25, MORTAR * 1.25))
-    return brick * (1 - _pulse(z * 2 + 0.5, width * 2, MORTAR * 2))
+    brick = (1 - _pulse(along, width * 0.6, MORTAR_WIDTH * 0.6)) * (
+        1 - _pulse(across, width * 1.25, MORTAR_WIDTH * 1.25)
+    )
+    return brick * (1 - _pulse(z * 2 + 0.5, width * 2, MORTAR_WIDTH * 2))
 
 
 def _tiles(place: Tensor, width: Tensor) -> Tensor:
     x, y, z = place
-    grid = (1 - _pulse(x, width, MORTAR)) * (1 - _pulse(y, width, MORTAR))
-    return grid * (1 - _pulse(z + 0.5, width, MORTAR))
+    grid = (1 - _pulse(x, width, MORTAR_WIDTH)) * (1 - _pulse(y, width, MORTAR_WIDTH))
+    return grid * (1 - _pulse(z + 0.5, width, MORTAR_WIDTH))
 
 
 def _dots(place: Tensor, width: Tensor) -> Tensor:

@@ -12,18 +12,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from astseg.data.scenes.culling import (
-    RAYS,
-    SAMPLES,
-    TILE,
+    RAYS_PER_BUNDLE,
+    SAMPLES_PER_PIXEL,
+    TILE_SIDE,
     Pairs,
     by_rank,
     by_shape,
     find_pairs,
-    tiles_seen,
-    tiles_shaded,
+    shadowed_tiles,
+    visible_tiles,
 )
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, WALL, PackedScenes
-from astseg.data.scenes.shapes import MISS, entry
+from astseg.data.scenes.shapes import MISS, entry_distance
 from astseg.data.scenes.vectors import dot, transform
 
 LAMP_CELLS = ((0, 5, 10, 15), (1, 4, 11, 14), (2, 7, 8, 13), (3, 6, 9, 12))
@@ -45,16 +45,16 @@ class Hits:
 def first_hits(scenes: PackedScenes, image_size: int) -> Hits:
     """Trace the camera's rays, image_size x image_size pixels with four samples each; bundles row by row."""
     direction = _camera_rays(scenes, image_size)
-    tiles = (image_size // TILE) ** 2
+    tiles = (image_size // TILE_SIDE) ** 2
     scene = torch.arange(len(scenes), device=scenes.device).repeat_interleave(tiles)[:, None]
     depth, surface = room_hits(scenes, scene, scenes.camera[:, scene], direction)
-    pairs = find_pairs(scenes.bodies, scene[:, 0], tiles_seen(scenes, image_size).flatten(0, 1))
-    entered = depth.new_empty(len(pairs.bundle), RAYS)
+    pairs = find_pairs(scenes.bodies, scene[:, 0], visible_tiles(scenes, image_size).flatten(0, 1))
+    entered = depth.new_empty(len(pairs.bundle), RAYS_PER_BUNDLE)
     for shape, some in by_shape(pairs):
         body, bundle = pairs.body[some], pairs.bundle[some]
         matrix = scenes.bodies.matrix.flatten(2)[:, :, body, None]
-        offset = (scenes.camera[:, :, None] - scenes.bodies.centre).flatten(1)[:, body, None]
-        entered[some] = entry(
+        offset = (scenes.camera[:, :, None] - scenes.bodies.center).flatten(1)[:, body, None]
+        entered[some] = entry_distance(
             shape,
             transform(matrix, offset),
             transform(matrix, direction[:, bundle]),
@@ -83,18 +83,18 @@ def lamp_visibility(
     soft = bool((scenes.lamp_half_size > 0).any())
     lamps = _lamp_points(scenes) if soft else scenes.lamp[:, :, None, None]
     scene = torch.arange(len(scenes), device=point.device).repeat_interleave(tiles)
-    pairs = find_pairs(scenes.bodies, scene, tiles_shaded(scenes, point, lit, tiles).flatten(0, 1))
-    hidden = torch.zeros(len(pairs.bundle), RAYS, dtype=torch.uint8, device=point.device)
+    pairs = find_pairs(scenes.bodies, scene, shadowed_tiles(scenes, point, lit, tiles).flatten(0, 1))
+    hidden = torch.zeros(len(pairs.bundle), RAYS_PER_BUNDLE, dtype=torch.uint8, device=point.device)
     for shape, some in by_shape(pairs):
         body, bundle = pairs.body[some], pairs.bundle[some]
         matrix = scenes.bodies.matrix.flatten(2)[:, :, body, None]
-        centre = scenes.bodies.centre.flatten(1)[:, body, None]
-        origin = transform(matrix, point[:, bundle] - centre).reshape(3, len(body), SAMPLES, -1)
+        center = scenes.bodies.center.flatten(1)[:, body, None]
+        origin = transform(matrix, point[:, bundle] - center).reshape(3, len(body), SAMPLES_PER_PIXEL, -1)
         parameter = scenes.bodies.parameter.flatten()[body, None, None]
         blocked = torch.zeros_like(hidden[some])
         for number in range(lamps.shape[2]):
-            lamp = transform(matrix, lamps[:, bundle // tiles, number] - centre)[..., None]
-            t = entry(shape, origin, lamp - origin, parameter)
+            lamp = transform(matrix, lamps[:, bundle // tiles, number] - center)[..., None]
+            t = entry_distance(shape, origin, lamp - origin, parameter)
             blocked |= (t < 1).flatten(1).to(torch.uint8) << number
         hidden[some] = blocked
     together = torch.zeros(point.shape[1:], dtype=torch.uint8, device=point.device)
@@ -120,15 +120,15 @@ def _camera_rays(scenes: PackedScenes, image_size: int) -> Float[Tensor, "3 bund
 def _sample_places(image_size: int) -> tuple[Tensor, Tensor]:
     """X (to the right) and y (upwards) of every sample, from -1 to 1: tiles x rays, samples before pixels."""
     place = ((np.arange(2 * image_size) + 0.5) / image_size - 1).astype(np.float32)
-    count = image_size // TILE
+    count = image_size // TILE_SIDE
     # Along one side of the image: tiles x samples of a pixel x pixels of a tile.
-    side = place.reshape(count, TILE, 2).transpose(0, 2, 1)
-    full = (count, count, 2, 2, TILE, TILE)
+    side = place.reshape(count, TILE_SIDE, 2).transpose(0, 2, 1)
+    full = (count, count, 2, 2, TILE_SIDE, TILE_SIDE)
     x = np.broadcast_to(side[None, :, None, :, None, :], full)
     y = np.broadcast_to(-side[:, None, :, None, :, None], full)
     return (
-        torch.from_numpy(x.reshape(count * count, RAYS).copy()),
-        torch.from_numpy(y.reshape(count * count, RAYS).copy()),
+        torch.from_numpy(x.reshape(count * count, RAYS_PER_BUNDLE).copy()),
+        torch.from_numpy(y.reshape(count * count, RAYS_PER_BUNDLE).copy()),
     )
 
 
@@ -160,7 +160,7 @@ def single_rays(
 ) -> tuple[Float[Tensor, " rays"], Int[Tensor, " rays"]]:
     """Return where rays that are no bundle meet the first body, or MISS; and its number among all scenes' bodies."""
     bodies = scenes.bodies
-    offset = bodies.centre[:, scene] - origin[..., None]
+    offset = bodies.center[:, scene] - origin[..., None]
     ahead = direction[..., None]
     along = dot(offset, ahead).clamp(min=0)
     aside = offset - along * ahead / dot(ahead, ahead)
@@ -170,9 +170,9 @@ def single_rays(
     for shape, some in by_shape(pairs, len(entered)):
         body, ray = pairs.body[some], pairs.bundle[some]
         matrix = bodies.matrix.flatten(2)[:, :, body]
-        entered[some] = entry(
+        entered[some] = entry_distance(
             shape,
-            transform(matrix, origin[:, ray] - bodies.centre.flatten(1)[:, body]),
+            transform(matrix, origin[:, ray] - bodies.center.flatten(1)[:, body]),
             transform(matrix, direction[:, ray]),
             bodies.parameter.flatten()[body],
         )

@@ -57,7 +57,7 @@ def dot(a: Float[Tensor, "3 *#rays"], b: Float[Tensor, "3 *#rays"]) -> Float[Ten
     return product[0] + product[1] + product[2]
 
 
-def normalise(a: Float[Tensor, "3 *rays"]) -> Float[Tensor, "3 *rays"]:
+def normalize(a: Float[Tensor, "3 *rays"]) -> Float[Tensor, "3 *rays"]:
     """Vectors of length one; vectors near zero stay near zero."""
     return a / torch.sqrt(dot(a, a)).clamp(min=1e-12)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from astseg._core.errors import AstSegError
-from astseg.data.scenes import storing
+from astseg.data.scenes import store_generation
 from astseg.data.scenes.generation import render, split_indices
-from astseg.data.scenes.storing import make_store
+from astseg.data.scenes.store_generation import make_store
 
 ENDLESS = """
 from astseg.data.scenes import make_store
@@ -42,17 +42,17 @@ def test_a_store_holds_what_render_gives(tmp_path):
 
 
 def test_workers_give_the_same_bytes_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(storing, "WORTH_WORKERS", 0)
-    monkeypatch.setattr(storing, "IMAGES_A_TASK", 2)
+    monkeypatch.setattr(store_generation, "MIN_IMAGES_FOR_WORKERS", 0)
+    monkeypatch.setattr(store_generation, "IMAGES_PER_TASK", 2)
     alone = make_store(tmp_path / "alone", "rooms", {"a": 17, "b": 2}, image_size=32, workers=1)
     shared = make_store(tmp_path / "shared", "rooms", {"a": 17, "b": 2}, image_size=32, workers=2)
     assert alone.manifest == shared.manifest  # with the sha256 of every array
 
 
 def test_a_worker_that_dies_is_told_in_a_sentence(monkeypatch):
-    monkeypatch.setattr(storing, "render", os._exit)
+    monkeypatch.setattr(store_generation, "render", os._exit)
     with pytest.raises(AstSegError, match="ended unexpectedly"):
-        next(storing._in_workers([(3,)], 1))
+        next(store_generation._render_in_workers([(3,)], 1))
 
 
 def test_an_error_on_the_way_leaves_nothing(tmp_path):
@@ -91,12 +91,14 @@ def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path):
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="has no fork server")
 def test_ctrl_c_is_not_for_the_process_that_workers_come_from(monkeypatch):
     seen = []
-    monkeypatch.setattr(storing.forkserver, "ensure_running", lambda: seen.append(signal.getsignal(signal.SIGINT)))
+    monkeypatch.setattr(
+        store_generation.forkserver, "ensure_running", lambda: seen.append(signal.getsignal(signal.SIGINT))
+    )
     before = signal.getsignal(signal.SIGINT)
-    storing._context()
+    store_generation._worker_context()
     assert seen == [signal.SIG_IGN]
     assert signal.getsignal(signal.SIGINT) is before
-    other = threading.Thread(target=storing._context)  # where signals cannot be set
+    other = threading.Thread(target=store_generation._worker_context)  # where signals cannot be set
     other.start()
     other.join()
     assert len(seen) == 1

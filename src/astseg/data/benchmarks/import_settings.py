@@ -55,7 +55,7 @@ class ImportSettings:
             "protocol": self.protocol.name,
             "images_published": self.benchmark.count,
         }
-        source = f"{self.benchmark.description} ({names(self.files)})"
+        source = f"{self.benchmark.description} ({file_names(self.files)})"
         size = (self.size, self.size)
         return StoreWriter(self.destination, size, source, self.describe(), details, resume=True)
 
@@ -74,6 +74,6 @@ class ImportSettings:
         return text
 
 
-def names(files: Iterable[Path]) -> str:
+def file_names(files: Iterable[Path]) -> str:
     """Return the files' names in one line."""
     return ", ".join(file.name for file in files)

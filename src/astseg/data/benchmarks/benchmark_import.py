@@ -12,17 +12,17 @@ from pathlib import Path
 from astseg._core.atomic_io import followed
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks import clevrtex, shapestacks
+from astseg.data.benchmarks.archives import ArchiveSource, open_sources
 from astseg.data.benchmarks.image_import import ImageReader, import_images
-from astseg.data.benchmarks.members import ArchiveSource, open_sources
+from astseg.data.benchmarks.import_settings import ImportSettings, ProgressReport
 from astseg.data.benchmarks.protocols import Protocol, shapestacks_protocol
 from astseg.data.benchmarks.record_import import HDF5_SUFFIXES, import_records
 from astseg.data.benchmarks.registry import Benchmark, PngFormat, RecordFormat, ShapeStacksFormat, benchmark
-from astseg.data.benchmarks.settings import ImportSettings, ProgressReport
 from astseg.data.store import Store
 
 RECORD_SUFFIXES = (".tfrecords", ".tfrecord", *HDF5_SUFFIXES)
-ARCHIVE_MARKS = (".tar", ".tgz")
-NO_DATA_SUFFIXES = (".part", ".md5", ".json")
+ARCHIVE_INFIXES = (".tar", ".tgz")
+NON_DATA_SUFFIXES = (".part", ".md5", ".json")
 MIN_SIDE = 8
 
 
@@ -61,7 +61,7 @@ def import_benchmark(
         raise AstSegError(f"At least one image of each split is needed, not {limit}.")
     if image_size is not None and image_size < MIN_SIDE:
         raise AstSegError(f"Images of at least {MIN_SIDE} pixels a side are needed, not {image_size}.")
-    files = _expand([paths] if isinstance(paths, Path | str) else paths, chosen)
+    files = _expand_folders([paths] if isinstance(paths, Path | str) else paths, chosen)
 
     def settings(division: Protocol) -> ImportSettings:
         return ImportSettings(
@@ -98,7 +98,7 @@ def _shapestacks(sources: Sequence[ArchiveSource], folder: str) -> tuple[ImageRe
     lists = shapestacks.read_lists(sources, folder)
     index = partial(shapestacks.file_index, scenarios=shapestacks.scenario_numbers(lists))
     counts = {split: shapestacks.CAMERAS * len(scenarios) for split, scenarios in lists.items()}
-    reader = ImageReader(index, shapestacks.decode, folder, whole=False, loose_label=shapestacks.UNASSIGNED)
+    reader = ImageReader(index, shapestacks.decode, folder, whole=False, unassigned_label=shapestacks.UNASSIGNED_LABEL)
     return reader, shapestacks_protocol(folder, counts)
 
 
@@ -106,13 +106,13 @@ def _protocol(chosen: Benchmark, protocol: str | Protocol | None) -> Protocol:
     return protocol if isinstance(protocol, Protocol) else chosen.protocol(protocol)
 
 
-def _expand(paths: Iterable[Path | str], chosen: Benchmark) -> list[Path]:
+def _expand_folders(paths: Iterable[Path | str], chosen: Benchmark) -> list[Path]:
     """Replace a folder that holds downloaded files by these files."""
     expanded: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
             raise AstSegError(f"{path} does not exist.")
-        inside = sorted(file for file in path.iterdir() if _is_download(file, chosen)) if path.is_dir() else []
+        inside = sorted(file for file in path.iterdir() if _is_benchmark_file(file, chosen)) if path.is_dir() else []
         expanded += inside or [path]
     if not expanded:
         raise AstSegError("No file was given to import.")
@@ -125,12 +125,12 @@ def _expand(paths: Iterable[Path | str], chosen: Benchmark) -> list[Path]:
     return expanded
 
 
-def _is_download(file: Path, chosen: Benchmark) -> bool:
+def _is_benchmark_file(file: Path, chosen: Benchmark) -> bool:
     if not file.is_file():
         return False
     if isinstance(chosen.format, RecordFormat):
         return file.suffix in RECORD_SUFFIXES
-    archive = any(mark in file.name for mark in ARCHIVE_MARKS) and file.suffix not in NO_DATA_SUFFIXES
+    archive = any(mark in file.name for mark in ARCHIVE_INFIXES) and file.suffix not in NON_DATA_SUFFIXES
     if isinstance(chosen.format, ShapeStacksFormat):
         return archive and file.name.startswith("shapestacks-")
     return archive and f"clevrtex_{chosen.format.variant}" in file.name

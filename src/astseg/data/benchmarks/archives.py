@@ -20,8 +20,8 @@ from typing import IO, Any, Self, cast
 from astseg._core.errors import AstSegError
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
-BLOCK = 512  # a tar header
-MAX_MEMBER = 1 << 28  # no image of a benchmark comes near it
+TAR_BLOCK_SIZE = 512  # a tar header
+MAX_MEMBER_SIZE = 1 << 28  # no image of a benchmark comes near it
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def open_sources(paths: Sequence[Path | str]) -> list[ArchiveSource]:
     for path in map(Path, paths):
         if not path.exists():
             raise AstSegError(f"{path} does not exist.")
-        if path.is_dir() or _begins_archive(path):
+        if path.is_dir() or _is_archive_start(path):
             groups.append([path])
         elif groups and groups[-1][0].is_file():
             groups[-1].append(path)
@@ -78,12 +78,12 @@ def open_sources(paths: Sequence[Path | str]) -> list[ArchiveSource]:
     return [ArchiveSource(tuple(group)) for group in groups]
 
 
-def _begins_archive(path: Path) -> bool:
+def _is_archive_start(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             compressed = file.read(3) == GZIP_MAGIC
             file.seek(0)
-            head = gzip.GzipFile(fileobj=file).read(BLOCK) if compressed else file.read(BLOCK)
+            head = gzip.GzipFile(fileobj=file).read(TAR_BLOCK_SIZE) if compressed else file.read(TAR_BLOCK_SIZE)
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except (OSError, EOFError, zlib.error, tarfile.HeaderError):
         return False
@@ -103,19 +103,19 @@ def _folder_members(folder: Path) -> Iterator[ArchiveMember]:
 
 def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) -> Iterator[ArchiveMember]:
     name = ", ".join(path.name for path in paths)
-    with _damage_reported(name), _Pieces(paths, advance) as pieces:
+    with _report_damage(name), _ConcatenatedFiles(paths, advance) as pieces:
         buffered = io.BufferedReader(pieces, 1 << 20)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=buffered) if pieces.compressed else buffered)
-        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as archive:
             for member in archive:
-                if member.isfile() and member.size <= MAX_MEMBER:
+                if member.isfile() and member.size <= MAX_MEMBER_SIZE:
                     yield ArchiveMember(member.name, partial(_read_member, archive, member, name))
         # The gzip checksum lies at the very end.
         while stream.read(1 << 20):
             pass
 
 
-class _Header(tarfile.TarInfo):
+class _StrictTarInfo(tarfile.TarInfo):
     """A member's header. By itself tarfile takes a damaged header, or none at all, for the end of the archive."""
 
     @classmethod
@@ -124,19 +124,19 @@ class _Header(tarfile.TarInfo):
         try:
             return super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
-            if len(buf) == BLOCK and not any(buf):
+            if len(buf) == TAR_BLOCK_SIZE and not any(buf):
                 raise
             raise tarfile.ReadError(str(error)) from error
 
 
 def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:
-    with _damage_reported(name):
+    with _report_damage(name):
         file = archive.extractfile(member)
         return file.read() if file is not None else b""
 
 
 @contextmanager
-def _damage_reported(name: str) -> Iterator[None]:
+def _report_damage(name: str) -> Iterator[None]:
     try:
         yield
     except (tarfile.ReadError, EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -146,7 +146,7 @@ def _damage_reported(name: str) -> Iterator[None]:
         ) from error
 
 
-class _Pieces(io.RawIOBase):
+class _ConcatenatedFiles(io.RawIOBase):
     """Files one after the other, read as if they were one."""
 
     def __init__(self, paths: tuple[Path, ...], advance: Callable[[int], None]) -> None:

@@ -11,7 +11,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.progress import NamedProgress
 from astseg.data.store import Split, SplitRecord, Store, file_sha256
 
-BLOCK = 1024  # images looked at in one go
+BLOCK_SIZE = 1024  # images looked at in one go
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def _check_split(split: Split, num_slots: int | None, report: NamedProgress) -> 
         return SplitReport(split.name, len(split), None, None, None, None, ())
     histogram = np.zeros(256, np.int64)
     most = empty = too_many = 0
-    for start in range(0, len(split), BLOCK):
-        masks = split.masks[start : start + BLOCK]
+    for start in range(0, len(split), BLOCK_SIZE):
+        masks = split.masks[start : start + BLOCK_SIZE]
         # Counting value + 256 · image gives every image's histogram in one pass.
         offsets = 256 * np.arange(len(masks), dtype=np.int64)[:, None]
         flat = (masks.reshape(len(masks), -1) + offsets).reshape(-1)
@@ -101,7 +101,7 @@ def _check_split(split: Split, num_slots: int | None, report: NamedProgress) -> 
         most = max(most, int(objects.max()))
         empty += int((objects == 0).sum())
         too_many += int((objects > num_slots).sum()) if num_slots is not None else 0
-        report(split.name, min(start + BLOCK, len(split)), len(split))
+        report(split.name, min(start + BLOCK_SIZE, len(split)), len(split))
     present = histogram.nonzero()[0]
     labels = tuple(histogram[: present.max() + 1].tolist())
     highest = int(present[present != split.ignored_label].max(initial=0))

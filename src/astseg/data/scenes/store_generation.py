@@ -18,25 +18,25 @@ import torch
 from astseg._core.errors import AstSegError
 from astseg.data.catalog import GENERATOR
 from astseg.data.scenes.generation import (
-    INDICES_A_SPLIT,
+    INDICES_PER_SPLIT,
     Scenes,
-    check_words,
+    check_seed_and_indices,
     checked_device,
     checked_size,
     render,
     split_indices,
 )
-from astseg.data.scenes.sets import scene_set
+from astseg.data.scenes.scene_sets import scene_set
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 
-IMAGES_A_TASK = 16
-IMAGES_A_TASK_CUDA = 256
+IMAGES_PER_TASK = 16
+IMAGES_PER_TASK_CUDA = 256
 
-TASKS_AHEAD = 3
+MAX_TASKS_PER_WORKER = 3
 """Tasks waiting or running for each worker."""
 
-WORTH_WORKERS = 96
+MIN_IMAGES_FOR_WORKERS = 96
 """Fewer images than this are made before a worker would have started."""
 
 _Job = tuple[str, int, Sequence[int], int]
@@ -73,9 +73,9 @@ def make_store(
     """
     chosen = scene_set(name)
     size = checked_size(chosen, image_size)
-    check_words(seed, ())
+    check_seed_and_indices(seed, ())
     device = checked_device(device)
-    if not counts or min(counts.values()) < 1 or max(counts.values()) > INDICES_A_SPLIT:
+    if not counts or min(counts.values()) < 1 or max(counts.values()) > INDICES_PER_SPLIT:
         raise AstSegError(f"Every split needs at least one image, but the counts are {dict(counts)}.")
     if workers is not None and workers < 1:
         raise AstSegError(f"At least one worker is needed, not {workers}.")
@@ -87,12 +87,12 @@ def make_store(
         "masks by majority of the samples",
         {"name": chosen.name, "version": chosen.version, "seed": seed},
     )
-    at_once = IMAGES_A_TASK if device.type == "cpu" else IMAGES_A_TASK_CUDA
+    at_once = IMAGES_PER_TASK if device.type == "cpu" else IMAGES_PER_TASK_CUDA
     tasks = {split: _tasks(split, count, at_once) for split, count in counts.items()}
     jobs = [(chosen.name, seed, indices, size) for indices in chain.from_iterable(tasks.values())]
-    alone = device.type != "cpu" or sum(counts.values()) < WORTH_WORKERS
-    processes = 1 if alone else min(workers or _cores(), len(jobs))
-    finished = _in_this_process(jobs, device) if processes == 1 else _in_workers(jobs, processes)
+    alone = device.type != "cpu" or sum(counts.values()) < MIN_IMAGES_FOR_WORKERS
+    processes = 1 if alone else min(workers or _num_cores(), len(jobs))
+    finished = _render_here(jobs, device) if processes == 1 else _render_in_workers(jobs, processes)
     # Whatever goes wrong, the workers end before the writer removes what there is.
     with writer, closing(finished):
         for split, its_tasks in tasks.items():
@@ -110,19 +110,19 @@ def _tasks(split: str, count: int, at_once: int) -> list[range]:
     return [indices[start : start + at_once] for start in range(0, count, at_once)]
 
 
-def _in_this_process(jobs: Sequence[_Job], device: torch.device) -> Generator[Scenes, None, None]:
+def _render_here(jobs: Sequence[_Job], device: torch.device) -> Generator[Scenes, None, None]:
     for job in jobs:
         yield render(*job, device=device)
 
 
-def _in_workers(jobs: Sequence[_Job], processes: int) -> Generator[Scenes, None, None]:
+def _render_in_workers(jobs: Sequence[_Job], processes: int) -> Generator[Scenes, None, None]:
     """Render jobs in several processes, and hand on the results in the jobs' order."""
-    executor = ProcessPoolExecutor(processes, mp_context=_context(), initializer=_start_worker)
+    executor = ProcessPoolExecutor(processes, mp_context=_worker_context(), initializer=_start_worker)
     waiting: deque[Future[Scenes]] = deque()
     try:
         for job in jobs:
             waiting.append(executor.submit(render, *job))
-            if len(waiting) >= TASKS_AHEAD * processes:
+            if len(waiting) >= MAX_TASKS_PER_WORKER * processes:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -135,7 +135,7 @@ def _in_workers(jobs: Sequence[_Job], processes: int) -> Generator[Scenes, None,
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _context() -> multiprocessing.context.BaseContext:
+def _worker_context() -> multiprocessing.context.BaseContext:
     """Workers fork from a clean process that has imported this module once; where that cannot be, they start afresh."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -156,6 +156,6 @@ def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _cores() -> int:
+def _num_cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -4,7 +4,7 @@ import tarfile
 import pytest
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.members import open_sources
+from astseg.data.benchmarks.archives import open_sources
 
 FILES = {f"folder/{i:03d}.bin": bytes([i]) * (997 * i % 5000) for i in range(40)}
 

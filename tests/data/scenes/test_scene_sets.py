@@ -2,7 +2,7 @@ import pytest
 
 from astseg._core.errors import AstSegError
 from astseg.data.catalog import DATASETS
-from astseg.data.scenes.sets import SCENES, scene_set
+from astseg.data.scenes.scene_sets import SCENES, scene_set
 
 
 def test_each_look_alike_is_made_for_its_data_set():

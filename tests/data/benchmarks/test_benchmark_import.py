@@ -8,8 +8,8 @@ import pytest
 from astseg._core.errors import AstSegError
 from astseg.cli import app
 from astseg.cli.console import run
-from astseg.data.benchmarks import importing
-from astseg.data.benchmarks.importing import import_benchmark
+from astseg.data.benchmarks import benchmark_import
+from astseg.data.benchmarks.benchmark_import import import_benchmark
 from astseg.data.benchmarks.protocols import Portion, Protocol
 from astseg.data.store import Store
 from astseg.data.store_writer import SplitWriter
@@ -286,8 +286,8 @@ def test_a_stopped_import_of_images_goes_on(formats, tex, tmp_path, stage, done,
         import_benchmark("clevrtex", folder, tmp_path / "s", report=stop_at(stage, done))
     assert not (tmp_path / "s").exists()
     decoded = []
-    decode = importing.clevrtex.decode
-    monkeypatch.setattr(importing.clevrtex, "decode", lambda *a: decoded.append(1) or decode(*a))
+    decode = benchmark_import.clevrtex.decode
+    monkeypatch.setattr(benchmark_import.clevrtex, "decode", lambda *a: decoded.append(1) or decode(*a))
     import_benchmark("clevrtex", folder, tmp_path / "s")
     assert len(decoded) == (30 if stage == "reading" else 0)
     same(tmp_path / "s", tmp_path / "whole")

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.checking import BLOCK, check_store
-from astseg.data.benchmarks.importing import import_benchmark
+from astseg.data.benchmarks.benchmark_import import import_benchmark
+from astseg.data.benchmarks.store_check import BLOCK_SIZE, check_store
 from astseg.data.store_writer import StoreWriter
 
 
@@ -20,7 +20,7 @@ def make(path, masks, details=None):
 
 def test_counts(tmp_path):
     rng = np.random.default_rng(0)
-    masks = rng.integers(0, 4, (BLOCK + 5, 8, 8), np.uint8) * rng.integers(0, 2, (BLOCK + 5, 1, 1), np.uint8)
+    masks = rng.integers(0, 4, (BLOCK_SIZE + 5, 8, 8), np.uint8) * rng.integers(0, 2, (BLOCK_SIZE + 5, 1, 1), np.uint8)
     masks[7] = 0
     masks[7, 0, :6] = 1, 2, 3, 4, 5, 6
     path = make(tmp_path / "s", {"train": masks, "test": masks[:10] * 0 + 1, "plain": None}, {"slots": 3})
@@ -28,7 +28,7 @@ def test_counts(tmp_path):
     found = check_store(path, report=lambda *what: seen.append(what))
     train, test, plain = found.splits
     objects = [len(set(np.unique(image)) - {0}) for image in masks]
-    assert (train.name, train.count, train.highest_label) == ("train", BLOCK + 5, 6)
+    assert (train.name, train.count, train.highest_label) == ("train", BLOCK_SIZE + 5, 6)
     assert train.most_objects == max(objects) == 6
     assert train.empty_foregrounds == objects.count(0) > 0
     assert train.too_many_objects == 1
@@ -36,8 +36,8 @@ def test_counts(tmp_path):
     assert (test.highest_label, test.most_objects, test.empty_foregrounds) == (1, 1, 0)
     assert (plain.count, plain.highest_label) == (3, None)
     assert seen == [
-        ("train", BLOCK, BLOCK + 5),
-        ("train", BLOCK + 5, BLOCK + 5),
+        ("train", BLOCK_SIZE, BLOCK_SIZE + 5),
+        ("train", BLOCK_SIZE + 5, BLOCK_SIZE + 5),
         ("test", 10, 10),
         ("plain", 3, 3),
     ]

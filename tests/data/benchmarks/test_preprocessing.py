@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from astseg.data.benchmarks.preparing import labels_from_entities, prepare_image, prepare_labels, square_crop
+from astseg.data.benchmarks.preprocessing import labels_from_entities, prepare_image, prepare_labels, square_crop
 
 
 def test_square_crop_of_the_published_sizes():
