@@ -1,10 +1,10 @@
-"""HDF5 conversions of the multi-object data sets, read with h5py.
+"""Read HDF5 conversions of the multi-object data sets, with h5py.
 
-Two layouts are in use. Both hold `image`, N x H x W x 3 bytes:
+There are two layouts. Both hold `image`, N x H x W x 3 bytes:
 
 * the object-centric library's files (`clevr_10-full.hdf5`, `objects_room_train-full.hdf5`, `shapestacks-full.hdf5`)
-  are cropped and resized already, and `mask` is N x H x W x 1, the number of the entity that covers each pixel;
-* conversions of the TFRecords keep what the records have: `mask` is N x E x H x W x 1, 0 or 255.
+  are already cropped and resized; `mask` is N x H x W x 1, the index of the entity that covers each pixel;
+* direct conversions of the TFRecords; `mask` is N x E x H x W x 1, 0 or 255.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.multi_object import EntityLayout, RecordSample, sample_from_entities
 from astseg.data.benchmarks.preprocessing import Bytes
 
-BLOCK_SIZE = 64  # images read at once; HDF5 files are slow to read one by one
+BLOCK_SIZE = 64  # images per read; reading them one by one is slow
 
 
 def count_images(path: Path | str) -> int:
@@ -39,12 +39,12 @@ def read_hdf5(path: Path | str, layout: EntityLayout, size: int, start: int = 0)
             try:
                 block = images[first : first + BLOCK_SIZE], masks[first : first + BLOCK_SIZE]
             except OSError as error:
-                raise AstSegError(f"{path}: image {first} and after cannot be read: {error}.") from error
+                raise AstSegError(f"{path}: cannot read the images from {first} on: {error}.") from error
             for index, (image, mask) in enumerate(zip(*block, strict=True), start=first):
                 try:
                     yield _sample(image, mask, layout, size)
                 except ValueError as error:
-                    raise AstSegError(f"{path}: image {index} is not as expected: {error}.") from error
+                    raise AstSegError(f"{path}: image {index} is invalid: {error}.") from error
 
 
 def _open(path: Path | str) -> Any:
@@ -62,7 +62,7 @@ def _open(path: Path | str) -> Any:
         file.close()
         raise AstSegError(
             f"{path} should hold 'image' (N x H x W x 3, uint8) and 'mask' (N x H x W x 1 or N x E x H x W x 1, "
-            f"whole numbers), but holds {found or 'neither'}."
+            f"integers), but holds {found or 'neither'}."
         )
     return file
 
@@ -79,7 +79,7 @@ def _is_valid_layout(image: tuple[int, ...], image_type: Any, mask: tuple[int, .
 
 
 def _sample(image: Bytes, mask: Any, layout: EntityLayout, size: int) -> RecordSample:
-    if mask.ndim == 3:  # a label map, prepared already, so there is nothing left to cut off
+    if mask.ndim == 3:  # a label map, which is already cropped
         entities = mask[..., 0] == np.arange(max(layout.entities, int(mask.max()) + 1))[:, None, None]
         return sample_from_entities(image, entities * np.uint8(255), replace(layout, crop=None), size)
     return sample_from_entities(image, mask[..., 0].astype(np.uint8), layout, size)

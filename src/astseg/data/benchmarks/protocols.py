@@ -1,7 +1,7 @@
-"""Which images of a published set are for training, validation and test.
+"""Define which images of a published data set are for training, validation and test.
 
-The same set is divided in several ways in the literature, and scores under different divisions do not compare.
-A protocol is named after those who use it and goes into the manifest of every store.
+The literature divides the same data set in several ways, and scores on different splits are not comparable. A
+protocol is named after those who use it and recorded in the manifest of each store.
 """
 
 from collections.abc import Mapping
@@ -16,18 +16,18 @@ SAMPLE_SEED = 0
 
 @dataclass(frozen=True)
 class Portion:
-    """A run of images that makes one split."""
+    """A contiguous range of images that forms one split."""
 
     split: str
     start: int | Fraction
-    """The first image, as an index, or as a share of all images."""
+    """Index of the first image, or a fraction of all images."""
     stop: int | Fraction | None
-    """The image behind the last one, likewise; None means all that follow."""
+    """Exclusive end, likewise; None means the end of the data set."""
     sample: int | None = None
-    """Take so many of them, drawn without replacement by a fixed seed; None takes all."""
+    """Number of images drawn from the range without replacement by a fixed seed; None takes all."""
 
     def indices(self, total: int) -> npt.NDArray[np.int64]:
-        """Return the indices of the portion's images in a set of `total` images, ascending."""
+        """Return the ascending indices of the portion's images, out of `total` images."""
         start = _resolve_bound(self.start, total)
         stop = total if self.stop is None else min(_resolve_bound(self.stop, total), total)
         run = np.arange(start, max(start, stop))
@@ -38,14 +38,14 @@ class Portion:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named division of a set into splits."""
+    """A named division of a data set into splits."""
 
     name: str
     description: str
     portions: tuple[Portion, ...]
 
     def indices(self, total: int, limit: int | None = None) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the ascending indices of every split, of at most the first `limit` each; empty splits are left out."""
+        """Return the ascending indices of each non-empty split, at most the first `limit` of each."""
         chosen = {portion.split: portion.indices(total)[:limit] for portion in self.portions}
         return {split: indices for split, indices in chosen.items() if len(indices)}
 
@@ -104,7 +104,7 @@ OUTD_PROTOCOLS = (ALL_TEST,)
 
 
 def shapestacks_protocol(folder: str, counts: Mapping[str, int]) -> Protocol:
-    """Return the division by ShapeStacks' own lists, whose images follow each other in the order of `counts`."""
+    """Return the division by ShapeStacks' own lists; its splits follow each other in the order of `counts`."""
     portions = []
     start = 0
     for split, count in counts.items():
