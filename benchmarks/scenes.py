@@ -13,7 +13,7 @@ from astseg.data.scenes import SCENES, render
 from astseg.data.scenes.generation import one_thread
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.rendering import shade_scenes, trace_scenes
-from astseg.data.scenes.scene_sets import scene_set
+from astseg.data.scenes.scene_sets import get_scene_set
 
 
 def rate(work: Callable[[int], object], images: int, seconds: float) -> float:
@@ -55,7 +55,7 @@ def main() -> None:
     print("set        size  images/s/core      draw   trace   shade")
     with one_thread():
         for name in arguments.sets or SCENES:
-            size = arguments.size or scene_set(name).image_size
+            size = arguments.size or get_scene_set(name).image_size
             total, *steps = measure(name, size, arguments.seconds)
             print(f"{name:10} {size:4} {total:14.1f} {steps[0]:9.0f} {steps[1]:7.0f} {steps[2]:7.0f}", flush=True)
 

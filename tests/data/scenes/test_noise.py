@@ -8,11 +8,11 @@ from astseg.data.scenes.noise import BLOCK_SIDE, CELL_SIDE, noise, noise_block
 BLOCK_HASH = "7f6cf01ae7cb70dda855e0099eb7c428283a7f108328b780b189c240f7dec842"
 
 
-def test_block_is_fixed_for_ever():
+def test_block_is_fixed_for_ever() -> None:
     assert hashlib.sha256(noise_block().tobytes()).hexdigest() == BLOCK_HASH
 
 
-def test_values_spread_over_the_whole_range():
+def test_values_spread_over_the_whole_range() -> None:
     block = noise_block()
     assert block.min() == 0
     assert block.max() == 1
@@ -20,7 +20,7 @@ def test_values_spread_over_the_whole_range():
     assert block.std() > 0.2
 
 
-def test_block_is_smooth_across_its_ends():
+def test_block_is_smooth_across_its_ends() -> None:
     block = noise_block()
     for axis in range(3):
         inside = np.abs(np.diff(block, axis=axis)).mean()
@@ -28,7 +28,7 @@ def test_block_is_smooth_across_its_ends():
         assert across < 1.5 * inside
 
 
-def test_lookup_agrees_with_interpolation_by_hand():
+def test_lookup_agrees_with_interpolation_by_hand() -> None:
     block = noise_block().astype(np.float64)
     places = np.random.default_rng(0).uniform(-20, 20, (3, 50)).astype(np.float32)
     found = noise(torch.from_numpy(places)).numpy()
@@ -42,6 +42,6 @@ def test_lookup_agrees_with_interpolation_by_hand():
         assert abs(value - expected) < 1e-4
 
 
-def test_noise_repeats_after_the_block():
+def test_noise_repeats_after_the_block() -> None:
     places = torch.rand(3, 20, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(noise(places), noise(places + BLOCK_SIDE / CELL_SIDE), atol=1e-4, rtol=0)

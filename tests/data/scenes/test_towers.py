@@ -1,38 +1,40 @@
 """Stability is checked against a linear programme: can upward forces in the contact patch hold what is above it?"""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy.optimize import linprog
+from tests.data.scenes.scene_builders import GREY
 
 from astseg.data.scenes import towers
-from astseg.data.scenes.description import Body, Material, Shape
+from astseg.data.scenes.description import Body, Shape
 from astseg.data.scenes.placement import within_frame
 from astseg.data.scenes.random_source import RandomSource
 
-GREY = Material((0.5, 0.5, 0.5))
 DRAWN = [towers.compose(RandomSource("test", 1, 0, index)) for index in range(60)]
 
 
-def box(x, height, half=0.5, shape=Shape.BOX):
+def box(x: float, height: float, half: float = 0.5, shape: Shape = Shape.BOX) -> Body:
     return Body(shape, (x, 0.0, height), (half, half, 0.5), GREY)
 
 
-def on_face(body, points):
+def on_face(body: Body, points: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     x, y = points[0] - body.center[0], points[1] - body.center[1]
     angle = math.atan2(body.turn[1], body.turn[0])
     x, y = x * math.cos(angle) + y * math.sin(angle), -x * math.sin(angle) + y * math.cos(angle)
     if body.shape is Shape.BOX:
-        return (abs(x) <= body.half[0]) & (abs(y) <= body.half[1])
-    if body.shape is Shape.CYLINDER:
-        return np.hypot(x, y) <= body.half[0]
-    return np.hypot(x, y) <= 1e-9
+        inside: npt.NDArray[np.bool_] = (abs(x) <= body.half[0]) & (abs(y) <= body.half[1])
+    else:
+        inside = np.hypot(x, y) <= (body.half[0] if body.shape is Shape.CYLINDER else 1e-9)
+    return inside
 
 
-def held(blocks):
-    """Whether forces exist at every contact that balance the weight and the torque of all blocks above."""
+def held(blocks: Sequence[Body]) -> bool:
+    """Return whether forces exist at every contact that balance the weight and the torque of all blocks above."""
     grid = np.linspace(-0.8, 0.8, 81)
     for number in range(1, len(blocks)):
         below, upper = blocks[number - 1], blocks[number]
@@ -64,17 +66,17 @@ def held(blocks):
         ([box(0.0, 0.5)], True),
     ],
 )
-def test_known_towers(blocks, stable):
+def test_known_towers(blocks: list[Body], stable: bool) -> None:
     assert towers.is_stable(blocks, safety=0.02) is stable
     assert held(blocks) is stable
 
 
-def test_drawn_towers_stand_by_the_linear_programme_too():
+def test_drawn_towers_stand_by_the_linear_programme_too() -> None:
     for scene in DRAWN[:12]:
         assert held(scene.bodies)
 
 
-def test_towers_pushed_apart_fall_by_both_rules():
+def test_towers_pushed_apart_fall_by_both_rules() -> None:
     for scene in DRAWN[:6]:
         top = scene.bodies[-1]
         pushed = (*scene.bodies[:-1], replace(top, center=(top.center[0] + 1.5, *top.center[1:])))
@@ -82,7 +84,7 @@ def test_towers_pushed_apart_fall_by_both_rules():
         assert not held(pushed)
 
 
-def test_blocks_rest_on_each_other_in_view():
+def test_blocks_rest_on_each_other_in_view() -> None:
     for scene in DRAWN:
         height = 0.0
         for block in scene.bodies:
@@ -92,13 +94,13 @@ def test_blocks_rest_on_each_other_in_view():
         assert all(block.shape is not Shape.SPHERE for block in scene.bodies[:-1])
 
 
-def test_all_heights_and_shapes_come():
+def test_all_heights_and_shapes_come() -> None:
     counts = np.bincount([len(scene.bodies) for scene in DRAWN], minlength=7)
     assert (counts[2:] > 3).all()
     assert counts.sum() == counts[2:].sum()
     assert {block.shape for scene in DRAWN for block in scene.bodies} == {Shape.BOX, Shape.CYLINDER, Shape.SPHERE}
 
 
-def test_centre_of_mass_weighs_by_volume():
+def test_centre_of_mass_weighs_by_volume() -> None:
     small, large = box(0.0, 0.5, 0.5), box(3.0, 0.5, 1.0)
     assert towers.center_of_mass([small, large]) == pytest.approx((3 * 4 / 5, 0))

@@ -14,7 +14,7 @@ from astseg.data.scenes.culling import TILE_SIDE
 from astseg.data.scenes.description import Scene
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.rendering import RenderedScenes, shade_scenes, trace_scenes
-from astseg.data.scenes.scene_sets import SceneSet, scene_set
+from astseg.data.scenes.scene_sets import SceneSet, get_scene_set
 from astseg.data.store import Bytes
 
 MIN_SIDE, MAX_SIDE = 32, 512
@@ -66,7 +66,7 @@ def render(
     Raises:
         AstSegError: no such data set, seed, index or image size.
     """
-    chosen = scene_set(name)
+    chosen = get_scene_set(name)
     size = checked_size(chosen, image_size)
     check_seed_and_indices(seed, indices)
     device = checked_device(device)

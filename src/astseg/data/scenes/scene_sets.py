@@ -40,7 +40,7 @@ SCENES: Mapping[str, SceneSet] = MappingProxyType(
 )
 
 
-def scene_set(name: str) -> SceneSet:
+def get_scene_set(name: str) -> SceneSet:
     """Return a generated data set by its name, or by a name of the data set that it resembles.
 
     Raises:

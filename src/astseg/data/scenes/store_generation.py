@@ -26,7 +26,7 @@ from astseg.data.scenes.generation import (
     render,
     split_indices,
 )
-from astseg.data.scenes.scene_sets import scene_set
+from astseg.data.scenes.scene_sets import get_scene_set
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 
@@ -71,7 +71,7 @@ def make_store(
     Raises:
         AstSegError: an argument has no sensible meaning, or the place is taken.
     """
-    chosen = scene_set(name)
+    chosen = get_scene_set(name)
     size = checked_size(chosen, image_size)
     check_seed_and_indices(seed, ())
     device = checked_device(device)
