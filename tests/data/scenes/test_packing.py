@@ -11,7 +11,7 @@ def test_scenes_with_fewer_bodies_are_filled_up() -> None:
     packed = pack([make_scene(ball()), make_scene(ball(), ball((3.0, 0.0, 1.0)))])
     assert len(packed) == 2
     assert packed.bodies.present.tolist() == [[True, False], [True, True]]
-    assert packed.surfaces_each == FIRST_BODY + 2
+    assert packed.surfaces_per_scene == FIRST_BODY + 2
     assert packed.bodies.center[:, 1, 1].tolist() == [3, 0, 1]
 
 

@@ -4,7 +4,7 @@ from tests.data.scenes.scene_builders import ball, make_scene
 
 from astseg.data.scenes.description import Body, Material, Shape, Texture
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, WALL, pack
-from astseg.data.scenes.surfaces import albedo, body_normals, body_numbers, footprints, room_normals
+from astseg.data.scenes.surfaces import albedo, body_indices, body_normals, footprints, room_normals
 
 
 def test_floor_faces_up_and_walls_face_inwards() -> None:
@@ -25,7 +25,7 @@ def test_normals_of_a_stretched_and_turned_body() -> None:
 def test_body_numbers_count_over_all_scenes() -> None:
     packed = pack([make_scene(ball(), ball()), make_scene(ball(), ball())])
     rows = torch.tensor([FIRST_BODY, FIRST_BODY + 1, 5 + FIRST_BODY, 5 + FIRST_BODY + 1])
-    assert body_numbers(packed, rows).tolist() == [0, 1, 2, 3]
+    assert body_indices(packed, rows).tolist() == [0, 1, 2, 3]
 
 
 def test_albedo_mixes_the_two_colors_by_the_texture() -> None:

@@ -67,7 +67,7 @@ def held(blocks: Sequence[Body]) -> bool:
     ],
 )
 def test_known_towers(blocks: list[Body], stable: bool) -> None:
-    assert towers.is_stable(blocks, safety=0.02) is stable
+    assert towers.is_stable(blocks, margin=0.02) is stable
     assert held(blocks) is stable
 
 

@@ -1,4 +1,4 @@
-"""Look-alikes of the benchmarks, generated: images with exact masks of what is visible, and shadow maps."""
+"""Generate look-alikes of the benchmarks: images with exact masks of the visible objects, and shadow maps."""
 
 from astseg.data.scenes.generation import Scenes, render, split_indices
 from astseg.data.scenes.scene_sets import SCENES, SceneSet

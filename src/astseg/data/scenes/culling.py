@@ -1,7 +1,7 @@
-"""Which bodies are worth trying on which rays.
+"""Select the bodies that each ray may hit.
 
-An image is cut into tiles of 8 x 8 pixels; the 4 x 64 samples of a tile form a bundle of rays. Only those bodies are
-tried on a bundle that can be met at all, judged by a sphere about the body.
+An image is divided into tiles of 8 x 8 pixels; the 4 x 64 samples of a tile form a bundle of rays. A bundle is tested
+only against bodies whose bounding spheres it may hit.
 """
 
 from collections.abc import Iterator
@@ -22,18 +22,18 @@ SAMPLES_PER_PIXEL = 4
 RAYS_PER_BUNDLE = SAMPLES_PER_PIXEL * TILE_SIDE * TILE_SIDE
 
 MAX_PAIRS_PER_BATCH = 64
-"""Small enough for the intermediate results to stay in a processor's cache."""
+"""Few enough for the intermediate results to stay in a CPU's cache."""
 
 ROUNDING_MARGIN = 1e-4
-"""Keeps bodies in doubt: rounding must not lose one."""
+"""Tolerance, so that rounding loses no body."""
 
 LAMP_EXTENT = 1.1
-"""The farthest sample on a lamp from its center, in halves of its side, rounded up."""
+"""Distance of the farthest lamp sample from the lamp's center, in half sides, rounded up."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Bundles and bodies that may meet, ordered by bundle; of all scenes, in one row each."""
+    """Bundles and bodies of all scenes that may meet, ordered by bundle."""
 
     bundle: Int[Tensor, " pairs"]
     body: Int[Tensor, " pairs"]
@@ -43,7 +43,7 @@ class Pairs:
 
 
 def find_pairs(bodies: PackedBodies, scene: Int[Tensor, " bundles"], together: Bool[Tensor, "bundles bodies"]) -> Pairs:
-    """List what may meet.
+    """List the pairs of bundles and bodies that may meet.
 
     Args:
         bodies: the bodies of all scenes.
@@ -59,7 +59,7 @@ def find_pairs(bodies: PackedBodies, scene: Int[Tensor, " bundles"], together: B
 
 
 def by_shape(pairs: Pairs, at_once: int | None = None) -> Iterator[tuple[Shape, Int[Tensor, " some"]]]:
-    """Yield the pairs of each shape, so many at a time; None for as many as suit the device."""
+    """Yield each shape with the indices of its pairs, at most `at_once` at a time; None suits the device."""
     if at_once is None:
         at_once = MAX_PAIRS_PER_BATCH if pairs.shape.device.type == "cpu" else len(pairs.shape)
     for shape in Shape:
@@ -69,13 +69,13 @@ def by_shape(pairs: Pairs, at_once: int | None = None) -> Iterator[tuple[Shape, 
 
 
 def by_rank(pairs: Pairs) -> Iterator[Int[Tensor, " some"]]:
-    """Yield the pairs in groups in which no bundle comes twice."""
+    """Yield the indices of the pairs in groups in which no bundle occurs twice."""
     for rank in range(int(pairs.rank.max()) + 1 if len(pairs.rank) else 0):
         yield (pairs.rank == rank).nonzero()[:, 0]
 
 
 def visible_tiles(scenes: PackedScenes, image_size: int) -> Bool[Tensor, "scenes tiles bodies"]:
-    """Return which tiles the sphere about each body reaches in the image."""
+    """Return which tiles each body's bounding sphere overlaps in the image."""
     count = image_size // TILE_SIDE
     offset = scenes.bodies.center - scenes.camera[:, :, None]
     depth = dot(offset, scenes.forward[:, :, None])
@@ -86,7 +86,7 @@ def visible_tiles(scenes: PackedScenes, image_size: int) -> Bool[Tensor, "scenes
     reached = []
     for axis, sign in ((scenes.right, 1), (scenes.up, -1)):
         aside = dot(offset, axis[:, :, None]) / scale * sign
-        # The two planes through the camera that touch the sphere: their slopes solve a quadratic equation.
+        # The slopes of the two planes through the camera that touch the sphere solve a quadratic equation.
         square = (depth * depth - radius * radius).clamp(min=1e-6)
         root = radius * torch.sqrt((aside * aside + depth * depth - radius * radius).clamp(min=0))
         low = (aside * depth - root) / (square * scale)
@@ -100,10 +100,7 @@ def visible_tiles(scenes: PackedScenes, image_size: int) -> Bool[Tensor, "scenes
 
 
 def shadowed_tiles(scenes: PackedScenes, point: Tensor, lit: Tensor, tiles: int) -> Bool[Tensor, "scenes tiles bodies"]:
-    """Return which bundles may lie in the shadow of each body.
-
-    It is near the line from the bundle's points to the lamp.
-    """
+    """Return which bundles each body may shadow, because it is near the line from their points to the lamp."""
     low = torch.where(lit, point, MISS).amin(2).view(3, -1, tiles)
     high = torch.where(lit, point, -MISS).amax(2).view(3, -1, tiles)
     some = (low[0] <= high[0])[..., None]
@@ -114,8 +111,8 @@ def shadowed_tiles(scenes: PackedScenes, point: Tensor, lit: Tensor, tiles: int)
     offset = scenes.bodies.center[:, :, None, :] - middle[..., None]
     along = (dot(offset, line) / dot(line, line)).clamp(0, 1)
     aside = offset - along * line
-    # At a share s of the way to the lamp, a ray is at most spread + lamp * s away from the line. A ray that meets the
-    # body does so no farther along than s = furthest.
+    # At a share s of the way to the lamp, a ray is at most spread + lamp * s away from the line. A ray that hits the
+    # body does so at s <= furthest.
     lamp = (scenes.lamp_half_size * LAMP_EXTENT)[:, None, None]
     distance = torch.sqrt(dot(line, line))
     near = scenes.bodies.radius[:, None, :] + spread + ROUNDING_MARGIN

@@ -1,4 +1,4 @@
-"""Fractal noise that fills space, looked up in one block that repeats."""
+"""Fractal noise in space, looked up in a block that repeats."""
 
 from functools import lru_cache
 
@@ -21,7 +21,7 @@ NOISE_KEY = 0x5CE9E5
 
 
 def noise(place: Float[Tensor, "3 rays"]) -> Float[Tensor, " rays"]:
-    """Values from 0 to 1, 0.5 on average, smooth on the scale of one unit of length with finer detail down to 1/8."""
+    """Return values from 0 to 1, 0.5 on average, smooth at one unit of length with detail down to 1/8."""
     block = _block(place.device)
     place = place * CELL_SIDE
     whole = torch.floor(place)
@@ -46,7 +46,7 @@ def _block(device: torch.device) -> Float[Tensor, " voxels"]:
 
 
 def noise_block() -> npt.NDArray[np.float32]:
-    """BLOCK_SIDE^3 values from 0 to 1. Summed up in whole numbers, so that it is the same everywhere."""
+    """Return BLOCK_SIDE^3 values from 0 to 1, summed as integers so that they are the same on every machine."""
     total = np.zeros((BLOCK_SIDE, BLOCK_SIDE, BLOCK_SIDE), np.int64)
     for octave, (spacing, weight) in enumerate(OCTAVES):
         count = BLOCK_SIDE // spacing
@@ -57,7 +57,7 @@ def noise_block() -> npt.NDArray[np.float32]:
             lattice = _upsampled(lattice, spacing, axis)
         # Each axis has multiplied the values by the spacing.
         total += lattice * (weight * (8 // spacing) ** 3)
-    # The sum of many values crowds around its mean: spread its middle part over the whole range.
+    # Sums of many values lie close to their mean: stretch the middle 96 % over the whole range.
     ordered = np.sort(total, axis=None)
     low, high = int(ordered[total.size // 50]), int(ordered[-(total.size // 50)])
     spread = np.clip((total - low) / (high - low), 0, 1)
@@ -65,7 +65,7 @@ def noise_block() -> npt.NDArray[np.float32]:
 
 
 def _upsampled(lattice: npt.NDArray[np.int64], spacing: int, axis: int) -> npt.NDArray[np.int64]:
-    """Linear interpolation along an axis to so many times its length, times the spacing; the ends meet."""
+    """Interpolate linearly and periodically along an axis to `spacing` values per value, each times the spacing."""
     following = np.roll(lattice, -1, axis)
     steps = [lattice * (spacing - step) + following * step for step in range(spacing)]
     return np.stack(steps, axis + 1).reshape(

@@ -1,4 +1,4 @@
-"""From scene descriptions to images, masks and shadow maps."""
+"""Render scene descriptions to images, masks and shadow maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from astseg.data.scenes.tracing import Hits, first_hits
 
 @dataclass(frozen=True)
 class TracedScenes:
-    """Scenes as the camera sees them, before any light."""
+    """What the camera sees of scenes, before shading."""
 
     scenes: PackedScenes
     hits: Hits
@@ -25,7 +25,7 @@ class TracedScenes:
 
 @dataclass(frozen=True)
 class RenderedScenes:
-    """What the renderer makes."""
+    """Rendered images with their masks and shadow maps."""
 
     images: UInt8[Tensor, "scenes height width 3"]
     masks: UInt8[Tensor, "scenes height width"]
@@ -33,7 +33,7 @@ class RenderedScenes:
 
 
 def trace_scenes(scenes: Sequence[Scene], image_size: int, device: torch.device | str = "cpu") -> TracedScenes:
-    """Find out what is to be seen where. image_size is a multiple of TILE_SIDE."""
+    """Find what is visible where. image_size is a multiple of TILE_SIDE."""
     packed = pack(scenes, device)
     hits = first_hits(packed, image_size)
     label = (hits.surface - (FIRST_BODY - 1)).clamp(min=0)
@@ -42,7 +42,7 @@ def trace_scenes(scenes: Sequence[Scene], image_size: int, device: torch.device 
 
 
 def shade_scenes(traced: TracedScenes) -> RenderedScenes:
-    """Light what is to be seen."""
+    """Shade what is visible."""
     image_size = traced.masks.shape[1]
     shaded = shade(traced.scenes, traced.hits, image_size)
     color = _pixel_means(shaded.color)
@@ -56,7 +56,7 @@ def shade_scenes(traced: TracedScenes) -> RenderedScenes:
 def majority(
     label: Int[Tensor, "bundles rays"], depth: Float[Tensor, "bundles rays"]
 ) -> UInt8[Tensor, "bundles pixels"]:
-    """Return the label that most of a pixel's samples carry; the nearer surface's where two are equally frequent."""
+    """Return the most frequent label of each pixel's samples; ties go to the nearer surface."""
     labels = label.view(-1, SAMPLES_PER_PIXEL, TILE_SIDE * TILE_SIDE).unbind(1)
     depths = depth.view(-1, SAMPLES_PER_PIXEL, TILE_SIDE * TILE_SIDE).unbind(1)
     counts = [torch.stack([mine == other for other in labels]).sum(0) for mine in labels]
@@ -75,7 +75,7 @@ def _pixel_means(value: Float[Tensor, "channels bundles rays"]) -> Float[Tensor,
 
 
 def _to_images(value: Tensor, image_size: int) -> Tensor:
-    """Channels x bundles x pixels to scenes x height x width x channels."""
+    """Convert channels x bundles x pixels to scenes x height x width x channels."""
     tiles = image_size // TILE_SIDE
     parts = value.reshape(len(value), -1, tiles, tiles, TILE_SIDE, TILE_SIDE)
     return parts.permute(1, 2, 4, 3, 5, 0).reshape(-1, image_size, image_size, len(value)).contiguous()

@@ -1,6 +1,6 @@
-"""Which surface each ray meets first, and how much of the lamp each point sees.
+"""Find the first surface that each ray hits, and how much of the lamp each point sees.
 
-Rays come in bundles (see `culling`). The operations on one ray and their order never depend on the other rays.
+Rays come in bundles (see `culling`). The operations on a ray and their order never depend on other rays.
 """
 
 from dataclasses import dataclass
@@ -27,13 +27,13 @@ from astseg.data.scenes.shapes import MISS, entry_distance
 from astseg.data.scenes.vectors import dot, transform
 
 LAMP_CELLS = ((0, 5, 10, 15), (1, 4, 11, 14), (2, 7, 8, 13), (3, 6, 9, 12))
-"""Row s holds the cells of a 4 x 4 grid on the lamp that sample s of a pixel looks at: each row and column of the
-grid once, so that each sample alone sees a fair image of the lamp, and all cells in the four rows together."""
+"""Row s holds the cells of a 4 x 4 grid on the lamp that sample s of a pixel tests. Each sample covers each row and
+column of the grid once, so that it represents the whole lamp, and the four samples together cover all cells."""
 
 
 @dataclass(frozen=True)
 class Hits:
-    """What the rays of all bundles meet first."""
+    """The first surfaces that the rays of all bundles hit."""
 
     direction: Float[Tensor, "3 bundles rays"]
     """From the camera, of depth one along the viewing direction."""
@@ -43,7 +43,7 @@ class Hits:
 
 
 def first_hits(scenes: PackedScenes, image_size: int) -> Hits:
-    """Trace the camera's rays, image_size x image_size pixels with four samples each; bundles row by row."""
+    """Trace the camera's rays, image_size x image_size pixels with four samples each; bundles are in row order."""
     direction = _camera_rays(scenes, image_size)
     tiles = (image_size // TILE_SIDE) ** 2
     scene = torch.arange(len(scenes), device=scenes.device).repeat_interleave(tiles)[:, None]
@@ -70,14 +70,12 @@ def lamp_visibility(
     point: Float[Tensor, "3 bundles rays"],
     lit: Bool[Tensor, "bundles rays"],
 ) -> Float[Tensor, "bundles rays"]:
-    """Return the share of the lamp that each point sees past the bodies, 0 to 1.
-
-    Points not lit count as seeing all of it.
+    """Return the share of the lamp that each point sees past the bodies, 0 to 1; 1 for points that are not lit.
 
     Args:
         scenes: the scenes.
-        point: points a little outside of the surfaces.
-        lit: which points matter.
+        point: points slightly outside the surfaces.
+        lit: the points to compute.
     """
     tiles = point.shape[1] // len(scenes)
     soft = bool((scenes.lamp_half_size > 0).any())
@@ -106,7 +104,7 @@ def lamp_visibility(
 
 
 def _share_of_bits(bits: int) -> Tensor:
-    """For every number of so many bits, the share of its bits that are 0."""
+    """Return the share of bits that are 0, for each number of this many bits."""
     return torch.tensor([1 - number.bit_count() / bits for number in range(2**bits)])
 
 
@@ -118,7 +116,7 @@ def _camera_rays(scenes: PackedScenes, image_size: int) -> Float[Tensor, "3 bund
 
 @lru_cache(maxsize=8)
 def _sample_places(image_size: int) -> tuple[Tensor, Tensor]:
-    """X (to the right) and y (upwards) of every sample, from -1 to 1: tiles x rays, samples before pixels."""
+    """Return x (right) and y (up) of every sample, from -1 to 1: tiles x rays, samples before pixels."""
     place = ((np.arange(2 * image_size) + 0.5) / image_size - 1).astype(np.float32)
     count = image_size // TILE_SIDE
     # Along one side of the image: tiles x samples of a pixel x pixels of a tile.
@@ -158,7 +156,7 @@ def single_rays(
     origin: Float[Tensor, "3 rays"],
     direction: Float[Tensor, "3 rays"],
 ) -> tuple[Float[Tensor, " rays"], Int[Tensor, " rays"]]:
-    """Return where rays that are no bundle meet the first body, or MISS; and its number among all scenes' bodies."""
+    """Return where rays outside bundles hit the first body, or MISS, and its index among all scenes' bodies."""
     bodies = scenes.bodies
     offset = bodies.center[:, scene] - origin[..., None]
     ahead = direction[..., None]
@@ -183,7 +181,7 @@ def single_rays(
 
 
 def _keep_nearest(pairs: Pairs, entered: Tensor, label: Tensor, nearest: Tensor, first: Tensor) -> None:
-    """Where a pair's rays enter its body before what was nearest so far, note the distance and the label in place."""
+    """Update the nearest distance and its label in place where a pair's rays enter its body before."""
     for some in by_rank(pairs):
         bundle = pairs.bundle[some]
         nearer = entered[some] < nearest[bundle]
@@ -192,7 +190,7 @@ def _keep_nearest(pairs: Pairs, entered: Tensor, label: Tensor, nearest: Tensor,
 
 
 def _lamp_points(scenes: PackedScenes) -> Float[Tensor, "3 scenes lamp_samples samples"]:
-    """Return the points on each scene's lamp that sample s looks at; the lamp is level and slightly turned."""
+    """Return the points on each scene's lamp that each sample tests; the lamp is level and slightly turned."""
     cells = np.array(LAMP_CELLS).T  # lamp samples x samples
     across, along = cells % 4 * 0.5 - 0.75, cells // 4 * 0.5 - 0.75
     x = torch.from_numpy((0.96 * across - 0.28 * along).astype(np.float32)).to(scenes.device)
