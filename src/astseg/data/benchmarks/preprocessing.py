@@ -1,4 +1,4 @@
-"""The common steps from a published image to a prepared one: crop, resize, and labels out of masks.
+"""Preprocess published images and masks: crop, resize, and merge entity masks into label maps.
 
 Images are resized bilinearly with antialiasing (Pillow), masks by the nearest pixel. Both are cropped first.
 """
@@ -15,7 +15,7 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
 def square_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
-    """Cut a square out of the middle of an image.
+    """Crop a square from the center of an image.
 
     Args:
         pixels: an array whose axes `axis` and `axis + 1` are height and width.
@@ -48,11 +48,11 @@ def labels_from_entities(entities: Bytes, background: int) -> Bytes:
 
     Args:
         entities: E x H x W masks, 0 outside and 255 inside.
-        background: how many of the first entities are background.
+        background: number of leading entities that are background.
 
     Returns:
-        H x W: max(0, strongest entity - (background - 1)), so 0 is the background and 1 the first object. The
-        first of equally strong entities wins, as in `argmax`.
+        H x W: max(0, strongest entity - (background - 1)), so 0 is the background and 1 the first object.
+        Ties go to the first entity, as in `argmax`.
     """
     strongest = np.zeros(entities.shape[1:], np.uint8)
     best = entities[0].copy()
