@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from astseg._core.errors import AstSegError, OtherRunError
-from astseg._core.settings_io import to_builtins
+from astseg._core.settings_io import flatten, to_builtins
 from astseg.data.catalog import TRAINING_SETS
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
@@ -21,22 +21,17 @@ from astseg.paper.ablation import (
     plan_runs,
     rows_of,
 )
+from astseg.training.config import Recipe
 from astseg.training.presets import PRESETS
 from astseg.training.run import write_run
 
 ROWS = [name for name, preset in PRESETS.items() if preset.benchmark]
 
 
-def changed_settings(one: object, other: object, prefix: str = "") -> set[str]:
+def changed_settings(ours: Recipe, theirs: Recipe) -> set[str]:
     """The dotted names of the settings in which two recipes differ."""
-    ours, theirs = (value if isinstance(value, dict) else to_builtins(value) for value in (one, other))
-    found = set()
-    for name, value in ours.items():
-        if isinstance(value, dict):
-            found |= changed_settings(value, theirs[name], f"{prefix}{name}.")
-        elif value != theirs[name]:
-            found.add(prefix + name)
-    return found
+    others = flatten(to_builtins(theirs))
+    return {name for name, value in flatten(to_builtins(ours)).items() if value != others[name]}
 
 
 class TestRows:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
-from astseg._core.text import sides
+from astseg._core.text import format_value
 from astseg.authors.checkpoint_file import read_checkpoint_file
 from astseg.authors.constants import check_constants, is_constant
 from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, TRANSFORMER, addresses, published_names
@@ -151,7 +151,7 @@ def _readings(described: Architecture, found: Architecture) -> list[str]:
     values = {
         "K": (described.num_slots, found.num_slots),
         "the dimension of z_what": (described.latents.appearance_dim, found.latents.appearance_dim),
-        "the image size": tuple("{}x{}".format(*shape.image_size) for shape in (described, found)),
+        "the image size": (format_value(described.image_size), format_value(found.image_size)),
         "the background network": (described.background_network, found.background_network),
     }
     differing = {what: pair for what, pair in values.items() if pair[1] not in (pair[0], None)}
@@ -218,4 +218,4 @@ def _listed(what: str, names: list[str]) -> str:
 
 
 def _sides(value: Tensor) -> str:
-    return sides(value.shape) or "a single number"
+    return format_value(tuple(value.shape)) or "a single number"

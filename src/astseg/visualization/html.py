@@ -10,7 +10,7 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from astseg._core.text import plain
+from astseg._core.text import format_value
 
 
 def render(template: str, **values: Any) -> str:
@@ -36,7 +36,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"data_address": data_address, "percent": percent, "plain": plain}
+    environment.filters |= {"data_address": data_address, "percent": percent, "format_value": format_value}
     return environment
 
 

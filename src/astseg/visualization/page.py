@@ -3,13 +3,14 @@
 The page is a single file: its images are ``data:`` addresses, it needs no script and no network.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from astseg import __version__
 from astseg._core.atomic_io import atomic_write
+from astseg._core.settings_io import flatten
 from astseg._core.text import duration
 from astseg.evaluation.evaluator import ScoreSummary
 from astseg.visualization.colors import label_colors
@@ -92,14 +93,5 @@ def render_page(page: Page) -> str:
         curve=training_curve(page.curve),
         times=times,
         program={"astseg": __version__, **({"commit": page.commit} if page.commit else {})},
-        settings=list(_flattened(page.settings)),
+        settings=flatten(page.settings),
     )
-
-
-def _flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings with dots in their names."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flattened(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

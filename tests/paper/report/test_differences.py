@@ -59,6 +59,12 @@ class TestRecipeChanges:
             "backbone none, published nvidia/mit-b3",
         ]
 
+    def test_a_group_that_only_one_recipe_has(self) -> None:
+        recipe = PRESETS["clevr-cpu"].recipe
+        without = replace(recipe, label_rule=None)
+        assert "label_rule.object_error 4, published none" in recipe_changes(recipe, without)
+        assert "label_rule.object_error none, published 4" in recipe_changes(without, recipe)
+
     def test_what_no_phase_reads_is_left_out(self) -> None:
         published = PRESETS["clevr-baseline"].recipe
         assert recipe_changes(replace(published, background=replace(published.background, steps=7)), published) == []

@@ -1,9 +1,9 @@
 """What keeps a run from being the published one: its data, its recipe, its seeds, its machine."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from astseg._core.settings_io import to_builtins
+from astseg._core.settings_io import flatten, to_builtins
+from astseg._core.text import format_value
 from astseg.data.catalog import DATASETS, GENERATOR
 from astseg.evaluation.scores_file import DataDescription
 from astseg.paper.ablation import is_miniature
@@ -69,27 +69,13 @@ def row_name(group: Group) -> str:
 
 def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> list[str]:
     """Return each setting that differs and matters, as ``foreground.steps 300, published 125000``."""
+    mine, others = flatten(to_builtins(ours)), flatten(to_builtins(theirs))
     return [
-        f"{name} {_shown(mine)}, {whose} {_shown(other)}"
-        for name, mine, other in _changes("", to_builtins(ours), to_builtins(theirs))
-        if ours.foreground.scenario != "baseline" or not name.startswith("background.")  # no phase would read them
+        f"{name} {format_value(mine.get(name))}, {whose} {format_value(others.get(name))}"
+        for name in {**mine, **others}  # a group that is None on one side has no values there
+        if mine.get(name) != others.get(name)
+        and (ours.foreground.scenario != "baseline" or not name.startswith("background."))  # no phase reads them
     ]
-
-
-def _changes(prefix: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    for name, mine in ours.items():
-        if isinstance(mine, Mapping):
-            yield from _changes(f"{prefix}{name}.", mine, theirs[name])
-        elif mine != theirs[name]:
-            yield f"{prefix}{name}", mine, theirs[name]
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _whose(names: Sequence[str], everyone: Sequence[str]) -> str:
@@ -109,7 +95,7 @@ def _data(group: Group) -> str:
     images = ", ".join(f"{count} {split}" for split, count in data.images.items())
     return (
         f"{kind}: {data.source}; {data.protocol}; images: {images}; "
-        f"{group.first.record.summary.overall.images} were scored, at {_shown(data.image_size)}"
+        f"{group.first.record.summary.overall.images} were scored, at {format_value(data.image_size)}"
     )
 
 
