@@ -57,7 +57,7 @@ def test_the_card_tells_where_it_comes_from(run: Path, settings: RunSettings, tm
     for part in (
         "# Squares in a test",
         "demo, seed 3",
-        "background 3 of 4 images, objects 6 of 4 (curriculum)",
+        "background 3, batches of 4; objects 6, batches of 4 (curriculum)",
         "32 x 32, up to K = 2 objects",
         f"| all | 4 | {100 * expected.overall.miou:.1f} | {100 * expected.overall.ari_fg:.1f} |",
         "before halving",
@@ -91,7 +91,7 @@ def test_images_without_truth_have_no_scores(settings: RunSettings, tmp_path: Pa
     assert export_model(tmp_path / "run", tmp_path / "out", CPU) is None
     card = (tmp_path / "out/README.md").read_text()
     assert "Scores" not in card
-    assert "images of its owner: 4 train" in card
+    assert "the owner's images: 4 train" in card
     assert "chosen by astseg, seed 3" in card
     assert "not recorded" in card
 
