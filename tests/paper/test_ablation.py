@@ -50,7 +50,7 @@ class TestRows:
         assert choose_rows("clevr", []) == list(rows_of("clevr").values())
 
     def test_unknown(self) -> None:
-        with pytest.raises(AstSegError, match="trains no models on OOD, but on: clevrtex, clevr, shapestacks, o"):
+        with pytest.raises(AstSegError, match="trains no models on OOD"):
             rows_of("ood")
         with pytest.raises(AstSegError, match=r"clevr has no row 'isotropic'\. It has: full, .*, anisotropic"):
             choose_rows("clevr", ["full", "isotropic"])

@@ -67,7 +67,7 @@ class TestSample:
         assert (found.background == 51).all()
         assert found.slots.shape == (SLOTS, 8, 8, 3)
         assert (found.slots[1, :, :4] == 255).all()
-        assert (found.slots[1, :, 4:] == 128).all()  # no weight: neutral grey
+        assert (found.slots[1, :, 4:] == 128).all()  # no weight: neutral gray
         assert (found.slots[[0, 2]] == 128).all()
 
     def test_another_size(self) -> None:
@@ -125,17 +125,17 @@ class TestPanels:
         assert gallery.panels(VisualizationSample(image, image[..., 0]))[0].image.shape == (300, 200, 3)
 
 
-class TestColoredAlike:
+class TestRenumberedLikeSlots:
     def test_matched_objects_take_their_slots_number(self) -> None:
         truth = np.array([[1, 1, 1, 2, 2, 3, 0]])
         labels = np.array([[7, 7, 4, 4, 4, 0, 0]])
         # Object 3 has no slot: it gets the lowest number that is in nobody's use.
-        np.testing.assert_array_equal(gallery.colored_alike(truth, labels), [[7, 7, 7, 4, 4, 1, 0]])
+        np.testing.assert_array_equal(gallery.renumbered_like_slots(truth, labels), [[7, 7, 7, 4, 4, 1, 0]])
 
     def test_nothing_found_and_nothing_there(self) -> None:
         nothing = np.zeros((2, 2), int)
-        np.testing.assert_array_equal(gallery.colored_alike(np.eye(2, dtype=int), nothing), np.eye(2))
-        np.testing.assert_array_equal(gallery.colored_alike(nothing, np.eye(2, dtype=int)), nothing)
+        np.testing.assert_array_equal(gallery.renumbered_like_slots(np.eye(2, dtype=int), nothing), np.eye(2))
+        np.testing.assert_array_equal(gallery.renumbered_like_slots(nothing, np.eye(2, dtype=int)), nothing)
 
 
 class TestDrawSamples:
@@ -165,7 +165,7 @@ class TestDrawPairs:
         assert grid.shape == (8 + 2 * 168, 8 + 2 * 328, 3)
         np.testing.assert_array_equal(grid[176:336, 8:168], gallery.enlarged(images[0], 20))
         assert (grid[176:336, 168:328] == label_colors(2)[2]).all()
-        assert (grid[176:336, 336:] == gallery.PAPER).all()  # the last row is not full
+        assert (grid[176:336, 336:] == gallery.PAGE_COLOR).all()  # the last row is not full
 
     def test_headings_make_room_for_themselves(self, images: np.ndarray) -> None:
         pair = (images[0], np.zeros((8, 8), np.uint8))

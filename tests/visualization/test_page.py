@@ -158,7 +158,7 @@ class TestRenderPage:
         )
         reader = read(page)
         rows = dict(row for row in reader.rows)
-        assert rows["together"] == "2 min 01 s"
+        assert rows["total"] == "2 min 01 s"
         assert rows["training"] == "7"
         assert rows["commit"] == "abc"
         words = "|".join(reader.text)

@@ -3,10 +3,10 @@
 from typing import Any
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a time in suitable units.
 
-    >>> duration(7.26), duration(129.7), duration(7265)
+    >>> format_duration(7.26), format_duration(129.7), format_duration(7265)
     ('7.3 s', '2 min 10 s', '2 h 01 min')
     """
     if seconds < 59.95:
