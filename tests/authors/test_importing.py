@@ -33,8 +33,9 @@ def random_images(size: tuple[int, int], count: int = 2) -> torch.Tensor:
 def small(preset: str, size: tuple[int, int] = (64, 64)) -> Architecture:
     """A preset's architecture with SegFormer-B0 in place of B3, and for images of another size."""
     shape = PRESETS[preset].recipe.architecture
-    network = shape.feature_network.replace("-b3", "-b0")
-    return replace(shape, feature_network=network, image_size=size, glimpse_channels=())
+    if shape.feature_network == "segformer-b3":
+        shape = replace(shape, feature_network="segformer-b0")
+    return replace(shape, image_size=size, glimpse_channels=())
 
 
 def assert_same(model: AstSeg, original: Any, backgrounds: torch.Tensor) -> None:
@@ -57,13 +58,14 @@ def assert_same(model: AstSeg, original: Any, backgrounds: torch.Tensor) -> None
     torch.testing.assert_close(rendering.image, expected, rtol=0, atol=1e-5)
     labels = model.segment(images.double()).labels
     assert torch.equal(labels, weights.argmax(1))
-    assert len(labels.unique()) > 1  # a comparison of background with background would show nothing
+    assert labels.min() < labels.max()  # a comparison of background with background would show nothing
 
 
 def assert_same_background(model: AstSeg, original: Any, count: int = 2) -> torch.Tensor:
     images = random_images(original.size, count)
-    expected = original.paint_background(images)
+    expected: torch.Tensor = original.paint_background(images)
     assert expected[:, :3].std() > 0.1
+    assert model.background is not None
     painted = model.background(images)
     torch.testing.assert_close(torch.cat((painted.image, painted.error), 1), expected, rtol=0, atol=5e-6)
     return expected[:, :3]
@@ -206,17 +208,16 @@ def test_a_wrong_preset_is_told_by_what_differs(
     original: type, saved: Save, settings: dict[str, Any], preset: str, difference: str
 ) -> None:
     path = saved(original(**settings).content())
-    shape = PRESETS[preset].recipe.architecture
-    described = replace(shape, feature_network=shape.feature_network.replace("-b3", "-b0"))
+    described = small(preset, PRESETS[preset].recipe.architecture.image_size)
     with pytest.raises(AstSegError, match=rf"it has [^.]*{difference}"):
         import_authors_checkpoint(path, described)
 
 
-MUCH_ALIKE = ["", "-isotropic", "-no-transformer", "-one-more-slot", "-unet"]
+SIMILAR_ROWS = ["", "-isotropic", "-no-transformer", "-one-more-slot", "-unet"]
 
 
 def test_no_preset_reads_a_checkpoint_as_something_else() -> None:
-    names = [*(f"objectsroom{row}" for row in MUCH_ALIKE), "shapestacks-no-transformer"]
+    names = [*(f"objectsroom{row}" for row in SIMILAR_ROWS), "shapestacks-no-transformer"]
     names += ["natural-video", "natural-video-unet"]
     shapes = [PRESETS[name].recipe.architecture for name in names]
 
