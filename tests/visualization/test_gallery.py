@@ -18,7 +18,6 @@ SLOTS = 3
 class HalvesModel(AstSeg):
     """Slot 2 takes the left half of every image and paints it white; the others own nothing."""
 
-    slots = SLOTS
     image_size = (8, 8)
 
     def __init__(self, paints_background: bool = True) -> None:
@@ -26,7 +25,7 @@ class HalvesModel(AstSeg):
         self.nothing = nn.Parameter(torch.zeros(()))
         self.background = nn.Identity() if paints_background else None
 
-    def segment(self, images: Tensor) -> Any:
+    def segment(self, images: Any, *, use_label_rule: bool = True) -> Any:
         labels = torch.zeros(len(images), *images.shape[-2:], dtype=torch.long)
         labels[:, :, : labels.shape[-1] // 2] = 2
         return SimpleNamespace(labels=labels)

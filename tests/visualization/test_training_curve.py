@@ -12,7 +12,7 @@ from astseg.visualization.training_curve import MAX_POINTS, CurvePoint, nice_ste
 def lines(drawing: str, kind: str) -> list[list[tuple[float, float]]]:
     """The points of the heavy lines of one kind."""
     paths = re.findall(rf'<path class="{kind} mean" d="M([^"]*)"', drawing)
-    return [[tuple(map(float, pair.split())) for pair in path.split("L")] for path in paths]
+    return [[(float(x), float(y)) for x, y in map(str.split, path.split("L"))] for path in paths]
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ class TestTrainingCurve:
         assert slots[0][1] > slots[-1][1]
         assert slots[0][0] == objects[0][0]
 
-    def test_a_phase_that_begins_again_goes_on_to_the_right(self) -> None:
+    def test_a_phase_that_restarts_continues_to_the_right(self) -> None:
         points = [CurvePoint("background", step, 1.0) for step in (10, 20, 10, 20, 30)]
         first, second = lines(training_curve(points), "loss")
         assert first[-1][0] < second[0][0] < second[-1][0]
@@ -50,7 +50,7 @@ class TestTrainingCurve:
         assert training_curve([]) == ""
         assert training_curve([CurvePoint("objects", 1, math.nan)]) == ""
 
-    def test_losses_that_are_no_numbers_are_left_out(self, points: list[CurvePoint]) -> None:
+    def test_non_finite_losses_are_left_out(self, points: list[CurvePoint]) -> None:
         broken = [*points, CurvePoint("objects", 1000, math.inf, 2.0)]
         assert training_curve(broken) == training_curve(points)
 

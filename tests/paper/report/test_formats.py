@@ -74,5 +74,5 @@ def test_html(report: Report) -> None:
 
 
 def test_unknown_format(report: Report) -> None:
-    with pytest.raises(AstSegError, match="as markdown, latex, html, not as 'pdf'"):
+    with pytest.raises(AstSegError, match="markdown, latex, html"):
         write_as(report, "pdf")
