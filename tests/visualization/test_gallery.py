@@ -124,17 +124,17 @@ class TestPanels:
         assert gallery.panels(VisualizationSample(image, image[..., 0]))[0].image.shape == (300, 200, 3)
 
 
-class TestRenumberedLikeSlots:
+class TestRenumberLikeSlots:
     def test_matched_objects_take_their_slots_number(self) -> None:
         truth = np.array([[1, 1, 1, 2, 2, 3, 0]])
         labels = np.array([[7, 7, 4, 4, 4, 0, 0]])
         # Object 3 has no slot: it gets the lowest number that is in nobody's use.
-        np.testing.assert_array_equal(gallery.renumbered_like_slots(truth, labels), [[7, 7, 7, 4, 4, 1, 0]])
+        np.testing.assert_array_equal(gallery.renumber_like_slots(truth, labels), [[7, 7, 7, 4, 4, 1, 0]])
 
     def test_nothing_found_and_nothing_there(self) -> None:
         nothing = np.zeros((2, 2), int)
-        np.testing.assert_array_equal(gallery.renumbered_like_slots(np.eye(2, dtype=int), nothing), np.eye(2))
-        np.testing.assert_array_equal(gallery.renumbered_like_slots(nothing, np.eye(2, dtype=int)), nothing)
+        np.testing.assert_array_equal(gallery.renumber_like_slots(np.eye(2, dtype=int), nothing), np.eye(2))
+        np.testing.assert_array_equal(gallery.renumber_like_slots(nothing, np.eye(2, dtype=int)), nothing)
 
 
 class TestDrawSamples:
@@ -143,7 +143,7 @@ class TestDrawSamples:
         grid = np.asarray(gallery.draw_samples(samples))
         assert grid.shape == (30 + 2 * 168, 8 + 8 * 168, 3)
         bottom = grid[30 + 168 : 30 + 168 + 160]
-        np.testing.assert_array_equal(bottom[:, 8:168], gallery.enlarged(images[1], 20))
+        np.testing.assert_array_equal(bottom[:, 8:168], gallery.enlarge(images[1], 20))
         assert (bottom[:, 8 + 6 * 168 :][:160, :70] > 250).all()  # slot 2 is white on the left
         assert (bottom[:, 8 + 5 * 168 :][:160, :160] > 200).all()  # slot 1 owns nothing and is dimmed
 
@@ -162,7 +162,7 @@ class TestDrawPairs:
         labels = np.full((8, 8), 2, np.uint8)
         grid = np.asarray(gallery.draw_pairs({"": [(images[0], labels)] * 3}, pairs_per_row=2))
         assert grid.shape == (8 + 2 * 168, 8 + 2 * 328, 3)
-        np.testing.assert_array_equal(grid[176:336, 8:168], gallery.enlarged(images[0], 20))
+        np.testing.assert_array_equal(grid[176:336, 8:168], gallery.enlarge(images[0], 20))
         assert (grid[176:336, 168:328] == label_colors(2)[2]).all()
         assert (grid[176:336, 336:] == gallery.PAGE_COLOR).all()  # the last row is not full
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from astseg.visualization.training_curve import MAX_POINTS, CurvePoint, nice_step, smoothed, thinned, training_curve
+from astseg.visualization.training_curve import MAX_POINTS, CurvePoint, nice_step, smooth, thin, training_curve
 
 
 def lines(drawing: str, kind: str) -> list[list[tuple[float, float]]]:
@@ -78,15 +78,15 @@ def test_nice_steps_are_the_next_of_their_kind(step: float) -> None:
 
 
 def test_smoothing_keeps_constants_and_averages_neighbors() -> None:
-    assert smoothed([(step, 3.0) for step in range(50)]) == [(step, 3.0) for step in range(50)]
-    peak = smoothed([(step, 60.0 if step == 30 else 0.0) for step in range(60)])
+    assert smooth([(step, 3.0) for step in range(50)]) == [(step, 3.0) for step in range(50)]
+    peak = smooth([(step, 60.0 if step == 30 else 0.0) for step in range(60)])
     assert [step for step, value in peak if value] == [29, 30, 31]
     assert peak[30][1] == 20
 
 
 def test_thinning_keeps_the_mean() -> None:
     line = [(float(step), float(step % 7)) for step in range(4 * MAX_POINTS)]
-    thin = thinned(line)
-    assert len(thin) == MAX_POINTS
-    assert sum(value for _, value in thin) / len(thin) == pytest.approx(sum(v for _, v in line) / len(line))
-    assert thinned([]) == []
+    means = thin(line)
+    assert len(means) == MAX_POINTS
+    assert sum(value for _, value in means) / len(means) == pytest.approx(sum(v for _, v in line) / len(line))
+    assert thin([]) == []

@@ -87,21 +87,21 @@ def panels(sample: VisualizationSample) -> list[Panel]:
     What a sample lacks is left out. A true object has the color of the slot that was matched to it, so that it looks
     the same in truth and segmentation.
     """
-    factor = enlargement(sample.labels.shape)
-    image, labels = enlarged(sample.image, factor), enlarged(sample.labels, factor)
+    factor = enlargement_factor(sample.labels.shape)
+    image, labels = enlarge(sample.image, factor), enlarge(sample.labels, factor)
     ground = grayscale(image)  # so that an object's own color is not taken for a label's
     row = [Panel("Input", image)]
     if sample.truth is not None:
-        truth = enlarged(renumbered_like_slots(sample.truth, sample.labels), factor)
+        truth = enlarge(renumber_like_slots(sample.truth, sample.labels), factor)
         row.append(Panel("Truth", overlay(ground, truth, LABEL_OPACITY)))
     if sample.reconstruction is not None:
-        row.append(Panel("Reconstruction", enlarged(sample.reconstruction, factor)))
+        row.append(Panel("Reconstruction", enlarge(sample.reconstruction, factor)))
     row.append(Panel("Segmentation", overlay(ground, labels, LABEL_OPACITY)))
     if sample.background is not None:
-        row.append(Panel("Background", enlarged(sample.background, factor)))
+        row.append(Panel("Background", enlarge(sample.background, factor)))
     for number, slot in enumerate(() if sample.slots is None else sample.slots, start=1):
         own = labels == number
-        panel = np.array(enlarged(slot, factor))
+        panel = np.array(enlarge(slot, factor))
         edge = contours(own.astype(np.uint8))
         panel[edge] = label_colors(number)[number]
         row.append(Panel(f"Slot {number}", panel, faded=not own.any()))
@@ -129,16 +129,10 @@ def draw_samples(samples: Sequence[VisualizationSample]) -> Image.Image:
     rows = panel_rows(samples)
     if not rows:
         raise ValueError("a grid needs samples")
-    height, width = (max(panel.image.shape[axis] for row in rows for panel in row) for axis in (0, 1))
-    left = [GAP + column * (width + GAP) for column in range(len(rows[0]))]
-    top = TITLE_SIZE + 2 * GAP
-    grid = Image.new("RGB", (left[-1] + width + GAP, top + len(rows) * (height + GAP)), PAGE_COLOR)
-    for x, panel in zip(left, rows[0], strict=True):
-        _write(grid, panel.title, (x + width // 2, GAP), TITLE_SIZE, centered=True)
-    for index, row in enumerate(rows):
-        for x, panel in zip(left, row, strict=True):
-            image = faded(panel.image) if panel.faded else panel.image
-            grid.paste(Image.fromarray(image), (x, top + index * (height + GAP)))
+    images = [[fade(panel.image) if panel.faded else panel.image for panel in row] for row in rows]
+    grid, centers = _grid(images, TITLE_SIZE + 2 * GAP)
+    for center, panel in zip(centers, rows[0], strict=True):
+        _write(grid, panel.title, (center, GAP), TITLE_SIZE, centered=True)
     return grid
 
 
@@ -164,12 +158,12 @@ def draw_pairs(groups: Mapping[str, Sequence[tuple[RGB, Labels]]], pairs_per_row
     return grid
 
 
-def enlargement(size: tuple[int, ...]) -> int:
+def enlargement_factor(size: tuple[int, ...]) -> int:
     """Return the integer factor that brings an image's longer side near `PANEL_SIDE`; 1 for large images."""
     return max(1, round(PANEL_SIDE / max(size)))
 
 
-def enlarged(image: npt.NDArray[Value], factor: int) -> npt.NDArray[Value]:
+def enlarge(image: npt.NDArray[Value], factor: int) -> npt.NDArray[Value]:
     """Return an image or label map with every pixel repeated `factor` times in both directions."""
     return image.repeat(factor, 0).repeat(factor, 1)
 
@@ -179,13 +173,13 @@ def grayscale(image: RGB) -> RGB:
     return np.asarray(Image.fromarray(image).convert("L").convert("RGB"))
 
 
-def faded(image: RGB) -> RGB:
+def fade(image: RGB) -> RGB:
     """Return an image blended into the page color."""
     mixed: RGB = (image + FADING * (np.array(PAGE_COLOR) - image)).round().astype(np.uint8)
     return mixed
 
 
-def renumbered_like_slots(truth: Labels, labels: Labels) -> Labels:
+def renumber_like_slots(truth: Labels, labels: Labels) -> Labels:
     """Renumber true labels like the slots that share most pixels with them, so that both get the same color.
 
     True objects without a slot get the lowest numbers that no slot has in this image.
@@ -223,23 +217,28 @@ def _with_layers(
 
 def _pair(image: RGB, labels: Labels) -> RGB:
     """Return an image beside its segmentation in flat colors."""
-    factor = enlargement(labels.shape)
-    return np.hstack((enlarged(image, factor), label_colors(int(labels.max(initial=0)))[enlarged(labels, factor)]))
+    factor = enlargement_factor(labels.shape)
+    return np.hstack((enlarge(image, factor), label_colors(int(labels.max(initial=0)))[enlarge(labels, factor)]))
 
 
 def _block(heading: str, pairs: Sequence[RGB], pairs_per_row: int) -> Image.Image:
     """Draw pairs in rows below a heading."""
-    height, width = (max(pair.shape[axis] for pair in pairs) for axis in (0, 1))
-    top = GAP + (HEADING_SIZE + GAP if heading else 0)
-    rows = -(-len(pairs) // pairs_per_row)
-    columns = min(len(pairs), pairs_per_row)
-    block = Image.new("RGB", (GAP + columns * (width + GAP), top + rows * (height + GAP)), PAGE_COLOR)
+    rows = [pairs[start : start + pairs_per_row] for start in range(0, len(pairs), pairs_per_row)]
+    block, _ = _grid(rows, GAP + (HEADING_SIZE + GAP if heading else 0))
     if heading:
         _write(block, heading, (GAP, GAP), HEADING_SIZE, centered=False)
-    for index, pair in enumerate(pairs):
-        row, column = divmod(index, pairs_per_row)
-        block.paste(Image.fromarray(pair), (GAP + column * (width + GAP), top + row * (height + GAP)))
     return block
+
+
+def _grid(rows: Sequence[Sequence[RGB]], top: int) -> tuple[Image.Image, list[int]]:
+    """Draw rows of images from `top` pixels down; also return the center of each column."""
+    height, width = (max(image.shape[axis] for row in rows for image in row) for axis in (0, 1))
+    left = [GAP + column * (width + GAP) for column in range(len(rows[0]))]
+    grid = Image.new("RGB", (left[-1] + width + GAP, top + len(rows) * (height + GAP)), PAGE_COLOR)
+    for index, row in enumerate(rows):
+        for x, image in zip(left, row, strict=False):
+            grid.paste(Image.fromarray(image), (x, top + index * (height + GAP)))
+    return grid, [x + width // 2 for x in left]
 
 
 def _write(grid: Image.Image, text: str, place: tuple[int, int], size: int, *, centered: bool) -> None:

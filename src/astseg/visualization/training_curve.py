@@ -107,7 +107,7 @@ def nice_step(step: float) -> float:
     return next(power * factor for factor in (1.0, 2.0, 5.0, 10.0) if power * factor >= step * (1 - 1e-9))
 
 
-def smoothed(line: Sequence[Point]) -> list[Point]:
+def smooth(line: Sequence[Point]) -> list[Point]:
     """Return the running mean of a line over `SMOOTHING_SHARE` of its points, fewer at its ends."""
     reach = max(1, round(len(line) * SMOOTHING_SHARE)) // 2
     means = []
@@ -117,7 +117,7 @@ def smoothed(line: Sequence[Point]) -> list[Point]:
     return means
 
 
-def thinned(line: Sequence[Point]) -> list[Point]:
+def thin(line: Sequence[Point]) -> list[Point]:
     """Return at most `MAX_POINTS` points, each the mean of as many neighbors."""
     size = math.ceil(len(line) / MAX_POINTS)
     chunks = [line[start : start + size] for start in range(0, len(line), max(1, size))]
@@ -155,7 +155,7 @@ def _panel(title: str, axis: _Axis, lines: Sequence[Sequence[Point]], last: floa
         parts.append(f'<path class="rule" d="M{LEFT_MARGIN} {y:.1f}H{WIDTH - RIGHT_MARGIN}"/>')
         parts.append(f'<text class="tick end" x="{LEFT_MARGIN - 7}" y="{y + 4:.1f}">{tick:g}</text>')
     for line in lines:
-        for weight, drawn in (("raw", thinned(line)), ("mean", thinned(smoothed(line)))):
+        for weight, drawn in (("raw", thin(line)), ("mean", thin(smooth(line)))):
             path = "L".join(f"{_across(step, last):.1f} {axis(value):.1f}" for step, value in drawn)
             if path:
                 parts.append(f'<path class="{kind} {weight}" d="M{path}"/>')
