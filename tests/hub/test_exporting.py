@@ -99,15 +99,8 @@ def test_images_without_truth_have_no_scores(settings: RunSettings, tmp_path: Pa
 def test_the_data_must_be_there(run: Path, settings: RunSettings, tmp_path: Path) -> None:
     content = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps({**content, "data": str(tmp_path / "gone")}))
-    with pytest.raises(AstSegError, match="The data of this run is no longer in"):
+    with pytest.raises(AstSegError, match="no longer in"):
         export_model(run, tmp_path / "out", CPU)
     assert not (tmp_path / "out").exists()
     shutil.copytree(settings.data, run / "data")  # it has moved with the run
     assert export_model(run, tmp_path / "out", CPU) is not None
-
-
-def test_writes_over_nothing(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/mine").touch()
-    with pytest.raises(AstSegError, match="exists already"):
-        export_model(run, tmp_path / "out", CPU)

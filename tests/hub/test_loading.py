@@ -71,15 +71,11 @@ class TestShipped:
             load_model("no-such-model")
 
 
-def test_a_folder_without_a_model(tmp_path: Path) -> None:
-    with pytest.raises(AstSegError, match="holds no model"):
-        load_model(tmp_path)
-
-
-def test_a_file(tmp_path: Path) -> None:
+def test_a_folder_or_a_file_without_a_model(tmp_path: Path) -> None:
     (tmp_path / "image.png").write_bytes(b"")
-    with pytest.raises(AstSegError, match="holds no model"):
-        load_model(tmp_path / "image.png")
+    for where in (tmp_path, tmp_path / "image.png"):
+        with pytest.raises(AstSegError, match="holds no model"):
+            load_model(where)
 
 
 def test_a_damaged_model_is_named(run: Path) -> None:
