@@ -61,6 +61,18 @@ def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
     return from_builtins(type(settings), content)
 
 
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested settings by their names with dots between the groups, as ``override`` takes them.
+
+    >>> flatten({"seed": 3, "foreground": {"steps": 90}})
+    {'seed': 3, 'foreground.steps': 90}
+    """
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        values |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return values
+
+
 def parse_change(text: str) -> tuple[str, Any]:
     """Parse ``NAME=VALUE``, where the value is JSON or else plain text.
 

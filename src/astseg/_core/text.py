@@ -1,11 +1,10 @@
-"""Formatting of values for people."""
+"""Values as text for people."""
 
-from collections.abc import Iterable
 from typing import Any
 
 
 def format_duration(seconds: float) -> str:
-    """Format a time in suitable units.
+    """Return a time in suitable units.
 
     >>> format_duration(7.26), format_duration(129.7), format_duration(7265)
     ('7.3 s', '2 min 10 s', '2 h 01 min')
@@ -16,25 +15,16 @@ def format_duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def format_setting(value: Any) -> str:
-    """Format the value of a setting.
+def format_value(value: Any) -> str:
+    """Return a setting, or the shape of an image or array, as text.
 
-    >>> format_setting(None), format_setting(True), format_setting((1e-3, 2))
-    ('none', 'yes', '0.001, 2')
+    >>> format_value(None), format_value(True), format_value(1e-3), format_value((96, 128))
+    ('none', 'yes', '0.001', '96x128')
     """
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(format_setting, value))
+        return "x".join(map(format_value, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def format_size(size: Iterable[int]) -> str:
-    """Format the size of an image or array with x between the sides.
-
-    >>> format_size((96, 128))
-    '96x128'
-    """
-    return "x".join(map(str, size))
