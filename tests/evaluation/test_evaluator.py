@@ -14,10 +14,10 @@ from astseg._core.image_conversion import from_uint8_images
 from astseg.data.store import Split
 from astseg.evaluation import metrics
 from astseg.evaluation.evaluator import (
-    LABELS_BY_WEIGHTS,
+    LARGEST_WEIGHT_RULE,
     Evaluation,
     evaluate,
-    reconstruct_at,
+    reconstruct_any_size,
     write_per_image,
 )
 from astseg.model.architecture import Architecture
@@ -174,8 +174,8 @@ class TestEvaluate:
     def test_the_papers_rule_can_be_asked_for(self, split: Split) -> None:
         own, plain = (evaluate(RedChannelModel(), split, use_label_rule=own) for own in (True, False))
         assert "(4 for an object's, 25 for the background's, margin 0, in a shade of up to 60%)" in own.protocol
-        assert LABELS_BY_WEIGHTS not in own.protocol
-        assert LABELS_BY_WEIGHTS in plain.protocol
+        assert LARGEST_WEIGHT_RULE not in own.protocol
+        assert LARGEST_WEIGHT_RULE in plain.protocol
         np.testing.assert_array_equal(plain.scores.miou, plain.background_everywhere.miou)
         assert own.scores.miou.mean() > plain.scores.miou.mean()
 
@@ -224,7 +224,7 @@ def test_images_keep_their_values() -> None:
 
 
 def test_a_reconstruction_comes_back_at_the_images_size() -> None:
-    found = reconstruct_at(RedChannelModel(), torch.full((1, 3, 12, 20), 0.6))
+    found = reconstruct_any_size(RedChannelModel(), torch.full((1, 3, 12, 20), 0.6))
     torch.testing.assert_close(found, torch.full((1, 3, 12, 20), 0.5))
 
 

@@ -77,7 +77,7 @@ class TestMeanIou:
     @given(label_pairs())
     def test_is_that_of_a_best_matching(self, pair: tuple[Labels, Labels]) -> None:
         predicted, true = pair
-        (value,) = metrics.mean_iou(predicted[None], true[None], label_count=5)
+        (value,) = metrics.mean_iou(predicted[None], true[None], num_labels=5)
         assert round(value, 9) in possible_mean_ious(predicted, true, 5)
 
     @settings(deadline=None)
@@ -106,7 +106,7 @@ class TestMeanIou:
         true = np.arange(6).reshape(1, 2, 3)
         predicted = np.minimum(true, 2)
         # Label 2 covers four true objects, of which it can be matched to one: 1 + 1 + 1/4 over six pairs.
-        np.testing.assert_allclose(metrics.mean_iou(predicted, true, label_count=3), 2.25 / 6)
+        np.testing.assert_allclose(metrics.mean_iou(predicted, true, num_labels=3), 2.25 / 6)
 
     def test_an_image_does_not_depend_on_its_batch(self) -> None:
         rng = np.random.default_rng(0)
@@ -243,7 +243,7 @@ class TestScoreSegmentations:
         true[3][true[3] == 1] = 200
         whole = metrics.score_segmentations(predicted, true, 4)
         for images in (1, 4):
-            monkeypatch.setattr(metrics, "IMAGES_AT_A_TIME", images)
+            monkeypatch.setattr(metrics, "IMAGES_PER_CHUNK", images)
             parts = metrics.score_segmentations(predicted, true, 4)
             for field in fields(whole):
                 np.testing.assert_allclose(getattr(parts, field.name), getattr(whole, field.name), rtol=1e-12)
@@ -262,7 +262,7 @@ class TestContingencyTables:
     def test_chunks_change_nothing(self, blocks: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
         predicted = np.roll(blocks, 3, axis=2)
         whole = metrics.contingency_tables(predicted, blocks)
-        monkeypatch.setattr(metrics, "PIXELS_AT_A_TIME", 150)
+        monkeypatch.setattr(metrics, "PIXELS_PER_CHUNK", 150)
         np.testing.assert_array_equal(metrics.contingency_tables(predicted, blocks), whole)
         for image, p, t in itertools.product(range(6), range(6), range(6)):
             assert whole[image, p, t] == np.sum((predicted[image] == p) & (blocks[image] == t))

@@ -14,7 +14,7 @@ from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule, posterior_weights
-from astseg.model.rendering import MAX_SHADOW, composite, place
+from astseg.model.rendering import MAX_SHADOW, composite, place_glimpses
 
 ARCHITECTURE = Architecture(
     (32, 40),
@@ -57,7 +57,7 @@ class TestFlow:
             for k in range(3):
                 glimpse = model.glimpse_generator(latents.appearances[n, k][None])[None]
                 where = (latents.positions[n : n + 1, k : k + 1], latents.inverse_scales[n : n + 1, k : k + 1])
-                placed = place(glimpse, *where, (32, 40))[0, 0]
+                placed = place_glimpses(glimpse, *where, (32, 40))[0, 0]
                 torch.testing.assert_close(found.layers[n, k], placed[:3])
                 torch.testing.assert_close(found.masks[n, k], placed[3])
                 activated.append(latents.log_activations[n, k].exp() * placed[3])

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.model.foreground_mask import (
+    ae_ne_foreground_mask,
     background_distance,
-    background_foreground_mask,
     background_noise,
     noise_foreground_mask,
 )
@@ -32,7 +32,7 @@ class TestPublishedRule:
         backgrounds[1] *= 0.3  # each image has a threshold of its own
         errors = 0.06 * random.random((2, 1, 8, 9))
         reconstruction = BackgroundReconstruction(torch.tensor(backgrounds), torch.tensor(errors))
-        found = background_foreground_mask(torch.tensor(images), reconstruction).numpy()
+        found = ae_ne_foreground_mask(torch.tensor(images), reconstruction).numpy()
         assert 0.2 < found.mean() < 0.9
         for n in range(2):
             np.testing.assert_array_equal(found[n], expected_mask(images[n], backgrounds[n], errors[n]))
@@ -44,7 +44,7 @@ class TestPublishedRule:
         image[..., 20, 40] = 0
         image[..., 5, 100:103] = 1  # a speck
         reconstruction = BackgroundReconstruction(torch.full_like(image, 0.0), torch.zeros(1, 1, 40, width))
-        (found,) = background_foreground_mask(image, reconstruction)
+        (found,) = ae_ne_foreground_mask(image, reconstruction)
         assert bool(found[20, 40]) is cleaned
         assert bool(found[5, 101]) is not cleaned
         assert found[10:30, 20:60].sum() >= 20 * 40 - 1
@@ -54,7 +54,7 @@ class TestPublishedRule:
         coarse = ndimage.gaussian_filter(random.random((60, 400)), 2) > 0.5
         image = torch.tensor(coarse, dtype=torch.float32).expand(1, 3, -1, -1)
         reconstruction = BackgroundReconstruction(torch.zeros(1, 3, 60, 400), torch.zeros(1, 1, 60, 400))
-        (found,) = background_foreground_mask(image, reconstruction)
+        (found,) = ae_ne_foreground_mask(image, reconstruction)
         closed = ndimage.binary_closing(coarse, np.ones((5, 5)))
         expected = ndimage.binary_opening(closed, np.ones((7, 7)))
         np.testing.assert_array_equal(found[10:-10, 10:-10], expected[10:-10, 10:-10])

@@ -9,7 +9,7 @@ import torch
 
 from astseg.model.latents import ObjectLatents
 from astseg.model.postprocessing import (
-    ROUNDS,
+    NUM_MEAN_FIELD_STEPS,
     LabelRule,
     drop_shadow_slots,
     mean_field_smoothing,
@@ -165,7 +165,7 @@ class TestAgreeWithNeighbors:
         found = mean_field_smoothing(log_weights, neighbor_affinities(images, 0.7), 1.3)
         for own, image, result in zip(log_weights.numpy(), images.numpy(), found.numpy(), strict=True):
             weights = np.exp(own) / np.exp(own).sum(0)
-            for _ in range(ROUNDS):
+            for _ in range(NUM_MEAN_FIELD_STEPS):
                 heard = own.copy()
                 for j, i, y, x in np.ndindex(4, 5, 4, 5):
                     if max(abs(j - y), abs(i - x)) == 1:

@@ -11,7 +11,7 @@ from astseg.model.rendering import (
     apply_shadows,
     composite,
     compositing_weights,
-    place,
+    place_glimpses,
 )
 
 
@@ -46,7 +46,7 @@ class TestPlace:
     @pytest.mark.parametrize("inverse_scale", [(1.0, 1.0), (1.3, 1.3), (2.0, 5.0), (24.0, 24.0)])
     def test_equals_a_sampler_by_hand(self, position, inverse_scale) -> None:
         glimpses = random(1, 1, 2, 4, 4)
-        placed = place(
+        placed = place_glimpses(
             glimpses,
             torch.tensor([[position]], dtype=torch.float64),
             torch.tensor([[inverse_scale]], dtype=torch.float64),
@@ -58,7 +58,7 @@ class TestPlace:
 
     def test_every_slot_of_every_image_gets_its_own_place(self) -> None:
         glimpses, positions, scales = random(2, 3, 1, 4, 4), 2 * random(2, 3, 2) - 1, 1 + 3 * random(2, 3, 2)
-        placed = place(glimpses, positions, scales, (8, 8))
+        placed = place_glimpses(glimpses, positions, scales, (8, 8))
         for n in range(2):
             for k in range(3):
                 expected = sampled(glimpses[n, k].numpy(), positions[n, k].numpy(), scales[n, k].numpy(), (8, 8))
@@ -66,7 +66,7 @@ class TestPlace:
 
     def test_a_glimpse_covers_one_over_the_inverse_scale_of_the_image(self) -> None:
         scales = torch.tensor([[[2.0, 4.0]]])
-        placed = place(torch.ones(1, 1, 1, 16, 16), torch.zeros(1, 1, 2), scales, (64, 64))[0, 0, 0]
+        placed = place_glimpses(torch.ones(1, 1, 1, 16, 16), torch.zeros(1, 1, 2), scales, (64, 64))[0, 0, 0]
         assert placed.sum() / 64**2 == pytest.approx(1 / 8, abs=1e-3)
         assert (placed > 0.5).any(0).sum() == 32
         assert (placed > 0.5).any(1).sum() == 16
@@ -79,14 +79,14 @@ class TestPlace:
         logits[cell] = 0.0
         blob_x, blob_y = centre_of_mass(spatial_softmax(logits))
         position = soft_argmax(spatial_softmax(logits), convention)
-        placed = place(torch.ones(1, 1, 1, 8, 8), position[None, None], torch.full((1, 1, 2), 12.0), (64, 96))
+        placed = place_glimpses(torch.ones(1, 1, 1, 8, 8), position[None, None], torch.full((1, 1, 2), 12.0), (64, 96))
         assert centre_of_mass(placed[0, 0, 0]) == pytest.approx((stretch[0] * blob_x, stretch[1] * blob_y), abs=2e-3)
 
     def test_gradients(self) -> None:
         arguments = (random(1, 2, 1, 3, 3), random(1, 2, 2, seed=1) - 0.5, 1.5 + random(1, 2, 2, seed=2))
         for argument in arguments:
             argument.requires_grad_()
-        assert torch.autograd.gradcheck(lambda g, p, s: place(g, p, s, (4, 5)), arguments)
+        assert torch.autograd.gradcheck(lambda g, p, s: place_glimpses(g, p, s, (4, 5)), arguments)
 
 
 class TestCompositingWeights:

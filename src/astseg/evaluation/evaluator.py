@@ -31,7 +31,7 @@ PROTOCOL = (
 )
 
 PER_IMAGE_FILE = "per_image.csv"
-LABELS_BY_WEIGHTS = "Labels: each pixel to the layer with the largest weight, as in the paper."
+LARGEST_WEIGHT_RULE = "Labels: each pixel to the layer with the largest weight, as in the paper."
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Evaluation:
             overall=self._means(everything),
             by_objects={number: self._means(self.objects == number) for number in numbers},
             two_or_more_objects=self._means(several) if several.any() else None,
-            background_everywhere=_means_of(self.background_everywhere, everything),
+            background_everywhere=_average_scores(self.background_everywhere, everything),
             images_without_foreground=int(np.sum(self.objects == 0)),
             images_with_more_objects_than_slots=int(np.sum(self.objects > self.num_slots)),
             num_slots=self.num_slots,
@@ -75,7 +75,7 @@ class Evaluation:
 
     def _means(self, chosen: Bool[np.ndarray, "images"]) -> "Means":
         extras = {name: getattr(self, name) for name in ("mse", "shadow_claimed", "lit_claimed")}
-        return _means_of(self.scores, chosen, **extras)
+        return _average_scores(self.scores, chosen, **extras)
 
 
 @dataclass(frozen=True)
@@ -158,11 +158,11 @@ def evaluate(
     shadow_claimed, lit_claimed = None, None
     if split.shadows is not None:
         background, shadow = split.masks == 0, split.shadows > 0
-        shadow_claimed = _share_claimed(labels, background & shadow)
-        lit_claimed = _share_claimed(labels, background & ~shadow)
+        shadow_claimed = _claimed_share(labels, background & shadow)
+        lit_claimed = _claimed_share(labels, background & ~shadow)
     return Evaluation(
         num_slots=model.num_slots,
-        protocol=_protocol(model, split, use_label_rule),
+        protocol=_describe_protocol(model, split, use_label_rule),
         index=np.arange(len(split)),
         objects=_count_objects(split.masks, split.ignored_label),
         scores=scores,
@@ -173,7 +173,7 @@ def evaluate(
     )
 
 
-def reconstruct_at(
+def reconstruct_any_size(
     model: AstSeg, images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
     """Return the model's reconstruction of images of any size, resized back to theirs."""
@@ -220,13 +220,13 @@ def _predict(
         images = from_uint8_images(split.images[chosen], device)
         labels[chosen] = model.segment(images, use_label_rule=use_label_rule).labels.cpu().numpy()
         if model.background is not None:
-            errors[chosen] = squared_error(reconstruct_at(model, images), images)
+            errors[chosen] = squared_error(reconstruct_any_size(model, images), images)
         if progress is not None:
             progress(min(start + batch_size, len(split)), len(split))
     return labels, None if model.background is None else errors
 
 
-def _protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str:
+def _describe_protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str:
     height, width = split.images.shape[1:3]
     size = f"{len(split)} images of the split '{split.name}' at {height} x {width} pixels."
     if (height, width) != model.image_size:
@@ -238,10 +238,10 @@ def _protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str:
     if split.ignored_label is not None:
         size += f" Pixels whose true label is {split.ignored_label} are not scored."
     rule = model.label_rule if use_label_rule else None
-    return f"{size} {LABELS_BY_WEIGHTS if rule is None else _described(rule)} {PROTOCOL}"
+    return f"{size} {LARGEST_WEIGHT_RULE if rule is None else _describe_rule(rule)} {PROTOCOL}"
 
 
-def _described(rule: LabelRule) -> str:
+def _describe_rule(rule: LabelRule) -> str:
     shades = joined = ""
     if rule.background_likeness:
         shades = f"slots left out whose median pixel is within {rule.background_likeness:g} of a shade, "
@@ -265,7 +265,7 @@ def _count_objects(
     return np.asarray(present.sum(1), np.int64)
 
 
-def _share_claimed(
+def _claimed_share(
     labels: UInt8[np.ndarray, "images height width"], where: Bool[np.ndarray, "images height width"]
 ) -> PerImage:
     """Return the share of an image's chosen pixels that carry an object's label; NaN where none are chosen."""
@@ -274,7 +274,7 @@ def _share_claimed(
     return np.where(chosen > 0, claimed / np.maximum(chosen, 1), np.nan)
 
 
-def _means_of(scores: SegmentationScores, chosen: Bool[np.ndarray, "images"], **extras: PerImage | None) -> Means:
+def _average_scores(scores: SegmentationScores, chosen: Bool[np.ndarray, "images"], **extras: PerImage | None) -> Means:
     """Means over the chosen images; an extra that has no value in any of them is None."""
     means = {field.name: float(getattr(scores, field.name)[chosen].mean()) for field in fields(scores)}
     for name, values in extras.items():

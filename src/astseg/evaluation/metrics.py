@@ -19,8 +19,8 @@ FlatLabels: TypeAlias = np.ndarray[Any, np.dtype[np.integer[Any]]]
 Tables: TypeAlias = Int64[np.ndarray, "batch predicted true"]
 PerImage: TypeAlias = Float64[np.ndarray, "batch"]
 
-IMAGES_AT_A_TIME = 64  # masks of 0 and 255 make tables of half a megabyte each
-PIXELS_AT_A_TIME = 1 << 22  # keeps the 64-bit keys of a chunk near 32 MB, however many images there are
+IMAGES_PER_CHUNK = 64  # masks of 0 and 255 make tables of half a megabyte each
+PIXELS_PER_CHUNK = 1 << 22  # keeps the 64-bit keys of a chunk near 32 MB, however many images there are
 
 
 @dataclass(frozen=True)
@@ -42,30 +42,30 @@ class SegmentationScores:
 
 
 def score_segmentations(
-    predicted: LabelMaps, true: LabelMaps, label_count: int | None = None, ignored_label: int | None = None
+    predicted: LabelMaps, true: LabelMaps, num_labels: int | None = None, ignored_label: int | None = None
 ) -> SegmentationScores:
     """Return all scores of a batch at the price of one pass over its pixels.
 
     Args:
         predicted: labels, N x H x W.
         true: labels, N x H x W.
-        label_count: see `mean_iou`.
+        num_labels: see `mean_iou`.
         ignored_label: see `contingency_tables`.
 
     Raises:
         ValueError: see `contingency_tables`.
     """
     _check_shapes(predicted, true)
-    chunks = [slice(start, start + IMAGES_AT_A_TIME) for start in range(0, max(1, len(true)), IMAGES_AT_A_TIME)]
+    chunks = [slice(start, start + IMAGES_PER_CHUNK) for start in range(0, max(1, len(true)), IMAGES_PER_CHUNK)]
     tables = (contingency_tables(predicted[chunk], true[chunk], ignored_label) for chunk in chunks)
-    parts = [_scores_of(table, label_count) for table in tables]
+    parts = [_compute_scores(table, num_labels) for table in tables]
     names = [field.name for field in fields(SegmentationScores)]
     return SegmentationScores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def _scores_of(tables: Tables, label_count: int | None) -> SegmentationScores:
+def _compute_scores(tables: Tables, num_labels: int | None) -> SegmentationScores:
     return SegmentationScores(
-        miou=_mean_iou(tables, label_count),
+        miou=_mean_iou(tables, num_labels),
         ari_fg=_adjusted_rand_index(tables[:, :, 1:]),
         ari=_adjusted_rand_index(tables),
         msc_fg=_segmentation_covering(tables, foreground_only=True, scaled=False),
@@ -75,7 +75,7 @@ def _scores_of(tables: Tables, label_count: int | None) -> SegmentationScores:
 
 
 def mean_iou(
-    predicted: LabelMaps, true: LabelMaps, label_count: int | None = None, ignored_label: int | None = None
+    predicted: LabelMaps, true: LabelMaps, num_labels: int | None = None, ignored_label: int | None = None
 ) -> PerImage:
     """Mean intersection over union of optimally matched labels, the background among them.
 
@@ -94,7 +94,7 @@ def mean_iou(
     Args:
         predicted: labels, N x H x W.
         true: labels, N x H x W.
-        label_count: how many labels the predictor can give, the background counted (K + 1). An image that
+        num_labels: how many labels the predictor can give, the background counted (K + 1). An image that
             holds a higher label raises the number for itself; where nothing is given its highest label alone
             decides.
         ignored_label: see `contingency_tables`.
@@ -105,7 +105,7 @@ def mean_iou(
     Raises:
         ValueError: see `contingency_tables`.
     """
-    return _mean_iou(contingency_tables(predicted, true, ignored_label), label_count)
+    return _mean_iou(contingency_tables(predicted, true, ignored_label), num_labels)
 
 
 def adjusted_rand_index(
@@ -213,16 +213,16 @@ def contingency_tables(predicted: LabelMaps, true: LabelMaps, ignored_label: int
         ignored = true_labels == ignored_label
         highest = int(true_labels.max(initial=0, where=~ignored))
         true_labels = np.where(ignored, highest + 1, true_labels)
-        return _count_pairs(predicted_labels, true_labels, highest + 2)[:, :, : highest + 1]
-    return _count_pairs(predicted_labels, true_labels, int(true_labels.max(initial=0)) + 1)
+        return _count_label_pairs(predicted_labels, true_labels, highest + 2)[:, :, : highest + 1]
+    return _count_label_pairs(predicted_labels, true_labels, int(true_labels.max(initial=0)) + 1)
 
 
-def _count_pairs(predicted_labels: FlatLabels, true_labels: FlatLabels, columns: int) -> Tables:
+def _count_label_pairs(predicted_labels: FlatLabels, true_labels: FlatLabels, columns: int) -> Tables:
     """Count the pixels of each image by both of their labels; N x P x columns."""
     count, pixels = true_labels.shape
     rows = int(predicted_labels.max(initial=0)) + 1
     tables = np.zeros((count, rows, columns), np.int64)
-    at_a_time = max(1, PIXELS_AT_A_TIME // max(1, pixels))
+    at_a_time = max(1, PIXELS_PER_CHUNK // max(1, pixels))
     for start in range(0, count, at_a_time):
         chunk = slice(start, start + at_a_time)
         keys = predicted_labels[chunk].astype(np.int64)
@@ -256,15 +256,15 @@ def _intersection_over_union(tables: Tables) -> Float64[np.ndarray, "batch predi
     return ious
 
 
-def _mean_iou(tables: Tables, label_count: int | None) -> PerImage:
-    size = max(label_count or 0, *tables.shape[1:])
+def _mean_iou(tables: Tables, num_labels: int | None) -> PerImage:
+    size = max(num_labels or 0, *tables.shape[1:])
     tables = np.pad(tables, ((0, 0), (0, size - tables.shape[1]), (0, size - tables.shape[2])))
     ious = _intersection_over_union(tables)
     predicted_present, true_present = tables.sum(2) > 0, tables.sum(1) > 0
     # An image's own highest label decides, not the batch's: its value must not depend on its neighbors.
     highest = np.where(predicted_present | true_present, np.arange(size), 0).max(1)
     means = np.zeros(len(tables))
-    for image, labels in enumerate(np.maximum(highest + 1, label_count or 0)):
+    for image, labels in enumerate(np.maximum(highest + 1, num_labels or 0)):
         # True labels are the rows: which of equally good matchings the solver takes depends on that, too.
         square = ious[image, :labels, :labels].T
         true_labels, predicted_labels = linear_sum_assignment(square, maximize=True)
@@ -274,20 +274,20 @@ def _mean_iou(tables: Tables, label_count: int | None) -> PerImage:
 
 
 def _adjusted_rand_index(tables: Tables) -> PerImage:
-    together = _pairs(tables).sum((1, 2))
-    predicted_together = _pairs(tables.sum(2)).sum(1)
-    true_together = _pairs(tables.sum(1)).sum(1)
+    together = _count_pixel_pairs(tables).sum((1, 2))
+    predicted_together = _count_pixel_pairs(tables.sum(2)).sum(1)
+    true_together = _count_pixel_pairs(tables.sum(1)).sum(1)
     # Whole numbers until here: whether two partitions are the same is decided without rounding.
     same = (together == predicted_together) & (together == true_together)
     fewer, more = np.minimum(predicted_together, true_together), np.maximum(predicted_together, true_together)
     # In this order a partition into one cluster scores exactly 0: it has all pairs, so the quotient is 1.
-    by_chance = fewer * (more / np.maximum(_pairs(tables.sum((1, 2))), 1))
+    by_chance = fewer * (more / np.maximum(_count_pixel_pairs(tables.sum((1, 2))), 1))
     most = (predicted_together + true_together) / 2
     index: PerImage = np.where(same, 1.0, (together - by_chance) / np.where(same, 1.0, most - by_chance))
     return index
 
 
-def _pairs(counts: Int64[np.ndarray, "*shape"]) -> Int64[np.ndarray, "*shape"]:
+def _count_pixel_pairs(counts: Int64[np.ndarray, "*shape"]) -> Int64[np.ndarray, "*shape"]:
     """Return how many pairs of pixels can be drawn from each group."""
     pairs: Int64[np.ndarray, "*shape"] = counts * (counts - 1) // 2
     return pairs

@@ -13,8 +13,15 @@ from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.latents import ObjectLatents, read_latents
 from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import NoRefinement, TransformerRefinement
-from astseg.model.rendering import Rendering, apply_shadows, composite, compositing_weights, place, slot_presence
-from astseg.model.segmentation import Segmentation, evaluating, segment
+from astseg.model.rendering import (
+    Rendering,
+    apply_shadows,
+    composite,
+    compositing_weights,
+    place_glimpses,
+    slot_presence,
+)
+from astseg.model.segmentation import Segmentation, evaluation_mode, segment
 from astseg.model.serialization import SavedModel
 from astseg.model.slot_prior import SlotPositionPrior
 
@@ -90,7 +97,7 @@ class AstSeg(SavedModel):
         maps = self.feature_maps(images)
         logits, features = torch.split(maps, [self.num_slots, maps.shape[1] - self.num_slots], 1)
         if self.architecture.residual_attention_bias:
-            known = self.backgrounds_of(images) if backgrounds is None else backgrounds
+            known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
             attraction = background_residual(images, known, (logits.shape[-2], logits.shape[-1]))
             logits = logits + self.architecture.residual_attention_bias * attraction
         if self.places is not None:
@@ -110,7 +117,7 @@ class AstSeg(SavedModel):
         """
         painted = self.glimpse_generator(latents.appearances.flatten(0, 1))
         glimpses = painted.view(len(latents.positions), self.num_slots, *painted.shape[1:])
-        placed = place(glimpses, latents.positions, latents.inverse_scales, self.image_size)
+        placed = place_glimpses(glimpses, latents.positions, latents.inverse_scales, self.image_size)
         layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
         masks, *cast = (channel.squeeze(2) for channel in single)
         weights = compositing_weights(masks, latents.log_activations, self._background_log_activation())
@@ -135,7 +142,7 @@ class AstSeg(SavedModel):
         Raises:
             ValueError: no backgrounds came, and the model has no background network.
         """
-        known = self.backgrounds_of(images) if backgrounds is None else backgrounds
+        known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
         return self.render(self.encode(images, known), known, shadows=shadows)
 
     def reconstruct(self, images: Float[Tensor, "batch 3 height width"]) -> Rendering:
@@ -152,7 +159,7 @@ class AstSeg(SavedModel):
         check_float_images(images, shape)
         if images.ndim != 4 or images.shape[2:] != self.image_size:
             raise ValueError(f"expected images of shape {shape}, not {describe(images)}")
-        with torch.no_grad(), evaluating(self):
+        with torch.no_grad(), evaluation_mode(self):
             rendering: Rendering = self(images.to(self.background_log_activation.dtype))
         return rendering
 
@@ -175,7 +182,9 @@ class AstSeg(SavedModel):
         """
         return segment(self, images, use_label_rule=use_label_rule)
 
-    def backgrounds_of(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    def reconstruct_backgrounds(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 3 height width"]:
         """Paint the backgrounds of images of the model's own size.
 
         Raises:

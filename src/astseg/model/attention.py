@@ -20,7 +20,7 @@ them on the outer borders of the image, so a predicted displacement is larger th
 """
 
 
-CLEARLY_DIFFERENT = 0.25  # a mean difference of the colors that no shading explains
+RESIDUAL_SCALE = 0.25  # a mean difference of the colors that no shading explains
 
 
 class ObjectQueries(NamedTuple):
@@ -101,7 +101,7 @@ def background_residual(
     the first step on; which of the objects there is its own, each slot still has to learn.
     """
     distance = (images - backgrounds.detach()).abs().mean(1, keepdim=True)
-    return F.adaptive_avg_pool2d((distance / CLEARLY_DIFFERENT).tanh(), map_size)
+    return F.adaptive_avg_pool2d((distance / RESIDUAL_SCALE).tanh(), map_size)
 
 
 def gather_queries(

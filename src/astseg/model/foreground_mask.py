@@ -17,18 +17,18 @@ from astseg.model.resizing import resized
 
 NOISE_MULTIPLE = 6.0
 """How many times its noise a pixel must be from the background to be foreground, where its neighbors say nothing."""
-CLIPPED_BEYOND = 3.0
+CLIPPING_MULTIPLE = 3.0
 """Distances of more than this many times the noise are objects', and do not count when it is measured again."""
 CLIPPING_ROUNDS = 5
-MEDIAN_OF_NORMAL = 0.6745
+MEDIAN_ABS_NORMAL = 0.6745
 """The median of |z| of a normal variable: medians divided by it are standard deviations."""
 MIN_NOISE = 1 / 255
 """One step of 8 bits: images are no more exact than that."""
-MIN_FOR_A_PIXEL = 10
+MIN_IMAGES_PER_PIXEL_ESTIMATE = 10
 """With fewer images an object may be in most of them at a pixel, and all pixels get one noise."""
 
 
-def background_foreground_mask(
+def ae_ne_foreground_mask(
     images: Float[Tensor, "batch 3 height width"],
     reconstruction: BackgroundReconstruction,
     size: tuple[int, int] | None = None,
@@ -51,11 +51,11 @@ def background_foreground_mask(
     mask = resized(beyond[:, None], size or images.shape[-2:])[:, 0] > 0
     if max(mask.shape[-2:]) < 400:
         return mask
-    cleaned = [_clean(single) for single in mask]
+    cleaned = [_close_and_open(single) for single in mask]
     return torch.stack(cleaned)
 
 
-def _clean(mask: Bool[Tensor, "height width"]) -> Bool[Tensor, "height width"]:
+def _close_and_open(mask: Bool[Tensor, "height width"]) -> Bool[Tensor, "height width"]:
     # Closed and opened beyond the border as if the image went on as its edge does, so that edges are kept.
     margin = 10  # more than the two filters reach together
     padded = F.pad(mask[None, None].float(), [margin] * 4, mode="replicate")[0, 0].bool().cpu().numpy()
@@ -86,17 +86,17 @@ def background_noise(distances: Float[Tensor, "count height width"]) -> Float[Te
         On the scale of a standard deviation, in the units of the distances; at least a step of 8 bits.
     """
     # Row by row: the median needs several times the memory of what it is taken of.
-    own = torch.stack([_clipped_scale(row) for row in distances.unbind(1)])
+    own = torch.stack([_sigma_clipped_scale(row) for row in distances.unbind(1)])
     typical = own.median()
-    noise = (own * typical).sqrt() if len(distances) >= MIN_FOR_A_PIXEL else typical.expand_as(own)
+    noise = (own * typical).sqrt() if len(distances) >= MIN_IMAGES_PER_PIXEL_ESTIMATE else typical.expand_as(own)
     return noise.clamp(min=MIN_NOISE)
 
 
-def _clipped_scale(distances: Float[Tensor, "count width"]) -> Float[Tensor, "width"]:
-    scale = distances.median(0).values / MEDIAN_OF_NORMAL
+def _sigma_clipped_scale(distances: Float[Tensor, "count width"]) -> Float[Tensor, "width"]:
+    scale = distances.median(0).values / MEDIAN_ABS_NORMAL
     for _ in range(CLIPPING_ROUNDS):
-        kept = torch.where(distances <= CLIPPED_BEYOND * scale, distances, torch.nan)
-        scale = kept.nanmedian(0).values / MEDIAN_OF_NORMAL
+        kept = torch.where(distances <= CLIPPING_MULTIPLE * scale, distances, torch.nan)
+        scale = kept.nanmedian(0).values / MEDIAN_ABS_NORMAL
     return scale
 
 

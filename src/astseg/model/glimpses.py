@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-FIRST_SHADOW_LOGIT = -3.0  # objects throw next to no shadow until they learn to
+INITIAL_SHADOW_LOGIT = -3.0  # objects throw next to no shadow until they learn to
 
 
 def published_glimpse_channels(image_size: tuple[int, int]) -> tuple[int, ...]:
@@ -45,7 +45,7 @@ class GlimpseGenerator(nn.Sequential):
         super().__init__(*layers)
         if shadows:
             with torch.no_grad():
-                self.get_parameter(f"{len(self) - 2}.bias")[4] = FIRST_SHADOW_LOGIT
+                self.get_parameter(f"{len(self) - 2}.bias")[4] = INITIAL_SHADOW_LOGIT
 
     def forward(
         self, appearances: Float[Tensor, "glimpses appearance"]

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from astseg.model.rendering import MAX_SHADOW, Rendering
 
-ROUNDS = 5  # of asking the neighbors; after three, next to no label changes any more
-NEIGHBORS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
+NUM_MEAN_FIELD_STEPS = 5  # of asking the neighbors; after three, next to no label changes any more
+NEIGHBOR_OFFSETS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def neighbor_affinities(
         images: the images. Beyond their borders there is nothing that could be asked, whatever it is like.
         likeness: the L1 distance of two colors at which the likeness has fallen to exp(-1).
     """
-    distances = torch.stack([(images - seen).abs().sum(1, keepdim=True) for seen in _neighbors(images)])
+    distances = torch.stack([(images - seen).abs().sum(1, keepdim=True) for seen in _neighbor_values(images)])
     return (-distances / likeness).exp()
 
 
@@ -133,24 +133,24 @@ def mean_field_smoothing(
     weights = log_weights.softmax(1)
     if not pull:
         return weights
-    for _ in range(ROUNDS):
-        weights = (log_weights + pull * _sum_of_neighbors(weights, alike)).softmax(1)
+    for _ in range(NUM_MEAN_FIELD_STEPS):
+        weights = (log_weights + pull * _weighted_neighbor_sum(weights, alike)).softmax(1)
     return weights
 
 
-def _sum_of_neighbors(maps: Tensor, alike: Iterable[Tensor]) -> Tensor:
+def _weighted_neighbor_sum(maps: Tensor, alike: Iterable[Tensor]) -> Tensor:
     """At each pixel the sum of its eight neighbors, each as much as it is alike."""
     total = torch.zeros_like(maps)
-    for seen, strength in zip(_neighbors(maps), alike, strict=True):
+    for seen, strength in zip(_neighbor_values(maps), alike, strict=True):
         total.addcmul_(strength, seen)
     return total
 
 
-def _neighbors(maps: Float[Tensor, "batch channels height width"]) -> Iterator[Tensor]:
+def _neighbor_values(maps: Float[Tensor, "batch channels height width"]) -> Iterator[Tensor]:
     """For each of the eight directions, what each pixel sees there; beyond the borders there is nothing."""
     height, width = maps.shape[-2:]
     padded = F.pad(maps, (1, 1, 1, 1))
-    for down, right in NEIGHBORS:
+    for down, right in NEIGHBOR_OFFSETS:
         yield padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
@@ -171,25 +171,25 @@ def drop_shadow_slots(
     if not background_likeness:
         return weights
     # Of an object half hidden in its own shadow most pixels are the object's, and the median asks them.
-    errors = torch.where(_owned(weights), background_error, torch.nan).flatten(2).nanmedian(-1).values
+    errors = torch.where(_slot_masks(weights), background_error, torch.nan).flatten(2).nanmedian(-1).values
     shades = errors < background_likeness  # a slot without pixels has no median, and is none
-    return _shared(weights, ~F.pad(shades, (1, 0)))
+    return _redistribute(weights, ~F.pad(shades, (1, 0)))
 
 
 def drop_small_slots(
     weights: Float[Tensor, "batch layers height width"], min_pixels: int
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the weights without the slots that would own too few pixels; the others share what these had."""
-    return _shared(weights, F.pad(_owned(weights).sum((2, 3)) >= min_pixels, (1, 0), value=True))
+    return _redistribute(weights, F.pad(_slot_masks(weights).sum((2, 3)) >= min_pixels, (1, 0), value=True))
 
 
-def _owned(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
+def _slot_masks(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
     """Return which pixels each slot owns: those in which its weight is the largest of all layers."""
     slots = torch.arange(1, weights.shape[1], device=weights.device)
     return weights.argmax(1, keepdim=True) == slots[:, None, None]
 
 
-def _shared(
+def _redistribute(
     weights: Float[Tensor, "batch layers height width"], kept: Bool[Tensor, "batch layers"]
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the weights of the layers that are kept, which share what the others had."""
@@ -217,10 +217,10 @@ def merge_duplicate_slots(
     """
     if not duplicate_likeness:
         return weights
-    owned = _owned(weights)
+    owned = _slot_masks(weights)
     masks = owned.to(weights.dtype)
     contacts, unparted = (
-        torch.einsum("bihw, bjhw -> bij", masks, _sum_of_neighbors(masks, strength))
+        torch.einsum("bihw, bjhw -> bij", masks, _weighted_neighbor_sum(masks, strength))
         for strength in (torch.ones_like(alike), alike)
     )
     # A few pixels of something else do not move the median. A slot without pixels has none and is near nobody.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from astseg.model.latents import ObjectLatents
 
-MAX_NEGATIVE_LOG_WEIGHT = -80.0  # exp(-80) is the smallest round power that float32 still tells from zero
+MIN_LOG_ACTIVATION = -80.0  # exp(-80) is the smallest round power that float32 still tells from zero
 MAX_SHADOW = 0.6
 PRESENCE_PIXELS = 20.0  # a slot of so many pixels is there for the most part
 
@@ -31,7 +31,7 @@ class Rendering(NamedTuple):
     """What the objects were painted from."""
 
 
-def place(
+def place_glimpses(
     glimpses: Float[Tensor, "batch slots channels side side"],
     positions: Float[Tensor, "batch slots 2"],
     inverse_scales: Float[Tensor, "batch slots 2"],
@@ -83,7 +83,7 @@ def compositing_weights(
     """
     highest = torch.maximum(log_activations.amax(1), background_log_activation.amax()).detach()
     objects = (log_activations - highest[:, None]).exp()[..., None, None] * masks
-    background = (background_log_activation - highest[:, None, None]).clamp(min=MAX_NEGATIVE_LOG_WEIGHT).exp()
+    background = (background_log_activation - highest[:, None, None]).clamp(min=MIN_LOG_ACTIVATION).exp()
     activated = torch.cat((background.expand_as(objects[:, 0])[:, None], objects), 1)
     return activated / activated.sum(1, keepdim=True)
 

@@ -42,11 +42,11 @@ def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True)
     batch, single = to_float_images(images, weight.device)
     batch = batch.to(weight.dtype)
     rule = model.label_rule if use_label_rule else None
-    with evaluating(model):
+    with evaluation_mode(model):
         small = resized(batch, model.image_size)
         needs_background = rule or model.architecture.residual_attention_bias
         # No weight depends on the image of the background.
-        background = model.backgrounds_of(small) if needs_background else torch.zeros_like(small)
+        background = model.reconstruct_backgrounds(small) if needs_background else torch.zeros_like(small)
         rendering = model.render(model.encode(small, background), background)
     weights = posterior_weights(rendering, small, rule) if rule else rendering.weights
     # One image at a time: K + 1 weights for each pixel of many large images would not fit.
@@ -65,7 +65,7 @@ def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True)
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Hold a model in evaluation mode, and leave it in the mode it was in."""
     # Parts may be in different modes: phase 1 of training holds the background alone in training mode.
     training = {module: module.training for module in model.modules()}

@@ -124,11 +124,12 @@ def _load_weights(model: nn.Module, file: Path) -> None:
     if missing or extra or misshapen:
         raise AstSegError(
             f"{file} holds the weights of another configuration: "
-            f"{_few('missing', missing)}, {_few('not expected', extra)}, {_few('of another shape', misshapen)}."
+            f"{_list_names('missing', missing)}, {_list_names('not expected', extra)}, "
+            f"{_list_names('of another shape', misshapen)}."
         )
     model.load_state_dict(found)
 
 
-def _few(what: str, names: list[str]) -> str:
+def _list_names(what: str, names: list[str]) -> str:
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return f"{len(names)} {what}" + (f" ({shown})" if names else "")

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.backgrounds.base import BackgroundReconstruction, check_sides
+from astseg.model.backgrounds.base import BackgroundReconstruction, check_min_side
 
 INPUT_RANGE = 255.0
 """How white is shown to the encoder."""
@@ -78,7 +78,7 @@ def conv_geometries(side: int, *, large: bool) -> list[ConvGeometry]:
     return steps
 
 
-def _plan(image_size: tuple[int, int]) -> list[tuple[ConvGeometry, ConvGeometry]]:
+def _block_geometries(image_size: tuple[int, int]) -> list[tuple[ConvGeometry, ConvGeometry]]:
     """Return the steps of height and width, block by block; a side that has reached 1 waits for the other."""
     large = max(image_size) >= 200
     heights, widths = (conv_geometries(side, large=large) for side in image_size)
@@ -110,7 +110,7 @@ def published_channels(image_size: tuple[int, int], complexity: Complexity) -> t
 
 def block_count(image_size: tuple[int, int]) -> int:
     """Return how many blocks it takes to shrink an image to a single cell."""
-    return len(_plan(image_size))
+    return len(_block_geometries(image_size))
 
 
 def _channels(table: dict[int, tuple[int, ...]], blocks: int) -> tuple[int, ...]:
@@ -164,9 +164,9 @@ class BackgroundAutoencoder(nn.Module):
 
     def __init__(self, image_size: tuple[int, int], complexity: Complexity) -> None:
         super().__init__()
-        check_sides(image_size)
+        check_min_side(image_size)
         encoder, decoder = published_channels(image_size, complexity)
-        plan = _plan(image_size)
+        plan = _block_geometries(image_size)
         self.encoder = nn.Sequential(
             *(
                 _encoder_block(*steps, *channels)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-LATENT = 16
+LATENT_DIM = 16
 """How many numbers an image may say of its background."""
 MIN_SIDE = 32
 
@@ -19,7 +19,7 @@ class BackgroundReconstruction(NamedTuple):
     """How far off the network expects itself to be in a pixel that shows background, as a share of 1."""
 
 
-def check_sides(image_size: tuple[int, int]) -> None:
+def check_min_side(image_size: tuple[int, int]) -> None:
     """Refuse images that are too small.
 
     Raises:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.backgrounds.base import LATENT, BackgroundReconstruction, check_sides
+from astseg.model.backgrounds.base import LATENT_DIM, BackgroundReconstruction, check_min_side
 
 EDGE_SHARPNESS = 20.0  # a step of a tenth of the range is an edge for certain
 
@@ -45,18 +45,18 @@ class RegionBackground(nn.Module):
         self, image_size: tuple[int, int], channels: Sequence[int] = (16, 32, 64, 96), regions: int = 8
     ) -> None:
         super().__init__()
-        check_sides(image_size)  # the same limits as the published network's
+        check_min_side(image_size)  # the same limits as the published network's
         self.image_size = image_size
         self.regions = regions
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise((5, *channels)):
             layers += [nn.Conv2d(inputs, outputs, 5, 2, 2, bias=False), nn.BatchNorm2d(outputs), nn.CELU()]
         height, width = (-(-side // 2 ** len(channels)) for side in image_size)
-        self.encoder = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, LATENT))
+        self.encoder = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, LATENT_DIM))
         pixels = image_size[0] * image_size[1]
-        self.outlines = nn.Linear(LATENT, regions * pixels)
-        self.colours = nn.Linear(LATENT, regions * 3)
-        self.error = nn.Linear(LATENT, pixels)
+        self.outlines = nn.Linear(LATENT_DIM, regions * pixels)
+        self.colours = nn.Linear(LATENT_DIM, regions * 3)
+        self.error = nn.Linear(LATENT_DIM, pixels)
         for layer, weight, bias in ((self.outlines, 0.2, 0.02), (self.error, 0.01, 0.0)):
             nn.init.normal_(layer.weight, std=weight)
             nn.init.normal_(layer.bias, std=bias)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.backgrounds.base import BackgroundReconstruction, check_sides
+from astseg.model.backgrounds.base import BackgroundReconstruction, check_min_side
 from astseg.model.resizing import resized
 
 LIGHT_CELLS = 8  # what an image says of its light: how much each of 8x8 cells differs from the static background
@@ -28,7 +28,7 @@ class StaticBackground(nn.Module):
 
     def __init__(self, image_size: tuple[int, int]) -> None:
         super().__init__()
-        check_sides(image_size)  # the same limits as the published network's
+        check_min_side(image_size)  # the same limits as the published network's
         self.static = nn.Parameter(torch.full((3, *image_size), 0.5))
         self.error_logits = nn.Parameter(torch.full((1, *image_size), -2.0))
         self.light = nn.Linear(3 * LIGHT_CELLS**2, 3 + LIGHT_PATCHES**2)

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.features.unet import DownsampleBlock, normalized, same_size
+from astseg.model.features.unet import DownsampleBlock, conv3x3, with_norm_and_celu
 
 COMPACT_UNET_CHANNELS = (16, 32, 48, 64)
 
@@ -20,13 +20,13 @@ class CompactUnetMaps(nn.Module):
 
     def __init__(self, channels: int, levels: Sequence[int] = COMPACT_UNET_CHANNELS) -> None:
         super().__init__()
-        self.stem = normalized(nn.Conv2d(3, levels[0], 5, stride=2, padding=2, bias=False), levels[0])
+        self.stem = with_norm_and_celu(nn.Conv2d(3, levels[0], 5, stride=2, padding=2, bias=False), levels[0])
         self.down = nn.ModuleList(map(DownsampleBlock, levels[:-1], levels[1:]))
-        self.centre = normalized(same_size(levels[-1], levels[-1]), levels[-1])
+        self.centre = with_norm_and_celu(conv3x3(levels[-1], levels[-1]), levels[-1])
         self.lateral = nn.ModuleList(nn.Conv2d(deep, shallow, 1) for shallow, deep in itertools.pairwise(levels[1:]))
-        self.refine = nn.ModuleList(normalized(same_size(level, level), level) for level in levels[1:-1])
+        self.refine = nn.ModuleList(with_norm_and_celu(conv3x3(level, level), level) for level in levels[1:-1])
         self.last = nn.Sequential(
-            normalized(same_size(levels[1], levels[1]), levels[1]), nn.Conv2d(levels[1], channels, 1)
+            with_norm_and_celu(conv3x3(levels[1], levels[1]), levels[1]), nn.Conv2d(levels[1], channels, 1)
         )
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.features.segformer_names import current_names, first_name
+from astseg.model.features.segformer_names import current_names, saved_name
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,15 @@ class MixTransformerSize:
     decoder_hidden_size: int
 
 
-_WIDE = (64, 128, 320, 512)
+_WIDE_HIDDEN_SIZES = (64, 128, 320, 512)
 MIX_TRANSFORMER_SIZES: Mapping[str, MixTransformerSize] = MappingProxyType(
     {
         "segformer-b0": MixTransformerSize((32, 64, 160, 256), (2, 2, 2, 2), 256),
-        "segformer-b1": MixTransformerSize(_WIDE, (2, 2, 2, 2), 256),
-        "segformer-b2": MixTransformerSize(_WIDE, (3, 4, 6, 3), 768),
-        "segformer-b3": MixTransformerSize(_WIDE, (3, 4, 18, 3), 768),
-        "segformer-b4": MixTransformerSize(_WIDE, (3, 8, 27, 3), 768),
-        "segformer-b5": MixTransformerSize(_WIDE, (3, 6, 40, 3), 768),
+        "segformer-b1": MixTransformerSize(_WIDE_HIDDEN_SIZES, (2, 2, 2, 2), 256),
+        "segformer-b2": MixTransformerSize(_WIDE_HIDDEN_SIZES, (3, 4, 6, 3), 768),
+        "segformer-b3": MixTransformerSize(_WIDE_HIDDEN_SIZES, (3, 4, 18, 3), 768),
+        "segformer-b4": MixTransformerSize(_WIDE_HIDDEN_SIZES, (3, 8, 27, 3), 768),
+        "segformer-b5": MixTransformerSize(_WIDE_HIDDEN_SIZES, (3, 6, 40, 3), 768),
     }
 )
 
@@ -52,8 +52,8 @@ class SegformerMaps(nn.Module):
                 num_labels=channels,  # type: ignore[call-arg]
             )
         )
-        self.register_state_dict_post_hook(_to_first_names)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_to_current_names)  # type: ignore[no-untyped-call]
+        self.register_state_dict_post_hook(_rename_on_save)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_rename_on_load)  # type: ignore[no-untyped-call]
 
     @property
     def output_layer(self) -> nn.Conv2d:
@@ -68,12 +68,12 @@ class SegformerMaps(nn.Module):
         return logits
 
 
-def _to_first_names(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+def _rename_on_save(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
     for name in [name for name in state if name.startswith(prefix)]:
-        state[prefix + first_name(name.removeprefix(prefix))] = state.pop(name)
+        state[prefix + saved_name(name.removeprefix(prefix))] = state.pop(name)
 
 
-def _to_current_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _rename_on_load(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     own = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
     for first, current in current_names(own).items():
         if prefix + first in state:

@@ -7,12 +7,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def normalized(convolution: nn.Module, channels: int) -> nn.Sequential:
+def with_norm_and_celu(convolution: nn.Module, channels: int) -> nn.Sequential:
     """Return a convolution followed by batch normalization and CELU."""
     return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.CELU())
 
 
-def same_size(inputs: int, outputs: int) -> nn.Conv2d:
+def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
     """Return a convolution of 3x3 that keeps the size of the map."""
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
 
@@ -22,8 +22,8 @@ class DownsampleBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.shrink = normalized(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), outputs)
-        self.residual = normalized(same_size(outputs, outputs), outputs)
+        self.shrink = with_norm_and_celu(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), outputs)
+        self.residual = with_norm_and_celu(conv3x3(outputs, outputs), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """Halve and refine."""
@@ -36,7 +36,7 @@ class UpsampleBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.residual = normalized(same_size(2 * inputs, 2 * inputs), 2 * inputs)
+        self.residual = with_norm_and_celu(conv3x3(2 * inputs, 2 * inputs), 2 * inputs)
         self.grow = nn.ConvTranspose2d(2 * inputs, outputs, 4, stride=2, padding=1, bias=False)
         self.normalise = nn.Sequential(nn.BatchNorm2d(outputs), nn.CELU())
 
@@ -60,12 +60,12 @@ class UnetMaps(nn.Module):
 
     def __init__(self, levels: Sequence[int], channels: int) -> None:
         super().__init__()
-        self.first = normalized(same_size(3, levels[0]), levels[0])
+        self.first = with_norm_and_celu(conv3x3(3, levels[0]), levels[0])
         self.down = nn.ModuleList(map(DownsampleBlock, levels[:-1], levels[1:]))
-        self.centre = normalized(same_size(levels[-1], levels[-1]), levels[-1])
+        self.centre = with_norm_and_celu(conv3x3(levels[-1], levels[-1]), levels[-1])
         self.up = nn.ModuleList(map(UpsampleBlock, levels[:0:-1], levels[-2::-1]))
-        self.join = normalized(same_size(2 * levels[0], channels), channels)
-        self.residual = same_size(channels, channels)
+        self.join = with_norm_and_celu(conv3x3(2 * levels[0], channels), channels)
+        self.residual = conv3x3(channels, channels)
         self.last = nn.Conv2d(channels, channels, 1, bias=False)
 
     @property
