@@ -77,7 +77,7 @@ def evaluation(split: Split) -> Evaluation:
 class TestEvaluate:
     @pytest.mark.parametrize("batch_size", [0, -1])
     def test_a_batch_of_nothing(self, split: Split, batch_size: int) -> None:
-        with pytest.raises(ValueError, match="a batch has 1 image or more"):
+        with pytest.raises(ValueError, match="batch size"):
             evaluate(RedChannelModel(), split, batch_size)
 
     @pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
@@ -101,7 +101,7 @@ class TestEvaluate:
                 images[3, 0, 0, 0] = torch.nan
                 return SimpleNamespace(image=images)
 
-        with pytest.raises(AstSegError, match="1 of 7 reconstructions are no numbers"):
+        with pytest.raises(AstSegError, match="non-finite"):
             evaluate(Broken(), split)
 
     def test_objects_are_labels_with_a_pixel(self, split: Split, evaluation: Evaluation) -> None:
@@ -168,12 +168,13 @@ class TestEvaluate:
         model = RedChannelModel()
         model.label_rule = LabelRule(background_likeness=0.2, duplicate_likeness=0.0)
         protocol = evaluate(model, split).protocol
-        assert "at 0.1), slots left out whose median pixel is within 0.2 of a shade, without slots of" in protocol
-        assert "at 0.1), touching slots joined" in evaluate(RedChannelModel(), split).protocol
+        assert "within 0.2 of a shade" in protocol
+        assert "touching slots" not in protocol
+        assert "touching slots" in evaluate(RedChannelModel(), split).protocol
 
     def test_the_papers_rule_can_be_asked_for(self, split: Split) -> None:
         own, plain = (evaluate(RedChannelModel(), split, use_label_rule=own) for own in (True, False))
-        assert "(4 for an object's, 25 for the background's, margin 0, in a shade of up to 60%)" in own.protocol
+        assert "25 for the background's" in own.protocol
         assert LARGEST_WEIGHT_RULE not in own.protocol
         assert LARGEST_WEIGHT_RULE in plain.protocol
         np.testing.assert_array_equal(plain.scores.miou, plain.background_everywhere.miou)

@@ -77,7 +77,7 @@ class TestFlow:
     def test_no_background_network(self) -> None:
         model = build(background_network=None)
         images = random_images(1, 3, 32, 40)
-        with pytest.raises(ValueError, match="no background network: hand in the backgrounds"):
+        with pytest.raises(ValueError, match="no background network"):
             model(images)
         with torch.no_grad():
             assert model(images, images).image.shape == images.shape
@@ -262,7 +262,7 @@ class TestSegment:
     def test_values_that_are_no_colors(self, model: AstSeg, values: float, unchecked_shapes: None) -> None:
         images = torch.full((1, 3, 32, 40), 0.5)
         images[0, 1, 2, 3] = values
-        with pytest.raises(ValueError, match=r"images in \[0, 1\], not with values from"):
+        with pytest.raises(ValueError, match="values from"):
             model.segment(images)
 
     def test_values_that_rounding_or_sharpening_made(self, model: AstSeg) -> None:
@@ -270,27 +270,21 @@ class TestSegment:
 
     @pytest.mark.parametrize("images", [torch.zeros(2, 3, 31, 32), torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32)])
     def test_only_the_own_size_is_reconstructed(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
-        with pytest.raises(ValueError, match=r"images of shape N x 3 x \d+ x \d+.*, not torch.float32"):
+        with pytest.raises(ValueError, match="of shape"):
             model.reconstruct(images)
 
     @pytest.mark.parametrize(
-        ("images", "message"),
+        ("images", "key_word"),
         [
-            (
-                torch.full((1, 3, 32, 40), 255.0),
-                r"not with values from 255",
-            ),
-            (torch.full((1, 3, 32, 40), torch.nan), r"not with values from nan"),
-            (
-                torch.zeros(1, 3, 32, 40, dtype=torch.uint8),
-                r"floating-point images .* not torch.uint8",
-            ),
+            (torch.full((1, 3, 32, 40), 255.0), "values from 255"),
+            (torch.full((1, 3, 32, 40), torch.nan), "values from nan"),
+            (torch.zeros(1, 3, 32, 40, dtype=torch.uint8), "uint8"),
         ],
     )
     def test_only_images_are_reconstructed(
-        self, model: AstSeg, images: Tensor, message: str, unchecked_shapes: None
+        self, model: AstSeg, images: Tensor, key_word: str, unchecked_shapes: None
     ) -> None:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match=key_word):
             model.reconstruct(images)
 
     def test_double_precision_images(self, model: AstSeg) -> None:
@@ -309,7 +303,7 @@ class TestSegment:
         ],
     )
     def test_refuses_what_is_no_image(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
-        with pytest.raises(ValueError, match=r"floating-point images of shape N x 3 x H x W .*, not torch\."):
+        with pytest.raises(ValueError, match="of shape"):
             model.segment(images)
 
     def test_takes_images_as_programs_have_them(self, model: AstSeg, tmp_path: Path) -> None:
@@ -389,57 +383,59 @@ class TestSaving:
         model.save_pretrained(tmp_path)
         weights = {**load_file(tmp_path / "model.safetensors"), "background.decoder.4.layers.0.bias": torch.zeros(4)}
         save_file(weights, tmp_path / "model.safetensors")
-        with pytest.raises(AstSegError, match=r"another configuration: 0 missing, 1 not expected \(\S+\.bias\)"):
+        with pytest.raises(AstSegError, match="0 missing, 1 not expected"):
             AstSeg.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize(
-        ("content", "message"),
+        ("content", "key_word"),
         [
-            ("{", "does not describe an astseg model"),
-            ("[]", "does not describe an astseg model"),
-            ("{}", "does not describe an astseg model: 'format_version'"),
-            ('{"format_version": 99}', "is of format version 99; this astseg reads version 3. Use the version"),
-            ('{"format_version": 3}', "does not describe an astseg model"),
+            ("{", "describe"),
+            ("[]", "describe"),
+            ("{}", "'format_version'"),
+            ('{"format_version": 99}', "version 99"),
+            ('{"format_version": 3}', "describe"),
         ],
     )
-    def test_broken_configuration(self, model: AstSeg, tmp_path: Path, content: str, message: str) -> None:
+    def test_broken_configuration(self, model: AstSeg, tmp_path: Path, content: str, key_word: str) -> None:
         model.save_pretrained(tmp_path)
         (tmp_path / "config.json").write_text(content)
-        with pytest.raises(AstSegError, match=rf"config\.json.*{message}"):
+        with pytest.raises(AstSegError, match=rf"config\.json.*{key_word}"):
             AstSeg.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize(
-        ("name", "value", "message"),
+        ("name", "value", "key_word"),
         [
-            ("depth", 3, "there is no 'depth'"),
-            ("num_slots", "three", "does not describe an astseg model"),
-            ("num_slots", 0, "a model needs between 1 and 254 slots, not 0"),
-            ("feature_network", "vgg", "feature_network should be one of .*, not 'vgg'"),
-            ("image_size", [16, 16], "describes no model that can be built: .* needs at least 32 pixels a side"),
-            ("glimpse_channels", [8, "x"], "does not describe an astseg model: Expected `int`"),
+            ("depth", 3, "'depth'"),
+            ("num_slots", "three", "num_slots"),
+            ("num_slots", 0, "254 slots"),
+            ("feature_network", "vgg", "'vgg'"),
+            ("image_size", [16, 16], "cannot be built"),
+            ("glimpse_channels", [8, "x"], "glimpse_channels"),
         ],
     )
-    def test_impossible_configuration(self, model: AstSeg, tmp_path: Path, name: str, value, message: str) -> None:
+    def test_impossible_configuration(
+        self, model: AstSeg, tmp_path: Path, name: str, value: object, key_word: str
+    ) -> None:
         model.save_pretrained(tmp_path)
         config = json.loads((tmp_path / "config.json").read_text())
         config["architecture"][name] = value
         (tmp_path / "config.json").write_text(json.dumps(config))
-        with pytest.raises(AstSegError, match=message):
+        with pytest.raises(AstSegError, match=key_word):
             AstSeg.from_pretrained(tmp_path)
 
     def test_missing_files(self, model: AstSeg, tmp_path: Path) -> None:
-        with pytest.raises(AstSegError, match=r"Cannot read .*config\.json: No such file .* A model is a folder with"):
+        with pytest.raises(AstSegError, match=r"config\.json"):
             AstSeg.from_pretrained(tmp_path)
         model.save_pretrained(tmp_path)
         (tmp_path / "model.safetensors").unlink()
-        with pytest.raises(AstSegError, match=r"Cannot read the weights in .*model\.safetensors"):
+        with pytest.raises(AstSegError, match=r"model\.safetensors"):
             AstSeg.from_pretrained(tmp_path)
 
     def test_damaged_weights(self, model: AstSeg, tmp_path: Path) -> None:
         model.save_pretrained(tmp_path)
         file = tmp_path / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-100])
-        with pytest.raises(AstSegError, match=r"Cannot read the weights in .*model\.safetensors"):
+        with pytest.raises(AstSegError, match=r"model\.safetensors"):
             AstSeg.from_pretrained(tmp_path)
 
     def test_weights_of_another_configuration(self, model: AstSeg, tmp_path: Path) -> None:
@@ -448,11 +444,7 @@ class TestSaving:
             tmp_path / "two"
         )
         (tmp_path / "one/model.safetensors").rename(tmp_path / "two/model.safetensors")
-        with pytest.raises(
-            AstSegError,
-            match=r"another configuration: 1 missing \(pixel_log_activation\), \d+ not expected "
-            r"\(background\..*, \.\.\.\), 2 of another shape \(feature_maps\.last\.1\.bias, feature_maps\.last\.1\.wei",
-        ):
+        with pytest.raises(AstSegError, match=r"1 missing \(pixel_log_activation\), \d+ .*, \.\.\.\), 2 of another"):
             AstSeg.from_pretrained(tmp_path / "two")
 
     def test_whoever_reads_the_settings_can_read_the_weights(self, model: AstSeg, tmp_path: Path) -> None:
@@ -470,6 +462,6 @@ class TestSaving:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(Path, "write_bytes", fail)
-        with pytest.raises(AstSegError, match=r"Cannot write .*model\.safetensors: No space left on device"):
+        with pytest.raises(AstSegError, match="No space left"):
             model.save_pretrained(tmp_path)
         assert (tmp_path / "model.safetensors").read_bytes() == before

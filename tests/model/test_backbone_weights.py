@@ -37,19 +37,19 @@ def test_from_a_folder(kind: type[SegformerModel], tmp_path: Path, model: AstSeg
 
 def test_of_another_size(tmp_path: Path, model: AstSeg) -> None:
     SegformerModel(SegformerConfig(hidden_sizes=[64, 128, 320, 512])).save_pretrained(tmp_path)
-    with pytest.raises(AstSegError, match=r"are not those of segformer-b0\. Choose the same size for both"):
+    with pytest.raises(AstSegError, match="same size"):
         load_backbone(model, str(tmp_path))
 
 
 def test_an_empty_folder(tmp_path: Path, model: AstSeg) -> None:
-    with pytest.raises(AstSegError, match=r"Cannot read backbone weights from .*config\.json"):
+    with pytest.raises(AstSegError, match="Cannot read"):
         load_backbone(model, str(tmp_path))
 
 
 def test_damaged_weights(tmp_path: Path, model: AstSeg) -> None:
     SegformerModel(SegformerConfig()).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(AstSegError, match="Cannot read backbone weights from"):
+    with pytest.raises(AstSegError, match="Cannot read"):
         load_backbone(model, str(tmp_path))
 
 
@@ -57,11 +57,11 @@ def test_weights_under_other_names(tmp_path: Path, model: AstSeg) -> None:
     SegformerModel(SegformerConfig()).save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     save_file({f"other.{name}": value for name, value in weights.items()}, tmp_path / "model.safetensors")
-    with pytest.raises(AstSegError, match=r"holds no SegFormer backbone: \d+ of its weights are missing"):
+    with pytest.raises(AstSegError, match="missing"):
         load_backbone(model, str(tmp_path))
 
 
 def test_another_network() -> None:
     model = AstSeg(replace(ARCHITECTURE, feature_network="compact-unet"))
-    with pytest.raises(AstSegError, match="Backbone weights are for SegFormer; this model has compact-unet"):
+    with pytest.raises(AstSegError, match="compact-unet"):
         load_backbone(model, "anything")

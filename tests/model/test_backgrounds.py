@@ -128,7 +128,7 @@ class TestAutoencoder:
 
     @pytest.mark.parametrize("network", ["simple", "complex", "region", "static"])
     def test_too_small(self, network: str) -> None:
-        with pytest.raises(ValueError, match="at least 32 pixels a side, not 31x64"):
+        with pytest.raises(ValueError, match="31x64"):
             build_background(network, (31, 64))
 
     def test_the_encoder_sees_bytes_as_in_ae_ne(self) -> None:

@@ -13,9 +13,9 @@ COMPACT_UNET_CHANNELS = (16, 32, 48, 64)
 
 
 class CompactUnetMaps(nn.Module):
-    """A small U-net whose skips are added; its maps have a quarter of the image's height and width.
+    """A small U-net with additive skips; its maps have a quarter of the image's height and width.
 
-    Not in the paper. It takes about a fiftieth of SegFormer-B3's arithmetic, for training on a CPU.
+    Not in the paper. It needs about a fiftieth of SegFormer-B3's operations, for training on a CPU.
     """
 
     def __init__(self, channels: int, levels: Sequence[int] = COMPACT_UNET_CHANNELS) -> None:
@@ -31,13 +31,13 @@ class CompactUnetMaps(nn.Module):
 
     @property
     def output_layer(self) -> nn.Conv2d:
-        """The layer with a row of weights for each map: the K slots' come first."""
+        """The layer with one row of weights per map; those of the K slots come first."""
         return self.last[-1]  # type: ignore[return-value]
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
-        """Return maps of a quarter of the image's sides."""
+        """Return maps with a quarter of the image's height and width."""
         x = self.stem(images)
         skips = []
         for block in self.down:

@@ -1,4 +1,4 @@
-"""SegFormer, the paper's feature network, built by transformers."""
+"""SegFormer, the paper's feature network, from the transformers library."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from astseg.model.features.segformer_names import current_names, saved_name
 
 @dataclass(frozen=True)
 class MixTransformerSize:
-    """What tells the sizes of SegFormer's backbone apart."""
+    """The settings that differ between the sizes of SegFormer's backbone."""
 
     hidden_sizes: tuple[int, int, int, int]
     depths: tuple[int, int, int, int]
@@ -36,12 +36,12 @@ MIX_TRANSFORMER_SIZES: Mapping[str, MixTransformerSize] = MappingProxyType(
 class SegformerMaps(nn.Module):
     """SegFormer with random weights; its maps have a quarter of the image's height and width.
 
-    ``astseg.model.features.backbone_weights.load_backbone`` gives its backbone pretrained weights.
+    ``astseg.model.features.backbone_weights.load_backbone`` loads pretrained weights into its backbone.
     """
 
     def __init__(self, size: MixTransformerSize, channels: int) -> None:
         super().__init__()
-        # Here, because it takes longer to import than all else, and the other networks need none of it.
+        # Imported here because it is slow to import and the other networks do not need it.
         from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
         self.network = SegformerForSemanticSegmentation(
@@ -57,7 +57,7 @@ class SegformerMaps(nn.Module):
 
     @property
     def output_layer(self) -> nn.Conv2d:
-        """The layer with a row of weights for each map: the K slots' come first."""
+        """The layer with one row of weights per map; those of the K slots come first."""
         return self.network.decode_head.classifier
 
     def forward(

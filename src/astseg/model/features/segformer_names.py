@@ -1,7 +1,7 @@
 """The names of SegFormer's weights in files.
 
-transformers has renamed SegFormer's layers once, and may again; the files on the model hub, and the paper's, keep the
-first names. astseg's files keep them too, so that a model can be read whatever version of transformers is installed.
+transformers has renamed SegFormer's layers once and may do so again; the files on the model hub and the paper's use the
+original names. astseg's files use them too, so that they can be read with any version of transformers.
 """
 
 import re
@@ -26,7 +26,7 @@ _SAVED_NAME_PATTERNS = {
 
 
 def saved_name(name: str) -> str:
-    """Return the first name of a weight; names that never changed stay.
+    """Return the name of a weight in files; most names are the installed library's.
 
     >>> saved_name("segformer.stages.0.blocks.1.attention.q_proj.weight")
     'segformer.encoder.block.0.1.attention.self.query.weight'
@@ -37,5 +37,5 @@ def saved_name(name: str) -> str:
 
 
 def current_names(names: Iterable[str]) -> dict[str, str]:
-    """Return the installed library's name of each weight, by its first name."""
+    """Return the installed library's name of each weight, keyed by its name in files."""
     return {saved_name(name): name for name in names}
