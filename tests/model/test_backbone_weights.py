@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,16 +23,17 @@ def model() -> AstSeg:
 
 @pytest.mark.parametrize("kind", [SegformerModel, SegformerForImageClassification])
 def test_from_a_folder(kind: type[SegformerModel], tmp_path: Path, model: AstSeg) -> None:
-    """A bare backbone, and one with a classifier on top, as those trained on ImageNet have."""
+    """A bare backbone, and one with a classifier, as ImageNet models have."""
     saved = kind(SegformerConfig())
     saved.save_pretrained(tmp_path)
-    decoder = {name: value.clone() for name, value in model.feature_maps.network.decode_head.state_dict().items()}
+    network: Any = model.feature_maps.network
+    decoder = {name: value.clone() for name, value in network.decode_head.state_dict().items()}
     load_backbone(model, str(tmp_path))
     expected = getattr(saved, "segformer", saved).state_dict()
-    found = model.feature_maps.network.segformer.state_dict()
+    found = network.segformer.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
-    kept = model.feature_maps.network.decode_head.state_dict()
+    kept = network.decode_head.state_dict()
     assert all(torch.equal(kept[name], value) for name, value in decoder.items())
 
 
@@ -41,12 +43,9 @@ def test_of_another_size(tmp_path: Path, model: AstSeg) -> None:
         load_backbone(model, str(tmp_path))
 
 
-def test_an_empty_folder(tmp_path: Path, model: AstSeg) -> None:
+def test_missing_and_damaged_weights(tmp_path: Path, model: AstSeg) -> None:
     with pytest.raises(AstSegError, match="Cannot read"):
         load_backbone(model, str(tmp_path))
-
-
-def test_damaged_weights(tmp_path: Path, model: AstSeg) -> None:
     SegformerModel(SegformerConfig()).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"broken")
     with pytest.raises(AstSegError, match="Cannot read"):

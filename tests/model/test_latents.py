@@ -15,10 +15,6 @@ def queries(layout: LatentLayout, *, scale: float = 1.0) -> ObjectQueries:
 
 
 class TestLayout:
-    @pytest.mark.parametrize(("anisotropic", "columns"), [(False, 1 + 1 + 32), (True, 2 + 1 + 32)])
-    def test_columns(self, anisotropic: bool, columns: int) -> None:
-        assert LatentLayout(anisotropic=anisotropic).columns == columns
-
     @pytest.mark.parametrize(
         ("settings", "key_word"),
         [
@@ -35,23 +31,15 @@ class TestLayout:
 
 
 class TestReading:
-    def test_isotropic_columns(self) -> None:
-        layout = LatentLayout(appearance_dim=5)
+    @pytest.mark.parametrize("anisotropic", [False, True])
+    def test_columns(self, anisotropic: bool) -> None:
+        layout = LatentLayout(appearance_dim=5, anisotropic=anisotropic)
         found = queries(layout)
         latents = read_latents(found, layout)
-        scale, activation, appearance = found.features[..., 0], found.features[..., 1], found.features[..., 2:]
-        expected = 1.3 + 22.7 / (1 + torch.exp(-scale))
-        torch.testing.assert_close(latents.inverse_scales, torch.stack((expected, expected), -1))
-        torch.testing.assert_close(latents.log_activations, activation)
+        scale, activation, appearance = torch.split(found.features, [2 if anisotropic else 1, 1, 5], -1)
+        torch.testing.assert_close(latents.inverse_scales, (1.3 + 22.7 / (1 + torch.exp(-scale))).expand(2, 3, 2))
+        torch.testing.assert_close(latents.log_activations, activation[..., 0])
         torch.testing.assert_close(latents.appearances, appearance)
-
-    def test_anisotropic_columns(self) -> None:
-        layout = LatentLayout(appearance_dim=5, anisotropic=True)
-        found = queries(layout)
-        latents = read_latents(found, layout)
-        torch.testing.assert_close(latents.inverse_scales, 1.3 + 22.7 / (1 + torch.exp(-found.features[..., :2])))
-        torch.testing.assert_close(latents.log_activations, found.features[..., 2])
-        torch.testing.assert_close(latents.appearances, found.features[..., 3:])
 
     def test_activation_from_the_first_appearance_value(self) -> None:
         layout = LatentLayout(appearance_dim=5, activation_from_appearance=True)
