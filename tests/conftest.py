@@ -15,7 +15,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Shapes in signatures are checked from here on, so this comes before anything imports the modules. Left out are those
 # whose settings refuse wrong values by themselves: their errors are what people see.
 CHECKED = (
-    *(f"model.{name}" for name in ("ast_seg", "attention", "background", "feature_maps", "glimpses", "latents")),
+    *(f"model.{name}" for name in ("ast_seg", "attention", "backgrounds", "features", "glimpses", "latents")),
     *(f"model.{name}" for name in ("foreground_mask", "refinement", "rendering")),
     *("training.losses", "_core.image_conversion", "training.batches", "training.complexity", "training.phases"),
 )
