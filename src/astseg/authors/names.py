@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
-from astseg.model.features.segformer_names import first_name
+from astseg.model.features.segformer_names import saved_name
 
 FEATURE_MAPS = "feature_and_attention_map_generator."
 SEGFORMER = FEATURE_MAPS + "complete_model."
@@ -79,7 +79,7 @@ def addresses(weights: Mapping[str, Tensor]) -> dict[str, str]:
     for name in weights:
         address = name
         if name.startswith(SEGFORMER):
-            address = first_name(name)
+            address = saved_name(name)
         elif part := _SEQUENCE.fullmatch(name):
             sequence, layer = part["sequence"], part["layer"] or ""
             order = list(layers[sequence]).index(layer)

@@ -25,8 +25,8 @@ from astseg.evaluation.metrics import f_measure
 from astseg.inference.foreground_share import foreground_note
 from astseg.model.ast_seg import AstSeg
 from astseg.model.foreground_mask import (
+    ae_ne_foreground_mask,
     background_distance,
-    background_foreground_mask,
     background_noise,
     noise_foreground_mask,
 )
@@ -129,7 +129,7 @@ def write_background_masks(
             images = resized(from_uint8_images(sample.image[None], device), model.image_size)
             painted = background(images)
             found = (
-                background_foreground_mask(images, painted, size)
+                ae_ne_foreground_mask(images, painted, size)
                 if noise is None
                 else noise_foreground_mask(images, painted.image, noise, size)
             )

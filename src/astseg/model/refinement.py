@@ -1,4 +1,4 @@
-"""The transformer encoder that lets the slots see each other (section 4.1)."""
+"""The transformer encoder in which the slots attend to each other (section 4.1)."""
 
 import torch
 from jaxtyping import Float
@@ -8,16 +8,16 @@ from astseg.model.attention import ObjectQueries
 
 
 class TransformerRefinement(nn.Module):
-    """Refines the K queries together, without any positional encoding: their order means nothing.
+    """Refines the K queries jointly, without positional encoding: their order has no meaning.
 
     Args:
         features: the dimension of a query's feature vector.
-        residual: add what the transformer says to the queries, with a last layer that starts at zero, so that training
-            starts from the queries as they are. The paper replaces the queries instead, which needs a small learning
-            rate and a long warm-up to survive.
+        residual: add the transformer's output to the queries, with a last layer initialized to zero, so that training
+            starts from the unchanged queries. The paper replaces the queries instead, which needs a small learning
+            rate and a long warm-up to be stable.
         dimension: d_T, the transformer's width (Table 6).
-        heads: attention heads of a layer.
-        feedforward: hidden units of a layer.
+        heads: attention heads per layer.
+        feedforward: hidden units per layer.
         layers: number of layers.
         dropout: the probability of dropping a unit while training.
     """
@@ -44,7 +44,7 @@ class TransformerRefinement(nn.Module):
             nn.init.zeros_(self.projection.bias)
 
     def forward(self, queries: ObjectQueries) -> ObjectQueries:
-        """Refine positions and features. Positions may leave [-1, 1] here; the latents clamp them."""
+        """Refine positions and features. Positions may leave [-1, 1] here; `read_latents` clamps them."""
         triplets: Float[Tensor, "batch slots columns"] = torch.cat((queries.positions, queries.features), -1)
         refined = self.projection(self.transformer(self.embedding(triplets)))
         if self.residual:
@@ -53,7 +53,7 @@ class TransformerRefinement(nn.Module):
 
 
 class NoRefinement(nn.Module):
-    """Leaves the queries as they are: the row "model without transformer encoder" of Table 4."""
+    """Leaves the queries unchanged: the row "model without transformer encoder" of Table 4."""
 
     def forward(self, queries: ObjectQueries) -> ObjectQueries:
         """Return the queries."""

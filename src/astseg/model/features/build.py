@@ -1,4 +1,4 @@
-"""Which feature networks there are."""
+"""The feature networks by name."""
 
 from typing import Literal, TypeAlias
 
@@ -21,10 +21,10 @@ FeatureNetwork: TypeAlias = Literal[
 def build_feature_maps(
     network: FeatureNetwork, image_size: tuple[int, int], channels: int
 ) -> SegformerMaps | UnetMaps | CompactUnetMaps:
-    """Build a feature network for images of a height and width.
+    """Build a feature network for images of this height and width.
 
     Raises:
-        ValueError: the image is too small for the network's levels.
+        ValueError: the images are too small for the network's levels.
     """
     if network == "unet":
         levels = unet_channels(image_size)
@@ -36,6 +36,6 @@ def build_feature_maps(
     return SegformerMaps(MIX_TRANSFORMER_SIZES[network], channels)
 
 
-def _check_sides(network: str, image_size: tuple[int, int], smallest: int) -> None:
-    if min(image_size) < smallest:
-        raise ValueError(f"{network} needs at least {smallest} pixels a side here, not {image_size[0]}x{image_size[1]}")
+def _check_sides(network: str, image_size: tuple[int, int], min_side: int) -> None:
+    if min(image_size) < min_side:
+        raise ValueError(f"{network} needs at least {min_side} pixels a side, not {image_size[0]}x{image_size[1]}")

@@ -7,37 +7,37 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.features.unet import DownsampleBlock, normalized, same_size
+from astseg.model.features.unet import DownsampleBlock, conv3x3, with_norm_and_celu
 
 COMPACT_UNET_CHANNELS = (16, 32, 48, 64)
 
 
 class CompactUnetMaps(nn.Module):
-    """A small U-net whose skips are added; its maps have a quarter of the image's height and width.
+    """A small U-net with additive skips; its maps have a quarter of the image's height and width.
 
-    Not in the paper. It takes about a fiftieth of SegFormer-B3's arithmetic, for training on a CPU.
+    Not in the paper. It needs about a fiftieth of SegFormer-B3's operations, for training on a CPU.
     """
 
     def __init__(self, channels: int, levels: Sequence[int] = COMPACT_UNET_CHANNELS) -> None:
         super().__init__()
-        self.stem = normalized(nn.Conv2d(3, levels[0], 5, stride=2, padding=2, bias=False), levels[0])
+        self.stem = with_norm_and_celu(nn.Conv2d(3, levels[0], 5, stride=2, padding=2, bias=False), levels[0])
         self.down = nn.ModuleList(map(DownsampleBlock, levels[:-1], levels[1:]))
-        self.centre = normalized(same_size(levels[-1], levels[-1]), levels[-1])
+        self.centre = with_norm_and_celu(conv3x3(levels[-1], levels[-1]), levels[-1])
         self.lateral = nn.ModuleList(nn.Conv2d(deep, shallow, 1) for shallow, deep in itertools.pairwise(levels[1:]))
-        self.refine = nn.ModuleList(normalized(same_size(level, level), level) for level in levels[1:-1])
+        self.refine = nn.ModuleList(with_norm_and_celu(conv3x3(level, level), level) for level in levels[1:-1])
         self.last = nn.Sequential(
-            normalized(same_size(levels[1], levels[1]), levels[1]), nn.Conv2d(levels[1], channels, 1)
+            with_norm_and_celu(conv3x3(levels[1], levels[1]), levels[1]), nn.Conv2d(levels[1], channels, 1)
         )
 
     @property
     def output_layer(self) -> nn.Conv2d:
-        """The layer with a row of weights for each map: the K slots' come first."""
+        """The layer with one row of weights per map; those of the K slots come first."""
         return self.last[-1]  # type: ignore[return-value]
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
-        """Return maps of a quarter of the image's sides."""
+        """Return maps with a quarter of the image's height and width."""
         x = self.stem(images)
         skips = []
         for block in self.down:
