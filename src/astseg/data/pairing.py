@@ -14,9 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-
 from astseg._core.errors import AstSegError
+from astseg._core.sampling import evenly_spaced
 from astseg.data.file_roles import (
     CLASS_WORDS,
     INSTANCE_WORDS,
@@ -297,7 +296,7 @@ def _paths(files: Sequence[_File]) -> list[Path]:
 
 def _some(items: Sequence[T]) -> list[T]:
     """Take a few, from the first to the last."""
-    return [items[index] for index in sorted({int(i) for i in np.linspace(0, len(items) - 1, SAMPLES)})]
+    return [items[index] for index in evenly_spaced(len(items), SAMPLES).tolist()]
 
 
 def _below(path: Path, folder: Path) -> bool:
