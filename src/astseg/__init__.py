@@ -16,12 +16,13 @@ Use a model that is there::
 Train one::
 
     store = astseg.import_source("my-pictures", "my-data")
-    choice = astseg.choose_recipe(store, device, minutes=30)
+    choice = astseg.choose_recipe(store, device, astseg.RecipeRequest(minutes=30))
     astseg.Trainer(choice.recipe, store["train"].images, "my-run", device).run()
 
 * `Store`, `import_source`, `make_store`: data, prepared from anything or generated with exact masks
 * `Recipe`, `BackgroundTraining`, `ForegroundTraining`: every setting of a training, each with its meaning
-* `PRESETS`, `get_preset`, `choose_recipe`, `override`: recipes by name, by machine and time, and with values changed
+* `PRESETS`, `get_preset`, `override`: recipes by name, and with values changed
+* `choose_recipe`, `RecipeRequest`: a recipe for the images, the machine and what you ask for
 * `Trainer`: trains, stops and resumes to the same result
 
 Score it::
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from astseg.model.architecture import Architecture
     from astseg.model.ast_seg import AstSeg
     from astseg.model.segmentation import Segmentation
-    from astseg.training.auto_config import choose_recipe
+    from astseg.training.auto_config import RecipeRequest, choose_recipe
     from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
     from astseg.training.loop import Trainer
     from astseg.training.presets import PRESETS, get_preset
@@ -67,6 +68,7 @@ __all__ = [
     "Evaluation",
     "ForegroundTraining",
     "Recipe",
+    "RecipeRequest",
     "Segmentation",
     "Store",
     "Trainer",
@@ -100,7 +102,7 @@ _HOMES = {
     "training.presets": ("PRESETS", "get_preset"),
     "hub.loading": ("list_models", "load_model"),
     "inference.segmenting": ("segment_source",),
-    "training.auto_config": ("choose_recipe",),
+    "training.auto_config": ("RecipeRequest", "choose_recipe"),
     "training.loop": ("Trainer",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,7 +27,7 @@ from astseg.cli.preparing import make_scenes, prepare
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
-    from astseg.training.auto_config import Choice
+    from astseg.training.auto_config import RecipeChoice
     from astseg.training.run import RunSettings
 
 DEMO_TRAIN, DEMO_TEST = 8_000, 500
@@ -36,7 +36,7 @@ FIRST_LOOK_IMAGES = 12
 FIRST_LOOK_SEED = 2023  # of rooms that neither the model that comes with astseg nor the demo's has learned from
 
 OPTIONS = {"preset": "--preset", "num_slots": "--objects", "static": "--static or --moving"}
-"""By which option a wish for a recipe is given."""
+"""The options for fields of `RecipeRequest` that the user may have left open."""
 
 Seed = Annotated[int, typer.Option(help="Decides the first weights and the order of the images.", min=0)]
 
@@ -106,8 +106,7 @@ def train(
     ```
     """
     from astseg.data.store import Store
-    from astseg.training.auto_config import check_size, check_wishes, choose_recipe
-    from astseg.training.presets import get_preset
+    from astseg.training.auto_config import RecipeRequest, check_size, choose_recipe
     from astseg.training.run import RunSettings, read_recipe
 
     where = find_device(device)
@@ -116,17 +115,21 @@ def train(
         return
     if source is None:
         raise AstSegError("What should be learned from? Give a folder of images, a video or prepared data.")
-    own = read_recipe(recipe) if recipe else None
-    model: dict[str, Any] = {"preset": preset, "num_slots": objects, "static": static, "recipe": own}
-    model["changes"] = parse_changes(changes or [])
-    check_wishes(**model, minutes=minutes, steps=steps)
+    request = RecipeRequest(
+        preset=preset,
+        recipe=read_recipe(recipe) if recipe else None,
+        num_slots=objects,
+        minutes=minutes,
+        steps=steps,
+        static=static,
+        changes=parse_changes(changes or []),
+    )
     _refuse_taken(out)
-    usual = get_preset(preset).recipe if preset else own
-    longer_side = max(usual.architecture.image_size) if usual else None
-    check = partial(check_size, device=where, **model)
+    longer_side = max(request.base.architecture.image_size) if request.base else None
+    check = partial(check_size, device=where, request=request)
     data = prepare(source, out / "data", parse_size(size), longer_side, check_size=check, masks=masks, ignore=ignore)
     with messages.status("Choosing what suits the images and the machine..."):
-        choice = choose_recipe(Store(data), where, **model, minutes=minutes, steps=steps)
+        choice = choose_recipe(Store(data), where, request)
     say_reasons(choice)
     settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
     run_to_the_end(out, settings, device=device)
@@ -247,10 +250,10 @@ def go_on(folder: Path, context: typer.Context, device: str) -> None:
     run_to_the_end(folder, settings, device=device, resume=True)
 
 
-def say_reasons(choice: "Choice") -> None:
+def say_reasons(choice: "RecipeChoice") -> None:
     """Say why a recipe is as it is, and by which option it would be otherwise."""
     for reason in choice.reasons:
-        otherwise = f" {OPTIONS[reason.wish]} says otherwise." if reason.wish else ""
+        otherwise = f" {OPTIONS[reason.request]} says otherwise." if reason.request else ""
         messages.print(f"{reason.text}{otherwise}", style="dim", markup=False)
 
 
