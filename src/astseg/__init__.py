@@ -16,12 +16,13 @@ Use a trained model::
 Train one::
 
     store = astseg.import_source("my-images", "my-data")
-    choice = astseg.choose_recipe(store, device, minutes=30)
+    choice = astseg.choose_recipe(store, device, astseg.RecipeRequest(minutes=30))
     astseg.Trainer(choice.recipe, store["train"].images, "my-run", device).run()
 
 * `Store`, `import_source`, `make_store`: data, prepared from images of any source or generated with exact masks
 * `Recipe`, `BackgroundTraining`, `ForegroundTraining`: all training settings and their meaning
-* `PRESETS`, `get_preset`, `choose_recipe`, `override`: recipes by name, for a machine and a time, with settings changed
+* `PRESETS`, `get_preset`, `override`: recipes by name, and with settings changed
+* `choose_recipe`, `RecipeRequest`: a recipe for the images, the machine and what you ask for
 * `Trainer`: trains; a run that is stopped and resumed ends with the same result
 
 Score it::
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from astseg.model.architecture import Architecture
     from astseg.model.ast_seg import AstSeg
     from astseg.model.segmentation import Segmentation
-    from astseg.training.auto_config import choose_recipe
+    from astseg.training.auto_config import RecipeRequest, choose_recipe
     from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
     from astseg.training.loop import Trainer
     from astseg.training.presets import PRESETS, get_preset
@@ -67,6 +68,7 @@ __all__ = [
     "Evaluation",
     "ForegroundTraining",
     "Recipe",
+    "RecipeRequest",
     "Segmentation",
     "Store",
     "Trainer",
@@ -100,7 +102,7 @@ _NAMES_BY_MODULE = {
     "training.presets": ("PRESETS", "get_preset"),
     "hub.loading": ("list_models", "load_model"),
     "inference.segmenting": ("segment_source",),
-    "training.auto_config": ("choose_recipe",),
+    "training.auto_config": ("RecipeRequest", "choose_recipe"),
     "training.loop": ("Trainer",),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}

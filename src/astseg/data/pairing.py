@@ -14,9 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import numpy as np
-
 from astseg._core.errors import AstSegError
+from astseg._core.sampling import evenly_spaced
 from astseg.data.file_roles import (
     CLASS_WORDS,
     COLOR_WORDS,
@@ -303,7 +302,7 @@ def _sample_paths(files: Sequence[_File]) -> list[Path]:
 
 def _sample_evenly(items: Sequence[T]) -> list[T]:
     """Return a few items, evenly spaced from the first to the last."""
-    return [items[index] for index in sorted({int(i) for i in np.linspace(0, len(items) - 1, NUM_CHECKED_FILES)})]
+    return [items[index] for index in evenly_spaced(len(items), NUM_CHECKED_FILES).tolist()]
 
 
 def _match_named_masks(masks: Sequence[Path], images: _Matches) -> _Companions | None:

@@ -24,6 +24,7 @@ from astseg._core.image_files import (
     read_exif_transpose,
     read_images,
 )
+from astseg._core.sampling import evenly_spaced
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
 from astseg.data.folders import find_files, find_masks, unique_names
 from astseg.data.mask_edges import RawMask
@@ -176,7 +177,7 @@ class FileSource(Source):
         return {file: _array_count(file) if _is_array(file) else count_images(file) for file in self.files}
 
     def _probe_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
-        for index in sorted({int(i) for i in np.linspace(0, len(named) - 1, NUM_PROBED_MASKS)} if named else ()):
+        for index in evenly_spaced(len(named), NUM_PROBED_MASKS).tolist():
             try:
                 yield from islice(read_raw_masks(named[index]), 1)
             except AstSegError:

@@ -19,6 +19,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.file_names import BACKGROUNDS_FOLDER, FOREGROUND_MASKS_FOLDER, SUMMARY_FILE
 from astseg._core.image_conversion import from_uint8_images, to_uint8_images
 from astseg._core.progress import Progress
+from astseg._core.sampling import evenly_spaced
 from astseg.data.sources import Source
 from astseg.data.store import Bytes
 from astseg.evaluation.metrics import f_measure
@@ -80,7 +81,7 @@ def measure_noise(model: AstSeg, images: Bytes, device: torch.device) -> Float[T
         AstSegError: the model has no background network.
     """
     background = _background_network(model)
-    chosen = np.linspace(0, len(images) - 1, min(len(images), NOISE_IMAGES)).astype(np.int64)
+    chosen = evenly_spaced(len(images), NOISE_IMAGES)
     distances = []
     for indices in np.array_split(chosen, -(-len(chosen) // NOISE_BATCH)):
         batch = from_uint8_images(images[indices], device)
