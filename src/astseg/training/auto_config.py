@@ -10,7 +10,7 @@ import torch
 
 from astseg._core.errors import AstSegError, MemoryShortageError
 from astseg._core.settings_io import override
-from astseg._core.text import sides
+from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
 from astseg.model.ast_seg import AstSeg
 from astseg.training.complexity import MIN_STATIC_IMAGES, static_share
@@ -134,7 +134,7 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     (recipe,) = _candidates(store.image_size, device, request)
     other_size = ""
     if base and base.architecture.image_size != store.image_size:
-        other_size = f" (the recipe's own size is {sides(base.architecture.image_size)})"
+        other_size = f" (the recipe's own size is {format_value(base.architecture.image_size)})"
     reasons.append(_images_reason(store, other_size))
     guess = "as you say" if request.num_slots else "the recipe has it so" if base else "a guess"
     most = f"Objects: at most {recipe.architecture.num_slots} in an image ({guess})."
@@ -288,7 +288,7 @@ def _memory_reason(needed: float, image_size: tuple[int, int], device: torch.dev
     if needed > available.total:
         where = "the GPU" if device.type == "cuda" else "this machine"
         raise MemoryShortageError(
-            f"Training at {sides(image_size)} takes {about} of memory, and {where} has "
+            f"Training at {format_value(image_size)} takes {about} of memory, and {where} has "
             f"{gigabytes(available.total)}. Less is taken by a smaller size, then by fewer objects."
         )
     if needed > available.free:
@@ -306,7 +306,7 @@ def gigabytes(count: float) -> str:
 
 
 def _images_reason(store: Store, remark: str = "") -> Reason:
-    return Reason(f"Images: {len(store['train'])} of {sides(store.image_size)} to learn from{remark}.")
+    return Reason(f"Images: {len(store['train'])} of {format_value(store.image_size)} to learn from{remark}.")
 
 
 def _background_reason(static: bool, why: str, request: str | None = None) -> Reason:
