@@ -30,6 +30,7 @@ PROTOCOL = (
     "MSE: squared error in [0, 1], summed over channels and pixels."
 )
 
+OPTIONAL_SCORES = ("mse", "shadow_claimed", "lit_claimed")
 PER_IMAGE_FILE = "per_image.csv"
 LARGEST_WEIGHT_RULE = "Labels: each pixel to the layer with the largest weight, as in the paper."
 
@@ -74,8 +75,7 @@ class Evaluation:
         )
 
     def _means(self, chosen: Bool[np.ndarray, "images"]) -> "Means":
-        extras = {name: getattr(self, name) for name in ("mse", "shadow_claimed", "lit_claimed")}
-        return _average_scores(self.scores, chosen, **extras)
+        return _average_scores(self.scores, chosen, **{name: getattr(self, name) for name in OPTIONAL_SCORES})
 
 
 @dataclass(frozen=True)
@@ -188,13 +188,13 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
     Raises:
         AstSegError: the file cannot be written.
     """
-    values = {name: getattr(evaluation, name) for name in ("mse", "shadow_claimed", "lit_claimed")}
+    optional = {name: getattr(evaluation, name) for name in OPTIONAL_SCORES}
     columns = {
         "index": evaluation.index,
         "objects": evaluation.objects,
         "foreground_empty": (evaluation.objects == 0).astype(np.int64),
         **{field.name: getattr(evaluation.scores, field.name) for field in fields(evaluation.scores)},
-        **{name: value for name, value in values.items() if value is not None},
+        **{name: values for name, values in optional.items() if values is not None},
     }
     with atomic_write(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -204,11 +204,7 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
 
 
 def _predict(
-    model: AstSeg,
-    split: Split,
-    batch_size: int,
-    progress: Progress | None,
-    use_label_rule: bool,
+    model: AstSeg, split: Split, batch_size: int, progress: Progress | None, use_label_rule: bool
 ) -> tuple[UInt8[np.ndarray, "images height width"], PerImage | None]:
     """Return the labels of all images as bytes, and the images' squared errors."""
     device = next(model.parameters()).device

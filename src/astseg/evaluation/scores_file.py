@@ -68,7 +68,7 @@ def write_scores(path: Path, record: ScoreRecord) -> None:
 
     Raises:
         AstSegError: the file cannot be written.
-        ValueError: a score is no number.
+        ValueError: a score is non-finite.
     """
     text = json.dumps(to_builtins(record), indent=2, allow_nan=False)
     with atomic_write(path) as partial:

@@ -33,15 +33,15 @@ class LabelRule:
     """
 
     object_error: float = 4.0
-    """The loss of an object's log-weight per unit of its L1 error (0 to 3, equation 19)."""
+    """The penalty on an object's log-weight per unit of its L1 error (0 to 3, equation 19)."""
     between_objects: bool = True
     """Whether errors also decide between objects. If not, all objects get the mean of their errors, by weight, so that
     an object shared by several slots is not split by their colors."""
     background_error: float = 25.0
-    """The loss of the background's log-weight per unit of the L1 error of its best-fitting shade."""
+    """The penalty on the background's log-weight per unit of the L1 error of its best-fitting shade."""
     background_margin: float = 0.0
-    """A constant loss of the background's log-weight. It gives objects the pixels that they share with the background
-    at their rims, and shadows too."""
+    """A constant penalty on the background's log-weight. It gives objects the pixels that they share with the
+    background at their rims, and shadows too."""
     max_shade: float = MAX_SHADOW
     """The largest share of its light that the background may lose and still count as background, below 1. A larger
     share mistakes fewer shadows for objects, but more dark objects for shadows."""
@@ -90,12 +90,12 @@ def posterior_weights(
         weights = rendering.weights[:, 1:]
         shares = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
         object_errors = (shares * object_errors).sum(1, keepdim=True).expand_as(weights)
-    losses = torch.cat(
+    penalties = torch.cat(
         (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
     )
     log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
     affinities = neighbor_affinities(images, rule.likeness)
-    weights = mean_field_smoothing(log_weights - losses, affinities, rule.neighbor_pull)
+    weights = mean_field_smoothing(log_weights - penalties, affinities, rule.neighbor_pull)
     weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
     weights = merge_duplicate_slots(weights, images, affinities, rule.duplicate_likeness)
     return drop_small_slots(weights, rule.min_pixels)

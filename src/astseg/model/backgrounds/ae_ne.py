@@ -54,6 +54,11 @@ class ConvGeometry(NamedTuple):
         """The length of the side after the block."""
         return (self.size + 2 * self.padding - self.kernel) // self.stride + 1
 
+    @property
+    def output_padding(self) -> int:
+        """The padding with which the transposed block restores the side."""
+        return self.size - ((self.output - 1) * self.stride - 2 * self.padding + self.kernel)
+
 
 def conv_geometries(side: int, *, large: bool) -> list[ConvGeometry]:
     """Return how the blocks reduce a side to 1.
@@ -173,30 +178,14 @@ class BackgroundAutoencoder(nn.Module):
 
 
 def _encoder_block(height: ConvGeometry, width: ConvGeometry, inputs: int, outputs: int) -> PositionalBlock:
-    convolution = nn.Conv2d(
-        inputs + 2,
-        outputs,
-        (height.kernel, width.kernel),
-        (height.stride, width.stride),
-        (height.padding, width.padding),
-        bias=False,
-    )
-    return PositionalBlock((height.size, width.size), convolution, outputs)
+    size, kernel, stride, padding = zip(height, width, strict=True)
+    return PositionalBlock(size, nn.Conv2d(inputs + 2, outputs, kernel, stride, padding, bias=False), outputs)
 
 
 def _decoder_block(
     height: ConvGeometry, width: ConvGeometry, inputs: int, outputs: int, *, last: bool
 ) -> PositionalBlock:
-    def output_padding(side: ConvGeometry) -> int:
-        return side.size - ((side.output - 1) * side.stride - 2 * side.padding + side.kernel)
-
-    convolution = nn.ConvTranspose2d(
-        inputs + 2,
-        outputs,
-        (height.kernel, width.kernel),
-        (height.stride, width.stride),
-        (height.padding, width.padding),
-        (output_padding(height), output_padding(width)),
-        bias=False,
-    )
+    _, kernel, stride, padding = zip(height, width, strict=True)
+    output_padding = (height.output_padding, width.output_padding)
+    convolution = nn.ConvTranspose2d(inputs + 2, outputs, kernel, stride, padding, output_padding, bias=False)
     return PositionalBlock((height.output, width.output), convolution, outputs, last=last)
