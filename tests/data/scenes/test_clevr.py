@@ -32,7 +32,7 @@ def test_objects_stand_on_the_ground_in_view_and_apart() -> None:
             assert clear_of(body, scene.bodies[:number], 0.15)
 
 
-def test_a_full_ground_is_begun_anew() -> None:
+def test_a_full_ground_is_started_again() -> None:
     """Ten large balls hardly fit: the drawing must still end, with all of them placed."""
     source = RandomSource("test", 1, 0, 0)
 

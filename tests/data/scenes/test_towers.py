@@ -94,7 +94,7 @@ def test_blocks_rest_on_each_other_in_view() -> None:
         assert all(block.shape is not Shape.SPHERE for block in scene.bodies[:-1])
 
 
-def test_all_heights_and_shapes_come() -> None:
+def test_all_heights_and_shapes_occur() -> None:
     counts = np.bincount([len(scene.bodies) for scene in DRAWN], minlength=7)
     assert (counts[2:] > 3).all()
     assert counts.sum() == counts[2:].sum()
