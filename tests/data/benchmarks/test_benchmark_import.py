@@ -1,7 +1,6 @@
 import errno
 import gzip
 import re
-import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -395,6 +394,7 @@ def test_shapestacks_without_lists(stacks: Files, tmp_path: Path) -> None:
 
 def test_a_full_disk_while_staging(tex: Files, tmp_path: Path) -> None:
     folder = formats.unpack(tmp_path / "folder", tex)
+    resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10 * 3 * 128**2 + 99, hard))  # cuts the eleventh image short
     try:
