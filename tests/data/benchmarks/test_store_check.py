@@ -1,4 +1,3 @@
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -106,20 +105,6 @@ def test_unreadable_files_and_another_number_of_images(tmp_path: Path) -> None:
         ("1 files", "50 are published", "short holds only 8", "4 listed images"), found.problems, strict=True
     ):
         assert words in problem
-
-
-def test_no_store(tmp_path: Path) -> None:
-    with pytest.raises(AstSegError, match="no prepared"):
-        check_store(tmp_path)
-
-
-def test_a_file_too_short(tmp_path: Path) -> None:
-    path = make(tmp_path / "s", {"train": np.ones((2, 8, 8), np.uint8)})
-    manifest = json.loads((path / "manifest.json").read_text())
-    manifest["splits"]["train"]["arrays"]["masks"]["shape"] = [3, 8, 8]
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(AstSegError, match="should hold"):
-        check_store(path)
 
 
 def test_ignored_pixels_are_no_object(tmp_path: Path) -> None:
