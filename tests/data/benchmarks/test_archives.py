@@ -28,7 +28,7 @@ def test_a_folder(tmp_path: Path) -> None:
     assert list(contents(source)) == sorted(FILES)
 
 
-def test_links_in_a_folder_are_followed_but_not_round_and_round(tmp_path: Path) -> None:
+def test_links_in_a_folder_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     formats.unpack(tmp_path / "elsewhere", FILES)
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "link").symlink_to(tmp_path / "elsewhere")
@@ -100,7 +100,9 @@ def test_a_damaged_archive(tmp_path: Path, archive: bytes) -> None:
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
 @pytest.mark.parametrize("damage", ["header", "end", "all that follows"])
-def test_a_damaged_header_is_no_end(tmp_path: Path, damage: str, compress: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_header_does_not_end_the_archive(
+    tmp_path: Path, damage: str, compress: Callable[[bytes], bytes]
+) -> None:
     content = formats.tar(FILES)
     middle = content.index(b"folder/020.bin")
     changed = {
@@ -114,7 +116,7 @@ def test_a_damaged_header_is_no_end(tmp_path: Path, damage: str, compress: Calla
         contents(source)
 
 
-def test_only_files_come_and_nothing_is_written(tmp_path: Path) -> None:
+def test_only_files_are_read_and_nothing_is_written(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name, kind in (("../out", tarfile.REGTYPE), ("link", tarfile.SYMTYPE), ("folder", tarfile.DIRTYPE)):
             member = tarfile.TarInfo(name)

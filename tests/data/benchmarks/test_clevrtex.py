@@ -38,13 +38,6 @@ def test_transparency_is_dropped() -> None:
     np.testing.assert_array_equal(image, np.stack([labels * 20, np.full_like(labels, 5), 90 - labels], -1))
 
 
-def test_prepared_size() -> None:
-    labels = formats.tex_labels(0)
-    decoded = decode(formats.png(labels, 0), MASK, 128)
-    places = ((np.arange(128) + 0.5) * 1.5).astype(int)
-    np.testing.assert_array_equal(decoded, labels[24:216, 64:256][np.ix_(places, places)])
-
-
 def test_a_mask_in_colors_is_refused() -> None:
     with pytest.raises(ValueError, match="palette"):
         decode(formats.png(np.zeros((240, 320, 3), np.uint8), 2), MASK, 128)

@@ -88,7 +88,7 @@ def gets(server: Server) -> list[str | None]:
     return [span for command, span in server.requests if command == "GET"]
 
 
-def test_sizes_are_known_before_and_files_arrive_whole(server: Server, tmp_path: Path) -> None:
+def test_sizes_are_known_first_and_files_arrive_whole(server: Server, tmp_path: Path) -> None:
     server.files["b.tar"] = b"short"
     plan = plan_files([server.remote(), server.remote("b.tar")], tmp_path / "d")
     assert (plan.size, plan.remaining) == (1_000_005, 1_000_005)
@@ -103,7 +103,7 @@ def test_sizes_are_known_before_and_files_arrive_whole(server: Server, tmp_path:
 
 
 @pytest.mark.parametrize("tells_length", [True, False])
-def test_what_is_here_is_not_fetched_again(server: Server, tmp_path: Path, tells_length: bool) -> None:
+def test_present_files_are_not_downloaded_again(server: Server, tmp_path: Path, tells_length: bool) -> None:
     (tmp_path / "a.tar.gz").write_bytes(CONTENT)
     server.tells_length = tells_length
     plan = plan_files([server.remote()], tmp_path)
@@ -112,15 +112,13 @@ def test_what_is_here_is_not_fetched_again(server: Server, tmp_path: Path, tells
     assert gets(server) == []
 
 
-def test_an_empty_file_is_fetched(server: Server, tmp_path: Path) -> None:
+def test_an_empty_file_is_downloaded_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "a.tar.gz").write_bytes(b"")
     (path,) = download(plan_files([server.remote()], tmp_path))
     assert path.read_bytes() == CONTENT
 
 
-def test_the_command_says_what_it_fetches_and_where_it_lies(
-    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_prints_sizes_and_paths(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     server.files["clevrtex_camo.tar.gz"] = CONTENT
     mirror = f"http://127.0.0.1:{server.server_port}"
     assert run(app, ["data", "download", "clevrtex-camo", str(tmp_path / "d"), "--mirror", mirror]) == 0

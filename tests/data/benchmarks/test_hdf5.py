@@ -77,7 +77,7 @@ def test_other_layouts_are_refused(tmp_path: Path, data: dict[str, npt.NDArray[A
         count_images(write(tmp_path / "a.hdf5", **data))
 
 
-def test_what_is_no_hdf5_file(tmp_path: Path) -> None:
+def test_a_file_of_another_kind(tmp_path: Path) -> None:
     (tmp_path / "a.hdf5").write_text("hello")
     with pytest.raises(AstSegError, match="Cannot read"):
         count_images(tmp_path / "a.hdf5")

@@ -44,7 +44,7 @@ def test_labels_are_never_mixed() -> None:
     np.testing.assert_array_equal(small, labels[np.ix_(places.astype(int), places.astype(int))])
 
 
-def test_the_right_size_is_left_as_it_is() -> None:
+def test_an_image_of_the_right_size_is_unchanged() -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     np.testing.assert_array_equal(prepare_image(image, None, 64), image)
 

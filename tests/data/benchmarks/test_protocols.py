@@ -80,7 +80,7 @@ def test_limit_takes_the_first_of_each_split() -> None:
     }
 
 
-def test_what_a_short_set_does_not_reach_is_left_out() -> None:
+def test_empty_splits_are_left_out() -> None:
     assert set(CLEVR_PROTOCOLS[0].indices(9_000)) == {"test"}
     assert Protocol("a", "b", (Portion("test", 5, 8, sample=10),)).indices(7)["test"].tolist() == [5, 6]
     assert Portion("test", Fraction(1, 2), None).indices(5).tolist() == [2, 3, 4]

@@ -44,7 +44,7 @@ def test_labels_are_the_first_channel_divided_by_32() -> None:
     assert decode(files.popitem()[1], MASK, 64).shape == (64, 64)
 
 
-def test_a_grey_map_will_do() -> None:
+def test_a_gray_map_is_accepted() -> None:
     values = np.full((224, 224), 64 + 31, np.uint8)
     assert (decode(formats.png(values, 0), MASK, 64) == 2).all()
 

@@ -15,7 +15,7 @@ def numbered_image(index: int) -> tuple[Bytes, Bytes]:
     return rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8), rng.integers(0, 5, (SIZE, SIZE), np.uint8)
 
 
-def test_images_come_back_whatever_order_they_came_in(tmp_path: Path) -> None:
+def test_images_are_returned_whatever_order_they_arrived_in(tmp_path: Path) -> None:
     with Staging(tmp_path / "s", SIZE, {}) as staging:
         for index in (4, 0, 3):
             staging.put(index, MASK, numbered_image(index)[1])
@@ -31,7 +31,7 @@ def test_images_come_back_whatever_order_they_came_in(tmp_path: Path) -> None:
         np.testing.assert_array_equal(labels, numbered_image(index)[1])
 
 
-def test_a_second_run_knows_what_the_first_had(tmp_path: Path) -> None:
+def test_a_second_run_knows_what_has_arrived(tmp_path: Path) -> None:
     with Staging(tmp_path / "s", SIZE, {"set": "a"}) as staging:
         staging.put(2, IMAGE, numbered_image(2)[0])
         staging.mark_unreadable(1, "name.png", "broken")

@@ -60,7 +60,7 @@ def test_skip_beyond_the_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("cut", [3, 10, 20, 40_000])
 @pytest.mark.parametrize("compressed", [True, False])
-def test_a_file_cut_off_tells_the_record(tmp_path: Path, cut: int, compressed: bool) -> None:
+def test_a_truncated_file_names_the_record(tmp_path: Path, cut: int, compressed: bool) -> None:
     path = formats.write_records(tmp_path / "a.tfrecords", MESSAGES, compressed)
     path.write_bytes(path.read_bytes()[:-cut])
     with TFRecordFile(path) as records, pytest.raises(AstSegError, match=r"record [34] is damaged"):
@@ -90,7 +90,7 @@ def test_a_missing_file(tmp_path: Path) -> None:
         TFRecordFile(tmp_path / "none")
 
 
-def test_the_features_that_are_wanted() -> None:
+def test_wanted_features() -> None:
     pixels = (np.arange(300) % 256).astype(np.uint8)
     message = formats.example(
         {
@@ -108,7 +108,7 @@ def test_the_features_that_are_wanted() -> None:
 
 
 @pytest.mark.parametrize("kind", [2, 3])
-def test_numbers_where_bytes_are_wanted(kind: int) -> None:
+def test_a_feature_of_numbers_is_refused(kind: int) -> None:
     with pytest.raises(ValueError, match="list of numbers"):
         parse_example(formats.example({"image": formats.field(kind, b"")}), ("image",))
 
@@ -124,6 +124,6 @@ def test_strings_that_only_look_like_single_bytes() -> None:
     "message",
     [b"\xff" * 12, b"\x0a\x05ab", b"\x0a", b"\x0a\x02\x08\x01", b"\x0b\x00", b"\x0a\x04\x0a\x02\x0a\x00\xff"],
 )
-def test_what_is_no_example_is_refused(message: bytes) -> None:
+def test_a_message_that_is_no_example_is_refused(message: bytes) -> None:
     with pytest.raises(ValueError, match="not a tf"):
         parse_example(message, ("image",))

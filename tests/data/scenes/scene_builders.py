@@ -1,11 +1,13 @@
 """Levels of the solids, written down independently of the ray caster, and small scenes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from astseg.data.scenes.description import Body, Camera, Light, Material, Room, Scene, Shape
+from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.vectors import Vector
 
 GREY = Material((0.5, 0.5, 0.5))
@@ -54,6 +56,11 @@ def make_scene(*bodies: Body, half_size: float = 0.0, haze: float = 0.0, **light
         light=Light(**lights | light),
         bodies=bodies,
     )
+
+
+def sample_scenes(compose: Callable[[RandomSource], Scene], count: int) -> list[Scene]:
+    """Return the first scenes of a fixed seed."""
+    return [compose(RandomSource("test", 1, 0, index)) for index in range(count)]
 
 
 def ball(center: Vector = (0.0, 0.0, 1.0), radius: float = 1.0, material: Material = GREY) -> Body:

@@ -31,7 +31,7 @@ def fingerprint(scenes: Scenes) -> str:
 
 
 @pytest.mark.parametrize(("name", "size"), GOLDEN)
-def test_images_are_fixed_for_ever(name: str, size: int) -> None:
+def test_images_never_change(name: str, size: int) -> None:
     assert fingerprint(render(name, 0, range(3), size)) == GOLDEN[name, size]
 
 
@@ -54,7 +54,7 @@ def test_images_do_not_depend_on_the_instruction_set(capability: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_images_do_not_depend_on_their_company(name: str) -> None:
+def test_images_do_not_depend_on_the_rest_of_the_batch(name: str) -> None:
     together = render(name, 3, [9, 4, 100, 4], 64)
     for place, index in enumerate((9, 4, 100, 4)):
         alone = render(name, 3, [index], 64)
@@ -94,7 +94,7 @@ def test_labels_are_consecutive_and_every_object_can_be_seen(name: str) -> None:
         assert counts[0] > 0.3 * mask.size
 
 
-def test_scenes_that_hide_an_object_are_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scenes_with_a_hidden_object_are_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a higher threshold some first attempts fail; the others' images stay as they are."""
     before = render("rooms", 0, range(12))
     monkeypatch.setattr("astseg.data.scenes.generation.MIN_VISIBLE", 100 / 64**2)

@@ -8,7 +8,7 @@ from astseg.data.scenes.noise import BLOCK_SIDE, CELL_SIDE, noise, noise_block
 BLOCK_HASH = "7f6cf01ae7cb70dda855e0099eb7c428283a7f108328b780b189c240f7dec842"
 
 
-def test_block_is_fixed_for_ever() -> None:
+def test_block_never_changes() -> None:
     assert hashlib.sha256(noise_block().tobytes()).hexdigest() == BLOCK_HASH
 
 

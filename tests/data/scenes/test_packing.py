@@ -7,7 +7,7 @@ from astseg.data.scenes.description import Body, Material, Shape, Texture
 from astseg.data.scenes.packing import FIRST_BODY, SKY, pack
 
 
-def test_scenes_with_fewer_bodies_are_filled_up() -> None:
+def test_scenes_with_fewer_bodies_are_padded() -> None:
     packed = pack([make_scene(ball()), make_scene(ball(), ball((3.0, 0.0, 1.0)))])
     assert len(packed) == 2
     assert packed.bodies.present.tolist() == [[True, False], [True, True]]
@@ -21,7 +21,7 @@ def test_colors_become_linear() -> None:
     torch.testing.assert_close(packed.surfaces.color[:, 0, SKY], torch.tensor([0.04, 0.16, 0.64]))
 
 
-def test_matrix_takes_the_ends_of_the_axes_to_one() -> None:
+def test_matrix_maps_the_ends_of_the_axes_to_one() -> None:
     body = Body(Shape.BOX, (1.0, 2.0, 3.0), (0.5, 2.0, 4.0), Material((1.0, 1.0, 1.0)), turn=(0.6, 0.8))
     packed = pack([make_scene(body)])
     matrix = packed.bodies.matrix[:, :, 0, 0].double().numpy()

@@ -14,7 +14,7 @@ def words(count: int = 3, **changes: Any) -> list[int]:
     return [source.word() for _ in range(count)]
 
 
-def test_stream_is_fixed_for_ever() -> None:
+def test_stream_never_changes() -> None:
     assert words() == [1728626063004392483, 10170372637940219470, 6771107411175340391]
 
 
@@ -27,7 +27,7 @@ def test_every_part_of_the_key_gives_another_stream(change: dict[str, Any]) -> N
     assert not set(words(600)) & set(words(600, **change))
 
 
-def test_stream_goes_on_past_the_first_block_without_repeating() -> None:
+def test_stream_continues_past_the_first_block_without_repeating() -> None:
     long = words(3 * WORDS_PER_BLOCK)
     assert len(set(long)) == len(long)
 

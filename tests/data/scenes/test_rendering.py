@@ -48,7 +48,7 @@ def test_majority_agrees_with_counting() -> None:
             assert found[bundle, pixel] == expected
 
 
-def test_masks_are_put_together_from_the_samples() -> None:
+def test_masks_are_assembled_from_the_samples() -> None:
     visible = trace_scenes([make_scene(ball(), ball((2.5, 1.0, 1.0)))], SIZE)
     surface = pixel_samples(visible.hits.surface)
     all_agree = (surface == surface[..., :1]).all(-1)

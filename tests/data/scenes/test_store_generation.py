@@ -98,7 +98,7 @@ def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="has no fork server")
-def test_ctrl_c_is_not_for_the_process_that_workers_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fork_server_ignores_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []
     monkeypatch.setattr(forkserver, "ensure_running", lambda: seen.append(signal.getsignal(signal.SIGINT)))
     before = signal.getsignal(signal.SIGINT)
@@ -129,7 +129,7 @@ def test_other_impossible_arguments_are_refused_before_anything_is_written(tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_in_use_is_refused(tmp_path: Path) -> None:
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "something").write_text("mine")
     with pytest.raises(AstSegError, match="exists already"):
         make_store(tmp_path, "rooms", {"train": 5})

@@ -8,14 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from scipy.optimize import linprog
-from tests.data.scenes.scene_builders import GREY
+from tests.data.scenes.scene_builders import GREY, sample_scenes
 
 from astseg.data.scenes import towers
 from astseg.data.scenes.description import Body, Shape
 from astseg.data.scenes.placement import within_frame
-from astseg.data.scenes.random_source import RandomSource
 
-DRAWN = [towers.compose(RandomSource("test", 1, 0, index)) for index in range(60)]
+SCENES = sample_scenes(towers.compose, 60)
 
 
 def box(x: float, height: float, half: float = 0.5, shape: Shape = Shape.BOX) -> Body:
@@ -72,12 +71,12 @@ def test_known_towers(blocks: list[Body], stable: bool) -> None:
 
 
 def test_drawn_towers_stand_by_the_linear_programme_too() -> None:
-    for scene in DRAWN[:12]:
+    for scene in SCENES[:12]:
         assert held(scene.bodies)
 
 
 def test_towers_pushed_apart_fall_by_both_rules() -> None:
-    for scene in DRAWN[:6]:
+    for scene in SCENES[:6]:
         top = scene.bodies[-1]
         pushed = (*scene.bodies[:-1], replace(top, center=(top.center[0] + 1.5, *top.center[1:])))
         assert not towers.is_stable(pushed)
@@ -85,7 +84,7 @@ def test_towers_pushed_apart_fall_by_both_rules() -> None:
 
 
 def test_blocks_rest_on_each_other_in_view() -> None:
-    for scene in DRAWN:
+    for scene in SCENES:
         height = 0.0
         for block in scene.bodies:
             assert block.center[2] - block.half[2] == pytest.approx(height)
@@ -94,11 +93,11 @@ def test_blocks_rest_on_each_other_in_view() -> None:
         assert all(block.shape is not Shape.SPHERE for block in scene.bodies[:-1])
 
 
-def test_all_heights_and_shapes_come() -> None:
-    counts = np.bincount([len(scene.bodies) for scene in DRAWN], minlength=7)
+def test_all_heights_and_shapes_occur() -> None:
+    counts = np.bincount([len(scene.bodies) for scene in SCENES], minlength=7)
     assert (counts[2:] > 3).all()
     assert counts.sum() == counts[2:].sum()
-    assert {block.shape for scene in DRAWN for block in scene.bodies} == {Shape.BOX, Shape.CYLINDER, Shape.SPHERE}
+    assert {block.shape for scene in SCENES for block in scene.bodies} == {Shape.BOX, Shape.CYLINDER, Shape.SPHERE}
 
 
 def test_centre_of_mass_weighs_by_volume() -> None:

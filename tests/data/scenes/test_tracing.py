@@ -3,22 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from tests.data.scenes.scene_builders import ball, make_scene
+from tests.data.scenes.scene_builders import ball, make_scene, sample_scenes
 from torch import Tensor
 
-from astseg.data.scenes.description import Scene, Shape
+from astseg.data.scenes.description import Shape
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, WALL, PackedScenes, pack
-from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.scene_sets import SCENES
 from astseg.data.scenes.shapes import MISS, entry_distance
 from astseg.data.scenes.tracing import LAMP_CELLS, first_hits, lamp_visibility, room_hits, single_rays
 from astseg.data.scenes.vectors import transform
 
 SIZE = 32
-
-
-def scenes_of(name: str, count: int = 3) -> list[Scene]:
-    return [SCENES[name].compose(RandomSource("test", 1, 0, index)) for index in range(count)]
 
 
 def every_entry(packed: PackedScenes, scene: int, origin: Tensor, direction: Tensor) -> Tensor:
@@ -37,7 +32,7 @@ def every_entry(packed: PackedScenes, scene: int, origin: Tensor, direction: Ten
 
 @pytest.mark.parametrize("name", SCENES)
 def test_first_hits_agree_with_trying_every_body(name: str) -> None:
-    packed = pack(scenes_of(name))
+    packed = pack(sample_scenes(SCENES[name].compose, 3))
     hits = first_hits(packed, SIZE)
     tiles = len(hits.depth) // len(packed)
     for scene in range(len(packed)):
@@ -53,7 +48,7 @@ def test_first_hits_agree_with_trying_every_body(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCENES)
 def test_lamp_visibility_agrees_with_trying_every_body(name: str) -> None:
-    packed = pack(scenes_of(name))
+    packed = pack(sample_scenes(SCENES[name].compose, 3))
     hits = first_hits(packed, SIZE)
     tiles = len(hits.depth) // len(packed)
     bundle_scene = torch.arange(len(packed)).repeat_interleave(tiles)[:, None]
@@ -90,7 +85,7 @@ def test_lamp_samples_cover_the_lamp_once_and_each_pixel_sample_evenly() -> None
 
 
 def test_single_rays_agree_with_trying_every_body() -> None:
-    packed = pack(scenes_of("ood"))
+    packed = pack(sample_scenes(SCENES["ood"].compose, 3))
     generator = torch.Generator().manual_seed(0)
     scene = torch.arange(3).repeat_interleave(200)
     origin = torch.randn(3, 600, generator=generator) * 4

@@ -10,8 +10,9 @@ import re
 import numpy as np
 from PIL import Image
 
-from astseg.data.benchmarks.preprocessing import Bytes, prepare_image, prepare_labels
+from astseg.data.benchmarks.preprocessing import prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
+from astseg.data.store import Bytes
 
 CROP = 192
 INDEXED_MODES = ("P", "L", "1")

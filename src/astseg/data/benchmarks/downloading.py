@@ -138,10 +138,10 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path
                     f"Cannot download {file.remote.address}: {error}. Run the download again to resume it."
                 ) from error
             time.sleep(RETRY_DELAY * failures)
-    if checksum is not None and _md5(part) != checksum:
-        _discard(part)
-        raise AstSegError(f"{path.name} was damaged: its MD5 is not {checksum}. It was removed; download it again.")
     _validator_file(part).unlink(missing_ok=True)
+    if checksum is not None and _md5(part) != checksum:
+        part.unlink()
+        raise AstSegError(f"{path.name} was damaged: its MD5 is not {checksum}. It was removed; download it again.")
     part.rename(path)
     return path
 
@@ -176,27 +176,24 @@ def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
 def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
     path = folder / remote.name
     present = _length(path)
-    here = PlannedFile(remote, present, present)
     request = urllib.request.Request(remote.address, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
             length = answer.headers.get("Content-Length")
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        if present:
-            return here
-        raise AstSegError(f"{remote.address} does not answer: {error}. Is the address still correct?") from error
-    if length is None and present:
-        return here
-    if length is None:
+    except (http.client.HTTPException, OSError) as error:
+        if not present:
+            raise AstSegError(f"{remote.address} does not answer: {error}. Is the address still correct?") from error
+        length = None
+    if length is None and not present:
         raise AstSegError(f"{remote.address} does not report its size. Download it by hand.")
-    size = int(length)
+    size = present if length is None else int(length)
     if not size:
         raise AstSegError(f"{remote.address} is empty, according to its server.")
     if present and present != size:
         raise AstSegError(
             f"{path} has {present} bytes, but the server's file has {size}. Remove it to download it again."
         )
-    return here if present else PlannedFile(remote, size, min(_length(_part_path(path)), size))
+    return PlannedFile(remote, size, present or min(_length(_part_path(path)), size))
 
 
 def _published_md5(remote: RemoteFile) -> str | None:
@@ -206,7 +203,7 @@ def _published_md5(remote: RemoteFile) -> str | None:
     try:
         with urllib.request.urlopen(remote.md5_address, timeout=TIMEOUT_SECONDS) as answer:
             words = answer.read(4096).decode("ascii", "replace").lower().split()
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+    except (http.client.HTTPException, OSError) as error:
         raise AstSegError(f"Cannot download the checksum {remote.md5_address}: {error}. Try again.") from error
     digests: list[str] = [word for word in words if re.fullmatch("[0-9a-f]{32}", word)]
     if len(digests) != 1:
@@ -247,11 +244,6 @@ def _write_validator(part: Path, headers: http.client.HTTPMessage) -> None:
     # A weak ETag promises equivalent content, not the same bytes.
     validator = headers.get("Last-Modified") if not tag or tag.startswith("W/") else tag
     _validator_file(part).write_text(json.dumps(validator or ""))
-
-
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _validator_file(part).unlink(missing_ok=True)
 
 
 def _length(path: Path) -> int:

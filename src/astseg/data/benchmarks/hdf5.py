@@ -16,7 +16,7 @@ import numpy as np
 
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.multi_object import EntityLayout, RecordSample, sample_from_entities
-from astseg.data.benchmarks.preprocessing import Bytes
+from astseg.data.store import Bytes
 
 BLOCK_SIZE = 64  # images per read; reading them one by one is slow
 

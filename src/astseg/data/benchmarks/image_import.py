@@ -10,8 +10,8 @@ from astseg._core.atomic_io import lock_folder
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.archives import ArchiveMember, ArchiveSource
 from astseg.data.benchmarks.import_settings import ImportProgress, ImportSettings, ProgressReport, file_names
-from astseg.data.benchmarks.preprocessing import Bytes
 from astseg.data.benchmarks.staging import Staging
+from astseg.data.store import Bytes
 from astseg.data.store_writer import StoreWriter
 
 PROGRESS_INTERVAL = 1 << 22  # bytes of an archive between two progress reports
@@ -83,13 +83,13 @@ def _stage(source: ArchiveSource, staging: Staging, reader: ImageReader, size: i
     if staging.finished(name):
         return
     total = source.size
-    done = told = 0
+    done = reported = 0
 
     def advance(count: int) -> None:
-        nonlocal done, told
+        nonlocal done, reported
         done += count
-        if done - told >= PROGRESS_INTERVAL or not count:
-            told = done
+        if done - reported >= PROGRESS_INTERVAL or not count:
+            reported = done
             report(ImportProgress(f"reading {name}", done, total, "bytes"))
 
     for number, member in enumerate(source.members(advance), start=1):

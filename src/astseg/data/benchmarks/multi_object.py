@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.preprocessing import Bytes, labels_from_entities, prepare_image, prepare_labels, square_crop
+from astseg.data.benchmarks.preprocessing import labels_from_entities, prepare_image, prepare_labels, square_crop
 from astseg.data.benchmarks.tfrecord import TFRecordFile, Values, parse_example
+from astseg.data.store import Bytes
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,11 @@
 Images are resized bilinearly with antialiasing (Pillow), masks by the nearest pixel. Both are cropped first.
 """
 
-from typing import TypeAlias
-
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from astseg.data.image_fitting import center_slices, resize
-
-Bytes: TypeAlias = npt.NDArray[np.uint8]
+from astseg.data.store import Bytes
 
 
 def square_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:

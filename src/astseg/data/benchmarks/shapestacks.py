@@ -13,8 +13,9 @@ from PIL import Image
 
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.archives import ArchiveSource
-from astseg.data.benchmarks.preprocessing import Bytes, prepare_image, prepare_labels
+from astseg.data.benchmarks.preprocessing import prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
+from astseg.data.store import Bytes
 
 CROP = 196
 CAMERAS = 16

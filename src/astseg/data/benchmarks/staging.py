@@ -19,7 +19,7 @@ import numpy as np
 
 from astseg._core.atomic_io import remove_contents
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.preprocessing import Bytes
+from astseg.data.store import Bytes
 
 IMAGE, MASK, UNREADABLE = 1, 2, 4
 

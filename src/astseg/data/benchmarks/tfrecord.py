@@ -36,7 +36,7 @@ BYTES_LIST = 1
 
 
 class TFRecordFile:
-    """Iterate over the messages of a TFRecord file, gzipped or not, in constant memory.
+    """The messages of a TFRecord file, gzipped or not, read in constant memory.
 
     Args:
         path: the file.

@@ -1,4 +1,4 @@
-"""Draw look-alikes of CLEVR: boxes, balls and cylinders of rubber or metal in two sizes on a gray studio floor."""
+"""Sample scenes like CLEVR's: boxes, balls and cylinders of rubber or metal in two sizes on a gray studio floor."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ MAX_PLACEMENT_TRIES = 60
 
 
 def compose(source: RandomSource) -> Scene:
-    """Draw a scene."""
+    """Sample a scene."""
     camera = studio_camera(source)
     count = source.integer(MIN_OBJECTS, MAX_OBJECTS)
     bodies = scatter(source, camera, count, _body)
@@ -37,7 +37,7 @@ def compose(source: RandomSource) -> Scene:
 
 
 def scatter(source: RandomSource, camera: Camera, count: int, draw: Callable[[RandomSource], Body]) -> tuple[Body, ...]:
-    """Place drawn bodies, given at the origin, on the ground: in view and clear of each other."""
+    """Place sampled bodies, given at the origin, on the ground: in view and clear of each other."""
     while True:
         bodies: list[Body] = []
         while len(bodies) < count:
@@ -60,7 +60,7 @@ def _place_body(source: RandomSource, camera: Camera, others: list[Body], body: 
 
 
 def studio_camera(source: RandomSource) -> Camera:
-    """Draw CLEVR's camera after the benchmark's crop: from above, at a distance, with a narrow view."""
+    """Sample CLEVR's camera after the benchmark's crop: from above, at a distance, with a narrow view."""
     position = (
         7.48 + source.uniform(-0.5, 0.5),
         -6.5 + source.uniform(-0.5, 0.5),
@@ -70,7 +70,7 @@ def studio_camera(source: RandomSource) -> Camera:
 
 
 def studio_light(source: RandomSource) -> Light:
-    """Draw a large lamp on the right, weaker light from the left, and bright surroundings."""
+    """Sample a large lamp on the right, weaker light from the left, and bright surroundings."""
     jitter = (source.uniform(-1.0, 1.0), source.uniform(-1.0, 1.0), source.uniform(-1.0, 1.0))
     return Light(
         position=add((5.5, -1.5, 8.5), jitter),

@@ -107,23 +107,23 @@ def split_indices(split: str, count: int) -> range:
 def _render_together(
     chosen: SceneSet, seed: int, indices: Sequence[int], size: int, device: torch.device
 ) -> RenderedScenes:
-    """Render a few scenes at once, after redrawing those in which an object is hidden."""
+    """Render a few scenes at once, after resampling those in which an object is hidden."""
     attempts = [0] * len(indices)
-    scenes = [_draw_scene(chosen, seed, index, 0) for index in indices]
+    scenes = [_sample_scene(chosen, seed, index, 0) for index in indices]
     visible = trace_scenes(scenes, size, device)
-    poor = _with_hidden_objects(scenes, visible.masks.cpu().numpy())
-    redrawn = bool(poor)
-    while poor:
-        for place in poor:
+    rejected = _with_hidden_objects(scenes, visible.masks.cpu().numpy())
+    resampled = bool(rejected)
+    while rejected:
+        for place in rejected:
             attempts[place] += 1
-            scenes[place] = _draw_scene(chosen, seed, indices[place], attempts[place])
-        again = [scenes[place] for place in poor]
+            scenes[place] = _sample_scene(chosen, seed, indices[place], attempts[place])
+        again = [scenes[place] for place in rejected]
         masks = trace_scenes(again, size, device).masks.cpu().numpy()
-        poor = [poor[place] for place in _with_hidden_objects(again, masks)]
-    return shade_scenes(trace_scenes(scenes, size, device) if redrawn else visible)
+        rejected = [rejected[place] for place in _with_hidden_objects(again, masks)]
+    return shade_scenes(trace_scenes(scenes, size, device) if resampled else visible)
 
 
-def _draw_scene(chosen: SceneSet, seed: int, index: int, attempt: int) -> Scene:
+def _sample_scene(chosen: SceneSet, seed: int, index: int, attempt: int) -> Scene:
     return chosen.compose(RandomSource(chosen.name, chosen.version, seed, index, attempt))
 
 

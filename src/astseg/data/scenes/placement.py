@@ -1,4 +1,4 @@
-"""Check where bodies may stand, and draw distinct colors."""
+"""Check where bodies may stand, and sample distinct colors."""
 
 import math
 from collections.abc import Iterable

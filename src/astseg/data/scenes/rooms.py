@@ -1,4 +1,4 @@
-"""Draw rooms, a look-alike of ObjectsRoom: floor, walls and sky of random colors, one to three colored objects."""
+"""Sample scenes like ObjectsRoom's: floor, walls and sky of random colors, one to three colored objects."""
 
 from astseg.data.catalog import DATASETS
 from astseg.data.scenes.description import Body, Camera, Light, Material, Room, Scene, Shape
@@ -12,7 +12,7 @@ HALF_WIDTH = 6.0
 
 
 def compose(source: RandomSource) -> Scene:
-    """Draw a scene."""
+    """Sample a scene."""
     camera = _camera(source)
     room = _room(source)
     count = source.integer(1, MAX_OBJECTS)

@@ -142,7 +142,7 @@ def _worker_context() -> multiprocessing.context.BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     if threading.current_thread() is threading.main_thread():
-        # That process inherits that Ctrl-C is ignored. It would print a traceback while it still imports.
+        # The fork server inherits that Ctrl-C is ignored, so it prints no traceback while it still imports.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             forkserver.ensure_running()

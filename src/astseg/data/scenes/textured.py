@@ -1,4 +1,4 @@
-"""Draw look-alikes of CLEVRTEX and its test sets: textured, with unseen shapes and textures, and camouflaged."""
+"""Sample scenes like those of CLEVRTEX and its test sets: textured, with unseen shapes, and camouflaged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -40,17 +40,17 @@ SQRT_1_3, SQRT_2_3 = 0.5773502691896258, 0.816496580927726
 
 
 def compose(source: RandomSource) -> Scene:
-    """Draw a scene of known shapes, all textured."""
+    """Sample a scene of known shapes, all textured."""
     return _scene(source, SHAPES, TEXTURES, camouflaged=False)
 
 
 def compose_unseen(source: RandomSource) -> Scene:
-    """Draw a scene of shapes and textures that `compose` never draws."""
+    """Sample a scene of shapes and textures that `compose` never uses."""
     return _scene(source, UNSEEN_SHAPES, UNSEEN_TEXTURES, camouflaged=False)
 
 
 def compose_camouflaged(source: RandomSource) -> Scene:
-    """Draw a scene in which the objects have the ground's texture."""
+    """Sample a scene in which the objects have the ground's texture."""
     return _scene(source, SHAPES, TEXTURES, camouflaged=True)
 
 
@@ -90,7 +90,7 @@ def _material(source: RandomSource, textures: Sequence[Texture], frequency: tupl
 
 
 def _body(source: RandomSource, shapes: Sequence[Shape], material: Material) -> Body:
-    """Draw a body that stands on the ground at the origin."""
+    """Sample a body that stands on the ground at the origin."""
     shape = source.choice(shapes)
     radius = source.choice(RADII) * source.uniform(0.9, 1.1)
     parameter = 0.0

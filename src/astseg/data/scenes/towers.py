@@ -1,4 +1,4 @@
-"""Draw towers, a look-alike of ShapeStacks: stable stacks of two to six blocks.
+"""Sample towers like those of ShapeStacks: stable stacks of two to six blocks.
 
 A tower is stable if, at every contact, the common center of mass of all blocks above lies over the contact patch.
 """
@@ -46,7 +46,7 @@ STABILITY_MARGIN = 0.06
 
 
 def compose(source: RandomSource) -> Scene:
-    """Draw a scene."""
+    """Sample a scene."""
     count = source.integer(MIN_BLOCKS, MAX_BLOCKS)
     while True:
         blocks = _tower(source, count)
@@ -139,7 +139,7 @@ def _block_size(source: RandomSource, last: bool) -> tuple[Shape, Vector]:
 
 
 def _camera(source: RandomSource, height: float) -> Camera:
-    """Draw a camera on any side, nearer to lower towers, not aimed exactly at the tower's center."""
+    """Sample a camera on any side, nearer to lower towers, not aimed exactly at the tower's center."""
     x, y = source.direction()
     distance = source.uniform(4.4, 5.2) + 0.55 * height
     target = (source.uniform(-0.4, 0.4), source.uniform(-0.4, 0.4), 0.5 * height + source.uniform(-0.2, 0.4))
@@ -156,7 +156,7 @@ def _room(source: RandomSource) -> Room:
 def _patterned(
     source: RandomSource, color: Vector, textures: Sequence[Texture], frequency: tuple[float, float]
 ) -> Material:
-    """Draw a texture of two shades of a color."""
+    """Sample a texture of two shades of a color."""
     return Material(
         color,
         second_color=scale(color, source.uniform(0.7, 0.9)),
