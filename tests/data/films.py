@@ -7,7 +7,7 @@ from typing import Any
 import av
 import numpy as np
 
-from astseg.data.video import Bytes
+from astseg._core.image_files import Bytes
 
 
 def write_film(

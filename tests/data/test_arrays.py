@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import read_image
+from astseg._core.image_files import Bytes, read_image
 from astseg.data import arrays
-from astseg.data.arrays import Bytes, open_arrays
+from astseg.data.arrays import open_arrays
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
 MASKS = np.random.default_rng(1).integers(0, 3, (4, 5, 6), dtype=np.uint8)

@@ -12,8 +12,9 @@ from av.stream import Disposition
 from tests.data.films import write_film
 
 from astseg._core.errors import AstSegError
+from astseg._core.image_files import Bytes
 from astseg.data import video
-from astseg.data.video import Bytes, VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
+from astseg.data.video import VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
 
 
 def frame(index: int, height: int = 32, width: int = 48) -> Bytes:

@@ -176,17 +176,18 @@ class _Matches:
         """Find the images to which masks or maps belong; None if these files are, by their names, images themselves."""
         role: Role = members[0].name.role if members[0].name.role != "image" else "mask"
         in_a_folder = any(not word.startswith("*") for word in words)
-        pairs = [(self.by_key[file.name.key], file.path) for file in members]
-        if role == "mask" and not any(images for images, _ in pairs):
-            pairs = [(self.by_key[key], file.path) for file in members for key in _shorter_stems(file.name.key)]
-        if role == "mask" and in_a_folder and not any(images for images, _ in pairs):
-            pairs = [(self.by_shorter_key[file.name.key], file.path) for file in members]
-        if role == "mask" and in_a_folder and not any(images for images, _ in pairs):
-            keys = [(key, file.path) for file in members for key in _shorter(file.name.key)]
-            pairs = [(self.by_shorter_key[key], path) for key, path in keys]
-        if role == "mask" and in_a_folder and not any(images for images, _ in pairs):
+        lookups: list[tuple[dict[Key, list[Path]], Callable[[Key], list[Key]]]] = [(self.by_key, lambda key: [key])]
+        if role == "mask":
+            lookups.append((self.by_key, _shorter_stems))
+        if role == "mask" and in_a_folder:
+            lookups += [(self.by_shorter_key, lambda key: [key]), (self.by_shorter_key, _shorter)]
             # A folder with a single image and a mask for each object.
-            pairs = [(self.by_folder[file.name.key[:-1]], file.path) for file in members]
+            lookups.append((self.by_folder, lambda key: [key[:-1]]))
+        pairs: list[tuple[list[Path], Path]] = []
+        for index, keys in lookups:
+            pairs = [(index[key], file.path) for file in members for key in keys(file.name.key)]
+            if any(images for images, _ in pairs):
+                break
         # A mask belongs to one image. If it fits several, it is unknown to which.
         fitting = {(images[0], mask): None for images, mask in pairs if len(set(images)) == 1}
         if not fitting:

@@ -10,28 +10,25 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import (
     FORMATS,
     IMAGE_SUFFIXES,
+    Bytes,
     count_images,
     is_image_file,
     read_exif_transpose,
     read_images,
 )
-from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
+from astseg.data.arrays import ARRAY_SUFFIXES, ArrayFile, open_arrays
 from astseg.data.folders import find_files, find_masks, unique_names
 from astseg.data.mask_edges import RawMask
 from astseg.data.masks import IGNORED_LABEL, MaskCoding, choose_coding, decode_mask, read_raw_masks, rotate_like_image
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
-
-Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 NUM_PROBED_MASKS = 16
 """The number of masks that decide how all masks are read."""
@@ -165,7 +162,8 @@ class FileSource(Source):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about the range of values and the axes of arrays."""
-        return tuple(note for file in self.files if _is_array(file) for note in _array_notes(file))
+        arrays = map(_open_if_readable, filter(_is_array, self.files))
+        return tuple(note for file in arrays if file is not None for note in file.notes)
 
     @cached_property
     def _names(self) -> dict[Path, str]:
@@ -173,7 +171,14 @@ class FileSource(Source):
 
     @cached_property
     def _counts(self) -> dict[Path, int]:
-        return {file: _array_count(file) if _is_array(file) else count_images(file) for file in self.files}
+        return {file: self._count(file) for file in self.files}
+
+    @staticmethod
+    def _count(file: Path) -> int:
+        if not _is_array(file):
+            return count_images(file)
+        arrays = _open_if_readable(file)
+        return 0 if arrays is None else arrays.count
 
     def _probe_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
         for index in sorted({int(i) for i in np.linspace(0, len(named) - 1, NUM_PROBED_MASKS)} if named else ()):
@@ -227,10 +232,8 @@ class FileSource(Source):
         if not _is_array(file):
             # Files that will be skipped do not count.
             return file in self.masks or not is_image_file(file, FORMATS)
-        try:
-            return open_arrays(file).mask_key is not None
-        except AstSegError:
-            return True  # as above
+        arrays = _open_if_readable(file)
+        return arrays is None or arrays.mask_key is not None
 
     def _array_samples(self, file: Path, name: str) -> Iterator[Sample]:
         for index, item in enumerate(open_arrays(file)):
@@ -397,18 +400,11 @@ def _merge_object_masks(masks: Sequence[Bytes], file: Path) -> Bytes:
     return joined
 
 
-def _array_count(file: Path) -> int:
+def _open_if_readable(file: Path) -> ArrayFile | None:
     try:
-        return open_arrays(file).count
+        return open_arrays(file)
     except AstSegError:
-        return 0
-
-
-def _array_notes(file: Path) -> tuple[str, ...]:
-    try:
-        return open_arrays(file).notes
-    except AstSegError:
-        return ()
+        return None
 
 
 def _is_array(file: Path) -> bool:
