@@ -8,8 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from av.stream import Disposition
-from tests.data.films import write_film
+from tests.data.films import damage, write_film, write_tracks
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
@@ -134,15 +133,12 @@ def test_turns_a_phones_video_upright(tmp_path: Path) -> None:
 
 def test_reports_damage_and_goes_on(tmp_path: Path) -> None:
     write(tmp_path / "a.avi", 40)
-    content = bytearray((tmp_path / "a.avi").read_bytes())
-    start = content.index(b"movi")
-    content[start + 400 : start + 900] = b"\xff" * 500
-    (tmp_path / "a.avi").write_bytes(content)
-    damage: list[tuple[int, str]] = []
-    frames = list(read_frames(tmp_path / "a.avi", on_damage=lambda index, reason: damage.append((index, reason))))
+    damage(tmp_path / "a.avi")
+    reasons: list[str] = []
+    frames = list(read_frames(tmp_path / "a.avi", on_damage=lambda _, reason: reasons.append(reason)))
     assert 0 < len(frames) < 40
-    assert damage
-    assert all("cannot be decoded" in reason for _, reason in damage)
+    assert reasons
+    assert all("cannot be decoded" in reason for reason in reasons)
 
 
 def test_a_video_that_breaks_off_ends_there(tmp_path: Path) -> None:
@@ -161,7 +157,7 @@ def test_refuses_what_is_no_video(tmp_path: Path) -> None:
     with pytest.raises(AstSegError, match="no video file"):
         read_facts(tmp_path / "absent.mp4")
     (tmp_path / "a.mp4").write_text("nothing of the kind")
-    with pytest.raises(AstSegError, match=r"a\.mp4 cannot be read as video"):
+    with pytest.raises(AstSegError, match=r"a\.mp4 cannot be read"):
         next(read_frames(tmp_path / "a.mp4"))
 
 
@@ -201,10 +197,10 @@ def test_a_container_that_breaks_keeps_what_came_before(tmp_path: Path, monkeypa
     monkeypatch.setattr(video, "_packets", lambda container, *rest: whole(Breaking(container), *rest))
     monkeypatch.setattr(video, "has_encoder", lambda _: False)
     write(tmp_path / "a.mp4", 7)
-    damage: list[str] = []
-    frames = list(read_frames(tmp_path / "a.mp4", on_damage=lambda _, reason: damage.append(reason)))
+    reasons: list[str] = []
+    frames = list(read_frames(tmp_path / "a.mp4", on_damage=lambda _, reason: reasons.append(reason)))
     assert [frame.number for frame in frames] == [0, 1, 2]
-    assert damage == ["cannot be decoded: the index is gone"]
+    assert reasons == ["cannot be decoded: the index is gone"]
     assert read_facts(tmp_path / "a.mp4").frames == 3
 
 
@@ -313,27 +309,6 @@ class TestUnevenWriting:
         assert read_facts(tmp_path / "a.mp4").duration == pytest.approx(1.25)
 
 
-def write_tracks(path: Path, defaults: tuple[bool, ...], cover: bool = False) -> None:
-    """A grey film for each track, 48 pixels wide and 32, 34, ... high, with the default flag or without."""
-    with av.open(str(path), "w") as container:
-        streams = []
-        for index, default in enumerate(defaults):
-            stream = container.add_stream("mpeg4", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 48, 32 + 2 * index, "yuv420p"
-            stream.disposition = Disposition.default if default else Disposition(0)
-            streams.append(stream)
-        if cover:
-            stream = container.add_stream("mjpeg", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 48, 48, "yuvj420p"
-            stream.disposition = Disposition.attached_pic
-            streams.insert(0, stream)
-        for stream in streams:
-            for index in range(1 if stream.disposition & Disposition.attached_pic else 5):
-                image = frame(index, stream.height)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            container.mux(stream.encode())
-
-
 class TestTracks:
     @pytest.mark.parametrize(
         ("defaults", "height"),
@@ -361,5 +336,5 @@ class TestTracks:
         assert next(read_frames(tmp_path / "a.mp4")).image.shape == (32, 48, 3)
         assert read_facts(tmp_path / "a.mp4").more_tracks == 0
         write_tracks(tmp_path / "b.mp4", (), cover=True)
-        with pytest.raises(AstSegError, match="holds no video, only a cover image"):
+        with pytest.raises(AstSegError, match="only a cover image"):
             read_facts(tmp_path / "b.mp4")

@@ -76,7 +76,7 @@ def read_raw_masks(path: Path | str) -> Iterator[RawMask]:
     path = Path(path)
     with open_image(path) as image:
         for _ in load_frames(image):
-            mask = _raw(apply_exif_transpose(image))
+            mask = _decode_raw(apply_exif_transpose(image))
             yield mask._replace(lossy=image.format in LOSSY_FORMATS)
 
 
@@ -194,7 +194,7 @@ def rotate_like_image(
     return min(fits, key=lambda choice: _color_spread(choice, image)) if fits else labels
 
 
-def _raw(image: Image.Image) -> RawMask:
+def _decode_raw(image: Image.Image) -> RawMask:
     mode = image.mode
     if mode == "1" or (mode == "P" and _is_label_palette(image)):
         return RawMask(np.array(image).astype(np.int64), "index")
