@@ -31,7 +31,7 @@ class TestCommit:
     def test_of_a_clean_checkout(self, checkout: Path) -> None:
         assert provenance.commit(checkout) == git(checkout, "rev-parse", "--short", "HEAD")
 
-    def test_files_that_nobody_tracks_do_not_matter(self, checkout: Path) -> None:
+    def test_untracked_files_do_not_count(self, checkout: Path) -> None:
         (checkout / "notes.txt").write_text("mine")
         assert not provenance.commit(checkout).endswith("+")
 
@@ -56,6 +56,6 @@ def test_a_processor_without_a_list_of_processors(tmp_path: Path) -> None:
     assert provenance._processor(tmp_path / "absent") in (platform.processor(), platform.machine())
 
 
-def test_all_of_it() -> None:
+def test_provenance() -> None:
     found = provenance.provenance(CPU)
     assert (found.astseg, found.torch) == (__version__, torch.__version__)

@@ -1,4 +1,4 @@
-"""Films to test with."""
+"""Videos for tests."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path

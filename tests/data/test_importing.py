@@ -1,17 +1,15 @@
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.films import plain_images
+from tests.data.films import plain_images, write_film
 
 from astseg._core.errors import AstSegError
 from astseg.data.image_fitting import fit_image, fit_mask
 from astseg.data.importing import import_source, suggest_image_size
 from astseg.data.store import Split
-from astseg.data.video import VideoWriter
 
 
 def save_images(folder: Path, count: int, size: tuple[int, int] = (40, 40), start: int = 0) -> None:
@@ -55,7 +53,7 @@ def test_a_single_image_is_for_training(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("bad", [(0,), (1,), (2,), (0, 1)])
 @pytest.mark.parametrize("share", [0.1, 0.9])
-def test_both_splits_have_something_whatever_is_unreadable(tmp_path: Path, bad: tuple[int, ...], share: float) -> None:
+def test_no_split_is_empty_if_files_are_unreadable(tmp_path: Path, bad: tuple[int, ...], share: float) -> None:
     save_images(tmp_path / "in", 4)
     for index in bad:
         (tmp_path / f"in/{index}.png").write_text("")
@@ -74,7 +72,7 @@ def test_crops_and_resizes_images_and_masks_alike(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store["train"].masks, [fit_mask(mask, (10, 10)) for mask in masks])
 
 
-def test_masks_stay_behind_where_some_are_missing(tmp_path: Path) -> None:
+def test_masks_are_left_out_if_some_are_missing(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     images = np.zeros((2, 16, 16, 3), np.uint8)
     np.savez(tmp_path / "in/a.npz", images=images, masks=images[..., 0])
@@ -93,7 +91,7 @@ def save_masks(folder: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
-def test_masks_that_cannot_be_read_stay_behind_and_their_images_do_not(tmp_path: Path, share: float) -> None:
+def test_unreadable_masks_leave_out_masks_but_not_images(tmp_path: Path, share: float) -> None:
     save_images(tmp_path / "in/images", 4)
     save_masks(tmp_path / "in/masks", 4)
     (tmp_path / "in/masks/2.png").write_text("")
@@ -117,7 +115,7 @@ def test_what_is_not_scored_is_in_the_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("places", [("train/images", "valid/images"), ("images/train2017", "images/val2017")])
-def test_takes_the_divisions_of_other_programs_at_their_word(tmp_path: Path, places: tuple[str, str]) -> None:
+def test_keeps_the_splits_of_other_programs(tmp_path: Path, places: tuple[str, str]) -> None:
     save_images(tmp_path / "in" / places[0], 6)
     save_images(tmp_path / "in" / places[1], 3, start=6)
     store = import_source(tmp_path / "in", tmp_path / "out")
@@ -125,7 +123,7 @@ def test_takes_the_divisions_of_other_programs_at_their_word(tmp_path: Path, pla
     assert values(store["test"]) == [6, 7, 8]
 
 
-def test_an_image_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path: Path) -> None:
+def test_an_image_is_left_out_if_only_its_mask_is_unusable(tmp_path: Path) -> None:
     save_images(tmp_path / "in/images", 20)
     save_masks(tmp_path / "in/masks", 20)
     Image.new("L", (5, 5)).save(tmp_path / "in/masks/18.png")
@@ -137,7 +135,7 @@ def test_an_image_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path: Path
     assert "18.png has (5, 5) pixels" in reason
 
 
-def test_masks_that_are_of_no_use_from_the_first_stay_behind(tmp_path: Path) -> None:
+def test_masks_are_left_out_if_the_first_is_unusable(tmp_path: Path) -> None:
     masks = np.full((3, 16, 16), 1000)
     np.savez(tmp_path / "in.npz", images=np.zeros((3, 16, 16, 3), np.uint8), masks=masks)
     store = import_source(tmp_path / "in.npz", tmp_path / "out", test_share=0)
@@ -146,7 +144,7 @@ def test_masks_that_are_of_no_use_from_the_first_stay_behind(tmp_path: Path) -> 
     assert "holds values from 1000 to 1000" in store.manifest.details["mask_problem"]
 
 
-def test_what_is_no_image_needs_no_mask(tmp_path: Path) -> None:
+def test_unreadable_images_need_no_mask(tmp_path: Path) -> None:
     save_images(tmp_path / "in/images", 3)
     save_masks(tmp_path / "in/masks", 3)
     (tmp_path / "in/images/broken.png").write_text("")
@@ -155,7 +153,7 @@ def test_what_is_no_image_needs_no_mask(tmp_path: Path) -> None:
     assert len(store["train"]) == 3
 
 
-def test_tells_what_else_lay_in_the_folder(tmp_path: Path) -> None:
+def test_names_other_files_in_the_folder(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 2)
     (tmp_path / "in/notes.txt").write_text("")
     details = import_source(tmp_path / "in", tmp_path / "out").manifest.details
@@ -186,7 +184,7 @@ def test_nothing_large_enough_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("other", "became"), [("test", "test"), ("val", "test")])
-def test_a_folder_that_is_divided_already_stays_so(tmp_path: Path, other: str, became: str) -> None:
+def test_keeps_existing_splits(tmp_path: Path, other: str, became: str) -> None:
     save_images(tmp_path / "in/train/deep", 4)
     save_images(tmp_path / "in" / other, 2, start=100)
     save_images(tmp_path / "in/else", 1, start=50)
@@ -199,7 +197,7 @@ def test_a_folder_that_is_divided_already_stays_so(tmp_path: Path, other: str, b
     assert "as the folder is divided" in store.manifest.protocol
 
 
-def test_numbered_arrays_divide_a_folder_each_split_with_its_own_masks(tmp_path: Path) -> None:
+def test_array_files_name_splits_with_or_without_masks(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     images = np.zeros((2, 16, 16, 3), np.uint8)
     for name in ("train_0", "train_1"):
@@ -212,7 +210,7 @@ def test_numbered_arrays_divide_a_folder_each_split_with_its_own_masks(tmp_path:
     np.testing.assert_array_equal(store["test"].masks, 1)
 
 
-def test_an_image_called_test_divides_nothing(tmp_path: Path) -> None:
+def test_an_image_called_test_is_not_a_split(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 4)
     for name in ("train", "test"):
         Image.new("RGB", (16, 16)).save(tmp_path / f"in/{name}.png")
@@ -221,9 +219,7 @@ def test_an_image_called_test_divides_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
-    with VideoWriter(tmp_path / "film.mp4", Fraction(30)) as writer:
-        for image in plain_images(range(0, 200, 10)):
-            writer.append(image)
+    write_film(tmp_path / "film.mp4", plain_images(range(0, 200, 10)), rate=30)
     return tmp_path / "film.mp4"
 
 
@@ -237,7 +233,7 @@ def test_imports_a_video_and_holds_out_its_end(tmp_path: Path, film: Path) -> No
     assert "the last frames, 20%" in store.manifest.protocol
 
 
-def test_progress_tells_how_far_it_is(tmp_path: Path) -> None:
+def test_reports_progress(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 3)
     calls: list[tuple[int, int | None]] = []
     import_source(tmp_path / "in", tmp_path / "out", progress=lambda done, total: calls.append((done, total)))
