@@ -86,12 +86,6 @@ def test_arrays_are_mapped_and_cannot_be_written(tmp_path: Path) -> None:
         images[0] = 0
 
 
-def test_is_store(tmp_path: Path) -> None:
-    write(tmp_path / "s")
-    assert Store.is_store(tmp_path / "s")
-    assert not Store.is_store(tmp_path)
-
-
 @pytest.mark.parametrize("content", ["[1]", "{}", '{"name": "a site", "icons": []}'])
 def test_other_programs_have_a_manifest_too(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)

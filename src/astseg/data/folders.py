@@ -55,7 +55,6 @@ def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
         AstSegError: there are neither images nor arrays, or no mask belongs to an image.
     """
     search = _FolderSearch(folder)
-    search.look_into(folder)
     left_out = search.left_out()
     if not search.readable:
         videos = sum(file.suffix.lower() in VIDEO_SUFFIXES for file in search.others)
@@ -108,8 +107,9 @@ class _FolderSearch:
         self.forbidden: list[Path] = []
         self.broken_links: list[Path] = []
         self.special: list[Path] = []
+        self._look_into(root)
 
-    def look_into(self, folder: Path) -> None:
+    def _look_into(self, folder: Path) -> None:
         """Sort the entries of a folder and of its subfolders."""
         try:
             with os.scandir(folder) as found:
@@ -128,7 +128,7 @@ class _FolderSearch:
             elif _is_made_by_astseg(path):
                 self.own.append(path)
             else:
-                self.look_into(path)
+                self._look_into(path)
 
     def left_out(self) -> tuple[str, ...]:
         """Describe the entries that are not read, one description for each kind."""
@@ -155,6 +155,10 @@ def _is_readable(file: Path) -> bool:
     return suffix not in VIDEO_SUFFIXES and is_image_file(file)
 
 
+def _find_image_files(folder: Path) -> list[Path]:
+    return [file for file in _FolderSearch(folder).readable if file.suffix.lower() in IMAGE_SUFFIXES]
+
+
 def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
     """List the mask files that the user named, or return None.
 
@@ -168,9 +172,7 @@ def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
         return None
     files = [masks]
     if masks.is_dir():
-        search = _FolderSearch(masks)
-        search.look_into(masks)
-        files = [file for file in search.readable if file.suffix.lower() in IMAGE_SUFFIXES]
+        files = _find_image_files(masks)
     if not files or not masks.exists():
         raise AstSegError(f"There are no mask files in {masks}. Give a folder of label images, one for each image.")
     root = folder.absolute()
@@ -188,9 +190,7 @@ def _list_sibling_masks(folder: Path) -> Iterator[Path]:
     except OSError:
         return
     for place in sorted(siblings):
-        search = _FolderSearch(place)
-        search.look_into(place)
-        yield from (file for file in search.readable if file.suffix.lower() in IMAGE_SUFFIXES)
+        yield from _find_image_files(place)
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
