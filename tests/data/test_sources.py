@@ -347,6 +347,16 @@ def test_the_frames_of_masks_belong_to_those_of_images(tmp_path: Path) -> None:
     assert "fewer frames" in str(samples[1].mask_problem)
 
 
+def test_masks_of_single_objects_have_the_same_number_of_frames(tmp_path: Path) -> None:
+    for name, mode, count in (("images/a", "RGB", 2), ("masks/1", "L", 2), ("masks/2", "L", 1)):
+        save_mask(tmp_path / f"x/{name}.tif", 0)
+        first, *others = [Image.new(mode, (8, 6)) for _ in range(count)]
+        first.save(tmp_path / f"x/{name}.tif", save_all=True, append_images=others)
+    samples = list(open_source(tmp_path))
+    assert [sample.mask is None for sample in samples] == [False, True]
+    assert "number of frames" in str(samples[1].mask_problem)
+
+
 def test_a_mask_is_rotated_by_exif_data(tmp_path: Path) -> None:
     image = Image.new("RGB", (6, 5), "white")
     exif = Image.Exif()

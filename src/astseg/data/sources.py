@@ -223,7 +223,7 @@ class FileSource(Source):
         try:
             for masks in zip_longest(*map(read_raw_masks, paths)):
                 if any(mask is None for mask in masks):
-                    raise AstSegError(f"of {file} have different numbers of frames")
+                    raise AstSegError(f"of {file} has another number of frames than the other masks.")
                 yield _merge_object_masks([decode_mask(mask, self.coding) for mask in masks], file), None
         except AstSegError as error:
             yield None, str(error) if str(paths[0]) in str(error) else f"The mask {paths[0]} {error}"
