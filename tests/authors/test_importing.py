@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from astseg._core.errors import AstSegError
 from astseg.authors import convert_authors_checkpoint, import_authors_checkpoint
-from astseg.authors.importing import _adapted, _matched
+from astseg.authors.importing import _adapt_architecture, _match_weights
 from astseg.authors.names import published_names
 from astseg.hub.loading import load_model
 from astseg.model.architecture import Architecture
@@ -239,13 +239,13 @@ def test_no_preset_reads_a_checkpoint_as_something_else() -> None:
     read = 0
     for shape, file in zip(shapes, files, strict=True):
         for other in shapes:
-            found = _adapted(other, file)
+            found = _adapt_architecture(other, file)
             try:
-                _matched(model(found), file, "")
+                _match_weights(model(found), file, "")
             except AstSegError:
                 assert other is not shape
             else:
-                assert found == _adapted(shape, file)
+                assert found == _adapt_architecture(shape, file)
                 read += 1
     assert read == len(names) + 2  # K is read from the file: one slot more is no other model
 
