@@ -1,10 +1,12 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
@@ -47,7 +49,7 @@ class EchoedBackground(torch.nn.Module):
         super().__init__()
         self.seen = 0
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> BackgroundReconstruction:
         self.seen += len(images)
         return BackgroundReconstruction(images, images[:, :1])
 
@@ -57,12 +59,12 @@ class EchoedBackground(torch.nn.Module):
 def test_one_background_or_many(count: int, seen: int, varied: bool) -> None:
     architecture = Architecture((32, 32), 1, feature_network="compact-unet", background_network=None)
     model = AstSeg(architecture)
-    model.background = EchoedBackground()
+    background = model.background = EchoedBackground()
     random = np.random.default_rng(0)
     colors = random.integers(0, 256 if varied else 10, (count, 1, 1, 3), np.uint8)
     images = np.broadcast_to(colors, (count, 32, 32, 3))
     assert (painted_variation(model, TrainingImages(images, CPU), batch_size=2) > COMPLEXITY_THRESHOLD) == varied
-    assert model.background.seen == seen, "up to fifteen batches"
+    assert background.seen == seen, "up to fifteen batches"
 
 
 ALWAYS, NEVER = -1.0, 1.0
@@ -96,7 +98,7 @@ class TestCheck:
         tmp_path: Path,
         threshold: float,
         look_after: int,
-        changes: dict[str, int],
+        changes: dict[str, Any],
         steps: list[int],
     ) -> None:
         found = []

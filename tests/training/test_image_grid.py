@@ -20,7 +20,7 @@ def names(tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path) -> list[str]:
         foreground=replace(tiny_recipe.foreground, steps=4, frozen_steps=3),
     )
     test = tiny_store["test"]
-    grid = ImageGridCallback(tmp_path, test.images[:2], test.masks[:2])
+    grid = ImageGridCallback(tmp_path, test.images[:2], test.masks_to_show(slice(2)))
     Trainer(recipe, tiny_store["train"].images, tmp_path, torch.device("cpu"), callbacks=[grid]).run()
     return sorted(file.name for file in (tmp_path / "images").iterdir())
 
