@@ -292,7 +292,7 @@ class TestStopAndResume:
         (run / "run.json").write_text(good)
         (run / "checkpoint.pt").write_bytes(b"damaged")
         assert astseg("train", "--resume", "--out", run, "--device", "cpu") == 2
-        assert "is no readable checkpoint" in capsys.readouterr().err
+        assert "readable checkpoint" in capsys.readouterr().err
         (run / "run.json").write_text("{}")
         assert astseg("train", "--resume", "--out", run, "--device", "cpu") == 2
         assert "run.json cannot be understood" in capsys.readouterr().err

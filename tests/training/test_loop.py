@@ -13,7 +13,7 @@ from astseg.training import state as training_state
 from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback, RestartPhase, StepMetrics
 from astseg.training.complexity import ComplexityCheck
-from astseg.training.config import Recipe
+from astseg.training.config import Recipe, Scenario
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.loop import Trainer, recipe_callbacks
 from astseg.training.phases import phases
@@ -78,7 +78,7 @@ def whole(dropout_recipe: Recipe, tiny_images: Bytes, tmp_path_factory: pytest.T
 
 class TestRun:
     @pytest.mark.parametrize("scenario", ["curriculum", "baseline", "frozen", "background"])
-    def test_every_scenario(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, scenario: str) -> None:
+    def test_every_scenario(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, scenario: Scenario) -> None:
         recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario=scenario))
         recorder = Recorder()
         trainer = trained(recipe, tiny_images, tmp_path / "run", recorder)
@@ -97,14 +97,14 @@ class TestRun:
         class Poison(Callback):
             def on_step_end(self, state: TrainState) -> None:
                 if state.step == last_good:  # its loss was a number
-                    next(state.model.background.parameters()).data.fill_(torch.nan)
+                    state.phase.parameters(state.model)[0].data.fill_(torch.nan)
 
         trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[Poison()])
         trainer.report_every = 2 if when == "report" else 100
         trainer.save_every = -1.0 if when == "checkpoint" else 1_000.0
         trainer.save()
         before = (tmp_path / "checkpoint.pt").read_bytes()
-        with pytest.raises(NonFiniteWeightsError, match="Training ran away: the weights are no numbers"):
+        with pytest.raises(NonFiniteWeightsError, match="diverged"):
             trainer.run((lambda: True) if when == "stop" else lambda: False)
         assert (tmp_path / "checkpoint.pt").read_bytes() == before
         assert trainer.state.step == (2 if when == "report" else 0 if when == "end of a phase" else 1)
@@ -139,21 +139,21 @@ class TestRun:
         ]
         background, *_, joint = recorder.metrics
         assert set(background.losses) == {"total", "background"}
-        assert background.health == {}
+        assert background.diagnostics == {}
         assert set(joint.losses) == {"total", "reconstruction", "entropy", "slot_use"}
-        assert 0 <= joint.health["background_share"] <= 1
+        assert 0 <= joint.diagnostics["background_share"] <= 1
         # Step 3 of the joint phase is the sixth of the foreground, counted from 0.
         assert joint.learning_rate == tiny_recipe.foreground.learning_rate.at(5, 6)
 
     def test_images_of_another_size(self, tiny_recipe: Recipe, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"uint8 of shape N x 32 x 32 x 3, not uint8 of shape \(2, 32, 40, 3\)"):
+        with pytest.raises(ValueError, match=r"\(2, 32, 40, 3\)"):
             Trainer(tiny_recipe, np.zeros((2, 32, 40, 3), np.uint8), tmp_path, CPU)
 
     @pytest.mark.parametrize(
         "images", [np.zeros((2, 32, 32, 3)), np.zeros((2, 32, 32), np.uint8), np.zeros((0, 32, 32, 3), np.uint8)]
     )
     def test_no_images(self, tiny_recipe: Recipe, tmp_path: Path, images: np.ndarray) -> None:
-        with pytest.raises(ValueError, match=r"a Trainer takes images as uint8 of shape N x 32 x 32 x 3, not"):
+        with pytest.raises(ValueError, match="uint8"):
             Trainer(tiny_recipe, images, tmp_path, CPU)
 
     def test_folder_and_device_by_their_names(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
@@ -294,17 +294,17 @@ class TestResume:
         assert states_equal(resumed.model, whole.model)
 
     def test_no_checkpoint(self, tiny_images: Bytes, tmp_path: Path) -> None:
-        with pytest.raises(AstSegError, match="There is no checkpoint"):
+        with pytest.raises(AstSegError, match="no checkpoint"):
             Trainer.resume(tiny_images, tmp_path, CPU)
 
     def test_images_of_another_size(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
-        with pytest.raises(AstSegError, match="of a run on images of 32x32, but these have 40x32"):
+        with pytest.raises(AstSegError, match="40x32"):
             Trainer.resume(np.zeros((2, 40, 32, 3), np.uint8), tmp_path, CPU)
 
     def test_another_number_of_images(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
-        with pytest.raises(AstSegError, match="of a run on 12 images, but these are 11"):
+        with pytest.raises(AstSegError, match="these are 11"):
             Trainer.resume(tiny_images[:-1], tmp_path, CPU)
 
     def test_weights_of_another_configuration(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
@@ -312,11 +312,16 @@ class TestResume:
         state = TrainState.load(tmp_path / "checkpoint.pt", CPU)
         state.recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, num_slots=5))
         state.save(tmp_path / "checkpoint.pt")
-        with pytest.raises(AstSegError, match=r"checkpoint\.pt holds the weights of another configuration"):
+        with pytest.raises(AstSegError, match="another configuration"):
             Trainer.resume(tiny_images, tmp_path, CPU)
 
     def test_a_model_that_could_not_be_written_is_written_when_the_run_goes_on(
-        self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer, monkeypatch
+        self,
+        dropout_recipe: Recipe,
+        tiny_images: Bytes,
+        tmp_path: Path,
+        whole: Trainer,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         folder = tmp_path / "run"
         folder.mkdir()
