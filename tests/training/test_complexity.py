@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
@@ -133,9 +134,7 @@ class TestCheck:
         assert all(torch.equal(value, weights[name]) for name, value in whole.model.state_dict().items())
 
     def test_looks_at_the_background_alone(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-        simple = replace(tiny_recipe.architecture, background_network="simple")
-        foreground = replace(tiny_recipe.foreground, scenario="baseline", steps=1)
-        recipe = replace(tiny_recipe, architecture=simple, foreground=foreground)
+        recipe = override(tiny_recipe, {"architecture.background_network": "simple", "foreground.scenario": "baseline"})
         check = ComplexityCheck(TrainingImages(tiny_images, CPU), 1, ALWAYS)
         trainer = Trainer(recipe, tiny_images, tmp_path, CPU, callbacks=[check])
         assert trainer.run()

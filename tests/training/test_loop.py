@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from astseg._core.errors import AstSegError, NonFiniteWeightsError
+from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training import state as training_state
@@ -67,7 +68,7 @@ def states_equal(first: AstSeg, second: AstSeg) -> bool:
 @pytest.fixture(scope="module")
 def dropout_recipe(tiny_recipe: Recipe) -> Recipe:
     """With a transformer, whose dropout draws random numbers in every step."""
-    return replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, refinement="residual"))
+    return override(tiny_recipe, {"architecture.refinement": "residual"})
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def whole(dropout_recipe: Recipe, tiny_images: Bytes, tmp_path_factory: pytest.T
 class TestRun:
     @pytest.mark.parametrize("scenario", ["curriculum", "baseline", "frozen", "background"])
     def test_every_scenario(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, scenario: Scenario) -> None:
-        recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario=scenario))
+        recipe = override(tiny_recipe, {"foreground.scenario": scenario})
         recorder = Recorder()
         trainer = trained(recipe, tiny_images, tmp_path / "run", recorder)
         expected = [(phase.name, step) for phase in phases(recipe) for step in range(1, phase.steps + 1)]
@@ -118,10 +119,9 @@ class TestRun:
         assert not states_equal(trained(dropout_recipe, tiny_images, tmp_path / "other", seed=1).model, whole.model)
 
     def test_learns(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-        recipe = replace(
+        recipe = override(
             tiny_recipe,
-            background=replace(tiny_recipe.background, steps=40, exponent_ramp_steps=10_000),
-            foreground=replace(tiny_recipe.foreground, scenario="background"),
+            {"background.steps": 40, "background.exponent_ramp_steps": 10_000, "foreground.scenario": "background"},
         )
         recorder = Recorder()
         (tmp_path / "run").mkdir()
@@ -168,8 +168,8 @@ class TestRun:
         monkeypatch.setattr(
             training_state, "load_backbone", lambda model, source: asked.append((model.num_slots, source))
         )
-        shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
-        Trainer(replace(tiny_recipe, architecture=shape, backbone="./weights"), tiny_images, tmp_path, CPU)
+        recipe = override(tiny_recipe, {"architecture.feature_network": "segformer-b0", "backbone": "./weights"})
+        Trainer(recipe, tiny_images, tmp_path, CPU)
         assert asked == [(2, "./weights")]
 
     def test_a_callback_need_not_listen(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
@@ -182,8 +182,7 @@ class TestRun:
             def on_step_end(self, state: TrainState) -> RestartPhase | None:
                 if (state.phase.name, state.step, state.recipe) != ("joint", 2, tiny_recipe):
                     return None
-                slimmer = replace(state.recipe.architecture, num_slots=1)
-                return RestartPhase(replace(state.recipe, architecture=slimmer))
+                return RestartPhase(override(state.recipe, {"architecture.num_slots": 1}))
 
         recorder = Recorder()
         trainer = trained(tiny_recipe, tiny_images, tmp_path / "run", Again(), recorder)
@@ -192,11 +191,11 @@ class TestRun:
 
     def test_a_recipe_has_the_callbacks_that_it_asks_for(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         images = TrainingImages(tiny_images, CPU)
-        plain = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, reinitialize_slots_until=0))
+        plain = override(tiny_recipe, {"foreground.reinitialize_slots_until": 0})
         assert recipe_callbacks(plain, images) == []
-        reviving = replace(plain, foreground=replace(plain.foreground, reinitialize_slots_until=9))
+        reviving = override(plain, {"foreground.reinitialize_slots_until": 9})
         assert recipe_callbacks(reviving, images) == [DeadSlotReset(images, until=9)]
-        unsure = replace(plain, background=replace(plain.background, automatic_complexity=True))
+        unsure = override(plain, {"background.automatic_complexity": True})
         assert recipe_callbacks(unsure, images) == [ComplexityCheck(images)]
         assert Trainer(unsure, tiny_images, Path(), CPU).callbacks == (ComplexityCheck(images),)
 
@@ -270,8 +269,7 @@ class TestResume:
         assert states_equal(resumed.model, whole.model)
 
     def test_needs_no_backbone(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-        shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
-        recipe = replace(tiny_recipe, architecture=shape)
+        recipe = override(tiny_recipe, {"architecture.feature_network": "segformer-b0"})
         Trainer(recipe, tiny_images, tmp_path, CPU).run(after(1))
         state = TrainState.load(tmp_path / "checkpoint.pt", CPU)
         state.recipe = replace(recipe, backbone="./gone")
@@ -310,7 +308,7 @@ class TestResume:
     def test_weights_of_another_configuration(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
         state = TrainState.load(tmp_path / "checkpoint.pt", CPU)
-        state.recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, num_slots=5))
+        state.recipe = override(tiny_recipe, {"architecture.num_slots": 5})
         state.save(tmp_path / "checkpoint.pt")
         with pytest.raises(AstSegError, match="another configuration"):
             Trainer.resume(tiny_images, tmp_path, CPU)

@@ -1,12 +1,12 @@
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from astseg._core.settings_io import override
 from astseg.training.config import Recipe, Scenario
 from astseg.training.memory import PROCESS_BYTES, LiveBytes, Memory, machine_memory, training_memory
 from astseg.training.presets import cpu_recipe, custom_images_recipe
@@ -47,8 +47,8 @@ class TestEstimate:
             return max(training_memory(recipe).values())
 
         recipe = cpu_recipe((64, 64), 8)
-        assert most(replace(recipe, foreground=replace(recipe.foreground, batch_size=32))) > 1.5 * most(recipe)
-        assert most(replace(recipe, architecture=replace(recipe.architecture, num_slots=16))) > 1.3 * most(recipe)
+        assert most(override(recipe, {"foreground.batch_size": 32})) > 1.5 * most(recipe)
+        assert most(override(recipe, {"architecture.num_slots": 16})) > 1.3 * most(recipe)
         assert most(cpu_recipe((128, 128), 8)) < most(cpu_recipe((256, 256), 8)) < most(cpu_recipe((512, 512), 8))
 
     def test_grows_with_the_pixels(self) -> None:
@@ -58,7 +58,7 @@ class TestEstimate:
 
     @pytest.mark.parametrize("scenario", ["curriculum", "frozen", "baseline", "background"])
     def test_has_the_phases_of_the_scenario(self, scenario: Scenario, tiny_recipe: Recipe) -> None:
-        parts = training_memory(replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario=scenario)))
+        parts = training_memory(override(tiny_recipe, {"foreground.scenario": scenario}))
         expected = {"curriculum": {"background", "objects", "joint", "painting"}, "baseline": {"joint"}}
         expected |= {"frozen": {"background", "objects", "painting"}, "background": {"background"}}
         assert parts.keys() == expected[scenario] | {"saving"}
@@ -69,8 +69,8 @@ class TestEstimate:
         assert training_memory(recipe, 1_000) == training_memory(recipe)
 
     def test_counts_the_larger_network_that_a_background_may_turn_out_to_need(self, tiny_recipe: Recipe) -> None:
-        recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="simple"))
-        unsure = replace(recipe, background=replace(recipe.background, automatic_complexity=True))
+        recipe = override(tiny_recipe, {"architecture.background_network": "simple"})
+        unsure = override(recipe, {"background.automatic_complexity": True})
         assert training_memory(unsure)["background"] > 1.5 * training_memory(recipe)["background"]
 
     @pytest.mark.skipif(sys.platform != "linux", reason="measured by what Linux tells of a process")

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from astseg._core.settings_io import override
 from astseg.model.ast_seg import AstSeg
 from astseg.training.config import Recipe, Scenario
 from astseg.training.loop import train_step
@@ -17,7 +18,7 @@ def background_of(model: AstSeg) -> nn.Module:
 
 
 def with_scenario(recipe: Recipe, scenario: Scenario) -> Recipe:
-    return replace(recipe, foreground=replace(recipe.foreground, scenario=scenario))
+    return override(recipe, {"foreground.scenario": scenario})
 
 
 def images(count: int = 4) -> Tensor:
@@ -114,29 +115,25 @@ class TestLearningRate:
 
 
 class TestLosses:
-    @pytest.mark.parametrize(("step", "exponent"), [(0, 0.0), (1, 3.0), (2, 6.0), (50, 6.0)])
+    @pytest.mark.parametrize(
+        ("changes", "exponents"),
+        [
+            ({}, {0: 0.0, 1: 3.0, 2: 6.0, 50: 6.0}),
+            ({"background.exponent_ramp_start": 4}, {0: 0.0, 4: 0.0, 5: 3.0, 6: 6.0}),
+            ({"background.exponent_ramp_steps": 0}, {0: 6.0}),
+        ],
+    )
     def test_background_ramps_its_exponent(
-        self, model: AstSeg, tiny_recipe: Recipe, step: int, exponent: float
+        self, model: AstSeg, tiny_recipe: Recipe, changes: dict[str, int], exponents: dict[int, float]
     ) -> None:
         model.eval()
-        losses = BackgroundPhase(tiny_recipe.background, 3).losses(model, images(), None, step)
-        assert losses.rendering is None
-        expected = background_loss(images(), background_of(model)(images()), exponent)
-        torch.testing.assert_close(losses.total, expected)
-        torch.testing.assert_close(losses.terms["background"], expected)
-
-    @pytest.mark.parametrize(("step", "exponent"), [(0, 0.0), (4, 0.0), (5, 3.0), (6, 6.0)])
-    def test_background_ramps_late(self, model: AstSeg, tiny_recipe: Recipe, step: int, exponent: float) -> None:
-        late = replace(tiny_recipe.background, exponent_ramp_start=4)
-        model.eval()
-        expected = background_loss(images(), background_of(model)(images()), exponent)
-        torch.testing.assert_close(BackgroundPhase(late, 3).losses(model, images(), None, step).total, expected)
-
-    def test_background_without_a_ramp(self, model: AstSeg, tiny_recipe: Recipe) -> None:
-        sudden = replace(tiny_recipe.background, exponent_ramp_steps=0)
-        model.eval()
-        expected = background_loss(images(), background_of(model)(images()), 6.0)
-        torch.testing.assert_close(BackgroundPhase(sudden, 3).losses(model, images(), None, 0).total, expected)
+        phase = BackgroundPhase(override(tiny_recipe, changes).background, 3)
+        for step, exponent in exponents.items():
+            losses = phase.losses(model, images(), None, step)
+            expected = background_loss(images(), background_of(model)(images()), exponent)
+            torch.testing.assert_close(losses.total, expected)
+            torch.testing.assert_close(losses.terms["background"], expected)
+            assert losses.rendering is None
 
     def test_shadows_come_later(self, model: AstSeg, tiny_recipe: Recipe) -> None:
         settings = replace(tiny_recipe.foreground, shadow_start=2)

@@ -1,10 +1,10 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
@@ -90,9 +90,7 @@ def test_happens_once_before_the_objects(
         calls.append(seed)
 
     monkeypatch.setattr(phases, "initialize_slot_prior", note)
-    recipe = replace(
-        tiny_recipe, architecture=replace(tiny_recipe.architecture, slot_position_prior=slot_position_prior)
-    )
+    recipe = override(tiny_recipe, {"architecture.slot_position_prior": slot_position_prior})
     trainer = Trainer(recipe, tiny_images, tmp_path, CPU, seed=7)
     steps = iter(range(recipe.background.steps + 1))
     assert not trainer.run(lambda: next(steps, None) is None)  # within the objects
