@@ -13,7 +13,7 @@ MAX_LARGE_MASKS = 0.1
 
 
 def foreground_note(shares: Sequence[float], *, if_empty: str, if_full: str) -> str | None:
-    """Return a note, of what looks wrong with masks and what to try, or None if nothing does.
+    """Return a note on masks that look wrong, with what to try, or None if they look right.
 
     Args:
         shares: for each image, the share of its pixels that are foreground.

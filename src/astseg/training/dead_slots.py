@@ -17,7 +17,7 @@ from astseg.training.callbacks import Callback
 from astseg.training.phases import ForegroundPhase
 from astseg.training.state import TrainState
 
-RESET_INTERVAL = 500  # steps, in about which a slot comes into use again
+RESET_INTERVAL = 500  # steps; a reset slot takes about as many to come into use again
 NUM_RESET_IMAGES = 256
 BATCH_SIZE = 32
 DEAD_THRESHOLD = 0.02  # a slot is dead if it owns pixels in a smaller share of the images

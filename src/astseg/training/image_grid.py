@@ -1,4 +1,4 @@
-"""Grids of images that show how a run comes along."""
+"""Grids of images that show the progress of a run."""
 
 from pathlib import Path
 

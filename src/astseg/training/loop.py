@@ -229,7 +229,7 @@ def train_step(
         model: the model, with the phase started.
         optimizer: the phase's optimizer.
         phase: what is trained, and on which loss.
-        step: counted from 0 at the beginning of the phase.
+        step: counted from 0 at the start of the phase.
         images: the batch, B x 3 x H x W in [0, 1].
         backgrounds: the batch's backgrounds, if the phase needs them.
 

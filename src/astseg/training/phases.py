@@ -76,7 +76,7 @@ class Phase(ABC):
         return self.optimizer(parameters)
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0 at the beginning of the phase."""
+        """Return the learning rate of a step, counted from 0 at the start of the phase."""
         return self.settings.learning_rate.at(self.offset + step, self.settings.steps)
 
     def prepare(
@@ -105,7 +105,7 @@ class Phase(ABC):
             model: the model.
             images: the batch, in [0, 1].
             backgrounds: the batch's backgrounds, if the phase needs them.
-            step: counted from 0 at the beginning of the phase.
+            step: counted from 0 at the start of the phase.
         """
 
 

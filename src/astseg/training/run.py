@@ -154,7 +154,7 @@ def train_run(
     """
     store = Store(settings.data)
     if is_run(folder) and not resume:
-        raise RunExistsError(f"{folder} holds a training run already. Go on with it, or choose another folder.")
+        raise RunExistsError(f"{folder} holds a training run already. Resume it, or choose another folder.")
     remove_leftovers(folder)
     shown = shown_split(store)
     logger = MetricsLogger(folder)
