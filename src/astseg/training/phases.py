@@ -1,6 +1,6 @@
-"""The phases of training: section 4.2 of the paper. Each knows what it trains, how, and on which loss.
+"""The phases of training (section 4.2 of the paper): what each trains, how, and on which loss.
 
-The model knows nothing of this, and the training loop only what `Phase` says.
+The model does not depend on phases, and the training loop only on the interface of `Phase`.
 """
 
 from abc import ABC, abstractmethod
@@ -29,36 +29,36 @@ from astseg.training.slot_init import initialize_slot_prior
 
 PhaseName: TypeAlias = Literal["background", "objects", "joint"]
 Images: TypeAlias = Float[Tensor, "batch 3 height width"]
-"""In [0, 1]."""
+"""Images in [0, 1]."""
 
 
 class Losses(NamedTuple):
-    """The terms of a step's loss."""
+    """The loss of a step and its terms."""
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
     rendering: Rendering | None
-    """What the images were put together from; None while the background is trained alone."""
+    """How the images were composited; None while the background is trained alone."""
 
 
 @dataclass(frozen=True)
 class Phase(ABC):
-    """A stretch of training with one set of parameters and one loss."""
+    """A part of training with one set of parameters and one loss."""
 
     settings: BackgroundTraining | ForegroundTraining
-    """How it trains; the schedules in it run over ``settings.steps``."""
+    """The settings, whose schedules run over ``settings.steps``."""
     steps: int
-    """How many of those steps this phase has."""
+    """The number of those steps in this phase."""
     offset: int = 0
-    """How many of them came before it."""
+    """The number of those steps before this phase."""
     name: ClassVar[PhaseName]
     trains_background: ClassVar[bool]
     trains_objects: ClassVar[bool]
     needs_backgrounds: ClassVar[bool] = False
-    """Whether each batch comes with the backgrounds that were painted before."""
+    """Whether each batch comes with backgrounds painted beforehand."""
 
     def parameters(self, model: AstSeg) -> list[nn.Parameter]:
-        """Return what the phase trains."""
+        """Return the parameters that the phase trains."""
         assert model.background is not None, "a recipe always has a background network"
         background = {id(parameter) for parameter in model.background.parameters()}
         trained = {True: self.trains_background, False: self.trains_objects}
@@ -76,20 +76,20 @@ class Phase(ABC):
         return self.optimizer(parameters)
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0 at the beginning of the phase."""
+        """Return the learning rate of a step, counted from 0 at the start of the phase."""
         return self.settings.learning_rate.at(self.offset + step, self.settings.steps)
 
     def prepare(
         self, model: AstSeg, images: TrainingImages, folder: Path, seed: int, *, begun: bool
     ) -> TrainingImages | None:
-        """Make what the phase needs before its first step; return the backgrounds, where batches come with them.
+        """Prepare for the first step; return the backgrounds, if batches come with them.
 
         Args:
             model: the model, with the phase started.
             images: the training images.
-            folder: the run's, in which files may be kept.
-            seed: decides what is drawn.
-            begun: whether steps were done before, so that what lies in the folder is of this phase.
+            folder: the run's folder, for files.
+            seed: decides all random choices.
+            begun: whether the phase resumes, so that its files may be in the folder already.
         """
         return None
 
@@ -104,8 +104,8 @@ class Phase(ABC):
         Args:
             model: the model.
             images: the batch, in [0, 1].
-            backgrounds: its backgrounds, where the phase needs them.
-            step: counted from 0 at the beginning of the phase.
+            backgrounds: the batch's backgrounds, if the phase needs them.
+            step: counted from 0 at the start of the phase.
         """
 
 
@@ -122,7 +122,7 @@ class BackgroundPhase(Phase):
         return torch.optim.AdamW(parameters, self.settings.learning_rate.peak, weight_decay=0, fused=True)
 
     def losses(self, model: AstSeg, images: Images, backgrounds: Images | None, step: int) -> Losses:
-        """Return AE-NE's robust loss; backgrounds are not looked at."""
+        """Return AE-NE's robust loss; ``backgrounds`` are ignored."""
         assert model.background is not None
         share = linear_ramp(step, self.settings.exponent_ramp_start, self.settings.exponent_ramp_steps)
         loss = background_loss(images, model.background(images), share * ROBUST_EXPONENT)
@@ -141,7 +141,7 @@ class ForegroundPhase(Phase):
         return torch.optim.Adam(parameters, self.settings.learning_rate.peak, (0.90, 0.98), eps=1e-9, fused=True)
 
     def losses(self, model: AstSeg, images: Images, backgrounds: Images | None, step: int) -> Losses:
-        """Return the loss of equation 22; without backgrounds, the background network paints and learns too."""
+        """Return the loss of equation 22; without ``backgrounds``, the background network paints and learns too."""
         settings, step = self.settings, self.offset + step
         rendering: Rendering = model(images, backgrounds, shadows=step >= settings.shadow_start)
         warmup = quadratic_warmup(step, settings.entropy_warmup_steps)
@@ -159,14 +159,14 @@ class ForegroundPhase(Phase):
 
 @dataclass(frozen=True)
 class ObjectsPhase(ForegroundPhase):
-    """Phase 2: the objects, on backgrounds that are painted once and frozen."""
+    """Phase 2: the objects, on frozen backgrounds that are painted once."""
 
     name = "objects"
     trains_background = False
     needs_backgrounds = True
 
     def prepare(self, model: AstSeg, images: TrainingImages, folder: Path, seed: int, *, begun: bool) -> TrainingImages:
-        """Paint the backgrounds, and give slots that have places theirs."""
+        """Paint the backgrounds, and initialize the slots' position prior, if they have one."""
         backgrounds = frozen_backgrounds(model, images, folder, paint=not begun)
         if model.places is not None and not begun:
             initialize_slot_prior(model, images, backgrounds, seed)
@@ -175,7 +175,7 @@ class ObjectsPhase(ForegroundPhase):
 
 @dataclass(frozen=True)
 class JointPhase(ForegroundPhase):
-    """Phase 3, or baseline training: the objects and the background at once."""
+    """Phase 3, or baseline training: the objects and the background together."""
 
     name = "joint"
     trains_background = True
