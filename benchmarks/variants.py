@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, evaluate
-from astseg.model.backgrounds.base import LATENT_DIM, BackgroundReconstruction
-from astseg.model.backgrounds.region import RegionBackground, edges
+from astseg.model.backgrounds.base import BackgroundReconstruction
+from astseg.model.backgrounds.region import LATENT_DIM, RegionBackground, edges
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.presets import STATIC_ENTROPY_WEIGHT, cpu_recipe
