@@ -115,7 +115,7 @@ def background_steps(recipe: Recipe, step_seconds: Mapping[str, float], minutes:
 
 
 def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
-    """Give the foreground a number of steps, and the background a third of it or all that a static one needs."""
+    """Give the foreground a number of steps, the background a third of it, but no more than a static one needs."""
     return with_steps(recipe, int(_useful_steps(recipe, max(1, foreground // 3))), foreground)
 
 
