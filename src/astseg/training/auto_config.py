@@ -12,6 +12,7 @@ from astseg._core.errors import AstSegError, MemoryShortageError
 from astseg._core.settings_io import override
 from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
+from astseg.model.architecture import MAX_SLOTS
 from astseg.model.ast_seg import AstSeg
 from astseg.training.complexity import MIN_STATIC_IMAGES, static_share
 from astseg.training.config import BackgroundTraining, Recipe
@@ -24,7 +25,6 @@ DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
 STATIC_THRESHOLD = 0.75
 """The camera is taken to stand still where ``static_share`` exceeds this."""
-MAX_SLOTS = 254
 TIME_TOLERANCE = 1.25
 """The ratio of requested and estimated time, either way, beyond which the difference is reported."""
 
