@@ -14,11 +14,14 @@ from rich.table import Table
 
 from astseg._core.errors import (
     AstSegError,
+    InvalidRecipeError,
     MemoryShortageError,
+    ModelNotFoundError,
     NonFiniteWeightsError,
     NotPreparedError,
     OtherRunError,
     RunExistsError,
+    RunNotFoundError,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ HINTS: dict[type[AstSegError], str] = {
     NonFiniteWeightsError: "--seed and --out name others.",
     MemoryShortageError: "The options are --size and --objects.",
     NotPreparedError: "'astseg data' does it.",
+    InvalidRecipeError: "'astseg presets NAME' prints one.",
+    RunNotFoundError: "'astseg train' and 'astseg ablate' make runs.",
+    ModelNotFoundError: "'astseg train' makes a run.",
 }
 """How to follow a library's error on the command line; the first that fits."""
 

@@ -13,7 +13,6 @@ from astseg.model.latents import LatentLayout
 Refinement: TypeAlias = Literal["transformer", "residual", "none"]
 """``transformer`` replaces the queries, as in the paper; ``residual`` adds to them; ``none`` leaves them unchanged."""
 
-
 MAX_SLOTS = 254
 """Labels are stored in one byte, 0 is the background, and 255 is reserved."""
 
