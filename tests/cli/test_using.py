@@ -240,7 +240,7 @@ class TestBackground:
         assert "These images do not suit the model" in capsys.readouterr().err
         assert not (out / "run" / "data").exists()
         with monkeypatch.context() as patch:
-            patch.setattr("astseg.training.auto_config.background_steps", lambda *_: signal.raise_signal(signal.SIGINT))
+            patch.setattr("astseg.training.auto_config.fit_to_time", lambda *_: signal.raise_signal(signal.SIGINT))
             assert astseg("background", images, "--size", 64, *options) == 130
         assert Store(out / "run" / "data").image_size == (64, 64)
         assert astseg("background", images, "--size", 32, *options) == 0
