@@ -73,11 +73,6 @@ def test_help_and_version_are_quick(arguments: list[str]) -> None:
     assert done.stdout
 
 
-def test_version(astseg: Program) -> None:
-    assert astseg("--version") == 0
-    assert astseg.out == f"astseg {__version__}\n"
-
-
 @pytest.mark.parametrize("arguments", [("nonsense",), ("--nonsense",), ("train", "--nonsense"), ("segment",)])
 def test_wrong_words(arguments: tuple[str, ...], astseg: Program) -> None:
     assert "Error: " in astseg.mistake(*arguments)
@@ -96,7 +91,7 @@ def test_in_a_locale_without_the_letters_of_a_name(tmp_path: Path) -> None:
     ("chosen", "expected"),
     [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
 )
-def test_main_limits_the_spinning_of_threads(
+def test_main_prints_the_version_and_limits_the_spinning_of_threads(
     chosen: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "HF_HUB_VERBOSITY"):

@@ -22,7 +22,9 @@ OPTION_BY_FIELD = {"preset": "--preset", "num_slots": "--objects", "static": "--
 SAME_COMMAND = "The same command continues."
 
 
-def train(folder: Path, settings: "RunSettings", device: "torch.device", *, resume: bool, how_to_resume: str) -> None:
+def train_with_bars(
+    folder: Path, settings: "RunSettings", device: "torch.device", *, resume: bool, how_to_resume: str
+) -> None:
     """Train under progress bars, until the end or Ctrl-C.
 
     Raises:
@@ -55,7 +57,7 @@ def train_and_score(
 
     where = find_device(device)
     with lock_run(folder):
-        train(folder, settings, where, resume=resume, how_to_resume=how_to_resume)
+        train_with_bars(folder, settings, where, resume=resume, how_to_resume=how_to_resume)
         settings = replace(settings, recipe=read_run(folder).recipe)  # training may have chosen another background
         times = {**(seconds or {}), **phase_seconds(folder)}
         with progress("Scoring", "images") as show:

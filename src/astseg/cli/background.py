@@ -12,7 +12,7 @@ from astseg.cli._console import format_count, messages, output, print_note
 from astseg.cli._inputs import open_images, prepare, report_skipped
 from astseg.cli._options import Device, Ignore, Masks, Out, Seed, Source, find_device, parse_size, parse_values
 from astseg.cli._progress import progress
-from astseg.cli._runs import SAME_COMMAND, print_ignored_options, print_reasons, train
+from astseg.cli._runs import SAME_COMMAND, print_ignored_options, print_reasons, train_with_bars
 
 if TYPE_CHECKING:
     import torch
@@ -107,5 +107,5 @@ def _train_background(
         print_reasons(choice)
         settings = RunSettings("astseg background", choice.recipe, str(data.resolve()), seed)
     with lock_run(folder):
-        train(folder, settings, device, resume=resume, how_to_resume=SAME_COMMAND)
+        train_with_bars(folder, settings, device, resume=resume, how_to_resume=SAME_COMMAND)
     return trained_model(folder)
