@@ -13,6 +13,9 @@ from astseg.model.latents import LatentLayout
 Refinement: TypeAlias = Literal["transformer", "residual", "none"]
 """``transformer`` replaces the queries, as in the paper; ``residual`` adds to them; ``none`` leaves them unchanged."""
 
+MAX_SLOTS = 254
+"""Labels are stored in one byte, 0 is the background, and 255 is reserved."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -53,8 +56,8 @@ class Architecture:
             object.__setattr__(self, "glimpse_channels", published_glimpse_channels(self.image_size))
         if self.background_network is None and self.residual_attention_bias:
             raise ValueError("a residual attention bias needs a background network")
-        if not 1 <= self.num_slots <= 254:  # labels are stored in one byte, and 255 is reserved
-            raise ValueError(f"a model needs between 1 and 254 slots, not {self.num_slots}")
+        if not 1 <= self.num_slots <= MAX_SLOTS:
+            raise ValueError(f"a model needs between 1 and {MAX_SLOTS} slots, not {self.num_slots}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")
