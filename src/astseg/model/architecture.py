@@ -9,6 +9,8 @@ from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.model.features.build import FeatureNetwork
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
+from astseg.model.refinement import TransformerLayout
+from astseg.model.slow_features.features import SlowFeatureLayout
 
 Refinement: TypeAlias = Literal["transformer", "residual", "none"]
 """``transformer`` replaces the queries as in the paper, ``residual`` adds to them, ``none`` leaves them alone."""
@@ -28,6 +30,8 @@ class Architecture:
     """K, the largest number of objects in an image."""
     feature_network: FeatureNetwork = "segformer-b3"
     refinement: Refinement = "transformer"
+    transformer: TransformerLayout = field(default_factory=TransformerLayout)
+    """The size of the transformer that refines the queries, if there is one."""
     latents: LatentLayout = field(default_factory=LatentLayout)
     glimpse_channels: tuple[int, ...] = ()
     """Channels of the glimpse generator's stages but the last; empty for Table 7's."""
@@ -41,6 +45,9 @@ class Architecture:
     the first step on; 0 as in the paper. Segmenting then needs the background network too."""
     slot_position_prior: bool = False
     """Give each slot a place of its own, where it would rather look (``SlotPositionPrior``). Not in the paper."""
+    slow_features: SlowFeatureLayout | None = None
+    """Have slots explain slow features in place of colors, for textured images (``model.slow_features``); None as in
+    the paper. The colors are painted all the same."""
     shadows: bool = False
     """Let each object paint a shadow on the background as well, so that its mask need not hold it. Not in the paper."""
     background_network: BackgroundNetwork | None = "complex"

@@ -68,26 +68,28 @@ class LabelRule:
 
 
 def posterior_weights(
-    rendering: Rendering, images: Float[Tensor, "batch 3 height width"], rule: LabelRule
+    rendering: Rendering,
+    images: Float[Tensor, "batch 3 height width"],
+    rule: LabelRule,
+    residuals: Float[Tensor, "batch directions height width"] | None = None,
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the share of each layer in each pixel once the pixels themselves have been looked at.
 
-    A pixel counts as background when it shows *some shade* of it: the factor, down to that of the deepest shade, under
-    which the background comes nearest. A shadow that no object has learned to throw stays with the background.
-
     Args:
-        rendering: what the images were put together from, on their real backgrounds.
+        rendering: what the images were put together from; for a model of colors, on their real backgrounds.
         images: the images, in [0, 1].
         rule: how much errors and neighbors say, and how small an object may be.
+        residuals: their fine ground residuals, for a model of slow features: errors are distances between these.
 
     Returns:
         Weights that sum to one over the layers.
     """
-    background = rendering.background
-    brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
-    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.max_shade, 1)
-    background_error = (images - light * background).abs().sum(1, keepdim=True)
-    object_errors = (images[:, None] - rendering.layers).abs().sum(2)
+    if residuals is None or rendering.vectors is None:
+        background_error, object_errors = _color_errors(rendering, images, rule)
+        looks = images
+    else:
+        background_error, object_errors = _feature_errors(rendering.vectors, residuals)
+        looks = residuals
     if not rule.between_objects:
         weights = rendering.weights[:, 1:]
         shares = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
@@ -95,11 +97,35 @@ def posterior_weights(
     against = torch.cat(
         (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
     )
-    log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
+    log_weights = rendering.weights.clamp(min=torch.finfo(images.dtype).tiny).log()
     alike = neighbor_affinities(images, rule.likeness)
     agreed = mean_field_smoothing(log_weights - against, alike, rule.neighbor_pull)
     real = drop_shadow_slots(agreed, background_error, rule.background_likeness)
-    return drop_small_slots(merge_duplicate_slots(real, images, alike, rule.duplicate_likeness), rule.min_pixels)
+    joined = merge_duplicate_slots(real, looks, alike, rule.duplicate_likeness)
+    return drop_small_slots(joined, rule.min_pixels)
+
+
+def _color_errors(
+    rendering: Rendering, images: Float[Tensor, "batch 3 height width"], rule: LabelRule
+) -> tuple[Tensor, Tensor]:
+    """Return how far each pixel is from the background's color and from each object's, by the L1 distance.
+
+    A pixel counts as background when it shows *some shade* of it: the factor, down to that of the deepest shade, under
+    which the background comes nearest. A shadow that no object has learned to throw stays with the background.
+    """
+    background = rendering.background
+    brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
+    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.max_shade, 1)
+    background_error = (images - light * background).abs().sum(1, keepdim=True)
+    return background_error, (images[:, None] - rendering.layers).abs().sum(2)
+
+
+def _feature_errors(
+    vectors: Float[Tensor, "batch slots directions"], residuals: Float[Tensor, "batch directions height width"]
+) -> tuple[Tensor, Tensor]:
+    """Return how far each pixel's slow features are from the ground and from each object's vector (Euclidean)."""
+    to_objects = (residuals[:, None] - vectors[..., None, None]).norm(dim=2)
+    return residuals.norm(dim=1, keepdim=True), to_objects
 
 
 def neighbor_affinities(

@@ -44,11 +44,19 @@ def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True)
     rule = model.label_rule if use_label_rule else None
     with evaluating(model):
         small = resized(batch, model.image_size)
-        needs_background = rule or model.architecture.residual_attention_bias
-        # No weight depends on the image of the background.
-        background = model.backgrounds_of(small) if needs_background else torch.zeros_like(small)
-        rendering = model.render(model.encode(small, background), background)
-    weights = posterior_weights(rendering, small, rule) if rule else rendering.weights
+        if model.slow_features is not None:
+            residuals = model.slow_features(small)
+            rendering = model.render(model.encode(small, residuals=residuals.coarse), torch.zeros_like(small))
+        else:
+            residuals = None
+            needs_background = rule or model.architecture.residual_attention_bias
+            # No weight depends on the image of the background.
+            background = model.backgrounds_of(small) if needs_background else torch.zeros_like(small)
+            rendering = model.render(model.encode(small, background), background)
+    if rule:
+        weights = posterior_weights(rendering, small, rule, None if residuals is None else residuals.fine)
+    else:
+        weights = rendering.weights
     # One image at a time: K + 1 weights for each pixel of many large images would not fit.
     labels = torch.stack([resized(one[None], batch.shape[-2:])[0].argmax(0) for one in weights])
     slots = torch.arange(1, model.num_slots + 1, device=labels.device)

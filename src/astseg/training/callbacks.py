@@ -35,6 +35,9 @@ class Callback:
     def on_phase_start(self, state: TrainState) -> None:
         """A phase begins, or goes on after ``state.step`` steps."""
 
+    def on_preparation(self, what: str, done: int, total: int) -> None:
+        """Something is prepared before the first step of a phase, such as the slow features of all images."""
+
     def on_step_end(self, state: TrainState) -> RestartPhase | None:
         """Return a step is done: called every time, so it must be quick. Returns what is to be done next, if anything.
 

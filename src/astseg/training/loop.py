@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError, NonFiniteWeightsError
 from astseg._core.settings_io import to_builtins
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
-from astseg.training.batches import TrainingImages, batch_indices
+from astseg.training.batches import Batch, TrainingImages, batch_indices, flipped
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
@@ -146,15 +145,19 @@ class Trainer:
         optimizer = state.start_phase()
         for callback in self.callbacks:
             callback.on_phase_start(state)
-        backgrounds = phase.prepare(state.model, self.images, self.folder, state.seed, begun=state.step > 0)
+        state.training_set = phase.prepare(
+            state.model, self.images, self.folder, state.seed, begun=state.step > 0, progress=self._tell
+        )
         earlier = state.seconds.get(phase.name, 0.0)
         started = saved = time.monotonic()
         while state.step < phase.steps:
             indices = batch_indices(
                 state.seed, state.phase_index, state.step, phase.settings.batch_size, len(self.images)
             )
-            known = None if backgrounds is None else backgrounds[indices]
-            losses = train_step(state.model, optimizer, phase, state.step, self.images[indices], known)
+            batch = state.training_set[indices]
+            if phase.flips:
+                batch = flipped(batch, state.seed, state.phase_index, state.step)
+            losses = train_step(state.model, optimizer, phase, state.step, batch)
             state.step += 1
             state.seconds[phase.name] = earlier + time.monotonic() - started
             actions = [action for callback in self.callbacks if (action := callback.on_step_end(state))]
@@ -174,6 +177,10 @@ class Trainer:
         state.end_phase()
         self._save_all()
         return True
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        for callback in self.callbacks:
+            callback.on_preparation(what, done, total)
 
     def _check_weights(self) -> None:
         """Stop before weights that are no numbers are saved over those that were.
@@ -221,8 +228,7 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     phase: Phase,
     step: int,
-    images: Tensor,
-    backgrounds: Tensor | None,
+    batch: Batch,
 ) -> Losses:
     """Change the weights by one step: whatever a step may bring beside its loss has its place here.
 
@@ -231,13 +237,12 @@ def train_step(
         optimizer: the phase's.
         phase: what is trained, and on which loss.
         step: counted from 0 at the beginning of the phase.
-        images: the batch, B x 3 x H x W in [0, 1].
-        backgrounds: its backgrounds, where the phase needs them.
+        batch: what the step learns from.
 
     Returns:
         The loss before the step.
     """
-    losses = phase.losses(model, images, backgrounds, step)
+    losses = phase.losses(model, batch, step)
     for group in optimizer.param_groups:
         group["lr"] = phase.learning_rate(step)
     optimizer.zero_grad(set_to_none=True)
@@ -250,7 +255,7 @@ def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
     """Return what has a hand in the training because the recipe asks for it."""
     callbacks: list[Callback] = []
     if recipe.foreground.reinitialize_slots_until:
-        callbacks.append(DeadSlotReset(images, recipe.foreground.reinitialize_slots_until))
+        callbacks.append(DeadSlotReset(recipe.foreground.reinitialize_slots_until))
     if recipe.background.automatic_complexity:
         callbacks.append(ComplexityCheck(images))
     return callbacks

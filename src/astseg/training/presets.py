@@ -16,6 +16,9 @@ from astseg.model.architecture import Architecture
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
+from astseg.model.refinement import TransformerLayout
+from astseg.model.slow_features.features import SlowFeatureLayout
+from astseg.model.slow_features.responses import Backbone
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.training.schedules import LearningRate
 
@@ -213,6 +216,42 @@ def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static:
         entropy_weight=STATIC_ENTROPY_WEIGHT if static else small.foreground.entropy_weight,
     )
     rule = LabelRule(between_objects=False, max_shade=0.15)
+    return replace(small, architecture=shape, foreground=foreground, label_rule=rule)
+
+
+def textures_recipe(
+    image_size: tuple[int, int], num_slots: int, *, backbone: Backbone = "efficientnet-lite0"
+) -> Recipe:
+    """Return a recipe for textured images on two CPU cores: slots explain slow features (``model.slow_features``).
+
+    Args:
+        image_size: height and width in pixels.
+        num_slots: K.
+        backbone: where local responses come from.
+    """
+    small = cpu_recipe(image_size, num_slots)
+    shape = replace(
+        small.architecture,
+        feature_network="wide-compact-unet",
+        refinement="residual",
+        transformer=TransformerLayout(dimension=128, heads=4, feedforward=256, layers=2, dropout=0.0),
+        glimpse_channels=(64, 32, 16),
+        residual_attention_bias=8.0,
+        slot_position_prior=True,
+        slow_features=SlowFeatureLayout(backbone, directions=16 if backbone == "efficientnet-lite0" else 12),
+        shadows=False,
+    )
+    foreground = replace(
+        small.foreground,
+        scenario="frozen",
+        steps=6_000,
+        flips=True,
+        entropy_warmup_steps=1_000,
+        slot_use_weight=8.0 / (image_size[0] * image_size[1]),
+        slot_use_warmup_steps=6_000,
+        reinitialize_slots_until=2_500,
+    )
+    rule = LabelRule(object_error=4.0, background_error=4.0, neighbor_pull=0.0, duplicate_likeness=0.4)
     return replace(small, architecture=shape, foreground=foreground, label_rule=rule)
 
 

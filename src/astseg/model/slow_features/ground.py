@@ -71,8 +71,8 @@ def ground_residual(
 
 
 def bounded(
-    residual: Float[Tensor, "batch directions height width"], scale: float
-) -> Float[Tensor, "batch directions height width"]:
+    residual: Float[Tensor, "batch directions *cells"], scale: float
+) -> Float[Tensor, "batch directions *cells"]:
     """Return vectors of the same direction and a length below 1: half the way to it at ``scale`` / sqrt(3).
 
     A slot explains a bounded vector with a mask near 1; of unbounded ones it would paint huge values under faint masks.

@@ -24,6 +24,9 @@ BLUR = 1.0
 class LocalResponses(nn.Module):
     """What all backbones are: images in [0, 1] of any size in, N x C x grid out. Nothing in them is learned here."""
 
+    channels: int
+    """C, colors included."""
+
     @abstractmethod
     def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
         """Return maps whose channels together are the responses, of any sizes."""
@@ -40,6 +43,8 @@ class LocalResponses(nn.Module):
 class Lite0Responses(LocalResponses):
     """Four blocks of EfficientNet-Lite0, which sees the image enlarged."""
 
+    channels = 3 + 24 + 40 + 80 + 112
+
     def __init__(self) -> None:
         super().__init__()
         self.network = EfficientNetLite0()
@@ -55,6 +60,8 @@ class Lite0Responses(LocalResponses):
 
 class FilterResponses(LocalResponses):
     """Colors, their extremes, and the energies of differences in four directions and of a Laplacian, at two scales."""
+
+    channels = 3 + 2 * 5 * 3 + 2 * 3 + 3
 
     def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
         """Return the energies of both scales, the extremes, and the colors blurred once more."""
