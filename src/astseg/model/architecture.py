@@ -60,6 +60,8 @@ class Architecture:
             object.__setattr__(self, "glimpse_channels", published_glimpse_channels(self.image_size))
         if self.background_network is None and self.residual_attention_bias:
             raise ValueError("attention to what a background leaves unexplained needs a background network")
+        if self.slow_features is not None and self.per_pixel_background_activation:
+            raise ValueError("a model of slow features has one background activation, not one for each pixel")
         if not 1 <= self.num_slots <= 254:  # labels are stored in one byte, and 255 is left free
             raise ValueError(f"a model needs between 1 and 254 slots, not {self.num_slots}")
         for name, choices in _CHOICES.items():

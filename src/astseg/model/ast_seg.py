@@ -130,7 +130,7 @@ class AstSeg(SavedModel):
         size: tuple[int, int],
         backgrounds: Float[Tensor, "batch 3 height width"] | None = None,
         residuals: Float[Tensor, "batch directions rows columns"] | None = None,
-    ) -> Float[Tensor, "batch 1 rows columns"]:
+    ) -> Float[Tensor, "batch 1 map_height map_width"]:
         """Return how surely each cell of a map shows no background, from 0 to 1: by slow features, else by colors.
 
         Args:
@@ -159,6 +159,10 @@ class AstSeg(SavedModel):
         glimpses = painted.view(len(latents.positions), self.num_slots, *painted.shape[1:])
         size = (background.shape[-2], background.shape[-1])
         placed = place(glimpses, latents.positions, latents.inverse_scales, size)
+        if self.vector_head is not None:
+            # Slots explain slow features: the colors follow the masks and move neither them nor the glimpses.
+            resting = place(glimpses[:, :, :3], latents.positions.detach(), latents.inverse_scales.detach(), size)
+            placed = torch.cat((resting, placed[:, :, 3:]), 2)
         layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
         masks, *cast = (channel.squeeze(2) for channel in single)
         weights = compositing_weights(masks, latents.log_activations, self._background_log_activation())
@@ -167,14 +171,13 @@ class AstSeg(SavedModel):
         vectors = None
         if self.vector_head is not None:
             vectors = bounded(self.vector_head(latents.appearances).movedim(-1, 1), 1.0).movedim(1, -1)
-        # Where slots explain slow features, the colors follow their masks and do not move them.
         shares = weights if vectors is None else weights.detach()
         return Rendering(composite(shares, background, layers), weights, layers, masks, background, latents, vectors)
 
     def forward(
         self,
         images: Float[Tensor, "batch 3 height width"],
-        backgrounds: Float[Tensor, "batch 3 height width"] | None = None,
+        backgrounds: Float[Tensor, "batch 3 rows columns"] | None = None,
         residuals: Float[Tensor, "batch directions rows columns"] | None = None,
         *,
         shadows: bool = True,
@@ -191,7 +194,8 @@ class AstSeg(SavedModel):
             ValueError: no backgrounds came, and the model has no background network.
         """
         known = self.backgrounds_of(images) if backgrounds is None else backgrounds
-        return self.render(self.encode(images, known, residuals), known, shadows=shadows)
+        latents = self.encode(images, known if self.slow_features is None else None, residuals)
+        return self.render(latents, known, shadows=shadows)
 
     def reconstruct(self, images: Float[Tensor, "batch 3 height width"]) -> Rendering:
         """Like calling the model, but in evaluation mode and without gradients.
