@@ -21,6 +21,7 @@ import torch
 from scipy.ndimage import binary_closing, label
 
 from astseg._core.image_conversion import from_uint8_images
+from astseg._core.sampling import evenly_spaced
 from astseg.data.store import Bytes, Store
 from astseg.hub.loading import load_model
 from astseg.training.run import read_run_with_data
@@ -75,8 +76,7 @@ def main() -> None:
         model = load_model(str(run))
         median = np.median(images, axis=0)
         regions, objects, still, wrong = [], 0, 0, 0
-        chosen = np.linspace(0, len(images) - 1, min(FRAMES, len(images))).astype(int)
-        for index in chosen:
+        for index in evenly_spaced(len(images), FRAMES):
             image = np.array(images[index])
             labels = (
                 model.segment(from_uint8_images(image[None], torch.device("cpu"))).labels[0].numpy().astype(np.uint8)

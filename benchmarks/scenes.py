@@ -12,8 +12,8 @@ from collections.abc import Callable
 from astseg.data.scenes import SCENES, render
 from astseg.data.scenes.generation import one_thread
 from astseg.data.scenes.random_source import RandomSource
-from astseg.data.scenes.rendering import develop, look
-from astseg.data.scenes.sets import scene_set
+from astseg.data.scenes.rendering import shade_scenes, trace_scenes
+from astseg.data.scenes.scene_sets import get_scene_set
 
 
 def rate(work: Callable[[int], object], images: int, seconds: float) -> float:
@@ -36,12 +36,12 @@ def measure(name: str, size: int, seconds: float) -> tuple[float, float, float, 
         return [chosen.compose(RandomSource(name, chosen.version, 0, call * together + i)) for i in range(together)]
 
     scenes = [chosen.compose(RandomSource(name, chosen.version, 0, index)) for index in range(together)]
-    visible = look(scenes, size)
+    visible = trace_scenes(scenes, size)
     return (
         rate(lambda call: render(name, 0, range(call * 16, call * 16 + 16), size), 16, seconds),
         rate(draw, together, seconds / 4),
-        rate(lambda _: look(scenes, size), together, seconds / 4),
-        rate(lambda _: develop(visible), together, seconds / 4),
+        rate(lambda _: trace_scenes(scenes, size), together, seconds / 4),
+        rate(lambda _: shade_scenes(visible), together, seconds / 4),
     )
 
 
@@ -52,12 +52,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="processor time for each set")
     parser.add_argument("--size", type=int, help="side of the images in pixels (default: each set's own)")
     arguments = parser.parse_args()
-    print("set        size  images/s/core      draw    look  develop")
+    print("set        size  images/s/core      draw   trace   shade")
     with one_thread():
         for name in arguments.sets or SCENES:
-            size = arguments.size or scene_set(name).image_size
+            size = arguments.size or get_scene_set(name).image_size
             total, *steps = measure(name, size, arguments.seconds)
-            print(f"{name:10} {size:4} {total:14.1f} {steps[0]:9.0f} {steps[1]:7.0f} {steps[2]:8.0f}", flush=True)
+            print(f"{name:10} {size:4} {total:14.1f} {steps[0]:9.0f} {steps[1]:7.0f} {steps[2]:7.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, evaluate
-from astseg.model.backgrounds.base import LATENT, BackgroundReconstruction
+from astseg.model.backgrounds.base import LATENT_DIM, BackgroundReconstruction
 from astseg.model.backgrounds.region import RegionBackground, edges
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
@@ -47,7 +47,7 @@ class LinearBackground(nn.Module):
     def __init__(self, image_size: tuple[int, int]) -> None:
         super().__init__()
         self.encoder = RegionBackground(image_size).encoder
-        self.decoder = nn.Sequential(nn.Linear(LATENT, 4 * image_size[0] * image_size[1]), nn.Sigmoid())
+        self.decoder = nn.Sequential(nn.Linear(LATENT_DIM, 4 * image_size[0] * image_size[1]), nn.Sigmoid())
         self.unflatten = nn.Unflatten(1, (4, *image_size))
         nn.init.normal_(self.decoder[0].weight, std=0.02)
         nn.init.zeros_(self.decoder[0].bias)

@@ -1,25 +1,27 @@
-"""What tests of many parts need: shapes checked while they run, a tiny recipe, tiny images and a tiny store."""
+"""Shared by many tests: shape checks, a tiny recipe, tiny images and a tiny store."""
 
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import jaxtyping
 import numpy as np
 import pytest
 
-# A shell that runs the tests in the background lets them and all they start ignore Ctrl-C, which some tests press.
+# A shell that runs the tests in the background makes them ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Shapes in signatures are checked from here on, so this comes before anything imports the modules. Left out are those
-# whose settings refuse wrong values by themselves: their errors are what people see.
-CHECKED = (
-    *(f"model.{name}" for name in ("ast_seg", "attention", "background", "feature_maps", "glimpses", "latents")),
+# Shapes in signatures are checked in modules that are imported after this. Those whose own checks refuse wrong values
+# are left out: users see their errors.
+CHECKED_MODULES = (
+    *(f"model.{name}" for name in ("ast_seg", "attention", "backgrounds", "features", "glimpses", "latents")),
     *(f"model.{name}" for name in ("foreground_mask", "refinement", "rendering")),
     *("training.losses", "_core.image_conversion", "training.batches", "training.complexity", "training.phases"),
 )
-jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED], "beartype.beartype")
+jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED_MODULES], "beartype.beartype")
+assert all(find_spec(f"astseg.{module}") for module in CHECKED_MODULES)  # the hook ignores names that have gone
 
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
@@ -32,7 +34,7 @@ COUNT = 12
 
 @pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
-    """For tests of what people see who hand in something of a wrong shape."""
+    """Turn the checks off, for tests of the errors that users see for a wrong shape."""
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
@@ -40,7 +42,7 @@ def unchecked_shapes() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def tiny_images() -> Bytes:
-    """Twelve images with a bright square each, somewhere on a dark ground that differs a little."""
+    """Twelve images with a bright square on a dark background, whose color varies a little."""
     images = _images()[0]
     images.setflags(write=False)
     return images
@@ -48,7 +50,7 @@ def tiny_images() -> Bytes:
 
 @pytest.fixture
 def tiny_store(tmp_path: Path) -> Store:
-    """A store of twelve training images and four held-out ones with masks."""
+    """A store of twelve training images and four test images, with masks."""
     images, masks = _images()
     with StoreWriter(tmp_path / "store", (SIDE, SIDE), "squares", "a protocol") as writer:
         with writer.split("train") as split:
@@ -60,7 +62,7 @@ def tiny_store(tmp_path: Path) -> Store:
 
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
-    """Three phases of a few steps with the smallest networks, at 32x32 with two slots."""
+    """Three phases of a few steps with the smallest networks, for 32x32 images and two slots."""
     recipe = cpu_recipe((SIDE, SIDE), 2)
     return replace(
         recipe,

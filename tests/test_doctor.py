@@ -1,5 +1,6 @@
 import platform
 from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,8 +17,9 @@ def test_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=50e9))
     findings = by_name()
     assert all(finding.good for finding in findings.values())
-    for library in ("torch", "transformers", "safetensors", "av"):
+    for library in ("torch", "transformers", "safetensors", "av", "typer"):
         assert findings[library].found == version(library)
+    assert "h5py" not in findings
     assert findings["disk"].found == "50.0 GB free here"
     assert findings["a training step"].found.startswith("works on ")
 
@@ -30,18 +32,27 @@ def test_the_environment() -> None:
     assert not lines[lines.index("CPU:") + 2]
 
 
-def test_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1e9))
-    monkeypatch.setattr(doctor, "LIBRARIES", ("torch", "astseg-is-not-complete"))
+    (tmp_path / "astseg-0.dist-info").mkdir()
+    metadata = "Name: astseg\nVersion: 0\nRequires-Dist: torch>=2\nRequires-Dist: not-there (>=1)\n"
+    (tmp_path / "astseg-0.dist-info/METADATA").write_text(metadata)
+    monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(doctor, "Trainer", fail)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     findings = by_name()
     bad = {name: finding.found for name, finding in findings.items() if not finding.good}
     assert bad == {
         "disk": "1.0 GB free here",
-        "astseg-is-not-complete": "missing: install astseg again",
+        "not-there": "missing: install astseg again",
         "a training step": "failed on cpu: out of memory",
     }
+
+
+def test_a_package_that_is_not_installed() -> None:
+    (finding,) = doctor.check_libraries("no-such-package")
+    assert not finding.good
+    assert "no-such-package is not installed" in finding.found

@@ -27,4 +27,4 @@ def test_a_name_that_is_not_there() -> None:
 
 
 def test_what_is_there_for_type_checkers_is_what_is_imported() -> None:
-    assert sorted([*astseg._HOME, "__version__"]) == sorted(astseg.__all__)
+    assert sorted([*astseg._MODULE_BY_NAME, "__version__"]) == sorted(astseg.__all__)

@@ -94,7 +94,9 @@ def test_every_snippet_runs_or_says_what_it_needs() -> None:
 @pytest.mark.parametrize(("page", "code"), SNIPPETS)
 def test_what_snippets_import_is_there(page: str, code: str) -> None:
     """Of the further pages too, whose snippets work on files that a reader has."""
-    imports = [node for node in ast.parse(code, page).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports: list[ast.stmt] = [
+        node for node in ast.parse(code, page).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     exec(compile(ast.Module(imports, []), page, "exec"), {})
 
 

@@ -1,37 +1,38 @@
 """Find and segment the objects in images and fixed-camera video, without any labels (AST-Seg, WACV 2023).
 
-Use a model that is there::
+Use a trained model::
 
     import astseg
 
-    model = astseg.load_model("rooms")        # a run, a model's folder, one that comes with astseg, a name on the hub
+    model = astseg.load_model("rooms")        # a run, a model folder, a shipped model, or a name on the hub
     found = model.segment("image.jpg")      # a path, a PIL image, an array, a tensor, or a list of these
     found.labels, found.masks, found.positions
 
 * `load_model`, `list_models`: trained models by name
-* `AstSeg`, `Architecture`: the model and what decides its weights' shapes
-* `Segmentation`: what `AstSeg.segment` finds
-* `segment_source`, `open_source`: a folder, a video or an array into labels, overlays and objects.json
+* `AstSeg`, `Architecture`: the model, and the settings that its weights' shapes depend on
+* `Segmentation`: the result of `AstSeg.segment`
+* `segment_source`, `open_source`: turn a folder, a video or an array into labels, overlays and objects.json
 
 Train one::
 
-    store = astseg.import_source("my-pictures", "my-data")
-    choice = astseg.choose_recipe(store, device, minutes=30)
+    store = astseg.import_source("my-images", "my-data")
+    choice = astseg.choose_recipe(store, device, astseg.RecipeRequest(minutes=30))
     astseg.Trainer(choice.recipe, store["train"].images, "my-run", device).run()
 
-* `Store`, `import_source`, `make_store`: data, prepared from anything or generated with exact masks
-* `Recipe`, `BackgroundTraining`, `ForegroundTraining`: every setting of a training, each with its meaning
-* `PRESETS`, `get_preset`, `choose_recipe`, `override`: recipes by name, by machine and time, and with values changed
-* `Trainer`: trains, stops and resumes to the same result
+* `Store`, `import_source`, `make_store`: data, prepared from images of any source or generated with exact masks
+* `Recipe`, `BackgroundTraining`, `ForegroundTraining`: all training settings and their meaning
+* `PRESETS`, `get_preset`, `override`: recipes by name, and with settings changed
+* `choose_recipe`, `RecipeRequest`: a recipe for the images, the machine and what you ask for
+* `Trainer`: trains; a run that is stopped and resumed ends with the same result
 
 Score it::
 
     astseg.evaluate(model, store["test"]).summary().overall
 
-* `evaluate`, `Evaluation`, `score_segmentations`: mIoU, ARI-FG, ARI, MSC-FG, MSC, MSE, image by image
+* `evaluate`, `Evaluation`, `score_segmentations`: mIoU, ARI-FG, ARI, MSC-FG, MSC, MSE per image
 
-What goes wrong by a user's hand is an `AstSegError`, whose text says what to do. Everything else is imported from where
-it lives; `docs/architecture.md` walks through the folders.
+Mistakes of the user raise an `AstSegError`, whose message says what to do. Everything else is imported from its own
+module; `docs/architecture.md` describes the folders.
 """
 
 from importlib import import_module
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from astseg.model.architecture import Architecture
     from astseg.model.ast_seg import AstSeg
     from astseg.model.segmentation import Segmentation
-    from astseg.training.auto_config import choose_recipe
+    from astseg.training.auto_config import RecipeRequest, choose_recipe
     from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
     from astseg.training.loop import Trainer
     from astseg.training.presets import PRESETS, get_preset
@@ -67,6 +68,7 @@ __all__ = [
     "Evaluation",
     "ForegroundTraining",
     "Recipe",
+    "RecipeRequest",
     "Segmentation",
     "Store",
     "Trainer",
@@ -84,7 +86,7 @@ __all__ = [
     "segment_source",
 ]
 
-_HOMES = {
+_NAMES_BY_MODULE = {
     "training.config": ("BackgroundTraining", "ForegroundTraining", "Recipe"),
     "data.importing": ("import_source",),
     "data.scenes": ("make_store",),
@@ -100,17 +102,17 @@ _HOMES = {
     "training.presets": ("PRESETS", "get_preset"),
     "hub.loading": ("list_models", "load_model"),
     "inference.segmenting": ("segment_source",),
-    "training.auto_config": ("choose_recipe",),
+    "training.auto_config": ("RecipeRequest", "choose_recipe"),
     "training.loop": ("Trainer",),
 }
-_HOME = {name: home for home, names in _HOMES.items() for name in names}
+_MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name when it is first asked for (PEP 562): torch takes seconds, and not all need it."""
-    if name not in _HOME:
+    """Import a name on first use (PEP 562): importing torch takes seconds, and not every use needs it."""
+    if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module 'astseg' has no attribute '{name}'")
-    value = getattr(import_module(f"astseg.{_HOME[name]}"), name)
+    value = getattr(import_module(f"astseg.{_MODULE_BY_NAME[name]}"), name)
     globals()[name] = value
     return value
 

@@ -1,9 +1,11 @@
-"""Whether this machine is fit for astseg."""
+"""Check that astseg works on this machine."""
 
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,14 +19,13 @@ from astseg.training.loop import Trainer
 from astseg.training.presets import cpu_recipe
 from astseg.training.time_budget import with_steps
 
-LIBRARIES = ("torch", "transformers", "safetensors", "huggingface_hub", "numpy", "scipy", "pillow", "av", "tensorboard")
-ROOM_NEEDED = 2e9
-SMALL_SIDE = 32
+MIN_FREE_BYTES = 2e9
+IMAGE_SIDE = 32
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     what: str
     found: str
@@ -32,33 +33,40 @@ class Finding:
 
 
 def environment() -> str:
-    """Return what torch finds out of the machine and of itself, one `name: value` a line."""
-    processor = f"{machine(torch.device('cpu'))}, {os.cpu_count()} cores"  # instead of each of its flags and flaws
+    """Return torch's description of the machine and of itself, one `name: value` per line."""
+    processor = f"{machine(torch.device('cpu'))}, {os.cpu_count()} cores"  # torch's own lists every flag
     found: str = pretty_str(get_env_info()._replace(cpu_info=processor))  # type: ignore[no-untyped-call]
     return found
 
 
 def examine() -> list[Finding]:
-    """Look at the program, its libraries and the disk, and try a training step."""
+    """Check the program, its libraries and the disk, and try a training step."""
     free = shutil.disk_usage(Path.cwd()).free
     return [
         Finding("astseg", " ".join(filter(None, (__version__, commit())))),
-        *(_library(name) for name in LIBRARIES),
-        Finding("disk", f"{free / 1e9:.1f} GB free here", free > ROOM_NEEDED),
+        *check_libraries(),
+        Finding("disk", f"{free / 1e9:.1f} GB free here", free > MIN_FREE_BYTES),
         _training_step(),
     ]
 
 
-def _library(name: str) -> Finding:
+def check_libraries(package: str = "astseg") -> Iterator[Finding]:
+    """Yield the installed version of each library that an installed package requires; those of extras are left out."""
     try:
-        return Finding(name, version(name))
+        requirements = requires(package) or []
     except PackageNotFoundError:
-        return Finding(name, "missing: install astseg again", good=False)
+        yield Finding("libraries", f"not checked: {package} is not installed", good=False)
+        return
+    for name in (re.split(r"[^\w.-]", line)[0] for line in requirements if "extra ==" not in line):
+        try:
+            yield Finding(name, version(name))
+        except PackageNotFoundError:
+            yield Finding(name, f"missing: install {package} again", good=False)
 
 
 def _training_step() -> Finding:
-    recipe = with_steps(cpu_recipe((SMALL_SIDE, SMALL_SIDE), 2), 1, 1)
-    images = np.zeros((4, SMALL_SIDE, SMALL_SIDE, 3), np.uint8)
+    recipe = with_steps(cpu_recipe((IMAGE_SIDE, IMAGE_SIDE), 2), 1, 1)
+    images = np.zeros((4, IMAGE_SIDE, IMAGE_SIDE, 3), np.uint8)
     steps = 0
 
     def one_step() -> bool:
@@ -70,6 +78,6 @@ def _training_step() -> Finding:
     try:
         with TemporaryDirectory() as folder:
             Trainer(recipe, images, Path(folder), device).run(one_step)
-    except Exception as error:  # whatever is wrong with the machine, the doctor says it
+    except Exception as error:  # whatever is wrong, the finding says it
         return Finding("a training step", f"failed on {device}: {error}", good=False)
     return Finding("a training step", f"works on {device}", steps == 1)

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,7 +7,7 @@ import torch
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_conversion import from_uint8_images, to_float_images, to_uint8_images
+from astseg._core.image_conversion import ImageInput, from_uint8_images, to_float_images, to_uint8_images
 
 BYTES = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
 FLOATS = torch.from_numpy(BYTES.copy()).permute(0, 3, 1, 2) / 255
@@ -16,7 +17,7 @@ def test_every_byte_survives_the_way_there_and_back() -> None:
     images = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
     floats = from_uint8_images(images, "cpu")
     assert floats.shape == (1, 3, 16, 16)
-    assert (floats.min(), floats.max()) == (0, 1)
+    assert (float(floats.min()), float(floats.max())) == (0, 1)
     np.testing.assert_array_equal(to_uint8_images(floats), images)
 
 
@@ -36,14 +37,14 @@ def test_what_lies_outside_is_clipped() -> None:
         [FLOATS[0], Image.fromarray(BYTES[1])],
     ],
 )
-def test_several_images_in_any_form(images) -> None:
+def test_several_images_in_any_form(images: ImageInput) -> None:
     found, single = to_float_images(images)
     torch.testing.assert_close(found, FLOATS)
     assert not single
 
 
 @pytest.mark.parametrize("image", [FLOATS[0], BYTES[0], Image.fromarray(BYTES[0]), "path", Path("path")])
-def test_a_single_image_in_any_form(image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_single_image_in_any_form(image: ImageInput, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Image.fromarray(BYTES[0]).save("path", format="PNG")
     found, single = to_float_images(image)
@@ -69,20 +70,20 @@ def test_a_camera_s_rotation_is_applied() -> None:
     ("images", "message"),
     [
         ([], "the list is empty"),
-        ([BYTES[0], BYTES[1, :3]], "0 has 5 x 7 pixels and 1 has 3 x 7"),
-        ([BYTES[0], BYTES], r"image 1: expected a single image in a list, not uint8 of shape \(2, 5, 7, 3\)"),
-        ([BYTES[0], 3], "image 1: expected floating-point images .* not int"),
-        ([BYTES[0], 2.0 * BYTES[1]], "image 1: .*not with values from"),
-        (BYTES.transpose(0, 3, 1, 2), "Channels come last in arrays"),
+        ([BYTES[0], BYTES[1, :3]], "5 x 7 .* 3 x 7"),
+        ([BYTES[0], BYTES], r"image 1: .* single .* \(2, 5, 7, 3\)"),
+        ([BYTES[0], 3], "image 1: .* int"),
+        ([BYTES[0], 2.0 * BYTES[1]], "image 1: .*values"),
+        (BYTES.transpose(0, 3, 1, 2), "Channels come last"),
         (BYTES[..., :2], r"not uint8 of shape \(2, 5, 7, 2\)$"),
         (BYTES.astype(np.int64), "not int64"),
-        (BYTES.astype(np.float32), r"not with values from 0 to 2\d\d"),
-        (torch.from_numpy(BYTES.copy()), "not torch.uint8 of shape"),
+        (BYTES.astype(np.float32), r"from 0 to 2\d\d"),
+        (torch.from_numpy(BYTES.copy()), "not torch.uint8"),
         (None, "not NoneType"),
         (b"", "not bytes"),
     ],
 )
-def test_says_what_is_wrong(images, message: str, unchecked_shapes: None) -> None:
+def test_says_what_is_wrong(images: Any, message: str, unchecked_shapes: None) -> None:
     with pytest.raises(ValueError, match=message):
         to_float_images(images)
 

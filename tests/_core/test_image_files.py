@@ -1,8 +1,10 @@
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image, TiffImagePlugin
 
@@ -10,9 +12,9 @@ from astseg._core.errors import AstSegError
 from astseg._core.image_files import (
     IMAGE_SUFFIXES,
     count_images,
+    read_exif_transpose,
     read_image,
     read_images,
-    turn_of,
 )
 
 RANDOM = np.random.default_rng(0)
@@ -20,45 +22,45 @@ COLORS = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "webp", "tif"])
-def test_reads_lossless_formats_exactly(tmp_path, suffix):
-    Image.fromarray(COLORS).save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
+def test_reads_lossless_formats_exactly(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(COLORS).save(tmp_path / f"a.{suffix}", lossless=True)
     image = read_image(tmp_path / f"a.{suffix}")
     assert image.dtype == np.uint8
     np.testing.assert_array_equal(image, COLORS)
 
 
-def test_reads_jpeg_closely(tmp_path):
+def test_reads_jpeg_closely(tmp_path: Path) -> None:
     Image.new("RGB", (16, 8), (200, 40, 90)).save(tmp_path / "a.jpg", quality=95)
     assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - (200, 40, 90)).max() < 6
 
 
 @pytest.mark.parametrize(("orientation", "turn"), [(3, 2), (6, -1), (8, 1)])
-def test_applies_the_cameras_rotation(tmp_path, orientation, turn):
+def test_applies_the_cameras_rotation(tmp_path: Path, orientation: int, turn: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(COLORS).save(tmp_path / "a.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.rot90(COLORS, turn))
 
 
-def test_ignores_exif_data_that_make_no_sense(tmp_path):
+def test_ignores_exif_data_that_make_no_sense(tmp_path: Path) -> None:
     Image.fromarray(COLORS).save(tmp_path / "a.png", exif=b"Exif\0\0nonsense, not TIFF")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), COLORS)
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
-def test_reads_grey_and_palettes(tmp_path, mode):
+def test_reads_grey_and_palettes(tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(COLORS).convert(mode)
     image.save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.array(image.convert("RGB")))
 
 
-def test_lays_transparent_pixels_over_white(tmp_path):
+def test_lays_transparent_pixels_over_white(tmp_path: Path) -> None:
     values = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
     Image.fromarray(values).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255] * 3, [127] * 3]]
 
 
-def test_lays_a_transparent_palette_color_over_white(tmp_path):
+def test_lays_a_transparent_palette_color_over_white(tmp_path: Path) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([1, 2, 3, 4, 5, 6])
     image.putpixel((1, 0), 1)
@@ -67,32 +69,32 @@ def test_lays_a_transparent_palette_color_over_white(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_scales_sixteen_bits_and_does_not_clip(tmp_path, suffix):
+def test_scales_sixteen_bits_and_does_not_clip(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(np.array([[0, 257, 128 * 257, 65535]], np.uint16)).save(tmp_path / f"a.{suffix}")
     assert read_image(tmp_path / f"a.{suffix}")[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
 @pytest.mark.parametrize(("high", "black"), [(0, False), (1023, True), (4095, True), (4096, False)])
-def test_ten_and_twelve_bits_do_not_become_black_unsaid(tmp_path, high, black):
+def test_ten_and_twelve_bits_do_not_become_black_unsaid(tmp_path: Path, high: int, black: bool) -> None:
     Image.fromarray(np.array([[0, high]], np.uint16)).save(tmp_path / "a.png")
     if black:
-        with pytest.raises(AstSegError, match=f"a.png would be black: its 16-bit values go up to {high} of 65535"):
+        with pytest.raises(AstSegError, match=f"black.* {high} of 65535"):
             read_image(tmp_path / "a.png")
     else:
         assert read_image(tmp_path / "a.png").max() == round(high / 257)
 
 
 @pytest.mark.parametrize(("high", "black"), [(1023, True), (4095, True), (4096, False)])
-def test_ten_and_twelve_bits_of_colors_do_not_either(tmp_path, high, black):
+def test_ten_and_twelve_bits_of_colors_do_not_either(tmp_path: Path, high: int, black: bool) -> None:
     save_deep_png(tmp_path / "a.png", np.array([[[0, high, 5]]], ">u2"))
     if black:
-        with pytest.raises(AstSegError, match=r"a\.png would be black: its 16-bit values go up to \d+ of 255 once"):
+        with pytest.raises(AstSegError, match=r"black.* of 255"):
             read_image(tmp_path / "a.png")
     else:
         assert read_image(tmp_path / "a.png").tolist() == [[[0, high // 256, 0]]]
 
 
-def save_deep_png(path, values):
+def save_deep_png(path: Path, values: npt.NDArray[np.uint16]) -> None:
     """A PNG of 16-bit colors, which Pillow reads and does not write."""
     height, width, _ = values.shape
     rows = b"".join(b"\0" + row.tobytes() for row in values)
@@ -107,18 +109,18 @@ def save_deep_png(path, values):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
 
 
-def test_scales_floating_point_values(tmp_path):
+def test_scales_floating_point_values(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 0.5, 1]], np.float32)).save(tmp_path / "a.tif")
     assert read_image(tmp_path / "a.tif")[0, :, 2].tolist() == [0, 128, 255]
 
 
-def test_refuses_floating_point_values_that_are_no_colors(tmp_path):
+def test_refuses_floating_point_values_that_are_no_colors(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 300]], np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(AstSegError, match=r"a\.tif holds float32 values from 0 to 300"):
+    with pytest.raises(AstSegError, match=r"a\.tif .* 300"):
         read_image(tmp_path / "a.tif")
 
 
-def test_reads_cmyk(tmp_path):
+def test_reads_cmyk(tmp_path: Path) -> None:
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
     red, green, blue = read_image(tmp_path / "a.jpg")[4, 4]
     assert red > 240
@@ -126,14 +128,14 @@ def test_reads_cmyk(tmp_path):
     assert blue < 15
 
 
-def test_reads_a_single_pixel(tmp_path):
+def test_reads_a_single_pixel(tmp_path: Path) -> None:
     Image.new("RGB", (1, 1), (1, 2, 3)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").tolist() == [[[1, 2, 3]]]
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
 @pytest.mark.parametrize("share", [0, 0.02, 0.5, 0.9])
-def test_names_a_file_that_is_cut_off(tmp_path, suffix, share):
+def test_names_a_file_that_is_cut_off(tmp_path: Path, suffix: str, share: float) -> None:
     whole, cut = tmp_path / f"whole.{suffix}", tmp_path / f"cut.{suffix}"
     Image.fromarray(RANDOM.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(whole)
     cut.write_bytes(whole.read_bytes()[: int(share * whole.stat().st_size)])
@@ -141,32 +143,34 @@ def test_names_a_file_that_is_cut_off(tmp_path, suffix, share):
         read_image(cut)
 
 
-def test_names_a_file_that_is_no_image(tmp_path):
+def test_names_a_file_that_is_no_image(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_text("shopping list")
-    with pytest.raises(AstSegError, match=r"notes\.png is no image"):
+    with pytest.raises(AstSegError, match=r"notes\.png is not a readable image"):
         read_image(tmp_path / "notes.png")
     with pytest.raises(AstSegError, match="There is no image"):
         read_image(tmp_path / "absent.png")
 
 
-def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path, monkeypatch):
-    def forbidden(path, formats):
+def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(path: Path, formats: list[str]) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Image, "open", forbidden)
-    with pytest.raises(AstSegError, match=r"a\.png may not be read: permission denied"):
+    with pytest.raises(AstSegError, match=r"a\.png .*permission denied"):
         read_image(tmp_path / "a.png")
 
 
 @pytest.mark.parametrize("limit", [20, 10])
-def test_refuses_an_image_that_would_fill_the_memory(tmp_path, monkeypatch, limit):
+def test_refuses_an_image_that_would_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
     Image.fromarray(COLORS).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(AstSegError, match=rf"a\.png has more than {limit} pixels"):
         read_image(tmp_path / "a.png")
 
 
-def test_leaves_the_filter_of_warnings_as_it_was(tmp_path):
+def test_leaves_the_filter_of_warnings_as_it_was(tmp_path: Path) -> None:
     Image.fromarray(COLORS).save(tmp_path / "a.png")
     before = list(warnings.filters)
     read_image(tmp_path / "a.png")
@@ -176,7 +180,7 @@ def test_leaves_the_filter_of_warnings_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     "suffix", ["avif", "gif", "ppm", "pgm", "pbm", "jp2", "tga", "pcx", "sgi", "qoi", "dib", "jpe", "apng", "mpo"]
 )
-def test_reads_whatever_pillow_reads(tmp_path, suffix):
+def test_reads_whatever_pillow_reads(tmp_path: Path, suffix: str) -> None:
     values = np.zeros((16, 16), np.uint8)
     values[4:12, 4:12] = 255
     image = Image.fromarray(values).convert("1" if suffix == "pbm" else "L" if suffix == "pgm" else "RGB")
@@ -186,14 +190,14 @@ def test_reads_whatever_pillow_reads(tmp_path, suffix):
     assert np.abs(read_image(tmp_path / f"a.{suffix}")[..., 0].astype(int) - values).max() < 30
 
 
-def test_reads_no_format_that_runs_a_program(tmp_path):
+def test_reads_no_format_that_runs_a_program(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg"):
         (tmp_path / name).write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
-        with pytest.raises(AstSegError, match="is no image that can be read"):
+        with pytest.raises(AstSegError, match="not a readable image"):
             read_image(tmp_path / name)
 
 
-def test_previews_and_smaller_copies_are_no_frames(tmp_path):
+def test_previews_and_smaller_copies_are_no_frames(tmp_path: Path) -> None:
     pages = [Image.new("RGB", (16, 12), "white"), Image.new("RGB", (8, 6)), Image.new("RGB", (16, 12), "red")]
     with TiffImagePlugin.AppendingTiffWriter(str(tmp_path / "a.tif")) as file:
         for index, page in enumerate(pages):
@@ -206,7 +210,7 @@ def test_previews_and_smaller_copies_are_no_frames(tmp_path):
     assert len(list(read_images(tmp_path / "a.mpo"))) == 1
 
 
-def test_refuses_a_page_that_would_fill_the_memory(tmp_path, monkeypatch):
+def test_refuses_a_page_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = [Image.new("L", (2, 2)), Image.new("L", (20, 20))]
     pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
@@ -214,14 +218,14 @@ def test_refuses_a_page_that_would_fill_the_memory(tmp_path, monkeypatch):
         list(read_images(tmp_path / "a.tif"))
 
 
-def test_grey_ones_are_white(tmp_path):
+def test_grey_ones_are_white(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 255]
     Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png")[0, :, 0].tolist() == [0, 1, 2]
 
 
-def test_counts_what_cannot_be_read_as_one(tmp_path):
+def test_counts_what_cannot_be_read_as_one(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("")
     assert count_images(tmp_path / "a.png") == 1
-    assert turn_of(tmp_path / "a.png") is None
+    assert read_exif_transpose(tmp_path / "a.png") is None

@@ -50,20 +50,20 @@ def test_every_recipe_goes_through_json(name: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"inner": {"sides": [1, 2]}, "others_": []}, "no 'others_'; the nearest is 'others'"),
+        ({"inner": {"sides": [1, 2]}, "others_": []}, "'others_'.*'others'"),
         ({}, "missing required field `inner`"),
         ({"inner": {}}, "missing required field `sides`"),
-        ({"inner": {"sides": [1, 2], "nam": "a"}}, r"Outer\.inner: there is no 'nam'; the nearest is 'name'"),
+        ({"inner": {"sides": [1, 2], "nam": "a"}}, r"Outer\.inner: .*'nam'.*'name'"),
         ({"inner": {"sides": [1, 2]}, "maybe": {"side": 1}}, r"Outer\.maybe: .*'side'"),
         ({"inner": [1, 2]}, "Expected `object`"),
         ([], "Expected `object`"),
         ({"inner": {"sides": [1, 2]}, "others": [13]}, "no thirteen"),
         ({"inner": {"sides": [1, 2, 3]}}, "length 2"),
-        ({"inner": {"sides": [1, 2]}, "weight": math.nan}, r"Outer\.weight should be a finite number, not nan"),
+        ({"inner": {"sides": [1, 2]}, "weight": math.nan}, r"Outer\.weight .*finite"),
         ({"inner": {"sides": [1, 2]}, "weights": [math.inf]}, "finite"),
     ],
 )
-def test_refuses_what_does_not_fit(content, message: str) -> None:
+def test_refuses_what_does_not_fit(content: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         from_builtins(Outer, content)
 
@@ -95,10 +95,10 @@ def test_changes_single_values() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("inner.nam", "a", "inner: there is no 'nam'; the nearest is 'name'"),
-        ("iner.name", "a", "the settings: there is no 'iner'; the nearest is 'inner'"),
+        ("inner.nam", "a", "inner: .*'nam'.*'name'"),
+        ("iner.name", "a", "the settings: .*'iner'.*'inner'"),
         ("maybe.name", "a", "'maybe' is None here"),
-        ("others.first", 1, "no group of settings"),
+        ("others.first", 1, "group of settings"),
         ("others", [13], "no thirteen"),
         ("others", "x", "Expected `array`"),
     ],

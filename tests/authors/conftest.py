@@ -24,7 +24,8 @@ class Down(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.bloc1(x)
-        return x + self.bloc2(x)
+        outputs: Tensor = x + self.bloc2(x)
+        return outputs
 
 
 class Up(nn.Module):
@@ -35,7 +36,8 @@ class Up(nn.Module):
         self.bloc2 = sequence(grow, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bloc2(x + self.bloc1(x))
+        outputs: Tensor = self.bloc2(x + self.bloc1(x))
+        return outputs
 
 
 class Unet(nn.Module):
@@ -64,19 +66,22 @@ class Unet(nn.Module):
         for block in reversed(self.upsample_blocks):
             x = block(torch.cat([x, maps.pop()], 1))
         x = self.last_skip_layer(torch.cat([x, maps.pop()], 1))
-        return self.conv1x1(x + self.last_residual_layer(x))
+        outputs: Tensor = self.conv1x1(x + self.last_residual_layer(x))
+        return outputs
 
 
 class Segformer(nn.Module):
     def __init__(self, outputs: int, small: bool) -> None:
         super().__init__()
-        config = SegformerConfig(num_labels=outputs)  # MiT-B0
+        config = SegformerConfig()  # MiT-B0
+        config.num_labels = outputs
         if not small:
             config.hidden_sizes, config.depths, config.decoder_hidden_size = [64, 128, 320, 512], [3, 4, 18, 3], 768
         self.complete_model = SegformerForSemanticSegmentation(config)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.complete_model(x).logits
+        logits: Tensor = self.complete_model(x).logits
+        return logits
 
 
 class Encoder(nn.Module):
@@ -86,7 +91,9 @@ class Encoder(nn.Module):
         super().__init__()
         self.k = k
         channels = k + features
-        self.feature_and_attention_map_generator = Unet(size, channels) if unet else Segformer(channels, small)
+        self.feature_and_attention_map_generator: Unet | Segformer = (
+            Unet(size, channels) if unet else Segformer(channels, small)
+        )
         h, w = size if unet else ((size[0] + 3) // 4, (size[1] + 3) // 4)
         coordinates = torch.zeros(1, 2, h, w)
         for i, j in itertools.product(range(w), range(h)):
@@ -109,9 +116,9 @@ class Encoder(nn.Module):
             attention = [torch.exp(a.double()) / torch.exp(a.double()).sum() for a in image[: self.k]]
             queries.append(torch.stack([(values.double() * a.flatten()).sum(1) for a in attention]).to(maps))
         stacked = torch.stack(queries, 1)
-        if not self.refine:
-            return stacked
-        return self.latents_projection(self.transformer(self.feature_vector_embedding(stacked)))
+        if self.refine:
+            stacked = self.latents_projection(self.transformer(self.feature_vector_embedding(stacked)))
+        return stacked
 
 
 class Renderer(nn.Module):
@@ -158,6 +165,12 @@ class Renderer(nn.Module):
         return torch.stack(images), torch.stack(weights)
 
 
+def shrink(side: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
+    """What a convolution makes of a side, and how many rows at its end it does not reach."""
+    steps, rest = divmod(side + 2 * padding - kernel, stride)
+    return steps + 1, rest
+
+
 def block_sizes(side: int, large: bool) -> list[tuple[int, int, int, int]]:
     """Side, kernel, stride, padding, from the image to a single cell."""
     found = []
@@ -168,8 +181,7 @@ def block_sizes(side: int, large: bool) -> list[tuple[int, int, int, int]]:
             found.append((side, 4, 2, 1))
         else:
             found.append((side, side, 1, 0))
-        _, kernel, stride, padding = found[-1]
-        side = (side + 2 * padding - kernel) // stride + 1
+        side, _ = shrink(*found[-1])
     return found
 
 
@@ -191,7 +203,9 @@ class BackgroundBlock(nn.Module):
         self.positional_encoding = nn.Parameter(channels.clone(), requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return getattr(self, self.name)(torch.cat([x, self.positional_encoding.expand(len(x), -1, -1, -1)], 1))
+        positions = self.positional_encoding.expand(len(x), -1, -1, -1)
+        outputs: Tensor = getattr(self, self.name)(torch.cat([x, positions], 1))
+        return outputs
 
 
 ENCODERS = {  # simple and complex, by the number of blocks
@@ -213,14 +227,15 @@ class BackgroundEncoder(nn.Module):
         channels = ENCODERS[len(steps)][complicated]
         blocks = []
         for (high, wide), (inputs, outputs) in zip(steps, itertools.pairwise(channels), strict=True):
-            shape = zip(high, wide, strict=True)
-            side, *rest = shape
-            layers = [nn.Conv2d(inputs + 2, outputs, *rest, bias=False), nn.GroupNorm(max(1, outputs // 16), outputs)]
-            blocks.append(BackgroundBlock("downsample", side, [*layers, nn.CELU()]))
+            side, kernel, stride, padding = zip(high, wide, strict=True)
+            convolution = nn.Conv2d(inputs + 2, outputs, kernel, stride, padding, bias=False)
+            layers = [convolution, nn.GroupNorm(max(1, outputs // 16), outputs), nn.CELU()]
+            blocks.append(BackgroundBlock("downsample", side, layers))
         self.background_encoder = nn.Sequential(*blocks)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.background_encoder(images).flatten(1)
+        latents: Tensor = self.background_encoder(images)
+        return latents.flatten(1)
 
 
 class BackgroundGenerator(nn.Module):
@@ -231,8 +246,7 @@ class BackgroundGenerator(nn.Module):
         blocks = []
         for level in reversed(range(len(steps))):
             high, wide = steps[level]
-            below = [(side + 2 * padding - kernel) // stride + 1 for side, kernel, stride, padding in (high, wide)]
-            missing = tuple((s + 2 * p - k) % t for s, k, t, p in (high, wide))
+            below, missing = zip(shrink(*high), shrink(*wide), strict=True)
             _, kernel, stride, padding = zip(high, wide, strict=True)
             outputs = channels[level]
             layers: list[nn.Module] = [
@@ -241,7 +255,7 @@ class BackgroundGenerator(nn.Module):
                 )
             ]
             layers += [nn.GroupNorm(max(1, outputs // 16), outputs), nn.CELU()] if level else []
-            blocks.append(BackgroundBlock("upsample", (below[0], below[1]), layers))
+            blocks.append(BackgroundBlock("upsample", below, layers))
         self.background_generator = nn.Sequential(*blocks)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -300,8 +314,9 @@ class Original:
         # Objects that are worth comparing: a third of the image wide, and stronger than the background.
         if self.transformer:
             self.encoder.latents_projection.bias.data[2 : 2 + self.scales] = -2
-        elif not self.unet:
-            head = self.encoder.feature_and_attention_map_generator.complete_model.decode_head.classifier
+        elif isinstance(network := self.encoder.feature_and_attention_map_generator, Segformer):
+            head = network.complete_model.decode_head.classifier
+            assert head.bias is not None
             head.bias.data[self.k : self.k + self.scales] = -2
         self.renderer.background_activation_logit.data.fill_(-5)
 
@@ -321,7 +336,8 @@ class Original:
     @torch.no_grad()
     def paint_background(self, images: Tensor) -> Tensor:
         """Colors and predicted error in [0, 1]; the published networks work on 0 to 255."""
-        return self.background_generator(self.background_encoder(255 * images)) / 255
+        painted: Tensor = self.background_generator(self.background_encoder(255 * images))
+        return painted / 255
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, background: Tensor) -> tuple[Tensor, Tensor, Tensor]:

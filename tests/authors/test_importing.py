@@ -23,6 +23,8 @@ from astseg.model.attention import gather_queries
 from astseg.training.presets import PRESETS
 
 Save = Callable[..., Path]
+Content = dict[str, dict[str, torch.Tensor]]
+Rename = Callable[[str], str | None]
 FEATURES = "feature_and_attention_map_generator."
 
 
@@ -33,8 +35,17 @@ def random_images(size: tuple[int, int], count: int = 2) -> torch.Tensor:
 def small(preset: str, size: tuple[int, int] = (64, 64)) -> Architecture:
     """A preset's architecture with SegFormer-B0 in place of B3, and for images of another size."""
     shape = PRESETS[preset].recipe.architecture
-    network = shape.feature_network.replace("-b3", "-b0")
-    return replace(shape, feature_network=network, image_size=size, glimpse_channels=())
+    if shape.feature_network == "segformer-b3":
+        shape = replace(shape, feature_network="segformer-b0")
+    return replace(shape, image_size=size, glimpse_channels=())
+
+
+def renamed(content: Content, rename: Rename) -> Content:
+    """The state dicts with other names; weights without a new name are left out."""
+    return {
+        section: {new: value for name, value in state.items() if (new := rename(name)) is not None}
+        for section, state in content.items()
+    }
 
 
 def assert_same(model: AstSeg, original: Any, backgrounds: torch.Tensor) -> None:
@@ -57,13 +68,14 @@ def assert_same(model: AstSeg, original: Any, backgrounds: torch.Tensor) -> None
     torch.testing.assert_close(rendering.image, expected, rtol=0, atol=1e-5)
     labels = model.segment(images.double()).labels
     assert torch.equal(labels, weights.argmax(1))
-    assert len(labels.unique()) > 1  # a comparison of background with background would show nothing
+    assert labels.min() < labels.max()  # a comparison of background with background would show nothing
 
 
 def assert_same_background(model: AstSeg, original: Any, count: int = 2) -> torch.Tensor:
     images = random_images(original.size, count)
-    expected = original.paint_background(images)
+    expected: torch.Tensor = original.paint_background(images)
     assert expected[:, :3].std() > 0.1
+    assert model.background is not None
     painted = model.background(images)
     torch.testing.assert_close(torch.cat((painted.image, painted.error), 1), expected, rtol=0, atol=5e-6)
     return expected[:, :3]
@@ -75,7 +87,7 @@ def rooms(original: type) -> Any:
 
 
 @pytest.fixture
-def content(rooms: Any) -> dict[str, dict[str, torch.Tensor]]:
+def content(rooms: Any) -> Content:
     """The content of one checkpoint, to be changed at will."""
     return {name: dict(part) for name, part in rooms.content().items() if name.startswith(("encoder", "generator"))}
 
@@ -181,10 +193,8 @@ def test_what_varies_between_checkpoints_of_a_preset_is_said(original: type, sav
         "the image size is 240x64, not 200x320.",
         "the background network is complex, not simple.",
     ]
-    usual = original()
-    assert not any(
-        "Read from" in n for n in convert_authors_checkpoint(saved(usual.content()), small("objectsroom")).notes
-    )
+    usual = convert_authors_checkpoint(saved(original().content()), small("objectsroom"))
+    assert not any("Read from" in note for note in usual.notes)
 
 
 @pytest.mark.parametrize(
@@ -206,19 +216,16 @@ def test_a_wrong_preset_is_told_by_what_differs(
     original: type, saved: Save, settings: dict[str, Any], preset: str, difference: str
 ) -> None:
     path = saved(original(**settings).content())
-    shape = PRESETS[preset].recipe.architecture
-    described = replace(shape, feature_network=shape.feature_network.replace("-b3", "-b0"))
-    with pytest.raises(
-        AstSegError, match=rf"not what the architecture describes: it has [^.]*{difference}.*Name its own"
-    ):
+    described = small(preset, PRESETS[preset].recipe.architecture.image_size)
+    with pytest.raises(AstSegError, match=rf"it has [^.]*{difference}"):
         import_authors_checkpoint(path, described)
 
 
-MUCH_ALIKE = ["", "-isotropic", "-no-transformer", "-one-more-slot", "-unet"]
+SIMILAR_ROWS = ["", "-isotropic", "-no-transformer", "-one-more-slot", "-unet"]
 
 
 def test_no_preset_reads_a_checkpoint_as_something_else() -> None:
-    names = [*(f"objectsroom{row}" for row in MUCH_ALIKE), "shapestacks-no-transformer"]
+    names = [*(f"objectsroom{row}" for row in SIMILAR_ROWS), "shapestacks-no-transformer"]
     names += ["natural-video", "natural-video-unet"]
     shapes = [PRESETS[name].recipe.architecture for name in names]
 
@@ -243,20 +250,17 @@ def test_no_preset_reads_a_checkpoint_as_something_else() -> None:
     assert read == len(names) + 2  # K is read from the file: one slot more is no other model
 
 
-def test_a_preset_that_the_authors_did_not_train(saved: Save, content: dict[str, Any]) -> None:
-    with pytest.raises(AstSegError, match="trained nothing that the preset demo describes"):
+def test_a_preset_that_the_authors_did_not_train(saved: Save, content: Content) -> None:
+    with pytest.raises(AstSegError, match="preset demo"):
         import_authors_checkpoint(saved(content), "demo")
     with pytest.raises(AstSegError, match="no preset 'clever'"):
         import_authors_checkpoint(saved(content), "clever")
 
 
-def test_sizes_that_no_model_has(saved: Save, content: dict[str, Any]) -> None:
-    content["encoder_state_dict"][f"{FEATURES}complete_model.decode_head.classifier.weight"] = torch.zeros(
-        20, 256, 1, 1
-    )
-    with pytest.raises(
-        AstSegError, match=r"not what the architecture describes: .* slots, not -15\. Name its own preset"
-    ):
+def test_sizes_that_no_model_has(saved: Save, content: Content) -> None:
+    kernel = torch.zeros(20, 256, 1, 1)
+    content["encoder_state_dict"][f"{FEATURES}complete_model.decode_head.classifier.weight"] = kernel
+    with pytest.raises(AstSegError, match="slots, not -15"):
         import_authors_checkpoint(saved(content), small("objectsroom"))
 
 
@@ -273,7 +277,7 @@ def test_a_frozen_background_joins_its_foreground(original: type, saved: Save) -
     shape = small("objectsroom", source.size)
     conversion = convert_authors_checkpoint(foreground, shape)
     assert conversion.model.background is None
-    assert any("No background" in note for note in conversion.notes)
+    assert any("no background" in note for note in conversion.notes)
     with torch.no_grad():
         images = random_images(source.size)
         joined = import_authors_checkpoint(foreground, shape, background=alone).reconstruct(images)
@@ -302,39 +306,26 @@ def test_the_transformer_that_was_never_trained_is_left_out(original: type, save
         import_authors_checkpoint(saved(rooms.content()), small("objectsroom-no-transformer"))
 
 
-def wrapped(states: dict[str, Any]) -> dict[str, Any]:
-    return {section: {f"module.{name}": value for name, value in state.items()} for section, state in states.items()}
-
-
-def compiled(states: dict[str, Any]) -> dict[str, Any]:
-    return {section: {f"_orig_mod.{name}": value for name, value in state.items()} for section, state in states.items()}
-
-
-def uncounted(states: dict[str, Any]) -> dict[str, Any]:
-    return {
-        section: {name: value for name, value in state.items() if not name.endswith("num_batches_tracked")}
-        for section, state in states.items()
-    }
-
-
-def without_constants(states: dict[str, Any]) -> dict[str, Any]:
-    constants = ("position_map", "background_mask", "background_mask_logit")
-    return {section: {n: v for n, v in state.items() if n not in constants} for section, state in states.items()}
-
-
-@pytest.mark.parametrize("change", [wrapped, compiled, uncounted, without_constants])
-def test_variants_that_compute_the_same(
-    saved: Save, content: dict[str, Any], change: Callable[[dict[str, Any]], dict[str, Any]]
-) -> None:
+@pytest.mark.parametrize(
+    "rename",
+    [
+        lambda name: f"module.{name}",
+        lambda name: f"_orig_mod.{name}",
+        lambda name: None if name.endswith("num_batches_tracked") else name,
+        lambda name: None if name in ("position_map", "background_mask", "background_mask_logit") else name,
+    ],
+)
+def test_variants_that_compute_the_same(saved: Save, content: Content, rename: Rename) -> None:
     images = random_images((64, 64))
+    variant = saved(renamed(content, rename), "variant.pth")
     with torch.no_grad():
         expected = import_authors_checkpoint(saved(content), small("objectsroom")).segment(images)
-        found = import_authors_checkpoint(saved(change(content), "changed.pth"), small("objectsroom")).segment(images)
+        found = import_authors_checkpoint(variant, small("objectsroom")).segment(images)
     assert torch.equal(found.labels, expected.labels)
     assert torch.equal(found.positions, expected.positions)
 
 
-def test_numbers_of_numpy_beside_the_weights(saved: Save, content: dict[str, Any], tmp_path: Path) -> None:
+def test_numbers_of_numpy_beside_the_weights(saved: Save, content: Content, tmp_path: Path) -> None:
     noted = {"loss": np.float64(0.1), "step": np.int64(3), "best": np.float32(2), "done": np.bool_(True)}
     path = saved({**content, "trainer_state_dict": noted})
     # The first numpy called its function otherwise, and so do checkpoints of that time.
@@ -343,22 +334,17 @@ def test_numbers_of_numpy_beside_the_weights(saved: Save, content: dict[str, Any
         for name in file.namelist():
             other.writestr(name, file.read(name).replace(b"numpy._core.multiarray\n", b"numpy.core.multiarray\n"))
     for each in (path, old):
-        assert any(
-            "trainer_state_dict" in note for note in convert_authors_checkpoint(each, small("objectsroom")).notes
-        )
+        notes = convert_authors_checkpoint(each, small("objectsroom")).notes
+        assert any("trainer_state_dict" in note for note in notes)
 
 
-def test_the_first_names_of_segformer_are_read(
-    saved: Save, content: dict[str, Any], rooms: Any, tmp_path: Path
-) -> None:
+def test_the_first_names_of_segformer_are_read(saved: Save, content: Content, rooms: Any, tmp_path: Path) -> None:
     network = rooms.encoder.feature_and_attention_map_generator.complete_model
     network.save_pretrained(tmp_path / "segformer")  # transformers writes the names of the hub's files
     first = load_file(tmp_path / "segformer" / "model.safetensors")
     assert "segformer.encoder.block.0.0.attention.self.query.weight" in first
-    states = copy.copy(content)
-    states["encoder_state_dict"] = {
-        name: value for name, value in content["encoder_state_dict"].items() if "complete_model" not in name
-    } | {f"{FEATURES}complete_model.{name}": value for name, value in first.items()}
+    states = renamed(content, lambda name: None if "complete_model" in name else name)
+    states["encoder_state_dict"] |= {f"{FEATURES}complete_model.{name}": value for name, value in first.items()}
     model = import_authors_checkpoint(saved(states), small("objectsroom"))
     with torch.no_grad():
         images = random_images((64, 64))
@@ -372,33 +358,28 @@ def test_layers_may_be_numbered_or_named_otherwise(original: type, saved: Save) 
     source = original(unet=True, size=(32, 32), k=6)
     shape = small("objectsroom-unet", source.size)
     content = source.content()
-    renamed = {}
-    for name, value in content["encoder_state_dict"].items():
+    states = {name: content[name] for name in ("encoder_state_dict", "generator_state_dict")}
+
+    def other_names(name: str) -> str:
         name = re.sub(r"(downsample_blocks\.\d+\.bloc1)\.0\.", r"\1.conv.", name)
         name = re.sub(r"(downsample_blocks\.\d+\.bloc1)\.1\.", r"\1.batch_norm.", name)
         name = re.sub(r"(upsample_blocks\.\d+\.bloc1)\.(\d)\.", r"\1.block.\2.", name)
-        name = name.replace("center_block.1.", "center_block.2.").replace("conv1x1.", "conv1x1.0.")
-        renamed[name] = value
-    generator = {
-        re.sub(r"generator\.(\d+)\.", lambda m: f"generator.{int(m[1]) + 1}.", name): value
-        for name, value in content["generator_state_dict"].items()
-    }
-    path = saved({"encoder_state_dict": renamed, "generator_state_dict": generator})
+        name = re.sub(r"glimpse_generator\.(\d+)\.", lambda m: f"glimpse_generator.{int(m[1]) + 1}.", name)
+        return name.replace("center_block.1.", "center_block.2.").replace("conv1x1.", "conv1x1.0.")
+
+    path = saved(renamed(states, other_names))
     with torch.no_grad():
         assert_same(import_authors_checkpoint(path, shape), source, random_images(source.size))
     # A normalization in front of its convolution computes something else.
-    swapped = {}
-    for name, value in content["encoder_state_dict"].items():
-        part = re.fullmatch(r"(.*center_block\.)([01])(\..*)", name)
-        swapped[f"{part[1]}{1 - int(part[2])}{part[3]}" if part else name] = value
+    swapped = renamed(states, lambda name: re.sub(r"(center_block\.)([01])", lambda m: f"{m[1]}{1 - int(m[2])}", name))
     with pytest.raises(AstSegError, match=r"Missing: .*center_block\.0\.weight.*Left over: .*center_block\.1\.weight"):
-        import_authors_checkpoint(saved({**content, "encoder_state_dict": swapped}), shape)
+        import_authors_checkpoint(saved(swapped), shape)
     biased = {**content["encoder_state_dict"], f"{FEATURES}last_residual_layer.bias": torch.zeros(41)}
     with pytest.raises(AstSegError, match=r"Left over: \S+last_residual_layer\.bias"):
         import_authors_checkpoint(saved({**content, "encoder_state_dict": biased}), shape)
 
 
-def test_what_does_not_fit_is_listed(saved: Save, content: dict[str, Any]) -> None:
+def test_what_does_not_fit_is_listed(saved: Save, content: Content) -> None:
     encoder, generator = content["encoder_state_dict"], content["generator_state_dict"]
     del encoder["transformer.layers.5.norm2.weight"], generator["background_activation_logit"]
     encoder["transformer.norm.weight"] = torch.ones(256)
@@ -411,41 +392,39 @@ def test_what_does_not_fit_is_listed(saved: Save, content: dict[str, Any]) -> No
     assert "Of another shape: glimpse_generator.3.weight (64x32x3x3, expected 64x32x4x4)." in message
 
 
-def test_a_long_list_is_cut(saved: Save, content: dict[str, Any]) -> None:
-    content["encoder_state_dict"] = {
-        name: value for name, value in content["encoder_state_dict"].items() if not name.startswith("transformer.")
-    }
+def test_a_long_list_is_cut(saved: Save, content: Content) -> None:
+    cut = renamed(content, lambda name: None if name.startswith("transformer.") else name)
     with pytest.raises(AstSegError, match=r"Missing: .* and 52 more\."):
-        import_authors_checkpoint(saved(content), small("objectsroom"))
+        import_authors_checkpoint(saved(cut), small("objectsroom"))
 
 
 @pytest.mark.parametrize(
     "decisive", ["glimpse_generator.0.weight", f"{FEATURES}complete_model.decode_head.classifier.weight"]
 )
-def test_a_weight_that_shows_a_size_is_missed_by_name(saved: Save, content: dict[str, Any], decisive: str) -> None:
-    kept = {s: {n: v for n, v in state.items() if n != decisive} for s, state in content.items()}
+def test_a_weight_that_shows_a_size_is_missed_by_name(saved: Save, content: Content, decisive: str) -> None:
+    cut = renamed(content, lambda name: None if name == decisive else name)
     with pytest.raises(AstSegError, match=re.escape(decisive)):
-        import_authors_checkpoint(saved(kept), small("objectsroom"))
+        import_authors_checkpoint(saved(cut), small("objectsroom"))
 
 
-def test_files_of_another_kind(saved: Save, tmp_path: Path) -> None:
-    (tmp_path / "text.pth").write_text("weights")
-    contents = (
-        ({"model": {}, "epoch": 3}, "expected encoder_state_dict.*found model, epoch"),
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        ({"model": {}, "epoch": 3}, "found model, epoch"),
         ([1], "found list"),
-        ({"encoder_state_dict": {"position_map": 3}}, "should hold names and tensors"),
-        (
-            {"encoder_state_dict": {}, "trainer_state_dict": Path("/tmp")},
-            r"no checkpoint that can be read safely: it holds an object of pathlib\S+\. Give",
-        ),
+        ({"encoder_state_dict": {"position_map": 3}}, "names and tensors"),
+        ({"encoder_state_dict": {}, "trainer_state_dict": Path("/tmp")}, "an object of pathlib"),
         ({"encoder_state_dict": {"x": torch.ones(1), "module.x": torch.ones(1)}}, "two tensors called x"),
         ({"encoder_state_dict": {"x": torch.ones(1)}}, "Left over: x"),
-    )
-    files = [(saved(content, f"{number}.pth"), message) for number, (content, message) in enumerate(contents)]
-    files += [
-        (tmp_path / "nothing.pth", "Cannot read .*nothing.pth: No such file"),
-        (tmp_path / "text.pth", "no checkpoint that can be read safely: it is damaged or no file of torch.save"),
-    ]
-    for path, message in files:
+    ],
+)
+def test_files_of_another_kind(saved: Save, stored: object, message: str) -> None:
+    with pytest.raises(AstSegError, match=message):
+        import_authors_checkpoint(saved(stored), "objectsroom")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "text.pth").write_text("weights")
+    for name, message in (("nothing.pth", "No such file"), ("text.pth", "damaged")):
         with pytest.raises(AstSegError, match=message):
-            import_authors_checkpoint(path, "objectsroom")
+            import_authors_checkpoint(tmp_path / name, "objectsroom")

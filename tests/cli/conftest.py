@@ -43,7 +43,7 @@ def _few_steps() -> Iterator[None]:
     torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(budget, "MIN_STEPS", 2)
-        patch.setattr(budget, "TIMED_STEPS", 2)
+        patch.setattr(budget, "NUM_TIMED_STEPS", 2)
         yield
     torch.set_num_threads(threads)
 

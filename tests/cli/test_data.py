@@ -82,7 +82,7 @@ class TestMake:
     def test_a_place_is_no_name(self, astseg, tmp_path: Path, monkeypatch, capsys) -> None:
         monkeypatch.chdir(tmp_path)
         assert astseg("data", "make", "rooms", ".", "--train", 1, "--test", 1) == 2
-        assert "'.' is a place and no name" in capsys.readouterr().err
+        assert "'.' does not end in a name" in capsys.readouterr().err
         assert not list(tmp_path.iterdir())
 
 
@@ -94,7 +94,7 @@ class TestImport:
         assert sum(len(store[name]) for name in store.splits) == 6
         out, err = capsys.readouterr()
         assert out == f"Data: {tmp_path / 'data'}\n"
-        assert f"Skipped broken[b]: {images / 'broken[b].png'} is no image that can be read" in err
+        assert f"Skipped broken[b]: {images / 'broken[b].png'} is not a readable image" in err
         assert "6/6" in err
 
     def test_what_does_not_go_along_is_said(self, astseg, tmp_path: Path, capsys) -> None:

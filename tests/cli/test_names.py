@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from astseg.data.benchmarks import DownloadPlan, benchmark
+from astseg.data.benchmarks import DownloadPlan, get_benchmark
 from astseg.data.catalog import SPELLINGS, TRAINING_SETS
 from astseg.data.store import Store
 
@@ -33,8 +33,8 @@ def test_download(name: str, astseg, tmp_path: Path, monkeypatch: pytest.MonkeyP
     asked = []
     plan = "astseg.data.benchmarks.downloading.plan_files"
     monkeypatch.setattr(plan, lambda files, folder: asked.extend(files) or DownloadPlan(folder, ()))
-    assert astseg("data", "download", name, tmp_path) == (0 if benchmark(name).files else 2)
-    assert tuple(asked) == benchmark(name).files
+    assert astseg("data", "download", name, tmp_path) == (0 if get_benchmark(name).files else 2)
+    assert tuple(asked) == get_benchmark(name).files
     assert asked or f"No address is documented for '{name}'" in capsys.readouterr().err
 
 

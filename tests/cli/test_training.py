@@ -137,7 +137,7 @@ class TestTrain:
             "nowhere": "There is no file or folder",
             "empty": "holds no images and no arrays of images",
             "damaged": "can be read (1 tried)",
-            "text.txt": "is no kind of file that can be read",
+            "text.txt": "text.txt cannot be read",
         }
         for name, message in expected.items():
             assert astseg("train", tmp_path / name, "--out", tmp_path / "run") == 2

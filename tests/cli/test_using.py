@@ -165,7 +165,7 @@ class TestBackground:
     @pytest.fixture(autouse=True)
     def _few_steps(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("astseg.training.time_budget.MIN_STEPS", 3)
-        monkeypatch.setattr("astseg.training.time_budget.TIMED_SECONDS", 0.0)
+        monkeypatch.setattr("astseg.training.time_budget.MAX_TIMED_SECONDS", 0.0)
 
     def test_masks_and_f_measure(self, astseg, tiny_store: Store, tmp_path: Path, capsys) -> None:
         out = tmp_path / "back[1]"

@@ -1,16 +1,20 @@
 """Masks to test with."""
 
+from typing import Literal
+
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from astseg.data.mask_edges import RawMask
+from astseg.data.masks import Labels
 
 
-def grey(codes, kind="grey"):
+def grey(codes: npt.ArrayLike, kind: Literal["index", "grey", "number", "color"] = "grey") -> RawMask:
     return RawMask(np.asarray(codes, np.int64), kind)
 
 
-def discs(values, size=(96, 128)):
+def discs(values: tuple[int, int], size: tuple[int, int] = (96, 128)) -> tuple[Labels, Labels]:
     """Return discs drawn by the share of each pixel that they cover, and to which most of it belongs."""
     fine = Image.new("L", (4 * size[1], 4 * size[0]))
     draw = ImageDraw.Draw(fine)

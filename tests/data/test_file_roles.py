@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from astseg.data.file_roles import could_hold_masks_of, parse_name, split_of
+from astseg.data.file_roles import Key, Role, could_hold_masks_of, parse_name, split_of
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from astseg.data.file_roles import could_hold_masks_of, parse_name, split_of
         ("---.png", "image", ("---",)),
     ],
 )
-def test_the_words_of_a_role_are_no_part_of_a_name(path, role, key):
+def test_the_words_of_a_role_are_no_part_of_a_name(path: str, role: Role, key: Key) -> None:
     name = parse_name(Path(path))
     assert (name.role, name.key) == (role, key)
 
@@ -51,7 +51,7 @@ def test_the_words_of_a_role_are_no_part_of_a_name(path, role, key):
         ("contest/a.jpg", None),
     ],
 )
-def test_folders_name_splits(path, split):
+def test_folders_name_splits(path: str, split: str | None) -> None:
     assert split_of(Path(path)) == split
 
 
@@ -67,5 +67,5 @@ def test_folders_name_splits(path, split):
         ("holiday", "images", False),
     ],
 )
-def test_a_folder_of_masks_has_its_images_name(masks, images, fit):
+def test_a_folder_of_masks_has_its_images_name(masks: str, images: str, fit: bool) -> None:
     assert could_hold_masks_of(Path(masks), Path(images)) is fit

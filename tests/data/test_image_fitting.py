@@ -18,13 +18,15 @@ COLORS = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
         ((1, 1000), (128, 64), (0, 499), (1, 1)),
     ],
 )
-def test_crops_the_largest_centre(size, target, top_left, shape):
+def test_crops_the_largest_centre(
+    size: tuple[int, int], target: tuple[int, int], top_left: tuple[int, int], shape: tuple[int, int]
+) -> None:
     rows, columns = center_crop(size, target)
     assert (rows.start, columns.start) == top_left
     assert (rows.stop - rows.start, columns.stop - columns.start) == shape
 
 
-def test_shrinks_an_image_by_the_mean_and_keeps_one_that_fits():
+def test_shrinks_an_image_by_the_mean_and_keeps_one_that_fits() -> None:
     # Antialiasing means that every pixel counts: a fine checkerboard turns grey and does not flicker.
     checker = np.indices((64, 64)).sum(0) % 2 * 255
     shrunk = fit_image(np.repeat(checker[..., None], 3, -1).astype(np.uint8), (8, 8))
@@ -33,7 +35,7 @@ def test_shrinks_an_image_by_the_mean_and_keeps_one_that_fits():
     np.testing.assert_array_equal(fit_image(COLORS, (5, 7)), COLORS)
 
 
-def test_masks_keep_their_labels_and_their_place():
+def test_masks_keep_their_labels_and_their_place() -> None:
     mask = np.zeros((40, 60), np.uint8)
     mask[:20, 10:30], mask[20:, 30:50] = 3, 200
     expected = np.zeros((8, 8), np.uint8)

@@ -1,26 +1,30 @@
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.data.films import plain_images
 
 from astseg._core.errors import AstSegError
 from astseg.data.image_fitting import fit_image, fit_mask
 from astseg.data.importing import import_source, suggest_image_size
+from astseg.data.store import Split
 from astseg.data.video import VideoWriter
 
 
-def save_images(folder, count, size=(40, 40), start=0):
+def save_images(folder: Path, count: int, size: tuple[int, int] = (40, 40), start: int = 0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for index in range(start, start + count):
         Image.new("RGB", size, (index, 0, 0)).save(folder / f"{index}.png")
 
 
-def values(split):
+def values(split: Split) -> list[int]:
     return sorted(split.images[:, 0, 0, 0].tolist())
 
 
-def test_imports_a_folder_and_holds_out_a_random_part(tmp_path):
+def test_imports_a_folder_and_holds_out_a_random_part(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 20)
     store = import_source(tmp_path / "in", tmp_path / "out", (16, 32), test_share=0.25, seed=3)
     assert store.image_size == (16, 32)
@@ -36,7 +40,7 @@ def test_imports_a_folder_and_holds_out_a_random_part(tmp_path):
     store.verify()
 
 
-def test_holds_out_nothing_if_told_so(tmp_path):
+def test_holds_out_nothing_if_told_so(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 3)
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
     assert store.splits == ("train",)
@@ -44,14 +48,14 @@ def test_holds_out_nothing_if_told_so(tmp_path):
     assert store.image_size == (64, 64)
 
 
-def test_a_single_image_is_for_training(tmp_path):
+def test_a_single_image_is_for_training(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 1)
     assert import_source(tmp_path / "in", tmp_path / "out").splits == ("train",)
 
 
 @pytest.mark.parametrize("bad", [(0,), (1,), (2,), (0, 1)])
 @pytest.mark.parametrize("share", [0.1, 0.9])
-def test_both_splits_have_something_whatever_is_unreadable(tmp_path, bad, share):
+def test_both_splits_have_something_whatever_is_unreadable(tmp_path: Path, bad: tuple[int, ...], share: float) -> None:
     save_images(tmp_path / "in", 4)
     for index in bad:
         (tmp_path / f"in/{index}.png").write_text("")
@@ -60,7 +64,7 @@ def test_both_splits_have_something_whatever_is_unreadable(tmp_path, bad, share)
     assert [name for name, _ in store.manifest.details["skipped"]] == [str(index) for index in bad]
 
 
-def test_crops_and_resizes_images_and_masks_alike(tmp_path):
+def test_crops_and_resizes_images_and_masks_alike(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (3, 20, 30, 3), dtype=np.uint8)
     masks = random.integers(0, 4, (3, 20, 30), dtype=np.uint8)
@@ -70,7 +74,7 @@ def test_crops_and_resizes_images_and_masks_alike(tmp_path):
     np.testing.assert_array_equal(store["train"].masks, [fit_mask(mask, (10, 10)) for mask in masks])
 
 
-def test_masks_stay_behind_where_some_are_missing(tmp_path):
+def test_masks_stay_behind_where_some_are_missing(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     images = np.zeros((2, 16, 16, 3), np.uint8)
     np.savez(tmp_path / "in/a.npz", images=images, masks=images[..., 0])
@@ -82,14 +86,14 @@ def test_masks_stay_behind_where_some_are_missing(tmp_path):
     assert store.manifest.details["mask_problem"] == "not every image has one: b/000000 has none."
 
 
-def save_masks(folder, count):
+def save_masks(folder: Path, count: int) -> None:
     folder.mkdir(parents=True)
     for index in range(count):
         Image.new("L", (40, 40), 1).save(folder / f"{index}.png")
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
-def test_masks_that_cannot_be_read_stay_behind_and_their_images_do_not(tmp_path, share):
+def test_masks_that_cannot_be_read_stay_behind_and_their_images_do_not(tmp_path: Path, share: float) -> None:
     save_images(tmp_path / "in/images", 4)
     save_masks(tmp_path / "in/masks", 4)
     (tmp_path / "in/masks/2.png").write_text("")
@@ -97,22 +101,23 @@ def test_masks_that_cannot_be_read_stay_behind_and_their_images_do_not(tmp_path,
     assert sum(len(store[split]) for split in store.splits) == 4
     assert all(store[split].masks is None for split in store.splits)
     assert store.manifest.details["masks_left_behind"] == 4
-    assert "2.png is no image that can be read" in store.manifest.details["mask_problem"]
+    assert "2.png is not a readable image" in store.manifest.details["mask_problem"]
 
 
-def test_what_is_not_scored_is_in_the_store(tmp_path):
+def test_what_is_not_scored_is_in_the_store(tmp_path: Path) -> None:
     save_images(tmp_path / "in/images", 4)
     save_masks(tmp_path / "elsewhere", 4)
     store = import_source(tmp_path / "in", tmp_path / "out", masks=tmp_path / "elsewhere", ignored=frozenset({1}))
     assert all(store[split].ignored_label == 255 for split in store.splits)
-    assert all((store[split].masks == 255).all() for split in store.splits)
+    for split in store.splits:
+        np.testing.assert_array_equal(store[split].masks, 255)
     assert store.manifest.details["masks"] == "their values are the labels; not scored: 1"
     plain = import_source(tmp_path / "in", tmp_path / "plain", masks=tmp_path / "elsewhere")
     assert all(plain[split].ignored_label is None for split in plain.splits)
 
 
 @pytest.mark.parametrize("places", [("train/images", "valid/images"), ("images/train2017", "images/val2017")])
-def test_takes_the_divisions_of_other_programs_at_their_word(tmp_path, places):
+def test_takes_the_divisions_of_other_programs_at_their_word(tmp_path: Path, places: tuple[str, str]) -> None:
     save_images(tmp_path / "in" / places[0], 6)
     save_images(tmp_path / "in" / places[1], 3, start=6)
     store = import_source(tmp_path / "in", tmp_path / "out")
@@ -120,7 +125,7 @@ def test_takes_the_divisions_of_other_programs_at_their_word(tmp_path, places):
     assert values(store["test"]) == [6, 7, 8]
 
 
-def test_an_image_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path):
+def test_an_image_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path: Path) -> None:
     save_images(tmp_path / "in/images", 20)
     save_masks(tmp_path / "in/masks", 20)
     Image.new("L", (5, 5)).save(tmp_path / "in/masks/18.png")
@@ -132,7 +137,7 @@ def test_an_image_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path):
     assert "18.png has (5, 5) pixels" in reason
 
 
-def test_masks_that_are_of_no_use_from_the_first_stay_behind(tmp_path):
+def test_masks_that_are_of_no_use_from_the_first_stay_behind(tmp_path: Path) -> None:
     masks = np.full((3, 16, 16), 1000)
     np.savez(tmp_path / "in.npz", images=np.zeros((3, 16, 16, 3), np.uint8), masks=masks)
     store = import_source(tmp_path / "in.npz", tmp_path / "out", test_share=0)
@@ -141,7 +146,7 @@ def test_masks_that_are_of_no_use_from_the_first_stay_behind(tmp_path):
     assert "holds values from 1000 to 1000" in store.manifest.details["mask_problem"]
 
 
-def test_what_is_no_image_needs_no_mask(tmp_path):
+def test_what_is_no_image_needs_no_mask(tmp_path: Path) -> None:
     save_images(tmp_path / "in/images", 3)
     save_masks(tmp_path / "in/masks", 3)
     (tmp_path / "in/images/broken.png").write_text("")
@@ -150,14 +155,14 @@ def test_what_is_no_image_needs_no_mask(tmp_path):
     assert len(store["train"]) == 3
 
 
-def test_tells_what_else_lay_in_the_folder(tmp_path):
+def test_tells_what_else_lay_in_the_folder(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 2)
     (tmp_path / "in/notes.txt").write_text("")
     details = import_source(tmp_path / "in", tmp_path / "out").manifest.details
     assert details["left_out"] == ["files of other kinds: 1 (.txt)"]
 
 
-def test_images_that_are_too_small_are_named(tmp_path):
+def test_images_that_are_too_small_are_named(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 3)
     save_images(tmp_path / "in", 1, size=(1, 1), start=9)
     store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
@@ -168,12 +173,12 @@ def test_images_that_are_too_small_are_named(tmp_path):
 
 
 @pytest.mark.parametrize(("count", "rule"), [(1, "nothing held out"), (2, "a random choice (seed 0), 10%, held out")])
-def test_says_what_is_held_out(tmp_path, count, rule):
+def test_says_what_is_held_out(tmp_path: Path, count: int, rule: str) -> None:
     save_images(tmp_path / "in", count)
     assert import_source(tmp_path / "in", tmp_path / "out").manifest.protocol.endswith(rule)
 
 
-def test_nothing_large_enough_is_an_error(tmp_path):
+def test_nothing_large_enough_is_an_error(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 2, size=(1, 1))
     with pytest.raises(AstSegError, match=r"Nothing in .* 1 x 1 pixels"):
         import_source(tmp_path / "in", tmp_path / "out")
@@ -181,7 +186,7 @@ def test_nothing_large_enough_is_an_error(tmp_path):
 
 
 @pytest.mark.parametrize(("other", "became"), [("test", "test"), ("val", "test")])
-def test_a_folder_that_is_divided_already_stays_so(tmp_path, other, became):
+def test_a_folder_that_is_divided_already_stays_so(tmp_path: Path, other: str, became: str) -> None:
     save_images(tmp_path / "in/train/deep", 4)
     save_images(tmp_path / "in" / other, 2, start=100)
     save_images(tmp_path / "in/else", 1, start=50)
@@ -190,11 +195,11 @@ def test_a_folder_that_is_divided_already_stays_so(tmp_path, other, became):
     assert values(store[became]) == [100, 101]
     ((name, reason),) = store.manifest.details["skipped"]
     assert name == "else/50.png"
-    assert "none of them" in reason
+    assert "none of the folders" in reason
     assert "as the folder is divided" in store.manifest.protocol
 
 
-def test_numbered_arrays_divide_a_folder_each_split_with_its_own_masks(tmp_path):
+def test_numbered_arrays_divide_a_folder_each_split_with_its_own_masks(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     images = np.zeros((2, 16, 16, 3), np.uint8)
     for name in ("train_0", "train_1"):
@@ -204,10 +209,10 @@ def test_numbered_arrays_divide_a_folder_each_split_with_its_own_masks(tmp_path)
     store = import_source(tmp_path / "in", tmp_path / "out")
     assert {name: len(store[name]) for name in store.splits} == {"train": 4, "test": 2, "val": 2}
     assert store["train"].masks is None
-    assert (store["test"].masks == 1).all()
+    np.testing.assert_array_equal(store["test"].masks, 1)
 
 
-def test_an_image_called_test_divides_nothing(tmp_path):
+def test_an_image_called_test_divides_nothing(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 4)
     for name in ("train", "test"):
         Image.new("RGB", (16, 16)).save(tmp_path / f"in/{name}.png")
@@ -215,14 +220,14 @@ def test_an_image_called_test_divides_nothing(tmp_path):
 
 
 @pytest.fixture
-def film(tmp_path):
+def film(tmp_path: Path) -> Path:
     with VideoWriter(tmp_path / "film.mp4", Fraction(30)) as writer:
-        for index in range(20):
-            writer.append(np.full((48, 64, 3), 10 * index, np.uint8))
+        for image in plain_images(range(0, 200, 10)):
+            writer.append(image)
     return tmp_path / "film.mp4"
 
 
-def test_imports_a_video_and_holds_out_its_end(tmp_path, film):
+def test_imports_a_video_and_holds_out_its_end(tmp_path: Path, film: Path) -> None:
     store = import_source(film, tmp_path / "out", test_share=0.2, every=2)
     assert store.image_size == (48, 64)
     frames = np.concatenate([store["train"].images, store["test"].images])[:, 0, 0, 0].astype(int)
@@ -232,9 +237,9 @@ def test_imports_a_video_and_holds_out_its_end(tmp_path, film):
     assert "the last frames, 20%" in store.manifest.protocol
 
 
-def test_progress_tells_how_far_it_is(tmp_path):
+def test_progress_tells_how_far_it_is(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 3)
-    calls = []
+    calls: list[tuple[int, int | None]] = []
     import_source(tmp_path / "in", tmp_path / "out", progress=lambda done, total: calls.append((done, total)))
     assert calls == [(1, 3), (2, 3), (3, 3)]
 
@@ -248,14 +253,14 @@ def test_progress_tells_how_far_it_is(tmp_path):
         ({"image_size": (0, 0)}, "at least 8 pixels"),
     ],
 )
-def test_refuses_impossible_numbers(tmp_path, settings, message):
+def test_refuses_impossible_numbers(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     save_images(tmp_path / "in", 2)
     with pytest.raises(AstSegError, match=message):
         import_source(tmp_path / "in", tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
 
 
-def test_refuses_a_place_that_is_taken_and_a_store_as_source(tmp_path):
+def test_refuses_a_place_that_is_taken_and_a_store_as_source(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 2)
     import_source(tmp_path / "in", tmp_path / "out")
     with pytest.raises(AstSegError, match="exists already"):
@@ -282,7 +287,7 @@ def test_refuses_a_place_that_is_taken_and_a_store_as_source(tmp_path):
         ((10, 4000), (32, 160)),
     ],
 )
-def test_suggests_a_size(size, expected):
+def test_suggests_a_size(size: tuple[int, int], expected: tuple[int, int]) -> None:
     assert suggest_image_size(size) == expected
 
 
@@ -296,18 +301,18 @@ def test_suggests_a_size(size, expected):
         ((10, 4000), 64, (32, 64)),
     ],
 )
-def test_suggests_a_size_with_a_longer_side(size, longer_side, expected):
+def test_suggests_a_size_with_a_longer_side(size: tuple[int, int], longer_side: int, expected: tuple[int, int]) -> None:
     assert suggest_image_size(size, longer_side) == expected
 
 
-def test_suggested_sizes_crop_little(tmp_path):
+def test_suggested_sizes_crop_little(tmp_path: Path) -> None:
     for width in range(120, 250):
         height, suggested = suggest_image_size((100, width))
         assert height % 16 == suggested % 16 == 0
         assert abs(np.log(suggested / height * 100 / width)) < 0.2
 
 
-def test_chooses_the_size_by_the_usual_image(tmp_path):
+def test_chooses_the_size_by_the_usual_image(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 3, size=(320, 240))
     save_images(tmp_path / "in", 1, size=(900, 100), start=5)
     assert import_source(tmp_path / "in", tmp_path / "out").image_size == (96, 128)

@@ -1,3 +1,5 @@
+from typing import Literal
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from astseg.data.mask_edges import harden
 
 @pytest.mark.parametrize("values", [(255, 255), (120, 240), (100, 255)])
 @pytest.mark.parametrize("colored", [False, True])
-def test_smoothed_edges_go_to_one_side_or_the_other(values, colored):
+def test_smoothed_edges_go_to_one_side_or_the_other(values: tuple[int, int], colored: bool) -> None:
     soft, exact = discs(values)
     assert len(np.unique(soft)) > 8
     if colored:  # red to blue by their height
@@ -22,7 +24,7 @@ def test_smoothed_edges_go_to_one_side_or_the_other(values, colored):
     assert (hard != exact).sum() <= 0.02 * (soft != exact).sum()  # half-covered pixels may go either way
 
 
-def test_a_single_line_of_half_covered_pixels_is_no_object():
+def test_a_single_line_of_half_covered_pixels_is_no_object() -> None:
     mask = np.zeros((20, 20), np.int64)
     mask[5:15, 5:15], mask[4, 5:15] = 255, 127
     assert set(np.unique(harden(grey(mask)))) == {0, 255}
@@ -40,7 +42,7 @@ def test_a_single_line_of_half_covered_pixels_is_no_object():
         max_size=6,
     )
 )
-def test_what_has_no_slopes_stays_as_it_is(boxes):
+def test_what_has_no_slopes_stays_as_it_is(boxes: list[tuple[int, int, int, int, int]]) -> None:
     # Side by side and thin or small, but never a step from one value to the next but one.
     mask = np.zeros((60, 60), np.int64)
     for top, left, height, width, value in boxes:
@@ -50,12 +52,12 @@ def test_what_has_no_slopes_stays_as_it_is(boxes):
 
 
 @pytest.mark.parametrize("kind", ["index", "number"])
-def test_indices_and_numbers_are_never_smoothed(kind):
+def test_indices_and_numbers_are_never_smoothed(kind: Literal["index", "number"]) -> None:
     soft, _ = discs((255, 255))
     np.testing.assert_array_equal(harden(grey(soft, kind)), soft)
 
 
-def test_regions_too_smooth_for_an_area_get_the_nearest_value():
+def test_regions_too_smooth_for_an_area_get_the_nearest_value() -> None:
     mask = np.zeros((80, 80))
     mask[5:35, 5:35], mask[60:64, 60:64] = 240, 240
     soft = ndimage.gaussian_filter(mask, 1.5).round().astype(np.int64)

@@ -1,4 +1,8 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 from scipy import ndimage
@@ -7,11 +11,12 @@ from tests.data.drawn_masks import discs, grey
 from astseg._core.errors import AstSegError
 from astseg.data.masks import (
     IGNORED_LABEL,
+    Labels,
     MaskCoding,
     choose_coding,
-    labels_of,
+    decode_mask,
     read_raw_masks,
-    upright,
+    rotate_like_image,
 )
 
 LABELS = np.zeros((12, 16), np.uint8)
@@ -19,14 +24,14 @@ LABELS[1:5, 1:6], LABELS[6:11, 8:15] = 1, 2
 COLORS = np.array([[0, 0, 0], [200, 30, 30], [30, 30, 200]], np.uint8)
 
 
-def labels_in(path, **options):
+def labels_in(path: Path, **options: Any) -> tuple[list[Labels], MaskCoding]:
     """Read a file as a set of one mask."""
     masks = list(read_raw_masks(path))
     coding = choose_coding(masks, **options)
-    return [labels_of(mask, coding) for mask in masks], coding
+    return [decode_mask(mask, coding) for mask in masks], coding
 
 
-def palette_image(labels, colors):
+def palette_image(labels: Labels, colors: npt.ArrayLike) -> Image.Image:
     image = Image.fromarray(labels)
     image.putpalette(np.asarray(colors, np.uint8).reshape(-1).tolist())
     return image
@@ -42,7 +47,7 @@ def palette_image(labels, colors):
         Image.fromarray(np.stack([LABELS] * 3, -1)),
     ],
 )
-def test_labels_are_read_as_they_are(tmp_path, image):
+def test_labels_are_read_as_they_are(tmp_path: Path, image: Image.Image) -> None:
     image.save(tmp_path / "a.png")
     (labels,), coding = labels_in(tmp_path / "a.png")
     np.testing.assert_array_equal(labels, LABELS)
@@ -50,7 +55,7 @@ def test_labels_are_read_as_they_are(tmp_path, image):
 
 
 @pytest.mark.parametrize("suffix", ["png", "gif", "bmp", "tif"])
-def test_every_color_but_black_is_an_object(tmp_path, suffix):
+def test_every_color_but_black_is_an_object(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(COLORS[LABELS]).save(tmp_path / f"a.{suffix}")
     (labels,), coding = labels_in(tmp_path / f"a.{suffix}")
     red_is_higher = [0, 2, 1]  # by the numbers of their colors
@@ -58,7 +63,7 @@ def test_every_color_but_black_is_an_object(tmp_path, suffix):
     assert "color" in coding.description
 
 
-def test_without_black_the_background_is_what_surrounds_the_objects(tmp_path):
+def test_without_black_the_background_is_what_surrounds_the_objects(tmp_path: Path) -> None:
     colors = np.array([[255, 255, 255], [200, 30, 30], [30, 30, 200]], np.uint8)
     Image.fromarray(colors[LABELS]).save(tmp_path / "a.png")
     (labels,), _ = labels_in(tmp_path / "a.png")
@@ -66,14 +71,14 @@ def test_without_black_the_background_is_what_surrounds_the_objects(tmp_path):
     assert len(np.unique(labels)) == 3
 
 
-def test_what_is_transparent_is_background(tmp_path):
+def test_what_is_transparent_is_background(tmp_path: Path) -> None:
     cut_out = np.dstack([np.full((*LABELS.shape, 3), 90, np.uint8), np.where(LABELS == 1, 255, 0).astype(np.uint8)])
     Image.fromarray(cut_out).save(tmp_path / "a.png")
     (labels,), _ = labels_in(tmp_path / "a.png")
     np.testing.assert_array_equal(labels > 0, LABELS == 1)
 
 
-def test_numbers_beyond_a_byte_are_objects_in_their_order(tmp_path):
+def test_numbers_beyond_a_byte_are_objects_in_their_order(tmp_path: Path) -> None:
     numbers = np.array([0, 26001, 26000], np.uint16)[LABELS]
     Image.fromarray(numbers).save(tmp_path / "a.png")
     (labels,), coding = labels_in(tmp_path / "a.png")
@@ -81,20 +86,20 @@ def test_numbers_beyond_a_byte_are_objects_in_their_order(tmp_path):
     assert coding.rule == "numbered"
 
 
-def test_stuff_of_cityscapes_is_background(tmp_path):
+def test_stuff_of_cityscapes_is_background(tmp_path: Path) -> None:
     numbers = np.array([7, 26001, 26], np.uint16)[LABELS]
     Image.fromarray(numbers).save(tmp_path / "a.png")
     (labels,), _ = labels_in(tmp_path / "a.png", cityscapes=True)
     np.testing.assert_array_equal(labels, LABELS == 1)
 
 
-def test_black_and_white_is_one_object(tmp_path):
+def test_black_and_white_is_one_object(tmp_path: Path) -> None:
     Image.fromarray(np.where(LABELS > 0, 255, 0).astype(np.uint8)).save(tmp_path / "a.png")
     (labels,), _ = labels_in(tmp_path / "a.png")
     np.testing.assert_array_equal(labels, LABELS > 0)
 
 
-def test_void_of_voc_is_not_scored(tmp_path):
+def test_void_of_voc_is_not_scored(tmp_path: Path) -> None:
     marked = LABELS.copy()
     marked[0] = 255
     palette = np.zeros((256, 3), np.uint8)
@@ -108,18 +113,18 @@ def test_void_of_voc_is_not_scored(tmp_path):
         np.testing.assert_array_equal(labels[1:] > 0, LABELS[1:] > 0)
 
 
-def test_stretched_greys_have_no_void():
+def test_stretched_greys_have_no_void() -> None:
     spread = np.array([0, 127, 255], np.uint8)[LABELS]
     coding = choose_coding([grey(spread)])
     assert not coding.ignored
-    np.testing.assert_array_equal(labels_of(grey(spread), coding), spread)
+    np.testing.assert_array_equal(decode_mask(grey(spread), coding), spread)
 
 
-def test_cdnet_scores_neither_the_outside_nor_the_unknown():
+def test_cdnet_scores_neither_the_outside_nor_the_unknown() -> None:
     truth = np.where(LABELS > 0, 255, 0)
     truth[0], truth[5], truth[11, :8] = 85, 170, 50
     coding = choose_coding([grey(truth)])
-    labels = labels_of(grey(truth), coding)
+    labels = decode_mask(grey(truth), coding)
     np.testing.assert_array_equal(labels == IGNORED_LABEL, np.isin(truth, (85, 170)))
     np.testing.assert_array_equal(labels == 1, truth == 255)
     np.testing.assert_array_equal(labels == 0, np.isin(truth, (0, 50)))
@@ -128,25 +133,25 @@ def test_cdnet_scores_neither_the_outside_nor_the_unknown():
     assert not choose_coding([grey(quiet)]).ignored  # it may well be three objects
 
 
-def test_the_user_says_what_is_not_scored():
+def test_the_user_says_what_is_not_scored() -> None:
     coding = choose_coding([grey(LABELS)], frozenset({2}))
-    np.testing.assert_array_equal(labels_of(grey(LABELS), coding), np.array([0, 1, IGNORED_LABEL], np.uint8)[LABELS])
+    np.testing.assert_array_equal(decode_mask(grey(LABELS), coding), np.array([0, 1, IGNORED_LABEL], np.uint8)[LABELS])
     marked = np.where(LABELS == 2, 255, LABELS)
     assert not choose_coding([grey(marked)], frozenset()).ignored
     # Were 255 kept as a label, it could not be told from what is not scored.
-    labels = labels_of(grey(marked), choose_coding([grey(marked)], frozenset({1})))
+    labels = decode_mask(grey(marked), choose_coding([grey(marked)], frozenset({1})))
     np.testing.assert_array_equal(labels, np.array([0, IGNORED_LABEL, 1], np.uint8)[LABELS])
 
 
-def test_refuses_more_objects_than_labels():
+def test_refuses_more_objects_than_labels() -> None:
     many = np.arange(400).repeat(9).reshape(-1, 60) + 1000
     with pytest.raises(AstSegError, match="objects up to number 400"):
-        labels_of(grey(many, "number"), choose_coding([grey(many, "number")]))
+        decode_mask(grey(many, "number"), choose_coding([grey(many, "number")]))
 
 
-def test_refuses_values_that_are_no_labels(tmp_path):
+def test_refuses_values_that_are_no_labels(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 0.3, np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(AstSegError, match=r"a\.tif has values from 0\.3"):
+    with pytest.raises(AstSegError, match=r"a\.tif .* 0\.3"):
         next(read_raw_masks(tmp_path / "a.tif"))
     (tmp_path / "b.png").write_text("")
     with pytest.raises(AstSegError, match=r"b\.png"):
@@ -154,7 +159,7 @@ def test_refuses_values_that_are_no_labels(tmp_path):
 
 
 @pytest.mark.parametrize("quality", [50, 75, 95])
-def test_lossy_compression_leaves_two_discs(tmp_path, quality):
+def test_lossy_compression_leaves_two_discs(tmp_path: Path, quality: int) -> None:
     _, exact = discs((120, 240))
     Image.fromarray(exact).save(tmp_path / "a.jpg", quality=quality)
     (labels,), _ = labels_in(tmp_path / "a.jpg")
@@ -165,21 +170,23 @@ def test_lossy_compression_leaves_two_discs(tmp_path, quality):
 @pytest.mark.parametrize("turned", list(Image.Transpose))
 @pytest.mark.parametrize("square", [False, True])
 @pytest.mark.parametrize("drawn_on_the_turned", [False, True])
-def test_a_mask_is_turned_with_its_image_if_it_has_not_been(turned, square, drawn_on_the_turned):
+def test_a_mask_is_turned_with_its_image_if_it_has_not_been(
+    turned: Image.Transpose, square: bool, drawn_on_the_turned: bool
+) -> None:
     stored = LABELS[:12, :12] if square else LABELS
     as_shown = np.array(Image.fromarray(stored).transpose(turned))
     image = COLORS[as_shown]
     mask = as_shown if drawn_on_the_turned else stored
-    np.testing.assert_array_equal(upright(mask, image, turned), as_shown)
+    np.testing.assert_array_equal(rotate_like_image(mask, image, turned), as_shown)
 
 
-def test_a_mask_of_another_shape_stays_as_it_is():
-    assert upright(LABELS, np.zeros((3, 3, 3), np.uint8), Image.Transpose.ROTATE_90) is LABELS
-    assert upright(LABELS, np.zeros((3, 3, 3), np.uint8), None) is LABELS
+def test_a_mask_of_another_shape_stays_as_it_is() -> None:
+    assert rotate_like_image(LABELS, np.zeros((3, 3, 3), np.uint8), Image.Transpose.ROTATE_90) is LABELS
+    assert rotate_like_image(LABELS, np.zeros((3, 3, 3), np.uint8), None) is LABELS
 
 
 @pytest.mark.parametrize("shown", ["a photograph", "black"])
-def test_a_cut_out_is_a_mask_by_what_is_transparent(tmp_path, shown):
+def test_a_cut_out_is_a_mask_by_what_is_transparent(tmp_path: Path, shown: str) -> None:
     large = np.kron(LABELS, np.ones((4, 4), np.uint8))
     rgb = np.random.default_rng(0).integers(0, 256, (*large.shape, 3), dtype=np.uint8) * (shown != "black")
     Image.fromarray(np.dstack([rgb, 255 * (large > 0)]).astype(np.uint8)).save(tmp_path / "a.png")
@@ -188,20 +195,20 @@ def test_a_cut_out_is_a_mask_by_what_is_transparent(tmp_path, shown):
 
 
 @pytest.mark.parametrize("sigma", [1, 3])
-def test_small_objects_of_a_blurred_black_and_white_mask_stay(sigma):
+def test_small_objects_of_a_blurred_black_and_white_mask_stay(sigma: float) -> None:
     exact = np.zeros((120, 120), bool)
     for top, side in ((10, 40), (70, 12), (100, 9)):
         exact[top : top + side, top : top + side] = True
     soft = ndimage.gaussian_filter(np.where(exact, 255.0, 0.0), sigma).round()
     coding = choose_coding([grey(soft)])
     assert coding.rule == "halves"
-    labels = labels_of(grey(soft), coding)
+    labels = decode_mask(grey(soft), coding)
     assert (labels > 0).sum() > 0.85 * exact.sum()
     assert ndimage.label(labels)[1] == 3
 
 
 @pytest.mark.parametrize("quality", [60, 95])
-def test_small_objects_survive_lossy_compression(tmp_path, quality):
+def test_small_objects_survive_lossy_compression(tmp_path: Path, quality: int) -> None:
     exact = np.zeros((48, 64), np.uint8)
     exact[5:17, 5:15], exact[25:38, 30:47] = 255, 255
     Image.fromarray(exact).save(tmp_path / "a.jpg", quality=quality)
@@ -209,7 +216,7 @@ def test_small_objects_survive_lossy_compression(tmp_path, quality):
     assert ((labels > 0) != (exact > 0)).mean() < 0.01
 
 
-def test_a_lossy_mask_saved_without_loss_is_read_alike(tmp_path):
+def test_a_lossy_mask_saved_without_loss_is_read_alike(tmp_path: Path) -> None:
     _, exact = discs((120, 240))
     Image.fromarray(exact).save(tmp_path / "a.jpg", quality=80)
     with Image.open(tmp_path / "a.jpg") as image:

@@ -1,33 +1,38 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from astseg._core.errors import AstSegError
 from astseg.data.folders import find_files
 from astseg.data.pairing import pair
-from astseg.data.sources import open_source
+from astseg.data.sources import FileSource, open_source
+from astseg.data.store import Bytes
 
 COUNT = 12
 SIZE = (24, 32)
 NOISE = np.random.default_rng(0)
 
 
-def photograph():
+def photograph() -> Bytes:
     return NOISE.integers(0, 256, (*SIZE, 3)).astype(np.uint8)
 
 
-def mask(index=0):
+def mask(index: int = 0) -> Bytes:
     labels = np.zeros(SIZE, np.uint8)
     labels[2 + index : 9 + index, 3:12], labels[12:20, 15:28] = 1, 2
     return labels
 
 
-def save(path, values):
+def save(path: Path, values: npt.NDArray[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(values).save(path)
 
 
-def layout(root, image, masks, count=COUNT):
+def layout(root: Path, image: str, masks: str, count: int = COUNT) -> None:
     """Save images and masks by patterns of their paths, in which {} is a number."""
     for index in range(count):
         save(root / image.format(f"{index:06d}"), photograph())
@@ -69,7 +74,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_masks_are_no_images_in_any_layout(tmp_path, name):
+def test_masks_are_no_images_in_any_layout(tmp_path: Path, name: str) -> None:
     layout(tmp_path, *LAYOUTS[name])
     source = open_source(tmp_path)
     assert source.estimated_length() == COUNT
@@ -77,13 +82,13 @@ def test_masks_are_no_images_in_any_layout(tmp_path, name):
     images = list(source)
     assert all(image.mask_problem is None for image in images)
     for index, image in enumerate(images):
-        np.testing.assert_array_equal(image.mask > 0, mask(index % 3) > 0)
+        np.testing.assert_array_equal(np.asarray(image.mask) > 0, mask(index % 3) > 0)
     (note,) = source.left_out
     assert f"{COUNT} masks, for {COUNT} of {COUNT} images" in note
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_photographs_are_images_whatever_they_are_called(tmp_path, name):
+def test_photographs_are_images_whatever_they_are_called(tmp_path: Path, name: str) -> None:
     for index in range(COUNT):
         for place in LAYOUTS[name]:
             save(tmp_path / place.format(f"{index:06d}"), photograph())
@@ -97,7 +102,7 @@ def test_photographs_are_images_whatever_they_are_called(tmp_path, name):
 @pytest.mark.parametrize(
     "other", ["{}_depth.png", "depth/{}.png", "{}_normal_0001.png", "normals/{}.png", "flow/{}.png"]
 )
-def test_maps_of_depth_and_the_like_are_no_images(tmp_path, other):
+def test_maps_of_depth_and_the_like_are_no_images(tmp_path: Path, other: str) -> None:
     layout(tmp_path, "{}.png", other)
     for index in range(COUNT):
         save(tmp_path / other.format(f"{index:06d}"), photograph())
@@ -115,24 +120,24 @@ def test_maps_of_depth_and_the_like_are_no_images(tmp_path, other):
         ("masks/{}.png", ["depth/{}.png", "semantic/{}.png"]),
     ],
 )
-def test_masks_of_objects_go_before_those_of_classes(tmp_path, taken, others):
+def test_masks_of_objects_go_before_those_of_classes(tmp_path: Path, taken: str, others: list[str]) -> None:
     layout(tmp_path, "images/{}.jpg", taken)
     for index in range(COUNT):
         for other in others:
             save(tmp_path / other.format(f"{index:06d}"), np.zeros(SIZE, np.uint8))
     source = open_source(tmp_path)
     assert len(list(source)) == COUNT
-    assert all(image.mask.any() for image in source)
+    assert all(image.mask is not None and image.mask.any() for image in source)
     assert len(source.left_out) == 1 + len(others)
 
 
-def test_the_fuller_set_of_masks_is_taken(tmp_path):
+def test_the_fuller_set_of_masks_is_taken(tmp_path: Path) -> None:
     layout(tmp_path, "images/{}.jpg", "masks/{}.png")
     layout(tmp_path, "images/{}.jpg", "instances/{}.png", count=3)
     assert open_source(tmp_path).has_masks
 
 
-def test_a_mask_for_each_object_makes_one_together(tmp_path):
+def test_a_mask_for_each_object_makes_one_together(tmp_path: Path) -> None:
     for index in range(4):
         save(tmp_path / f"{index}x/images/{index}x.png", photograph())
         for label in (1, 2):
@@ -142,16 +147,16 @@ def test_a_mask_for_each_object_makes_one_together(tmp_path):
         np.testing.assert_array_equal(image.mask, mask(index))
 
 
-def test_masks_that_do_not_go_together_are_said_to(tmp_path):
+def test_masks_that_do_not_go_together_are_said_to(tmp_path: Path) -> None:
     save(tmp_path / "x/images/a.png", photograph())
     save(tmp_path / "x/masks/1.png", mask())
     save(tmp_path / "x/masks/2.png", mask()[:9])
     (image,) = open_source(tmp_path)
     assert image.mask is None
-    assert "do not go together" in image.mask_problem
+    assert "cannot be merged" in str(image.mask_problem)
 
 
-def test_masks_whose_names_fit_no_image_are_no_images_either(tmp_path):
+def test_masks_whose_names_fit_no_image_are_no_images_either(tmp_path: Path) -> None:
     layout(tmp_path, "images/{}.jpg", "masks/task-{}-annotation-1-by-1-tag-Car-0.png")
     source = open_source(tmp_path)
     assert source.estimated_length() == COUNT
@@ -159,27 +164,27 @@ def test_masks_whose_names_fit_no_image_are_no_images_either(tmp_path):
     assert "fit no image" in source.left_out[0]
 
 
-def test_drawings_of_few_colors_stay_images(tmp_path):
+def test_drawings_of_few_colors_stay_images(tmp_path: Path) -> None:
     for index in range(COUNT):
         save(tmp_path / f"{index}.png", np.stack([80 * mask(index % 3)] * 3, -1))
         save(tmp_path / f"a/{index}.png", np.stack([80 * mask(index % 3)] * 3, -1))
     assert open_source(tmp_path).estimated_length() == 2 * COUNT
 
 
-def test_names_that_many_folders_share_are_numbers_of_frames(tmp_path):
+def test_names_that_many_folders_share_are_numbers_of_frames(tmp_path: Path) -> None:
     for folder in range(20):
         save(tmp_path / f"film{folder}/0.png", photograph() if folder else np.stack([mask()] * 3, -1))
     assert open_source(tmp_path).estimated_length() == 20
 
 
-def test_a_damaged_twin_is_told_as_one(tmp_path):
+def test_a_damaged_twin_is_told_as_one(tmp_path: Path) -> None:
     layout(tmp_path, "{}.png", "{}_L.png")
     (tmp_path / "000000_L.png").write_text("")
     assert open_source(tmp_path).estimated_length() == COUNT
 
 
 @pytest.mark.parametrize("place", ["elsewhere/{}.png", "in/hidden from names/{}.png", "elsewhere/deep/{}_seg.png"])
-def test_the_user_names_the_masks(tmp_path, place):
+def test_the_user_names_the_masks(tmp_path: Path, place: str) -> None:
     layout(tmp_path, "in/deep/{}.jpg", place)
     layout(tmp_path, "in/deep/{}.jpg", "in/other_masks/{}.png")
     masks = (tmp_path / place).parent
@@ -187,11 +192,12 @@ def test_the_user_names_the_masks(tmp_path, place):
     images = list(source)
     assert len(images) == COUNT
     assert source.has_masks
+    assert isinstance(source, FileSource)
     assert all(masks in path.parents for paths in source.masks.values() for path in paths)
     assert any("for 12 of 12" in note for note in source.left_out)
 
 
-def test_the_user_names_the_mask_of_an_image(tmp_path):
+def test_the_user_names_the_mask_of_an_image(tmp_path: Path) -> None:
     save(tmp_path / "a.png", photograph())
     save(tmp_path / "b.png", mask())
     source = open_source(tmp_path / "a.png", masks=tmp_path / "b.png")
@@ -199,48 +205,49 @@ def test_the_user_names_the_mask_of_an_image(tmp_path):
     np.testing.assert_array_equal(image.mask, mask())
 
 
-def test_refuses_masks_that_fit_nothing(tmp_path):
+def test_refuses_masks_that_fit_nothing(tmp_path: Path) -> None:
     layout(tmp_path, "in/{}.jpg", "elsewhere/mask{}x.png")
-    with pytest.raises(AstSegError, match=r"Images are called 000000\.jpg, masks mask000000x\.png"):
+    with pytest.raises(AstSegError, match=r"000000\.jpg.*mask000000x\.png"):
         open_source(tmp_path / "in", masks=tmp_path / "elsewhere")
     (tmp_path / "empty").mkdir()
     for nothing in ("empty", "nowhere"):
         with pytest.raises(AstSegError, match="no mask files"):
             open_source(tmp_path / "in", masks=tmp_path / nothing)
     np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 3), np.uint8))
-    with pytest.raises(AstSegError, match="image files alone"):
+    with pytest.raises(AstSegError, match="image files"):
         open_source(tmp_path / "a.npy", masks=tmp_path / "elsewhere")
 
 
-def test_arrays_need_no_masks_that_the_user_names(tmp_path):
+def test_arrays_need_no_masks_that_the_user_names(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((2, 8, 8, 3), np.uint8))
     save(tmp_path / "masks/a.png", mask())
     assert find_files(tmp_path, tmp_path / "masks").files == (tmp_path / "a.npy",)
 
 
-def test_nothing_is_paired_with_nothing(tmp_path):
+def test_nothing_is_paired_with_nothing(tmp_path: Path) -> None:
     assert pair([], tmp_path).images == ()
 
 
-def test_a_mask_belongs_to_one_image(tmp_path):
+def test_a_mask_belongs_to_one_image(tmp_path: Path) -> None:
     for camera in ("cam1", "cam2"):
         layout(tmp_path, f"{camera}/{{}}.jpg", "masks/{}.png")
     source = open_source(tmp_path)
     assert source.estimated_length() == 2 * COUNT
+    assert isinstance(source, FileSource)
     assert not source.masks
-    with pytest.raises(AstSegError, match="has the name of an image"):
+    with pytest.raises(AstSegError, match="name of an image"):
         open_source(tmp_path, masks=tmp_path / "masks")
 
 
-def test_several_whole_masks_are_not_joined(tmp_path):
+def test_several_whole_masks_are_not_joined(tmp_path: Path) -> None:
     layout(tmp_path, "images/{}.jpg", "v1/instances/{}.png")
     layout(tmp_path, "images/{}.jpg", "v2/instances/{}.png")
     images = list(open_source(tmp_path))
     assert len(images) == COUNT
-    assert all(image.mask is None and "several objects each" in image.mask_problem for image in images)
+    assert all(image.mask is None and "several objects" in str(image.mask_problem) for image in images)
 
 
-def test_what_looks_like_masks_and_fits_nothing_is_said_and_not_learned_from(tmp_path):
+def test_what_looks_like_masks_and_fits_nothing_is_said_and_not_learned_from(tmp_path: Path) -> None:
     for index in range(COUNT):
         save(tmp_path / f"01/t{index:03d}.tif", photograph())
         save(tmp_path / f"01_XY/SEG/man_x{index}.tif", mask(index % 3))
@@ -250,7 +257,7 @@ def test_what_looks_like_masks_and_fits_nothing_is_said_and_not_learned_from(tmp
     assert sum("fit no image" in note for note in source.left_out) == 2
 
 
-def test_regions_of_interest_are_no_images(tmp_path):
+def test_regions_of_interest_are_no_images(tmp_path: Path) -> None:
     layout(tmp_path, "input/in{}.jpg", "groundtruth/gt{}.png")
     for name in ("ROI.bmp", "ROI.jpg"):
         save(tmp_path / name, 255 * (mask() > 0).astype(np.uint8))
@@ -259,7 +266,7 @@ def test_regions_of_interest_are_no_images(tmp_path):
     assert source.has_masks
 
 
-def test_visualizations_are_no_images(tmp_path):
+def test_visualizations_are_no_images(tmp_path: Path) -> None:
     layout(tmp_path, "JPEGImages/{}.jpg", "SegmentationObject/{}.png")
     for index in range(COUNT):
         save(tmp_path / f"SegmentationObjectVisualization/{index:06d}.jpg", photograph())
@@ -269,7 +276,7 @@ def test_visualizations_are_no_images(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["normal", "flow", "depth"])
-def test_classes_called_like_maps_stay_images(tmp_path, name):
+def test_classes_called_like_maps_stay_images(tmp_path: Path, name: str) -> None:
     for index in range(COUNT):
         save(tmp_path / f"train/{name}/{index}.jpg", photograph())
         save(tmp_path / f"train/ill/{index}.jpg", photograph())
@@ -278,14 +285,14 @@ def test_classes_called_like_maps_stay_images(tmp_path, name):
     assert open_source(tmp_path).estimated_length() == 4 * COUNT
 
 
-def test_depth_of_other_names_is_no_image(tmp_path):
+def test_depth_of_other_names_is_no_image(tmp_path: Path) -> None:
     for index in range(COUNT):
         save(tmp_path / f"rgb/{index}.1.png", photograph())
         save(tmp_path / f"depth/{index}.2.png", photograph()[..., 0].astype(np.uint16) * 200)
     assert open_source(tmp_path).estimated_length() == COUNT
 
 
-def test_photographs_on_a_plain_ground_are_no_masks(tmp_path):
+def test_photographs_on_a_plain_ground_are_no_masks(tmp_path: Path) -> None:
     for index in range(COUNT):
         for folder in ("hat", "mask"):
             shot = np.full((*SIZE, 3), 255, np.uint8)
@@ -294,7 +301,7 @@ def test_photographs_on_a_plain_ground_are_no_masks(tmp_path):
     assert open_source(tmp_path).estimated_length() == 2 * COUNT
 
 
-def test_files_that_have_changed_are_looked_at_again(tmp_path):
+def test_files_that_have_changed_are_looked_at_again(tmp_path: Path) -> None:
     for index in range(COUNT):
         save(tmp_path / f"images/{index}.png", photograph())
         save(tmp_path / f"labels/{index}.png", photograph())

@@ -3,32 +3,37 @@ import os
 import re
 import tarfile
 import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-import av
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tests.data.films import plain_images, write_film
 
 from astseg._core.errors import AstSegError
 from astseg.data.folders import find_files, natural_key
-from astseg.data.sources import open_source
+from astseg.data.sources import Source, open_source
 from astseg.data.store_writer import StoreWriter
-from astseg.data.video import Frame, VideoWriter, read_facts
+from astseg.data.video import Frame, VideoFacts, VideoWriter, read_facts
+from astseg.training.presets import PRESETS
+from astseg.training.run import RunSettings, write_run
 
 
-def save_image(path, value=0, size=(6, 5)):
+def save_image(path: Path, value: int = 0, size: tuple[int, int] = (6, 5)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, (value, 0, 0)).save(path)
 
 
-def names(source):
+def names(source: Source) -> list[str]:
     return [sample.name for sample in source]
 
 
-def test_reads_a_nested_folder_in_the_order_in_which_people_count(tmp_path):
+def test_reads_a_nested_folder_in_the_order_in_which_people_count(tmp_path: Path) -> None:
     for name in ("b/frame10.png", "b/frame2.jpg", "b/frame1.webp", "a.bmp", "B/x.png"):
         save_image(tmp_path / name)
     for name in (".hidden.png", ".git/x.png"):
@@ -41,24 +46,28 @@ def test_reads_a_nested_folder_in_the_order_in_which_people_count(tmp_path):
     assert not source.has_masks
 
 
-RUN = '{"title": "", "recipe": {}, "data": "", "seed": 0}'
+def make_run(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_run(folder, RunSettings("", PRESETS["demo"].recipe, "data"), torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
     "marks",
     [
-        {"run.json": RUN},
-        {"objects.json": "{}", "labels/a.png": ""},
-        {"backgrounds/a.png": "", "masks/a.png": ""},  # as an older astseg left it
-        {"backgrounds/a.png": "", "masks/a.png": "", "summary.json": "{}"},
+        (),  # a run
+        ("objects.json", "labels/a.png"),
+        ("backgrounds/a.png", "masks/a.png"),  # as an older astseg left it
+        ("backgrounds/a.png", "masks/a.png", "summary.json"),
     ],
 )
-def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
+def test_leaves_out_what_astseg_made_in_the_folder(tmp_path: Path, marks: tuple[str, ...]) -> None:
     save_image(tmp_path / "a.png")
     save_image(tmp_path / "more" / "b.png")
-    for mark, content in marks.items():
+    for mark in marks:
         (tmp_path / "own" / mark).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "own" / mark).write_text(content)
+        (tmp_path / "own" / mark).touch()
+    if not marks:
+        make_run(tmp_path / "own")
     if "backgrounds/a.png" not in marks:
         save_image(tmp_path / "own/overlays/a.jpg")
     save_image(tmp_path / ".masks.partial/labels/a.png")
@@ -69,20 +78,20 @@ def test_leaves_out_what_astseg_made_in_the_folder(tmp_path, marks):
     assert source.left_out[-1] == "what astseg made itself: 2 (own, prepared)"
 
 
-def test_who_names_what_astseg_made_means_it(tmp_path):
+def test_who_names_what_astseg_made_means_it(tmp_path: Path) -> None:
     save_image(tmp_path / "overlays/a.jpg")
-    (tmp_path / "run.json").write_text(RUN)
+    make_run(tmp_path)
     assert names(open_source(tmp_path)) == ["overlays/a"]
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"experiment": 7}'])
-def test_other_programs_have_a_run_json_too(tmp_path, content):
+def test_other_programs_have_a_run_json_too(tmp_path: Path, content: str) -> None:
     save_image(tmp_path / "seven/a.png")
     (tmp_path / "seven/run.json").write_text(content)
     assert names(open_source(tmp_path)) == ["seven/a"]
 
 
-def test_backgrounds_beside_images_are_images_of_their_own(tmp_path):
+def test_backgrounds_beside_images_are_images_of_their_own(tmp_path: Path) -> None:
     save_image(tmp_path / "train/images/a.png")
     save_image(tmp_path / "train/backgrounds/a.png")
     save_mask(tmp_path / "train/masks/a.png", 1)
@@ -97,19 +106,19 @@ def test_backgrounds_beside_images_are_images_of_their_own(tmp_path):
         (("a.jpg", "b.png"), ["a", "b"]),
     ],
 )
-def test_no_two_images_share_a_name(tmp_path, files, expected):
+def test_no_two_images_share_a_name(tmp_path: Path, files: tuple[str, ...], expected: list[str]) -> None:
     for file in files:
         save_image(tmp_path / file)
     assert sorted(names(open_source(tmp_path))) == expected
 
 
-def test_the_images_of_an_array_share_no_name_with_a_result(tmp_path):
+def test_the_images_of_an_array_share_no_name_with_a_result(tmp_path: Path) -> None:
     np.save(tmp_path / "x.png.npy", np.zeros((2, 8, 8, 3), np.uint8))
     save_image(tmp_path / "x.jpg")
     assert sorted(names(open_source(tmp_path))) == ["x.jpg", "x.png/000000", "x.png/000001"]
 
 
-def test_a_bad_image_of_an_array_costs_no_other(tmp_path):
+def test_a_bad_image_of_an_array_costs_no_other(tmp_path: Path) -> None:
     values = np.zeros((4, 8, 8, 3), np.float32)
     values[1] = 1.01
     np.save(tmp_path / "a.npy", values)
@@ -120,12 +129,12 @@ def test_a_bad_image_of_an_array_costs_no_other(tmp_path):
     assert "from 1.01 to 1.01; they should lie in [0, 1]" in reason
 
 
-def test_sorts_numbers_as_numbers():
+def test_sorts_numbers_as_numbers() -> None:
     unsorted = ["a10", "a2", "a", "A1", "10", "9", "a2b", "a02"]
     assert sorted(unsorted, key=natural_key) == ["9", "10", "a", "A1", "a02", "a2", "a2b", "a10"]
 
 
-def test_yields_images_lazily_and_again(tmp_path):
+def test_yields_images_lazily_and_again(tmp_path: Path) -> None:
     for index in range(3):
         save_image(tmp_path / f"{index}.png", index)
     source = open_source(tmp_path)
@@ -136,13 +145,13 @@ def test_yields_images_lazily_and_again(tmp_path):
     assert [name for name, _ in source.skipped] == ["2"]
 
 
-def test_names_stay_apart(tmp_path):
+def test_names_stay_apart(tmp_path: Path) -> None:
     for name in ("a.png", "a.jpg", "b.png", "c.png", "c/d.png"):
         save_image(tmp_path / name)
     assert sorted(names(open_source(tmp_path))) == ["a.jpg", "a.png", "b", "c.png", "c/d"]
 
 
-def test_mixes_arrays_with_images(tmp_path):
+def test_mixes_arrays_with_images(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png")
     np.save(tmp_path / "b.npy", np.full((2, 4, 4, 3), 7, np.uint8))
     np.savez(tmp_path / "c.npz", image=np.zeros((1, 4, 4), np.uint8))
@@ -151,14 +160,14 @@ def test_mixes_arrays_with_images(tmp_path):
     assert source.estimated_length() == 4
 
 
-def test_opens_a_single_file(tmp_path):
+def test_opens_a_single_file(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png")
     np.save(tmp_path / "b.npy", np.zeros((2, 4, 4, 3), np.uint8))
     assert names(open_source(str(tmp_path / "a.png"))) == ["a"]
     assert names(open_source(tmp_path / "b.npy")) == ["000000", "000001"]
 
 
-def test_names_what_it_skips(tmp_path):
+def test_names_what_it_skips(tmp_path: Path) -> None:
     save_image(tmp_path / "good.png")
     (tmp_path / "bad.png").write_text("nothing")
     (tmp_path / "worse.npz").write_text("nothing")
@@ -167,10 +176,10 @@ def test_names_what_it_skips(tmp_path):
     for _ in range(2):  # the second reading tells the same, not twice as much
         assert names(source) == ["good"]
         assert [name for name, _ in source.skipped] == ["bad", "worse"]
-    assert "bad.png is no image" in source.skipped[0][1]
+    assert "bad.png is not a readable image" in source.skipped[0][1]
 
 
-def test_an_array_that_breaks_off_gives_what_it_has(tmp_path):
+def test_an_array_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 8, 8, 3), np.uint8))
     content = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(content[:-10])
@@ -179,36 +188,36 @@ def test_an_array_that_breaks_off_gives_what_it_has(tmp_path):
     assert "cut off" in source.skipped[0][1]
 
 
-def test_nothing_readable_is_an_error_that_gives_a_reason(tmp_path):
+def test_nothing_readable_is_an_error_that_gives_a_reason(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("nothing")
     (tmp_path / "b.png").write_text("nothing")
-    with pytest.raises(AstSegError, match=r"Nothing in .* \(2 tried\).*a\.png is no image"):
+    with pytest.raises(AstSegError, match=r"Nothing in .* \(2 tried\).*a\.png is not a readable image"):
         list(open_source(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("absent", "There is no file"), ("notes.txt", "no kind of file"), ("empty", "holds no images")],
+    [("absent", "There is no file"), ("notes.txt", "neither an image"), ("empty", "holds no images")],
 )
-def test_refuses_what_holds_no_images(tmp_path, name, message):
+def test_refuses_what_holds_no_images(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "empty").mkdir()
     with pytest.raises(AstSegError, match=message):
         open_source(tmp_path / name)
 
 
-def test_points_at_videos_in_a_folder(tmp_path):
+def test_points_at_videos_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("")
     with pytest.raises(AstSegError, match="It holds 1 videos"):
         open_source(tmp_path)
 
 
-def save_mask(path, value, size=(6, 5)):
+def save_mask(path: Path, value: int, size: tuple[int, int] = (6, 5)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", size, value).save(path)
 
 
-def test_finds_the_masks_beside_the_images(tmp_path):
+def test_finds_the_masks_beside_the_images(tmp_path: Path) -> None:
     save_image(tmp_path / "set/images/deep/a.jpg")
     save_mask(tmp_path / "set/masks/deep/a.png", 3)
     source = open_source(tmp_path)
@@ -218,7 +227,7 @@ def test_finds_the_masks_beside_the_images(tmp_path):
     np.testing.assert_array_equal(sample.mask, np.full((5, 6), 3))
 
 
-def test_a_mask_that_is_missing_or_unusable_takes_nothing_from_its_image(tmp_path):
+def test_a_mask_that_is_missing_or_unusable_takes_nothing_from_its_image(tmp_path: Path) -> None:
     for name in "abcd":
         save_image(tmp_path / f"images/{name}.png")
     save_mask(tmp_path / "masks/a.png", 1, size=(2, 2))
@@ -233,14 +242,14 @@ def test_a_mask_that_is_missing_or_unusable_takes_nothing_from_its_image(tmp_pat
     reasons = (
         "has .2, 2. pixels, its image .5, 6.",
         "mask .*b.png has objects up to number 399",
-        "c.png is no image that can be read",
+        "c.png is not a readable image",
     )
     for sample, reason in zip(samples, reasons, strict=False):
-        assert re.search(reason, sample.mask_problem)
+        assert re.search(reason, str(sample.mask_problem))
     assert samples[3].mask_problem is None
 
 
-def test_only_below_the_named_folder_do_images_have_masks(tmp_path):
+def test_only_below_the_named_folder_do_images_have_masks(tmp_path: Path) -> None:
     place = tmp_path / "images" / "2026"
     save_image(place / "a.png")
     save_mask(tmp_path / "masks/2026/a.png", 3)
@@ -250,7 +259,7 @@ def test_only_below_the_named_folder_do_images_have_masks(tmp_path):
     assert not open_source(place / "a.png").has_masks
 
 
-def test_the_present_folder_has_its_name_too(tmp_path, monkeypatch):
+def test_the_present_folder_has_its_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_image(tmp_path / "images/a.png")
     save_mask(tmp_path / "masks/a.png", 3)
     monkeypatch.chdir(tmp_path / "images")
@@ -258,7 +267,7 @@ def test_the_present_folder_has_its_name_too(tmp_path, monkeypatch):
     assert open_source("a.png").has_masks
 
 
-def test_says_what_lies_beside_the_images(tmp_path, monkeypatch):
+def test_says_what_lies_beside_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_image(tmp_path / "a.png")
     save_image(tmp_path / "elsewhere/b.png")
     save_image(tmp_path / ".cache/b.png")
@@ -267,12 +276,11 @@ def test_says_what_lies_beside_the_images(tmp_path, monkeypatch):
         (tmp_path / name).write_text("")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     for run in ("run1", "run2", "run3", "run4"):
-        (tmp_path / run).mkdir()
-        (tmp_path / run / "run.json").write_text(RUN)
+        make_run(tmp_path / run)
     (tmp_path / "closed").mkdir()
     scandir = os.scandir
 
-    def closed(path):
+    def closed(path: Path) -> Any:
         if Path(path).name == "closed":
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
@@ -288,18 +296,18 @@ def test_says_what_lies_beside_the_images(tmp_path, monkeypatch):
     )
 
 
-def test_a_folder_that_may_not_be_looked_at_stops_nothing(tmp_path, monkeypatch):
+def test_a_folder_that_may_not_be_looked_at_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_image(tmp_path / "a.png")
     save_image(tmp_path / "deep/b.png")
 
-    def refused(path):
+    def refused(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("astseg.data.folders.Store.is_store", refused)
     assert find_files(tmp_path).files == (tmp_path / "a.png", tmp_path / "deep/b.png")
 
 
-def test_links_that_lead_nowhere_are_named(tmp_path):
+def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png")
     (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
     (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
@@ -308,15 +316,15 @@ def test_links_that_lead_nowhere_are_named(tmp_path):
     assert found.left_out == ("links that lead nowhere: 2 (loop.png, nowhere)",)
 
 
-def test_a_pipe_is_not_waited_for(tmp_path):
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png")
     os.mkfifo(tmp_path / "pipe.png")
     assert find_files(tmp_path).left_out == ("pipes, devices and the like: 1 (pipe.png)",)
-    with pytest.raises(AstSegError, match="is a pipe, a device or the like"):
+    with pytest.raises(AstSegError, match="pipe"):
         open_source(tmp_path / "pipe.png")
 
 
-def test_an_image_without_an_ending_is_read(tmp_path):
+def test_an_image_without_an_ending_is_read(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png")
     (tmp_path / "a.png").rename(tmp_path / "0001")
     (tmp_path / "notes").write_text("P3 is no image here")
@@ -324,7 +332,7 @@ def test_an_image_without_an_ending_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.gif", "a.webp", "a.png"])
-def test_every_frame_of_a_file_is_an_image(tmp_path, name):
+def test_every_frame_of_a_file_is_an_image(tmp_path: Path, name: str) -> None:
     frames = [Image.new("RGB", (8, 6), (20 * index, 0, 0)) for index in range(11)]
     frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], lossless=True)
     source = open_source(tmp_path / name)
@@ -335,20 +343,20 @@ def test_every_frame_of_a_file_is_an_image(tmp_path, name):
     assert names(open_source(tmp_path)) == [*(f"a/{index:06d}" for index in range(11)), "b"]
 
 
-def test_the_frames_of_masks_belong_to_those_of_images(tmp_path):
+def test_the_frames_of_masks_belong_to_those_of_images(tmp_path: Path) -> None:
     for place, frames in (("images", [(0,) * 3] * 3), ("masks", [1, 2, 3]), ("short/images", [(0,) * 3] * 3)):
         (tmp_path / place).mkdir(parents=True)
         first, *others = [Image.new("L" if isinstance(value, int) else "RGB", (8, 6), value) for value in frames]
         first.save(tmp_path / place / "a.tif", save_all=True, append_images=others)
     save_mask(tmp_path / "short/masks/a.tif", 1, size=(8, 6))
     samples = list(open_source(tmp_path / "images"))
-    assert [sample.mask.max() for sample in samples] == [1, 2, 3]
+    assert [np.max(np.asarray(sample.mask)) for sample in samples] == [1, 2, 3]
     samples = list(open_source(tmp_path / "short"))
     assert [sample.mask is None for sample in samples] == [False, True, True]
-    assert "fewer frames" in samples[1].mask_problem
+    assert "fewer frames" in str(samples[1].mask_problem)
 
 
-def test_a_mask_is_turned_as_the_camera_says(tmp_path):
+def test_a_mask_is_turned_as_the_camera_says(tmp_path: Path) -> None:
     image = Image.new("RGB", (6, 5), "white")
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -363,7 +371,7 @@ def test_a_mask_is_turned_as_the_camera_says(tmp_path):
     np.testing.assert_array_equal(sample.mask, np.rot90(labels, -1))
 
 
-def test_pixels_that_are_not_scored_have_a_label_of_their_own(tmp_path):
+def test_pixels_that_are_not_scored_have_a_label_of_their_own(tmp_path: Path) -> None:
     labels = np.zeros((6, 8), np.uint8)
     labels[:3], labels[0] = 1, 255
     save_image(tmp_path / "images/a.jpg", size=(8, 6))
@@ -372,13 +380,14 @@ def test_pixels_that_are_not_scored_have_a_label_of_their_own(tmp_path):
     np.savez(tmp_path / "b.npz", images=np.zeros((1, 6, 8, 3), np.uint8), masks=labels[None])
     for source in (open_source(tmp_path), open_source(tmp_path / "b.npz")):
         assert source.ignored_label == 255
-        assert all((sample.mask == labels).all() for sample in source)
+        for sample in source:
+            np.testing.assert_array_equal(sample.mask, labels)
     assert open_source(tmp_path, ignored=frozenset()).ignored_label is None
     (sample,) = open_source(tmp_path / "b.npz", ignored=frozenset({1}))
     np.testing.assert_array_equal(sample.mask == 255, labels == 1)
 
 
-def test_says_what_there_is_in_place_of_images(tmp_path):
+def test_says_what_there_is_in_place_of_images(tmp_path: Path) -> None:
     save_image(tmp_path / "elsewhere/b.png")
     (tmp_path / "in").mkdir()
     (tmp_path / "in/link").symlink_to(tmp_path / "elsewhere")
@@ -389,19 +398,19 @@ def test_says_what_there_is_in_place_of_images(tmp_path):
         open_source(tmp_path / "in")
 
 
-def test_each_nth_image_of_a_folder_cannot_be_taken(tmp_path):
+def test_each_nth_image_of_a_folder_cannot_be_taken(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png")
     for path in (tmp_path, tmp_path / "a.png"):
-        with pytest.raises(AstSegError, match="Only of a video"):
+        with pytest.raises(AstSegError, match="Only a video"):
             open_source(path, every=2)
 
 
-def test_a_folder_called_masks_alone_is_an_ordinary_folder(tmp_path):
+def test_a_folder_called_masks_alone_is_an_ordinary_folder(tmp_path: Path) -> None:
     save_image(tmp_path / "masks/venice.png")
     assert names(open_source(tmp_path)) == ["masks/venice"]
 
 
-def test_arrays_bring_their_masks(tmp_path):
+def test_arrays_bring_their_masks(tmp_path: Path) -> None:
     masks = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
     np.savez(tmp_path / "a.npz", images=np.zeros((2, 4, 4, 3), np.uint8), masks=masks)
     source = open_source(tmp_path)
@@ -412,14 +421,14 @@ def test_arrays_bring_their_masks(tmp_path):
 
 
 @pytest.fixture
-def film(tmp_path) -> Path:
+def film(tmp_path: Path) -> Path:
     with VideoWriter(tmp_path / "a.mp4", Fraction(30)) as writer:
-        for index in range(7):
-            writer.append(np.full((16, 32, 3), 30 * index, np.uint8))
+        for image in plain_images(range(0, 210, 30)):
+            writer.append(image)
     return tmp_path / "a.mp4"
 
 
-def test_reads_a_video(film):
+def test_reads_a_video(film: Path) -> None:
     source = open_source(film)
     assert source.fps == 30
     assert source.estimated_length() == 7
@@ -428,7 +437,7 @@ def test_reads_a_video(film):
     assert all(abs(int(sample.image[8, 8, 0]) - 30 * index) < 8 for index, sample in enumerate(samples))
 
 
-def test_reads_each_nth_frame_at_a_slower_rate(film):
+def test_reads_each_nth_frame_at_a_slower_rate(film: Path) -> None:
     source = open_source(film, every=3)
     assert source.fps == 10
     assert source.estimated_length() == 3
@@ -437,8 +446,8 @@ def test_reads_each_nth_frame_at_a_slower_rate(film):
         open_source(film, every=0)
 
 
-def test_reports_frames_that_cannot_be_decoded(film, monkeypatch):
-    def broken(path, every, on_damage, facts):
+def test_reports_frames_that_cannot_be_decoded(film: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path, every: int, on_damage: Callable[[int, str], None], facts: VideoFacts) -> Iterator[Frame]:
         yield Frame(0, 0.0, np.zeros((4, 4, 3), np.uint8))
         on_damage(1, "cannot be decoded: bits are missing")
 
@@ -446,17 +455,6 @@ def test_reports_frames_that_cannot_be_decoded(film, monkeypatch):
     source = open_source(film)
     assert names(source) == ["000000"]
     assert source.skipped == [("000001", f"Frame 1 of {film} cannot be decoded: bits are missing.")]
-
-
-def write_film(path, codec, greys, form=None):
-    with av.open(str(path), "w", format=form) as container:
-        stream = container.add_stream(codec, rate=25, options={"x265-params": "log-level=none"})
-        stream.width, stream.height = 64, 48
-        stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-        for grey in greys:
-            image = np.full((48, 64, 3), grey, np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(stream.encode())
 
 
 @pytest.mark.parametrize(
@@ -481,23 +479,23 @@ def write_film(path, codec, greys, form=None):
         ("film.bin", "mpeg1video", "mpeg1video"),  # Pillow knows its beginning, too
     ],
 )
-def test_reads_every_kind_of_video(tmp_path, name, codec, form):
-    write_film(tmp_path / name, codec, [0, 50, 100, 150, 200], form)
+def test_reads_every_kind_of_video(tmp_path: Path, name: str, codec: str, form: str | None) -> None:
+    write_film(tmp_path / name, plain_images([0, 50, 100, 150, 200]), codec, form=form)
     frames = list(open_source(tmp_path / name, every=2))
     assert [frame.name for frame in frames] == ["000000", "000002", "000004"]
     assert [int(frame.image[24, 32, 0]) for frame in frames] == pytest.approx([0, 100, 200], abs=10)
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "PPM"])
-def test_looks_into_a_file_of_unknown_ending(tmp_path, form):
+def test_looks_into_a_file_of_unknown_ending(tmp_path: Path, form: str | None) -> None:
     Image.new("RGB", (20, 10), (9, 9, 9)).save(tmp_path / "IMG_0001", form)
     (sample,) = open_source(tmp_path / "IMG_0001")
     assert sample.image.shape == (10, 20, 3)
-    with pytest.raises(AstSegError, match="Only of a video can each n-th frame be taken"):
+    with pytest.raises(AstSegError, match="Only a video"):
         open_source(tmp_path / "IMG_0001", every=2)
 
 
-def zipped(film, kind):
+def zipped(film: Path, kind: str) -> bytes:
     """A film in an archive that does not compress."""
     file = io.BytesIO()
     if kind == "zip":
@@ -509,7 +507,7 @@ def zipped(film, kind):
     return file.getvalue()
 
 
-def pdf_of_an_image():
+def pdf_of_an_image() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (20, 10)).save(file, "PDF")
     return file.getvalue()
@@ -517,8 +515,8 @@ def pdf_of_an_image():
 
 @pytest.mark.parametrize("every", [1, 2])
 @pytest.mark.parametrize("kind", ["text", "subtitles", "empty", "noise", "pdf", "zip", "tar", "playlist", "list"])
-def test_refuses_files_that_hold_no_images(tmp_path, kind, every):
-    write_film(tmp_path / "film.ts", "mpeg2video", 9 * [0])
+def test_refuses_files_that_hold_no_images(tmp_path: Path, kind: str, every: int) -> None:
+    write_film(tmp_path / "film.ts", plain_images(9 * [0]), "mpeg2video")
     contents = {
         "text": b"nothing to see\n" * 99,
         "subtitles": b"1\n00:00:01,000 --> 00:00:02,000\nHello\n",
@@ -532,7 +530,7 @@ def test_refuses_files_that_hold_no_images(tmp_path, kind, every):
     }
     for name in ("a.txt", "noending", "a.m3u8"):
         (tmp_path / name).write_bytes(contents[kind])
-        with pytest.raises(AstSegError, match=f"{name} is no kind of file that can be read: neither an image"):
+        with pytest.raises(AstSegError, match=f"{name} .*neither an image"):
             open_source(tmp_path / name, every=every)
 
 
@@ -545,22 +543,24 @@ def test_refuses_files_that_hold_no_images(tmp_path, kind, every):
     ],
 )
 @pytest.mark.parametrize("name", ["a.mp4", "a.ts", "a.avi"])
-def test_a_list_of_files_that_is_called_a_film_reads_no_other_file(tmp_path, name, content):
-    write_film(tmp_path / "film.ts", "mpeg2video", 9 * [0])
+def test_a_list_of_files_that_is_called_a_film_reads_no_other_file(tmp_path: Path, name: str, content: str) -> None:
+    write_film(tmp_path / "film.ts", plain_images(9 * [0]), "mpeg2video")
     (tmp_path / name).write_text(content)
     with pytest.raises(AstSegError, match=f"{name} cannot be read as video"):
         open_source(tmp_path / name)
 
 
 @pytest.mark.parametrize(("more", "words"), [(0, ()), (1, ("1 more video track",)), (2, ("2 more video tracks",))])
-def test_names_the_tracks_that_are_not_read(film, monkeypatch, more, words):
+def test_names_the_tracks_that_are_not_read(
+    film: Path, monkeypatch: pytest.MonkeyPatch, more: int, words: tuple[str, ...]
+) -> None:
     facts = replace(read_facts(film), more_tracks=more)
     monkeypatch.setattr("astseg.data.sources.read_facts", lambda _: facts)
     assert open_source(film).left_out == words
 
 
 @pytest.mark.parametrize("with_masks", [True, False])
-def test_reads_a_split_of_a_store(tmp_path, with_masks):
+def test_reads_a_split_of_a_store(tmp_path: Path, with_masks: bool) -> None:
     images = np.random.default_rng(0).integers(0, 256, (3, 4, 5, 3), dtype=np.uint8)
     masks = np.arange(60, dtype=np.uint8).reshape(3, 4, 5) if with_masks else None
     with StoreWriter(tmp_path / "store", (4, 5), "here", "so") as writer, writer.split("held_out") as split:
@@ -575,7 +575,7 @@ def test_reads_a_split_of_a_store(tmp_path, with_masks):
         open_source(tmp_path / "store")
 
 
-def test_arrays_of_masks_are_no_images(tmp_path):
+def test_arrays_of_masks_are_no_images(tmp_path: Path) -> None:
     for index in range(3):
         for place, shape in (("images", (8, 8, 3)), ("masks", (8, 8, 3))):
             (tmp_path / place).mkdir(exist_ok=True)
@@ -586,7 +586,7 @@ def test_arrays_of_masks_are_no_images(tmp_path):
     assert "3 (masks/0.npy, masks/1.npy, masks/2.npy)" in source.left_out[0]
 
 
-def test_arrays_that_are_not_read_are_named(tmp_path):
+def test_arrays_that_are_not_read_are_named(tmp_path: Path) -> None:
     images = np.full((2, 8, 8, 3), 90, np.uint8)
     np.savez(tmp_path / "a.npz", images=images, labels=images[..., 0])
     assert open_source(tmp_path / "a.npz").notes == (f"Not read: the arrays labels in {tmp_path / 'a.npz'}.",)

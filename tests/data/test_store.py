@@ -1,28 +1,31 @@
 import json
 import shutil
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from astseg._core.errors import AstSegError
-from astseg.data.store import Store, file_sha256
+from astseg.data.store import Bytes, Store, file_sha256
 from astseg.data.store_writer import HEADER_BYTES, StoreWriter
 
 SIZE = (5, 7)
 
 
-def random_images(count, seed=0):
+def random_images(count: int, seed: int = 0) -> tuple[Bytes, Bytes]:
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (count, *SIZE, 3), np.uint8)
     return images, rng.integers(0, 4, (count, *SIZE), np.uint8)
 
 
-def writer(path, **options):
+def writer(path: Path, **options: Any) -> StoreWriter:
     return StoreWriter(path, SIZE, "a source", "a protocol", **options)
 
 
-def write(path, count=6, **options):
+def write(path: Path, count: int = 6, **options: Any) -> tuple[Bytes, Bytes]:
     images, masks = random_images(count)
     with writer(path, **options) as store, store.split("train") as split:
         split.append(images[:4], masks[:4])
@@ -30,11 +33,17 @@ def write(path, count=6, **options):
     return images, masks
 
 
+def change_manifest(path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    content = json.loads((path / "manifest.json").read_text())
+    change(content)
+    (path / "manifest.json").write_text(json.dumps(content))
+
+
 class StopError(Exception):
     pass
 
 
-def test_what_is_written_is_read(tmp_path):
+def test_what_is_written_is_read(tmp_path: Path) -> None:
     images, masks = random_images(6)
     with writer(tmp_path / "s", details={"seed": 3}) as store:
         with store.split("train") as split:
@@ -60,7 +69,7 @@ def test_what_is_written_is_read(tmp_path):
     read.verify()
 
 
-def test_images_without_masks(tmp_path):
+def test_images_without_masks(tmp_path: Path) -> None:
     images, _ = random_images(3)
     with writer(tmp_path / "s") as store, store.split("train") as split:
         split.append(images)
@@ -69,7 +78,7 @@ def test_images_without_masks(tmp_path):
     assert read.manifest.splits["train"].label_histogram == ()
 
 
-def test_arrays_are_mapped_and_cannot_be_written(tmp_path):
+def test_arrays_are_mapped_and_cannot_be_written(tmp_path: Path) -> None:
     write(tmp_path / "s")
     images = Store(tmp_path / "s")["train"].images
     assert isinstance(images, np.memmap)
@@ -77,32 +86,32 @@ def test_arrays_are_mapped_and_cannot_be_written(tmp_path):
         images[0] = 0
 
 
-def test_is_store(tmp_path):
+def test_is_store(tmp_path: Path) -> None:
     write(tmp_path / "s")
     assert Store.is_store(tmp_path / "s")
     assert not Store.is_store(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["[1]", "{}", '{"name": "a site", "icons": []}'])
-def test_other_programs_have_a_manifest_too(tmp_path, content):
+def test_other_programs_have_a_manifest_too(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     assert not Store.is_store(tmp_path)
 
 
-def test_a_cut_manifest_is_that_of_a_store(tmp_path):
+def test_a_cut_manifest_is_that_of_a_store(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"format": "astseg-st')
     assert not Store.is_store(tmp_path)
     (tmp_path / "train.images.npy").touch()
     assert Store.is_store(tmp_path), "or its arrays would be taken for images"
 
 
-def test_unknown_split(tmp_path):
+def test_unknown_split(tmp_path: Path) -> None:
     write(tmp_path / "s")
-    with pytest.raises(AstSegError, match=r"has no split 'test'. It has: train"):
+    with pytest.raises(AstSegError, match="no split 'test'"):
         Store(tmp_path / "s")["test"]
 
 
-def test_no_store(tmp_path):
+def test_no_store(tmp_path: Path) -> None:
     with pytest.raises(AstSegError, match="no prepared data set"):
         Store(tmp_path)
 
@@ -118,34 +127,30 @@ def test_no_store(tmp_path):
         (lambda content: content["splits"]["train"]["arrays"]["images"].update(shape=[9, 5, 7, 3]), "should hold"),
     ],
 )
-def test_a_wrong_manifest(tmp_path, change, words):
+def test_a_wrong_manifest(tmp_path: Path, change: Callable[[dict[str, Any]], object], words: str) -> None:
     write(tmp_path / "s")
-    file = tmp_path / "s" / "manifest.json"
-    content = json.loads(file.read_text())
-    change(content)
-    file.write_text(json.dumps(content))
+    change_manifest(tmp_path / "s", change)
     with pytest.raises(AstSegError, match=words):
         Store(tmp_path / "s")
 
 
-def test_a_manifest_that_is_no_json(tmp_path):
+def test_a_manifest_that_is_no_json(tmp_path: Path) -> None:
     write(tmp_path / "s")
     (tmp_path / "s" / "manifest.json").write_text("{")
     with pytest.raises(AstSegError, match="cannot be understood"):
         Store(tmp_path / "s")
 
 
-def test_a_file_outside_the_store_is_not_followed(tmp_path):
+def test_a_file_outside_the_store_is_not_followed(tmp_path: Path) -> None:
     write(tmp_path / "s")
     shutil.copy(tmp_path / "s" / "train.masks.npy", tmp_path / "outside.npy")
-    file = tmp_path / "s" / "manifest.json"
-    content = json.loads(file.read_text())
-    content["splits"]["train"]["arrays"]["masks"]["file"] = "../outside.npy"
-    file.write_text(json.dumps(content))
+    change_manifest(
+        tmp_path / "s", lambda content: content["splits"]["train"]["arrays"]["masks"].update(file="../outside.npy")
+    )
     assert Store(tmp_path / "s")["train"].masks is None
 
 
-def test_a_missing_or_short_file(tmp_path):
+def test_a_missing_or_short_file(tmp_path: Path) -> None:
     write(tmp_path / "s")
     file = tmp_path / "s" / "train.images.npy"
     file.write_bytes(file.read_bytes()[:-1])
@@ -156,29 +161,29 @@ def test_a_missing_or_short_file(tmp_path):
         Store(tmp_path / "s")
 
 
-def test_verify_notices_a_changed_byte(tmp_path):
+def test_verify_notices_a_changed_byte(tmp_path: Path) -> None:
     write(tmp_path / "s")
     file = tmp_path / "s" / "train.masks.npy"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(AstSegError, match=r"train\.masks\.npy has changed"):
+    with pytest.raises(AstSegError, match=r"train\.masks\.npy"):
         Store(tmp_path / "s").verify()
 
 
-def test_append_refuses_what_does_not_fit(tmp_path):
+def test_append_refuses_what_does_not_fit(tmp_path: Path) -> None:
     images, masks = random_images(2)
     with suppress(StopError), writer(tmp_path / "s") as store, store.split("train") as split:
-        with pytest.raises(ValueError, match="images should be uint8 of shape"):
+        with pytest.raises(ValueError, match="images"):
             split.append(images[:, :4])
-        with pytest.raises(ValueError, match="not float64"):
-            split.append(images / 255)
-        with pytest.raises(ValueError, match="masks should be"):
+        with pytest.raises(ValueError, match="float64"):
+            split.append(images / 255)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="masks"):
             split.append(images, masks[:1])
         raise StopError
 
 
-def test_append_refuses_masks_that_come_and_go(tmp_path):
+def test_append_refuses_masks_that_come_and_go(tmp_path: Path) -> None:
     images, masks = random_images(2)
     with suppress(StopError), writer(tmp_path / "s") as store, store.split("train") as split:
         split.append(images, masks)
@@ -187,17 +192,17 @@ def test_append_refuses_masks_that_come_and_go(tmp_path):
         raise StopError
 
 
-def test_an_empty_split(tmp_path):
-    def empty():
+def test_an_empty_split(tmp_path: Path) -> None:
+    def empty() -> None:
         with writer(tmp_path / "s") as store, store.split("train"):
             pass
 
-    with pytest.raises(AstSegError, match="Nothing was read for the split 'train'"):
+    with pytest.raises(AstSegError, match="split 'train'"):
         empty()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_optional_split_may_be_empty(tmp_path):
+def test_an_optional_split_may_be_empty(tmp_path: Path) -> None:
     images, masks = random_images(2)
     with writer(tmp_path / "s") as store:
         with store.split("train", optional=True):
@@ -207,7 +212,7 @@ def test_an_optional_split_may_be_empty(tmp_path):
     assert Store(tmp_path / "s").splits == ("test",)
 
 
-def test_a_destination_in_use(tmp_path):
+def test_a_destination_in_use(tmp_path: Path) -> None:
     write(tmp_path / "s")
     with pytest.raises(AstSegError, match="exists already"), writer(tmp_path / "s"):
         raise AssertionError
@@ -216,15 +221,15 @@ def test_a_destination_in_use(tmp_path):
         writer(tmp_path / "file").check_destination()
 
 
-def test_an_empty_folder_will_do(tmp_path):
+def test_an_empty_folder_will_do(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     write(tmp_path / "s")
     assert len(Store(tmp_path / "s")["train"]) == 6
 
 
 @pytest.mark.parametrize("stop", [StopError, KeyboardInterrupt])
-def test_nothing_is_left_of_a_writing_that_stops(tmp_path, stop):
-    def interrupted():
+def test_nothing_is_left_of_a_writing_that_stops(tmp_path: Path, stop: type[BaseException]) -> None:
+    def interrupted() -> None:
         with writer(tmp_path / "s") as store, store.split("train") as split:
             split.append(*random_images(2))
             raise stop
@@ -234,7 +239,7 @@ def test_nothing_is_left_of_a_writing_that_stops(tmp_path, stop):
     assert list(tmp_path.iterdir()) == []
 
 
-def stop_after(path, count, **options):
+def stop_after(path: Path, count: int, **options: Any) -> None:
     images, masks = random_images(6)
     with suppress(StopError), writer(path, resume=True, **options) as store, store.split("train") as split:
         split.append(images[:count], masks[:count])
@@ -242,7 +247,7 @@ def stop_after(path, count, **options):
 
 
 @pytest.mark.parametrize("count", [0, 1, 4])
-def test_a_resumed_store_equals_one_written_at_once(tmp_path, count):
+def test_a_resumed_store_equals_one_written_at_once(tmp_path: Path, count: int) -> None:
     images, masks = write(tmp_path / "whole")
     stop_after(tmp_path / "s", count)
     assert not (tmp_path / "s").exists()
@@ -264,7 +269,7 @@ def test_a_resumed_store_equals_one_written_at_once(tmp_path, count):
         ("images", 10, 0),
     ],
 )
-def test_a_stop_in_the_middle_of_an_image(tmp_path, kind, keep, whole):
+def test_a_stop_in_the_middle_of_an_image(tmp_path: Path, kind: str, keep: int, whole: int) -> None:
     images, masks = write(tmp_path / "whole")
     stop_after(tmp_path / "s", 4)
     with (tmp_path / ".s.partial" / "s" / f"train.{kind}.npy").open("r+b") as file:
@@ -275,7 +280,7 @@ def test_a_stop_in_the_middle_of_an_image(tmp_path, kind, keep, whole):
     assert Store(tmp_path / "s").manifest.splits == Store(tmp_path / "whole").manifest.splits
 
 
-def test_a_finished_split_stays_when_the_next_is_interrupted(tmp_path):
+def test_a_finished_split_stays_when_the_next_is_interrupted(tmp_path: Path) -> None:
     images, masks = random_images(6)
     with suppress(StopError), writer(tmp_path / "s", resume=True) as store:
         with store.split("test") as split:
@@ -288,40 +293,33 @@ def test_a_finished_split_stays_when_the_next_is_interrupted(tmp_path):
         with store.split("train") as split:
             assert split.count == 0
             split.append(images[:1], masks[:1])
-    store = Store(tmp_path / "s")
-    store.verify()
-    assert [len(store[name]) for name in store.splits] == [6, 1]
+    read = Store(tmp_path / "s")
+    read.verify()
+    assert [len(read[name]) for name in read.splits] == [6, 1]
 
 
-def test_a_writing_of_other_settings_is_not_resumed(tmp_path):
+def test_a_writing_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
     stop_after(tmp_path / "s", 2)
     other = StoreWriter(tmp_path / "s", SIZE, "a source", "another protocol", resume=True)
-    with pytest.raises(AstSegError, match="begun with other settings"), other:
+    with pytest.raises(AstSegError, match="other settings"), other:
         raise AssertionError
-    assert (tmp_path / ".s.partial").exists()
+    with suppress(StopError), writer(tmp_path / "s", resume=True) as store, store.split("train") as split:
+        assert split.count == 2, "what was begun stays"
+        raise StopError
     (tmp_path / ".s.partial" / "s" / "begun.json").write_text("{")
-    with pytest.raises(AstSegError, match="begun with other settings"), writer(tmp_path / "s", resume=True):
+    with pytest.raises(AstSegError, match="other settings"), writer(tmp_path / "s", resume=True):
         raise AssertionError
 
 
-def test_two_commands_do_not_write_one_store(tmp_path):
+def test_two_commands_do_not_write_one_store(tmp_path: Path) -> None:
     with writer(tmp_path / "s") as store, store.split("train") as split:
         split.append(*random_images(2))
-        with pytest.raises(AstSegError, match="Another command is writing"), writer(tmp_path / "s"):
+        with pytest.raises(AstSegError, match="Another command"), writer(tmp_path / "s"):
             raise AssertionError
     assert len(Store(tmp_path / "s")["train"]) == 2
 
 
-def test_a_store_that_could_not_be_begun_can_be_begun_again(tmp_path):
-    stop_after(tmp_path / "s", 2)
-    other = StoreWriter(tmp_path / "s", SIZE, "a source", "another protocol", resume=True)
-    with pytest.raises(AstSegError, match="begun with other settings"), other:
-        raise AssertionError
-    with writer(tmp_path / "s", resume=True) as store, store.split("train") as split:
-        assert split.count == 2
-
-
-def test_a_store_behind_a_link(tmp_path):
+def test_a_store_behind_a_link(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "s").symlink_to(tmp_path / "disk")
     write(tmp_path / "s")
@@ -329,37 +327,34 @@ def test_a_store_behind_a_link(tmp_path):
     assert len(Store(tmp_path / "disk")["train"]) == 6
 
 
-def test_without_resume_an_interrupted_writing_is_begun_anew(tmp_path):
+def test_without_resume_an_interrupted_writing_is_begun_anew(tmp_path: Path) -> None:
     stop_after(tmp_path / "s", 2)
     images, _ = write(tmp_path / "s")
     np.testing.assert_array_equal(Store(tmp_path / "s")["train"].images, images)
 
 
-def test_nothing_is_left_of_a_writing_that_stops_before_the_first_image(tmp_path):
+def test_nothing_is_left_of_a_writing_that_stops_before_the_first_image(tmp_path: Path) -> None:
     stop_after(tmp_path / "s", 0)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("label", [None, 255])
-def test_says_which_label_is_not_scored(tmp_path, label):
+def test_says_which_label_is_not_scored(tmp_path: Path, label: int | None) -> None:
     masks = np.array([[[0, 1], [255, 2]]], np.uint8)
     with (
         StoreWriter(tmp_path / "a", (2, 2), "here", "so") as writer,
         writer.split("test", ignored_label=label) as split,
     ):
         split.append(np.zeros((1, 2, 2, 3), np.uint8), masks)
-    split = Store(tmp_path / "a")["test"]
-    assert split.ignored_label == label
-    np.testing.assert_array_equal(split.masks_to_show(slice(1)), masks if label is None else [[[0, 1], [0, 2]]])
+    read = Store(tmp_path / "a")["test"]
+    assert read.ignored_label == label
+    np.testing.assert_array_equal(read.masks_to_show(slice(1)), masks if label is None else [[[0, 1], [0, 2]]])
     assert ("ignored_label" in (tmp_path / "a/manifest.json").read_text()) is (label is not None)
 
 
 @pytest.mark.parametrize("label", [0, 256, "255", True])
-def test_refuses_an_ignored_label_that_is_none(tmp_path, label):
-    with StoreWriter(tmp_path / "a", (2, 2), "here", "so") as writer, writer.split("test") as split:
-        split.append(np.zeros((1, 2, 2, 3), np.uint8), np.zeros((1, 2, 2), np.uint8))
-    manifest = json.loads((tmp_path / "a/manifest.json").read_text())
-    manifest["splits"]["test"]["ignored_label"] = label
-    (tmp_path / "a/manifest.json").write_text(json.dumps(manifest))
+def test_refuses_an_ignored_label_that_is_none(tmp_path: Path, label: object) -> None:
+    write(tmp_path / "s")
+    change_manifest(tmp_path / "s", lambda content: content["splits"]["train"].update(ignored_label=label))
     with pytest.raises(AstSegError, match="cannot be understood"):
-        Store(tmp_path / "a")
+        Store(tmp_path / "s")

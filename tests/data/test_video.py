@@ -1,64 +1,75 @@
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
+import numpy.typing as npt
 import pytest
 from av.stream import Disposition
+from tests.data.films import write_film
 
 from astseg._core.errors import AstSegError
 from astseg.data import video
-from astseg.data.video import VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
+from astseg.data.video import Bytes, VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
 
 
-def frame(index, height=32, width=48):
+def frame(index: int, height: int = 32, width: int = 48) -> Bytes:
     """Grey that grows by 10 a frame, over and over, with a red square at the top left."""
     image = np.full((height, width, 3), 10 * index % 200, np.uint8)
     image[:12, :12] = (250, 0, 0)
     return image
 
 
-def write(path, count, fps=Fraction(25), **size):
+def drawn_frames(count: int) -> list[Bytes]:
+    return [frame(index) for index in range(count)]
+
+
+def write(path: Path, count: int, fps: Fraction = Fraction(25), **size: int) -> None:
     with VideoWriter(path, fps) as writer:
         for index in range(count):
             writer.append(frame(index, **size))
 
 
+TENTHS = [index / 10 for index in range(10)]
 UNEVEN = [index / 5 for index in range(10)] + [2 + index / 60 for index in range(20)]
-"""Seconds, as a telephone or a screen recorder may write them: 12.9 frames a second in the mean, for 2.33 seconds."""
+"""Seconds, as a phone or a screen recorder may write them: 12.9 frames a second in the mean, for 2.33 seconds."""
 
 
-def write_at(path, times, codec="libx264", rate=60, offset=0.0, form=None, base=Fraction(1, 1000), last=None):
+def write_at(
+    path: Path,
+    times: Sequence[float | Fraction],
+    codec: str = "libx264",
+    rate: Fraction | int = 60,
+    offset: float = 0.0,
+    form: str | None = None,
+    base: Fraction = Fraction(1, 1000),
+    last: float | None = None,
+) -> None:
     """Write frames at their times, all later by an offset; the last says how long it is shown, if that is given."""
-    held = None
+    packets: list[Any] = []
     with av.open(str(path), "w", format=form) as container:
-        stream = container.add_stream(codec, rate=rate)
+        stream: Any = container.add_stream(codec, rate=rate)
         stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
         stream.codec_context.time_base = base
-
-        def mux(packets):
-            nonlocal held
-            for packet in packets:
-                if held is not None:
-                    container.mux(held)
-                held = packet
-
         for index, time in enumerate(times):
             image = av.VideoFrame.from_ndarray(frame(index), format="rgb24")
             image.pts, image.time_base = round((time + offset) / base), base
-            mux(stream.encode(image))
-        mux(stream.encode())
+            packets += stream.encode(image)
+        packets += stream.encode()
         if last is not None:
-            held.duration = round(last / base)
-        container.mux(held)
+            packets[-1].duration = round(last / base)
+        container.mux(packets)
 
 
-def is_red(image):
+def is_red(image: Bytes) -> npt.NDArray[np.bool_]:
     return (image[..., 0] > 200) & (image[..., 1] < 60)
 
 
 @pytest.mark.parametrize("fps", [Fraction(25), Fraction(30000, 1001), Fraction(25, 3)])
-def test_writes_what_it_reads(tmp_path, fps):
+def test_writes_what_it_reads(tmp_path: Path, fps: Fraction) -> None:
     write(tmp_path / "a.mp4", 7, fps)
     facts = read_facts(tmp_path / "a.mp4")
     assert facts.frames == 7
@@ -72,12 +83,12 @@ def test_writes_what_it_reads(tmp_path, fps):
         assert is_red(image)[2:10, 2:10].all()
 
 
-def test_takes_each_nth_frame(tmp_path):
+def test_takes_each_nth_frame(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", 7)
     assert [frame.number for frame in read_frames(tmp_path / "a.mp4", every=3)] == [0, 3, 6]
 
 
-def test_odd_sides_grow_by_one_and_later_frames_are_resized(tmp_path):
+def test_odd_sides_grow_by_one_and_later_frames_are_resized(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4", Fraction(10)) as writer:
         writer.append(frame(5, 31, 47))
         writer.append(frame(5, 64, 96))
@@ -85,21 +96,19 @@ def test_odd_sides_grow_by_one_and_later_frames_are_resized(tmp_path):
     assert shapes == [(32, 48, 3)] * 2
 
 
-def test_writes_h264_in_yuv420p_or_falls_back(tmp_path, monkeypatch):
+def test_writes_h264_in_yuv420p_or_falls_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a.mp4", 3)
+    codec = "h264" if has_encoder("libx264") else "mpeg4"
     monkeypatch.setattr(video, "has_encoder", lambda _: False)
     write(tmp_path / "b.mp4", 3)
-    codecs = {}
-    for name in ("a", "b"):
+    for name, expected in (("a", codec), ("b", "mpeg4")):
         with av.open(str(tmp_path / f"{name}.mp4")) as container:
-            stream = container.streams.video[0]
-            codecs[name] = (stream.codec_context.name, stream.codec_context.pix_fmt)
-    assert codecs["a"] == ("h264" if has_encoder("libx264") else "mpeg4", "yuv420p")
-    assert codecs["b"] == ("mpeg4", "yuv420p")
+            context = container.streams.video[0].codec_context
+            assert (context.name, context.pix_fmt) == (expected, "yuv420p")
 
 
 @pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
-def test_keeps_the_quality_of_busy_images(tmp_path, monkeypatch, encoder):
+def test_keeps_the_quality_of_busy_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str) -> None:
     monkeypatch.setattr(video, "has_encoder", lambda name: name == encoder)
     blocks = np.random.default_rng(0).integers(0, 256, (5, 8, 12, 1), dtype=np.uint8)
     images = blocks.repeat(8, 1).repeat(8, 2).repeat(3, 3)
@@ -110,38 +119,32 @@ def test_keeps_the_quality_of_busy_images(tmp_path, monkeypatch, encoder):
     assert np.abs(read - images).mean() < 4
 
 
-def test_knows_which_encoders_there_are():
+def test_knows_which_encoders_there_are() -> None:
     assert has_encoder("mpeg4")
     assert not has_encoder("no such thing")
 
 
-def test_turns_a_telephones_video_upright(tmp_path):
-    with av.open(str(tmp_path / "a.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-        stream.set_display_rotation(-90)  # a quarter clockwise
-        for index in range(2):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame(index), format="rgb24")))
-        container.mux(stream.encode())
+def test_turns_a_phones_video_upright(tmp_path: Path) -> None:
+    write_film(tmp_path / "a.mp4", drawn_frames(2), turned=-90)  # a quarter clockwise
     image = next(read_frames(tmp_path / "a.mp4")).image
     assert image.shape == (48, 32, 3)
     assert is_red(image)[2:10, -10:-2].all()  # the square has gone from the left to the right
 
 
-def test_reports_damage_and_goes_on(tmp_path):
+def test_reports_damage_and_goes_on(tmp_path: Path) -> None:
     write(tmp_path / "a.avi", 40)
     content = bytearray((tmp_path / "a.avi").read_bytes())
     start = content.index(b"movi")
     content[start + 400 : start + 900] = b"\xff" * 500
     (tmp_path / "a.avi").write_bytes(content)
-    damage = []
+    damage: list[tuple[int, str]] = []
     frames = list(read_frames(tmp_path / "a.avi", on_damage=lambda index, reason: damage.append((index, reason))))
     assert 0 < len(frames) < 40
     assert damage
     assert all("cannot be decoded" in reason for _, reason in damage)
 
 
-def test_a_video_that_breaks_off_ends_there(tmp_path):
+def test_a_video_that_breaks_off_ends_there(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 32, 48, 3), dtype=np.uint8)
     with VideoWriter(tmp_path / "a.avi", Fraction(25)) as writer:
         for image in noise:
@@ -153,15 +156,15 @@ def test_a_video_that_breaks_off_ends_there(tmp_path):
     assert abs(read_facts(tmp_path / "a.avi").frames - len(frames)) <= 2
 
 
-def test_refuses_what_is_no_video(tmp_path):
-    with pytest.raises(AstSegError, match="There is no video file"):
+def test_refuses_what_is_no_video(tmp_path: Path) -> None:
+    with pytest.raises(AstSegError, match="no video file"):
         read_facts(tmp_path / "absent.mp4")
     (tmp_path / "a.mp4").write_text("nothing of the kind")
     with pytest.raises(AstSegError, match=r"a\.mp4 cannot be read as video"):
         next(read_frames(tmp_path / "a.mp4"))
 
 
-def test_refuses_sound_alone(tmp_path):
+def test_refuses_sound_alone(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=44100)
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -172,8 +175,8 @@ def test_refuses_sound_alone(tmp_path):
         read_facts(tmp_path / "a.mp4")
 
 
-def test_an_unfinished_film_is_closed(tmp_path):
-    def stop_in_the_middle():
+def test_an_unfinished_film_is_closed(tmp_path: Path) -> None:
+    def stop_in_the_middle() -> None:
         with VideoWriter(tmp_path / "a.mp4", Fraction(25)) as writer:
             writer.append(frame(0))
             raise KeyboardInterrupt
@@ -184,26 +187,23 @@ def test_an_unfinished_film_is_closed(tmp_path):
         pass
 
 
-def test_a_container_that_breaks_keeps_what_came_before(tmp_path, monkeypatch):
+def test_a_container_that_breaks_keeps_what_came_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = video._packets
 
-    class Breaking:
-        def __init__(self, container):
-            self.container = container
+    class Breaking(NamedTuple):
+        container: Any
 
-        def demux(self, stream):
-            for index, packet in enumerate(self.container.demux(stream)):
-                if index == 3:
-                    raise av.error.InvalidDataError(1, "the index is gone")
-                yield packet
+        def demux(self, stream: Any) -> Iterator[Any]:
+            yield from islice(self.container.demux(stream), 3)
+            raise av.error.InvalidDataError(1, "the index is gone")
 
     monkeypatch.setattr(video, "_packets", lambda container, *rest: whole(Breaking(container), *rest))
     monkeypatch.setattr(video, "has_encoder", lambda _: False)
     write(tmp_path / "a.mp4", 7)
-    damage = []
-    frames = list(read_frames(tmp_path / "a.mp4", on_damage=lambda *what: damage.append(what)))
+    damage: list[str] = []
+    frames = list(read_frames(tmp_path / "a.mp4", on_damage=lambda _, reason: damage.append(reason)))
     assert [frame.number for frame in frames] == [0, 1, 2]
-    assert [reason for _, reason in damage] == ["cannot be decoded: the index is gone"]
+    assert damage == ["cannot be decoded: the index is gone"]
     assert read_facts(tmp_path / "a.mp4").frames == 3
 
 
@@ -222,7 +222,9 @@ class TestTime:
         ],
     )
     @pytest.mark.parametrize("offset", [0.0, 3.0])
-    def test_each_frame_has_the_time_of_its_stamp(self, tmp_path, name, codec, form, offset):
+    def test_each_frame_has_the_time_of_its_stamp(
+        self, tmp_path: Path, name: str, codec: str, form: str | None, offset: float
+    ) -> None:
         rate = 25 if codec == "mpeg2video" else 60  # it knows no other time than the even one
         times = [index / rate for index in range(30)] if rate == 25 else UNEVEN
         base = Fraction(1, 25) if rate == 25 else Fraction(1, 1000)
@@ -235,59 +237,48 @@ class TestTime:
         assert float(facts.fps) == pytest.approx(len(times) / facts.duration, rel=1e-3)
         assert facts.frames == len(times)
 
-    def test_a_film_that_says_a_wrong_rate(self, tmp_path):
+    def test_a_film_that_says_a_wrong_rate(self, tmp_path: Path) -> None:
         """MKV: 60 frames a second it says, and 12.9 they are."""
         write_at(tmp_path / "a.mkv", UNEVEN)
         assert float(read_facts(tmp_path / "a.mkv").fps) == pytest.approx(12.9, abs=0.05)
 
     @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25), Fraction(60)])
     @pytest.mark.parametrize("count", [1, 2, 9, 100])
-    def test_stamps_in_milliseconds_do_not_bend_an_even_rate(self, tmp_path, rate, count):
+    def test_stamps_in_milliseconds_do_not_bend_an_even_rate(self, tmp_path: Path, rate: Fraction, count: int) -> None:
         write_at(tmp_path / "a.mkv", [index / rate for index in range(count)], "mpeg4", rate, base=1 / rate)
         assert read_facts(tmp_path / "a.mkv").fps == rate
 
     @pytest.mark.parametrize(("form", "codec"), [("h264", "libx264"), ("m4v", "mpeg4"), ("mjpeg", "mjpeg")])
-    def test_without_stamps_what_the_file_says(self, tmp_path, form, codec):
-        with av.open(str(tmp_path / f"a.{form}"), "w", format=form) as container:
-            stream = container.add_stream(codec, rate=10)
-            stream.width, stream.height = 48, 32
-            stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-            for index in range(8):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame(index), format="rgb24")))
-            container.mux(stream.encode())
+    def test_without_stamps_what_the_file_says(self, tmp_path: Path, form: str | None, codec: str) -> None:
+        write_film(tmp_path / f"a.{form}", drawn_frames(8), codec, 10, form)
         fps = 25 if form == "mjpeg" else 10  # which says nothing of it, and FFmpeg takes 25
         assert read_facts(tmp_path / f"a.{form}").fps == fps
         assert [found.time for found in read_frames(tmp_path / f"a.{form}")] == pytest.approx(np.arange(8) / fps)
 
-    def test_stamps_in_the_order_of_decoding(self, tmp_path):
+    def test_stamps_in_the_order_of_decoding(self, tmp_path: Path) -> None:
         """AVI has no others, and H.264 decodes frames before those that are shown earlier."""
-        with av.open(str(tmp_path / "a.avi"), "w") as container:
-            stream = container.add_stream("libx264", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
-            for index in range(20):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame(index), format="rgb24")))
-            container.mux(stream.encode())
+        write_film(tmp_path / "a.avi", drawn_frames(20), "libx264", 10)
         frames = list(read_frames(tmp_path / "a.avi"))
         assert [found.time for found in frames] == pytest.approx(np.arange(20) / 10)
         assert [int(found.image[20, 30, 0]) for found in frames] == pytest.approx(np.arange(20) * 10 % 200, abs=8)
 
-    def test_one_frame_and_how_long_it_is_shown(self, tmp_path):
+    def test_one_frame_and_how_long_it_is_shown(self, tmp_path: Path) -> None:
         write_at(tmp_path / "a.mp4", [0.0], last=2.5)
         facts = read_facts(tmp_path / "a.mp4")
         assert (facts.frames, facts.duration, facts.fps) == (1, 2.5, Fraction(2, 5))
         assert [found.time for found in read_frames(tmp_path / "a.mp4")] == [0.0]
 
-    def test_an_edit_list_cuts_the_beginning_off(self, tmp_path):
-        """As of a telephone's film that was trimmed: the frames before are in the file, and are not shown."""
-        write_at(tmp_path / "a.mp4", np.arange(10) / 10, "mpeg4", 10, offset=-0.3, base=Fraction(1, 10))
+    def test_an_edit_list_cuts_the_beginning_off(self, tmp_path: Path) -> None:
+        """As of a phone's film that was trimmed: the frames before are in the file, and are not shown."""
+        write_at(tmp_path / "a.mp4", TENTHS, "mpeg4", 10, offset=-0.3, base=Fraction(1, 10))
         facts, frames = read_facts(tmp_path / "a.mp4"), list(read_frames(tmp_path / "a.mp4"))
         assert len(frames) == facts.frames == 7
         assert [found.time for found in frames] == pytest.approx(np.arange(7) / 10)
         assert facts.duration == pytest.approx(0.7)
         assert [int(found.image[20, 30, 0]) for found in frames] == pytest.approx(np.arange(3, 10) * 10, abs=8)
 
-    def test_joined_recordings_whose_clock_begins_again(self, tmp_path):
-        write_at(tmp_path / "a.ts", np.arange(10) / 10, "mpeg2video", 25, 5.0, "mpegts", Fraction(1, 25))
+    def test_joined_recordings_whose_clock_begins_again(self, tmp_path: Path) -> None:
+        write_at(tmp_path / "a.ts", TENTHS, "mpeg2video", 25, 5.0, "mpegts", Fraction(1, 25))
         (tmp_path / "b.ts").write_bytes(2 * (tmp_path / "a.ts").read_bytes())
         once, twice = read_facts(tmp_path / "a.ts"), read_facts(tmp_path / "b.ts")
         assert twice.frames == 2 * once.frames
@@ -303,7 +294,9 @@ class TestUnevenWriting:
         ("times", "duration"),
         [(UNEVEN, 2.5), ([0.0], 3.0), ([0.0, 1e-9, 0.5], 0.6), ([0.0, 86_400.0, 2 * 86_400.0], 3 * 86_400.0)],
     )
-    def test_lasts_as_long_and_shows_each_frame_at_its_time(self, tmp_path, monkeypatch, encoder, times, duration):
+    def test_lasts_as_long_and_shows_each_frame_at_its_time(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str, times: Sequence[float], duration: float
+    ) -> None:
         monkeypatch.setattr(video, "has_encoder", lambda name: name == encoder)
         fps = encodable_rate(Fraction(len(times)) / Fraction(duration))
         with VideoWriter(tmp_path / "a.mp4", fps, duration) as writer:
@@ -312,14 +305,14 @@ class TestUnevenWriting:
         assert [found.time for found in read_frames(tmp_path / "a.mp4")] == pytest.approx(times, abs=1e-3)
         assert read_facts(tmp_path / "a.mp4").duration == pytest.approx(duration, abs=1e-3)
 
-    def test_without_a_duration_the_last_is_shown_as_long_as_the_mean(self, tmp_path):
+    def test_without_a_duration_the_last_is_shown_as_long_as_the_mean(self, tmp_path: Path) -> None:
         with VideoWriter(tmp_path / "a.mp4", Fraction(4)) as writer:
             for index, time in enumerate((0.0, 0.1, 1.0)):
                 writer.append(frame(index), time)
         assert read_facts(tmp_path / "a.mp4").duration == pytest.approx(1.25)
 
 
-def write_tracks(path, defaults, cover=False):
+def write_tracks(path: Path, defaults: tuple[bool, ...], cover: bool = False) -> None:
     """A grey film for each track, 48 pixels wide and 32, 34, ... high, with the default flag or without."""
     with av.open(str(path), "w") as container:
         streams = []
@@ -346,7 +339,9 @@ class TestTracks:
         [((False, True), 34), ((True, False), 32), ((False, True, False), 34), ((False, False, True), 36)],
     )
     @pytest.mark.parametrize("suffix", ["mkv", "mov"])
-    def test_the_default_one_is_read(self, tmp_path, defaults, height, suffix):
+    def test_the_default_one_is_read(
+        self, tmp_path: Path, defaults: tuple[bool, ...], height: int, suffix: str
+    ) -> None:
         path = tmp_path / f"a.{suffix}"
         write_tracks(path, defaults)
         assert {found.image.shape for found in read_frames(path)} == {(height, 48, 3)}
@@ -354,16 +349,16 @@ class TestTracks:
         assert read_facts(path).frames == 5
 
     @pytest.mark.parametrize("defaults", [(True, True), (False, False)])
-    def test_of_several_or_none_the_one_that_ffmpeg_shows(self, tmp_path, defaults):
+    def test_of_several_or_none_the_one_that_ffmpeg_shows(self, tmp_path: Path, defaults: tuple[bool, ...]) -> None:
         write_tracks(tmp_path / "a.mkv", defaults)
         with av.open(str(tmp_path / "a.mkv")) as container:
-            best = container.streams.best("video")
+            best: Any = container.streams.best("video")
         assert next(read_frames(tmp_path / "a.mkv")).image.shape[0] == best.height
 
-    def test_a_cover_image_is_no_track(self, tmp_path):
-        write_tracks(tmp_path / "a.mp4", [True], cover=True)
+    def test_a_cover_image_is_no_track(self, tmp_path: Path) -> None:
+        write_tracks(tmp_path / "a.mp4", (True,), cover=True)
         assert next(read_frames(tmp_path / "a.mp4")).image.shape == (32, 48, 3)
         assert read_facts(tmp_path / "a.mp4").more_tracks == 0
-        write_tracks(tmp_path / "b.mp4", [], cover=True)
+        write_tracks(tmp_path / "b.mp4", (), cover=True)
         with pytest.raises(AstSegError, match="holds no video, only a cover image"):
             read_facts(tmp_path / "b.mp4")

@@ -32,7 +32,7 @@ def test_what_is_written_is_read(record: ScoreRecord, tmp_path: Path) -> None:
     assert (record.data.dataset, record.data.images) == ("rooms", {"test": 4})
 
 
-def test_a_score_that_is_no_number_is_not_written(record: ScoreRecord, tmp_path: Path) -> None:
+def test_a_non_finite_score_is_not_written(record: ScoreRecord, tmp_path: Path) -> None:
     broken = replace(record.summary, overall=replace(MEANS, miou=float("nan")))
     with pytest.raises(ValueError, match="JSON"):
         write_scores(tmp_path / "scores.json", replace(record, summary=broken))
@@ -40,9 +40,9 @@ def test_a_score_that_is_no_number_is_not_written(record: ScoreRecord, tmp_path:
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"summary": 3}'])
-def test_what_cannot_be_understood_is_said(tmp_path: Path, content: str) -> None:
+def test_an_invalid_file_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "scores.json").write_text(content)
-    with pytest.raises(AstSegError, match=r"scores\.json cannot be understood"):
+    with pytest.raises(AstSegError, match=r"scores\.json"):
         read_scores(tmp_path / "scores.json")
 
 
@@ -50,5 +50,5 @@ def test_an_unknown_name_is_refused(record: ScoreRecord, tmp_path: Path) -> None
     file = tmp_path / "scores.json"
     write_scores(file, record)
     file.write_text(json.dumps({**json.loads(file.read_text()), "sumary": {}}))
-    with pytest.raises(AstSegError, match="the nearest is 'summary'"):
+    with pytest.raises(AstSegError, match="sumary"):
         read_scores(file)

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,20 +27,20 @@ def test_plain_and_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("settings", "key_word"),
     [
-        ({"image_size": (64,)}, r"a height and a width, not \(64,\)"),
-        ({"image_size": ()}, "a height and a width"),
-        ({"image_size": (64, 0)}, r"a height and a width, not \(64, 0\)"),
-        ({"num_slots": 0}, "between 1 and 254 slots, not 0"),
-        ({"num_slots": 255}, "between 1 and 254 slots, not 255"),
-        ({"feature_network": "segformer"}, "feature_network should be one of segformer-b0, .*, not 'segformer'"),
-        ({"refinement": None}, "refinement should be one of transformer, residual, none, not None"),
-        ({"corner_convention": "both"}, "corner_convention should be one of published, consistent, not 'both'"),
-        ({"residual_attention_bias": 4.0, "background_network": None}, "needs a background network"),
-        ({"background_network": "plain"}, "background_network should be one of simple, complex, region, static, None"),
+        ({"image_size": (64,)}, "image size"),
+        ({"image_size": ()}, "image size"),
+        ({"image_size": (64, 0)}, "image size"),
+        ({"num_slots": 0}, "254 slots"),
+        ({"num_slots": 255}, "254 slots"),
+        ({"feature_network": "segformer"}, "feature_network"),
+        ({"refinement": None}, "refinement"),
+        ({"corner_convention": "both"}, "corner_convention"),
+        ({"residual_attention_bias": 4.0, "background_network": None}, "attention bias"),
+        ({"background_network": "plain"}, "background_network"),
     ],
 )
-def test_refuses_the_impossible(settings, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+def test_refuses_the_impossible(settings: dict[str, Any], key_word: str) -> None:
+    with pytest.raises(ValueError, match=key_word):
         replace(Architecture((64, 64), 3), **settings)

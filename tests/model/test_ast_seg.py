@@ -1,11 +1,10 @@
 import json
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -14,7 +13,8 @@ from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule, posterior_weights
-from astseg.model.rendering import MAX_SHADOW, composite, place
+from astseg.model.rendering import MAX_SHADOW, composite, place_glimpses
+from astseg.model.segmentation import evaluation_mode
 
 ARCHITECTURE = Architecture(
     (32, 40),
@@ -28,13 +28,19 @@ ARCHITECTURE = Architecture(
 )
 
 
-def build(**changes: object) -> AstSeg:
+def build(**changes: Any) -> AstSeg:
     torch.manual_seed(0)
     model = AstSeg(replace(ARCHITECTURE, **changes))
-    # Random logits are flat, and all slots would find the middle; sharper ones tell slots apart.
+    # Random logits are flat, so that all slots find the middle; sharper ones separate the slots.
     with torch.no_grad():
-        model.feature_maps.last[-1].weight.mul_(20)
+        model.feature_maps.output_layer.weight.mul_(20)
     return model.eval()
+
+
+def deepen_shadows(model: AstSeg) -> None:
+    """Paint shadows of the largest depth over every glimpse."""
+    with torch.no_grad():
+        [*model.glimpse_generator.parameters()][-1][4] = 30.0
 
 
 def random_images(*shape: int) -> Tensor:
@@ -47,7 +53,7 @@ def model() -> AstSeg:
 
 
 class TestFlow:
-    def test_rendering_is_put_together_from_its_parts(self, model: AstSeg) -> None:
+    def test_rendering_is_composed_of_its_parts(self, model: AstSeg) -> None:
         """Algorithm 2 with the paper's own exponentials."""
         found = model.reconstruct(random_images(2, 3, 32, 40))
         latents = found.latents
@@ -57,7 +63,7 @@ class TestFlow:
             for k in range(3):
                 glimpse = model.glimpse_generator(latents.appearances[n, k][None])[None]
                 where = (latents.positions[n : n + 1, k : k + 1], latents.inverse_scales[n : n + 1, k : k + 1])
-                placed = place(glimpse, *where, (32, 40))[0, 0]
+                placed = place_glimpses(glimpse, *where, (32, 40))[0, 0]
                 torch.testing.assert_close(found.layers[n, k], placed[:3])
                 torch.testing.assert_close(found.masks[n, k], placed[3])
                 activated.append(latents.log_activations[n, k].exp() * placed[3])
@@ -70,14 +76,14 @@ class TestFlow:
     def test_the_background_comes_from_its_network_or_from_outside(self, model: AstSeg) -> None:
         images = random_images(2, 3, 32, 40)
         with torch.no_grad():
-            torch.testing.assert_close(model(images).background, model.background(images).image)
+            torch.testing.assert_close(model(images).background, model.reconstruct_backgrounds(images))
             given = torch.full_like(images, 0.25)
             assert model(images, given).background is given
 
     def test_no_background_network(self) -> None:
         model = build(background_network=None)
         images = random_images(1, 3, 32, 40)
-        with pytest.raises(ValueError, match="no background network: hand in the backgrounds"):
+        with pytest.raises(ValueError, match="no background network"):
             model(images)
         with torch.no_grad():
             assert model(images, images).image.shape == images.shape
@@ -97,13 +103,13 @@ class TestFlow:
 
     def test_activation_of_the_background_by_pixel(self) -> None:
         model = build(per_pixel_background_activation=True)
-        images = random_images(1, 3, 32, 40)
-        assert model.pixel_log_activation.shape == (32, 40)
-        assert (model.pixel_log_activation == 0).all()
+        activations, images = model.pixel_log_activation, random_images(1, 3, 32, 40)
+        assert activations is not None
+        assert activations.shape == (32, 40)
         torch.testing.assert_close(model.reconstruct(images).weights, build().reconstruct(images).weights)
         with torch.no_grad():
-            model.pixel_log_activation[3, 5] = -30.0
-            model.pixel_log_activation[4, 5] = 30.0
+            activations[3, 5] = -30.0
+            activations[4, 5] = 30.0
             latents = model.encode(images)
             wide = latents._replace(inverse_scales=torch.full((1, 3, 2), 0.5))  # all glimpses cover the image
             weights = model.render(wide, images).weights
@@ -121,35 +127,35 @@ class TestFlow:
         model = build(per_pixel_background_activation=True, refinement="residual")
         found = model.train()(random_images(2, 3, 32, 40))
         (found.image - random_images(2, 3, 32, 40)).square().sum().backward()
-        still = {name for name, p in model.named_parameters() if p.grad is None}
-        assert still == {"background.error.weight", "background.error.bias"}, "what no image depends on"
+        unused = {name for name, p in model.named_parameters() if p.grad is None}
+        assert unused == {"background.error.weight", "background.error.bias"}, "images do not depend on these"
 
     def test_shadows_fall_on_the_background_alone(self) -> None:
         images = random_images(2, 3, 32, 40)
         model = build(shadows=True)
         with torch.no_grad():
             latents = model.encode(images)
-            faint, weights = model.render(latents, images).background, model.render(latents, images).weights
-            model.glimpse_generator[-2].bias[4] = 30.0  # as deep as they get, all over every glimpse
+            faint = model.render(latents, images)
+            deepen_shadows(model)
             deep = model.render(latents, images)
-        assert (faint < images).any()
+        assert (faint.background < images).any()
         assert (deep.background < 0.5 * images).any()
         assert (deep.background >= (1 - MAX_SHADOW) ** 3 * images - 1e-6).all()
-        torch.testing.assert_close(deep.weights, weights)
+        torch.testing.assert_close(deep.weights, faint.weights)
         torch.testing.assert_close(deep.image, composite(deep.weights, deep.background, deep.layers))
 
-    def test_what_is_not_there_throws_no_shadow(self) -> None:
+    def test_absent_slots_cast_no_shadow(self) -> None:
         images = random_images(2, 3, 32, 40)
         model = build(shadows=True, initial_background_log_activation=30.0)
+        deepen_shadows(model)
         with torch.no_grad():
-            model.glimpse_generator[-2].bias[4] = 30.0
             rendering = model(images, images)
         assert rendering.weights[:, 0].min() > 0.99
         torch.testing.assert_close(rendering.background, images, atol=1e-6, rtol=0)
 
     def test_shadows_can_be_left_out(self) -> None:
         images = random_images(2, 3, 32, 40)
-        model = build(shadows=True).eval()
+        model = build(shadows=True)
         with torch.no_grad():
             assert (model(images, images, shadows=False).background == images).all()
             assert (model(images, images).background != images).any()
@@ -165,11 +171,11 @@ class TestFlow:
         torch.testing.assert_close(found[0], torch.tensor([0.5, -0.625]).expand(3, 2), atol=1e-3, rtol=0)
         torch.testing.assert_close(found[1], own[1])  # nothing is unexplained there
 
-    def test_paints_the_backgrounds_that_attention_needs(self) -> None:
+    def test_reconstructs_the_backgrounds_that_attention_needs(self) -> None:
         model = build(residual_attention_bias=4.0)
         images = random_images(2, 3, 32, 40)
         with torch.no_grad():
-            known = model.encode(images, model.background(images).image)
+            known = model.encode(images, model.reconstruct_backgrounds(images))
             assert (model.encode(images).positions == known.positions).all()
         found = model.segment(images)
         assert (found.positions == known.positions).all()
@@ -190,10 +196,10 @@ class TestSegment:
     def test_labels_are_the_largest_weights(self, model: AstSeg) -> None:
         images = random_images(4, 3, 32, 40)
         found = model.segment(images)
-        assert found.labels.unique().tolist() == [0, 1, 2, 3], "the test needs all labels"
+        assert {*found.labels.flatten().tolist()} == {0, 1, 2, 3}, "the test needs all labels"
         assert (found.labels == model.reconstruct(images).weights.argmax(1)).all()
 
-    def test_labels_by_evidence(self) -> None:
+    def test_labels_by_a_label_rule(self) -> None:
         images = random_images(4, 3, 32, 40)
         rule = LabelRule(2.0, background_error=5.0, background_margin=0.5)
         model = build()
@@ -205,12 +211,12 @@ class TestSegment:
         assert (by_weights == rendering.weights.argmax(1)).all()
         assert (found != by_weights).any()
 
-    def test_masks_are_the_labels_taken_apart(self, model: AstSeg) -> None:
+    def test_masks_are_the_pixels_of_each_label(self, model: AstSeg) -> None:
         found = model.segment(random_images(4, 3, 45, 64))
         for slot in range(3):
-            np.testing.assert_array_equal(found.masks[:, slot], found.labels == slot + 1)
+            assert (found.masks[:, slot] == (found.labels == slot + 1)).all()
 
-    def test_latents_are_in_the_units_of_people(self, model: AstSeg) -> None:
+    def test_units_of_the_latents(self, model: AstSeg) -> None:
         images = random_images(2, 3, 32, 40)
         found = model.segment(images)
         with torch.no_grad():
@@ -243,7 +249,7 @@ class TestSegment:
     @pytest.mark.parametrize("training", [True, False])
     def test_leaves_the_mode_and_the_statistics(self, training: bool) -> None:
         model = build().train(training)
-        model.background.train(not training)
+        model.feature_maps.train(not training)
         before = {name: value.clone() for name, value in model.state_dict().items()}
         modes = [module.training for module in model.modules()]
         model.segment(random_images(2, 3, 32, 40))
@@ -251,46 +257,23 @@ class TestSegment:
         for name, value in model.state_dict().items():
             assert (value == before[name]).all()
 
-    def test_restores_the_mode_after_an_error(self, unchecked_shapes: None) -> None:
+    def test_restores_the_mode_after_an_error(self) -> None:
         model = build().train()
-        model.glimpse_generator.forward = None
-        with pytest.raises(TypeError):
-            model.segment(torch.zeros(1, 3, 32, 40))
+        with pytest.raises(KeyError), evaluation_mode(model):
+            raise KeyError
         assert model.training
 
-    @pytest.mark.parametrize("values", [-2.1, 2.6, 255.0, torch.nan])
-    def test_values_that_are_no_colors(self, model: AstSeg, values: float, unchecked_shapes: None) -> None:
-        images = torch.full((1, 3, 32, 40), 0.5)
-        images[0, 1, 2, 3] = values
-        with pytest.raises(ValueError, match=r"images in \[0, 1\], not with values from"):
-            model.segment(images)
-
-    def test_values_that_rounding_or_sharpening_made(self, model: AstSeg) -> None:
+    def test_slight_overshoot_is_accepted(self, model: AstSeg) -> None:
         assert model.segment(torch.tensor([-0.3, 1.3]).repeat(1, 3, 32, 20)).labels.shape == (1, 32, 40)
 
-    @pytest.mark.parametrize("images", [torch.zeros(2, 3, 31, 32), torch.zeros(3, 32, 32), torch.zeros(1, 1, 32, 32)])
-    def test_only_the_own_size_is_reconstructed(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
-        with pytest.raises(ValueError, match=r"images of shape N x 3 x \d+ x \d+.*, not torch.float32"):
-            model.reconstruct(images)
-
     @pytest.mark.parametrize(
-        ("images", "message"),
-        [
-            (
-                torch.full((1, 3, 32, 40), 255.0),
-                r"not with values from 255",
-            ),
-            (torch.full((1, 3, 32, 40), torch.nan), r"not with values from nan"),
-            (
-                torch.zeros(1, 3, 32, 40, dtype=torch.uint8),
-                r"floating-point images .* not torch.uint8",
-            ),
-        ],
+        "images",
+        [torch.zeros(2, 3, 31, 32), torch.zeros(3, 32, 40), torch.zeros(1, 3, 32, 40, dtype=torch.uint8)],
     )
-    def test_only_images_are_reconstructed(
-        self, model: AstSeg, images: Tensor, message: str, unchecked_shapes: None
+    def test_only_images_of_the_own_size_are_reconstructed(
+        self, model: AstSeg, images: Tensor, unchecked_shapes: None
     ) -> None:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(ValueError, match="of shape"):
             model.reconstruct(images)
 
     def test_double_precision_images(self, model: AstSeg) -> None:
@@ -298,38 +281,30 @@ class TestSegment:
         assert (model.segment(images.double()).labels == model.segment(images).labels).all()
         assert torch.equal(model.reconstruct(images.double()).image, model.reconstruct(images).image)
 
+    @pytest.mark.parametrize("method", ["segment", "reconstruct"])
     @pytest.mark.parametrize(
         "images",
         [
-            torch.zeros(4, 4),
-            torch.zeros(1, 1, 3, 8, 8),
-            torch.zeros(2, 8, 8, 3),
-            torch.zeros(8, 8, 3),
+            *(torch.zeros(*shape) for shape in ((4, 4), (1, 1, 3, 8, 8), (2, 8, 8, 3), (8, 8, 3), (1, 1, 32, 40))),
             torch.zeros(3, 8, 8, dtype=torch.int64),
+            *(torch.tensor([0.5, value]).repeat(1, 3, 32, 20) for value in (-2.1, 2.6, 255.0, torch.nan)),
         ],
     )
-    def test_refuses_what_is_no_image(self, model: AstSeg, images: Tensor, unchecked_shapes: None) -> None:
-        with pytest.raises(ValueError, match=r"floating-point images of shape N x 3 x H x W .*, not torch\."):
-            model.segment(images)
+    def test_refuses_other_than_images(
+        self, model: AstSeg, method: str, images: Tensor, unchecked_shapes: None
+    ) -> None:
+        with pytest.raises(ValueError, match="expected"):
+            getattr(model, method)(images)
 
-    def test_takes_images_as_programs_have_them(self, model: AstSeg, tmp_path: Path) -> None:
+    def test_bytes_are_scaled(self, model: AstSeg) -> None:
         images = (255 * random_images(2, 3, 32, 40)).round().to(torch.uint8)
-        arrays = images.permute(0, 2, 3, 1).numpy()
-        for index, array in enumerate(arrays):
-            Image.fromarray(array).save(tmp_path / f"{index}.png")
-        expected = model.segment(images.float() / 255).labels
-        paths = [tmp_path / "0.png", str(tmp_path / "1.png")]
-        for given in (images, arrays, arrays / 255, paths, [arrays[0], Image.fromarray(arrays[1])], list(images)):
-            assert (model.segment(given).labels == expected).all()
-        for given in (images[0], arrays[0], Image.fromarray(arrays[0]), tmp_path / "0.png"):
-            assert (model.segment(given).labels == expected[0]).all()
+        assert (model.segment(images).labels == model.segment(images / 255).labels).all()
 
     def test_moving_the_image_moves_the_objects(self) -> None:
-        """What the whole architecture is for: equivariance, here on an image with an empty border."""
+        """The purpose of the architecture: equivariance, here on an image with an empty border."""
         model = build(corner_convention="consistent", refinement="none")
-        with torch.no_grad():
-            # Logits that are high where the image is bright, and features that do not depend on it.
-            model.feature_maps = _BrightnessMaps(model.num_slots + ARCHITECTURE.latents.columns)
+        # Logits that are high where the image is bright, and features that do not depend on it.
+        model.feature_maps = _BrightnessMaps(model.num_slots + ARCHITECTURE.latents.columns)  # type: ignore[assignment]
         images = torch.zeros(1, 3, 32, 40)
         images[..., 8:16, 8:16] = 1
         moved = images.roll((8, 12), (-2, -1))
@@ -359,7 +334,7 @@ class TestSaving:
         assert torch.equal(loaded.reconstruct(images).image, model.reconstruct(images).image)
 
     def test_a_string_and_memory_format_do_not_matter(self, tmp_path: Path) -> None:
-        model = build().to(memory_format=torch.channels_last)
+        model = build().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         model.save_pretrained(str(tmp_path / "model"))
         loaded = AstSeg.from_pretrained(str(tmp_path / "model"))
         assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
@@ -384,62 +359,61 @@ class TestSaving:
         with pytest.raises(ValueError, match="needs a background network"):
             AstSeg(replace(ARCHITECTURE, background_network=None), LabelRule())
 
-    def test_ae_ne_with_the_bias_that_it_once_had_is_refused(self, tmp_path: Path) -> None:
+    def test_an_unexpected_bias_of_ae_ne_is_refused(self, tmp_path: Path) -> None:
         model = AstSeg(Architecture((32, 32), 2, "compact-unet", "none", background_network="simple"))
         model.save_pretrained(tmp_path)
         weights = {**load_file(tmp_path / "model.safetensors"), "background.decoder.4.layers.0.bias": torch.zeros(4)}
         save_file(weights, tmp_path / "model.safetensors")
-        with pytest.raises(AstSegError, match=r"another configuration: 0 missing, 1 not expected \(\S+\.bias\)"):
+        with pytest.raises(AstSegError, match="0 missing, 1 not expected"):
             AstSeg.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize(
-        ("content", "message"),
+        ("content", "key_word"),
         [
-            ("{", "does not describe an astseg model"),
-            ("[]", "does not describe an astseg model"),
-            ("{}", "does not describe an astseg model: 'format_version'"),
-            ('{"format_version": 99}', "is of format version 99; this astseg reads version 3. Use the version"),
-            ('{"format_version": 3}', "does not describe an astseg model"),
+            ("{", "describe"),
+            ("[]", "describe"),
+            ("{}", "'format_version'"),
+            ('{"format_version": 99}', "version 99"),
+            ('{"format_version": 3}', "describe"),
         ],
     )
-    def test_broken_configuration(self, model: AstSeg, tmp_path: Path, content: str, message: str) -> None:
+    def test_broken_configuration(self, model: AstSeg, tmp_path: Path, content: str, key_word: str) -> None:
         model.save_pretrained(tmp_path)
         (tmp_path / "config.json").write_text(content)
-        with pytest.raises(AstSegError, match=rf"config\.json.*{message}"):
+        with pytest.raises(AstSegError, match=rf"config\.json.*{key_word}"):
             AstSeg.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize(
-        ("name", "value", "message"),
+        ("name", "value", "key_word"),
         [
-            ("depth", 3, "there is no 'depth'"),
-            ("num_slots", "three", "does not describe an astseg model"),
-            ("num_slots", 0, "a model needs between 1 and 254 slots, not 0"),
-            ("feature_network", "vgg", "feature_network should be one of .*, not 'vgg'"),
-            ("image_size", [16, 16], "describes no model that can be built: .* needs at least 32 pixels a side"),
-            ("glimpse_channels", [8, "x"], "does not describe an astseg model: Expected `int`"),
+            ("depth", 3, "'depth'"),
+            ("num_slots", "three", "num_slots"),
+            ("num_slots", 0, "254 slots"),
+            ("feature_network", "vgg", "'vgg'"),
+            ("image_size", [16, 16], "cannot be built"),
+            ("glimpse_channels", [8, "x"], "glimpse_channels"),
         ],
     )
-    def test_impossible_configuration(self, model: AstSeg, tmp_path: Path, name: str, value, message: str) -> None:
+    def test_impossible_configuration(
+        self, model: AstSeg, tmp_path: Path, name: str, value: object, key_word: str
+    ) -> None:
         model.save_pretrained(tmp_path)
         config = json.loads((tmp_path / "config.json").read_text())
         config["architecture"][name] = value
         (tmp_path / "config.json").write_text(json.dumps(config))
-        with pytest.raises(AstSegError, match=message):
+        with pytest.raises(AstSegError, match=key_word):
             AstSeg.from_pretrained(tmp_path)
 
-    def test_missing_files(self, model: AstSeg, tmp_path: Path) -> None:
-        with pytest.raises(AstSegError, match=r"Cannot read .*config\.json: No such file .* A model is a folder with"):
+    def test_missing_and_damaged_files(self, model: AstSeg, tmp_path: Path) -> None:
+        with pytest.raises(AstSegError, match=r"config\.json"):
             AstSeg.from_pretrained(tmp_path)
-        model.save_pretrained(tmp_path)
-        (tmp_path / "model.safetensors").unlink()
-        with pytest.raises(AstSegError, match=r"Cannot read the weights in .*model\.safetensors"):
-            AstSeg.from_pretrained(tmp_path)
-
-    def test_damaged_weights(self, model: AstSeg, tmp_path: Path) -> None:
         model.save_pretrained(tmp_path)
         file = tmp_path / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-100])
-        with pytest.raises(AstSegError, match=r"Cannot read the weights in .*model\.safetensors"):
+        with pytest.raises(AstSegError, match=r"model\.safetensors"):
+            AstSeg.from_pretrained(tmp_path)
+        file.unlink()
+        with pytest.raises(AstSegError, match=r"model\.safetensors"):
             AstSeg.from_pretrained(tmp_path)
 
     def test_weights_of_another_configuration(self, model: AstSeg, tmp_path: Path) -> None:
@@ -448,28 +422,23 @@ class TestSaving:
             tmp_path / "two"
         )
         (tmp_path / "one/model.safetensors").rename(tmp_path / "two/model.safetensors")
-        with pytest.raises(
-            AstSegError,
-            match=r"another configuration: 1 missing \(pixel_log_activation\), \d+ not expected "
-            r"\(background\..*, \.\.\.\), 2 of another shape \(feature_maps\.last\.1\.bias, feature_maps\.last\.1\.wei",
-        ):
+        with pytest.raises(AstSegError, match=r"1 missing \(pixel_log_activation\), \d+ .*, \.\.\.\), 2 of another"):
             AstSeg.from_pretrained(tmp_path / "two")
 
-    def test_whoever_reads_the_settings_can_read_the_weights(self, model: AstSeg, tmp_path: Path) -> None:
+    def test_settings_and_weights_have_the_same_permissions(self, model: AstSeg, tmp_path: Path) -> None:
         model.save_pretrained(tmp_path)
         settings, weights = ((tmp_path / name).stat().st_mode for name in ("config.json", "model.safetensors"))
         assert settings == weights
 
-    def test_a_full_disk(self, model: AstSeg, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_interrupted_write_keeps_the_older_model(self, model: AstSeg, tmp_path: Path) -> None:
+        resource = pytest.importorskip("resource")
         model.save_pretrained(tmp_path)
         before = (tmp_path / "model.safetensors").read_bytes()
-
-        def fail(path: Path, content: bytes) -> int:
-            with path.open("wb") as file:
-                file.write(content[: len(content) // 2])
-            raise OSError(28, "No space left on device")
-
-        monkeypatch.setattr(Path, "write_bytes", fail)
-        with pytest.raises(AstSegError, match=r"Cannot write .*model\.safetensors: No space left on device"):
-            model.save_pretrained(tmp_path)
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+        try:
+            with pytest.raises(AstSegError, match="Cannot write"):
+                model.save_pretrained(tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert (tmp_path / "model.safetensors").read_bytes() == before

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,34 +23,32 @@ def model() -> AstSeg:
 
 @pytest.mark.parametrize("kind", [SegformerModel, SegformerForImageClassification])
 def test_from_a_folder(kind: type[SegformerModel], tmp_path: Path, model: AstSeg) -> None:
-    """A bare backbone, and one with a classifier on top, as those trained on ImageNet have."""
+    """A bare backbone, and one with a classifier, as ImageNet models have."""
     saved = kind(SegformerConfig())
     saved.save_pretrained(tmp_path)
-    decoder = {name: value.clone() for name, value in model.feature_maps.network.decode_head.state_dict().items()}
+    network: Any = model.feature_maps.network
+    decoder = {name: value.clone() for name, value in network.decode_head.state_dict().items()}
     load_backbone(model, str(tmp_path))
     expected = getattr(saved, "segformer", saved).state_dict()
-    found = model.feature_maps.network.segformer.state_dict()
+    found = network.segformer.state_dict()
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], value) for name, value in expected.items())
-    kept = model.feature_maps.network.decode_head.state_dict()
+    kept = network.decode_head.state_dict()
     assert all(torch.equal(kept[name], value) for name, value in decoder.items())
 
 
 def test_of_another_size(tmp_path: Path, model: AstSeg) -> None:
     SegformerModel(SegformerConfig(hidden_sizes=[64, 128, 320, 512])).save_pretrained(tmp_path)
-    with pytest.raises(AstSegError, match=r"are not those of segformer-b0\. Choose the same size for both"):
+    with pytest.raises(AstSegError, match="same size"):
         load_backbone(model, str(tmp_path))
 
 
-def test_an_empty_folder(tmp_path: Path, model: AstSeg) -> None:
-    with pytest.raises(AstSegError, match=r"Cannot read backbone weights from .*config\.json"):
+def test_missing_and_damaged_weights(tmp_path: Path, model: AstSeg) -> None:
+    with pytest.raises(AstSegError, match="Cannot read"):
         load_backbone(model, str(tmp_path))
-
-
-def test_damaged_weights(tmp_path: Path, model: AstSeg) -> None:
     SegformerModel(SegformerConfig()).save_pretrained(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(AstSegError, match="Cannot read backbone weights from"):
+    with pytest.raises(AstSegError, match="Cannot read"):
         load_backbone(model, str(tmp_path))
 
 
@@ -57,11 +56,11 @@ def test_weights_under_other_names(tmp_path: Path, model: AstSeg) -> None:
     SegformerModel(SegformerConfig()).save_pretrained(tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     save_file({f"other.{name}": value for name, value in weights.items()}, tmp_path / "model.safetensors")
-    with pytest.raises(AstSegError, match=r"holds no SegFormer backbone: \d+ of its weights are missing"):
+    with pytest.raises(AstSegError, match="missing"):
         load_backbone(model, str(tmp_path))
 
 
 def test_another_network() -> None:
     model = AstSeg(replace(ARCHITECTURE, feature_network="compact-unet"))
-    with pytest.raises(AstSegError, match="Backbone weights are for SegFormer; this model has compact-unet"):
+    with pytest.raises(AstSegError, match="compact-unet"):
         load_backbone(model, "anything")

@@ -6,13 +6,19 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from astseg.model.backgrounds.ae_ne import conv_geometries, positional_channels
-from astseg.model.backgrounds.build import build_background
+from astseg.model.backgrounds.ae_ne import (
+    BackgroundAutoencoder,
+    Complexity,
+    PositionalBlock,
+    conv_geometries,
+    positional_channels,
+)
+from astseg.model.backgrounds.build import BackgroundNetwork, build_background
 from astseg.model.backgrounds.region import RegionBackground, edges
 from astseg.model.backgrounds.static import StaticBackground
 
-# Kernel and stride of the blocks that shrink a side, worked out by hand from the published rule.
-PLANS = {
+# Kernel and stride of the blocks that reduce a side, computed by hand from the published rule.
+GEOMETRIES = {
     (64, False): [(5, 2)] * 4 + [(4, 2), (2, 1)],
     (128, False): [(5, 2)] * 5 + [(4, 2), (2, 1)],
     (32, False): [(5, 2)] * 3 + [(4, 2), (2, 1)],
@@ -36,15 +42,15 @@ CHANNELS = {
 }
 
 
-def on_meta(network: str, size: tuple[int, int]) -> nn.Module:
+def on_meta(complexity: Complexity, size: tuple[int, int]) -> BackgroundAutoencoder:
     with torch.device("meta"):
-        return build_background(network, size)
+        return BackgroundAutoencoder(size, complexity)
 
 
-class TestPlan:
-    @pytest.mark.parametrize(("side", "large"), PLANS)
+class TestConvGeometries:
+    @pytest.mark.parametrize(("side", "large"), GEOMETRIES)
     def test_known_sides(self, side: int, large: bool) -> None:
-        assert [(step.kernel, step.stride) for step in conv_geometries(side, large=large)] == PLANS[side, large]
+        assert [(step.kernel, step.stride) for step in conv_geometries(side, large=large)] == GEOMETRIES[side, large]
 
     @pytest.mark.parametrize("large", [False, True])
     def test_every_side_ends_at_one(self, large: bool) -> None:
@@ -64,50 +70,36 @@ class TestPlan:
 
 
 class TestAutoencoder:
-    @pytest.mark.parametrize(("network", "side"), CHANNELS)
-    def test_channels(self, network: str, side: int) -> None:
-        encoder, decoder = CHANNELS[network, side]
-        found = on_meta(network, (side, side))
-        shapes = [tuple(block.layers[0].weight.shape[:2]) for block in found.encoder]
+    @pytest.mark.parametrize(("complexity", "side"), CHANNELS)
+    def test_channels(self, complexity: Complexity, side: int) -> None:
+        encoder, decoder = CHANNELS[complexity, side]
+        layers = list(on_meta(complexity, (side, side)).modules())
+        shapes = [tuple(layer.weight.shape[:2]) for layer in layers if isinstance(layer, nn.Conv2d)]
         assert shapes == [(outputs, inputs + 2) for inputs, outputs in itertools.pairwise(encoder)]
-        shapes = [tuple(block.layers[0].weight.shape[:2]) for block in found.decoder]
+        shapes = [tuple(layer.weight.shape[:2]) for layer in layers if isinstance(layer, nn.ConvTranspose2d)]
         assert shapes == [(inputs + 2, outputs) for inputs, outputs in itertools.pairwise(decoder)]
 
     def test_layers(self) -> None:
-        network = on_meta("simple", (64, 64))
-        blocks = [*network.encoder, *network.decoder]
-        for block in blocks[:-1]:
-            convolution, norm, activation = block.layers
+        blocks = [
+            list(block.layers) for block in on_meta("simple", (64, 64)).modules() if isinstance(block, PositionalBlock)
+        ]
+        for convolution, norm, activation in blocks[:-1]:
             assert convolution.bias is None
-            assert norm.num_groups == max(1, convolution.out_channels // 16)
+            assert isinstance(norm, nn.GroupNorm)
+            assert norm.num_groups == max(1, norm.num_channels // 16)
             assert isinstance(activation, nn.CELU)
-        assert [type(layer) for layer in blocks[-1].layers] == [nn.ConvTranspose2d, nn.Sigmoid]
-        assert blocks[-1].layers[0].bias is None
+        assert [type(layer) for layer in blocks[-1]] == [nn.ConvTranspose2d, nn.Sigmoid]
+        assert blocks[-1][0].bias is None
 
     @pytest.mark.parametrize("network", ["simple", "complex", "region", "static"])
     @pytest.mark.parametrize(
         "size",
         [
-            (32, 32),
-            (32, 57),
-            (33, 47),
-            (64, 64),
-            (65, 64),
-            (100, 99),
-            (128, 96),
-            (128, 128),
-            (197, 193),
-            (199, 32),
-            (200, 320),
-            (240, 320),
-            (201, 333),
-            (320, 480),
-            (480, 320),
-            (32, 320),
-            (319, 479),
+            *((32, 32), (32, 57), (33, 47), (64, 64), (65, 64), (100, 99), (128, 96), (128, 128), (197, 193)),
+            *((199, 32), (200, 320), (240, 320), (201, 333), (320, 480), (480, 320), (32, 320), (319, 479)),
         ],
     )
-    def test_any_size_goes_through(self, network: str, size: tuple[int, int]) -> None:
+    def test_any_size_goes_through(self, network: BackgroundNetwork, size: tuple[int, int]) -> None:
         with torch.device("meta"):
             model = build_background(network, size).eval()
             found = model(torch.empty(2, 3, *size))
@@ -115,8 +107,9 @@ class TestAutoencoder:
         assert found.error.shape == (2, 1, *size)
 
     @pytest.mark.parametrize("network", ["simple", "region"])
-    def test_says_sixteen_numbers_of_an_image(self, network: str) -> None:
+    def test_the_latent_has_sixteen_dimensions(self, network: BackgroundNetwork) -> None:
         model = build_background(network, (32, 40)).eval()
+        assert isinstance(model, BackgroundAutoencoder | RegionBackground)
         images = torch.rand(2, 3, 32, 40)
         found = model(images)
         seen = torch.cat((images, edges(images)), 1) if network == "region" else images
@@ -127,12 +120,12 @@ class TestAutoencoder:
             assert values.max() <= 1
 
     @pytest.mark.parametrize("network", ["simple", "complex", "region", "static"])
-    def test_too_small(self, network: str) -> None:
-        with pytest.raises(ValueError, match="at least 32 pixels a side, not 31x64"):
+    def test_too_small(self, network: BackgroundNetwork) -> None:
+        with pytest.raises(ValueError, match="31x64"):
             build_background(network, (31, 64))
 
     def test_the_encoder_sees_bytes_as_in_ae_ne(self) -> None:
-        model = build_background("simple", (32, 32))
+        model = BackgroundAutoencoder((32, 32), "simple")
         images = torch.rand(2, 3, 32, 32)
         with torch.no_grad():
             expected = model.decoder(model.encoder(255 * images))
@@ -142,7 +135,7 @@ class TestAutoencoder:
 
 
 class TestEdges:
-    def test_lie_between_differing_neighbors(self) -> None:
+    def test_are_between_different_neighbors(self) -> None:
         images = torch.zeros(1, 3, 4, 5)
         images[0, 1, :2, 3:] = 0.5
         right, down = edges(images)[0]
@@ -157,7 +150,7 @@ class TestEdges:
 
 
 class TestRegionBackground:
-    def test_is_put_together_from_regions_of_one_color(self) -> None:
+    def test_is_composed_of_regions_of_one_color(self) -> None:
         model = RegionBackground((32, 40), regions=3).eval()
         images = torch.rand(2, 3, 32, 40)
         with torch.no_grad():
@@ -197,7 +190,7 @@ class TestStaticBackground:
         cells = [[image[c, i, j].mean() / 8 for c in range(3) for i in rows for j in columns] for image in saturated]
         light = np.array(cells) @ model.light.weight.numpy().T + model.light.bias.numpy()
         for n, i, j in ((0, 0, 0), (0, 32, 39), (1, 11, 27)):
-            # Patches are centered on eighths: between two centres their light goes over evenly.
+            # Patches are centered on eighths; between two centers light is interpolated linearly.
             down, across = np.clip([(i + 0.5) * 4 / 33 - 0.5, (j + 0.5) * 4 / 40 - 0.5], 0, 3)
             near = ndimage.map_coordinates(light[n, 3:].reshape(4, 4), [[down], [across]], order=1)
             expected = model.static[:, i, j].numpy() * 2 ** np.tanh((light[n, :3] + near) / np.log(2))
@@ -212,12 +205,10 @@ class TestStaticBackground:
         torch.testing.assert_close(image, (model.static * (2 if light > 0 else 0.5)).clamp(0, 1).expand_as(image))
 
     @pytest.mark.parametrize(("darkest", "brightest"), [(0.3, 0.7), (0.92, 0.98)])
-    def test_learns_what_stands_still_under_changing_light_and_no_object(
-        self, darkest: float, brightest: float
-    ) -> None:
+    def test_learns_the_background_under_changing_light_and_no_object(self, darkest: float, brightest: float) -> None:
         torch.manual_seed(0)
-        still = darkest + (brightest - darkest) * torch.rand(3, 32, 32)
-        clear = (still * (1 + 0.1 * torch.rand(200, 1, 1, 1))).clamp(0, 1)
+        static = darkest + (brightest - darkest) * torch.rand(3, 32, 32)
+        clear = (static * (1 + 0.1 * torch.rand(200, 1, 1, 1))).clamp(0, 1)
         images, objects = clear.clone(), torch.zeros(200, 1, 32, 32, dtype=torch.bool)
         for n, (i, j) in enumerate(torch.randint(0, 24, (200, 2)).tolist()):
             images[n, :, i : i + 8, j : j + 8] = 0.9 * torch.rand(3, 1, 1)

@@ -1,17 +1,17 @@
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from astseg.model.features.build import build_feature_maps
+from astseg.model.features.build import FeatureNetwork, build_feature_maps
 from astseg.model.features.compact_unet import CompactUnetMaps
 from astseg.model.features.segformer import MIX_TRANSFORMER_SIZES, SegformerMaps
 from astseg.model.features.unet import UnetMaps, unet_channels
 
-# Millions of parameters of the encoders MiT-B0 to B5, as the paper of SegFormer lists them.
-ENCODER_MILLIONS = {
+# Millions of parameters of the encoders MiT-B0 to B5, as listed in the SegFormer paper.
+ENCODER_MILLIONS: dict[FeatureNetwork, float] = {
     "segformer-b0": 3.4,
     "segformer-b1": 13.1,
     "segformer-b2": 24.2,
@@ -26,10 +26,10 @@ def parameters(module: nn.Module) -> int:
 
 
 class TestSegformer:
-    @pytest.mark.parametrize("name", MIX_TRANSFORMER_SIZES)
-    def test_encoder_sizes(self, name: str) -> None:
+    @pytest.mark.parametrize("name", ENCODER_MILLIONS)
+    def test_encoder_sizes(self, name: FeatureNetwork) -> None:
         with torch.device("meta"):
-            network = build_feature_maps(name, (64, 64), 37).network
+            network: Any = build_feature_maps(name, (64, 64), 37).network
         assert parameters(network.segformer) / 1e6 == pytest.approx(ENCODER_MILLIONS[name], abs=0.1)
         assert network.config.num_labels == 37
         assert network.decode_head.classifier.out_channels == 37
@@ -43,7 +43,7 @@ class TestSegformer:
 
     def test_maps_are_a_quarter_of_the_image(self) -> None:
         torch.manual_seed(0)
-        network = build_feature_maps("segformer-b0", (32, 48), 9).eval()
+        network = SegformerMaps(MIX_TRANSFORMER_SIZES["segformer-b0"], 9).eval()
         images = torch.rand(2, 3, 32, 48)
         with torch.no_grad():
             maps = network(images)
@@ -52,17 +52,13 @@ class TestSegformer:
 
 
 def batch_norm(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-    x = (x - norm.running_mean[:, None, None]) / (norm.running_var[:, None, None] + norm.eps).sqrt()
-    return F.celu(x * norm.weight[:, None, None] + norm.bias[:, None, None])
+    return F.celu(F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps))
 
 
 def table_8(network: UnetMaps, levels: tuple[int, ...], images: Tensor) -> Tensor:
-    """The U-net after the supplement's words, with the network's weights in the order of their making."""
-    convolutions: Iterator[nn.Module] = (
-        layer for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)
-    )
+    """The U-net as the supplement describes it, with the network's weights in the order of their definition."""
     norms = (layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d))
-    weights = (layer.weight for layer in convolutions)
+    weights = (layer.weight for layer in network.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d))
 
     def convolved(x: Tensor, stride: int = 1) -> Tensor:
         return F.conv2d(x, next(weights), stride=stride, padding=1)
@@ -117,7 +113,7 @@ class TestUnet:
         assert len(biases) == len(norms), "convolutions have no bias"
 
     @pytest.mark.parametrize("size", [(200, 320), (65, 201), (32, 32), (33, 47)])
-    def test_maps_are_as_large_as_the_image(self, size: tuple[int, int]) -> None:
+    def test_maps_have_the_size_of_the_image(self, size: tuple[int, int]) -> None:
         with torch.device("meta"):
             network = build_feature_maps("unet", size if min(size) >= 64 else (64, 64), 7).eval()
             assert network(torch.empty(1, 3, *size)).shape == (1, 7, *size)
@@ -132,7 +128,7 @@ class TestCompact:
     def test_sides_that_are_no_multiple_of_four(self) -> None:
         assert CompactUnetMaps(9).eval()(torch.rand(2, 3, 35, 49)).shape == (2, 9, 9, 12)
 
-    def test_each_layer_takes_part(self) -> None:
+    def test_every_layer_has_a_gradient(self) -> None:
         network = CompactUnetMaps(9)
         network(torch.rand(2, 3, 32, 32)).square().sum().backward()
         assert all(parameter.grad is not None for parameter in network.parameters())
@@ -143,6 +139,6 @@ class TestCompact:
     ("network", "size", "smallest"),
     [("unet", (31, 64), 32), ("unet", (200, 63), 64), ("compact-unet", (64, 15), 16), ("segformer-b0", (15, 64), 16)],
 )
-def test_refuses_images_that_are_too_small(network: str, size: tuple[int, int], smallest: int) -> None:
-    with pytest.raises(ValueError, match=f"{network} needs at least {smallest} pixels a side here, not {size[0]}x"):
+def test_refuses_images_that_are_too_small(network: FeatureNetwork, size: tuple[int, int], smallest: int) -> None:
+    with pytest.raises(ValueError, match=f"at least {smallest} "):
         build_feature_maps(network, size, 5)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -13,43 +15,31 @@ def queries(layout: LatentLayout, *, scale: float = 1.0) -> ObjectQueries:
 
 
 class TestLayout:
-    @pytest.mark.parametrize(("anisotropic", "columns"), [(False, 1 + 1 + 32), (True, 2 + 1 + 32)])
-    def test_columns(self, anisotropic: bool, columns: int) -> None:
-        assert LatentLayout(anisotropic=anisotropic).columns == columns
-
     @pytest.mark.parametrize(
-        ("settings", "message"),
+        ("settings", "key_word"),
         [
-            ({"appearance_dim": 0}, "at least one value, not 0"),
-            ({"min_inverse_scale": 0.9}, "1 <= minimum < maximum, not 0.9 and 24.0"),
-            ({"min_inverse_scale": 24.0}, "1 <= minimum < maximum"),
-            ({"initial_inverse_scale": 1.3}, "between the minimum and the maximum"),
-            ({"initial_inverse_scale": 30.0}, "between the minimum and the maximum"),
+            ({"appearance_dim": 0}, "appearance"),
+            ({"min_inverse_scale": 0.9}, "minimum < maximum"),
+            ({"min_inverse_scale": 24.0}, "minimum < maximum"),
+            ({"initial_inverse_scale": 1.3}, "initial"),
+            ({"initial_inverse_scale": 30.0}, "initial"),
         ],
     )
-    def test_refuses_the_impossible(self, settings, message: str) -> None:
-        with pytest.raises(ValueError, match=message):
+    def test_refuses_the_impossible(self, settings: dict[str, Any], key_word: str) -> None:
+        with pytest.raises(ValueError, match=key_word):
             LatentLayout(**settings)
 
 
 class TestReading:
-    def test_isotropic_columns(self) -> None:
-        layout = LatentLayout(appearance_dim=5)
+    @pytest.mark.parametrize("anisotropic", [False, True])
+    def test_columns(self, anisotropic: bool) -> None:
+        layout = LatentLayout(appearance_dim=5, anisotropic=anisotropic)
         found = queries(layout)
         latents = read_latents(found, layout)
-        scale, activation, appearance = found.features[..., 0], found.features[..., 1], found.features[..., 2:]
-        expected = 1.3 + 22.7 / (1 + torch.exp(-scale))
-        torch.testing.assert_close(latents.inverse_scales, torch.stack((expected, expected), -1))
-        torch.testing.assert_close(latents.log_activations, activation)
+        scale, activation, appearance = torch.split(found.features, [2 if anisotropic else 1, 1, 5], -1)
+        torch.testing.assert_close(latents.inverse_scales, (1.3 + 22.7 / (1 + torch.exp(-scale))).expand(2, 3, 2))
+        torch.testing.assert_close(latents.log_activations, activation[..., 0])
         torch.testing.assert_close(latents.appearances, appearance)
-
-    def test_anisotropic_columns(self) -> None:
-        layout = LatentLayout(appearance_dim=5, anisotropic=True)
-        found = queries(layout)
-        latents = read_latents(found, layout)
-        torch.testing.assert_close(latents.inverse_scales, 1.3 + 22.7 / (1 + torch.exp(-found.features[..., :2])))
-        torch.testing.assert_close(latents.log_activations, found.features[..., 2])
-        torch.testing.assert_close(latents.appearances, found.features[..., 3:])
 
     def test_activation_from_the_first_appearance_value(self) -> None:
         layout = LatentLayout(appearance_dim=5, activation_from_appearance=True)

@@ -1,7 +1,6 @@
-"""Giving pixels to layers: each formula against a slow loop, and what neighbors may and may not do."""
-
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import torch
 
 from astseg.model.latents import ObjectLatents
 from astseg.model.postprocessing import (
-    ROUNDS,
+    NUM_MEAN_FIELD_STEPS,
     LabelRule,
     drop_shadow_slots,
     mean_field_smoothing,
@@ -52,20 +51,20 @@ class TestPosteriorWeights:
             expected = rendering.weights[n, :, j, i].numpy() * np.exp(-np.array(errors))
             np.testing.assert_allclose(found[n, :, j, i].numpy(), expected / expected.sum(), atol=1e-3)
 
-    def test_between_objects_only_weights_decide_if_the_rule_says_so(self) -> None:
+    def test_without_between_objects_only_weights_decide_between_them(self) -> None:
         rendering, images = self.rendering(), random(2, 3, 3, 5, seed=4)
         rule = replace(SILENT, object_error=2.0, background_error=9.0, between_objects=False)
         found = posterior_weights(rendering, images, rule)
         alone = posterior_weights(rendering, images, replace(rule, between_objects=True))
         objects = rendering.weights[:, 1:]
         torch.testing.assert_close(found[:, 1:] / found[:, 1:2], objects / objects[:, :1])
-        # The mean error lies between the errors, and so does the background's share.
+        # The mean error decides between objects and background.
         errors = (images[:, None] - rendering.layers).abs().sum(2)
         mean = (objects * errors).sum(1) / objects.sum(1)
         lost = found[:, 1:].sum(1) / found[:, 0] * (alone[:, 0] / (alone[:, 1:] * torch.exp(2 * errors)).sum(1))
         torch.testing.assert_close(lost, torch.exp(-2 * mean))
 
-    def test_no_evidence_leaves_the_weights(self) -> None:
+    def test_a_rule_of_zeros_keeps_the_weights(self) -> None:
         rendering = self.rendering()
         found = posterior_weights(rendering, random(2, 3, 3, 5, seed=4), SILENT)
         torch.testing.assert_close(found, rendering.weights)
@@ -80,30 +79,30 @@ class TestPosteriorWeights:
         strict = posterior_weights(rendering, 0.5 * rendering.background, replace(rule, max_shade=0.1))
         assert (strict[:, 0] < dim[:, 0]).all()
 
-    def test_a_layer_without_weight_stays_without(self) -> None:
+    def test_a_layer_without_weight_gets_none(self) -> None:
         rendering = self.rendering()
         rendering.weights[:, 1] = 0
         found = posterior_weights(rendering, torch.ones(2, 3, 3, 5, dtype=torch.float64), LabelRule())
         assert found[:, 1].max() < 1e-9
         torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
 
-    @pytest.mark.parametrize(("fewest", "left"), [(0, True), (3, True), (4, False)])
-    def test_crumbs_go_to_the_others(self, fewest: int, left: bool) -> None:
+    @pytest.mark.parametrize(("min_pixels", "left"), [(0, True), (3, True), (4, False)])
+    def test_small_slots_are_dropped(self, min_pixels: int, left: bool) -> None:
         rendering = self.rendering()
         rendering.weights[:] = torch.tensor([0.1, 0.2, 0.6, 0.1]).view(4, 1, 1)
         rendering.weights[:, :, 0, :3] = torch.tensor([0.1, 0.6, 0.2, 0.1]).view(4, 1)  # three pixels of slot 1
-        found = posterior_weights(rendering, random(2, 3, 3, 5), replace(SILENT, min_pixels=fewest))
+        found = posterior_weights(rendering, random(2, 3, 3, 5), replace(SILENT, min_pixels=min_pixels))
         owners = found.argmax(1)
         assert (owners == 1).any() == left
         assert (owners == 2).sum() == 2 * (12 if left else 15)
         torch.testing.assert_close(found.sum(1), torch.ones(2, 3, 5, dtype=torch.float64))
 
-    def test_an_image_of_crumbs_is_background(self) -> None:
+    def test_an_image_of_small_slots_is_background(self) -> None:
         found = posterior_weights(self.rendering(), random(2, 3, 3, 5), replace(SILENT, min_pixels=16))
         assert (found.argmax(1) == 0).all()
 
     @pytest.mark.parametrize("light", [1.0, 0.6])
-    def test_a_slot_that_shows_a_shade_of_the_background_is_none(self, light: float) -> None:
+    def test_a_slot_with_a_shade_of_the_background_is_dropped(self, light: float) -> None:
         rendering = self.rendering()
         rendering.weights[:] = torch.tensor([0.1, 0.2, 0.6, 0.1]).view(4, 1, 1)
         rendering.weights[..., :2] = torch.tensor([0.1, 0.8, 0.1, 0.0]).view(4, 1, 1)
@@ -112,14 +111,14 @@ class TestPosteriorWeights:
         images[:, 0, :, 2:] = 0.0
         rendering = rendering._replace(background=background)
         owners = posterior_weights(rendering, images, replace(SILENT, background_likeness=0.2)).argmax(1)
-        # Slot 2 has nothing of the background's color; slot 1's pixels go to who comes next there.
+        # Slot 2 has another color than the background; slot 1's pixels go to the next largest weight.
         assert (owners[..., 2:] == 2).all()
         assert (owners[..., :2] == 0).all()
-        unasked = posterior_weights(rendering, images, SILENT).argmax(1)
-        assert (unasked[..., :2] == 1).all()
+        kept = posterior_weights(rendering, images, SILENT).argmax(1)
+        assert (kept[..., :2] == 1).all()
 
-    @pytest.mark.parametrize(("duplicate_likeness", "left"), [(0.15, [1]), (0.0, [])])
-    def test_doubles_are_joined_before_crumbs_are_left_out(self, duplicate_likeness: float, left: list[int]) -> None:
+    @pytest.mark.parametrize(("duplicate_likeness", "left"), [(0.15, {1}), (0.0, set())])
+    def test_slots_are_merged_before_small_ones_are_dropped(self, duplicate_likeness: float, left: set[int]) -> None:
         rendering = self.rendering()
         rendering.weights[:] = torch.tensor([0.7, 0.1, 0.1, 0.1]).view(4, 1, 1)
         rendering.weights[..., 0] = torch.tensor([0.1, 0.7, 0.1, 0.1]).view(4, 1)  # three pixels of slot 1
@@ -127,28 +126,22 @@ class TestPosteriorWeights:
         images = torch.full((2, 3, 3, 5), 0.5, dtype=torch.float64)
         rule = replace(SILENT, min_pixels=6, duplicate_likeness=duplicate_likeness)
         owners = posterior_weights(rendering, images, rule).argmax(1)
-        assert owners.unique().tolist() == [0, *left]
+        assert {*owners.flatten().tolist()} == {0, *left}
         assert (owners > 0).sum() == 12 * len(left)
 
-    def test_black_images_are_no_exception(self) -> None:
+    def test_black_images_give_finite_weights(self) -> None:
         black = torch.zeros(2, 3, 3, 5, dtype=torch.float64)
         rendering = self.rendering()._replace(background=black)
         assert posterior_weights(rendering, black, LabelRule()).isfinite().all()
 
-    def test_refuses_negative_values(self) -> None:
-        with pytest.raises(ValueError, match="no negative values"):
-            LabelRule(background_error=-1.0)
+    @pytest.mark.parametrize(
+        "settings", [{"background_error": -1.0}, {"likeness": 0.0}, {"likeness": -0.1}, {"max_shade": 1.0}]
+    )
+    def test_refuses_the_impossible(self, settings: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="label rule needs"):
+            LabelRule(**settings)
 
-    def test_refuses_that_black_is_a_shade_of_everything(self) -> None:
-        with pytest.raises(ValueError, match="less than all light"):
-            LabelRule(max_shade=1.0)
-
-    @pytest.mark.parametrize("value", [0.0, -0.1])
-    def test_refuses_that_no_colors_are_alike(self, value: float) -> None:
-        with pytest.raises(ValueError, match="likeness above 0"):
-            LabelRule(likeness=value)
-
-    def test_neighbors_are_asked_before_crumbs_are_left_out(self) -> None:
+    def test_weights_are_smoothed_before_small_slots_are_dropped(self) -> None:
         rendering = self.rendering()
         rendering.weights[:] = torch.tensor([0.2, 0.6, 0.1, 0.1]).view(4, 1, 1)
         rendering.weights[:, :, 1, 2] = torch.tensor([0.6, 0.2, 0.1, 0.1])  # a hole in slot 1
@@ -159,19 +152,19 @@ class TestPosteriorWeights:
         assert (together.argmax(1) == 1).all()
 
 
-class TestAgreeWithNeighbors:
+class TestMeanFieldSmoothing:
     def test_equals_a_loop_over_pixels(self) -> None:
         log_weights, images = 3 * random(2, 3, 4, 5), random(2, 3, 4, 5, seed=1)
         found = mean_field_smoothing(log_weights, neighbor_affinities(images, 0.7), 1.3)
         for own, image, result in zip(log_weights.numpy(), images.numpy(), found.numpy(), strict=True):
             weights = np.exp(own) / np.exp(own).sum(0)
-            for _ in range(ROUNDS):
-                heard = own.copy()
+            for _ in range(NUM_MEAN_FIELD_STEPS):
+                pulled = own.copy()
                 for j, i, y, x in np.ndindex(4, 5, 4, 5):
                     if max(abs(j - y), abs(i - x)) == 1:
-                        alike = np.exp(-np.abs(image[:, j, i] - image[:, y, x]).sum() / 0.7)
-                        heard[:, j, i] += 1.3 * alike * weights[:, y, x]
-                weights = np.exp(heard) / np.exp(heard).sum(0)
+                        affinity = np.exp(-np.abs(image[:, j, i] - image[:, y, x]).sum() / 0.7)
+                        pulled[:, j, i] += 1.3 * affinity * weights[:, y, x]
+                weights = np.exp(pulled) / np.exp(pulled).sum(0)
             np.testing.assert_allclose(result, weights, rtol=1e-9)
 
     def test_no_pull_leaves_each_pixel_alone(self) -> None:
@@ -181,7 +174,7 @@ class TestAgreeWithNeighbors:
 
     def test_the_pull_ends_at_edges(self) -> None:
         log_weights = torch.zeros(1, 2, 1, 6, dtype=torch.float64)
-        log_weights[:, 1, :, 0] = 5.0  # one pixel knows that it is of layer 1, and the others know nothing
+        log_weights[:, 1, :, 0] = 5.0  # one pixel prefers layer 1, the others are undecided
         images = torch.zeros(1, 3, 1, 6, dtype=torch.float64)
         images[..., 3:] = 1
         found = mean_field_smoothing(log_weights, neighbor_affinities(images, 0.1), 4.0)[0, :, 0]
@@ -191,8 +184,8 @@ class TestAgreeWithNeighbors:
     @pytest.mark.parametrize("dimensions", [(2,), (3,), (2, 3)])
     def test_no_direction_is_favored(self, dimensions: tuple[int, ...]) -> None:
         log_weights, images = random(1, 3, 4, 5), random(1, 3, 4, 5, seed=1)
-        alike = neighbor_affinities(images.flip(dimensions), 0.3)
-        turned = mean_field_smoothing(log_weights.flip(dimensions), alike, 2.0)
+        affinities = neighbor_affinities(images.flip(dimensions), 0.3)
+        turned = mean_field_smoothing(log_weights.flip(dimensions), affinities, 2.0)
         straight = mean_field_smoothing(log_weights, neighbor_affinities(images, 0.3), 2.0)
         torch.testing.assert_close(turned.flip(dimensions), straight)
 
@@ -202,7 +195,7 @@ class TestAgreeWithNeighbors:
         torch.testing.assert_close(found, log_weights.softmax(1))
 
 
-class TestWithoutShades:
+class TestDropShadowSlots:
     def test_equals_a_loop_over_slots(self) -> None:
         weights, errors = (6 * random(8, 5, 4, 6)).softmax(1), random(8, 1, 4, 6, seed=1)
         found = drop_shadow_slots(weights, errors, 0.45)
@@ -215,9 +208,9 @@ class TestWithoutShades:
                     expected[slot] = 0
                     gone += 1
             np.testing.assert_allclose(result, expected / expected.sum(0), rtol=1e-9)
-        assert 5 < gone < 27  # or nothing was tested
+        assert 5 < gone < 27  # otherwise nothing is tested
 
-    def test_zero_lets_all_stay(self) -> None:
+    def test_zero_keeps_all(self) -> None:
         weights = random(1, 3, 4, 5).softmax(1)
         assert drop_shadow_slots(weights, torch.zeros(1, 1, 4, 5, dtype=torch.float64), 0.0) is weights
 
@@ -227,51 +220,33 @@ class TestWithoutShades:
         assert (found.argmax(1) == 0).all()
 
 
-class TestWithoutDoubles:
-    """Images of 4x6 whose columns belong to slots, three colors, and what may become of them."""
-
+class TestMergeDuplicateSlots:
     COLORS = torch.tensor([[0.2, 0.4, 0.6], [0.6, 0.3, 0.1], [0.9, 0.9, 0.9]], dtype=torch.float64)
 
-    def joined(
-        self, owners: list[int], shown: list[int], *, layers: int = 5, duplicate_likeness: float = 0.15
-    ) -> list[int]:
-        """Who owns each column afterwards, if the columns show these colors."""
-        labels = torch.tensor(owners).expand(1, 4, -1)
-        weights = torch.nn.functional.one_hot(labels, layers).permute(0, 3, 1, 2).double()
-        images = self.COLORS[torch.tensor(shown)].T.reshape(1, 3, 1, -1).expand(-1, -1, 4, -1)
-        found = merge_duplicate_slots(weights, images, neighbor_affinities(images, 0.1), duplicate_likeness)
-        torch.testing.assert_close(found.sum(1), torch.ones(1, 4, len(owners), dtype=torch.float64))
-        columns: list[int] = found.argmax(1)[0, 0].tolist()
-        return columns
-
-    def test_two_slots_of_one_color_that_touch_are_one(self) -> None:
-        assert self.joined([0, 1, 1, 1, 2, 2], [2, 0, 0, 0, 0, 0]) == [0, 1, 1, 1, 1, 1]
-
-    def test_the_slot_with_most_pixels_gets_them(self) -> None:
-        assert self.joined([0, 1, 2, 2, 2, 0], [2, 0, 0, 0, 0, 2]) == [0, 2, 2, 2, 2, 0]
-
-    def test_other_colors_are_other_objects(self) -> None:
-        assert self.joined([0, 1, 1, 2, 2, 2], [2, 0, 0, 1, 1, 1]) == [0, 1, 1, 2, 2, 2]
-
-    def test_objects_apart_stay_apart(self) -> None:
-        assert self.joined([1, 1, 0, 2, 2, 0], [0, 0, 2, 0, 0, 2]) == [1, 1, 0, 2, 2, 0]
-
-    def test_an_edge_parts_slots_of_one_color(self) -> None:
-        # The columns where the two slots meet show a line of another color; the medians are alike.
-        assert self.joined([1, 1, 1, 2, 2, 2], [0, 0, 1, 0, 0, 0]) == [1, 1, 1, 2, 2, 2]
-
-    def test_a_few_pixels_of_something_else_do_not_part_them(self) -> None:
-        assert self.joined([1, 1, 1, 2, 2, 2], [2, 0, 0, 0, 0, 0]) == [1] * 6
-
-    def test_a_double_of_a_double_is_a_double(self) -> None:
-        assert self.joined([1, 4, 2, 3, 5, 6], [0] * 6, layers=7) == [1] * 6
-
-    def test_zero_joins_none(self) -> None:
-        assert self.joined([1, 1, 1, 2, 2, 2], [0] * 6, duplicate_likeness=0.0) == [1, 1, 1, 2, 2, 2]
-
-    def test_slots_without_pixels_join_nobody(self) -> None:
-        assert self.joined([0] * 6, [0] * 6) == [0] * 6
-        assert self.joined([3, 3, 3, 0, 0, 0], [0] * 6) == [3, 3, 3, 0, 0, 0]
+    @pytest.mark.parametrize(
+        ("owners", "colors", "merged"),
+        [
+            pytest.param("011122", "200000", "011111", id="touching slots of one color"),
+            pytest.param("012220", "200002", "022220", id="the slot with the most pixels gets all"),
+            pytest.param("011222", "200111", "011222", id="slots of two colors"),
+            pytest.param("110220", "002002", "110220", id="slots that do not touch"),
+            pytest.param("111222", "001000", "111222", id="an edge between slots of the same median color"),
+            pytest.param("111222", "200000", "111111", id="a few pixels of another color"),
+            pytest.param("142356", "000000", "111111", id="a duplicate of a duplicate"),
+            pytest.param("000000", "000000", "000000", id="slots without pixels"),
+            pytest.param("333000", "000000", "333000", id="a slot and the background"),
+        ],
+    )
+    def test_columns(self, owners: str, colors: str, merged: str) -> None:
+        """Each digit is the slot or the color of a column of an image of 4x6 pixels."""
+        labels = torch.tensor([*map(int, owners)]).expand(1, 4, -1)
+        weights = torch.nn.functional.one_hot(labels, 7).permute(0, 3, 1, 2).double()
+        images = self.COLORS[[*map(int, colors)]].T.reshape(1, 3, 1, -1).expand(-1, -1, 4, -1)
+        affinities = neighbor_affinities(images, 0.1)
+        found = merge_duplicate_slots(weights, images, affinities, 0.15)
+        torch.testing.assert_close(found.sum(1), torch.ones(1, 4, 6, dtype=torch.float64))
+        assert found.argmax(1)[0, 0].tolist() == [*map(int, merged)]
+        assert merge_duplicate_slots(weights, images, affinities, 0.0) is weights
 
     def test_equals_a_loop_over_pairs(self) -> None:
         shape, slots = (6, 7), 4
@@ -280,7 +255,7 @@ class TestWithoutDoubles:
         images = self.COLORS[(random(20, 12, 14, seed=1) < 0.3).long()].permute(0, 3, 1, 2)
         images = (images + 0.04 * random(20, 3, 12, 14, seed=2)).clamp(0, 1)
         found = merge_duplicate_slots(weights, images, neighbor_affinities(images, 0.3), 0.15)
-        joins = 0
+        merges = 0
         for own, image, result in zip(weights.numpy(), images.numpy(), found.numpy(), strict=True):
             labels = own.argmax(0)
             group = list(range(slots + 1))
@@ -293,14 +268,14 @@ class TestWithoutDoubles:
                 ]
                 if not touching or np.mean(touching) < 0.5:
                     continue
-                # The lower of the two middle values where their number is even.
+                # The median is the lower of the two middle values if their number is even.
                 medians = [np.sort(image[:, labels == k])[:, ((labels == k).sum() - 1) // 2] for k in (a, b)]
                 if np.abs(medians[0] - medians[1]).sum() < 0.15:
                     group = [group[a] if member == group[b] else member for member in group]
-                    joins += 1
+                    merges += 1
             expected = np.zeros_like(own)
             for members in {tuple(k for k in range(slots + 1) if group[k] == g) for g in group}:
                 owner = max(members, key=lambda k: (labels == k).sum())
                 expected[owner] = own[list(members)].sum(0)
             np.testing.assert_allclose(result, expected, atol=1e-12)
-        assert joins > 5  # or nothing was tested
+        assert merges > 5  # otherwise nothing is tested

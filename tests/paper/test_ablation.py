@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from astseg._core.errors import AstSegError, OtherRunError
-from astseg._core.settings_io import to_builtins
+from astseg._core.settings_io import flatten, to_builtins
 from astseg.data.catalog import TRAINING_SETS
-from astseg.data.store import Store
+from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
 from astseg.model.ast_seg import AstSeg
 from astseg.paper.ablation import (
@@ -21,22 +21,17 @@ from astseg.paper.ablation import (
     plan_runs,
     rows_of,
 )
+from astseg.training.config import Recipe
 from astseg.training.presets import PRESETS
 from astseg.training.run import write_run
 
 ROWS = [name for name, preset in PRESETS.items() if preset.benchmark]
 
 
-def changed_settings(one: object, other: object, prefix: str = "") -> set[str]:
+def changed_settings(ours: Recipe, theirs: Recipe) -> set[str]:
     """The dotted names of the settings in which two recipes differ."""
-    ours, theirs = (value if isinstance(value, dict) else to_builtins(value) for value in (one, other))
-    found = set()
-    for name, value in ours.items():
-        if isinstance(value, dict):
-            found |= changed_settings(value, theirs[name], f"{prefix}{name}.")
-        elif value != theirs[name]:
-            found.add(prefix + name)
-    return found
+    others = flatten(to_builtins(theirs))
+    return {name for name, value in flatten(to_builtins(ours)).items() if value != others[name]}
 
 
 class TestRows:
@@ -55,9 +50,9 @@ class TestRows:
         assert choose_rows("clevr", []) == list(rows_of("clevr").values())
 
     def test_unknown(self) -> None:
-        with pytest.raises(AstSegError, match="trains no models on OOD, but on: clevrtex, clevr, shapestacks, o"):
+        with pytest.raises(AstSegError, match="OOD"):
             rows_of("ood")
-        with pytest.raises(AstSegError, match=r"clevr has no row 'isotropic'\. It has: full, .*, anisotropic"):
+        with pytest.raises(AstSegError, match="no row 'isotropic'"):
             choose_rows("clevr", ["full", "isotropic"])
 
 
@@ -65,7 +60,7 @@ class TestRows:
 class TestEveryMiniature:
     def test_keeps_what_the_row_is_about(self, name: str) -> None:
         preset = PRESETS[name]
-        full = PRESETS[preset.benchmark].recipe
+        full = PRESETS[preset.benchmark or ""].recipe
         published = changed_settings(preset.recipe, full)
         small = changed_settings(miniature(preset.recipe), miniature(full))
         assert small == published - {"backbone"}
@@ -144,35 +139,34 @@ class TestPlan:
         assert coinciding_rows(small) == [("objectsroom", "objectsroom-random-backbone")]
         assert coinciding_rows(plan_runs(presets, 2, tiny_store, tmp_path)) == []
 
-    def test_impossible_numbers(self, tiny_store: Store, tmp_path: Path) -> None:
-        presets = choose_rows("clevr", ["full"])
-        with pytest.raises(AstSegError, match="At least one seed"):
-            plan_runs(presets, 0, tiny_store, tmp_path)
-        with pytest.raises(AstSegError, match="only a miniature takes others"):
-            plan_runs(presets, 1, tiny_store, tmp_path, steps=10)
-        with pytest.raises(AstSegError, match="two steps"):
-            plan_runs(presets, 1, tiny_store, tmp_path, small=True, steps=1)
+    @pytest.mark.parametrize(
+        ("seeds", "small", "steps", "message"),
+        [(0, False, None, "one seed"), (1, False, 10, "only a miniature"), (1, True, 1, "two steps")],
+    )
+    def test_impossible_numbers(
+        self, tiny_store: Store, tmp_path: Path, seeds: int, small: bool, steps: int | None, message: str
+    ) -> None:
+        with pytest.raises(AstSegError, match=message):
+            plan_runs(choose_rows("clevr", ["full"]), seeds, tiny_store, tmp_path, small=small, steps=steps)
 
-    def test_nothing_to_score(self, tmp_path: Path, tiny_images) -> None:
-        with StoreWriter(tmp_path / "bare", (32, 32), "squares", "none") as writer, writer.split("test") as split:
-            split.append(tiny_images)
-        with pytest.raises(AstSegError, match="no split 'test' with masks"):
-            plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "bare"), tmp_path)
-
-    def test_nothing_to_learn_from(self, tmp_path: Path, tiny_images) -> None:
-        with StoreWriter(tmp_path / "bare", (32, 32), "squares", "none") as writer, writer.split("test") as split:
-            split.append(tiny_images, tiny_images[..., 0])
-        with pytest.raises(AstSegError, match="no split 'train'"):
-            plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "bare"), tmp_path)
-
-    def test_images_that_are_too_small(self, tmp_path: Path, tiny_images) -> None:
-        images = tiny_images[:, :16, :16]
-        with StoreWriter(tmp_path / "small", (16, 16), "squares", "none") as writer:
-            for name in ("train", "test"):
+    @pytest.mark.parametrize(
+        ("side", "has_masks", "message"),
+        [
+            (32, {"train": True, "test": False}, "with masks"),
+            (32, {"test": True}, "train"),
+            (16, {"train": True, "test": True}, "do not suit"),
+        ],
+    )
+    def test_unsuitable_data(
+        self, tmp_path: Path, tiny_images: Bytes, side: int, has_masks: dict[str, bool], message: str
+    ) -> None:
+        images = tiny_images[:, :side, :side]
+        with StoreWriter(tmp_path / "data", (side, side), "squares", "none") as writer:
+            for name, with_masks in has_masks.items():
                 with writer.split(name) as split:
-                    split.append(images, images[..., 0])
-        with pytest.raises(AstSegError, match="do not suit the model"):
-            plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "small"), tmp_path, small=True)
+                    split.append(images, images[..., 0] if with_masks else None)
+        with pytest.raises(AstSegError, match=message):
+            plan_runs(choose_rows("clevr", ["full"]), 1, Store(tmp_path / "data"), tmp_path, small=True)
 
 
 class TestState:
@@ -191,5 +185,5 @@ class TestState:
     def test_another_run_of_that_name(self, run: PlannedRun) -> None:
         other = replace(run.settings, recipe=PRESETS["demo"].recipe)
         write_run(run.folder, other, torch.device("cpu"))
-        with pytest.raises(OtherRunError, match="another recipe or other data"):
+        with pytest.raises(OtherRunError, match="another recipe"):
             run.state()

@@ -1,4 +1,4 @@
-"""The published figures against a second transcription, column by column, and against each other and the presets."""
+"""The published figures against a second transcription by columns, and against each other and the presets."""
 
 import pytest
 
@@ -9,6 +9,7 @@ from astseg.paper.published import (
     SYSTEMS,
     TIMES,
     PublishedRow,
+    ScoreName,
     published_ablations,
     published_systems,
 )
@@ -17,7 +18,7 @@ OTHERS = ["SPAIR", "SPACE", "GNM", "MN", "DTI", "Gen-V2", "eMORL", "MONet", "SA"
 OWN = ["AST-Seg-B3-BT", "AST-Seg-B3-CT"]
 
 # Read down the columns of the paper's tables; the module has them by line.
-MEANS = {
+MEANS: dict[tuple[str, ScoreName], list[float]] = {
     ("clevr", "miou"): [65.95, 26.31, 59.92, 56.81, 48.74, 9.48, 50.19, 30.66, 36.61, 45.14, 71.92, 90.27],
     ("clevr", "ari_fg"): [77.13, 22.75, 65.05, 72.12, 89.54, 57.90, 93.25, 54.47, 95.89, 93.81, 76.05, 98.26],
     ("clevr", "mse"): [55, 63, 43, 75, 77, 158, 33, 58, 23, 44, 51, 16],
@@ -39,7 +40,7 @@ MEANS = {
     ("shapestacks", "miou"): [70.18, 78.84],
     ("shapestacks", "mse"): [11.8, 4.5],
 }
-DEVIATIONS = {
+DEVIATIONS: dict[tuple[str, ScoreName], list[float | None]] = {
     ("clevr", "miou"): [4.02, 12.93, 3.72, 0.40, 2.17, 0.55, 22.56, 14.87, 24.83, 17.85, 32.94, 0.20],
     ("clevr", "ari_fg"): [1.92, 14.04, 4.19, 0.64, 1.44, 20.38, 3.24, 11.41, 2.37, 0.76, 36.13, 0.07],
     ("clevr", "mse"): [10, 3, 3, 1, 12, 2, 8, 12, 3, 9, 63, 1],
@@ -61,7 +62,7 @@ DEVIATIONS = {
     ("shapestacks", "miou"): [12.68, 0.21],
     ("shapestacks", "mse"): [7.0, 0.2],
 }
-ABLATION_MEANS = {
+ABLATION_MEANS: dict[tuple[str, ScoreName], list[float]] = {
     ("clevrtex", "miou"): [79.58, 75.69, 79.11, 62.10, 66.82, 61.74, 70.18, 75.30, 78.68],
     ("clevrtex", "ari_fg"): [94.77, 94.41, 94.78, 89.96, 88.25, 80.22, 91.81, 95.31, 94.78],
     ("clevr", "miou"): [90.27, 77.16, 91.03, 90.56, 90.70, 88.94, 85.54, 81.46, 87.21],
@@ -84,14 +85,14 @@ STARRED = {
 
 
 @pytest.mark.parametrize(("dataset", "name"), MEANS)
-def test_columns_of_tables_1_to_3(dataset: str, name: str) -> None:
+def test_columns_of_tables_1_to_3(dataset: str, name: ScoreName) -> None:
     scores = [row.scores[name] for row in published_systems(dataset) if name in row.scores]
     assert [score.mean for score in scores] == MEANS[dataset, name]
     assert [score.deviation for score in scores] == DEVIATIONS[dataset, name]
 
 
 @pytest.mark.parametrize(("dataset", "name"), ABLATION_MEANS)
-def test_columns_of_table_4(dataset: str, name: str) -> None:
+def test_columns_of_table_4(dataset: str, name: ScoreName) -> None:
     assert [row.scores[name].mean for row in published_ablations(dataset)] == ABLATION_MEANS[dataset, name]
 
 

@@ -1,16 +1,19 @@
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 import torch
 
 from astseg.data.store import Bytes
 from astseg.model.backgrounds.build import BackgroundNetwork
-from astseg.training import time_budget as budget
 from astseg.training.config import Recipe, Scenario
+from astseg.training.phases import phases
 from astseg.training.presets import cpu_recipe, gpu_recipe
-from astseg.training.time_budget import background_steps, fit_to_steps, fit_to_time, with_steps
+from astseg.training.time_budget import background_steps, fit_to_steps, fit_to_time, measure_step_seconds, with_steps
 
 CPU = torch.device("cpu")
+SECONDS = {"background": 0.5, "objects": 2.0, "joint": 4.0}
+"""What a step of each phase takes."""
 
 
 class TestWithSteps:
@@ -41,30 +44,22 @@ class TestWithSteps:
 
 
 class TestFitting:
-    @pytest.fixture(autouse=True)
-    def _known_speed(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Half a second, two seconds and four seconds a step."""
-        seconds = {"background": 0.5, "objects": 2.0, "joint": 4.0}
-        monkeypatch.setattr(budget._Stopwatch, "seconds_per_step", lambda _, name: seconds[name])
-
-    def test_never_fewer_steps_than_can_teach_anything(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
-        recipe, minutes = fit_to_time(tiny_recipe, tiny_images, CPU, 0.01)
+    def test_never_fewer_steps_than_can_teach_anything(self, tiny_recipe: Recipe) -> None:
+        recipe, minutes = fit_to_time(tiny_recipe, SECONDS, 0.01)
         assert (recipe.background.steps, recipe.foreground.steps) == (200, 200)
         assert minutes == pytest.approx(200 * (0.5 + 0.6 * 2.0 + 0.4 * 4.0) / 60)
 
     @pytest.mark.parametrize(("scenario", "share"), [("frozen", 2.0), ("baseline", 4.0)])
-    def test_other_scenarios_take_the_time_too(
-        self, scenario: Scenario, share: float, tiny_recipe: Recipe, tiny_images: Bytes
-    ) -> None:
+    def test_other_scenarios_take_the_time_too(self, scenario: Scenario, share: float, tiny_recipe: Recipe) -> None:
         recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario=scenario))
-        fitted, estimate = fit_to_time(recipe, tiny_images, CPU, 240.0)
+        fitted, estimate = fit_to_time(recipe, {phase.name: SECONDS[phase.name] for phase in phases(recipe)}, 240.0)
         assert estimate == pytest.approx(240.0, rel=1e-3)
         background = 0.0 if scenario == "baseline" else 0.5 * fitted.background.steps
         assert background + share * fitted.foreground.steps == pytest.approx(60 * 240.0, rel=1e-3)
 
-    def test_phases_take_the_time(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
+    def test_phases_take_the_time(self, tiny_recipe: Recipe) -> None:
         minutes = 240.0
-        recipe, _ = fit_to_time(tiny_recipe, tiny_images, CPU, minutes)
+        recipe, _ = fit_to_time(tiny_recipe, SECONDS, minutes)
         foreground = recipe.foreground
         seconds = [
             0.5 * recipe.background.steps,
@@ -77,11 +72,9 @@ class TestFitting:
         assert recipe.architecture == tiny_recipe.architecture
 
     @pytest.mark.parametrize(("minutes", "steps"), [(240.0, 1_500), (30.0, 720)])
-    def test_a_still_background_is_soon_learned(
-        self, minutes: float, steps: int, tiny_recipe: Recipe, tiny_images: Bytes
-    ) -> None:
+    def test_a_still_background_is_soon_learned(self, minutes: float, steps: int, tiny_recipe: Recipe) -> None:
         recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="static"))
-        fitted, _ = fit_to_time(recipe, tiny_images, CPU, minutes)
+        fitted, _ = fit_to_time(recipe, SECONDS, minutes)
         foreground = fitted.foreground
         joint = foreground.steps - foreground.frozen_steps
         assert fitted.background.steps == steps
@@ -93,54 +86,38 @@ class TestFitting:
         assert fit_to_steps(recipe, 9_000) == with_steps(recipe, steps, 9_000)
         assert fit_to_steps(recipe, 2) == with_steps(recipe, 1, 2)
 
-    def test_background_alone(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
-        assert background_steps(tiny_recipe, tiny_images, CPU, 10.0) == (1_200, 10.0)
-        assert background_steps(tiny_recipe, tiny_images, CPU, 0.1) == (200, pytest.approx(200 * 0.5 / 60))
+    def test_background_alone(self, tiny_recipe: Recipe) -> None:
+        assert background_steps(tiny_recipe, SECONDS, 10.0) == (1_200, 10.0)
+        assert background_steps(tiny_recipe, SECONDS, 0.1) == (200, 200 * 0.5 / 60)
         still = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="static"))
-        assert background_steps(still, tiny_images, CPU, 30.0) == (1_500, pytest.approx(1_500 * 0.5 / 60))
+        assert background_steps(still, SECONDS, 30.0) == (1_500, 1_500 * 0.5 / 60)
 
 
-def test_measures_a_few_steps_of_each_phase(
-    tiny_recipe: Recipe, tiny_images: Bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measured = {}
-    original = budget._Stopwatch.seconds_per_step
+class TestMeasuring:
+    def test_a_few_steps_of_each_phase_but_the_first(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
+        # A backbone that cannot be had and an automatic choice must not matter.
+        shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
+        background = replace(tiny_recipe.background, automatic_complexity=True)
+        recipe = replace(tiny_recipe, architecture=shape, background=background, backbone="./nowhere")
+        ticks = accumulate(gap for step in (1.0, 2.0, 3.0) for gap in (100.0, *5 * [step]))
+        found = measure_step_seconds(recipe, tiny_images, CPU, clock=lambda: next(ticks))
+        assert found == {"background": 1.0, "objects": 2.0, "joint": 3.0}
+        assert not list(ticks)
 
-    def remember(self, name: str) -> float:
-        measured[name] = (len(self.times[name]), original(self, name))
-        return measured[name][1]
+    @pytest.mark.parametrize(("seconds", "timed"), [(0.0, 6), (3.0, 3), (60.0, 2)])
+    def test_of_the_background_alone_slow_steps_twice_only(
+        self, seconds: float, timed: int, tiny_recipe: Recipe, tiny_images: Bytes
+    ) -> None:
+        times: list[float] = []
 
-    monkeypatch.setattr(budget._Stopwatch, "seconds_per_step", remember)
-    # A backbone that cannot be had and an automatic choice must not matter for measuring.
-    shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
-    recipe = replace(tiny_recipe, architecture=shape, backbone="./nowhere")
-    recipe = replace(recipe, background=replace(recipe.background, automatic_complexity=True))
-    fitted, _ = fit_to_time(recipe, tiny_images, CPU, 1e-3)
-    assert {name: count for name, (count, _) in measured.items()} == {"background": 6, "objects": 6, "joint": 6}
-    assert all(seconds > 0 for _, seconds in measured.values())
-    assert fitted.backbone == "./nowhere"
-    assert fitted.background.automatic_complexity
+        def clock() -> float:
+            times.append(len(times) * seconds)
+            return times[-1]
 
+        recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario="background"))
+        assert measure_step_seconds(recipe, tiny_images, CPU, clock) == {"background": seconds}
+        assert len(times) == timed
 
-@pytest.mark.parametrize(("seconds", "timed"), [(0.0, 6), (3.0, 3), (60.0, 2)])
-def test_slow_steps_of_the_background_are_timed_twice_only(
-    seconds: float, timed: int, tiny_recipe: Recipe, tiny_images: Bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clock = iter(range(1_000))
-    monkeypatch.setattr(budget.time, "monotonic", lambda: 0.0)
-    counted = []
-
-    def on_step_end(self, state) -> None:
-        counted.append(state.step)
-        self.times[state.phase.name].append(seconds * next(clock))
-
-    monkeypatch.setattr(budget._Stopwatch, "on_step_end", on_step_end)
-    monkeypatch.setattr(budget._Stopwatch, "seconds_per_step", lambda self, name: 1.0)
-    background_steps(tiny_recipe, tiny_images, CPU, 10.0)
-    assert len(counted) == timed
-
-
-def test_seconds_per_step_leave_out_the_first() -> None:
-    stopwatch = budget._Stopwatch()
-    stopwatch.times["joint"] = [100.0, 101.0, 103.0, 106.0]
-    assert stopwatch.seconds_per_step("joint") == pytest.approx(2.0)
+    def test_by_the_time_that_passes(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
+        recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario="baseline"))
+        assert measure_step_seconds(recipe, tiny_images, CPU)["joint"] > 0

@@ -18,7 +18,6 @@ SLOTS = 3
 class HalvesModel(AstSeg):
     """Slot 2 takes the left half of every image and paints it white; the others own nothing."""
 
-    slots = SLOTS
     image_size = (8, 8)
 
     def __init__(self, paints_background: bool = True) -> None:
@@ -26,7 +25,7 @@ class HalvesModel(AstSeg):
         self.nothing = nn.Parameter(torch.zeros(()))
         self.background = nn.Identity() if paints_background else None
 
-    def segment(self, images: Tensor) -> Any:
+    def segment(self, images: Any, *, use_label_rule: bool = True) -> Any:
         labels = torch.zeros(len(images), *images.shape[-2:], dtype=torch.long)
         labels[:, :, : labels.shape[-1] // 2] = 2
         return SimpleNamespace(labels=labels)
@@ -67,7 +66,7 @@ class TestSample:
         assert (found.background == 51).all()
         assert found.slots.shape == (SLOTS, 8, 8, 3)
         assert (found.slots[1, :, :4] == 255).all()
-        assert (found.slots[1, :, 4:] == 128).all()  # no weight: neutral grey
+        assert (found.slots[1, :, 4:] == 128).all()  # no weight: neutral gray
         assert (found.slots[[0, 2]] == 128).all()
 
     def test_another_size(self) -> None:
@@ -125,17 +124,17 @@ class TestPanels:
         assert gallery.panels(VisualizationSample(image, image[..., 0]))[0].image.shape == (300, 200, 3)
 
 
-class TestColoredAlike:
+class TestRenumberLikeSlots:
     def test_matched_objects_take_their_slots_number(self) -> None:
         truth = np.array([[1, 1, 1, 2, 2, 3, 0]])
         labels = np.array([[7, 7, 4, 4, 4, 0, 0]])
         # Object 3 has no slot: it gets the lowest number that is in nobody's use.
-        np.testing.assert_array_equal(gallery.colored_alike(truth, labels), [[7, 7, 7, 4, 4, 1, 0]])
+        np.testing.assert_array_equal(gallery.renumber_like_slots(truth, labels), [[7, 7, 7, 4, 4, 1, 0]])
 
     def test_nothing_found_and_nothing_there(self) -> None:
         nothing = np.zeros((2, 2), int)
-        np.testing.assert_array_equal(gallery.colored_alike(np.eye(2, dtype=int), nothing), np.eye(2))
-        np.testing.assert_array_equal(gallery.colored_alike(nothing, np.eye(2, dtype=int)), nothing)
+        np.testing.assert_array_equal(gallery.renumber_like_slots(np.eye(2, dtype=int), nothing), np.eye(2))
+        np.testing.assert_array_equal(gallery.renumber_like_slots(nothing, np.eye(2, dtype=int)), nothing)
 
 
 class TestDrawSamples:
@@ -144,7 +143,7 @@ class TestDrawSamples:
         grid = np.asarray(gallery.draw_samples(samples))
         assert grid.shape == (30 + 2 * 168, 8 + 8 * 168, 3)
         bottom = grid[30 + 168 : 30 + 168 + 160]
-        np.testing.assert_array_equal(bottom[:, 8:168], gallery.enlarged(images[1], 20))
+        np.testing.assert_array_equal(bottom[:, 8:168], gallery.enlarge(images[1], 20))
         assert (bottom[:, 8 + 6 * 168 :][:160, :70] > 250).all()  # slot 2 is white on the left
         assert (bottom[:, 8 + 5 * 168 :][:160, :160] > 200).all()  # slot 1 owns nothing and is dimmed
 
@@ -163,9 +162,9 @@ class TestDrawPairs:
         labels = np.full((8, 8), 2, np.uint8)
         grid = np.asarray(gallery.draw_pairs({"": [(images[0], labels)] * 3}, pairs_per_row=2))
         assert grid.shape == (8 + 2 * 168, 8 + 2 * 328, 3)
-        np.testing.assert_array_equal(grid[176:336, 8:168], gallery.enlarged(images[0], 20))
+        np.testing.assert_array_equal(grid[176:336, 8:168], gallery.enlarge(images[0], 20))
         assert (grid[176:336, 168:328] == label_colors(2)[2]).all()
-        assert (grid[176:336, 336:] == gallery.PAPER).all()  # the last row is not full
+        assert (grid[176:336, 336:] == gallery.PAGE_COLOR).all()  # the last row is not full
 
     def test_headings_make_room_for_themselves(self, images: np.ndarray) -> None:
         pair = (images[0], np.zeros((8, 8), np.uint8))

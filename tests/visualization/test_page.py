@@ -158,11 +158,11 @@ class TestRenderPage:
         )
         reader = read(page)
         rows = dict(row for row in reader.rows)
-        assert rows["together"] == "2 min 01 s"
+        assert rows["total"] == "2 min 01 s"
         assert rows["training"] == "7"
         assert rows["commit"] == "abc"
         words = "|".join(reader.text)
-        for setting in ("foreground.steps|90", "foreground.rate|0.001", "foreground.sizes|3, 4", "backbone|none"):
+        for setting in ("foreground.steps|90", "foreground.rate|0.001", "foreground.sizes|3x4", "backbone|none"):
             assert setting in words
         assert "own|yes" in words
 

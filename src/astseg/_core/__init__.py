@@ -1,1 +1,1 @@
-"""What every other part stands on: it imports nothing of astseg but itself."""
+"""The basis of all other packages; it imports nothing else of astseg."""

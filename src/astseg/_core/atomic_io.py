@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever finds half of one."""
+"""Writing files and folders that appear only once they are complete."""
 
 import errno
 import os
@@ -11,26 +11,26 @@ from filelock import FileLock, Timeout
 
 from astseg._core.errors import AstSegError
 
-LOCK = ".lock"
-"""The file that is locked in a folder while a process writes into it."""
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
-"""What network disks answer that know no locks."""
+LOCK_FILE = ".lock"
+"""The file in a folder that a process locks while it writes there."""
+UNSUPPORTED_LOCK_ERRNOS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
+"""Errors of network disks that do not support locks."""
 
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
-    """Hand out a temporary place beside `path`, and move what was written there to `path` when the block ends.
+    """Yield a temporary path beside `path`, and move the file written there to `path` when the block ends.
 
-    The folder is made where it is missing, and an older file at `path` stays until the new one is whole; a link stays
-    one. Leaving the block by an exception (Ctrl-C, a full disk) removes what was written.
+    A missing folder is created. An older file at `path` stays until the new one is complete; a link remains a link and
+    its target is written. If the block raises (Ctrl-C, a full disk), the temporary file is removed.
 
     Raises:
-        AstSegError: the place cannot be written.
+        AstSegError: the path cannot be written.
     """
-    path = followed(Path(path))
-    # The process number keeps two programs that write the same file out of each other's way; the ending stays,
-    # because libraries choose the format by it.
-    partial = beside(path, f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    path = resolve_link(Path(path))
+    # The process number keeps two programs that write the same file apart. The suffix stays, because libraries choose
+    # the format by it.
+    partial = sibling_path(path, f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -38,31 +38,31 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     except OSError as error:
         raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
-        # What cannot be removed was never there: the place cannot be written.
+        # Removal fails only where writing was impossible, so that there is no file.
         with suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Hand out a folder that becomes `path` when the block ends, and goes if the block fails.
+    """Yield a folder that becomes `path` when the block ends, and is removed if the block fails.
 
     Args:
-        path: the folder to make; of a link, what it points to.
-        replace: whether what stands there already goes once the new one is whole.
+        path: the folder to create; if it is a link, its target is created.
+        replace: whether an existing folder is replaced once the new one is complete.
 
     Raises:
-        AstSegError: `path` is taken already (see `check_free`), unless it is to be replaced; it cannot be written;
-            another process is writing it; or something came there meanwhile (see `put_in_place`).
+        AstSegError: `path` is in use (see `check_free`) and `replace` is not set; it cannot be written; another process
+            is writing it; or something appeared there meanwhile (see `move_into_place`).
     """
-    path = followed(path)
-    around, former = unfinished(path), beside(path, f".{path.name}.former")
+    path = resolve_link(path)
+    around, former = partial_folder(path), sibling_path(path, f".{path.name}.former")
     try:
-        with held(around, path):
+        with lock_folder(around, path):
             if not replace:
                 check_free(path)
             remove_contents(around)
-            _restore(former, path)
+            _restore_former(former, path)
             made = around / path.name
             made.mkdir()
             try:
@@ -71,106 +71,107 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
                 remove_contents(around)
                 raise
             try:
-                # Between two renamings there is next to no time in which neither folder stands at the path.
+                # Two renames keep the time short in which neither folder is at the path.
                 if replace and path.exists():
                     path.rename(former)
-                put_in_place(made, path)
+                move_into_place(made, path)
             finally:
-                _restore(former, path)
+                _restore_former(former, path)
     except OSError as error:
         raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def check_free(path: Path) -> None:
-    """Refuse a place that is in use.
+    """Raise if a path is in use.
 
     Raises:
-        AstSegError: something is there, and it is no empty folder, or one that cannot be replaced: a mounted disk.
+        AstSegError: something other than an empty folder is there, or a mounted disk, which cannot be replaced.
     """
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise AstSegError(f"{path} exists already. Choose another place, or remove it first.")
     if os.path.ismount(path):
-        raise AstSegError(f"{path} is a mounted disk. Choose a folder in it that is still to be made.")
+        raise AstSegError(f"{path} is a mounted disk. Name a new folder in it.")
 
 
-def put_in_place(folder: Path, path: Path) -> None:
-    """Move a whole folder to where nothing stands, or an empty folder.
+def move_into_place(folder: Path, path: Path) -> None:
+    """Move a complete folder to a path where there is nothing, or an empty folder.
 
     Raises:
-        AstSegError: it cannot be moved, for instance because something came there meanwhile; it then stays, and the
-            message tells where.
+        AstSegError: it cannot be moved, for instance because something appeared there meanwhile; the folder then stays
+            where it is, and the message says where.
     """
     with suppress(OSError):
         path.rmdir()
     try:
         folder.rename(path)
     except OSError as error:
-        place = f" What was made lies in {folder}." if folder.exists() else ""
-        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.{place}") from error
+        kept = f" The result is in {folder}." if folder.exists() else ""
+        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.{kept}") from error
 
 
 @contextmanager
-def held(folder: Path, path: Path) -> Iterator[None]:
-    """Keep a folder to this process until the block ends, so that no two commands write into it together.
+def lock_folder(folder: Path, path: Path) -> Iterator[None]:
+    """Lock a folder until the block ends, so that no two commands write into it at once.
 
-    It is made where it is missing, and goes with the lock if nothing else is in it. The lock is the system's and on a
-    file in the folder; it ends with the process, however that ends. On disks that know no locks nothing is kept.
+    A missing folder is created, and removed with the lock if nothing else is in it. The operating system holds the
+    lock, on a file in the folder, and releases it when the process ends, even if it is killed. On disks without
+    support for locks nothing is locked.
 
     Args:
-        folder: what to keep; the block neither moves nor removes it.
-        path: what to call it when it is taken.
+        folder: the folder to lock; the block must neither move nor remove it.
+        path: the path to name in the error.
 
     Raises:
-        AstSegError: another process keeps it.
-        OSError: it cannot be written.
+        AstSegError: another process holds the lock.
+        OSError: the folder cannot be written.
     """
-    lock = FileLock(folder / LOCK, timeout=0)
+    lock = FileLock(folder / LOCK_FILE, timeout=0)
     try:
-        lock.acquire()  # makes the folder too
-    except (Timeout, FileNotFoundError):  # without a folder: the other command has just ended, and removed it
+        lock.acquire()  # creates the folder too
+    except (Timeout, FileNotFoundError):  # not found: the other command has just ended and removed the folder
         raise AstSegError(
             f"Another command is writing {path}. Wait until it has ended, or choose another place."
         ) from None
     except OSError as error:
-        if error.errno not in NO_LOCKS:
+        if error.errno not in UNSUPPORTED_LOCK_ERRNOS:
             raise
     try:
         yield
     finally:
         with suppress(OSError):
-            (folder / LOCK).unlink()  # on Windows, which removes no open file, the release does it
+            (folder / LOCK_FILE).unlink()  # fails on Windows, where the file is open; the release removes it there
         lock.release()
         with suppress(OSError):
             folder.rmdir()
 
 
-def followed(path: Path) -> Path:
-    """Return the path, or what it points to if it is a link.
+def resolve_link(path: Path) -> Path:
+    """Return the path, or its target if it is a link.
 
-    What is moved to the place of a link would replace the link.
+    Moving something to the path of a link would replace the link.
     """
     return path.resolve() if path.is_symlink() else path
 
 
 def remove_contents(folder: Path) -> None:
-    """Empty a folder that is held of what a process had begun that was killed; what cannot be removed stays."""
+    """Remove what a killed process left in a locked folder; what cannot be removed stays."""
     for leftover in folder.iterdir():
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
-        elif leftover.name != LOCK:
+        elif leftover.name != LOCK_FILE:
             with suppress(OSError):
                 leftover.unlink()
 
 
-def _restore(former: Path, path: Path) -> None:
-    """Let what stood at the path before stand there again if nothing else does; otherwise it goes."""
+def _restore_former(former: Path, path: Path) -> None:
+    """Move the former folder back to its path if nothing is there; otherwise remove it."""
     if former.exists() and not path.exists():
         former.rename(path)
     shutil.rmtree(former, ignore_errors=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what `atomic_write` had begun when its process was killed, from a folder that only one process writes.
+    """Remove the temporary files of killed `atomic_write` calls from a folder that only one process writes.
 
     What cannot be removed stays.
     """
@@ -179,24 +180,24 @@ def remove_leftovers(folder: Path) -> None:
             leftover.unlink()
 
 
-def unfinished(path: Path) -> Path:
-    """Return the folder that is held while another is made in it, until that is whole: beside its place, and hidden.
+def partial_folder(path: Path) -> Path:
+    """Return the hidden folder beside `path` that is locked while the new folder is written in it.
 
     Raises:
-        AstSegError: see `beside`.
+        AstSegError: see `sibling_path`.
     """
-    return beside(path, f".{path.name}.partial")
+    return sibling_path(path, f".{path.name}.partial")
 
 
-def beside(path: Path, name: str) -> Path:
-    """Return the place of a name beside a file or folder that is to be made.
+def sibling_path(path: Path, name: str) -> Path:
+    """Return the path of a name beside a file or folder that is to be created.
 
     Raises:
-        AstSegError: the path ends in no name that anything could be made under, such as the present folder's.
+        AstSegError: the path does not end in a name under which something can be created, such as `.` and `..`.
 
-    >>> beside(Path("run/model"), "model-2").as_posix()
+    >>> sibling_path(Path("run/model"), "model-2").as_posix()
     'run/model-2'
     """
     if path.name in ("", ".."):
-        raise AstSegError(f"'{path}' is a place and no name: name what is to be made there.")
+        raise AstSegError(f"'{path}' does not end in a name: add the name of the file or folder to create.")
     return path.with_name(name)

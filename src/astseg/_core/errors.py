@@ -1,39 +1,38 @@
-"""What a user's mistake raises: one error, and kinds of it of which a caller may want to say more."""
+"""The error for mistakes of the user, and subclasses to which a caller may want to add advice."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 
 class AstSegError(Exception):
-    """Something the user can put right: what was expected, what came, and what to do about it.
+    """A mistake that the user can correct: what was expected, what was found, and what to do about it.
 
-    The command line prints the message alone, without a traceback, and exits with code 2.
-    The library raises it like any other exception.
+    The command line prints only the message, without a traceback, and exits with code 2.
     """
 
 
 class NonFiniteWeightsError(AstSegError):
-    """A training whose weights are no numbers any more."""
+    """Training has made the weights non-finite."""
 
 
 class RunExistsError(AstSegError):
-    """A folder for a new run holds one already."""
+    """The folder for a new run holds a run already."""
 
 
 class OtherRunError(RunExistsError):
-    """The run that a folder holds is another one than was asked for, so that it cannot be gone on with."""
+    """The folder holds another run than the requested one, so that it cannot be continued."""
 
 
 class MemoryShortageError(AstSegError):
-    """A training that takes more memory than there is."""
+    """Training needs more memory than there is."""
 
 
 class NotPreparedError(AstSegError):
-    """Something that is no prepared data set."""
+    """A path that is not a prepared data set."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> AstSegError:
-    """Return the error for a name that nothing has: what is nearest to it, and all that there is.
+    """Return the error for an unknown name, with the nearest known name and all of them.
 
     >>> str(unknown_name("preset", "clever", ["demo", "clevr"]))
     "There is no preset 'clever'. Did you mean 'clevr'? There are: demo, clevr."

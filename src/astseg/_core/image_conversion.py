@@ -1,4 +1,4 @@
-"""Images between bytes, as files and stores keep them, and numbers in [0, 1], as the model takes them."""
+"""Conversion between images as bytes, in files and stores, and as floating-point tensors in [0, 1], for the model."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,28 +15,28 @@ from astseg._core.image_files import read_image, to_rgb
 
 ImageLike: TypeAlias = Union[Tensor, "np.ndarray[Any, np.dtype[Any]]", Image.Image, str, Path]
 ImageInput: TypeAlias = ImageLike | Sequence[ImageLike]
-"""One image, or several: tensors and arrays hold several themselves."""
+"""One image, or several; tensors and arrays can hold several themselves."""
 
-OVERSHOOT = 0.5
-"""How far beyond [0, 1] the values of an image may lie, as those of sharpened and resized ones do at edges."""
+MAX_OVERSHOOT = 0.5
+"""How far values may lie outside [0, 1], as they do at the edges of sharpened and resized images."""
 TENSOR_SHAPE = "N x 3 x H x W or 3 x H x W"
 ARRAY_SHAPE = "N x H x W x 3 or H x W x 3"
 
 
 def scale_uint8_images(images: UInt8[Tensor, "batch height width 3"]) -> Float[Tensor, "batch 3 height width"]:
-    """Turn stored bytes into images in [0, 1], channels first in shape and last in memory."""
+    """Convert stored bytes to images in [0, 1], with channels first in shape and last in memory."""
     return images.permute(0, 3, 1, 2).float().div_(255)
 
 
 def from_uint8_images(
     images: UInt8[np.ndarray, "batch height width 3"], device: torch.device | str
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Images as a store keeps them, as the floating-point images in [0, 1] that the model takes."""
+    """Convert images as stores keep them to floating-point images in [0, 1] on a device."""
     return scale_uint8_images(torch.from_numpy(np.array(images)).to(device))
 
 
 def to_uint8_images(images: Float[Tensor, "batch 3 height width"]) -> UInt8[np.ndarray, "batch height width 3"]:
-    """Images in [0, 1] as bytes, rounded; what lies outside is clipped."""
+    """Convert images in [0, 1] to bytes, rounded; values outside are clipped."""
     scaled = (images.detach().clamp(0, 1) * 255).round().to(torch.uint8)
     array: UInt8[np.ndarray, "batch height width 3"] = scaled.permute(0, 2, 3, 1).cpu().numpy()
     return array
@@ -45,62 +45,62 @@ def to_uint8_images(images: Float[Tensor, "batch 3 height width"]) -> UInt8[np.n
 def to_float_images(
     images: ImageInput, device: torch.device | str = "cpu"
 ) -> tuple[Float[Tensor, "batch 3 height width"], bool]:
-    """Take images in any of the forms that programs have them in.
+    """Convert images in any of the usual forms.
 
     Args:
         images: a tensor N x 3 x H x W or 3 x H x W of floating-point numbers in [0, 1] or bytes; an array
             N x H x W x 3, H x W x 3 or H x W of the same; a PIL image; the path of an image file; or a list of these.
-        device: where to put them.
+        device: where to put the result.
 
     Returns:
-        N images in [0, 1], and whether it was a single one.
+        N images in [0, 1], and whether a single image was given.
 
     Raises:
-        ValueError: one of them is no image, or they are of several sizes.
+        ValueError: one of them is not an image, or their sizes differ.
         AstSegError: a file cannot be read.
     """
     if isinstance(images, list | tuple):
         if not images:
             raise ValueError("expected images, but the list is empty")
-        each = [_numbered(index, image, device) for index, image in enumerate(images)]
+        each = [_convert_list_item(index, image, device) for index, image in enumerate(images)]
         for index, image in enumerate(each):
             if image.shape != each[0].shape:
                 sizes = [f"{one.shape[2]} x {one.shape[3]}" for one in (each[0], image)]
                 raise ValueError(
-                    f"images of one size go together, but 0 has {sizes[0]} pixels and {index} has {sizes[1]}"
+                    f"images should have the same size, but image 0 has {sizes[0]} pixels and image {index} {sizes[1]}"
                 )
         return torch.cat(each), False
-    batch = _batch(images, device)  # type: ignore[arg-type]
+    batch = _to_batch(images, device)  # type: ignore[arg-type]
     return batch, _is_single(images)
 
 
 def check_float_images(images: object, shape: str = TENSOR_SHAPE) -> None:
-    """Refuse what is no floating-point images in [0, 1]: from other programs come values up to 255 and other orders.
+    """Raise unless images are floating-point tensors in [0, 1]; other programs use values to 255 and other axis orders.
 
     Raises:
-        ValueError: the type, the shape or the range is another.
+        ValueError: the type, the shape or the range is wrong.
     """
     is_image = isinstance(images, Tensor) and images.ndim in (3, 4) and images.shape[-3] == 3
     if not is_image or not images.is_floating_point() or not images.numel():  # type: ignore[attr-defined]
-        raise ValueError(f"expected floating-point images of shape {shape} in [0, 1], not {describe(images)}")
+        raise ValueError(f"expected floating-point images of shape {shape} in [0, 1], not {describe_type(images)}")
     low, high = (float(value) for value in images.aminmax())  # type: ignore[attr-defined]
-    if not -OVERSHOOT <= low <= high <= 1 + OVERSHOOT:
+    if not -MAX_OVERSHOOT <= low <= high <= 1 + MAX_OVERSHOOT:
         raise ValueError(f"expected images in [0, 1], not with values from {low:g} to {high:g}")
 
 
-def describe(images: object) -> str:
-    """Say what something is that should be images."""
+def describe_type(images: object) -> str:
+    """Return the type, and the shape if there is one, of what should have been images."""
     if isinstance(images, Tensor | np.ndarray):
         return f"{images.dtype} of shape {tuple(images.shape)}"
     return f"{type(images).__name__}"
 
 
-def _numbered(index: int, image: ImageLike, device: torch.device | str) -> Float[Tensor, "1 3 height width"]:
-    """Take one image of a list, whose number stands in the error if it is none."""
+def _convert_list_item(index: int, image: ImageLike, device: torch.device | str) -> Float[Tensor, "1 3 height width"]:
+    """Convert one image of a list; errors name its index."""
     try:
         if not _is_single(image):
-            raise ValueError(f"expected a single image in a list, not {describe(image)}")
-        return _batch(image, device)
+            raise ValueError(f"expected a single image in a list, not {describe_type(image)}")
+        return _to_batch(image, device)
     except AstSegError as error:
         raise AstSegError(f"Image {index}: {error}") from error
     except ValueError as error:
@@ -111,26 +111,28 @@ def _is_single(image: object) -> bool:
     return not isinstance(image, Tensor | np.ndarray) or image.ndim < 4
 
 
-def _batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "batch 3 height width"]:
+def _to_batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "batch 3 height width"]:
     if isinstance(image, str | Path):
         return from_uint8_images(read_image(image)[None], device)
     if isinstance(image, Image.Image):
         return from_uint8_images(np.array(to_rgb(image))[None], device)
     if isinstance(image, np.ndarray):
-        return _of_array(image, device)
+        return _array_to_batch(image, device)
     if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim in (3, 4) and image.shape[-3] == 3:
         image = image.float() / 255
     check_float_images(image)
     return (image if image.ndim == 4 else image[None]).to(device)
 
 
-def _of_array(array: "np.ndarray[Any, np.dtype[Any]]", device: torch.device | str) -> Float[Tensor, "batch 3 _ _"]:
+def _array_to_batch(
+    array: "np.ndarray[Any, np.dtype[Any]]", device: torch.device | str
+) -> Float[Tensor, "batch 3 _ _"]:
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, -1)
     if array.ndim not in (3, 4) or array.shape[-1] != 3 or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
         first = array.ndim in (3, 4) and array.shape[-3] == 3
         hint = ". Channels come last in arrays: use numpy.moveaxis, or a tensor" if first else ""
-        raise ValueError(f"expected an array {ARRAY_SHAPE} of bytes or in [0, 1], not {describe(array)}{hint}")
+        raise ValueError(f"expected an array {ARRAY_SHAPE} of bytes or in [0, 1], not {describe_type(array)}{hint}")
     batch = array if array.ndim == 4 else array[None]
     if batch.dtype == np.uint8:
         return from_uint8_images(batch, device)

@@ -1,4 +1,4 @@
-"""Reading any image file as 8-bit RGB, the way a viewer shows it."""
+"""Reading image files as 8-bit RGB, as a viewer shows them."""
 
 import math
 import warnings
@@ -31,9 +31,9 @@ FORMATS = (
     "SGI",
     "QOI",
 )
-"""The formats that are read, whatever a file's ending says: none of them runs a program or opens another file."""
+"""The formats that are read, whatever the suffix of a file; none of them runs a program or opens another file."""
 MAGIC_FORMATS = tuple(name for name in FORMATS if name not in ("TGA", "PCX"))
-"""Those that can be told from their first bytes, so that no text file is taken for one."""
+"""The formats that are recognized by their first bytes, so that text files are not mistaken for images."""
 IMAGE_SUFFIXES = frozenset(
     {
         ".png",
@@ -67,7 +67,7 @@ IMAGE_SUFFIXES = frozenset(
         ".qoi",
     }
 )
-EXIF_TURNS = {
+EXIF_TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -76,19 +76,19 @@ EXIF_TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What the camera's orientation asks a viewer to do."""
+"""The transposition that shows an image upright, for each EXIF orientation."""
 SINGLE_IMAGE_FORMATS = frozenset({"MPO"})
-"""Their further frames are previews and depth maps of the first."""
+"""Formats whose further frames are previews and depth maps of the first."""
 TIFF_SUBFILE_TYPE = 254
-TIFF_NO_PAGE = 0b101
-"""The bits of a TIFF page that is a smaller copy of another, or its mask."""
+TIFF_NOT_A_PAGE = 0b101
+"""The bits of a TIFF subfile that is a smaller copy of a page, or its mask."""
 
 WHITE = (255, 255, 255, 255)
 MIN_SIXTEEN_BIT_VALUE = 4096
-"""A 16-bit image whose values stay below this is 10 or 12 bits deep, and would be black."""
-TOO_DARK = (
+"""A 16-bit image with only smaller values is 10 or 12 bits deep, and would look black."""
+TOO_DARK_MESSAGE = (
     "would be black: its 16-bit values go up to {high}. "
-    "If they are 10 or 12 bits deep, stretch all your images to 16 bits first."
+    "If they are 10 or 12 bits deep, scale all your images to 16 bits first."
 )
 
 
@@ -98,51 +98,51 @@ def read_image(path: Path | str) -> Bytes:
 
 
 def read_images(path: Path | str) -> Iterator[Bytes]:
-    """Read the frames of an image file (a TIFF stack, an animation; most have one) the way a viewer shows them.
+    """Read the frames of an image file (a TIFF stack, an animation; most files have one) as a viewer shows them.
 
     The camera's rotation (EXIF) is applied. Grey becomes three equal channels, CMYK and palettes become RGB,
-    transparent pixels are laid over white, 16-bit values are divided by 257 so that 65535 becomes 255, and
-    floating-point values are taken to lie in [0, 1]. Grey values of 0 and 1 alone are black and white. 16-bit files
-    that use 12 bits or less are refused: they would be black, and nothing tells how deep they are. Smaller copies of
-    a TIFF's pages and the previews in an MPO are passed over.
+    transparent pixels are composited over white, 16-bit values are divided by 257 so that 65535 becomes 255, and
+    floating-point values are expected in [0, 1]. Grey images with only the values 0 and 1 are black and white. 16-bit
+    files that use 12 bits or less are refused: they would look black, and their depth is unknown. Smaller copies of
+    TIFF pages and the previews in an MPO are skipped.
 
     Yields:
-        H x W x 3 RGB, a single frame in memory at a time.
+        H x W x 3 RGB; only one frame is in memory at a time.
 
     Raises:
-        AstSegError: the file is missing, damaged, too large to be an image, or of a kind that nobody can guess.
+        AstSegError: the file is missing, damaged, has too many pixels, or its range of values is unknown.
     """
     path = Path(path)
-    with opened_image(path) as image:
-        deep = ";16" in str(getattr(image, "tile", ""))  # of colors, of which Pillow keeps the upper eight bits
-        for _ in frames(image):
-            with _quiet():
+    with open_image(path) as image:
+        deep = ";16" in str(getattr(image, "tile", ""))  # 16-bit colors, of which Pillow keeps the upper eight bits
+        for _ in load_frames(image):
+            with _metadata_warnings_ignored():
                 rgb = np.array(to_rgb(image))
             if deep and 0 < rgb.max() < MIN_SIXTEEN_BIT_VALUE / 256:
-                raise AstSegError(TOO_DARK.format(high=f"{rgb.max()} of 255 once they have 8 bits"))
+                raise AstSegError(TOO_DARK_MESSAGE.format(high=f"{rgb.max()} of 255 once they have 8 bits"))
             yield rgb
 
 
 def count_images(path: Path) -> int:
-    """Count the frames of an image file by its headers; 1 for what cannot be read."""
+    """Count the frames of an image file by its headers; a file that cannot be read counts as 1."""
     try:
-        with opened_image(path) as image:
-            return 1 if image.format in SINGLE_IMAGE_FORMATS else sum(1 for _ in _pages(image))
+        with open_image(path) as image:
+            return 1 if image.format in SINGLE_IMAGE_FORMATS else sum(1 for _ in _seek_frames(image))
     except AstSegError:
         return 1
 
 
 @contextmanager
-def opened_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
-    """Open an image file, and turn whatever goes wrong in the block into a sentence about it.
+def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image.Image]:
+    """Open an image file, and turn all errors in the block into an `AstSegError` that names the file.
 
     Raises:
         AstSegError: as `read_images`.
     """
     try:
-        with _quiet():
+        with _metadata_warnings_ignored():
             Image.init()
-            # Not every Pillow has all of them, AVIF for one; MPO is a JPEG until it has been opened.
+            # Not every Pillow has all formats (AVIF, for instance). MPO counts as JPEG until it has been opened.
             image = Image.open(path, formats=[name for name in formats if name in Image.OPEN])
         with image:
             yield image
@@ -153,95 +153,95 @@ def opened_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Ima
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise AstSegError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.") from error
     except PermissionError as error:
-        raise AstSegError(f"{path} may not be read: permission denied.") from error
+        raise AstSegError(f"{path} cannot be read: permission denied.") from error
     except UnidentifiedImageError as error:
-        raise AstSegError(f"{path} is no image that can be read, or it is damaged at its beginning.") from error
-    except Exception as error:  # a damaged file makes Pillow's decoders raise whatever they stumble over
+        raise AstSegError(f"{path} is not a readable image, or its beginning is damaged.") from error
+    except Exception as error:  # on damaged files Pillow's decoders raise errors of any type
         raise AstSegError(f"{path} is damaged or cut off: {error}.") from error
 
 
-def frames(image: Image.Image) -> Iterator[int]:
-    """Load one frame of an open file after another.
+def load_frames(image: Image.Image) -> Iterator[int]:
+    """Load the frames of an open file one after another, and yield their indices.
 
     Raises:
-        AstSegError: a frame is too large to be an image.
+        AstSegError: a frame has too many pixels.
     """
-    for index in _pages(image):
+    for index in _seek_frames(image):
         if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
             raise AstSegError(f"has a page of more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.")
-        with _quiet():
+        with _metadata_warnings_ignored():
             image.load()
         yield index
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence warnings about odd metadata, which concern nobody; the one about a size that fills the memory does."""
+def _metadata_warnings_ignored() -> Iterator[None]:
+    """Ignore warnings about odd metadata; raise the one about a size that would fill the memory."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
 
 
-def _pages(image: Image.Image) -> Iterator[int]:
-    """Seek one frame after another, but for those that only repeat another."""
+def _seek_frames(image: Image.Image) -> Iterator[int]:
+    """Seek the frames one after another, without smaller copies and previews, and yield their indices."""
     for index in range(1 if image.format in SINGLE_IMAGE_FORMATS else getattr(image, "n_frames", 1)):
-        with _quiet():
+        with _metadata_warnings_ignored():
             image.seek(index)
         tags = getattr(image, "tag_v2", {})
-        if index == 0 or not tags.get(TIFF_SUBFILE_TYPE, 0) & TIFF_NO_PAGE:
+        if index == 0 or not tags.get(TIFF_SUBFILE_TYPE, 0) & TIFF_NOT_A_PAGE:
             yield index
 
 
-def turn_of(path: Path) -> Image.Transpose | None:
-    """Return how viewers turn an image file, by its EXIF data; None if they do not, or it cannot be read."""
+def read_exif_transpose(path: Path) -> Image.Transpose | None:
+    """Return how viewers transpose an image file by its EXIF data; None if they do not, or it cannot be read."""
     try:
-        with opened_image(path) as image, _quiet():
-            return EXIF_TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        with open_image(path) as image, _metadata_warnings_ignored():
+            return EXIF_TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except AstSegError:
         return None
 
 
 def is_image_file(path: Path, formats: tuple[str, ...] = MAGIC_FORMATS) -> bool:
-    """Tell whether a file begins as an image does; by default in a way that no ending need vouch for."""
+    """Tell whether a file starts like an image; by default only formats that need no suffix to be recognized count."""
     try:
-        with opened_image(path, formats):
+        with open_image(path, formats):
             return True
     except AstSegError:
         return False
 
 
-def shown_upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF data say, as viewers do."""
+def apply_exif_transpose(image: Image.Image) -> Image.Image:
+    """Transpose an image as its EXIF data say, as viewers do."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # EXIF data that make no sense say nothing about the rotation
+    except Exception:  # invalid EXIF data say nothing about the rotation
         return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Turn an image upright and into RGB, as `read_images` does.
+    """Rotate an image upright and convert it to RGB, as `read_images` does.
 
     Raises:
-        AstSegError: its values are of a depth that nobody can guess.
+        AstSegError: the range of its values is unknown.
     """
-    image = shown_upright(image)
+    image = apply_exif_transpose(image)
     if image.mode.startswith(("I", "F")):
-        return Image.fromarray(_eight_bits(np.array(image))).convert("RGB")
+        return Image.fromarray(_to_eight_bits(np.array(image))).convert("RGB")
     if image.has_transparency_data:
         colored = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", colored.size, WHITE), colored).convert("RGB")
-    if image.mode == "L" and image.getextrema() == (0, 1):  # ones among bytes: black and white, and not two blacks
+    if image.mode == "L" and image.getextrema() == (0, 1):  # black and white, not two shades of black
         image = image.point(lambda value: 255 * value)
     return image.convert("RGB")
 
 
-def _eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
+def _to_eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
     """Scale the values of a 16-bit or floating-point image to 0-255."""
     low, high = float(values.min()), float(values.max())
     top = 1.0 if values.dtype.kind == "f" else 65535.0
     if not 0 <= low <= high <= top:
         raise AstSegError(f"holds {values.dtype} values from {low:g} to {high:g}; they should lie in 0 to {top:g}.")
     if values.dtype.kind != "f" and 0 < high < MIN_SIXTEEN_BIT_VALUE:
-        raise AstSegError(TOO_DARK.format(high=f"{high:g} of {top:g}"))
+        raise AstSegError(TOO_DARK_MESSAGE.format(high=f"{high:g} of {top:g}"))
     return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)

@@ -1,10 +1,10 @@
-"""How long work tells how far it is."""
+"""Types of the callbacks that report progress."""
 
 from collections.abc import Callable
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[int, int | None], None]
-"""Told after each piece of work how much is done and, where known, how much there is."""
+"""Called after each piece of work with the amount done and, where known, the total."""
 
 NamedProgress: TypeAlias = Callable[[str, int, int], None]
-"""Told what is being worked on, how much of it is done, and how much there is."""
+"""Called with the name of the work, the amount done, and the total."""

@@ -1,4 +1,4 @@
-"""Where a result comes from: the program's version and commit, the machine, the libraries."""
+"""The provenance of results: version and commit of the program, machine, libraries."""
 
 import platform
 import subprocess
@@ -12,19 +12,19 @@ from astseg import __version__
 
 @dataclass(frozen=True)
 class Provenance:
-    """What stands beside a result."""
+    """The provenance that is saved with a result."""
 
     astseg: str
     """The program's version."""
     commit: str
-    """Empty if it is not known; with ``+`` where the checkout was changed."""
+    """Empty if unknown; with ``+`` if the checkout has changes."""
     machine: str
     torch: str
     python: str
 
 
 def commit() -> str:
-    """Return the commit of the checkout that the program runs from, with ``+`` if it was changed; empty elsewhere."""
+    """Return the commit of the checkout that the program runs from, with ``+`` if it has changes; otherwise empty."""
     root = Path(__file__).resolve().parents[3]
     if not (root / ".git").exists():
         return ""
@@ -36,14 +36,14 @@ def commit() -> str:
 
 
 def machine(device: torch.device) -> str:
-    """Return what computed, in words: the GPU if there is one, else the processor with its number of threads."""
+    """Return the name of the GPU or, on the CPU, the processor and the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_processor()}, {torch.get_num_threads()} threads"
 
 
 def provenance(device: torch.device) -> Provenance:
-    """Return where a result computed on a device comes from."""
+    """Return the provenance of a result that is computed on a device."""
     return Provenance(__version__, commit(), machine(device), torch.__version__, platform.python_version())
 
 

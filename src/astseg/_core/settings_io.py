@@ -1,4 +1,4 @@
-"""Frozen settings to and from the plain values that JSON knows, with their names and types checked."""
+"""Conversion of settings dataclasses to and from the builtin types of JSON, with checks of names and types."""
 
 import difflib
 import json
@@ -13,15 +13,16 @@ Settings = TypeVar("Settings")
 
 
 def to_builtins(settings: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass as plain values, nested ones too."""
+    """Return the fields of a dataclass, and of nested ones, as builtin types."""
     return asdict(settings)
 
 
 def from_builtins(kind: type[Settings], content: Any) -> Settings:
-    """Make a dataclass of the values that ``to_builtins`` gave.
+    """Make a dataclass from the values that ``to_builtins`` returned.
 
     Raises:
-        ValueError: a name is unknown or missing, a value is of another type or not finite, or the dataclass refuses it.
+        ValueError: a name is unknown or missing, a value has the wrong type or is not finite, or the dataclass
+            refuses it.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -40,11 +41,11 @@ def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
     Args:
         settings: a dataclass.
-        changes: the new values by their names, with dots between those of nested settings:
+        changes: the new values by name, with dots between the names of nested settings:
             ``foreground.entropy_weight``.
 
     Raises:
-        ValueError: as for ``from_builtins``, or a name goes into what is no group of settings.
+        ValueError: as for ``from_builtins``, or a name with a dot refers to a value that is not a group of settings.
     """
     content = to_builtins(settings)
     for name, value in changes.items():
@@ -53,18 +54,30 @@ def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
         for depth, group in enumerate(groups, 1):
             _check_known(group, place, ".".join(groups[: depth - 1]) or "the settings")
             if not isinstance(place[group], dict):
-                raise ValueError(f"'{'.'.join(groups[:depth])}' is {place[group]!r} here, and no group of settings")
+                raise ValueError(f"'{'.'.join(groups[:depth])}' is {place[group]!r} here, not a group of settings")
             place = place[group]
         _check_known(last, place, ".".join(groups) or "the settings")
         place[last] = value
     return from_builtins(type(settings), content)
 
 
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return the values of nested settings by their names with dots between the groups, as ``override`` takes them.
+
+    >>> flatten({"seed": 3, "foreground": {"steps": 90}})
+    {'seed': 3, 'foreground.steps': 90}
+    """
+    values: dict[str, Any] = {}
+    for name, value in settings.items():
+        values |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return values
+
+
 def parse_change(text: str) -> tuple[str, Any]:
-    """Read ``NAME=VALUE``, where the value is JSON, or a text as it stands.
+    """Parse ``NAME=VALUE``, where the value is JSON or else plain text.
 
     Raises:
-        ValueError: it is no such thing.
+        ValueError: the text has another form.
 
     >>> parse_change("foreground.steps=300"), parse_change("architecture.refinement=none")
     (('foreground.steps', 300), ('architecture.refinement', 'none'))
@@ -85,7 +98,7 @@ def _check_known(name: str, known: Mapping[str, Any], where: str) -> None:
 
 
 def _problems(kind: Any, content: Any, where: str) -> Iterator[str]:
-    """Find unknown names and words, which may be mistyped, and numbers that are not finite."""
+    """Find unknown names and choices, which may be misspelled, and numbers that are not finite."""
     if isinstance(content, float) and not math.isfinite(content):
         yield f"{where} should be a finite number, not {content}"
     elif isinstance(content, list | tuple):

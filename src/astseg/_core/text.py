@@ -1,13 +1,12 @@
-"""Values as people write them."""
+"""Values as text for people."""
 
-from collections.abc import Iterable
 from typing import Any
 
 
-def duration(seconds: float) -> str:
-    """Return a time in the units that suit it.
+def format_duration(seconds: float) -> str:
+    """Return a time in suitable units.
 
-    >>> duration(7.26), duration(129.7), duration(7265)
+    >>> format_duration(7.26), format_duration(129.7), format_duration(7265)
     ('7.3 s', '2 min 10 s', '2 h 01 min')
     """
     if seconds < 59.95:
@@ -16,25 +15,16 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def plain(value: Any) -> str:
-    """Return a setting in words.
+def format_value(value: Any) -> str:
+    """Return a setting, or the shape of an image or array, as text.
 
-    >>> plain(None), plain(True), plain((1e-3, 2))
-    ('none', 'yes', '0.001, 2')
+    >>> format_value(None), format_value(True), format_value(1e-3), format_value((96, 128))
+    ('none', 'yes', '0.001', '96x128')
     """
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ", ".join(map(plain, value))
+        return "x".join(map(format_value, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def sides(size: Iterable[int]) -> str:
-    """Return the sides of an image or array with an x between them.
-
-    >>> sides((96, 128))
-    '96x128'
-    """
-    return "x".join(map(str, size))

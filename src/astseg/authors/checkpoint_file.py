@@ -1,4 +1,4 @@
-"""The authors' checkpoint file: up to four state dicts, and what only training needs."""
+"""The authors' checkpoint file: up to four state dicts, and values that only training needs."""
 
 import re
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from torch import Tensor
 
 from astseg._core.errors import AstSegError
 
-# What each state dict is called in the file, and what all names in it begin with where that is one word.
+# The state dicts' keys in the file, and the prefix common to all names in each, if any.
 SECTIONS = {
     "encoder_state_dict": "",
     "generator_state_dict": "",
     "background_encoder_state_dict": "background_encoder.",
     "background_generator_state_dict": "background_generator.",
 }
-_WRAPPERS = {"module", "_orig_mod"}  # parts of names that DataParallel and torch.compile add
+_WRAPPER_NAMES = {"module", "_orig_mod"}  # added to names by DataParallel and torch.compile
 
 
 class CheckpointFile(NamedTuple):
-    """What a file holds."""
+    """The content of a checkpoint file."""
 
     weights: dict[str, Tensor]
     """All tensors of the state dicts, by their published names."""
@@ -31,7 +31,7 @@ class CheckpointFile(NamedTuple):
 
 
 def read_checkpoint_file(path: Path) -> CheckpointFile:
-    """Read an authors' checkpoint, executing nothing from it.
+    """Read a checkpoint of the authors' program, without executing code from it.
 
     A checkpoint of the background alone has the same layout, with the background's two networks as
     ``encoder_state_dict`` and ``generator_state_dict``.
@@ -43,13 +43,13 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
     if not isinstance(content, Mapping) or not any(section in content for section in SECTIONS):
         found = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
         raise AstSegError(
-            f"{path} is no checkpoint of the authors' program: expected {', '.join(SECTIONS)}, found {found[:500]}."
+            f"{path} is not a checkpoint of the authors' program: expected {', '.join(SECTIONS)}, found {found[:500]}."
         )
     weights: dict[str, Tensor] = {}
-    for section, beginning in SECTIONS.items():
+    for section, prefix in SECTIONS.items():
         for name, value in _section(path, content, section).items():
-            plain = ".".join(part for part in name.split(".") if part not in _WRAPPERS)
-            plain = plain if plain.startswith(beginning) else beginning + plain
+            plain = ".".join(part for part in name.split(".") if part not in _WRAPPER_NAMES)
+            plain = plain if plain.startswith(prefix) else prefix + plain
             if plain in weights:
                 raise AstSegError(f"{path} holds two tensors called {plain}. Give the file as it was published.")
             weights[plain] = value
@@ -63,20 +63,18 @@ def _load(path: Path) -> Any:
     except OSError as error:
         raise AstSegError(f"Cannot read {path}: {error.strerror or error}.") from error
     except Exception as error:  # a file of another kind makes torch's reader raise almost anything
-        # torch advises to read the file as code, which is not what its reader is here for: only what it met is told.
-        met = re.search(r"GLOBAL (\S+) ", str(error))
-        what = f"it holds an object of {met[1]}" if met else "it is damaged or no file of torch.save"
-        raise AstSegError(
-            f"{path} is no checkpoint that can be read safely: {what}. Give the file as it was published."
-        ) from error
+        # torch suggests loading the file unsafely, so only the object that it found is reported.
+        found = re.search(r"GLOBAL (\S+) ", str(error))
+        what = f"it holds an object of {found[1]}" if found else "it is damaged or was not written by torch.save"
+        raise AstSegError(f"{path} cannot be read safely: {what}. Give the file as it was published.") from error
 
 
 def _numpy_numbers() -> list[Any]:
-    """Return what reads numpy's numbers, harmless values that a training program may have noted beside its weights."""
+    """Return the globals that unpickle numpy's scalars, which a training program may have saved beside its weights."""
     scalar = np.float64().__reduce__()[0]
-    kinds = (np.float16, np.float32, np.float64, np.int32, np.int64, np.bool_)
+    types = (np.float16, np.float32, np.float64, np.int32, np.int64, np.bool_)
     # The function has moved since the checkpoints were written.
-    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
+    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *(type(np.dtype(each)) for each in types)]
 
 
 def _section(path: Path, content: Mapping[str, Any], section: str) -> Mapping[str, Tensor]:

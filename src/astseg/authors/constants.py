@@ -1,7 +1,7 @@
-"""What the authors' checkpoints hold besides weights: tensors that were never learned.
+"""Check the tensors in the authors' checkpoints that were never learned.
 
-An astseg model computes them anew, so they are not read but held against what it computes: were they different, the
-model would not do what the checkpoint did.
+An astseg model computes them itself, so they are not loaded but compared: with other values, the model would not
+compute what the checkpoint did.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,17 +20,17 @@ _TOLERANCE = 1e-5
 
 
 def is_constant(name: str) -> bool:
-    """Tell whether a name is that of a tensor that was never learned."""
+    """Tell whether the tensor of this name was never learned."""
     return name in ("position_map", "background_mask", "background_mask_logit") or name.endswith("positional_encoding")
 
 
 def check_constants(weights: Mapping[str, Tensor], model: AstSeg) -> None:
-    """Hold a checkpoint's constants against what a model computes, where the checkpoint has them.
+    """Compare the constants in a checkpoint with those that a model computes.
 
-    ``background_mask_logit`` may say anything: what is rendered is ``background_mask``, which is one.
+    ``background_mask_logit`` may have any value: the authors' program renders ``background_mask``, which is one.
 
     Raises:
-        AstSegError: one of them has another shape or other values.
+        AstSegError: a constant has another shape or other values.
     """
     for name, expected, meaning in _constants(model):
         if name not in weights:
@@ -39,7 +39,7 @@ def check_constants(weights: Mapping[str, Tensor], model: AstSeg) -> None:
         if found.numel() != expected.numel() or found.shape[-2:] != expected.shape[-2:]:
             raise AstSegError(
                 f"{name} has the shape {tuple(found.shape)}, expected {tuple(expected.shape)}: {meaning}. "
-                "Was the checkpoint made for another image size? Name its own preset."
+                "Was the checkpoint made for another image size? Choose its own preset."
             )
         if not torch.allclose(found.reshape(expected.shape), expected, rtol=0, atol=_TOLERANCE):
             raise AstSegError(f"{name} holds other values than the published program's: {meaning}.")

@@ -1,4 +1,4 @@
-"""From an authors' checkpoint to an astseg model that computes the same."""
+"""Convert an authors' checkpoint to an astseg model that computes the same."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
-from astseg._core.text import sides
+from astseg._core.text import format_value
 from astseg.authors.checkpoint_file import read_checkpoint_file
 from astseg.authors.constants import check_constants, is_constant
 from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, TRANSFORMER, addresses, published_names
@@ -21,8 +21,8 @@ from astseg.training.presets import get_preset
 
 _FIRST_GLIMPSE_KERNEL = "glimpse_generator.0.convolution.weight"
 _PIXEL_ACTIVATIONS = "local_background_activation_logit"
-_RESHAPED = {"background_activation_logit", _PIXEL_ACTIVATIONS}
-_LISTED = 20
+_FREE_SHAPES = {"background_activation_logit", _PIXEL_ACTIVATIONS}
+_MAX_LISTED_NAMES = 20
 
 
 @dataclass(frozen=True)
@@ -47,17 +47,17 @@ def convert_authors_checkpoint(
 
     Args:
         path: a ``.pth`` file of the foreground model, with or without its background, or of a background alone.
-        preset: the name of what was trained, or the architecture of what no preset describes.
-        background: the file of the background that a foreground was trained on, where its own file has none.
+        preset: the name of the preset that was trained, or an architecture that no preset has.
+        background: the file of the background that the foreground was trained on, if its own file has none.
 
     Raises:
-        AstSegError: the file cannot be read, or is not what the preset describes: weights are missing, left over or of
-            another shape, or constants have other values.
+        AstSegError: the file cannot be read, or does not match the preset: weights are missing, left over or of another
+            shape, or constants have other values.
     """
     name = "the architecture" if isinstance(preset, Architecture) else f"the preset {preset}"
     described = preset if isinstance(preset, Architecture) else get_preset(preset).recipe.architecture
     if described.background_network not in ("simple", "complex"):
-        raise AstSegError(f"The authors trained nothing that {name} describes. Name one of the paper's presets.")
+        raise AstSegError(f"The authors trained no model like {name}. Choose one of the paper's presets.")
     weights, unread = read_checkpoint_file(Path(path))
     if background is not None:
         weights = _joined(weights, Path(background))
@@ -65,24 +65,24 @@ def convert_authors_checkpoint(
         architecture = _adapted(described, weights)
         model = AstSeg(architecture)
     except ValueError as error:
-        raise AstSegError(f"The checkpoint is not what {name} describes: {error}. Name its own preset.") from error
+        raise AstSegError(f"The checkpoint does not match {name}: {error}. Choose its own preset.") from error
     learned = {key: value for key, value in weights.items() if not is_constant(key)}
-    notes = _readings(described, architecture)
+    notes = _notes_on_changes(described, architecture)
     if architecture.refinement == "none" and _has_untrained_transformer(weights):
-        # The authors' encoder builds its transformer in any case.
+        # The authors' encoder always has a transformer.
         learned = {key: value for key, value in learned.items() if not key.startswith(TRANSFORMER)}
-        notes.append("The transformer in the file was never trained, and is left out as the preset says.")
+        notes.append("The transformer in the file was never trained, and is left out, as in the preset.")
     if architecture.latents.activation_from_appearance:
         notes.append("Isotropic scaling: the activation is read from z_what's first value, as in training.")
     if not _has_foreground(weights):
         notes.append("Only the background was in the file: the part of the model that finds objects is untrained.")
     if architecture.background_network is None:
-        notes.append("No background is in the file: the model segments, and paints over backgrounds it is given.")
+        notes.append("The file has no background: the model segments, and renders over backgrounds that it is given.")
     if unread:
-        notes.append(f"Only needed for training and not read: {', '.join(unread)}.")
+        notes.append(f"Not read, since only training needs it: {', '.join(unread)}.")
     state = _matched(model, learned, name)
     check_constants(weights, model)
-    model.load_state_dict(state, strict=False)  # _matched was strict, in the checkpoint's own words
+    model.load_state_dict(state, strict=False)  # _matched has compared the names
     return Conversion(model.eval(), tuple(notes))
 
 
@@ -95,7 +95,7 @@ def _has_background(names: Iterable[str]) -> bool:
 
 
 def _has_untrained_transformer(weights: Mapping[str, Tensor]) -> bool:
-    """Tell whether there is a transformer whose layers are still what they begin as: copies of the first."""
+    """Tell whether there is a transformer whose layers are still copies of the first, as they are initialized."""
     layers = {name: value for name, value in weights.items() if name.startswith("transformer.layers.")}
     firsts = (layers.get(re.sub(r"layers\.\d+", "layers.0", name)) for name in layers)
     pairs = zip(firsts, layers.values(), strict=True)
@@ -114,17 +114,17 @@ def _joined(weights: Mapping[str, Tensor], background: Path) -> dict[str, Tensor
 
 
 def _adapted(described: Architecture, weights: Mapping[str, Tensor]) -> Architecture:
-    """Take from the checkpoint what varies between the checkpoints of one preset.
+    """Return the architecture with the values that vary between checkpoints of one preset read from the weights.
 
-    These are K and the dimension of ``z_what``, the image size of natural video, and the background's kind. Without a
-    transformer nothing shows how the channels are divided between K and the features: K stays the preset's.
+    These are K, the dimension of ``z_what``, the image size of natural video, and the kind of background. Without a
+    transformer, no weight shows how the channels are divided between K and the features, so K stays the preset's.
     """
     shapes = _shapes(weights)
     size, glimpses, latents = described.image_size, described.glimpse_channels, described.latents
     if described.per_pixel_background_activation:
         for name in ("background_encoder.0.positional_encoding", _PIXEL_ACTIVATIONS):
             size = (*shapes[name][-2:],) if name in shapes else size
-        glimpses = ()  # those of the size
+        glimpses = ()  # the default for the size
     if kernel := shapes.get(_FIRST_GLIMPSE_KERNEL):
         latents = replace(latents, appearance_dim=kernel[0], activation_from_appearance=not latents.anisotropic)
     channels = _channels(shapes) if described.refinement == "transformer" else 0
@@ -142,16 +142,16 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def _channels(shapes: Mapping[str, torch.Size]) -> int:
-    """Return K + d_phi, the channels of the feature network; 0 where it is not in the file."""
+    """Return K + d_phi, the channels of the feature network; 0 if it is not in the file."""
     heads = (f"{SEGFORMER}decode_head.classifier.weight", f"{FEATURE_MAPS}conv1x1.0.convolution.weight")
     return next((shapes[head][0] for head in heads if head in shapes), 0)
 
 
-def _readings(described: Architecture, found: Architecture) -> list[str]:
+def _notes_on_changes(described: Architecture, found: Architecture) -> list[str]:
     values = {
         "K": (described.num_slots, found.num_slots),
         "the dimension of z_what": (described.latents.appearance_dim, found.latents.appearance_dim),
-        "the image size": tuple("{}x{}".format(*shape.image_size) for shape in (described, found)),
+        "the image size": (format_value(described.image_size), format_value(found.image_size)),
         "the background network": (described.background_network, found.background_network),
     }
     differing = {what: pair for what, pair in values.items() if pair[1] not in (pair[0], None)}
@@ -159,10 +159,10 @@ def _readings(described: Architecture, found: Architecture) -> list[str]:
 
 
 def _matched(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[str, Tensor]:
-    """Give the checkpoint's learned weights the model's names.
+    """Return the checkpoint's learned weights under the model's names.
 
     Raises:
-        AstSegError: the two do not match, weight by weight.
+        AstSegError: names or shapes do not match.
     """
     own, alone = model.state_dict(), not _has_foreground(weights)
     names = {
@@ -173,11 +173,11 @@ def _matched(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[
     state, misshapen = {}, []
     for address in wanted.keys() & offered.keys():
         ours, theirs = expected[wanted[address]], weights[offered[address]]
-        if theirs.shape == ours.shape or (address in _RESHAPED and theirs.numel() == ours.numel()):
+        if theirs.shape == ours.shape or (address in _FREE_SHAPES and theirs.numel() == ours.numel()):
             state[names[wanted[address]]] = theirs.reshape(ours.shape).to(ours.dtype)
         else:
-            misshapen.append(f"{offered[address]} ({_sides(theirs)}, expected {_sides(ours)})")
-    # How many batches a normalization has seen is only counted for training.
+            misshapen.append(f"{offered[address]} ({_shape(theirs)}, expected {_shape(ours)})")
+    # Only training needs the number of batches that a normalization has seen.
     missing = [wanted[key] for key in wanted.keys() - offered.keys() if not key.endswith("num_batches_tracked")]
     left_over = [offered[key] for key in offered.keys() - wanted.keys()]
     if missing or left_over or misshapen:
@@ -185,18 +185,18 @@ def _matched(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[
         traits = "; ".join(f"{found}, not {described}" for found, described in pairs if found != described)
         lists = _listed("Missing", missing) + _listed("Left over", left_over) + _listed("Of another shape", misshapen)
         raise AstSegError(
-            f"The checkpoint is not what {preset} describes{traits and f': it has {traits}'}. Name its own preset, and "
+            f"The checkpoint does not match {preset}{traits and f': it has {traits}'}. Choose its own preset, and "
             f"give the file as it was published; docs/authors-checkpoints.md lists the names.{lists}"
         )
     return state
 
 
 def _traits(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Say in words what tells the weights of one preset from those of another; empty where they do not show it."""
+    """Describe what distinguishes the weights of one preset from those of another; empty where the weights lack it."""
     shapes = _shapes(weights)
 
-    def parts(beginning: str) -> int:
-        return len({name[len(beginning) :].split(".")[0] for name in shapes if name.startswith(beginning)})
+    def parts(prefix: str) -> int:
+        return len({name[len(prefix) :].split(".")[0] for name in shapes if name.startswith(prefix)})
 
     levels, layers = parts(f"{FEATURE_MAPS}downsample_blocks."), parts("glimpse_generator.")
     query, glimpse = shapes.get("latents_projection.weight"), shapes.get(_FIRST_GLIMPSE_KERNEL)
@@ -213,9 +213,9 @@ def _traits(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 
 def _listed(what: str, names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f" {what}: {', '.join(sorted(names)[:_LISTED])}{more}." if names else ""
+    more = f" and {len(names) - _MAX_LISTED_NAMES} more" if len(names) > _MAX_LISTED_NAMES else ""
+    return f" {what}: {', '.join(sorted(names)[:_MAX_LISTED_NAMES])}{more}." if names else ""
 
 
-def _sides(value: Tensor) -> str:
-    return sides(value.shape) or "a single number"
+def _shape(value: Tensor) -> str:
+    return format_value(tuple(value.shape)) or "a single number"

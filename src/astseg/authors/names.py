@@ -1,4 +1,4 @@
-"""What the authors' program calls each weight of an astseg model.
+"""The names that the authors' program gives to the weights of an astseg model.
 
 ``published_names`` gives the names under which a checkpoint is expected to hold the weights. ``addresses`` makes names
 comparable where a program could number its layers differently without computing anything else: a sequence of
@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
-from astseg.model.features.segformer_names import first_name
+from astseg.model.features.segformer_names import saved_name
 
 FEATURE_MAPS = "feature_and_attention_map_generator."
 SEGFORMER = FEATURE_MAPS + "complete_model."
@@ -73,13 +73,13 @@ def _published_name(name: str) -> str:
 
 
 def addresses(weights: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return what each weight is, and its published name in this file; see the module's text."""
+    """Map each weight's address (see the module's docstring) to its name in this file."""
     layers = _layers_of_sequences(weights)
     found = {}
     for name in weights:
         address = name
         if name.startswith(SEGFORMER):
-            address = first_name(name)
+            address = saved_name(name)
         elif part := _SEQUENCE.fullmatch(name):
             sequence, layer = part["sequence"], part["layer"] or ""
             order = list(layers[sequence]).index(layer)
@@ -89,17 +89,17 @@ def addresses(weights: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _layers_of_sequences(weights: Mapping[str, Tensor]) -> dict[str, dict[str, str]]:
-    """Return the layers of each sequence in the order in which they are passed, with their kinds."""
+    """Return each sequence's layers in the order of the forward pass, with their kinds."""
     sequences: dict[str, dict[str, str]] = {}
     for name in weights:
         if part := _SEQUENCE.fullmatch(name):
             weight = weights.get(name.removesuffix(part["value"]) + "weight")
             kind = "convolution" if weight is not None and weight.ndim == 4 else "normalization"
             sequences.setdefault(part["sequence"], {})[part["layer"] or ""] = kind
-    return {sequence: dict(sorted(layers.items(), key=_number)) for sequence, layers in sequences.items()}
+    return {sequence: dict(sorted(layers.items(), key=_layer_number)) for sequence, layers in sequences.items()}
 
 
-def _number(layer: tuple[str, str]) -> tuple[int, ...]:
-    # Layers with words for names keep the order in which the file has them: that of their definition.
+def _layer_number(layer: tuple[str, str]) -> tuple[int, ...]:
+    # Layers with other names keep the order of the file, which is that of their definition.
     parts = layer[0].split(".")
     return tuple(map(int, parts)) if all(part.isdigit() for part in parts) else ()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astseg._core.errors import AstSegError
-from astseg._core.text import sides
+from astseg._core.text import format_value
 from astseg.cli._console import counted, messages, note
 from astseg.cli._options import find_device, parse_values
 from astseg.cli._progress import progress
@@ -87,7 +87,7 @@ def prepare(
         prepared = Store(source).image_size
         if size not in (None, prepared):
             raise AstSegError(
-                f"{source} is prepared at {sides(prepared)} already, and --size cannot change that. "
+                f"{source} is prepared at {format_value(prepared)} already, and --size cannot change that. "
                 "Leave --size out, or prepare the data again at the other size."
             )
         if not begun:
@@ -113,7 +113,7 @@ def prepare(
             return destination
         if begun or prepared_for is None:
             raise AstSegError(
-                f"{destination} holds the images of {before.manifest.source} at {sides(before.image_size)}. "
+                f"{destination} holds the images of {before.manifest.source} at {format_value(before.image_size)}. "
                 "Choose another --out, or remove that folder first."
             )
 

@@ -12,11 +12,11 @@ from astseg.cli._options import find_device
 from astseg.cli._progress import progress
 
 if TYPE_CHECKING:
-    from astseg.training.auto_config import Choice
+    from astseg.training.auto_config import RecipeChoice
     from astseg.training.run import RunSettings
 
 OPTIONS = {"preset": "--preset", "num_slots": "--objects", "static": "--static or --moving"}
-"""By which option a wish for a recipe is given."""
+"""The options for fields of `RecipeRequest` that the user may have left open."""
 
 
 def run_to_the_end(
@@ -69,10 +69,10 @@ def go_on(folder: Path, context: typer.Context, device: str) -> None:
     run_to_the_end(folder, settings, device=device, resume=True)
 
 
-def say_reasons(choice: "Choice") -> None:
+def say_reasons(choice: "RecipeChoice") -> None:
     """Say why a recipe is as it is, and by which option it would be otherwise."""
     for reason in choice.reasons:
-        otherwise = f" {OPTIONS[reason.wish]} says otherwise." if reason.wish else ""
+        otherwise = f" {OPTIONS[reason.request]} says otherwise." if reason.request else ""
         messages.print(f"{reason.text}{otherwise}", style="dim", markup=False)
 
 
@@ -91,12 +91,12 @@ def _given(context: typer.Context, name: str) -> bool:
 
 def refuse_taken(folder: Path, allowed: str = "data") -> None:
     """Refuse a folder that holds a run, or anything else that a beginning run would be mixed up with."""
-    from astseg._core.atomic_io import LOCK, unfinished
+    from astseg._core.atomic_io import LOCK_FILE, partial_folder
     from astseg.training.run import is_run
 
     if is_run(folder):
         raise AstSegError(f"{folder} holds a training run already. Go on with it by --resume, or choose another --out.")
     # What a killed process leaves does not matter.
-    names = {allowed, unfinished(folder / "data").name, LOCK}
+    names = {allowed, partial_folder(folder / "data").name, LOCK_FILE}
     if folder.exists() and not (folder.is_dir() and all(path.name in names for path in folder.iterdir())):
         raise AstSegError(f"{folder} exists and holds other things. Choose another --out for the run.")

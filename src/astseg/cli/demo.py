@@ -75,7 +75,7 @@ def _first_look(image: Path) -> None:
 
     from astseg._core.atomic_io import atomic_write
     from astseg.data.store import Store
-    from astseg.hub.loading import SHIPPED, load_model
+    from astseg.hub.loading import SHIPPED_MODELS, load_model
     from astseg.visualization.gallery import draw_samples, sample
 
     with TemporaryDirectory() as folder:
@@ -83,7 +83,7 @@ def _first_look(image: Path) -> None:
         make_scenes("rooms", rooms, {"test": FIRST_LOOK_IMAGES}, FIRST_LOOK_SEED)
         split = Store(rooms)["test"]
         assert split.masks is not None
-        samples = sample(load_model(SHIPPED / "rooms"), np.array(split.images), np.array(split.masks))
+        samples = sample(load_model(SHIPPED_MODELS / "rooms"), np.array(split.images), np.array(split.masks))
     with atomic_write(image) as partial:
         draw_samples(samples).save(partial)
     output.print(f"What the model that comes with astseg finds in a few rooms: {image}", markup=False)

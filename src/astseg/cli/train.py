@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -78,8 +78,7 @@ def train(
     ```
     """
     from astseg.data.store import Store
-    from astseg.training.auto_config import check_size, check_wishes, choose_recipe
-    from astseg.training.presets import get_preset
+    from astseg.training.auto_config import RecipeRequest, check_size, choose_recipe
     from astseg.training.run import RunSettings, read_recipe
 
     where = find_device(device)
@@ -88,17 +87,21 @@ def train(
         return
     if source is None:
         raise AstSegError("What should be learned from? Give a folder of images, a video or prepared data.")
-    own = read_recipe(recipe) if recipe else None
-    model: dict[str, Any] = {"preset": preset, "num_slots": objects, "static": static, "recipe": own}
-    model["changes"] = parse_changes(changes or [])
-    check_wishes(**model, minutes=minutes, steps=steps)
+    request = RecipeRequest(
+        preset=preset,
+        recipe=read_recipe(recipe) if recipe else None,
+        num_slots=objects,
+        minutes=minutes,
+        steps=steps,
+        static=static,
+        changes=parse_changes(changes or []),
+    )
     refuse_taken(out)
-    usual = get_preset(preset).recipe if preset else own
-    longer_side = max(usual.architecture.image_size) if usual else None
-    check = partial(check_size, device=where, **model)
+    longer_side = max(request.base.architecture.image_size) if request.base else None
+    check = partial(check_size, device=where, request=request)
     data = prepare(source, out / "data", parse_size(size), longer_side, check_size=check, masks=masks, ignore=ignore)
     with messages.status("Choosing what suits the images and the machine..."):
-        choice = choose_recipe(Store(data), where, **model, minutes=minutes, steps=steps)
+        choice = choose_recipe(Store(data), where, request)
     say_reasons(choice)
     settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
     run_to_the_end(out, settings, device=device)

@@ -1,7 +1,7 @@
-"""The data sets by name: the one table from which presets, imports, downloads, scenes, ablations and reports are made.
+"""The table of data sets, on which presets, imports, downloads, scenes, ablations and reports are based.
 
-A set has one name; earlier spellings of it are aliases, which are understood wherever a name is. The generated images
-that resemble a set, its look-alike, have a name of their own, because an image's random numbers hang on it.
+A data set has one name, and aliases that are accepted wherever the name is. The generated images that resemble it, its
+look-alike, have their own name, because it seeds the random numbers of each image.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from types import MappingProxyType
 from astseg._core.errors import AstSegError, unknown_name
 
 GENERATOR = "astseg scenes"
-"""What a store of generated images names as its source."""
+"""The source that a store of generated images names."""
 
 
 @dataclass(frozen=True)
@@ -21,26 +21,26 @@ class DatasetSpec:
     name: str
     """The name in commands, presets, stores and published rows."""
     title: str
-    """As the paper's tables head it."""
+    """The heading in the paper's tables."""
     image_size: int
     """Height and width of a prepared image in pixels."""
     num_slots: int
     """K, the largest number of objects."""
     anisotropic: bool
-    """Whether width and height of an object scale apart."""
+    """Whether objects scale separately in width and height."""
     trained_on: str
-    """The data set whose models the paper scores on this one: itself (Tables 1, 2 and 4), or another that this one is
-    only evaluated with (Table 3); empty for what is in no table."""
+    """The data set whose models the paper scores on this one: itself (Tables 1, 2 and 4) or, where this one is only
+    used for evaluation (Table 3), another; empty if no table has it."""
     look_alike: str
     """The generated set that resembles it; empty if there is none."""
     aliases: tuple[str, ...] = ()
-    """Other names of it, or of a form of its files."""
+    """Other names of the set, or of a variant of its files."""
     fixed_background: bool = False
-    """Whether all images show one background, which takes the simple channels and few steps."""
+    """Whether all images show the same background, for which the simple channels and few steps suffice."""
 
     @property
     def only_evaluated(self) -> bool:
-        """Whether the paper trains no models on it and scores those of another set."""
+        """Whether the paper only scores the models of another set on it."""
         return self.trained_on not in ("", self.name)
 
 
@@ -53,7 +53,7 @@ DATASETS: Mapping[str, DatasetSpec] = MappingProxyType(
     {
         spec.name: spec
         for spec in (
-            # The name, title, image size, K, whether anisotropic, whose models, look-alike, aliases.
+            # Name, title, image size, K, anisotropic, trained on, look-alike, aliases.
             _CLEVRTEX,
             DatasetSpec("clevr", "CLEVR", 128, 10, False, "clevr", "clevr", ("clevr-png",), fixed_background=True),
             _UNSEEN,
@@ -70,19 +70,19 @@ DATASETS: Mapping[str, DatasetSpec] = MappingProxyType(
 TRAINING_SETS: Mapping[str, DatasetSpec] = MappingProxyType(
     {name: spec for name, spec in DATASETS.items() if spec.trained_on == name}
 )
-"""The data sets that the paper trains models on, each with all rows of its tables."""
+"""The data sets on which the paper trains models, each with all rows of its tables."""
 
 SPELLINGS: Mapping[str, DatasetSpec] = MappingProxyType(
     {name: spec for spec in DATASETS.values() for name in (spec.name, *spec.aliases)}
 )
-"""The data sets by every name that means them: look-alikes' names are none, unless they are spelled alike."""
+"""The data sets by name and alias. The names of look-alikes are not among them, unless they are the same."""
 
 
 def find_dataset(name: str) -> DatasetSpec:
-    """Return the data set of a name or an alias.
+    """Return the data set with a name or an alias.
 
     Raises:
-        AstSegError: there is none; the message says what is nearest, or which set a look-alike resembles.
+        AstSegError: there is none; the message gives the nearest name, or the set that a look-alike resembles.
     """
     if name in SPELLINGS:
         return SPELLINGS[name]
@@ -93,5 +93,5 @@ def find_dataset(name: str) -> DatasetSpec:
 
 
 def evaluated_with(dataset: str) -> list[DatasetSpec]:
-    """Return the data sets that are only evaluated, with models of this one."""
+    """Return the data sets that are only used to evaluate models of this one."""
     return [spec for spec in DATASETS.values() if spec.only_evaluated and spec.trained_on == dataset]

@@ -3,8 +3,8 @@
 Data sets put masks beside images in many ways: `images/a.jpg` and `masks/a.png`, `JPEGImages` and `SegmentationObject`
 (VOC, CVAT), `leftImg8bit/x_leftImg8bit.png` and `gtFine/x_gtFine_instanceIds.png` (Cityscapes), `input/in000001.jpg`
 and `groundtruth/gt000001.png` (CDnet), `a.png` and `a_flat.png` (CLEVRTEX), `a.jpg` and `a_mask.png` (Roboflow),
-`rgba_00000.png` and `segmentation_00000.png` (Kubric). All of them say the same: take the words that name a role out
-of a path, and what is left is the same for an image and its mask.
+`rgba_00000.png` and `segmentation_00000.png` (Kubric). They have one thing in common: without the words that name a
+role, the paths of an image and its mask are the same.
 """
 
 import re
@@ -18,7 +18,7 @@ INSTANCE_WORDS = frozenset({"segmentationobject", "instance", "instances", "inst
 CLASS_WORDS = frozenset(
     {"segmentationclass", "labelids", "labeltrainids", "semantic", "semantics", "trimap", "trimaps", "stuffthingmaps"}
 )
-PAINTED_WORDS = frozenset({"color", "colour", "colors", "colours", "colored"})
+COLOR_WORDS = frozenset({"color", "colour", "colors", "colours", "colored"})
 _MASK_WORDS = frozenset(
     {
         "mask",
@@ -131,7 +131,7 @@ _IMAGE_WORDS = frozenset(
         "originals",
     }
 )
-_COMPOUNDS = {
+_COMPOUND_WORDS = {
     "object coordinates": "coordinates",
     "forward flow": "flow",
     "backward flow": "flow",
@@ -146,7 +146,7 @@ _COMPOUNDS = {
     "depth meters": "depth",
     "distance to": "depth",
 }
-"""Words of a role that are written as two."""
+"""Pairs of words that name one role."""
 _SPLIT_WORDS = {
     "train": "train",
     "training": "train",
@@ -159,33 +159,35 @@ _SPLIT_WORDS = {
     "trainval": "train",
     "eval": "val",
 }
-_NUMBERED = re.compile(r"(gt|in|img|image|frame|mask|msk|label|seg|depth|normal|indexob|cryptoobject)([a-z]?\d+)")
-_ENDING = re.compile(r"(.*\d)(mask|msk|label|seg|gt|depth)")
-_GLUED = re.compile(rf"^({'|'.join(_SPLIT_WORDS)})(annot|masks?|labels?|images?)$")
-_SPLIT = re.compile(rf"(?:.*_)?({'|'.join(_SPLIT_WORDS)})_?(?:set|\d+|[ab])?")
+_ROLE_AND_NUMBER = re.compile(
+    r"(gt|in|img|image|frame|mask|msk|label|seg|depth|normal|indexob|cryptoobject)([a-z]?\d+)"
+)
+_NUMBER_AND_ROLE = re.compile(r"(.*\d)(mask|msk|label|seg|gt|depth)")
+_SPLIT_AND_ROLE = re.compile(rf"^({'|'.join(_SPLIT_WORDS)})(annot|masks?|labels?|images?)$")
+_SPLIT_FOLDER = re.compile(rf"(?:.*_)?({'|'.join(_SPLIT_WORDS)})_?(?:set|\d+|[ab])?")
 
 
 class Name(NamedTuple):
-    """A file's path, taken apart."""
+    """The parts of a file's path."""
 
     role: Role
     key: Key
-    """Alike for an image and its masks and maps: folders and stem without the words of a role."""
+    """The same for an image and its masks and maps: folders and stem without the words of a role."""
     words: Key
-    """The words of its role, folders first, those of the stem with a star."""
+    """The words of the role: those of the folders first, then those of the stem, which start with a star."""
 
 
 def parse_name(path: Path) -> Name:
-    """Take the words of a role out of a relative path."""
+    """Split a relative path into the words of its role and the rest."""
     key, words, groups = [], [], []
     for part in path.parts[:-1]:
-        rest, roles = _without_roles(_tokens(part))
+        rest, roles = _split_folder_words(_tokens(part))
         words += [(word, "") for word in roles]
         if any(word not in _IMAGE_WORDS for word in roles):
-            groups.append(role_of_folder(part))
+            groups.append(strip_split_words(part))
         if rest:
             key.append("_".join(rest))
-    rest, roles = _stem_without_roles(path.stem)
+    rest, roles = _split_stem_words(path.stem)
     words += [(word, "*") for word in roles]
     key.append("_".join(rest))
     named = [(word, star) for word, star in words if word not in _IMAGE_WORDS]
@@ -194,7 +196,7 @@ def parse_name(path: Path) -> Name:
     elif any(word in _MAP_WORDS for word, _ in named):
         role = "map"
     elif any(word in _MASK_WORDS | INSTANCE_WORDS | CLASS_WORDS for word, _ in named) or any(
-        word in PAINTED_WORDS and star for word, star in named
+        word in COLOR_WORDS and star for word, star in named
     ):
         role = "mask"
     else:
@@ -205,38 +207,36 @@ def parse_name(path: Path) -> Name:
 
 def _tokens(text: str) -> list[str]:
     words = " ".join(token for token in re.split(r"[^0-9a-z]+", text.lower()) if token)
-    for two, one in _COMPOUNDS.items():
+    for two, one in _COMPOUND_WORDS.items():
         words = re.sub(rf"\b{two}\b", one, words)
     return words.split() or [text.lower()]
 
 
 def _is_role(token: str) -> bool:
-    return (
-        token in _MASK_WORDS | _MAP_WORDS | _DRAWN_WORDS | _IMAGE_WORDS | INSTANCE_WORDS | CLASS_WORDS | PAINTED_WORDS
-    )
+    return token in _MASK_WORDS | _MAP_WORDS | _DRAWN_WORDS | _IMAGE_WORDS | INSTANCE_WORDS | CLASS_WORDS | COLOR_WORDS
 
 
-def _without_roles(tokens: list[str]) -> tuple[list[str], list[str]]:
-    """Part a folder's words into those that name it and those that name a role."""
-    tokens = " ".join(_GLUED.sub(r"\1 \2", token) for token in tokens).split()
-    roles = [token for token in tokens if _is_role(token) and token not in PAINTED_WORDS]
+def _split_folder_words(tokens: list[str]) -> tuple[list[str], list[str]]:
+    """Split a folder's words into those that name it and those that name a role."""
+    tokens = " ".join(_SPLIT_AND_ROLE.sub(r"\1 \2", token) for token in tokens).split()
+    roles = [token for token in tokens if _is_role(token) and token not in COLOR_WORDS]
     names = [token for token in tokens if token not in roles]
     return ([name for name in names if name not in ("png", "jpg")] if roles else names), roles
 
 
-def _stem_without_roles(stem: str) -> tuple[list[str], list[str]]:
-    """Part a file's words likewise; in a stem only the first and the last words name a role."""
+def _split_stem_words(stem: str) -> tuple[list[str], list[str]]:
+    """Split a stem's words likewise; only the first and the last words can name a role."""
     tokens = _tokens(stem)
     roles: list[str] = []
-    if match := _NUMBERED.fullmatch(tokens[0]):
+    if match := _ROLE_AND_NUMBER.fullmatch(tokens[0]):
         roles.append("input" if match[1] == "in" else match[1])
         tokens[0] = match[2]
-    if match := _ENDING.fullmatch(tokens[-1]):
+    if match := _NUMBER_AND_ROLE.fullmatch(tokens[-1]):
         roles.append(match[2])
         tokens[-1] = match[1]
     while tokens and _is_role(tokens[0]):
         roles.append(tokens.pop(0))
-    # A number behind the role's word is a frame's, if the name has a number before: `x_000001_depth_0001`.
+    # A number after the word of a role counts frames if there is another number before: `x_000001_depth_0001`.
     if len(tokens) > 2 and tokens[-1].isdigit() and _is_role(tokens[-2]) and any(map(str.isdigit, tokens[:-2])):
         tokens.pop()
     while tokens and _is_role(tokens[-1]):
@@ -245,29 +245,29 @@ def _stem_without_roles(stem: str) -> tuple[list[str], list[str]]:
 
 
 def split_of(path: Path) -> str | None:
-    """Return the split that a path's folders name (`train`, `val` or `test`); None if they name none.
+    """Return the split that the folders of a path name (`train`, `val` or `test`), or None.
 
     >>> split_of(Path("images/train2017/a.jpg")), split_of(Path("valid/images/a.jpg")), split_of(Path("test.png"))
     ('train', 'val', None)
     """
     for part in path.parts[:-1]:
-        if match := _SPLIT.fullmatch("_".join(_without_roles(_tokens(part))[0])):
+        if match := _SPLIT_FOLDER.fullmatch("_".join(_split_folder_words(_tokens(part))[0])):
             return _SPLIT_WORDS[match[1]]
     return None
 
 
 def could_hold_masks_of(masks: Path, images: Path) -> bool:
-    """Tell whether a folder, by its name, holds the masks of another: `masks` of `images`, `a_masks` of `a_images`."""
-    (own, words), (others, other_words) = (_without_roles(_tokens(folder.name)) for folder in (masks, images))
+    """Tell by name whether a folder holds the masks of another: `masks` of `images`, `a_masks` of `a_images`."""
+    (own, words), (others, other_words) = (_split_folder_words(_tokens(folder.name)) for folder in (masks, images))
     named = bool(words) and bool(other_words) and all(word in _IMAGE_WORDS for word in other_words)
     return named and own == others and parse_name(Path(masks.name, "x")).role == "mask"
 
 
-def role_of_folder(folder: str) -> str:
-    """Return a folder's name without the words of a split: all folders of one kind of masks have one.
+def strip_split_words(folder: str) -> str:
+    """Return a folder's name without the words of a split, so that it is the same for all splits of a set of masks.
 
-    >>> role_of_folder("train_masks"), role_of_folder("masks_human")
+    >>> strip_split_words("train_masks"), strip_split_words("masks_human")
     ('masks', 'masks_human')
     """
-    tokens = " ".join(_GLUED.sub(r"\1 \2", token) for token in _tokens(folder)).split()
+    tokens = " ".join(_SPLIT_AND_ROLE.sub(r"\1 \2", token) for token in _tokens(folder)).split()
     return "_".join(token for token in tokens if token not in _SPLIT_WORDS)

@@ -1,4 +1,4 @@
-"""Finding the images in a folder, their true masks, and what to call them."""
+"""Finding the images in a folder and their true masks, and naming them."""
 
 import json
 import os
@@ -9,6 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
+from astseg._core.file_names import (
+    BACKGROUNDS_FOLDER,
+    FOREGROUND_MASKS_FOLDER,
+    LABELS_FOLDER,
+    OBJECTS_FILE,
+    RUN_FILE,
+    RUN_KEYS,
+    SUMMARY_FILE,
+)
 from astseg._core.image_files import IMAGE_SUFFIXES, is_image_file
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import could_hold_masks_of, parse_name
@@ -16,36 +25,36 @@ from astseg.data.pairing import pair
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
 
-NAMED = 3
-"""So many names stand in a sentence; of the others the number."""
+MAX_LISTED_NAMES = 3
+"""A list in a message names this many files or folders, and counts the others."""
 
 
 @dataclass(frozen=True)
-class Found:
-    """What is in a folder."""
+class FoundFiles:
+    """The files found in a folder."""
 
     files: tuple[Path, ...]
-    """Its images and arrays, in the order in which people count."""
+    """Images and arrays, in natural order."""
     masks: Mapping[Path, tuple[Path, ...]] = field(default_factory=dict)
-    """The mask of an image, where there is one, or several: one for each object."""
+    """The masks of those images that have any: one, or one for each object."""
     left_out: tuple[str, ...] = ()
-    """What is there beside them, in words, each kind once."""
+    """Descriptions of everything else in the folder, one for each kind."""
 
 
-def find_files(folder: Path, masks: Path | None = None) -> Found:
+def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
     """Find all images and arrays in a folder and its subfolders, and the masks of the images.
 
-    Hidden files and folders, linked folders, masks and maps that lie beside images (`pairing`), and the runs, masks
-    and prepared data that astseg itself made there hold nothing to learn from.
+    Left out are hidden files and folders, linked folders, masks and maps beside images (see `pairing`), and the runs,
+    results and prepared data of astseg itself.
 
     Args:
-        folder: where to look.
-        masks: a file or folder of masks; by default those that lie beside the images.
+        folder: the folder to search.
+        masks: a file or folder of masks; by default the masks beside the images.
 
     Raises:
-        AstSegError: there are no images and no arrays, or no mask fits an image.
+        AstSegError: there are neither images nor arrays, or no mask belongs to an image.
     """
-    search = _Search(folder)
+    search = _FolderSearch(folder)
     search.look_into(folder)
     left_out = search.left_out()
     if not search.wanted:
@@ -54,41 +63,41 @@ def find_files(folder: Path, masks: Path | None = None) -> Found:
         beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
         raise AstSegError(f"{folder} holds no images and no arrays of images.{hint}{beside}")
     files = sorted(search.wanted, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
-    arrays_of_masks = _arrays_of_masks(files, folder)
+    arrays_of_masks = _find_mask_arrays(files, folder)
     if arrays_of_masks:
-        names = _first([file.relative_to(folder).as_posix() for file in arrays_of_masks])
+        names = _first_names([file.relative_to(folder).as_posix() for file in arrays_of_masks])
         left_out = (
-            f"arrays of masks, which belong into the .npz of their images: {len(arrays_of_masks)} ({names})",
+            f"arrays of masks, which should be in the .npz of their images: {len(arrays_of_masks)} ({names})",
             *left_out,
         )
         files = [file for file in files if file not in arrays_of_masks]
     images = [file for file in files if file.suffix.lower() not in ARRAY_SUFFIXES]
-    paired = pair(images, folder, _mask_files(folder, masks), list(_masks_beside(folder)))
+    paired = pair(images, folder, _list_named_masks(folder, masks), list(_list_sibling_masks(folder)))
     twins = set(images) - set(paired.images)
-    return Found(tuple(file for file in files if file not in twins), paired.masks, (*paired.notes, *left_out))
+    return FoundFiles(tuple(file for file in files if file not in twins), paired.masks, (*paired.notes, *left_out))
 
 
-def find_masks(file: Path, masks: Path | None = None) -> Found:
-    """Find the mask of a single image file, in a folder beside its own or where the user says.
+def find_masks(file: Path, masks: Path | None = None) -> FoundFiles:
+    """Find the mask of a single image file, in a folder beside its own or among the masks that the user named.
 
     Raises:
-        AstSegError: the masks that the user named do not fit it.
+        AstSegError: none of the named masks belongs to the image.
     """
     folder = file.absolute().parent
-    paired = pair([file.absolute()], folder, _mask_files(folder, masks), list(_masks_beside(folder)))
+    paired = pair([file.absolute()], folder, _list_named_masks(folder, masks), list(_list_sibling_masks(folder)))
     own = paired.masks.get(file.absolute())
-    return Found((file,), {file: own} if own else {}, paired.notes if masks else ())
+    return FoundFiles((file,), {file: own} if own else {}, paired.notes if masks else ())
 
 
-def _arrays_of_masks(files: Sequence[Path], folder: Path) -> list[Path]:
-    """Find the arrays that lie, by their names, where masks do, beside images that do not."""
+def _find_mask_arrays(files: Sequence[Path], folder: Path) -> list[Path]:
+    """Find the arrays whose paths name them as masks, unless the paths of all files do."""
     named = [file for file in files if parse_name(file.relative_to(folder)).role == "mask"]
     arrays = [file for file in named if file.suffix.lower() in ARRAY_SUFFIXES]
     return arrays if len(named) < len(files) else []
 
 
-class _Search:
-    """A walk through a folder, which sorts what lies there."""
+class _FolderSearch:
+    """A walk through a folder that sorts its entries by kind."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -101,7 +110,7 @@ class _Search:
         self.odd: list[Path] = []
 
     def look_into(self, folder: Path) -> None:
-        """Sort what lies in a folder and in its subfolders."""
+        """Sort the entries of a folder and of its subfolders."""
         try:
             with os.scandir(folder) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".")]
@@ -110,9 +119,9 @@ class _Search:
             return
         for entry in entries:
             path = folder / entry.name
-            if _holds(entry.is_file):
+            if _entry_is(entry.is_file):
                 (self.wanted if _is_readable(path) else self.others).append(path)
-            elif not _holds(entry.is_dir):
+            elif not _entry_is(entry.is_dir):
                 (self.lost if entry.is_symlink() else self.odd).append(path)
             elif entry.is_symlink():
                 self.links.append(path)
@@ -122,7 +131,7 @@ class _Search:
                 self.look_into(path)
 
     def left_out(self) -> tuple[str, ...]:
-        """Return what is no image to be read, in words, each kind once."""
+        """Describe the entries that are not read, one description for each kind."""
         kinds = [file.suffix.lower() or "no ending" for file in self.others]
         what = (
             ("files of other kinds", len(kinds), set(kinds)),
@@ -132,33 +141,34 @@ class _Search:
             ("pipes, devices and the like", len(self.odd), self._names(self.odd)),
             ("folders that may not be opened", len(self.closed), self._names(self.closed)),
         )
-        return tuple(f"{words}: {count} ({_first(sorted(names))})" for words, count, names in what if names)
+        return tuple(f"{words}: {count} ({_first_names(sorted(names))})" for words, count, names in what if names)
 
     def _names(self, folders: Iterable[Path]) -> set[str]:
         return {folder.relative_to(self.root).as_posix() for folder in folders}
 
 
 def _is_readable(file: Path) -> bool:
-    """Tell whether a file is an image or an array: by its ending or, where that says nothing, by its first bytes."""
+    """Tell whether a file is an image or an array, by its suffix or, if that is unknown, by its first bytes."""
     suffix = file.suffix.lower()
     if suffix in IMAGE_SUFFIXES | ARRAY_SUFFIXES:
         return True
     return suffix not in VIDEO_SUFFIXES and is_image_file(file)
 
 
-def _mask_files(folder: Path, masks: Path | None) -> list[Path] | None:
-    """List the masks that a user named; None if he named none.
+def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
+    """List the mask files that the user named, or return None.
 
-    They are spelled as below the folder of the images where they lie there, so that they are known again.
+    Paths below the folder of the images start with that folder, as the paths of the images do, so that both compare
+    equal.
 
     Raises:
-        AstSegError: there are none.
+        AstSegError: there are no mask files.
     """
     if masks is None:
         return None
     files = [masks]
     if masks.is_dir():
-        search = _Search(masks)
+        search = _FolderSearch(masks)
         search.look_into(masks)
         files = [file for file in search.wanted if file.suffix.lower() in IMAGE_SUFFIXES]
     if not files or not masks.exists():
@@ -170,29 +180,29 @@ def _mask_files(folder: Path, masks: Path | None) -> list[Path] | None:
     ]
 
 
-def _masks_beside(folder: Path) -> Iterator[Path]:
-    """List the files of the folders of masks that lie beside a folder of images."""
-    folder = folder.absolute()  # because `.` has no name
+def _list_sibling_masks(folder: Path) -> Iterator[Path]:
+    """List the files in the folders of masks beside a folder of images."""
+    folder = folder.absolute()  # `.` has no name
     try:
         siblings = [place for place in folder.parent.iterdir() if could_hold_masks_of(place, folder) and place.is_dir()]
     except OSError:
         return
     for place in sorted(siblings):
-        search = _Search(place)
+        search = _FolderSearch(place)
         search.look_into(place)
         yield from (file for file in search.wanted if file.suffix.lower() in IMAGE_SUFFIXES)
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
-    """Return what to sort names by so that numbers in them count as numbers: `a2` comes before `a10`."""
+    """Return a sort key by which numbers in names count as numbers: `a2` comes before `a10`."""
     pieces = re.findall(r"(\D*)(\d*)", text.casefold())
     return [(letters, int(digits or -1)) for letters, digits in pieces], text
 
 
-def unlike_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
-    """Return each file's path from a folder on, without its suffix unless two files, or a folder, would share it.
+def unique_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
+    """Return unique names: paths relative to a folder, without suffix unless two files, or a folder, would share it.
 
-    Names stay apart with .png or .jpg appended, too, because results are called so.
+    Names remain unique with .png or .jpg appended, because result files are named so.
     """
     relative = {file: file.relative_to(root) for file in files}
     folders = {folder for name in relative.values() for folder in name.parents}
@@ -206,8 +216,8 @@ def unlike_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
     }
 
 
-def _holds(question: Callable[[], bool]) -> bool:
-    """Return the answer to a question about a folder's entry; a link that leads nowhere, or in a circle, is neither."""
+def _entry_is(question: Callable[[], bool]) -> bool:
+    """Return the answer to a question about a folder's entry; False for broken and circular links."""
     try:
         return question()
     except OSError:
@@ -215,32 +225,33 @@ def _holds(question: Callable[[], bool]) -> bool:
 
 
 def _is_made_by_astseg(folder: Path) -> bool:
-    """Tell whether a folder holds prepared data, a run, segmented images or painted backgrounds."""
+    """Tell whether a folder holds a store, a training run, segmented images or foreground masks of astseg."""
     try:
         return (
             Store.is_store(folder)
-            or _is_run(folder / "run.json")
-            or ((folder / "objects.json").is_file() and (folder / "labels").is_dir())
-            or {path.name for path in folder.iterdir()} - {"summary.json"} == {"backgrounds", "masks"}
+            or _is_run(folder / RUN_FILE)
+            or ((folder / OBJECTS_FILE).is_file() and (folder / LABELS_FOLDER).is_dir())
+            or {path.name for path in folder.iterdir()} - {SUMMARY_FILE}
+            == {BACKGROUNDS_FOLDER, FOREGROUND_MASKS_FOLDER}
         )
-    except OSError:  # the search will find that out too
+    except OSError:  # the search will meet the same error and report it
         return False
 
 
 def _is_run(file: Path) -> bool:
-    """Tell whether a file tells what a training run was asked to do; other programs call their files run.json too."""
+    """Tell whether a file holds the settings of a training run; other programs write a run.json too."""
     try:
         content = json.loads(file.read_text())
     except (FileNotFoundError, ValueError):
         return False
-    return isinstance(content, dict) and {"recipe", "data", "seed"} <= content.keys()
+    return isinstance(content, dict) and content.keys() >= RUN_KEYS
 
 
-def _first(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are.
 
-    >>> _first(["a", "b", "c", "d", "e"])
+    >>> _first_names(["a", "b", "c", "d", "e"])
     'a, b, c and 2 more'
     """
-    more = len(names) - NAMED
-    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(names) - MAX_LISTED_NAMES
+    return ", ".join(names[:MAX_LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")

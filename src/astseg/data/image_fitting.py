@@ -1,4 +1,4 @@
-"""Fitting images and masks to a size."""
+"""Cropping and resizing images and masks to a size."""
 
 from typing import TypeAlias
 
@@ -10,58 +10,58 @@ Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 
 def center_crop(size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, slice]:
-    """Return the rows and columns of the largest centered part of an image that has the target's proportions.
+    """Return the rows and columns of the largest centered crop with the target's proportions.
 
     Args:
         size: height and width of the image.
-        target: height and width that the part will be resized to.
+        target: height and width to which the crop will be resized.
     """
     height, width = size
-    # The largest h x w with h / w = target's ratio; at least a pixel, since images may be 1 x 1000.
+    # The largest h x w with the target's h / w; at least one pixel, since images may be 1 x 1000.
     crop_height = max(1, min(height, round(width * target[0] / target[1])))
     crop_width = max(1, min(width, round(height * target[1] / target[0])))
-    return middle(size, (crop_height, crop_width))
+    return center_slices(size, (crop_height, crop_width))
 
 
-def middle(size: tuple[int, int], part: tuple[int, int]) -> tuple[slice, slice]:
-    """Return the rows and columns of a part in the middle of an image.
+def center_slices(size: tuple[int, int], part: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns of a centered part of an image.
 
     Args:
         size: height and width of the image.
-        part: height and width of the part, at most the image's.
+        part: height and width of the part, at most those of the image.
     """
     top, left = (size[0] - part[0]) // 2, (size[1] - part[1]) // 2
     return slice(top, top + part[0]), slice(left, left + part[1])
 
 
 def fit_image(image: Bytes, size: tuple[int, int]) -> Bytes:
-    """Cut out the centre (`center_crop`), then resize bilinearly with antialiasing.
+    """Crop an image (`center_crop`), then resize it bilinearly with antialiasing.
 
     Args:
         image: H x W x 3.
-        size: height and width wanted.
+        size: height and width of the result.
 
     Returns:
         height x width x 3.
     """
-    return resized(image[center_crop((image.shape[0], image.shape[1]), size)], size, Image.Resampling.BILINEAR)
+    return resize(image[center_crop((image.shape[0], image.shape[1]), size)], size, Image.Resampling.BILINEAR)
 
 
 def fit_mask(mask: Bytes, size: tuple[int, int]) -> Bytes:
-    """Cut and resize a mask as `fit_image` does its image, by the nearest pixel.
+    """Crop a mask as `fit_image` crops its image, and resize it by the nearest pixel.
 
     Args:
         mask: H x W labels.
-        size: height and width wanted.
+        size: height and width of the result.
 
     Returns:
         height x width labels.
     """
-    return resized(mask[center_crop((mask.shape[0], mask.shape[1]), size)], size, Image.Resampling.NEAREST)
+    return resize(mask[center_crop((mask.shape[0], mask.shape[1]), size)], size, Image.Resampling.NEAREST)
 
 
-def resized(values: Bytes, size: tuple[int, int], how: Image.Resampling) -> Bytes:
-    """Resize an H x W or H x W x 3 array to a height and width; one of that size is returned as it is."""
+def resize(values: Bytes, size: tuple[int, int], how: Image.Resampling) -> Bytes:
+    """Resize an H x W or H x W x 3 array to a height and width; an array of that size is returned unchanged."""
     if values.shape[:2] == size:
         return values
     return np.array(Image.fromarray(values).resize((size[1], size[0]), how))

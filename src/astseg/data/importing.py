@@ -1,4 +1,4 @@
-"""From people's own images and video to a store."""
+"""Importing the user's own images and videos into a store."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +21,13 @@ from astseg.data.store import Store
 from astseg.data.store_writer import SplitWriter, StoreWriter
 
 MIN_SIDE = 8
-"""Pixels; an image with a shorter side shows nothing to learn from."""
+"""In pixels; images with a shorter side are left out."""
 
-PEEKED = 16
-"""Images that are looked at to choose a size, and whether masks can be used."""
+NUM_PROBED_IMAGES = 16
+"""The number of images that decide the size, and whether masks can be used."""
 
 LONG_SIDES = (128, 112, 144, 160)
-"""Choices for the longer side of images that are not square, the usual one first."""
+"""Choices for the longer side of images that are not square, the preferred one first."""
 
 SMALL_LONG_SIDES = (64, 80, 96)
 """The same for images whose longer side is shorter than 128."""
@@ -35,19 +35,19 @@ SMALL_LONG_SIDES = (64, 80, 96)
 
 @dataclass
 class _Part:
-    """One source and the splits that its images go to."""
+    """A source and the splits to which its images go."""
 
     source: Source
     test_indices: frozenset[int] | range = frozenset()
-    """Which of its images are held out."""
+    """The images that go to the split `test`."""
     split: str = "train"
-    """Where the others go."""
+    """The split of the other images."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """(name, reason) of readable images that are not used."""
 
     @property
     def splits(self) -> set[str]:
-        """All the splits that its images go to."""
+        """All splits to which images go."""
         return {self.split, "test"} if self.test_indices else {self.split}
 
 
@@ -68,42 +68,41 @@ def import_source(
 ) -> Store:
     """Prepare images, arrays or a video for training.
 
-    Every image loses what exceeds the proportions of `image_size` on both sides (a centre crop), and is then
-    resized bilinearly with antialiasing; masks are cut alike and resized by the nearest pixel. They go along where
-    every image of a split has one; an image whose mask alone turns out to be of no use is then left out.
+    Every image is cropped in the center to the proportions of `image_size` and resized bilinearly with antialiasing;
+    masks are cropped likewise and resized by the nearest pixel. A split gets masks if all its images have one; images
+    whose mask turns out to be unusable are then left out.
 
-    What is held out for the split `test`: of a video the last frames, of images a random choice. But a folder that
-    says itself what is for training and what for testing is taken at its word: folders called `train` and `test` or
-    `val` (`valid/images`, `images/val2017`), arrays numbered or not (`train_0.npz`, `train_1.npz`, `val.npz`); where
-    there is no `test`, `val` is it.
+    The split `test` holds out the last frames of a video, or a random choice of images. Existing divisions are kept:
+    folders named `train` and `test` or `val` (`valid/images`, `images/val2017`), and arrays, numbered or not
+    (`train_0.npz`, `train_1.npz`, `val.npz`); without `test`, `val` becomes the split `test`.
 
     Args:
         path: a folder, an image, an array file or a video.
-        destination: where the store is made; nothing may be there yet.
-        image_size: height and width; by default `suggest_image_size` of the first images.
-        test_share: how much is held out, from 0 (nothing) to below 1.
-        seed: of the random choice.
-        every: of a video, take only each n-th frame.
-        progress: told how many images have been read, and of how many.
-        longer_side: what `suggest_image_size` is told of the size, where none is given.
-        masks: a file or folder of masks; by default those that lie beside the images.
-        ignored: the values in masks of pixels that are not to be scored; by default they are found out.
-        check_size: told the height and width before anything is prepared, to refuse them by an error.
-        details: more for the manifest to say.
+        destination: where the store is created; nothing may be there yet.
+        image_size: height and width; by default `suggest_image_size` for the first images.
+        test_share: the share of images to hold out, from 0 (none) to below 1.
+        seed: the seed of the random choice.
+        every: take only every n-th frame of a video.
+        progress: called with the number of images read, and the total.
+        longer_side: the longer side for `suggest_image_size`, if `image_size` is not given.
+        masks: a file or folder of masks; by default the masks beside the images.
+        ignored: the values in masks of pixels that are not scored; by default they are detected.
+        check_size: called with height and width before anything is prepared; raises to refuse them.
+        details: further details for the manifest.
 
     Returns:
-        The store. Its manifest's details name what was skipped, and why, and what else lay in the folder, and count the
-        masks that did not go along, with the first reason.
+        The store. The details in its manifest name what was skipped and why, name what else was in the folder, and
+        count the masks that were left out, with the first reason.
 
     Raises:
-        AstSegError: nothing can be read, the destination is taken, or a number makes no sense.
+        AstSegError: nothing can be read, the destination is in use, or a number is out of range.
     """
     if not 0 <= test_share < 1:
-        raise AstSegError(f"The share that is held out should lie in 0 to below 1, not {test_share}.")
+        raise AstSegError(f"The share to hold out should lie in 0 to below 1, not {test_share}.")
     if Store.is_store(path):
         raise AstSegError(f"{path} is a prepared data set already. Train on it as it is.")
     source = open_source(path, every=every, masks=masks, ignored=ignored)
-    parts = _given_parts(source) or [_divided(source, test_share, seed)]
+    parts = _predefined_parts(source) or [_hold_out(source, test_share, seed)]
     size = image_size or _size_for(parts[0].source, longer_side)
     if min(size) < MIN_SIDE:
         raise AstSegError(f"Images should be at least {MIN_SIDE} pixels a side, not {size[0]} x {size[1]}.")
@@ -113,11 +112,11 @@ def import_source(
         split: all(has for part, has in zip(parts, usable, strict=True) if split in part.splits)
         for split in _splits(parts)
     }
-    rule = "as the folder is divided" if len(parts) > 1 else _rule(parts[0], test_share, seed)
+    rule = "as the folder is divided" if len(parts) > 1 else _describe_split_rule(parts[0], test_share, seed)
     protocol = f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
     with StoreWriter(destination, size, str(Path(path).resolve()), protocol) as writer, ExitStack() as stack:
-        out = _Splits(writer, stack, with_masks, source.ignored_label)
-        _fill(out, parts, size, progress)
+        out = _SplitWriters(writer, stack, with_masks, source.ignored_label)
+        _write_samples(out, parts, size, progress)
         writer.details.update({**_details(source, parts, seed, every), **(details or {})})
         if isinstance(source, FileSource) and any(with_masks.values()):
             writer.details["masks"] = source.coding.description
@@ -130,15 +129,15 @@ def import_source(
 
 
 def suggest_image_size(size: tuple[int, int], longer_side: int | None = None) -> tuple[int, int]:
-    """Return a size that a processor without accelerator can learn from, near to the proportions of the images.
+    """Return a size at which a CPU can train, close to the proportions of the images.
 
-    Nearly square images (up to 6 : 5) become 128 x 128, or 64 x 64 where they are smaller than 128. Others get sides
-    that are multiples of 16, about 128 the longer one (64 where the images are smaller): 240 x 320 becomes 96 x 128,
+    Nearly square images (up to 6 : 5) become 128 x 128, or 64 x 64 if they are smaller than 128. For others the sides
+    are multiples of 16 and the longer side is about 128 (64 for smaller images): 240 x 320 becomes 96 x 128,
     1080 x 1920 becomes 64 x 112. No side is shorter than 32. With a longer side of 320, 1080 x 1920 becomes 176 x 320.
 
     Args:
         size: height and width of the images.
-        longer_side: the longer one to be, where it should be another; the shorter is then a multiple of 8.
+        longer_side: the longer side of the result, if given; the shorter side is then a multiple of 8.
 
     Returns:
         Height and width.
@@ -152,14 +151,14 @@ def suggest_image_size(size: tuple[int, int], longer_side: int | None = None) ->
         return (shorter_side, longer_side) if size[0] <= size[1] else (longer_side, shorter_side)
     sides = LONG_SIDES if long >= 128 else SMALL_LONG_SIDES
     choices = [(max(32, round(side * short / long / 16) * 16), side) for side in sides]
-    # The first choice whose proportions are within 3 % (little is cropped), else the nearest.
+    # The first choice with proportions within 3 % (little is cropped), else the nearest.
     errors = [abs(log(choice[0] / choice[1] * long / short)) for choice in choices]
     best = choices[next((i for i, error in enumerate(errors) if error < 0.03), int(np.argmin(errors)))]
     return best if size[0] <= size[1] else (best[1], best[0])
 
 
-class _Splits:
-    """The splits being written, each opened when its first image comes, since an empty one is an error."""
+class _SplitWriters:
+    """Writes splits, opening each at its first image, since an empty split is an error."""
 
     def __init__(
         self, writer: StoreWriter, stack: ExitStack, masks: dict[str, bool], ignored_label: int | None
@@ -167,7 +166,7 @@ class _Splits:
         self._writer, self._stack, self.masks, self._ignored_label = writer, stack, masks, ignored_label
         self._open: dict[str, SplitWriter] = {}
         self.masks_left_behind = 0
-        """Images with a mask that did not go along."""
+        """The number of images whose mask was left out."""
         self.mask_problem: str | None = None
         """The first reason for that."""
 
@@ -185,15 +184,15 @@ class _Splits:
         self._open[split].append(sample.image[None], None if mask is None else mask[None])
 
 
-def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Progress | None) -> None:
+def _write_samples(out: _SplitWriters, parts: list[_Part], size: tuple[int, int], progress: Progress | None) -> None:
     lengths = [part.source.estimated_length() for part in parts]
     total = sum(length or 0 for length in lengths) or None
     done = 0
     for part in parts:
-        # The latest image waits until the next has come: where all those meant for a split turned out to be
-        # unreadable, the last readable one stands in.
+        # The latest image waits for the next: if all images meant for a split turn out to be unreadable, the last
+        # readable one takes their place.
         waiting: tuple[str, Sample] | None = None
-        for index, sample in _usable(part, size, out.masks[part.split]):
+        for index, sample in _usable_samples(part, size, out.masks[part.split]):
             if waiting is not None:
                 out.append(*waiting)
             waiting = ("test" if index in part.test_indices else part.split, sample)
@@ -209,8 +208,8 @@ def _fill(out: _Splits, parts: list[_Part], size: tuple[int, int], progress: Pro
         out.append(split, sample)
 
 
-def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[int, Sample]]:
-    """Yield the images that are large enough, resized, each with its index among the readable ones."""
+def _usable_samples(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[int, Sample]]:
+    """Yield the usable images, resized, each with its index among the readable ones."""
     for index, sample in enumerate(part.source):
         height, width = sample.image.shape[:2]
         if min(height, width) < MIN_SIDE:
@@ -224,40 +223,40 @@ def _usable(part: _Part, size: tuple[int, int], masks: bool) -> Iterator[tuple[i
         yield index, Sample(sample.name, fit_image(sample.image, size), mask, sample.mask_problem)
 
 
-def _divided(source: Source, test_share: float, seed: int) -> _Part:
-    """Hold out the end of a video, whose neighboring frames are alike, and a random choice of anything else."""
+def _hold_out(source: Source, test_share: float, seed: int) -> _Part:
+    """Hold out the end of a video, since neighboring frames are similar, or a random choice of other images."""
     length = source.estimated_length() or 0
     count = min(max(1, round(length * test_share)), length - 1) if test_share and length > 1 else 0
     if not count:
         return _Part(source)
     if isinstance(source, VideoSource):
-        # Without an end: the number of frames is an estimate.
+        # The range is open, because the number of frames is an estimate.
         return _Part(source, range(length - count, sys.maxsize))
     chosen = np.random.default_rng(seed).choice(length, count, replace=False)
     return _Part(source, frozenset(chosen.tolist()))
 
 
-def _given_parts(source: Source) -> list[_Part]:
-    """Return the parts of a folder that says itself what is for training and what for testing; else none."""
+def _predefined_parts(source: Source) -> list[_Part]:
+    """Return the parts of a folder that is divided into training and test images already, or an empty list."""
     if not isinstance(source, FileSource) or not source.path.is_dir():
         return []
     files: dict[str, list[Path]] = {}
     for file in source.files:
-        files.setdefault(_given_split(file.relative_to(source.path)), []).append(file)
+        files.setdefault(_predefined_split(file.relative_to(source.path)), []).append(file)
     if "train" not in files or not {"test", "val"} & files.keys():
         return []
     names = {"train": "train", "test": "test", "val": "val" if "test" in files else "test"}
     parts = [_Part(source.part(files[key]), split=names[key]) for key in names if key in files]
     for file in files.get("", []):
         name = file.relative_to(source.path).as_posix()
-        parts[0].left_out.append((name, f"{name} lies beside the parts for training and testing, in none of them."))
+        parts[0].left_out.append((name, f"{name} is in none of the folders for training and testing."))
     return parts
 
 
-def _given_split(file: Path) -> str:
-    """Return the split that a file says it belongs to; nothing if it says none.
+def _predefined_split(file: Path) -> str:
+    """Return the split that the path of a file names, or an empty text.
 
-    An image called test.png is no test set.
+    The names of array files count, but an image named test.png is not a test set.
     """
     if file.suffix.lower() in ARRAY_SUFFIXES:
         file = Path(file.parent, file.stem, file.name)
@@ -265,12 +264,12 @@ def _given_split(file: Path) -> str:
 
 
 def _has_usable_masks(source: Source) -> bool:
-    """Tell whether there are masks, and the first few can be used: one that cannot, among many, costs its image."""
-    return source.has_masks and all(sample.mask_problem is None for sample in islice(source, PEEKED))
+    """Tell whether there are masks and the first few can be used; a later unusable mask only costs its image."""
+    return source.has_masks and all(sample.mask_problem is None for sample in islice(source, NUM_PROBED_IMAGES))
 
 
 def _size_for(source: Source, longer_side: int | None) -> tuple[int, int]:
-    shapes = [sample.image.shape[:2] for sample in islice(source, PEEKED)]
+    shapes = [sample.image.shape[:2] for sample in islice(source, NUM_PROBED_IMAGES)]
     height, width = np.median([shape for shape in shapes if min(shape) >= MIN_SIDE] or shapes, axis=0)
     return suggest_image_size((int(height), int(width)), longer_side)
 
@@ -279,7 +278,7 @@ def _splits(parts: list[_Part]) -> set[str]:
     return set().union(*(part.splits for part in parts))
 
 
-def _rule(part: _Part, test_share: float, seed: int) -> str:
+def _describe_split_rule(part: _Part, test_share: float, seed: int) -> str:
     if not part.test_indices:
         return "nothing held out"
     chosen = "the last frames" if isinstance(part.source, VideoSource) else f"a random choice (seed {seed})"

@@ -1,4 +1,4 @@
-"""Anything that holds images (a folder, an array, a video, a prepared data set), read the same way."""
+"""Reading everything that holds images (folders, arrays, videos, prepared data sets) in the same way."""
 
 import re
 import tarfile
@@ -21,20 +21,21 @@ from astseg._core.image_files import (
     IMAGE_SUFFIXES,
     count_images,
     is_image_file,
+    read_exif_transpose,
     read_images,
-    turn_of,
 )
+from astseg._core.sampling import evenly_spaced
 from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
-from astseg.data.folders import find_files, find_masks, unlike_names
+from astseg.data.folders import find_files, find_masks, unique_names
 from astseg.data.mask_edges import RawMask
-from astseg.data.masks import IGNORED_LABEL, MaskCoding, choose_coding, labels_of, read_raw_masks, upright
+from astseg.data.masks import IGNORED_LABEL, MaskCoding, choose_coding, decode_mask, read_raw_masks, rotate_like_image
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-MAX_MASKS_LOOKED_AT = 16
-"""Masks that are looked at to find out how all are to be read."""
+NUM_PROBED_MASKS = 16
+"""The number of masks that decide how all masks are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,41 +43,41 @@ class Sample:
     """One image of a source."""
 
     name: str
-    """Unlike any other of its source, and fit to be a relative path without suffix: `holiday/beach`, `000041`."""
+    """Unique in its source, and usable as a relative path without suffix: `holiday/beach`, `000041`."""
     image: Bytes
     """H x W x 3, RGB."""
     mask: Bytes | None = None
     """H x W, 0 is the background; see `Source.ignored_label`."""
     mask_problem: str | None = None
-    """Why the mask that it has cannot be used, in a sentence."""
+    """Why an existing mask cannot be used, as a sentence."""
     time: float | None = None
-    """Seconds from the first frame, of a video."""
+    """For videos, seconds from the first frame."""
 
 
 class Source(ABC):
-    """Images one after another, however many there are: only the present one is in memory.
+    """An iterable of images, of which only the current one is in memory.
 
-    Iterate it as often as you like. Whatever cannot be read is left out and named in `skipped`.
+    It can be iterated repeatedly. Images that cannot be read are left out and named in `skipped`.
 
     Raises:
-        AstSegError: while iterating, at the end, if nothing at all was readable.
+        AstSegError: at the end of an iteration, if nothing was readable.
     """
 
     fps: Fraction | None = None
-    """Frames a second in the mean, of a video."""
+    """For videos, the mean number of frames per second."""
     duration: float | None = None
-    """Seconds from the first frame to the end of the last, of a video."""
+    """For videos, seconds from the first frame to the end of the last."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.skipped: list[tuple[str, str]] = []
-        """(name, reason) of what the latest iteration could not read."""
+        """(name, reason) of images that the latest iteration could not read."""
         self.left_out: tuple[str, ...] = ()
-        """What lies there and is no image to be read, in words."""
+        """Descriptions of everything there that is not read."""
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of it is read in a way that a user may want to know, in sentences."""
+        """Sentences about how images are read, where users may want to know."""
         return ()
 
     def __iter__(self) -> Iterator[Sample]:
@@ -91,32 +92,32 @@ class Source(ABC):
 
     @abstractmethod
     def _samples(self) -> Iterator[Sample]:
-        """Read the images, and add to `skipped` what cannot be read."""
+        """Yield the images, and add those that cannot be read to `skipped`."""
 
     @abstractmethod
     def estimated_length(self) -> int | None:
-        """Return how many images there are if all are readable; None if that takes reading them all."""
+        """Return the number of images if all are readable; None if counting requires reading them all."""
 
     @property
     def has_masks(self) -> bool:
-        """Whether every image comes with its true mask."""
+        """Whether every image has its true mask."""
         return False
 
     @property
     def ignored_label(self) -> int | None:
-        """The label, in masks, of pixels that are not to be scored; None if all are."""
+        """The label, in masks, of pixels that are not scored; None if all are."""
         return None
 
 
 class FileSource(Source):
-    """Image and array files in a given order, with the masks that belong to them.
+    """Image and array files in a given order, with their masks.
 
     Args:
         path: the file or folder that the user named.
         files: the files to read.
-        left_out: what else lies there, in words.
-        masks: the mask files of the image files, one or one for each object; arrays bring their own.
-        ignored: the values in masks of pixels that are not to be scored; None to find them out.
+        left_out: descriptions of everything there that is not read.
+        masks: the mask files of image files, one or one for each object; arrays contain their own.
+        ignored: the values in masks of pixels that are not scored; None to detect them.
     """
 
     def __init__(
@@ -135,48 +136,48 @@ class FileSource(Source):
         self._root = path if path.is_dir() else path.parent
 
     def part(self, files: Sequence[Path]) -> "FileSource":
-        """Return the same source with some of its files."""
+        """Return the source with only some of its files."""
         part = FileSource(self.path, files, masks=self.masks, ignored=self.ignored)
-        part.__dict__["coding"] = self.coding  # of the whole set, which a part may not show
+        part.__dict__["coding"] = self.coding  # decided from the whole set, as a part may not suffice
         return part
 
     def estimated_length(self) -> int | None:
-        """Count the images, by the headers of the files; unreadable images count too."""
+        """Count the images by the headers of the files; unreadable images count too."""
         return sum(self._counts.values())
 
     @cached_property
     def coding(self) -> MaskCoding:
-        """How the masks of the set are to be read, found out from some of them."""
+        """How the masks of the set are read, decided from some of them."""
         named = [path for paths in self.masks.values() for path in paths]
         cdnet = bool(named) and all(re.fullmatch(r"gt\d+", path.stem) for path in named)
         cityscapes = bool(named) and all(path.stem.endswith("instanceIds") for path in named)
-        return choose_coding(self._some_masks(named), self.ignored, cdnet=cdnet, cityscapes=cityscapes)
+        return choose_coding(self._probe_masks(named), self.ignored, cdnet=cdnet, cityscapes=cityscapes)
 
     @cached_property
-    def has_masks(self) -> bool:  # asked more than once, and the headers of all files tell it
-        """Whether every file has a mask; one that cannot be read takes nothing away from the others."""
+    def has_masks(self) -> bool:  # cached, because it reads the headers of all files
+        """Whether every file has a mask; unreadable files do not count."""
         return all(self._has_mask(file) for file in self.files)
 
     @property
     def ignored_label(self) -> int | None:
-        """The label, in masks, of pixels that are not to be scored; None if all are."""
+        """The label, in masks, of pixels that are not scored; None if all are."""
         return IGNORED_LABEL if self.coding.ignored else None
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """How the numbers and axes of arrays are taken."""
+        """Sentences about the range of values and the axes of arrays."""
         return tuple(note for file in self.files if _is_array(file) for note in _array_notes(file))
 
     @cached_property
     def _names(self) -> dict[Path, str]:
-        return unlike_names(self.files, self._root)
+        return unique_names(self.files, self._root)
 
     @cached_property
     def _counts(self) -> dict[Path, int]:
         return {file: _array_count(file) if _is_array(file) else count_images(file) for file in self.files}
 
-    def _some_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
-        for index in sorted({int(i) for i in np.linspace(0, len(named) - 1, MAX_MASKS_LOOKED_AT)} if named else ()):
+    def _probe_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
+        for index in evenly_spaced(len(named), NUM_PROBED_MASKS).tolist():
             try:
                 yield from islice(read_raw_masks(named[index]), 1)
             except AstSegError:
@@ -184,7 +185,7 @@ class FileSource(Source):
         for file in filter(_is_array, self.files):
             try:
                 arrays = open_arrays(file)
-                items = list(islice(arrays, MAX_MASKS_LOOKED_AT)) if arrays.mask_key else []
+                items = list(islice(arrays, NUM_PROBED_MASKS)) if arrays.mask_key else []
             except AstSegError:
                 continue
             yield from (_raw_labels(item.mask) for item in items if item.mask is not None)
@@ -199,7 +200,7 @@ class FileSource(Source):
     def _image_samples(self, file: Path, name: str) -> Iterator[Sample]:
         paths = self.masks.get(file, ())
         masks = self._read_masks(file, paths) if paths else iter(())
-        turned = turn_of(file) if paths else None
+        turned = read_exif_transpose(file) if paths else None
         for index, image in enumerate(read_images(file)):
             own_name = name if self._counts[file] == 1 else f"{self._prefix(name)}{index:06d}"
             if not paths:
@@ -207,25 +208,25 @@ class FileSource(Source):
                 continue
             mask, problem = next(masks, (None, f"The mask {paths[0]} has fewer frames than its image."))
             if mask is not None:
-                mask = upright(mask, image, turned)
+                mask = rotate_like_image(mask, image, turned)
                 if mask.shape != image.shape[:2]:
                     problem = f"The mask {paths[0]} has {mask.shape} pixels, its image {image.shape[:2]}."
                     mask = None
             yield Sample(own_name, image, mask, problem)
 
     def _read_masks(self, file: Path, paths: Sequence[Path]) -> Iterator[tuple[Bytes | None, str | None]]:
-        """Read the mask of each frame of an image file, or the reason why it cannot be used."""
+        """Yield the mask of each frame of an image file, or the reason why it cannot be used."""
         try:
             for masks in zip_longest(*map(read_raw_masks, paths)):
                 if any(mask is None for mask in masks):
                     raise AstSegError(f"of {file} have different numbers of frames")
-                yield _joined([labels_of(mask, self.coding) for mask in masks], file), None
+                yield _merge_object_masks([decode_mask(mask, self.coding) for mask in masks], file), None
         except AstSegError as error:
             yield None, str(error) if str(paths[0]) in str(error) else f"The mask {paths[0]} {error}"
 
     def _has_mask(self, file: Path) -> bool:
         if not _is_array(file):
-            # What will be skipped does not stand in the way of the others.
+            # Files that will be skipped do not count.
             return file in self.masks or not is_image_file(file, FORMATS)
         try:
             return open_arrays(file).mask_key is not None
@@ -238,11 +239,11 @@ class FileSource(Source):
             if item.image is None:
                 self.skipped.append((own_name, str(item.problem)))
             else:
-                mask = None if item.mask is None else labels_of(_raw_labels(item.mask), self.coding)
+                mask = None if item.mask is None else decode_mask(_raw_labels(item.mask), self.coding)
                 yield Sample(own_name, item.image, mask, item.problem)
 
     def _prefix(self, name: str) -> str:
-        # The items of a lone file need no folder to tell them from another's.
+        # The images of a single file need no folder to be unique.
         return f"{name}/" if len(self.files) > 1 or self.path.is_dir() else ""
 
 
@@ -257,7 +258,7 @@ class VideoSource(Source):
     def __init__(self, path: Path, every: int = 1) -> None:
         super().__init__(path)
         if every < 1:
-            raise AstSegError(f"Every how many frames one is taken should be 1 or more, not {every}.")
+            raise AstSegError(f"The step between frames should be 1 or more, not {every}.")
         self._facts = read_facts(path)
         self._every = every
         self.fps = self._facts.fps / every
@@ -290,7 +291,7 @@ class StoreSource(Source):
         self._split = Store(path)[split]
 
     def estimated_length(self) -> int | None:
-        """Return the number of images, exactly."""
+        """Return the exact number of images."""
         return len(self._split)
 
     @property
@@ -300,7 +301,7 @@ class StoreSource(Source):
 
     @property
     def ignored_label(self) -> int | None:
-        """The label of pixels that are not to be scored, as the split says."""
+        """The label of pixels that are not scored, as saved in the split."""
         return self._split.ignored_label
 
     def _samples(self) -> Iterator[Sample]:
@@ -319,33 +320,33 @@ def open_source(
 ) -> Source:
     """Open a folder, an image, an `.npy` or `.npz` file, a video, or a prepared data set.
 
-    A folder is searched with all its subfolders for images and arrays, in the order in which people count
-    (`frame2` before `frame10`); see `find_files` for what is left out. A file whose ending is unknown is looked into.
+    A folder is searched with all subfolders for images and arrays, in natural order (`frame2` before `frame10`); see
+    `find_files` for what is left out. The kind of a file with an unknown suffix is detected from its content.
 
     Args:
         path: what to open.
-        split: which split of a prepared data set to read.
-        every: of a video, take only each n-th frame.
-        masks: a file or folder of masks of the images; by default those that lie beside them.
-        ignored: the values in masks of pixels that are not to be scored; None to find them out.
+        split: the split of a prepared data set to read.
+        every: take only every n-th frame of a video.
+        masks: a file or folder of masks of the images; by default the masks beside them.
+        ignored: the values in masks of pixels that are not scored; None to detect them.
 
     Raises:
-        AstSegError: nothing is there, or nothing that can be read, or it is no video and not every frame is wanted, or
-            there are no masks where the user named some.
+        AstSegError: there is nothing, or nothing readable; `every` is not 1 for something other than a video; or there
+            are no masks where the user named some.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if not path.exists():
         raise AstSegError(f"There is no file or folder {path}.")
     if not (path.is_file() or path.is_dir()):
-        raise AstSegError(f"{path} is a pipe, a device or the like, and no file.")
+        raise AstSegError(f"{path} is a pipe, a device or the like, not a file.")
     is_image = suffix in IMAGE_SUFFIXES or (path.is_file() and is_image_file(path))
     if masks is not None and not (path.is_dir() or is_image):
-        raise AstSegError(f"Masks can be named for image files alone, and {path} is none.")
+        raise AstSegError(f"Masks can only be named for image files, and {path} is not one.")
     if suffix in VIDEO_SUFFIXES or not (path.is_dir() or suffix in ARRAY_SUFFIXES or is_image):
         return _open_video(path, every)
     if every != 1:
-        raise AstSegError(f"Only of a video can each n-th frame be taken, and {path} is none.")
+        raise AstSegError(f"Only a video can be read with every n-th frame, and {path} is not one.")
     if path.is_dir():
         if Store.is_store(path):
             return StoreSource(path, split)
@@ -360,8 +361,8 @@ def open_source(
 def _open_video(path: Path, every: int) -> VideoSource:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSource(path, every)
-    no_kind = f"{path} is no kind of file that can be read: neither an image, nor a video, nor an .npy or .npz array."
-    if _is_archive(path):  # in which FFmpeg would find a film that is not compressed
+    no_kind = f"{path} cannot be read: it is neither an image, nor a video, nor an .npy or .npz array."
+    if _is_archive(path):  # FFmpeg would find uncompressed videos in it
         raise AstSegError(f"{no_kind} Unpack it first.")
     try:
         return VideoSource(path, every)
@@ -377,18 +378,20 @@ def _raw_labels(mask: Bytes) -> RawMask:
     return RawMask(mask.astype(np.int64), "grey")
 
 
-def _joined(masks: Sequence[Bytes], file: Path) -> Bytes:
-    """Make one mask of one for each object.
+def _merge_object_masks(masks: Sequence[Bytes], file: Path) -> Bytes:
+    """Merge one mask for each object into one mask.
 
     Raises:
-        AstSegError: they are of several sizes, or more than there are labels.
+        AstSegError: sizes differ, there are more masks than labels, or a mask holds several objects.
     """
     if len(masks) == 1:
         return masks[0]
     if len({mask.shape for mask in masks}) > 1 or len(masks) >= IGNORED_LABEL:
-        raise AstSegError(f"The {len(masks)} masks of {file} do not go together: of several sizes, or too many.")
+        raise AstSegError(
+            f"The {len(masks)} masks of {file} cannot be merged: their sizes differ, or they are too many."
+        )
     if any(len(np.unique(mask[mask > 0])) > 1 for mask in masks):
-        raise AstSegError(f"The {len(masks)} masks of {file} hold several objects each: name one set of them.")
+        raise AstSegError(f"The {len(masks)} masks of {file} hold several objects each: name one set of masks.")
     joined = np.zeros_like(masks[0])
     for label, mask in enumerate(masks, 1):
         joined[mask > 0] = label

@@ -4,12 +4,12 @@ A store is a folder::
 
     manifest.json
     train.images.npy     uint8, N x H x W x 3, RGB
-    train.masks.npy      uint8, N x H x W, 0 is the background      (only where the truth is known)
+    train.masks.npy      uint8, N x H x W, 0 is the background      (only if the truth is known)
     train.shadows.npy    uint8, N x H x W, 1 where a shadow falls   (only for generated scenes)
     test.images.npy      ... and so on, one set of arrays for every split
 
-Whole batches are read without decoding anything. Channels lie last, so that a batch turned to N x 3 x H x W is
-already in the memory format that convolutions like best. ``store_writer`` makes stores.
+Batches are read without decoding. Channels are last, so that a batch permuted to N x 3 x H x W has the memory format
+in which convolutions are fastest. ``store_writer`` writes stores.
 """
 
 import hashlib
@@ -31,12 +31,12 @@ VERSION = 1
 MANIFEST_FILE = "manifest.json"
 ARRAYS = ("images", "masks", "shadows")
 MAX_LABELS = 255
-"""A label image has 8 bits, one value of which is the background."""
+"""A mask has 8 bits, one value of which is the background."""
 
 
 @dataclass(frozen=True)
 class ArrayRecord:
-    """One array of a split as the manifest describes it."""
+    """The manifest's description of one array of a split."""
 
     file: str
     shape: tuple[int, ...]
@@ -45,24 +45,24 @@ class ArrayRecord:
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """One split as the manifest describes it."""
+    """The manifest's description of one split."""
 
     count: int
     arrays: Mapping[str, ArrayRecord]
     label_histogram: tuple[int, ...] = ()
-    """Pixels that carry label 0, 1, 2, ...; empty where the split has no masks."""
+    """The number of pixels with label 0, 1, 2, ...; empty if the split has no masks."""
     ignored_label: int | None = None
-    """The label of pixels that are not to be scored; None if all are."""
+    """The label of pixels that are not scored; None if all are."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store holds and where it came from."""
+    """The content of a store and its origin."""
 
     source: str
-    """Where the images came from, in words: a path, an archive, a generator with its version."""
+    """The origin of the images: a path, an archive, a generator with its version."""
     protocol: str
-    """How they were prepared: crop, resize, label rules, split rule, seed."""
+    """How the images were prepared: crop, resize, label rules, split rule, seed."""
     image_size: tuple[int, int]
     """Height and width in pixels."""
     splits: Mapping[str, SplitRecord] = field(default_factory=dict)
@@ -82,13 +82,13 @@ class Split:
     shadows: Bytes | None = None
     """N x H x W, 1 where a shadow falls."""
     ignored_label: int | None = None
-    """The label, in masks, of pixels that are not to be scored; None if all are."""
+    """The label, in masks, of pixels that are not scored; None if all are."""
 
     def __len__(self) -> int:
         return len(self.images)
 
     def masks_to_show(self, chosen: slice | npt.NDArray[np.intp]) -> Bytes | None:
-        """Return some masks to look at, in which pixels that are not scored are background; None if there are none."""
+        """Return some masks for display, in which ignored pixels are background; None if there are no masks."""
         if self.masks is None:
             return None
         masks = np.array(self.masks[chosen])
@@ -101,7 +101,7 @@ class Store:
     """A prepared data set on disk.
 
     Raises:
-        AstSegError: no store is there, or of another version, or its files do not fit its manifest.
+        AstSegError: there is no store, it has another version, or its files do not fit its manifest.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -117,7 +117,7 @@ class Store:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return False
         except ValueError:
-            # Damaged. Beside a store's arrays it was a store's, and they must not be taken for images.
+            # Damaged, but the manifest of a store if arrays of one are there, which must not be taken for images.
             return any(Path(path).glob("*.images.npy"))
         return isinstance(content, dict) and content.get("format") == FORMAT
 
@@ -140,7 +140,7 @@ class Store:
         return self._splits[name]
 
     def verify(self) -> None:
-        """Read every file once and compare its sha256 with the manifest's.
+        """Read every file once and compare its SHA-256 with the manifest.
 
         Raises:
             AstSegError: a file has changed since it was written.
@@ -170,7 +170,7 @@ class Store:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes, as hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -178,7 +178,9 @@ def file_sha256(path: Path) -> str:
 def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST_FILE
     if not Store.is_store(path):
-        raise NotPreparedError(f"{path} is no prepared data set: it has no {MANIFEST_FILE} of one. Prepare it first.")
+        raise NotPreparedError(
+            f"{path} is no prepared data set: it has no {MANIFEST_FILE} of astseg. Prepare it first."
+        )
     try:
         content = json.loads(file.read_bytes())
         content.pop("format")

@@ -1,4 +1,4 @@
-"""Making stores of prepared data: see ``store`` for what they hold."""
+"""Writing stores of prepared data; see ``store`` for their format."""
 
 import json
 import math
@@ -11,7 +11,14 @@ from typing import Any, BinaryIO, Self
 
 import numpy as np
 
-from astseg._core.atomic_io import check_free, followed, held, put_in_place, remove_contents, unfinished
+from astseg._core.atomic_io import (
+    check_free,
+    lock_folder,
+    move_into_place,
+    partial_folder,
+    remove_contents,
+    resolve_link,
+)
 from astseg._core.errors import AstSegError
 from astseg.data.store import (
     ARRAYS,
@@ -26,15 +33,15 @@ from astseg.data.store import (
 )
 
 HEADER_BYTES = 128
-"""What numpy's header of an array of this kind takes, room for the first dimension to grow included."""
-BEGUN = "begun.json"
-"""The file of an unfinished store that tells what it is to become."""
+"""The size of numpy's header for these arrays, including the padding in which the first dimension can grow."""
+PENDING_FILE = "begun.json"
+"""The file in an unfinished store with the settings by which it was begun."""
 
 
 class SplitWriter:
-    """Appends images to one split of a store that is being written.
+    """Appends images to one split of an unfinished store.
 
-    With `resume` it goes on behind the last image that lies whole in all of the split's files.
+    With `resume` it continues after the last image that is complete in all files of the split.
     """
 
     def __init__(
@@ -47,9 +54,9 @@ class SplitWriter:
     ) -> None:
         self.name = name
         self.ignored_label = ignored_label
-        """The label, in masks, of pixels that are not to be scored; None if all are."""
+        """The label, in masks, of pixels that are not scored; None if all are."""
         self.count = 0
-        """Images written so far, those of an interrupted run included."""
+        """The number of images written so far, also before an interruption."""
         self._folder = folder
         self._image_size = image_size
         self._files: dict[str, BinaryIO] = {}
@@ -61,11 +68,11 @@ class SplitWriter:
         """Append N images: images N x H x W x 3, masks and shadows N x H x W, all uint8.
 
         Raises:
-            ValueError: a shape or a type is not the store's, or an array comes and goes between calls.
+            ValueError: a shape or a type is wrong, or the kinds of arrays differ between calls.
         """
         given = {kind: array for kind, array in zip(ARRAYS, (images, masks, shadows), strict=True) if array is not None}
         if self.count and given.keys() != self._files.keys():
-            raise ValueError(f"split '{self.name}' began with {list(self._files)}, now came {list(given)}")
+            raise ValueError(f"split '{self.name}' began with {list(self._files)}, not with {list(given)}")
         for kind, array in given.items():
             expected = (len(images), *self._item_shape(kind))
             if array.shape != expected or array.dtype != np.uint8:
@@ -75,13 +82,13 @@ class SplitWriter:
             if kind not in self._files:
                 self._files[kind] = (self._folder / self._file_name(kind)).open("w+b")
                 self._write_header(kind)
-            self._files[kind].write(np.ascontiguousarray(array).data)  # tofile would not say why it failed
+            self._files[kind].write(np.ascontiguousarray(array).data)  # tofile would hide why writing failed
         if masks is not None:
             self._histogram += np.bincount(masks.reshape(-1), minlength=256)
         self.count += len(images)
 
     def finish(self) -> SplitRecord:
-        """Write the final counts into the files' headers and return what the manifest should say."""
+        """Write the final counts into the headers of the files and return the record for the manifest."""
         records = {}
         for kind, file in self._files.items():
             self._write_header(kind)
@@ -98,7 +105,7 @@ class SplitWriter:
             file.close()
 
     def _reopen(self) -> None:
-        # A stop can fall between the files, or within one image: the shortest file tells what is whole.
+        # Writing can stop between the files or within an image: the shortest file decides which images are complete.
         item = {kind: math.prod(self._item_shape(kind)) for kind in ARRAYS}
         for kind in ARRAYS:
             path = self._folder / self._file_name(kind)
@@ -130,7 +137,7 @@ class SplitWriter:
         return f"{self.name}.{kind}.npy"
 
     def _write_header(self, kind: str) -> None:
-        # numpy pads a header so that the first dimension can grow without moving the data.
+        # numpy pads the header so that the first dimension can grow without moving the data.
         file = self._files[kind]
         file.seek(0)
         header = {"descr": "|u1", "fortran_order": False, "shape": (self.count, *self._item_shape(kind))}
@@ -141,15 +148,15 @@ class SplitWriter:
 
 
 class StoreWriter:
-    """Writes a store beside its final place and moves it there once it is whole.
+    """Writes a store beside its destination and moves it there once it is complete.
 
-    Use it as a context manager. Leaving it by an exception (Ctrl-C, a full disk) removes what was written.
-    With `resume`, images that were written stay and the next writer of the same store goes on with them:
-    `SplitWriter.count` then tells how many images a split has already.
+    Use it as a context manager. An exception (Ctrl-C, a full disk) removes what was written. With `resume`, written
+    images stay and the next writer of the same store continues after them: `SplitWriter.count` is the number of images
+    that a split has already.
 
     Raises:
-        AstSegError: the destination exists already and is not an empty folder, another process is writing it, or what
-            is to be resumed was begun from another source, by another protocol or at another size.
+        AstSegError: the destination is not an empty folder, another process is writing it, or the store to resume was
+            begun with another source, protocol or size.
     """
 
     def __init__(
@@ -161,19 +168,19 @@ class StoreWriter:
         details: Mapping[str, Any] | None = None,
         resume: bool = False,
     ) -> None:
-        self.path = followed(Path(path))
+        self.path = resolve_link(Path(path))
         self.image_size = image_size
         self.resume = resume
         self.details: dict[str, Any] = dict(details or {})
         self._source = source
         self._protocol = protocol
-        self._around = unfinished(self.path)
+        self._around = partial_folder(self.path)
         self._partial = self._around / self.path.name
         self._splits: dict[str, SplitRecord] = {}
         self._kept = ExitStack()
 
     def check_destination(self) -> None:
-        """Refuse a destination that is in use; entering the writer does the same.
+        """Raise if the destination is in use, as entering the writer does.
 
         Raises:
             AstSegError: the destination exists already and is not an empty folder.
@@ -182,15 +189,15 @@ class StoreWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            stack.enter_context(held(self._around, self.path))
+            stack.enter_context(lock_folder(self._around, self.path))
             self.check_destination()
-            if self.resume and (self._partial / BEGUN).is_file():
+            if self.resume and (self._partial / PENDING_FILE).is_file():
                 self._check_begun()
             else:
                 remove_contents(self._around)
                 self._partial.mkdir()
                 if self.resume:
-                    (self._partial / BEGUN).write_text(json.dumps(self._settings()))
+                    (self._partial / PENDING_FILE).write_text(json.dumps(self._settings()))
             self._kept = stack.pop_all()
         return self
 
@@ -205,12 +212,12 @@ class StoreWriter:
 
     @contextmanager
     def split(self, name: str, optional: bool = False, ignored_label: int | None = None) -> Iterator[SplitWriter]:
-        """Open a split for appending; it is finished when the block ends.
+        """Open a split for appending, and finish it when the block ends.
 
         Args:
-            name: the split's.
-            optional: leave it out if nothing is appended.
-            ignored_label: the label, in masks, of pixels that are not to be scored.
+            name: the name of the split.
+            optional: whether to leave the split out if nothing is appended.
+            ignored_label: the label, in masks, of pixels that are not scored.
 
         Raises:
             AstSegError: nothing was appended, and the split is not optional.
@@ -226,25 +233,25 @@ class StoreWriter:
             writer.close()
 
     def holds_images(self) -> bool:
-        """Tell whether anything was appended to a split, by an interrupted run included."""
+        """Tell whether a split has any images, also from before an interruption."""
         return any(file.stat().st_size > HEADER_BYTES for file in self._partial.glob("*.npy"))
 
     def _finish(self) -> None:
-        (self._partial / BEGUN).unlink(missing_ok=True)
+        (self._partial / PENDING_FILE).unlink(missing_ok=True)
         manifest = Manifest(self._source, self._protocol, self.image_size, self._splits, self.details)
         content = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
         for split in content["splits"].values():
-            if split["ignored_label"] is None:  # as before there were any
+            if split["ignored_label"] is None:  # the format has the key only where there is a label
                 del split["ignored_label"]
         (self._partial / MANIFEST_FILE).write_text(json.dumps(content, indent=2) + "\n")
-        put_in_place(self._partial, self.path)
+        move_into_place(self._partial, self.path)
 
     def _settings(self) -> dict[str, Any]:
         return {"source": self._source, "protocol": self._protocol, "image_size": list(self.image_size)}
 
     def _check_begun(self) -> None:
         try:
-            begun = json.loads((self._partial / BEGUN).read_text())
+            begun = json.loads((self._partial / PENDING_FILE).read_text())
         except ValueError:
             begun = None
         if begun != self._settings():

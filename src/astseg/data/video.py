@@ -1,7 +1,7 @@
-"""Reading and writing video, a frame at a time, each with its time.
+"""Reading and writing video frame by frame, with the time of each frame.
 
-A frame's time comes from its presentation time stamp, in seconds from the first frame: telephones and screen recorders
-write frames at uneven times, and what a file says of its rate is then wrong.
+The time of a frame is its presentation time stamp, in seconds from the first frame: phones and screen recorders write
+frames at uneven times, and the frame rate that such a file declares is wrong.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -35,54 +35,54 @@ READ_FORMATS = (
     "asf,asf_o,av1,avi,cavsvideo,dirac,dv,flv,gxf,h261,h263,h264,hevc,ivf,live_flv,m4v,matroska,mov,mpeg,mpegts,"
     "mpegvideo,mxf,nsv,nut,obu,ogg,pva,rm,swf,ty,vc1,vvc,wtv,yuv4mpegpipe"
 )
-"""FFmpeg's names of the formats that are read, whatever a file is called: none that names other files to be opened, as
-playlists do, and none that takes text for a film."""
-READ_BY_ENDING = {".mjpeg": ",mjpeg", ".mjpg": ",mjpeg"}
-"""Formats without any beginning of their own: FFmpeg finds JPEG images in a PDF, too."""
+"""FFmpeg's names of the formats that are read, whatever the name of a file: none opens other files, as playlists do,
+and none takes text for a video."""
+FORMATS_BY_SUFFIX = {".mjpeg": ",mjpeg", ".mjpg": ",mjpeg"}
+"""Formats read only with these suffixes, as they have no signature: FFmpeg also finds JPEG images in a PDF."""
 
-USUAL_RATE = Fraction(25)
-"""Frames a second where a file does not say."""
+DEFAULT_RATE = Fraction(25)
+"""In frames per second, for files that declare no rate."""
 
 MAX_DENOMINATOR = 1001
-"""Of frames a second: encoders know 30000/1001, and refuse the odd fractions of long files, which say the same."""
+"""For frame rates: encoders accept 30000/1001, and refuse the nearly equal fractions computed from long files."""
 
-ROUNDED = Fraction(1, 500)
-"""Seconds: what rounding both ends of a film to milliseconds, as MKV and FLV do, may add to its duration."""
+MAX_ROUNDING = Fraction(1, 500)
+"""In seconds: the error of a duration whose ends are rounded to milliseconds, as in MKV and FLV."""
 
-TICKS, COARSE_TICKS = 60_000, 1_000
-"""Of a second, in which the times of uneven frames are written: MPEG-4 part 2 knows no more than 65535."""
-SLOWEST_RATE = Fraction(1, 1000)
-"""Frames a second; between slower ones lie more ticks than MP4 can count, so these are coarser."""
+TICKS_PER_SECOND, COARSE_TICKS_PER_SECOND = 60_000, 1_000
+"""The time units in which uneven frames are written; MPEG-4 part 2 allows at most 65535."""
+MIN_FINE_TICKS_RATE = Fraction(1, 1000)
+"""In frames per second; at lower rates, MP4 cannot count the fine ticks between frames, and coarse ones are used."""
 
 CONSTANT_QUALITY = {
     "libx264": {"crf": "20", "preset": "veryfast"},
-    # Quantiser 4 in units of FFmpeg's lambda, 118 to one.
+    # Quantizer 4 in units of FFmpeg's lambda, of which it has 118 per step.
     "mpeg4": {"flags": "+qscale", "global_quality": str(4 * 118)},
 }
-"""The encoders' options, such that thin contours stay sharp; with a bit rate they blur where much moves."""
+"""Options of the encoders that keep thin contours sharp; with a fixed bit rate, motion would blur them."""
 
 
 @dataclass(frozen=True)
 class VideoFacts:
-    """What the packets of a video file say of it."""
+    """Facts about a video file, read from its packets."""
 
     fps: Fraction
-    """Frames a second in the mean."""
+    """Mean frames per second."""
     frames: int
-    """Frames in the file; a few of them may turn out to be undecodable."""
+    """The number of frames in the file; a few may turn out to be undecodable."""
     duration: float
-    """Seconds from the beginning of the first frame to the end of the last."""
+    """Seconds from the start of the first frame to the end of the last."""
     more_tracks: int = 0
-    """Video tracks beside the one that is read."""
+    """The number of video tracks that are not read."""
     times: Sequence[float] | None = field(default=None, repr=False)
-    """Seconds from the first frame, one for each, where the frames' own stamps are none to trust."""
+    """The time of each frame in seconds from the first, if the frames' own time stamps are unreliable."""
 
 
 class Frame(NamedTuple):
     """One frame of a video."""
 
     number: int
-    """Its place in the film, from 0."""
+    """The index in the video, from 0."""
     time: float
     """Seconds from the first frame."""
     image: Bytes
@@ -90,39 +90,38 @@ class Frame(NamedTuple):
 
 
 def read_facts(path: Path | str) -> VideoFacts:
-    """Count a video's frames and measure its time without decoding it.
+    """Count a video's frames and measure its duration without decoding it.
 
-    The mean rate is the number of frames over the duration: from the earliest presentation time to the latest, and to
-    the end of that frame. What the file says of its rate is taken where the time stamps agree with it, and where there
-    are none.
+    The mean rate is the number of frames divided by the duration, from the earliest presentation time to the end of the
+    latest frame. The declared rate is used if the time stamps agree with it, or if there are none.
 
     Raises:
         AstSegError: the file is missing, or holds no video.
     """
-    with _opened(Path(path)) as (container, stream):
-        # Files written by streaming tell no number, and cut-off files a wrong one: count what is there.
+    with _open_video(Path(path)) as (container, stream):
+        # Streamed files declare no number of frames, and cut-off files a wrong one, so that packets are counted.
         stamps = [
             _Stamp.of(packet)
             for packet in _packets(container, stream, lambda _: None)
             if packet.size and not packet.is_discard
         ]
-        rate, count, base = _said_rate(stream), len(stamps), Fraction(stream.time_base)
+        rate, count, base = _declared_rate(stream), len(stamps), Fraction(stream.time_base)
         stamped = not container.format.flags & av.format.Flags.no_timestamps.value
-        duration = _shown(stamps) * base if stamped else Fraction(0)
-        if duration and abs(count / rate - duration) > min(2 * base, ROUNDED):
+        duration = _shown_ticks(stamps) * base if stamped else Fraction(0)
+        if duration and abs(count / rate - duration) > min(2 * base, MAX_ROUNDING):
             rate = count / duration
         times = None
         if not stamped:
             times = [float(index / rate) for index in range(count)]
-        elif stream.codec_context.has_b_frames and (rising := _rising_times(stamps)):
-            # AVI stamps its frames in the order of decoding, in which frames that are shown in another come out wrong.
+        elif stream.codec_context.has_b_frames and (rising := _increasing_times(stamps)):
+            # AVI stamps frames in the order of decoding, which is wrong for frames that are shown in another order.
             times = [float((time - rising[0]) * base) for time in rising]
         more_tracks = len(_tracks(container)) - 1
         return VideoFacts(encodable_rate(rate), count, float(count / rate), more_tracks, times)
 
 
 class _Stamp(NamedTuple):
-    """When a packet's frame is shown, and decoded, in the stream's ticks; None where the file does not say."""
+    """The times at which a packet's frame is shown and decoded, in ticks of the stream; None if unknown."""
 
     time: int | None
     decoded: int | None
@@ -133,10 +132,10 @@ class _Stamp(NamedTuple):
         return cls(packet.dts if packet.pts is None else packet.pts, packet.dts, packet.duration or 0)
 
 
-def _shown(stamps: Sequence[_Stamp]) -> Fraction:
-    """Return the ticks for which frames are shown; 0 where they do not tell.
+def _shown_ticks(stamps: Sequence[_Stamp]) -> Fraction:
+    """Return the number of ticks for which frames are shown; 0 if unknown.
 
-    Where the clock goes back, as in recordings that were joined, a new stretch begins.
+    If the clock goes back, as in joined recordings, a new stretch begins.
     """
     stretches: list[list[tuple[int, int]]] = [[]]
     latest: int | None = None
@@ -146,29 +145,27 @@ def _shown(stamps: Sequence[_Stamp]) -> Fraction:
         latest = latest if stamp.decoded is None else stamp.decoded
         if stamp.time is not None:
             stretches[-1].append((stamp.time, stamp.duration))
-    return sum((_stretch(sorted(stretch)) for stretch in stretches if stretch), Fraction(0))
+    return sum((_stretch_ticks(sorted(stretch)) for stretch in stretches if stretch), Fraction(0))
 
 
-def _stretch(stamps: Sequence[tuple[int, int]]) -> Fraction:
+def _stretch_ticks(stamps: Sequence[tuple[int, int]]) -> Fraction:
     (first, _), (last, duration) = stamps[0], stamps[-1]
     return last - first + Fraction(duration or Fraction(last - first, max(1, len(stamps) - 1)))
 
 
-def _rising_times(stamps: Sequence[_Stamp]) -> list[int] | None:
-    """Return the times of all packets, if each has one and is shown after those before."""
+def _increasing_times(stamps: Sequence[_Stamp]) -> list[int] | None:
+    """Return the times of all packets if each has one and they increase; otherwise None."""
     times = [stamp.time for stamp in stamps if stamp.time is not None]
     whole = len(times) == len(stamps) and all(before < after for before, after in pairwise(times))
     return times if whole else None
 
 
-def _said_rate(stream: Any) -> Fraction:
-    return Fraction(stream.guessed_rate or stream.average_rate or USUAL_RATE)
+def _declared_rate(stream: Any) -> Fraction:
+    return Fraction(stream.guessed_rate or stream.average_rate or DEFAULT_RATE)
 
 
 def encodable_rate(rate: Fraction) -> Fraction:
-    """Return the frames a second that encoders take for a file's.
-
-    Of a time lapse, however slow, at least a few an hour.
+    """Return the nearest frame rate that encoders accept, however slow a time lapse is.
 
     >>> encodable_rate(Fraction(29970029, 1000000)), encodable_rate(Fraction(1, 86400))
     (Fraction(30000, 1001), Fraction(1, 1001))
@@ -182,13 +179,13 @@ def read_frames(
     on_damage: Callable[[int, str], None] | None = None,
     facts: VideoFacts | None = None,
 ) -> Iterator[Frame]:
-    """Decode a video, one frame in memory at a time, turned upright as a player shows it.
+    """Decode a video, with one frame in memory at a time, rotated upright as players show it.
 
     Args:
         path: the file.
         every: yield only the frames 0, every, 2 * every, ...
-        on_damage: told (index of the next frame, reason) of each piece that cannot be decoded; decoding goes on.
-        facts: the file's, where they have been read before.
+        on_damage: called with (index of the next frame, reason) for each part that cannot be decoded.
+        facts: the facts of the file, if they have been read already.
 
     Raises:
         AstSegError: the file is missing, or holds no video.
@@ -200,8 +197,8 @@ def read_frames(
         if on_damage is not None:
             on_damage(index, f"cannot be decoded: {error.strerror}")
 
-    with _opened(Path(path)) as (container, stream):
-        clock = _Clock(float(1 / _said_rate(stream)), facts.times)
+    with _open_video(Path(path)) as (container, stream):
+        clock = _Clock(float(1 / _declared_rate(stream)), facts.times)
         for packet in _packets(container, stream, note):
             try:
                 frames = packet.decode()
@@ -211,19 +208,19 @@ def read_frames(
             for frame in frames:
                 time = clock.time(index, frame)
                 if index % every == 0:
-                    yield Frame(index, time, _upright(frame))
+                    yield Frame(index, time, _rotate_upright(frame))
                 index += 1
 
 
 class _Clock:
-    """Tells the times of frames as they come out of the decoder, in seconds from the first; they always rise."""
+    """Computes the times of decoded frames in seconds from the first; they always increase."""
 
     def __init__(self, step: float, times: Sequence[float] | None) -> None:
         self._step = step
-        """Seconds; how much later a frame is that does not say."""
+        """The seconds from the previous frame to a frame without a time stamp."""
         self._times = times
         self._start: float | None = None
-        """The stamp of time 0; moved where the stamps go back."""
+        """The time stamp of time 0; it moves when stamps go back."""
         self._latest = -step
 
     def time(self, index: int, frame: Any) -> float:
@@ -243,27 +240,28 @@ class _Clock:
 
 
 class VideoWriter:
-    """Writes images of one size as H.264 (MPEG-4 part 2 where the encoder is missing), yuv420p, for any player.
+    """Writes images of one size as H.264 (MPEG-4 part 2 if that encoder is missing), yuv420p, for any player.
 
-    Odd sides grow by a copy of the last row or column, since 4:2:0 video has even sides. Use it as a context manager.
+    Odd sides are padded with a copy of the last row or column, since 4:2:0 video has even sides. Use it as a context
+    manager.
 
     Args:
-        path: the file, whose suffix names the container, such as `.mp4`.
-        fps: frames a second; in the mean, where each frame comes with its time.
-        duration: seconds from the first frame to the end of the last, where each comes with its time; by default the
-            last is shown for 1 / fps.
+        path: the file, whose suffix decides the container, such as `.mp4`.
+        fps: frames per second; the mean if frames have times.
+        duration: if frames have times, seconds from the first frame to the end of the last; by default the last frame
+            is shown for 1 / fps.
     """
 
     def __init__(self, path: Path, fps: Fraction, duration: float | None = None) -> None:
         self._container = av.open(str(path), "w")
         self._fps, self._duration = fps, duration
-        self._ticks = TICKS if fps >= SLOWEST_RATE else COARSE_TICKS
+        self._ticks = TICKS_PER_SECOND if fps >= MIN_FINE_TICKS_RATE else COARSE_TICKS_PER_SECOND
         self._stream: Any = None
         self._timed = False
         self._latest = -1
-        """Ticks of the latest frame that came with a time."""
+        """The time of the latest frame with a time, in ticks."""
         self._held: Any = None
-        """The latest packet, which waits for the next: the last one of all says how long it is shown."""
+        """The latest packet, held back because the very last packet gets a duration."""
 
     def __enter__(self) -> Self:
         return self
@@ -282,9 +280,8 @@ class VideoWriter:
         """Add a frame.
 
         Args:
-            image: H x W x 3 RGB. The first one decides the size; others are resized to it.
-            time: seconds from the first frame, later than those before; of all frames or of none, which then come at
-                an even rate.
+            image: H x W x 3 RGB. The first image decides the size; later ones are resized to it.
+            time: seconds from the first frame, increasing; given for all frames, or for none at an even rate.
         """
         height, width = image.shape[:2]
         even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
@@ -300,7 +297,7 @@ class VideoWriter:
 
     def _new_stream(self, height: int, width: int) -> Any:
         codec = "libx264" if has_encoder("libx264") else "mpeg4"
-        # Without frames that refer to later ones, the first is at time 0 for every player.
+        # Without frames that refer to later ones, every player shows the first frame at time 0.
         order = {"bf": "0"} if self._timed else {}
         stream: Any = self._container.add_stream(codec, rate=self._fps, options={**CONSTANT_QUALITY[codec], **order})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -322,7 +319,7 @@ class VideoWriter:
 
 
 def has_encoder(name: str) -> bool:
-    """Tell whether the installed FFmpeg can write with an encoder."""
+    """Tell whether the installed FFmpeg has an encoder."""
     try:
         av.codec.Codec(name, "w")
     except av.codec.codec.UnknownCodecError:
@@ -331,15 +328,15 @@ def has_encoder(name: str) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+def _open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     if not path.is_file():
         raise AstSegError(f"There is no video file {path}.")
     try:
-        formats = READ_FORMATS + READ_BY_ENDING.get(path.suffix.lower(), "")
+        formats = READ_FORMATS + FORMATS_BY_SUFFIX.get(path.suffix.lower(), "")
         only_this = {"protocol_whitelist": "file", "format_whitelist": formats}
         container = av.open(f"file:{path}", options=only_this)
     except av.error.ArgumentError as error:
-        raise AstSegError(f"{path} cannot be read as video: it is of no format that is read.") from error
+        raise AstSegError(f"{path} cannot be read as video: its format is not supported.") from error
     except (av.error.FFmpegError, OSError) as error:
         raise AstSegError(f"{path} cannot be read as video: {error.strerror}.") from error
     with container:
@@ -347,41 +344,38 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         if not tracks:
             kinds = ["a cover image" if s.type == "video" else s.type for s in container.streams]
             raise AstSegError(f"{path} holds no video, only {', '.join(kinds) or 'nothing'}.")
-        stream = _shown_track(container, tracks)
+        stream = _default_track(container, tracks)
         stream.thread_type = "AUTO"
         yield container, stream
 
 
 def _tracks(container: Any) -> list[Any]:
-    """Return the video streams, without cover images and thumbnails, which FFmpeg takes for streams too."""
+    """Return the video streams without cover images and thumbnails, which FFmpeg counts as streams too."""
     images = _Disposition.attached_pic | _Disposition.timed_thumbnails
     return [stream for stream in container.streams.video if not stream.disposition & images]
 
 
-def _shown_track(container: Any, tracks: list[Any]) -> Any:
-    """Return the track that a player shows: the default one.
-
-    Of several or none, the one that FFmpeg takes for the best.
-    """
+def _default_track(container: Any, tracks: list[Any]) -> Any:
+    """Return the track that players show: the default track or, if there are several or none, FFmpeg's choice."""
     default = [stream for stream in tracks if stream.disposition & _Disposition.default] or tracks
     best = container.streams.best("video")
     return best if best in default else default[0]
 
 
 def _packets(container: Any, stream: Any, on_break: Callable[[av.error.FFmpegError], None]) -> Iterator[Any]:
-    """Yield the packets of a stream up to the end of the file, or to where the file breaks off."""
+    """Yield the packets of a stream up to the end of the file, or to where it is cut off."""
     try:
         yield from container.demux(stream)
     except av.error.FFmpegError as error:
         on_break(error)
-        # An empty packet makes the decoder give out the frames that it still holds.
+        # An empty packet makes the decoder return its remaining frames.
         last = av.Packet()
         last.stream = stream
         yield last
 
 
-def _upright(frame: Any) -> Bytes:
+def _rotate_upright(frame: Any) -> Bytes:
     image: Bytes = frame.to_ndarray(format="rgb24")
-    # The display matrix of a telephone's video: degrees anticlockwise that a player turns the frame by.
+    # From the display matrix of a phone's video: the degrees by which players rotate frames anticlockwise.
     turns = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(image, turns))

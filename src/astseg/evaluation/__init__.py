@@ -1,1 +1,1 @@
-"""Scores: pure metrics of label maps, and a model scored on a split."""
+"""Evaluation: metrics of label maps as pure functions, the scoring of a model on a split, and the scores file."""

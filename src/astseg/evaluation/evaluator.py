@@ -1,4 +1,4 @@
-"""Scoring a model on a split whose truth is known: every image once, its values kept, the protocol stated."""
+"""Scoring of a model on a split with known truth: scores per image, their means, and the protocol in words."""
 
 import csv
 from collections.abc import Mapping
@@ -30,35 +30,36 @@ PROTOCOL = (
     "MSE: squared error in [0, 1], summed over channels and pixels."
 )
 
+OPTIONAL_SCORES = ("mse", "shadow_claimed", "lit_claimed")
 PER_IMAGE_FILE = "per_image.csv"
-LABELS_BY_WEIGHTS = "Labels: each pixel to the layer with the largest weight, as in the paper."
+LARGEST_WEIGHT_RULE = "Labels: each pixel to the layer with the largest weight, as in the paper."
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of one model on one split, image by image (all arrays have one value per image)."""
+    """The scores of one model on one split; all arrays have one value per image."""
 
     num_slots: int
     """K, the largest number of objects that the model can find."""
     protocol: str
-    """How the scores are defined, in words."""
+    """The definition of the scores, in words."""
     index: Int64[np.ndarray, "images"]
-    """Where the image stands in its split."""
+    """The index of the image in its split."""
     objects: Int64[np.ndarray, "images"]
     """The number of true objects; 0 where the foreground is empty."""
     scores: SegmentationScores
     background_everywhere: SegmentationScores
-    """What predicting the background for every pixel would score: no model should be praised for less."""
+    """The scores of predicting background for every pixel, as a baseline."""
     mse: PerImage | None
-    """Squared error summed over channels and pixels; None for a model that cannot paint a background."""
+    """Squared error summed over channels and pixels; None for a model without a background network."""
     shadow_claimed: PerImage | None
-    """The share of an image's shadow pixels on the true background that objects claim; NaN where no shadow falls.
-    None where the data has no shadow maps."""
+    """The share of the shadow pixels on the true background that are labeled as objects; NaN for an image without
+    any. None if the data has no shadow maps."""
     lit_claimed: PerImage | None
-    """The same share of the other pixels of the true background, for comparison."""
+    """The same share for the other pixels of the true background, for comparison."""
 
     def summary(self) -> "ScoreSummary":
-        """Return the means over images, for all of them and by the number of true objects."""
+        """Return the means over all images and over those of each number of true objects."""
         everything = np.ones(len(self.index), bool)
         numbers = np.unique(self.objects).tolist()
         several = self.objects >= 2
@@ -66,7 +67,7 @@ class Evaluation:
             overall=self._means(everything),
             by_objects={number: self._means(self.objects == number) for number in numbers},
             two_or_more_objects=self._means(several) if several.any() else None,
-            background_everywhere=_means_of(self.background_everywhere, everything),
+            background_everywhere=_average_scores(self.background_everywhere, everything),
             images_without_foreground=int(np.sum(self.objects == 0)),
             images_with_more_objects_than_slots=int(np.sum(self.objects > self.num_slots)),
             num_slots=self.num_slots,
@@ -74,8 +75,7 @@ class Evaluation:
         )
 
     def _means(self, chosen: Bool[np.ndarray, "images"]) -> "Means":
-        extras = {name: getattr(self, name) for name in ("mse", "shadow_claimed", "lit_claimed")}
-        return _means_of(self.scores, chosen, **extras)
+        return _average_scores(self.scores, chosen, **{name: getattr(self, name) for name in OPTIONAL_SCORES})
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Means:
     """Means over some images. The names are those of `SegmentationScores` and `Evaluation`."""
 
     images: int
-    """How many images the means are over."""
+    """The number of images."""
     miou: float
     ari_fg: float
     ari: float
@@ -92,25 +92,25 @@ class Means:
     scaled_sc: float
     mse: float | None = None
     shadow_claimed: float | None = None
-    """Over the images with a shadow on their background; None where there are none."""
+    """Over the images with a shadow on their background; None if there are none."""
     lit_claimed: float | None = None
 
 
 @dataclass(frozen=True)
 class ScoreSummary:
-    """What an evaluation comes to."""
+    """The means of an evaluation."""
 
     overall: Means
     by_objects: Mapping[int, Means]
     """By the number of true objects in the image."""
     two_or_more_objects: Means | None
-    """An image of one object has ARI-FG 0 as soon as one of its pixels carries a second label, so the images with
-    more are also counted for themselves; None where there are none."""
+    """Over the images with more than one object, because an image with one has ARI-FG 0 as soon as one of its pixels
+    has a second label; None if there are none."""
     background_everywhere: Means
-    """What predicting the background for every pixel would score."""
+    """The scores of predicting background for every pixel."""
     images_without_foreground: int
     images_with_more_objects_than_slots: int
-    """Such images are legal and count like all others, but no model of so few slots can get them right."""
+    """These images count like all others, but the model has too few slots to segment them correctly."""
     num_slots: int
     protocol: str
 
@@ -125,21 +125,20 @@ def evaluate(
 ) -> Evaluation:
     """Segment and reconstruct every image of a split and compare with the truth.
 
-    Labels are compared at the size of the split's images, where ``model.segment`` gives them. A split whose
-    images are of another size than the model's is legal: they are resized for the model, its labels and its
-    reconstruction are resized back, and the protocol says so. So are images with more true objects than the
-    model has slots; the summary counts them.
+    Labels are compared at the size of the split's images. If that is not the model's size, the images are resized for
+    the model, its labels and reconstructions are resized back, and the protocol says so. Images may have more true
+    objects than the model has slots; the summary counts them.
 
     Args:
-        model: on any device; the images follow it there. Left in the mode it is in.
+        model: a model on any device, which keeps its mode.
         split: images with masks, and with shadow maps if there are any.
-        batch_size: how many images at a time; changes nothing but the speed and the memory.
-        progress: called with the number of images done and their total after every batch.
-        use_label_rule: False for the paper's rule for the labels, even if the model has one of its own.
+        batch_size: images at a time; affects only speed and memory.
+        progress: called after every batch with the number of images done and their total.
+        use_label_rule: False to use the paper's label rule even if the model has another.
 
     Raises:
-        ValueError: the batch size is none.
-        AstSegError: the split has no masks, or no images, or the model's reconstructions are no numbers.
+        ValueError: the batch size is less than 1.
+        AstSegError: the split has no masks or no images, or reconstructions are non-finite.
     """
     if split.masks is None:
         raise AstSegError(
@@ -147,22 +146,22 @@ def evaluate(
             "Evaluate on a split with known truth, or look at the segmentations instead."
         )
     if batch_size < 1:
-        raise ValueError(f"a batch has 1 image or more, not {batch_size}")
+        raise ValueError(f"the batch size must be at least 1, not {batch_size}")
     if not len(split):
         raise AstSegError(f"The split '{split.name}' has no images, so nothing can be scored.")
     labels, mse = _predict(model, split, batch_size, progress, use_label_rule)
     if mse is not None and (broken := int(np.sum(~np.isfinite(mse)))):
-        raise AstSegError(f"{broken} of {len(split)} reconstructions are no numbers: the model's weights are damaged.")
+        raise AstSegError(f"{broken} of {len(split)} reconstructions are non-finite: the model's weights are damaged.")
     scores = score_segmentations(labels, split.masks, model.num_slots + 1, split.ignored_label)
     nothing = score_segmentations(np.zeros_like(labels), split.masks, model.num_slots + 1, split.ignored_label)
     shadow_claimed, lit_claimed = None, None
     if split.shadows is not None:
         background, shadow = split.masks == 0, split.shadows > 0
-        shadow_claimed = _share_claimed(labels, background & shadow)
-        lit_claimed = _share_claimed(labels, background & ~shadow)
+        shadow_claimed = _claimed_share(labels, background & shadow)
+        lit_claimed = _claimed_share(labels, background & ~shadow)
     return Evaluation(
         num_slots=model.num_slots,
-        protocol=_protocol(model, split, use_label_rule),
+        protocol=_describe_protocol(model, split, use_label_rule),
         index=np.arange(len(split)),
         objects=_count_objects(split.masks, split.ignored_label),
         scores=scores,
@@ -173,29 +172,29 @@ def evaluate(
     )
 
 
-def reconstruct_at(
+def reconstruct_any_size(
     model: AstSeg, images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Return the model's reconstruction of images of any size, resized back to theirs."""
+    """Return the model's reconstructions of images of any size, at the images' size."""
     return resized(model.reconstruct(resized(images, model.image_size)).image, images.shape[-2:])
 
 
 def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
     """Write one line per image as CSV: its index, its number of objects, and its scores.
 
-    Cells are empty where a value does not exist (a share of shadow pixels in an image without shadow);
-    columns are left out where it exists for no image.
+    Cells without a value are empty (the share of shadow pixels in an image without shadow). Scores that the evaluation
+    lacks have no column.
 
     Raises:
         AstSegError: the file cannot be written.
     """
-    values = {name: getattr(evaluation, name) for name in ("mse", "shadow_claimed", "lit_claimed")}
+    optional = {name: getattr(evaluation, name) for name in OPTIONAL_SCORES}
     columns = {
         "index": evaluation.index,
         "objects": evaluation.objects,
         "foreground_empty": (evaluation.objects == 0).astype(np.int64),
         **{field.name: getattr(evaluation.scores, field.name) for field in fields(evaluation.scores)},
-        **{name: value for name, value in values.items() if value is not None},
+        **{name: values for name, values in optional.items() if values is not None},
     }
     with atomic_write(path) as partial, partial.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -205,13 +204,9 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
 
 
 def _predict(
-    model: AstSeg,
-    split: Split,
-    batch_size: int,
-    progress: Progress | None,
-    use_label_rule: bool,
+    model: AstSeg, split: Split, batch_size: int, progress: Progress | None, use_label_rule: bool
 ) -> tuple[UInt8[np.ndarray, "images height width"], PerImage | None]:
-    """Return the labels of all images, in one byte each, and their squared errors."""
+    """Return the labels of all images as bytes, and the images' squared errors."""
     device = next(model.parameters()).device
     labels = np.empty(split.images.shape[:3], np.uint8)
     errors = np.empty(len(split))
@@ -220,13 +215,13 @@ def _predict(
         images = from_uint8_images(split.images[chosen], device)
         labels[chosen] = model.segment(images, use_label_rule=use_label_rule).labels.cpu().numpy()
         if model.background is not None:
-            errors[chosen] = squared_error(reconstruct_at(model, images), images)
+            errors[chosen] = squared_error(reconstruct_any_size(model, images), images)
         if progress is not None:
             progress(min(start + batch_size, len(split)), len(split))
     return labels, None if model.background is None else errors
 
 
-def _protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str:
+def _describe_protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str:
     height, width = split.images.shape[1:3]
     size = f"{len(split)} images of the split '{split.name}' at {height} x {width} pixels."
     if (height, width) != model.image_size:
@@ -238,22 +233,22 @@ def _protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str:
     if split.ignored_label is not None:
         size += f" Pixels whose true label is {split.ignored_label} are not scored."
     rule = model.label_rule if use_label_rule else None
-    return f"{size} {LABELS_BY_WEIGHTS if rule is None else _described(rule)} {PROTOCOL}"
+    return f"{size} {LARGEST_WEIGHT_RULE if rule is None else _describe_rule(rule)} {PROTOCOL}"
 
 
-def _described(rule: LabelRule) -> str:
-    shades = joined = ""
+def _describe_rule(rule: LabelRule) -> str:
+    shadows = duplicates = ""
     if rule.background_likeness:
-        shades = f"slots left out whose median pixel is within {rule.background_likeness:g} of a shade, "
+        shadows = f"slots dropped whose median pixel is within {rule.background_likeness:g} of a shade, "
     if rule.duplicate_likeness:
         distance = f"{rule.duplicate_likeness:g}"
-        joined = f"touching slots joined whose colors differ by less than {distance} and that no edge parts, "
+        duplicates = f"touching slots merged whose colors differ by less than {distance} with no edge between them, "
     return (
-        "Labels: each pixel to the layer with the largest weight once the layers' errors there are held against it "
+        "Labels: each pixel to the layer with the largest weight, given the layers' errors at the pixel "
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, margin "
-        f"{rule.background_margin:g}, in a shade of up to {rule.max_shade:.0%}) and neighbors have been asked "
-        f"({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g}), {shades}{joined}"
-        f"without slots of fewer than {rule.min_pixels} pixels. The paper does none of this."
+        f"{rule.background_margin:g}, in a shade of up to {rule.max_shade:.0%}) and its neighbors "
+        f"({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g}), {shadows}{duplicates}"
+        f"slots of fewer than {rule.min_pixels} pixels dropped. The paper does none of this."
     )
 
 
@@ -265,17 +260,17 @@ def _count_objects(
     return np.asarray(present.sum(1), np.int64)
 
 
-def _share_claimed(
+def _claimed_share(
     labels: UInt8[np.ndarray, "images height width"], where: Bool[np.ndarray, "images height width"]
 ) -> PerImage:
-    """Return the share of an image's chosen pixels that carry an object's label; NaN where none are chosen."""
+    """Return the share of each image's chosen pixels that are labeled as objects; NaN where none are chosen."""
     chosen = where.sum((1, 2))
     claimed = (where & (labels > 0)).sum((1, 2))
     return np.where(chosen > 0, claimed / np.maximum(chosen, 1), np.nan)
 
 
-def _means_of(scores: SegmentationScores, chosen: Bool[np.ndarray, "images"], **extras: PerImage | None) -> Means:
-    """Means over the chosen images; an extra that has no value in any of them is None."""
+def _average_scores(scores: SegmentationScores, chosen: Bool[np.ndarray, "images"], **extras: PerImage | None) -> Means:
+    """Return the means over the chosen images; an extra without a value in any of them is None."""
     means = {field.name: float(getattr(scores, field.name)[chosen].mean()) for field in fields(scores)}
     for name, values in extras.items():
         if values is not None and not np.isnan(values[chosen]).all():

@@ -1,8 +1,8 @@
-"""How well a segmentation agrees with the truth: pure functions from label maps to one value per image.
+"""Metrics of segmentations against the truth: pure functions from label maps to one value per image.
 
-Labels are integers, 0 the background. Everything but the squared error follows from one table per image,
-which counts the pixels that carry predicted label p and true label t; `score_segmentations` makes that table
-once for all scores. Averages over images are left to the caller.
+Labels are integers; 0 is the background. All metrics of label maps are computed from one contingency table per image,
+the numbers of pixels with predicted label p and true label t; `score_segmentations` builds it once for all scores.
+Averaging over images is left to the caller.
 """
 
 from dataclasses import dataclass, fields
@@ -19,13 +19,13 @@ FlatLabels: TypeAlias = np.ndarray[Any, np.dtype[np.integer[Any]]]
 Tables: TypeAlias = Int64[np.ndarray, "batch predicted true"]
 PerImage: TypeAlias = Float64[np.ndarray, "batch"]
 
-IMAGES_AT_A_TIME = 64  # masks of 0 and 255 make tables of half a megabyte each
-PIXELS_AT_A_TIME = 1 << 22  # keeps the 64-bit keys of a chunk near 32 MB, however many images there are
+IMAGES_PER_CHUNK = 64  # a table of 256 x 256 labels has half a megabyte
+PIXELS_PER_CHUNK = 1 << 22  # keeps the 64-bit keys of a chunk near 32 MB, whatever the number of images
 
 
 @dataclass(frozen=True)
 class SegmentationScores:
-    """What `score_segmentations` finds, each an array with one value per image."""
+    """The result of `score_segmentations`: arrays with one value per image."""
 
     miou: PerImage
     """Mean intersection over union with matched labels, background included; 0 to 1."""
@@ -42,30 +42,30 @@ class SegmentationScores:
 
 
 def score_segmentations(
-    predicted: LabelMaps, true: LabelMaps, label_count: int | None = None, ignored_label: int | None = None
+    predicted: LabelMaps, true: LabelMaps, num_labels: int | None = None, ignored_label: int | None = None
 ) -> SegmentationScores:
-    """Return all scores of a batch at the price of one pass over its pixels.
+    """Return all scores of a batch, with a single pass over its pixels.
 
     Args:
         predicted: labels, N x H x W.
         true: labels, N x H x W.
-        label_count: see `mean_iou`.
+        num_labels: see `mean_iou`.
         ignored_label: see `contingency_tables`.
 
     Raises:
         ValueError: see `contingency_tables`.
     """
     _check_shapes(predicted, true)
-    chunks = [slice(start, start + IMAGES_AT_A_TIME) for start in range(0, max(1, len(true)), IMAGES_AT_A_TIME)]
+    chunks = [slice(start, start + IMAGES_PER_CHUNK) for start in range(0, max(1, len(true)), IMAGES_PER_CHUNK)]
     tables = (contingency_tables(predicted[chunk], true[chunk], ignored_label) for chunk in chunks)
-    parts = [_scores_of(table, label_count) for table in tables]
+    parts = [_compute_scores(table, num_labels) for table in tables]
     names = [field.name for field in fields(SegmentationScores)]
     return SegmentationScores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def _scores_of(tables: Tables, label_count: int | None) -> SegmentationScores:
+def _compute_scores(tables: Tables, num_labels: int | None) -> SegmentationScores:
     return SegmentationScores(
-        miou=_mean_iou(tables, label_count),
+        miou=_mean_iou(tables, num_labels),
         ari_fg=_adjusted_rand_index(tables[:, :, 1:]),
         ari=_adjusted_rand_index(tables),
         msc_fg=_segmentation_covering(tables, foreground_only=True, scaled=False),
@@ -75,56 +75,53 @@ def _scores_of(tables: Tables, label_count: int | None) -> SegmentationScores:
 
 
 def mean_iou(
-    predicted: LabelMaps, true: LabelMaps, label_count: int | None = None, ignored_label: int | None = None
+    predicted: LabelMaps, true: LabelMaps, num_labels: int | None = None, ignored_label: int | None = None
 ) -> PerImage:
-    """Mean intersection over union of optimally matched labels, the background among them.
+    """Return the mean intersection over union of optimally matched labels, including the background.
 
-    The definition of the CLEVRTEX benchmark. Predicted and true labels become one mask each, as many on one
-    side as on the other; the IoU of an empty mask with anything is 0; the one-to-one matching with the
-    largest sum of IoU is taken; that sum is divided by the number of pairs in which at least one mask has a
-    pixel.
+    This is the definition of the CLEVRTEX benchmark. Each predicted and true label becomes a mask, and empty masks are
+    added until both sides have the same number. The IoU with an empty mask is 0. Masks are matched one to one with the
+    largest sum of IoU, which is divided by the number of pairs in which at least one mask is not empty.
 
-    A spurious label and a missed object do not touch, so the matching is as good with the two paired (one
-    pair to divide by) as with each of them paired to an empty mask (two). The benchmark leaves that to its
-    solver; so does this function, with the same solver on the same matrix, because only then are its figures
-    those of the literature. In such images, and only there, the value can depend on the labels' order and
-    number: the divisor lies between max(P, T) and P + T - M, for P predicted and T true labels with a pixel
-    and M pairs that overlap.
+    A spurious label and a missed object that do not overlap can be matched to each other (one pair) or each to an empty
+    mask (two pairs) with the same sum. The benchmark leaves this choice to its solver. To reproduce the published
+    figures, this function uses the same solver on the same matrix. In such images only, the value can depend on the
+    order and number of the labels: the divisor lies between max(P, T) and P + T - M, for P predicted and T true labels
+    with a pixel and M pairs that overlap.
 
     Args:
         predicted: labels, N x H x W.
         true: labels, N x H x W.
-        label_count: how many labels the predictor can give, the background counted (K + 1). An image that
-            holds a higher label raises the number for itself; where nothing is given its highest label alone
-            decides.
+        num_labels: the number of labels that the predictor can output, including the background (K + 1). For an image
+            with higher labels, and by default, the image's own highest label determines the number.
         ignored_label: see `contingency_tables`.
 
     Returns:
-        N values from 0 to 1; 1 exactly where both maps part the image in the same way.
+        N values from 0 to 1; 1 exactly where both maps are the same partition of the image.
 
     Raises:
         ValueError: see `contingency_tables`.
     """
-    return _mean_iou(contingency_tables(predicted, true, ignored_label), label_count)
+    return _mean_iou(contingency_tables(predicted, true, ignored_label), num_labels)
 
 
 def adjusted_rand_index(
     predicted: LabelMaps, true: LabelMaps, *, foreground_only: bool = False, ignored_label: int | None = None
 ) -> PerImage:
-    """Adjusted Rand index (Hubert and Arabie, 1985) of two partitions of an image's pixels.
+    """Return the adjusted Rand index (Hubert and Arabie, 1985) of two partitions of each image's pixels.
 
     Args:
         predicted: labels, N x H x W.
         true: labels, N x H x W.
-        foreground_only: leave out the pixels whose true label is 0 (ARI-FG). The predicted labels stay as
-            they are: a predicted background is a cluster like any other.
+        foreground_only: leave out the pixels whose true label is 0 (ARI-FG). Among the predicted labels the background
+            is still a cluster like any other.
         ignored_label: see `contingency_tables`.
 
     Returns:
-        N values, 1 for the same partition, 0 in the mean for random ones, possibly below 0. Where both are
-        trivial in the same way (one cluster, no pixel at all) they agree in every pair of pixels: 1. An image
-        without foreground therefore has ARI-FG 1, and should be counted beside the mean. Where only one of
-        the two is a single cluster the index is 0, however few pixels carry a second label.
+        N values: 1 for equal partitions, 0 on average for random ones, possibly below 0. Where both are trivial (a
+        single cluster, or no pixels) they agree on every pair of pixels: 1. An image without foreground therefore has
+        ARI-FG 1, and the number of such images should be reported with the mean. Where only one of the two is a single
+        cluster the index is 0, however few pixels have a second label.
 
     Raises:
         ValueError: see `contingency_tables`.
@@ -141,19 +138,18 @@ def segmentation_covering(
     scaled: bool = False,
     ignored_label: int | None = None,
 ) -> PerImage:
-    """Return how well the best predicted label covers each true object, in the mean over the objects (MSC, GENESIS).
+    """Return the mean over the true objects of the best IoU with any predicted label (MSC, GENESIS).
 
     Args:
-        predicted: labels, N x H x W; every one of them, the background too, may cover an object, and one
-            label may cover several.
+        predicted: labels, N x H x W. Any label, including the background, may cover an object, or several.
         true: labels, N x H x W.
-        foreground_only: leave out the true background (MSC-FG) or let it count as one more object (MSC).
-        scaled: weight each object by its pixels (scaled SC) or all alike.
+        foreground_only: leave out the true background (MSC-FG) instead of counting it as another object (MSC).
+        scaled: weight objects by their pixels (scaled SC) instead of equally.
         ignored_label: see `contingency_tables`.
 
     Returns:
-        N values from 0 to 1. Where there is nothing to cover the value is 0, as in the published evaluations,
-        not 1 as for the Rand index: an image without foreground should be counted beside the mean.
+        N values from 0 to 1. Where there is nothing to cover the value is 0, as in the published evaluations, not 1 as
+        for the Rand index; the number of images without foreground should be reported with the mean.
 
     Raises:
         ValueError: see `contingency_tables`.
@@ -164,25 +160,23 @@ def segmentation_covering(
 def squared_error(
     reconstruction: Float[Tensor, "batch 3 height width"], images: Float[Tensor, "batch 3 height width"]
 ) -> PerImage:
-    """Squared error of images in [0, 1], summed over channels and pixels (the MSE of the tables).
+    """Return the squared error of images in [0, 1], summed over channels and pixels (the MSE of the tables).
 
-    The sum grows with the image: values for 64 x 64 and 128 x 128 pixels cannot be compared.
+    The sum grows with the image size: values for 64 x 64 and 128 x 128 pixels cannot be compared.
 
     Raises:
         ValueError: the shapes differ.
     """
     if reconstruction.shape != images.shape:
-        raise ValueError(f"a reconstruction of shape {reconstruction.shape} for images {images.shape}")
-    # Double precision costs nothing here and makes the sum independent of its order for every digit printed.
+        raise ValueError(f"the reconstruction has shape {reconstruction.shape}, the images {images.shape}")
+    # In double precision the order of summation affects none of the printed digits.
     difference = reconstruction.detach().double() - images.detach().double()
     errors: PerImage = difference.square().sum((1, 2, 3)).cpu().numpy()
     return errors
 
 
 def f_measure(true_positives: int, false_positives: int, false_negatives: int) -> float:
-    """Return the harmonic mean of precision and recall of a foreground mask.
-
-    1 where there is no foreground and none is found.
+    """Return the harmonic mean of precision and recall of a foreground mask; 1 if it is rightly empty.
 
     >>> f_measure(true_positives=2, false_positives=1, false_negatives=1)
     0.6666666666666666
@@ -197,34 +191,33 @@ def contingency_tables(predicted: LabelMaps, true: LabelMaps, ignored_label: int
     Args:
         predicted: labels, N x H x W, NumPy or torch, on any device.
         true: labels of the same shape.
-        ignored_label: the true label of pixels that count for nothing, whatever was predicted there; None if all
-            count.
+        ignored_label: the true label of pixels that are not counted; None if all are.
 
     Returns:
         N x P x T, where P and T are one more than the highest labels of the whole batch.
 
     Raises:
-        ValueError: the shapes differ or are not N x H x W, a type is no integer, or a label is negative.
+        ValueError: the shapes differ or are not N x H x W, a type is not an integer, or a label is negative.
     """
     predicted_labels, true_labels = _flat_labels(predicted), _flat_labels(true)
     _check_shapes(predicted, true)
     if ignored_label is not None:
-        # One column more, which is cut off again, takes the pixels that do not count.
+        # Ignored pixels are counted in an additional column, which is cut off again.
         ignored = true_labels == ignored_label
         highest = int(true_labels.max(initial=0, where=~ignored))
         true_labels = np.where(ignored, highest + 1, true_labels)
-        return _count_pairs(predicted_labels, true_labels, highest + 2)[:, :, : highest + 1]
-    return _count_pairs(predicted_labels, true_labels, int(true_labels.max(initial=0)) + 1)
+        return _count_label_pairs(predicted_labels, true_labels, highest + 2)[:, :, : highest + 1]
+    return _count_label_pairs(predicted_labels, true_labels, int(true_labels.max(initial=0)) + 1)
 
 
-def _count_pairs(predicted_labels: FlatLabels, true_labels: FlatLabels, columns: int) -> Tables:
+def _count_label_pairs(predicted_labels: FlatLabels, true_labels: FlatLabels, columns: int) -> Tables:
     """Count the pixels of each image by both of their labels; N x P x columns."""
     count, pixels = true_labels.shape
     rows = int(predicted_labels.max(initial=0)) + 1
     tables = np.zeros((count, rows, columns), np.int64)
-    at_a_time = max(1, PIXELS_AT_A_TIME // max(1, pixels))
-    for start in range(0, count, at_a_time):
-        chunk = slice(start, start + at_a_time)
+    chunk_size = max(1, PIXELS_PER_CHUNK // max(1, pixels))
+    for start in range(0, count, chunk_size):
+        chunk = slice(start, start + chunk_size)
         keys = predicted_labels[chunk].astype(np.int64)
         keys *= columns
         keys += true_labels[chunk]
@@ -236,36 +229,36 @@ def _count_pairs(predicted_labels: FlatLabels, true_labels: FlatLabels, columns:
 
 def _check_shapes(predicted: LabelMaps, true: LabelMaps) -> None:
     if tuple(predicted.shape) != tuple(true.shape):
-        raise ValueError(f"predicted labels {tuple(predicted.shape)} for true ones {tuple(true.shape)}")
+        raise ValueError(f"predicted labels have shape {tuple(predicted.shape)}, true labels {tuple(true.shape)}")
 
 
 def _flat_labels(labels: LabelMaps) -> FlatLabels:
-    """N x (H * W) labels in main memory."""
+    """Return the labels as N x (H * W) in main memory."""
     array = labels.detach().cpu().numpy() if isinstance(labels, torch.Tensor) else np.asarray(labels)
     if array.ndim != 3 or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(f"labels should be integers N x H x W, not {array.dtype} of shape {array.shape}")
+        raise ValueError(f"labels must be integers N x H x W, not {array.dtype} of shape {array.shape}")
     if array.min(initial=0) < 0:
-        raise ValueError(f"labels start at 0 (the background), but {array.min()} came")
+        raise ValueError(f"labels must be at least 0, not {array.min()}")
     return array.reshape(len(array), array.shape[1] * array.shape[2])
 
 
 def _intersection_over_union(tables: Tables) -> Float64[np.ndarray, "batch predicted true"]:
-    """IoU of each predicted with each true label; 0 where both are empty."""
+    """Return the IoU of each predicted with each true label; 0 where both are empty."""
     unions = tables.sum(2, keepdims=True) + tables.sum(1, keepdims=True) - tables
     ious: Float64[np.ndarray, "batch predicted true"] = tables / np.maximum(unions, 1)
     return ious
 
 
-def _mean_iou(tables: Tables, label_count: int | None) -> PerImage:
-    size = max(label_count or 0, *tables.shape[1:])
+def _mean_iou(tables: Tables, num_labels: int | None) -> PerImage:
+    size = max(num_labels or 0, *tables.shape[1:])
     tables = np.pad(tables, ((0, 0), (0, size - tables.shape[1]), (0, size - tables.shape[2])))
     ious = _intersection_over_union(tables)
     predicted_present, true_present = tables.sum(2) > 0, tables.sum(1) > 0
-    # An image's own highest label decides, not the batch's: its value must not depend on its neighbors.
+    # The image's own highest label counts, not the batch's: a score must not depend on the rest of the batch.
     highest = np.where(predicted_present | true_present, np.arange(size), 0).max(1)
     means = np.zeros(len(tables))
-    for image, labels in enumerate(np.maximum(highest + 1, label_count or 0)):
-        # True labels are the rows: which of equally good matchings the solver takes depends on that, too.
+    for image, labels in enumerate(np.maximum(highest + 1, num_labels or 0)):
+        # True labels must be the rows: the solver's choice among equally good matchings depends on it.
         square = ious[image, :labels, :labels].T
         true_labels, predicted_labels = linear_sum_assignment(square, maximize=True)
         pairs = np.sum(true_present[image, true_labels] | predicted_present[image, predicted_labels])
@@ -274,21 +267,21 @@ def _mean_iou(tables: Tables, label_count: int | None) -> PerImage:
 
 
 def _adjusted_rand_index(tables: Tables) -> PerImage:
-    together = _pairs(tables).sum((1, 2))
-    predicted_together = _pairs(tables.sum(2)).sum(1)
-    true_together = _pairs(tables.sum(1)).sum(1)
-    # Whole numbers until here: whether two partitions are the same is decided without rounding.
+    together = _count_pixel_pairs(tables).sum((1, 2))
+    predicted_together = _count_pixel_pairs(tables.sum(2)).sum(1)
+    true_together = _count_pixel_pairs(tables.sum(1)).sum(1)
+    # The counts are integers up to here, so equal partitions are recognized without rounding errors.
     same = (together == predicted_together) & (together == true_together)
     fewer, more = np.minimum(predicted_together, true_together), np.maximum(predicted_together, true_together)
-    # In this order a partition into one cluster scores exactly 0: it has all pairs, so the quotient is 1.
-    by_chance = fewer * (more / np.maximum(_pairs(tables.sum((1, 2))), 1))
-    most = (predicted_together + true_together) / 2
-    index: PerImage = np.where(same, 1.0, (together - by_chance) / np.where(same, 1.0, most - by_chance))
+    # In this order a single cluster scores exactly 0: it contains all pairs, so the quotient is exactly 1.
+    by_chance = fewer * (more / np.maximum(_count_pixel_pairs(tables.sum((1, 2))), 1))
+    maximum = (predicted_together + true_together) / 2
+    index: PerImage = np.where(same, 1.0, (together - by_chance) / np.where(same, 1.0, maximum - by_chance))
     return index
 
 
-def _pairs(counts: Int64[np.ndarray, "*shape"]) -> Int64[np.ndarray, "*shape"]:
-    """Return how many pairs of pixels can be drawn from each group."""
+def _count_pixel_pairs(counts: Int64[np.ndarray, "*shape"]) -> Int64[np.ndarray, "*shape"]:
+    """Return the number of pixel pairs within each group."""
     pairs: Int64[np.ndarray, "*shape"] = counts * (counts - 1) // 2
     return pairs
 

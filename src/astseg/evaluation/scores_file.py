@@ -1,4 +1,4 @@
-"""``scores.json``: what a model scored, on what, and by which program. Written and read here alone."""
+"""``scores.json``: a model's scores, their data, and the program that computed them. Only this file accesses it."""
 
 import json
 from collections.abc import Mapping
@@ -17,42 +17,42 @@ SCORES_FILE = "scores.json"
 
 @dataclass(frozen=True)
 class DataDescription:
-    """What a result says of its data."""
+    """The data of a result."""
 
     source: str
-    """Where the images came from, in words."""
+    """The origin of the images, in words."""
     protocol: str
-    """How they were chosen, cut and divided."""
+    """How images were selected, cropped and split, in words."""
     dataset: str | None
-    """The published data set or the generated set by its name; None for other images."""
+    """The name of the published or generated data set; None for other images."""
     image_size: tuple[int, int]
     """Height and width in pixels."""
     images: Mapping[str, int]
-    """How many each split has."""
+    """The number of images of each split."""
 
 
 @dataclass(frozen=True)
 class ScoreRecord:
-    """All that the file holds."""
+    """The content of the file."""
 
     summary: ScoreSummary
     model: str
-    """What was scored: a path or a name."""
+    """The path or name of the model."""
     data: DataDescription
     split: str
     provenance: Provenance
     label_rule: bool = True
-    """Whether pixels were given to layers by the model's own rule, if it has one."""
+    """Whether labels follow the model's own rule, if it has one."""
     summary_by_weights: ScoreSummary | None = None
-    """By the paper's rule, the largest weight; None where the summary is by it."""
+    """The summary for the paper's rule, the largest weight; None if ``summary`` already follows it."""
     seed: int | None = None
-    """The training's; None if it is not known."""
+    """The seed of the training; None if unknown."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """What each phase of the training took; empty if it is not known."""
+    """The seconds of each training phase; empty if unknown."""
 
 
 def describe_data(store: Store) -> DataDescription:
-    """Return what a result should say of its data."""
+    """Return the description of a store for a result."""
     manifest = store.manifest
     return DataDescription(
         source=manifest.source,
@@ -68,7 +68,7 @@ def write_scores(path: Path, record: ScoreRecord) -> None:
 
     Raises:
         AstSegError: the file cannot be written.
-        ValueError: a score is no number.
+        ValueError: a score is non-finite.
     """
     text = json.dumps(to_builtins(record), indent=2, allow_nan=False)
     with atomic_write(path) as partial:
@@ -79,7 +79,7 @@ def read_scores(path: Path) -> ScoreRecord:
     """Read a record.
 
     Raises:
-        AstSegError: there is none that can be understood.
+        AstSegError: the file is missing or invalid.
     """
     try:
         return from_builtins(ScoreRecord, json.loads(path.read_text()))

@@ -1,1 +1,1 @@
-"""Models by name: those that come with astseg, those of the model hub, and how a run becomes one."""
+"""Load models by name, shipped with astseg or from the model hub, and export runs as models."""

@@ -1,4 +1,4 @@
-"""Making a trained model ready to be handed on: half precision, and a card that says where it comes from."""
+"""Export a trained model for others: in half precision, with a model card that says where it comes from."""
 
 import json
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from astseg._core.atomic_io import atomic_folder
+from astseg._core.file_names import RUN_FILE
 from astseg._core.progress import Progress
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, ScoreSummary, evaluate
@@ -15,7 +16,6 @@ from astseg.evaluation.scores_file import describe_data
 from astseg.model.ast_seg import AstSeg
 from astseg.model.serialization import WEIGHTS_FILE
 from astseg.training.run import (
-    RUN_FILE,
     RunSettings,
     phase_seconds,
     read_run_with_data,
@@ -25,31 +25,31 @@ from astseg.training.run import (
 )
 
 CARD_FILE = "README.md"
-"""The name under which the model hub looks for a model's card."""
+"""The name of a model card's file on the model hub."""
 
 
 def export_model(run: Path, out: Path, device: torch.device, progress: Progress | None = None) -> ScoreSummary | None:
-    """Write a run's model in half precision, with a card.
+    """Write a run's model in half precision, with a model card.
 
-    The model is scored as it is handed on, halved; the card holds these scores against those of the whole weights.
+    The halved model is scored; the card shows its scores beside those of the original weights.
 
     Args:
-        run: a training run's folder, its data in place.
+        run: the folder of a training run, whose data must still be there.
         out: the folder to make.
-        device: where to score.
-        progress: told how many images are scored, of how many.
+        device: the device for scoring.
+        progress: called with the number of images scored so far and in all.
 
     Returns:
-        The scores of the halved model; None where the data has no truth.
+        The scores of the halved model; None if the data has no masks.
 
     Raises:
-        AstSegError: the run has no model, its data is gone, or the place is taken.
+        AstSegError: the run has no model, its data is gone, or the folder exists.
     """
     settings = read_run_with_data(run)
     model = trained_model(run).to(device)
     with atomic_folder(out) as folder:
         whole = _scored(model, settings, progress)
-        # Parameters and BatchNorm's statistics alike; its counters are whole numbers and stay so.
+        # Parameters and BatchNorm's statistics; its counters are integers and stay as they are.
         model.half().save_pretrained(folder)
         halved = AstSeg.from_pretrained(folder).to(device)
         scores = _scored(halved, settings, progress)
@@ -66,7 +66,7 @@ def _scored(model: AstSeg, settings: RunSettings, progress: Progress | None) -> 
 def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | None, halved: ScoreSummary | None) -> str:
     data = describe_data(Store(settings.data))
     shape = settings.recipe.architecture
-    name = data.dataset or "images of its owner"
+    name = data.dataset or "the owner's images"
     seconds = phase_seconds(run)
     lines = [
         "---",
@@ -78,7 +78,7 @@ def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | Non
         "",
         f"# {settings.title}",
         "",
-        "Finds the objects in images like those it was trained on, and was trained without any labels, by astseg.",
+        "Finds the objects in images like those that it was trained on, by astseg and without any labels.",
         "",
         "```python",
         "import astseg",
@@ -127,8 +127,8 @@ def _counts(images: Mapping[str, int]) -> str:
 def _steps(settings: RunSettings) -> str:
     background, foreground = settings.recipe.background, settings.recipe.foreground
     return (
-        f"background {background.steps} of {background.batch_size} images, "
-        f"objects {foreground.steps} of {foreground.batch_size} ({foreground.scenario})"
+        f"background {background.steps}, batches of {background.batch_size}; "
+        f"objects {foreground.steps}, batches of {foreground.batch_size} ({foreground.scenario})"
     )
 
 

@@ -16,22 +16,23 @@ from torch import Tensor
 
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError
+from astseg._core.file_names import BACKGROUNDS_FOLDER, FOREGROUND_MASKS_FOLDER, SUMMARY_FILE
 from astseg._core.image_conversion import from_uint8_images, to_uint8_images
 from astseg._core.progress import Progress
+from astseg._core.sampling import evenly_spaced
 from astseg.data.sources import Source
 from astseg.data.store import Bytes
 from astseg.evaluation.metrics import f_measure
 from astseg.inference.foreground_share import foreground_note
 from astseg.model.ast_seg import AstSeg
 from astseg.model.foreground_mask import (
+    ae_ne_foreground_mask,
     background_distance,
-    background_foreground_mask,
     background_noise,
     noise_foreground_mask,
 )
 from astseg.model.resizing import resized
 
-SUMMARY_FILE = "summary.json"
 NOISE_IMAGES = 200
 """How many training images tell the noise; with a quarter of them masks are the same but for a few pixels."""
 NOISE_BATCH = 16
@@ -80,7 +81,7 @@ def measure_noise(model: AstSeg, images: Bytes, device: torch.device) -> Float[T
         AstSegError: the model has no background network.
     """
     background = _background_network(model)
-    chosen = np.linspace(0, len(images) - 1, min(len(images), NOISE_IMAGES)).astype(np.int64)
+    chosen = evenly_spaced(len(images), NOISE_IMAGES)
     distances = []
     for indices in np.array_split(chosen, -(-len(chosen) // NOISE_BATCH)):
         batch = from_uint8_images(images[indices], device)
@@ -129,13 +130,13 @@ def write_background_masks(
             images = resized(from_uint8_images(sample.image[None], device), model.image_size)
             painted = background(images)
             found = (
-                background_foreground_mask(images, painted, size)
+                ae_ne_foreground_mask(images, painted, size)
                 if noise is None
                 else noise_foreground_mask(images, painted.image, noise, size)
             )
             mask = found[0].cpu().numpy()
-            _save(folder / "backgrounds" / f"{sample.name}.png", to_uint8_images(resized(painted.image, size))[0])
-            _save(folder / "masks" / f"{sample.name}.png", np.uint8(255) * mask.astype(np.uint8))
+            _save(folder / BACKGROUNDS_FOLDER / f"{sample.name}.png", to_uint8_images(resized(painted.image, size))[0])
+            _save(folder / FOREGROUND_MASKS_FOLDER / f"{sample.name}.png", np.uint8(255) * mask.astype(np.uint8))
             if sample.mask is not None:
                 void = source.ignored_label
                 counted = np.True_ if void is None else sample.mask != void

@@ -32,6 +32,7 @@ from torch import Tensor
 
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError
+from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
 from astseg.data.sources import Sample, Source
@@ -189,7 +190,7 @@ class _Results:
         self._palette = label_colors(num_slots).reshape(-1).tolist()
         film = folder / "overlay.mp4"
         self._film = nullcontext() if source.fps is None else VideoWriter(film, source.fps, source.duration)
-        self._objects: TextIO = (folder / "objects.json").open("w", encoding="utf-8", errors=NO_TEXT)
+        self._objects: TextIO = (folder / OBJECTS_FILE).open("w", encoding="utf-8", errors=NO_TEXT)
         self._first = True
 
     def __enter__(self) -> Self:
@@ -217,7 +218,7 @@ class _Results:
         overlaid = overlay(sample.image, labels)
         indexed = Image.fromarray(labels)
         indexed.putpalette(self._palette)
-        indexed.save(self._place("labels", f"{sample.name}.png"))
+        indexed.save(self._place(LABELS_FOLDER, f"{sample.name}.png"))
         # Without chroma subsampling, which would blur the contours.
         Image.fromarray(overlaid).save(self._place("overlays", f"{sample.name}.jpg"), quality=90, subsampling=0)
         if isinstance(self._film, VideoWriter):

@@ -1,4 +1,4 @@
-"""Everything that decides the shape of a model's weights and what they compute: the content of its ``config.json``."""
+"""The settings that determine a model's weights and what they compute, as saved in ``config.json``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from astseg.model.refinement import TransformerLayout
 from astseg.model.slow_features.features import SlowFeatureLayout
 
 Refinement: TypeAlias = Literal["transformer", "residual", "none"]
-"""``transformer`` replaces the queries as in the paper, ``residual`` adds to them, ``none`` leaves them alone."""
+"""``transformer`` replaces the queries, as in the paper; ``residual`` adds to them; ``none`` leaves them unchanged."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Architecture:
     """The architecture of an AST-Seg model.
 
     Raises:
-        ValueError: a value is impossible.
+        ValueError: a value is out of range or unknown.
     """
 
     image_size: tuple[int, int]
@@ -34,39 +34,39 @@ class Architecture:
     """The size of the transformer that refines the queries, if there is one."""
     latents: LatentLayout = field(default_factory=LatentLayout)
     glimpse_channels: tuple[int, ...] = ()
-    """Channels of the glimpse generator's stages but the last; empty for Table 7's."""
+    """Channels of the glimpse generator's stages, except the last; empty for those of Table 7."""
     corner_convention: CornerConvention = "published"
     initial_background_log_activation: float = 11.0
     """The logarithm of the background's activation, alpha_0, before training (Table 6)."""
     per_pixel_background_activation: bool = False
     """Learn a background activation for each pixel, as for natural video."""
     residual_attention_bias: float = 0.0
-    """What is added to the attention logits where the background is far from the image, so that slots look there from
-    the first step on; 0 as in the paper. Segmenting then needs the background network too."""
+    """The largest value added to the attention logits where image and background differ (``background_residual``), so
+    that slots look there from the first step. 0 in the paper. Segmentation then needs the background network."""
     slot_position_prior: bool = False
-    """Give each slot a place of its own, where it would rather look (``SlotPositionPrior``). Not in the paper."""
+    """Give each slot a preferred position (``SlotPositionPrior``). Not in the paper."""
     slow_features: SlowFeatureLayout | None = None
     """Have slots explain slow features in place of colors, for textured images (``model.slow_features``); None as in
     the paper. The colors are painted all the same."""
     shadows: bool = False
-    """Let each object paint a shadow on the background as well, so that its mask need not hold it. Not in the paper."""
+    """Let each object also cast a shadow on the background, so that its mask need not contain it. Not in the paper."""
     background_network: BackgroundNetwork | None = "complex"
     """None for a model that only segments."""
 
     def __post_init__(self) -> None:
         if len(self.image_size) != 2 or min(self.image_size) < 1:
-            raise ValueError(f"the image size should be a height and a width, not {self.image_size}")
+            raise ValueError(f"the image size must be a height and a width, not {self.image_size}")
         if not self.glimpse_channels:
             object.__setattr__(self, "glimpse_channels", published_glimpse_channels(self.image_size))
         if self.background_network is None and self.residual_attention_bias:
-            raise ValueError("attention to what a background leaves unexplained needs a background network")
+            raise ValueError("a residual attention bias needs a background network")
         if self.slow_features is not None and self.per_pixel_background_activation:
             raise ValueError("a model of slow features has one background activation, not one for each pixel")
-        if not 1 <= self.num_slots <= 254:  # labels are stored in one byte, and 255 is left free
+        if not 1 <= self.num_slots <= 254:  # labels are stored in one byte, and 255 is reserved
             raise ValueError(f"a model needs between 1 and 254 slots, not {self.num_slots}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise ValueError(f"{name} should be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")
 
 
 _CHOICES: Mapping[str, tuple[object, ...]] = {

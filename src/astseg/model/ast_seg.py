@@ -1,11 +1,11 @@
-"""AST-Seg: the whole flow from an image to its objects and back (Fig. 1 of the paper)."""
+"""AST-Seg: the whole network, from an image to its objects and back (Fig. 1 of the paper)."""
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg._core.image_conversion import ImageInput, check_float_images, describe
+from astseg._core.image_conversion import ImageInput, check_float_images, describe_type
 from astseg.model.architecture import Architecture
 from astseg.model.attention import background_residual, gather_queries
 from astseg.model.backgrounds.build import build_background
@@ -14,9 +14,16 @@ from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.latents import ObjectLatents, read_latents
 from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import NoRefinement, TransformerRefinement
-from astseg.model.rendering import Rendering, apply_shadows, composite, compositing_weights, place, slot_presence
+from astseg.model.rendering import (
+    Rendering,
+    apply_shadows,
+    composite,
+    compositing_weights,
+    place_glimpses,
+    slot_presence,
+)
 from astseg.model.resizing import resized
-from astseg.model.segmentation import Segmentation, evaluating, segment
+from astseg.model.segmentation import Segmentation, evaluation_mode, segment
 from astseg.model.serialization import SavedModel
 from astseg.model.slot_prior import SlotPositionPrior
 from astseg.model.slow_features.features import SlowFeatures, foreground_evidence
@@ -31,11 +38,11 @@ class AstSeg(SavedModel):
 
     Args:
         architecture: the networks and what they compute.
-        label_rule: how pixels are given to layers when an image is segmented; None is the paper's rule, the largest
-            weight. Training knows nothing of it. It needs the background network.
+        label_rule: how pixels are assigned to layers when an image is segmented; None is the paper's rule, the largest
+            weight. Training does not use it. It needs the background network.
 
     Raises:
-        ValueError: the architecture's networks cannot work at its image size, or a label rule has no background.
+        ValueError: a network cannot work at the image size, or there is a label rule but no background network.
     """
 
     def __init__(self, architecture: Architecture, label_rule: LabelRule | None = None) -> None:
@@ -91,7 +98,7 @@ class AstSeg(SavedModel):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width that the model works at."""
+        """Height and width of the images that the networks work on."""
         return self.architecture.image_size
 
     def encode(
@@ -104,8 +111,8 @@ class AstSeg(SavedModel):
 
         Args:
             images: images in [0, 1] of the model's own size.
-            backgrounds: their backgrounds, for a model that attends to what they leave unexplained; painted by the
-                background network if they are not given.
+            backgrounds: their backgrounds, used only with a residual attention bias; by default the background network
+                reconstructs them.
             residuals: their coarse ground residuals, for a model of slow features; computed if they are not given.
         """
         if self.slow_features is not None:
@@ -142,7 +149,7 @@ class AstSeg(SavedModel):
         if self.slow_features is not None:
             residuals = self.slow_features(images).coarse if residuals is None else residuals
             return F.adaptive_avg_pool2d(foreground_evidence(residuals, self.slow_features.layout.scale), size)
-        known = self.backgrounds_of(images) if backgrounds is None else backgrounds
+        known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
         return background_residual(images, known, size)
 
     def render(
@@ -151,17 +158,19 @@ class AstSeg(SavedModel):
         """Paint the objects over a background: Algorithm 2.
 
         Args:
-            latents: what to paint.
-            background: what to paint it on, of any size.
-            shadows: whether objects throw their shadows, if the architecture has any.
+            latents: the objects.
+            background: the images to paint them on, of any size, in [0, 1].
+            shadows: whether objects cast their shadows, if the architecture has any.
         """
         painted = self.glimpse_generator(latents.appearances.flatten(0, 1))
         glimpses = painted.view(len(latents.positions), self.num_slots, *painted.shape[1:])
         size = (background.shape[-2], background.shape[-1])
-        placed = place(glimpses, latents.positions, latents.inverse_scales, size)
+        placed = place_glimpses(glimpses, latents.positions, latents.inverse_scales, size)
         if self.vector_head is not None:
             # Slots explain slow features: the colors follow the masks and move neither them nor the glimpses.
-            resting = place(glimpses[:, :, :3], latents.positions.detach(), latents.inverse_scales.detach(), size)
+            resting = place_glimpses(
+                glimpses[:, :, :3], latents.positions.detach(), latents.inverse_scales.detach(), size
+            )
             placed = torch.cat((resting, placed[:, :, 3:]), 2)
         layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
         masks, *cast = (channel.squeeze(2) for channel in single)
@@ -182,66 +191,67 @@ class AstSeg(SavedModel):
         *,
         shadows: bool = True,
     ) -> Rendering:
-        """Find the objects and put the images together again, at the size of the backgrounds.
+        """Find the objects and reconstruct the images, at the size of the backgrounds.
 
         Args:
             images: images in [0, 1] of the model's own size.
-            backgrounds: their backgrounds where they are known already; by default the background network paints them.
+            backgrounds: their backgrounds, if already known; by default the background network reconstructs them.
             residuals: their coarse ground residuals, for a model of slow features; computed if they are not given.
-            shadows: whether objects throw their shadows, if the architecture has any.
+            shadows: whether objects cast their shadows, if the architecture has any.
 
         Raises:
-            ValueError: no backgrounds came, and the model has no background network.
+            ValueError: neither backgrounds nor a background network are given.
         """
-        known = self.backgrounds_of(images) if backgrounds is None else backgrounds
+        known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
         latents = self.encode(images, known if self.slow_features is None else None, residuals)
         return self.render(latents, known, shadows=shadows)
 
     def reconstruct(self, images: Float[Tensor, "batch 3 height width"]) -> Rendering:
-        """Like calling the model, but in evaluation mode and without gradients.
+        """Reconstruct images in evaluation mode and without gradients.
 
         Args:
             images: images in [0, 1] of the model's own size, on the model's device.
 
         Raises:
-            ValueError: the shape, the type or the range is not that of images of the model's size.
+            ValueError: the images have another size or type, or values outside [0, 1].
         """
         height, width = self.image_size
         shape = f"N x 3 x {height} x {width}"
         check_float_images(images, shape)
         if images.ndim != 4 or images.shape[2:] != self.image_size:
-            raise ValueError(f"expected images of shape {shape}, not {describe(images)}")
-        with torch.no_grad(), evaluating(self):
+            raise ValueError(f"expected images of shape {shape}, not {describe_type(images)}")
+        with torch.no_grad(), evaluation_mode(self):
             rendering: Rendering = self(images.to(self.background_log_activation.dtype))
         return rendering
 
     def segment(self, images: ImageInput, *, use_label_rule: bool = True) -> Segmentation:
         """Find the objects in images of any size.
 
-        The images are resized to the model's size, and the compositing weights back to the images', where each pixel
-        goes to the layer with the largest. No image of the background is needed, and the background network only where
-        the architecture attends to what it leaves unexplained, or for a label rule. The model is used in evaluation
-        mode and left in the mode it was in.
+        The images are resized to the model's size and the compositing weights back to the size of the images, where
+        each pixel is assigned to the layer with the largest weight. The background network is needed only for a
+        residual attention bias or a label rule. The model runs in evaluation mode; its own mode is restored.
 
         Args:
             images: one image, or several of one size: a tensor N x 3 x H x W or 3 x H x W in [0, 1] (or bytes), an
                 array N x H x W x 3 or H x W x 3 of bytes or in [0, 1], a PIL image, a path, or a list of these.
-            use_label_rule: False for the paper's rule, even if the model has another.
+            use_label_rule: False to use the paper's rule even if the model has another.
 
         Raises:
-            ValueError: one of them is no image, or they are of several sizes.
+            ValueError: an argument is not an image, or the images differ in size.
             AstSegError: a file cannot be read.
         """
         return segment(self, images, use_label_rule=use_label_rule)
 
-    def backgrounds_of(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
-        """Paint the backgrounds of images of the model's own size.
+    def reconstruct_backgrounds(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Reconstruct the backgrounds of images of the model's own size.
 
         Raises:
             ValueError: the model has no background network.
         """
         if self.background is None:
-            raise ValueError("this model has no background network: hand in the backgrounds")
+            raise ValueError("this model has no background network: pass the backgrounds")
         return self.background(images).image  # type: ignore[no-any-return]
 
     def _background_log_activation(self) -> Float[Tensor, "#height #width"]:

@@ -1,6 +1,6 @@
 """From attention logits to positions and object queries: equations 10 to 16 of the paper, as pure functions.
 
-Positions live in the frame of spatial transformers: x runs from -1 at the left to +1 at the right, y from -1 at the
+Positions are in the frame of spatial transformers: x runs from -1 at the left to +1 at the right, y from -1 at the
 top to +1 at the bottom.
 """
 
@@ -14,38 +14,38 @@ from torch import Tensor
 CornerConvention: TypeAlias = Literal["published", "consistent"]
 """Where the frame's -1 and +1 lie.
 
-``published``: on the centres of the first and last cell of the map (equations 12 and 13). The spatial transformer puts
+``published``: on the centers of the map's first and last cells (equations 12 and 13). The spatial transformer puts
 them on the outer borders of the image, so a predicted displacement is larger than the true one by w*/(w* - 1).
-``consistent``: on the outer borders in both places.
+``consistent``: on the outer borders in both.
 """
 
 
-CLEARLY_DIFFERENT = 0.25  # a mean difference of the colors that no shading explains
+RESIDUAL_SCALE = 0.25  # a mean color difference too large for shading
 
 
 class ObjectQueries(NamedTuple):
-    """What the attention maps gather for each of the K slots."""
+    """The position and the pooled features of each of the K slots."""
 
     positions: Float[Tensor, "batch slots 2"]
     """x and y."""
     features: Float[Tensor, "batch slots features"]
-    """The columns of the feature map, pooled."""
+    """The feature map, pooled under the slot's attention."""
 
 
 def spatial_softmax(logits: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch height width"]:
-    """Turn each map of logits into weights that sum to one over the map (equation 11)."""
+    """Convert each map of logits into weights that sum to one over the map (equation 11)."""
     return logits.flatten(-2).softmax(-1).view_as(logits)
 
 
 def cell_coordinates(
     cells: int, convention: CornerConvention = "published", *, like: Tensor | None = None
 ) -> Float[Tensor, "cells"]:
-    """Coordinates of the centres of a row of cells (equations 12 and 13).
+    """Return the coordinates of the centers of a row of cells (equations 12 and 13).
 
     Args:
-        cells: how many cells the side of the map has. A single cell lies at 0.
-        convention: which frame the coordinates belong to.
-        like: a tensor whose device and type the result takes.
+        cells: the number of cells along a side of the map. A single cell lies at 0.
+        convention: the frame of the coordinates.
+        like: a tensor with the device and type of the result.
 
     >>> cell_coordinates(3).tolist()
     [-1.0, 0.0, 1.0]
@@ -62,7 +62,7 @@ def cell_coordinates(
 def coordinate_map(
     size: tuple[int, int], convention: CornerConvention = "published", *, like: Tensor | None = None
 ) -> Float[Tensor, "2 height width"]:
-    """Return the coordinates x and y of the cells of a map of a height and width, as two channels."""
+    """Return the x and y coordinates of the cells of a map of this height and width, as two channels."""
     y, x = (cell_coordinates(cells, convention, like=like) for cells in size)
     return torch.stack(torch.meshgrid(x, y, indexing="xy"))
 
@@ -70,7 +70,7 @@ def coordinate_map(
 def soft_argmax(
     attention: Float[Tensor, "*batch height width"], convention: CornerConvention = "published"
 ) -> Float[Tensor, "*batch 2"]:
-    """Return the centre of mass (x, y) of attention maps that sum to one (equations 14 and 15).
+    """Return the center of mass (x, y) of attention maps that sum to one (equations 14 and 15).
 
     >>> attention = torch.zeros(3, 3)
     >>> attention[0, 2] = 1  # all weight on the upper right cell
@@ -95,13 +95,13 @@ def background_residual(
     backgrounds: Float[Tensor, "batch 3 height width"],
     map_size: tuple[int, int],
 ) -> Float[Tensor, "batch 1 map_height map_width"]:
-    """Return how far each cell of a map is from its background, from 0 to 1. Not in the paper.
+    """Return how much images differ from their backgrounds in each cell of a map, from 0 to 1. Not in the paper.
 
-    Added to all attention logits, it draws the attention of every slot to what the background does not explain, from
-    the first step on; which of the objects there is its own, each slot still has to learn.
+    Added to all attention logits, it draws every slot to the pixels that the background does not explain, from the
+    first step. Each slot still has to learn which of the objects is its own.
     """
     distance = (images - backgrounds.detach()).abs().mean(1, keepdim=True)
-    return F.adaptive_avg_pool2d((distance / CLEARLY_DIFFERENT).tanh(), map_size)
+    return F.adaptive_avg_pool2d((distance / RESIDUAL_SCALE).tanh(), map_size)
 
 
 def gather_queries(
@@ -109,9 +109,9 @@ def gather_queries(
     features: Float[Tensor, "batch features height width"],
     convention: CornerConvention = "published",
 ) -> ObjectQueries:
-    """Positions and pooled features of all slots from the network's maps (equations 11 to 16)."""
-    # A position is the pooling of coordinates, so they join the features. In single precision the order of a sum shows:
-    # a glimpse that is shrunk much moves by a visible part of its pixels for the last digit of its place.
+    """Return the positions and pooled features of all slots from the network's maps (equations 11 to 16)."""
+    # Positions are pooled coordinates, so one product computes both. Do not split it: in single precision another order
+    # of summation changes a position's last digit, which visibly moves a strongly reduced glimpse.
     coordinates = coordinate_map((features.shape[-2], features.shape[-1]), convention, like=features)
     triplets = torch.cat((coordinates.expand(len(features), -1, -1, -1), features), 1)
     pooled = attention_pooling(spatial_softmax(logits), triplets)

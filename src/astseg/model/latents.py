@@ -1,7 +1,7 @@
-"""What a refined query says of its object: position, inverse scale, activation, appearance.
+"""The latents read from a refined query: position, inverse scale, activation, appearance.
 
-This is the one place that knows the order of a query's columns: inverse scale (one, or two for x and y), activation
-(one), appearance ``z_what`` (the rest).
+Only this file knows the order of a query's columns: inverse scale (one, or two for x and y), activation (one),
+appearance ``z_what`` (the rest).
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ class ObjectLatents(NamedTuple):
     """The latent variables of K objects."""
 
     positions: Float[Tensor, "batch slots 2"]
-    """x and y of the centre, in [-1, 1]."""
+    """x and y of the center, in [-1, 1]."""
     inverse_scales: Float[Tensor, "batch slots 2"]
-    """How many glimpses would fit side by side along x and y."""
+    """The image's width and height in glimpses."""
     log_activations: Float[Tensor, "batch slots"]
     """The logarithm of the activation of equation 17."""
     appearances: Float[Tensor, "batch slots appearance"]
@@ -29,21 +29,21 @@ class ObjectLatents(NamedTuple):
 
 @dataclass(frozen=True)
 class LatentLayout:
-    """How the columns of a query are read (section 4.1, Table 6)."""
+    """How the columns of a query are interpreted (section 4.1, Table 6)."""
 
     appearance_dim: int = 32
     """The dimension of ``z_what``."""
     anisotropic: bool = False
-    """Whether width and height scale apart."""
+    """Whether width and height have separate scales."""
     min_inverse_scale: float = 1.3
     """Above 1, so that no glimpse covers the whole image."""
     max_inverse_scale: float = 24.0
     """Bounded, so that a glimpse always has a gradient."""
     initial_inverse_scale: float | None = None
-    """Where a column of zero points, in (minimum, maximum); None for the paper's middle of the range."""
+    """The inverse scale at a column value of zero, in (minimum, maximum); None for the middle, as in the paper."""
     activation_from_appearance: bool = False
     """Read the activation from the first value of ``z_what``, as the authors' program did with isotropic scaling.
-    Only for weights that were trained so."""
+    Only for weights trained in this way."""
 
     def __post_init__(self) -> None:
         start = self.initial_inverse_scale
@@ -58,7 +58,7 @@ class LatentLayout:
 
     @property
     def scale_columns(self) -> int:
-        """How many columns hold the inverse scale."""
+        """The number of columns that hold the inverse scale."""
         return 2 if self.anisotropic else 1
 
     @property
@@ -68,7 +68,7 @@ class LatentLayout:
 
     @property
     def scale_offset(self) -> float:
-        """What is added to a scale's column, so that zero points at the initial inverse scale."""
+        """The offset of a scale column at which zero gives the initial inverse scale."""
         if self.initial_inverse_scale is None:
             return 0.0
         span = self.max_inverse_scale - self.min_inverse_scale

@@ -1,11 +1,11 @@
-"""Giving pixels to layers by what the pixels show and what their neighbors say. Not in the paper.
+"""Assignment of pixels to layers by their colors and their neighbors. Not in the paper.
 
-The paper gives each pixel to the layer with the largest weight, and the weights know a pixel's colors only through a
-few numbers of appearance: corners are round and rims a pixel too narrow. Here the weights are what is expected before
-a look at the pixels. Each layer's error at a pixel is held against it, as in a mixture of Laplace distributions, and
-pixels of like colors draw each other to the same layer, as in a Potts model whose pull ends at edges of the image.
-Slots whose pixels have one color, and no edge between them, have found the same object twice, and a slot whose pixels
-are the background in another light has found none.
+The paper assigns each pixel to the layer with the largest weight. These weights depend on the pixels only through the
+few values of the appearance, so corners are rounded and masks a pixel too small. Here the weights are a prior. Each
+layer's likelihood falls with its reconstruction error at the pixel, as in a mixture of Laplace distributions, and
+neighboring pixels of similar colors prefer the same layer, as in a Potts model with weaker links across image edges.
+Touching slots of the same color without an edge between them are merged: they have found the same object twice. Slots
+that only show the background in another light are dropped.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,53 +18,51 @@ from torch import Tensor
 
 from astseg.model.rendering import MAX_SHADOW, Rendering
 
-ROUNDS = 5  # of asking the neighbors; after three, next to no label changes any more
-NEIGHBORS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
+NUM_MEAN_FIELD_STEPS = 5  # after three, hardly any label still changes
+NEIGHBOR_OFFSETS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
 
 
 @dataclass(frozen=True)
 class LabelRule:
-    """How pixels are given to layers when an image is segmented.
+    """How pixels are assigned to layers when an image is segmented.
 
-    Backgrounds are painted more exactly than objects, so their errors say more.
+    Backgrounds are reconstructed more exactly than objects, so their errors count more.
 
     Raises:
-        ValueError: a value is negative, or no two colors would be alike.
+        ValueError: a value is negative, the likeness is 0, or the largest shade is 1 or more.
     """
 
     object_error: float = 4.0
-    """What an object's log-weight loses for each unit of its L1 error (0 to 3, equation 19)."""
+    """The penalty on an object's log-weight per unit of its L1 error (0 to 3, equation 19)."""
     between_objects: bool = True
-    """Whether objects' errors also decide between objects. Else each is charged the mean of all by their weights: an
-    object that several slots share does not break up into the colors of each."""
+    """Whether errors also decide between objects. If not, all objects get the mean of their errors, by weight, so that
+    an object shared by several slots is not split by their colors."""
     background_error: float = 25.0
-    """The same for the background, whose error is that of the shade of it that fits best."""
+    """The penalty on the background's log-weight per unit of the L1 error of its best-fitting shade."""
     background_margin: float = 0.0
-    """What the background's log-weight loses in any case. It wins pixels that the background shares with an object's
-    rim, and shadows with them."""
+    """A constant penalty on the background's log-weight. It gives objects the pixels that they share with the
+    background at their rims, and shadows too."""
     max_shade: float = MAX_SHADOW
-    """The share of its light that the background may lack and still count as background, below 1: the more, the fewer
-    shadows are taken for objects, and the more dark objects for shadows."""
+    """The largest share of its light that the background may lose and still count as background, below 1. A larger
+    share mistakes fewer shadows for objects, but more dark objects for shadows."""
     background_likeness: float = 0.0
-    """The L1 distance from the nearest shade of the background below which a slot's median pixel shows that the slot is
-    no object but a shadow, or what else the background could not paint. 0 asks none, as it must be where objects may
-    have the background's color."""
+    """A slot whose pixels have a median L1 distance below this from the nearest shade of the background is dropped: it
+    is a shadow or a background error. 0 drops none, as is right where objects may have the background's color."""
     neighbor_pull: float = 4.0
-    """What a layer's log-weight gains where one of the eight neighbors has the same color and belongs to it."""
+    """The gain of a layer's log-weight per neighbor (of eight) that has the same color and belongs to the layer."""
     likeness: float = 0.1
     """The L1 distance of two colors at which a neighbor's pull has fallen to exp(-1)."""
     duplicate_likeness: float = 0.15
-    """The L1 distance of two touching slots' median colors below which they are one object, unless an edge parts
-    them: then one slot owns both. 0 joins none."""
+    """Two touching slots whose median colors have an L1 distance below this, with no edge between them, are merged into
+    one. 0 merges none."""
     min_pixels: int = 12
-    """A slot that would own fewer pixels of the model's size, its doubles' with them, owns none: crumbs are no
-    objects."""
+    """A slot that would own fewer pixels at the model's size, after merging, is dropped."""
 
     def __post_init__(self) -> None:
         if min(float(getattr(self, field.name)) for field in fields(self)) < 0 or not self.likeness:
-            raise ValueError(f"a rule for labels has no negative values, and a likeness above 0: {self}")
+            raise ValueError(f"a label rule needs values of at least 0 and a likeness above 0, not {self}")
         if self.max_shade >= 1:
-            raise ValueError(f"a shade takes less than all light: {self}")
+            raise ValueError(f"a label rule needs a max_shade below 1, not {self}")
 
 
 def posterior_weights(
@@ -73,12 +71,12 @@ def posterior_weights(
     rule: LabelRule,
     residuals: Float[Tensor, "batch directions height width"] | None = None,
 ) -> Float[Tensor, "batch layers height width"]:
-    """Return the share of each layer in each pixel once the pixels themselves have been looked at.
+    """Return the share of each layer in each pixel, given the images.
 
     Args:
-        rendering: what the images were put together from; for a model of colors, on their real backgrounds.
+        rendering: the reconstruction of the images; for a model of colors, on their real backgrounds.
         images: the images, in [0, 1].
-        rule: how much errors and neighbors say, and how small an object may be.
+        rule: the weight of errors and neighbors, and the limits for merging and dropping slots.
         residuals: their fine ground residuals, for a model of slow features: errors are distances between these.
 
     Returns:
@@ -94,24 +92,24 @@ def posterior_weights(
         weights = rendering.weights[:, 1:]
         shares = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
         object_errors = (shares * object_errors).sum(1, keepdim=True).expand_as(weights)
-    against = torch.cat(
+    penalties = torch.cat(
         (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
     )
     log_weights = rendering.weights.clamp(min=torch.finfo(images.dtype).tiny).log()
-    alike = neighbor_affinities(images, rule.likeness)
-    agreed = mean_field_smoothing(log_weights - against, alike, rule.neighbor_pull)
-    real = drop_shadow_slots(agreed, background_error, rule.background_likeness)
-    joined = merge_duplicate_slots(real, looks, alike, rule.duplicate_likeness)
-    return drop_small_slots(joined, rule.min_pixels)
+    affinities = neighbor_affinities(images, rule.likeness)
+    weights = mean_field_smoothing(log_weights - penalties, affinities, rule.neighbor_pull)
+    weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
+    weights = merge_duplicate_slots(weights, looks, affinities, rule.duplicate_likeness)
+    return drop_small_slots(weights, rule.min_pixels)
 
 
 def _color_errors(
     rendering: Rendering, images: Float[Tensor, "batch 3 height width"], rule: LabelRule
 ) -> tuple[Tensor, Tensor]:
-    """Return how far each pixel is from the background's color and from each object's, by the L1 distance.
+    """Return the L1 distance of each pixel's color from the background's and from each object's.
 
-    A pixel counts as background when it shows *some shade* of it: the factor, down to that of the deepest shade, under
-    which the background comes nearest. A shadow that no object has learned to throw stays with the background.
+    The background is compared in the shade that fits the pixel best, between full light and ``rule.max_shade``. A
+    shadow that no object has learned to cast therefore stays background.
     """
     background = rendering.background
     brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
@@ -131,27 +129,27 @@ def _feature_errors(
 def neighbor_affinities(
     images: Float[Tensor, "batch 3 height width"], likeness: float
 ) -> Float[Tensor, "neighbors batch 1 height width"]:
-    """Return how like each pixel's eight neighbors are to it: 1 where colors are the same, near 0 across edges.
+    """Return the affinity of each pixel to its eight neighbors: 1 for equal colors, near 0 across edges.
 
     Args:
-        images: the images. Beyond their borders there is nothing that could be asked, whatever it is like.
-        likeness: the L1 distance of two colors at which the likeness has fallen to exp(-1).
+        images: the images. Affinities to neighbors beyond the border have no meaning and no effect.
+        likeness: the L1 distance of two colors at which the affinity has fallen to exp(-1).
     """
-    distances = torch.stack([(images - seen).abs().sum(1, keepdim=True) for seen in _neighbors(images)])
+    distances = torch.stack([(images - values).abs().sum(1, keepdim=True) for values in _neighbor_values(images)])
     return (-distances / likeness).exp()
 
 
 def mean_field_smoothing(
     log_weights: Float[Tensor, "batch layers height width"],
-    alike: Float[Tensor, "neighbors batch 1 height width"],
+    affinities: Float[Tensor, "neighbors batch 1 height width"],
     pull: float,
 ) -> Float[Tensor, "batch layers height width"]:
-    """Let pixels of like colors draw each other to the same layer: the mean field of a Potts model.
+    """Return the weights of the layers in the mean field of a Potts model: similar neighbors prefer the same layer.
 
     Args:
-        log_weights: what speaks for each layer at each pixel by itself; any constant may be added.
-        alike: how like its neighbors are to each pixel.
-        pull: what a layer gains where a neighbor of the same color belongs to it.
+        log_weights: the log-weight of each layer at each pixel without its neighbors, up to a constant.
+        affinities: the affinity of each pixel to its neighbors.
+        pull: the gain of a layer's log-weight per neighbor of the same color that belongs to it.
 
     Returns:
         Weights that sum to one over the layers.
@@ -159,24 +157,24 @@ def mean_field_smoothing(
     weights = log_weights.softmax(1)
     if not pull:
         return weights
-    for _ in range(ROUNDS):
-        weights = (log_weights + pull * _sum_of_neighbors(weights, alike)).softmax(1)
+    for _ in range(NUM_MEAN_FIELD_STEPS):
+        weights = (log_weights + pull * _weighted_neighbor_sum(weights, affinities)).softmax(1)
     return weights
 
 
-def _sum_of_neighbors(maps: Tensor, alike: Iterable[Tensor]) -> Tensor:
-    """At each pixel the sum of its eight neighbors, each as much as it is alike."""
+def _weighted_neighbor_sum(maps: Tensor, affinities: Iterable[Tensor]) -> Tensor:
+    """Return the sum of each pixel's eight neighbors, weighted by affinity."""
     total = torch.zeros_like(maps)
-    for seen, strength in zip(_neighbors(maps), alike, strict=True):
-        total.addcmul_(strength, seen)
+    for values, affinity in zip(_neighbor_values(maps), affinities, strict=True):
+        total.addcmul_(affinity, values)
     return total
 
 
-def _neighbors(maps: Float[Tensor, "batch channels height width"]) -> Iterator[Tensor]:
-    """For each of the eight directions, what each pixel sees there; beyond the borders there is nothing."""
+def _neighbor_values(maps: Float[Tensor, "batch channels height width"]) -> Iterator[Tensor]:
+    """Yield, for each of the eight directions, the value of each pixel's neighbor; 0 beyond the border."""
     height, width = maps.shape[-2:]
     padded = F.pad(maps, (1, 1, 1, 1))
-    for down, right in NEIGHBORS:
+    for down, right in NEIGHBOR_OFFSETS:
         yield padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
 
 
@@ -185,41 +183,39 @@ def drop_shadow_slots(
     background_error: Float[Tensor, "batch 1 height width"],
     background_likeness: float,
 ) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights without the slots that show nothing but a shade of the background.
-
-    The others share what these had.
+    """Return the weights without the slots that only show a shade of the background.
 
     Args:
-        weights: they sum to one over the layers.
-        background_error: the L1 distance of each pixel from the shade of the background that fits best.
-        background_likeness: a slot goes if the median of its pixels' distances is below this. 0 lets all stay.
+        weights: weights that sum to one over the layers.
+        background_error: the L1 distance of each pixel from the best-fitting shade of the background.
+        background_likeness: a slot is dropped if the median distance of its pixels is below this. 0 drops none.
     """
     if not background_likeness:
         return weights
-    # Of an object half hidden in its own shadow most pixels are the object's, and the median asks them.
-    errors = torch.where(_owned(weights), background_error, torch.nan).flatten(2).nanmedian(-1).values
-    shades = errors < background_likeness  # a slot without pixels has no median, and is none
-    return _shared(weights, ~F.pad(shades, (1, 0)))
+    # The median keeps an object whose mask includes its shadow, as long as most pixels are the object's.
+    errors = torch.where(_slot_masks(weights), background_error, torch.nan).flatten(2).nanmedian(-1).values
+    shades = errors < background_likeness  # false for a slot without pixels, whose median is NaN
+    return _redistribute(weights, ~F.pad(shades, (1, 0)))
 
 
 def drop_small_slots(
     weights: Float[Tensor, "batch layers height width"], min_pixels: int
 ) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights without the slots that would own too few pixels; the others share what these had."""
-    return _shared(weights, F.pad(_owned(weights).sum((2, 3)) >= min_pixels, (1, 0), value=True))
+    """Return the weights without the slots that own fewer than ``min_pixels``."""
+    return _redistribute(weights, F.pad(_slot_masks(weights).sum((2, 3)) >= min_pixels, (1, 0), value=True))
 
 
-def _owned(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
-    """Return which pixels each slot owns: those in which its weight is the largest of all layers."""
+def _slot_masks(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
+    """Return the pixels that each slot owns: those where its weight is the largest of all layers."""
     slots = torch.arange(1, weights.shape[1], device=weights.device)
     return weights.argmax(1, keepdim=True) == slots[:, None, None]
 
 
-def _shared(
+def _redistribute(
     weights: Float[Tensor, "batch layers height width"], kept: Bool[Tensor, "batch layers"]
 ) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights of the layers that are kept, which share what the others had."""
-    # Where nothing is left to divide, everything becomes zero, and the background comes first among equals.
+    """Return the weights with those of dropped layers shared out in proportion among the kept layers."""
+    # Where no weight is left all become zero, and argmax then gives the first layer, the background.
     left = weights * kept[..., None, None]
     return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
@@ -227,37 +223,37 @@ def _shared(
 def merge_duplicate_slots(
     weights: Float[Tensor, "batch layers height width"],
     images: Float[Tensor, "batch 3 height width"],
-    alike: Float[Tensor, "neighbors batch 1 height width"],
+    affinities: Float[Tensor, "neighbors batch 1 height width"],
     duplicate_likeness: float,
 ) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights with slots that share an object joined: the one that owns most pixels gets all that they have.
+    """Return the weights with slots that share an object merged: the slot with the most pixels gets all their weight.
 
-    Two slots share an object where they touch, show the same color, and no edge runs between them: their pixels'
-    median colors differ by less than ``duplicate_likeness``, and where they touch the two sides are half alike.
+    Two slots share an object if they touch, have the same color, and no edge runs between them: their median colors
+    differ by less than ``duplicate_likeness``, and the mean affinity where they touch is at least a half.
 
     Args:
-        weights: they sum to one over the layers.
+        weights: weights that sum to one over the layers.
         images: the images.
-        alike: how like its neighbors are to each pixel.
-        duplicate_likeness: an L1 distance of colors. 0 joins none.
+        affinities: the affinity of each pixel to its neighbors.
+        duplicate_likeness: an L1 distance of colors. 0 merges none.
     """
     if not duplicate_likeness:
         return weights
-    owned = _owned(weights)
+    owned = _slot_masks(weights)
     masks = owned.to(weights.dtype)
-    contacts, unparted = (
-        torch.einsum("bihw, bjhw -> bij", masks, _sum_of_neighbors(masks, strength))
-        for strength in (torch.ones_like(alike), alike)
+    contacts, contact_affinities = (
+        torch.einsum("bihw, bjhw -> bij", masks, _weighted_neighbor_sum(masks, strengths))
+        for strengths in (torch.ones_like(affinities), affinities)
     )
-    # A few pixels of something else do not move the median. A slot without pixels has none and is near nobody.
+    # Medians are robust to a few foreign pixels. The median of a slot without pixels is NaN, which is near none.
     colors = torch.where(owned[:, :, None], images[:, None], torch.nan).flatten(3).nanmedian(-1).values
     near = (colors[:, :, None] - colors[:, None]).abs().sum(-1) < duplicate_likeness
     slots = masks.shape[1]
-    same = (contacts > 0) & (unparted >= contacts / 2) & near | torch.eye(slots, dtype=torch.bool, device=near.device)
-    reached = same.to(weights.dtype)
-    for _ in range(slots.bit_length()):  # a double of a double is a double
-        reached = (reached @ reached).clamp(max=1)
-    # One more than its pixels, so that a slot without any is its own.
-    owner = (reached * (1 + masks.sum((2, 3)))[:, None]).argmax(-1)
-    joined = torch.zeros_like(weights[:, 1:]).scatter_add_(1, owner[..., None, None].expand_as(masks), weights[:, 1:])
-    return torch.cat((weights[:, :1], joined), 1)
+    same = (contacts > 0) & (contact_affinities >= contacts / 2) & near
+    connected = (same | torch.eye(slots, dtype=torch.bool, device=near.device)).to(weights.dtype)
+    for _ in range(slots.bit_length()):  # the transitive closure, by repeated squaring
+        connected = (connected @ connected).clamp(max=1)
+    # One is added to the pixel counts, so that a slot without pixels owns itself.
+    owner = (connected * (1 + masks.sum((2, 3)))[:, None]).argmax(-1)
+    merged = torch.zeros_like(weights[:, 1:]).scatter_add_(1, owner[..., None, None].expand_as(masks), weights[:, 1:])
+    return torch.cat((weights[:, :1], merged), 1)

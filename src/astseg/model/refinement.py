@@ -1,4 +1,4 @@
-"""The transformer encoder that lets the slots see each other (section 4.1)."""
+"""The transformer encoder in which the slots attend to each other (section 4.1)."""
 
 from dataclasses import dataclass
 
@@ -31,13 +31,13 @@ class TransformerLayout:
 
 
 class TransformerRefinement(nn.Module):
-    """Refines the K queries together, without any positional encoding: their order means nothing.
+    """Refines the K queries jointly, without positional encoding: their order has no meaning.
 
     Args:
         features: the dimension of a query's feature vector.
-        residual: add what the transformer says to the queries, with a last layer that starts at zero, so that training
-            starts from the queries as they are. The paper replaces the queries instead, which needs a small learning
-            rate and a long warm-up to survive.
+        residual: add the transformer's output to the queries, with a last layer initialized to zero, so that training
+            starts from the unchanged queries. The paper replaces the queries instead, which needs a small learning
+            rate and a long warm-up to be stable.
         layout: the transformer's size.
     """
 
@@ -57,7 +57,7 @@ class TransformerRefinement(nn.Module):
             nn.init.zeros_(self.projection.bias)
 
     def forward(self, queries: ObjectQueries) -> ObjectQueries:
-        """Refine positions and features. Positions may leave [-1, 1] here; the latents clamp them."""
+        """Refine positions and features. Positions may leave [-1, 1] here; `read_latents` clamps them."""
         triplets: Float[Tensor, "batch slots columns"] = torch.cat((queries.positions, queries.features), -1)
         refined = self.projection(self.transformer(self.embedding(triplets)))
         if self.residual:
@@ -66,7 +66,7 @@ class TransformerRefinement(nn.Module):
 
 
 class NoRefinement(nn.Module):
-    """Leaves the queries as they are: the row "model without transformer encoder" of Table 4."""
+    """Leaves the queries unchanged: the row "model without transformer encoder" of Table 4."""
 
     def forward(self, queries: ObjectQueries) -> ObjectQueries:
         """Return the queries."""

@@ -1,4 +1,4 @@
-"""Placing glimpses on the image and letting them compete for each pixel: Algorithm 2, equations 17 and 18."""
+"""Rendering: place glimpses on the image and let them compete for each pixel (Algorithm 2, equations 17 and 18)."""
 
 from typing import NamedTuple
 
@@ -9,38 +9,38 @@ from torch import Tensor
 
 from astseg.model.latents import ObjectLatents
 
-MAX_NEGATIVE_LOG_WEIGHT = -80.0  # exp(-80) is the smallest round power that float32 still tells from zero
-MAX_SHADOW = 0.6
-PRESENCE_PIXELS = 20.0  # a slot of so many pixels is there for the most part
+MIN_LOG_ACTIVATION = -80.0  # relative to the largest; exp(-80) is still above zero in float32
+MAX_SHADOW = 0.6  # the share of the light that one object's shadow can take away
+PRESENCE_PIXELS = 20.0  # a slot with the weight of this many pixels has a presence of tanh(1), about 0.76
 
 
 class Rendering(NamedTuple):
-    """An image put together from its background and K objects."""
+    """An image composed of its background and K objects."""
 
     image: Float[Tensor, "batch 3 height width"]
     """The reconstruction, in [0, 1]."""
     weights: Float[Tensor, "batch layers height width"]
-    """The share of each of the K + 1 layers in a pixel; layer 0 is the background."""
+    """The share of each of the K + 1 layers in each pixel; layer 0 is the background."""
     layers: Float[Tensor, "batch slots 3 height width"]
-    """The placed colors of each object, zero outside its glimpse."""
+    """The colors of each object in the image frame, zero outside its glimpse."""
     masks: Float[Tensor, "batch slots height width"]
-    """The placed mask of each object before it competes, zero outside its glimpse."""
+    """The mask of each object in the image frame before competition, zero outside its glimpse."""
     background: Float[Tensor, "batch 3 height width"]
-    """The background layer, with the objects' shadows on it if the model paints shadows."""
+    """The background layer, including the objects' shadows if the model has them."""
     latents: ObjectLatents
-    """What the objects were painted from."""
+    """The latents that the objects were painted from."""
     vectors: Float[Tensor, "batch slots directions"] | None = None
     """The slow features that each object paints under its mask, shorter than 1; the background's are 0. None for a
     model of colors alone."""
 
 
-def place(
+def place_glimpses(
     glimpses: Float[Tensor, "batch slots channels side side"],
     positions: Float[Tensor, "batch slots 2"],
     inverse_scales: Float[Tensor, "batch slots 2"],
     image_size: tuple[int, int],
 ) -> Float[Tensor, "batch slots channels height width"]:
-    """Scale and move glimpses to their places with a spatial transformer: bilinear, zero outside the glimpse."""
+    """Scale glimpses and move them to their positions with a bilinear spatial transformer, zero outside the glimpse."""
     batch, num_slots, channels = glimpses.shape[:3]
     # An output pixel at p shows the glimpse at (p - position) * inverse scale.
     theta = torch.zeros(batch, num_slots, 2, 3, dtype=positions.dtype, device=positions.device)
@@ -54,7 +54,7 @@ def place(
 def slot_presence(
     weights: Float[Tensor, "batch layers height width"], pixels_per_cell: int = 1
 ) -> Float[Tensor, "batch slots"]:
-    """Return how much each slot is there, from 0 to 1: its weight over all pixels, saturated by tanh.
+    """Return each slot's presence, from 0 to 1: its weight summed over all pixels, saturated by tanh.
 
     Not in the paper.
 
@@ -68,11 +68,11 @@ def slot_presence(
 def apply_shadows(
     background: Float[Tensor, "batch 3 height width"], shadows: Float[Tensor, "batch slots height width"]
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Let the shadows of all objects fall on the background. Not in the paper.
+    """Cast the shadows of all objects on the background. Not in the paper.
 
-    A shadow takes the same share of the light from all three colors, at most ``MAX_SHADOW``: enough for a shadow,
-    not for painting a dark object. It must come from an object that is there (see ``presence``), or dark objects would
-    be painted as shadows of nothing, which no cost of slots in use would notice.
+    A shadow takes the same share of light from all three colors, at most ``MAX_SHADOW``: enough for a shadow, too
+    little to paint a dark object. Callers scale shadows by ``slot_presence``: otherwise an absent slot could paint a
+    dark object as its shadow, at no cost to the losses that penalize slots in use.
 
     >>> apply_shadows(torch.ones(1, 3, 1, 1), torch.full((1, 2, 1, 1), 0.5)).flatten()  # two half shadows, 0.7 each
     tensor([0.4900, 0.4900, 0.4900])
@@ -87,12 +87,12 @@ def compositing_weights(
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the share of each layer in each pixel (equation 17); the background's mask is one everywhere.
 
-    Activations enter by their logarithms: all are divided by the largest of the image first, which changes no
-    weight and keeps their exponentials finite.
+    Activations are passed as logarithms. All are divided by the largest of the image first, which changes no weight
+    and keeps their exponentials finite.
     """
     highest = torch.maximum(log_activations.amax(1), background_log_activation.amax()).detach()
     objects = (log_activations - highest[:, None]).exp()[..., None, None] * masks
-    background = (background_log_activation - highest[:, None, None]).clamp(min=MAX_NEGATIVE_LOG_WEIGHT).exp()
+    background = (background_log_activation - highest[:, None, None]).clamp(min=MIN_LOG_ACTIVATION).exp()
     activated = torch.cat((background.expand_as(objects[:, 0])[:, None], objects), 1)
     return activated / activated.sum(1, keepdim=True)
 

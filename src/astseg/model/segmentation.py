@@ -1,4 +1,4 @@
-"""From a model and images of any size to labels and objects."""
+"""Segmentation of images of any size into labels and objects."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The objects found in N images. For a single image the leading N is absent everywhere."""
+    """The objects found in N images. For a single image all fields lack the leading N."""
 
     labels: Int64[Tensor, "*batch height width"]
     """The slot that owns each pixel, from 1 to K; 0 is the background."""
     masks: Bool[Tensor, "*batch slots height width"]
     """The pixels that each slot owns; empty for a slot that found nothing."""
     positions: Float[Tensor, "*batch slots 2"]
-    """x and y of each object's centre: -1 and +1 are the image's left and right, top and bottom."""
+    """x and y of each object's center: -1 and +1 are the image's left and right, top and bottom."""
     scales: Float[Tensor, "*batch slots 2"]
     """Width and height of each object's glimpse as a share of the image's."""
     activations: Float[Tensor, "*batch slots"]
-    """How strongly each object claims its pixels; compare with the background's."""
+    """The activation of each object in equation 17, to be compared with the background's."""
     appearances: Float[Tensor, "*batch slots appearance"]
     """``z_what``."""
 
@@ -42,7 +42,7 @@ def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True)
     batch, single = to_float_images(images, weight.device)
     batch = batch.to(weight.dtype)
     rule = model.label_rule if use_label_rule else None
-    with evaluating(model):
+    with evaluation_mode(model):
         small = resized(batch, model.image_size)
         if model.slow_features is not None:
             residuals = model.slow_features(small)
@@ -50,14 +50,14 @@ def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True)
         else:
             residuals = None
             needs_background = rule or model.architecture.residual_attention_bias
-            # No weight depends on the image of the background.
-            background = model.backgrounds_of(small) if needs_background else torch.zeros_like(small)
+            # The compositing weights do not depend on the background image.
+            background = model.reconstruct_backgrounds(small) if needs_background else torch.zeros_like(small)
             rendering = model.render(model.encode(small, background), background)
     if rule:
         weights = posterior_weights(rendering, small, rule, None if residuals is None else residuals.fine)
     else:
         weights = rendering.weights
-    # One image at a time: K + 1 weights for each pixel of many large images would not fit.
+    # One image at a time: K + 1 weights per pixel of many large images would not fit into memory.
     labels = torch.stack([resized(one[None], batch.shape[-2:])[0].argmax(0) for one in weights])
     slots = torch.arange(1, model.num_slots + 1, device=labels.device)
     latents = rendering.latents
@@ -73,9 +73,9 @@ def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True)
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Hold a model in evaluation mode, and leave it in the mode it was in."""
-    # Parts may be in different modes: phase 1 of training holds the background alone in training mode.
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode and restore its mode afterwards."""
+    # Modules may be in different modes: in phase 1 of training only the background is in training mode.
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -1,4 +1,4 @@
-"""Saving models, and reading them from a folder or the model hub: config.json and model.safetensors."""
+"""Saving models and reading them from a folder or the model hub: config.json and model.safetensors."""
 
 import json
 from pathlib import Path
@@ -37,7 +37,7 @@ class SavedModel(
         config = {"format_version": FORMAT_VERSION, "architecture": to_builtins(self.architecture), "label_rule": rule}
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
         with atomic_write(save_directory / WEIGHTS_FILE) as partial:
-            partial.write_bytes(save(weights))  # save_file would let nobody but its owner read the file
+            partial.write_bytes(save(weights))  # save_file makes a file that only its owner can read
         with atomic_write(save_directory / CONFIG_FILE) as partial:
             partial.write_text(json.dumps(config, indent=2) + "\n")
 
@@ -50,10 +50,10 @@ class SavedModel(
             options: the hub's: revision, cache_dir, force_download, local_files_only, token.
 
         Raises:
-            AstSegError: the folder holds no model of this version, or one that cannot be read.
+            AstSegError: the folder has no model of this format version, or the model cannot be read.
         """
         if Path(pretrained_model_name_or_path).is_dir():
-            # The mixin reads this file too, and would answer a damaged one with a traceback.
+            # Before the mixin reads this file, because it does not handle a damaged one.
             _read_config(Path(pretrained_model_name_or_path) / CONFIG_FILE)
         return super().from_pretrained(pretrained_model_name_or_path, **options)
 
@@ -88,7 +88,7 @@ class SavedModel(
         try:
             model = cls(*_read_config(config))
         except (ValueError, TypeError, RuntimeError) as error:
-            raise AstSegError(f"{config} describes no model that can be built: {error}.") from error
+            raise AstSegError(f"{config} describes a model that cannot be built: {error}.") from error
         _load_weights(model, find(WEIGHTS_FILE))
         return model.eval()
 
@@ -99,7 +99,7 @@ def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
         version = content["format_version"]
         if version != FORMAT_VERSION:
             raise AstSegError(
-                f"{file} is of format version {version}; this astseg reads version {FORMAT_VERSION}. "
+                f"{file} has format version {version}; this astseg reads version {FORMAT_VERSION}. "
                 "Use the version of astseg that wrote the model."
             )
         rule = content["label_rule"]
@@ -116,19 +116,19 @@ def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
 def _load_weights(model: nn.Module, file: Path) -> None:
     try:
         found = load_file(file)
-    except Exception as error:  # safetensors raises types of its own, and OSError
+    except Exception as error:  # safetensors raises its own errors as well as OSError
         raise AstSegError(f"Cannot read the weights in {file}: {error}.") from error
     expected = model.state_dict()
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     misshapen = sorted(name for name in expected.keys() & found.keys() if expected[name].shape != found[name].shape)
     if missing or extra or misshapen:
         raise AstSegError(
-            f"{file} holds the weights of another configuration: "
-            f"{_few('missing', missing)}, {_few('not expected', extra)}, {_few('of another shape', misshapen)}."
+            f"{file} holds the weights of another configuration: {_list_names('missing', missing)}, "
+            f"{_list_names('not expected', extra)}, {_list_names('of another shape', misshapen)}."
         )
     model.load_state_dict(found)
 
 
-def _few(what: str, names: list[str]) -> str:
+def _list_names(what: str, names: list[str]) -> str:
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
     return f"{len(names)} {what}" + (f" ({shown})" if names else "")

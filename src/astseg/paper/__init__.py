@@ -1,1 +1,1 @@
-"""The paper's rows: what was published, how its tables are trained again, and the report beside them."""
+"""The paper's tables: the published figures, runs that reproduce them, and the report that compares both."""

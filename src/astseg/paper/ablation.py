@@ -1,7 +1,7 @@
-"""The rows of the paper's tables as runs: which, with which seeds, where, and how far they are.
+"""Plan the rows of the paper's tables as training runs.
 
-Every row is a preset (``training.presets``), and every run an ordinary run's folder. A miniature is made from the
-preset by a rule, so that there is no second list that could disagree with the first.
+Every row is a preset (``training.presets``), and every run has an ordinary run's folder. Miniatures are derived from
+the presets by a rule, so that there is no second list of settings to keep in step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ from astseg.evaluation.scores_file import SCORES_FILE
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.build import FeatureNetwork
-from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
+from astseg.training.config import ForegroundTraining, Recipe
 from astseg.training.presets import PRESETS, Preset, cpu_recipe
 from astseg.training.run import RunSettings, check_scored, is_run, read_run
 
 MINIATURE_STEPS = 300
 MINIATURE_BATCH = 16
-MINIATURE_RATE = 10.0
-"""How much faster a miniature learns: it has a four-hundredth of the steps."""
+MINIATURE_RATE_FACTOR = 10.0
+"""Factor on the learning rate, since a miniature has only a four-hundredth of the steps."""
 
 SMALLER_NETWORKS: Mapping[FeatureNetwork, FeatureNetwork] = MappingProxyType(
     {
@@ -38,11 +38,11 @@ SMALLER_NETWORKS: Mapping[FeatureNetwork, FeatureNetwork] = MappingProxyType(
         "unet": "compact-unet",
     }
 )
-"""The smallest network of the same family. The U-net of Table 8 takes seconds a step on a CPU."""
+"""The smallest network of each family. The U-net of Table 8 takes seconds per step on a CPU."""
 
 
 class State(Enum):
-    """How far a planned run is."""
+    """The state of a planned run."""
 
     NEW = "new"
     INTERRUPTED = "interrupted"
@@ -51,14 +51,14 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One row with one seed."""
+    """One row of a table with one seed."""
 
     preset: Preset
     folder: Path
     settings: RunSettings
 
     def state(self) -> State:
-        """Return how far it is.
+        """Return the run's state.
 
         Raises:
             OtherRunError: the folder holds a run with other settings.
@@ -74,19 +74,19 @@ class PlannedRun:
 
 
 def rows_of(dataset: str) -> dict[str, Preset]:
-    """Return the rows of a data set of the paper's tables by name, AST-Seg-B3-CT (``full``) first.
+    """Return the rows that the paper's tables have for a data set by name, AST-Seg-B3-CT (``full``) first.
 
     Raises:
         AstSegError: there is no such data set, or the paper trains no models on it.
     """
     spec = find_dataset(dataset)
     if spec.name not in TRAINING_SETS:
-        raise AstSegError(f"The paper trains no models on {spec.title}, but on: {', '.join(TRAINING_SETS)}.")
+        raise AstSegError(f"The paper trains no models on {spec.title}, only on: {', '.join(TRAINING_SETS)}.")
     return {preset.row: preset for preset in PRESETS.values() if preset.benchmark == spec.name and preset.row}
 
 
 def choose_rows(dataset: str, names: Sequence[str]) -> list[Preset]:
-    """Return the presets of some rows, in the order of the names; of all rows where none is named.
+    """Return the presets of the named rows in the order of the names, or of all rows if none is named.
 
     Raises:
         AstSegError: there is no such data set or row.
@@ -100,18 +100,19 @@ def choose_rows(dataset: str, names: Sequence[str]) -> list[Preset]:
 def plan_runs(
     presets: Sequence[Preset], seeds: int, store: Store, out: Path, *, small: bool = False, steps: int | None = None
 ) -> list[PlannedRun]:
-    """Plan rows times seeds, seed by seed, so that an early stop leaves every row with as many seeds.
+    """Plan each row with each seed, seed by seed, so that an early stop leaves every row with the same number of seeds.
 
     Args:
         presets: the rows.
-        seeds: how many; they are counted from 0.
-        store: the data; the recipes are brought to its size.
-        out: the folder that gets a folder for each run.
-        small: take the rows' miniatures.
+        seeds: the number of seeds, which count from 0.
+        store: the data; the recipes are adapted to its image size.
+        out: the folder for the runs' folders.
+        small: plan the rows' miniatures.
         steps: foreground steps of a miniature; by default 300.
 
     Raises:
-        AstSegError: the data has no test images with masks, or does not suit the model, or a number is impossible.
+        AstSegError: the data has no training images or no test images with masks, its images do not suit the model, or
+            a number is out of range.
     """
     if seeds < 1 or (steps is not None and steps < 2):
         raise AstSegError(f"At least one seed and two steps are needed, not {seeds} and {steps}.")
@@ -119,7 +120,7 @@ def plan_runs(
         raise AstSegError("A row of the tables has the paper's number of steps; only a miniature takes others.")
     check_scored(store)
     if "train" not in store:
-        raise AstSegError(f"{store.path} has no split 'train', so there would be nothing to learn from.")
+        raise AstSegError(f"{store.path} has no split 'train' to learn from.")
     recipes = {}
     for preset in presets:
         shrunk = miniature(preset.recipe, store.image_size, steps or MINIATURE_STEPS) if small else preset.recipe
@@ -138,36 +139,34 @@ def plan_runs(
 
 
 def evaluation_folder(run: Path, dataset: DatasetSpec) -> Path:
-    """Return the folder in a run's for the scores on a data set that its model is only evaluated on (Table 3).
+    """Return a run's subfolder for the scores on a data set that models are only evaluated on (Table 3).
 
-    ``astseg evaluate`` writes there if told the folder: RUN/clevrtex-ood.
+    For example RUN/clevrtex-ood, which ``astseg evaluate`` must be told to write to.
     """
     return run / dataset.name
 
 
 def at_size(recipe: Recipe, image_size: tuple[int, int]) -> Recipe:
-    """Return a recipe for images of another height and width.
-
-    The glimpses follow as Table 7 has them for that size.
-    """
+    """Return the recipe for images of another height and width, with Table 7's glimpse channels for that size."""
     if recipe.architecture.image_size == image_size:
         return recipe
     return replace(recipe, architecture=replace(recipe.architecture, image_size=image_size, glimpse_channels=()))
 
 
 def miniature(recipe: Recipe, image_size: tuple[int, int] = (64, 64), steps: int = MINIATURE_STEPS) -> Recipe:
-    """Return a recipe that is about the same thing, and can be trained in minutes on a CPU.
+    """Return a small version of a recipe that can be trained in minutes on a CPU.
 
-    It keeps what tells the rows apart: the training scenario, the refinement, the number of slots, the family of the
-    feature network, isotropic or anisotropic scaling, and the entropy loss. Smaller are the images, the networks,
-    the batches and the steps; schedules keep their shares of the steps, and the learning rate is ten times as high.
-    The backbone is random in all rows, so that a pretrained and a random backbone become the same. The start (scales,
-    the background's activation) is that of the recipes for a CPU, because the paper's learns nothing in so few steps.
+    It keeps what distinguishes the rows: the training scenario, the refinement, the number of slots, the family of the
+    feature network, isotropic or anisotropic scaling, and the entropy loss. Images, networks, batches and numbers of
+    steps are smaller; schedules keep their shares of the steps, and the learning rate is ten times as high. The
+    backbone is random in all rows, so the rows with a pretrained and a random backbone become the same. The initial
+    scales and background activation are those of the recipes for a CPU, because with the paper's nothing is learned in
+    so few steps.
 
     Args:
-        recipe: a published one.
+        recipe: a published recipe.
         image_size: height and width in pixels.
-        steps: foreground steps; the background alone gets half as many.
+        steps: foreground steps; the background alone is trained for half as many.
     """
     start = cpu_recipe(image_size, recipe.architecture.num_slots)
     return Recipe(
@@ -197,9 +196,9 @@ def is_miniature(recipe: Recipe, published: Recipe) -> bool:
 
 
 def coinciding_rows(runs: Sequence[PlannedRun]) -> list[tuple[str, ...]]:
-    """Return the names of rows that have become the same.
+    """Return groups of rows whose runs are identical, by name.
 
-    A miniature cannot tell a pretrained backbone from a random one.
+    Miniatures with a pretrained and with a random backbone are.
     """
     names: dict[tuple[Recipe, int], list[str]] = {}
     for run in runs:
@@ -208,7 +207,7 @@ def coinciding_rows(runs: Sequence[PlannedRun]) -> list[tuple[str, ...]]:
 
 
 def _small_architecture(shape: Architecture, start: Architecture) -> Architecture:
-    """Return a shape with the sizes and the initial values of the start, and all that a row is about of its own."""
+    """Return `shape` with the sizes and initial values of `start`, keeping what distinguishes the rows."""
     return replace(
         shape,
         image_size=start.image_size,
@@ -234,19 +233,18 @@ def _short_foreground(training: ForegroundTraining, steps: int) -> ForegroundTra
         steps=steps,
         frozen_steps=share(training.frozen_steps),
         batch_size=MINIATURE_BATCH,
-        learning_rate=replace(rate, peak=MINIATURE_RATE * rate.peak, warmup_steps=share(rate.warmup_steps)),
+        learning_rate=replace(rate, peak=MINIATURE_RATE_FACTOR * rate.peak, warmup_steps=share(rate.warmup_steps)),
         entropy_warmup_steps=share(training.entropy_warmup_steps),
     )
 
 
 def _background_steps(recipe: Recipe) -> int:
-    """Steps of the background alone; baseline training has none."""
-    training: BackgroundTraining = recipe.background
-    return 0 if recipe.foreground.scenario == "baseline" else training.steps
+    """Return the steps for which the background is trained alone; baseline training has none."""
+    return 0 if recipe.foreground.scenario == "baseline" else recipe.background.steps
 
 
 def _buildable(recipe: Recipe) -> Recipe:
-    """Return the recipe, once its networks have been built without memory; they refuse images that are too small."""
+    """Return the recipe after building its networks without memory, which fails for images that are too small."""
     try:
         with torch.device("meta"):
             AstSeg(recipe.architecture, recipe.label_rule)

@@ -1,9 +1,9 @@
-"""The published figures: Tables 1 to 5 of the paper, and the best known elsewhere, as they are printed.
+"""The published figures as printed: Tables 1 to 5 of the paper, and the best results known elsewhere.
 
-Scores are in percent, but for the squared error, which is summed over channels and pixels of images in [0, 1]: at
-128 x 128 for CLEVR, CLEVRTEX, OOD and CAMO, at 64 x 64 for ObjectsRoom and ShapeStacks. ``±`` is the
-deviation over three runs; Table 2 does not say so of the other systems. The paper names as the sources of others'
-figures its references [27] (Tables 1 and 3) and [15] (Table 2).
+Scores are in percent, except the squared error, which is summed over channels and pixels of images in [0, 1]: at
+128 x 128 for CLEVR, CLEVRTEX, OOD and CAMO, at 64 x 64 for ObjectsRoom and ShapeStacks. ``±`` is the deviation over
+three runs; for other systems, Table 2 does not state the number. The paper takes the figures of other systems from its
+references [27] (Tables 1 and 3) and [15] (Table 2).
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from astseg.training.presets import FULL_ROW
 ScoreName: TypeAlias = Literal["miou", "ari_fg", "msc_fg", "mse"]
 
 PAPER_GPU = "Nvidia RTX 3090"
-"""The machine of Table 5."""
+"""The GPU of Table 5."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Score:
 
     mean: float
     deviation: float | None = None
-    """Over the runs; None where none is printed."""
+    """Over the runs; None if none is printed."""
     runs: int | None = None
-    """How many runs the mean is over; None where it is not said."""
+    """The number of runs in the mean; None if it is not stated."""
     printed: str = ""
-    """As it is printed, with as many digits."""
+    """The figure as printed, with all its digits."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +40,15 @@ class PublishedRow:
     system: str
     """As the table names it, with its reference in the paper."""
     scores: Mapping[ScoreName, Score]
-    """What is not there was not published."""
+    """The published scores; others are left out."""
     source: str
     row: str | None = None
-    """The row of the presets that trains this system; None for the systems of others."""
+    """The row of the presets that trains this system; None for other systems."""
 
 
 @dataclass(frozen=True)
 class PublishedTime:
-    """A row of Table 5: curriculum training with one GPU."""
+    """A row of Table 5: curriculum training on one GPU."""
 
     dataset: str
     background_steps: int
@@ -72,9 +72,9 @@ ROW_TITLES: Mapping[str, str] = {
     "isotropic": "isotropic scaling",
     "anisotropic": "anisotropic scaling",
 }
-"""The rows of the presets as the paper calls them: those of Table 4, and baseline training of Tables 1 and 2."""
+"""The paper's names of the presets' rows: those of Table 4, and baseline training of Tables 1 and 2."""
 
-# System ; for each data set of the heading: its scores in the heading's order. A hyphen stands for no figure.
+# System ; scores of each data set, in the order that `SYSTEMS` gives below. A hyphen stands for a missing figure.
 _TABLE_1 = """
 SPAIR [10]    ; 65.95±4.02  77.13±1.92  55±10 0.00±0.00   0.00±0.00   1101±2
 SPACE [30]    ; 26.31±12.93 22.75±14.04 63±3  9.14±3.46   17.53±4.13  298±80
@@ -109,7 +109,7 @@ SA [31]       ; 20.98±1.59 58.45±1.87  487±16  19.83±1.41 57.54±1.01  215±
 IODINE [19]   ; 26.28±0.85 53.20±2.55  504±3   17.52±0.75 36.31±2.57  315±3
 AST-Seg-B3-CT ; 67.50±0.75 83.14±0.75  832±24  73.07±0.65 87.27±3.78  145±6
 """
-# Row of the presets ; figures. A star marks an average over three runs, all others are of one run.
+# Row of the presets ; scores. A star marks a mean over three runs; the others are of one run.
 _TABLE_4 = """
 full              ; 79.58* 94.77* 90.27* 98.26* 78.84* 79.34* 85.02* 87.23*
 no-transformer    ; 75.69  94.41  77.16  93.09  82.99* 82.29* 85.51* 88.49*
@@ -135,7 +135,7 @@ def _score(printed: str, runs: int | None) -> Score:
 def _figures(
     text: str, datasets: tuple[str, ...], names: tuple[ScoreName, ...]
 ) -> Iterator[tuple[str, str, dict[ScoreName, str]]]:
-    """Yield a table cell by cell: what heads the line, the data set, and its figures by name."""
+    """Yield the head of each line, the name of each data set, and its figures by score."""
     for line in text.strip().splitlines():
         head, _, rest = line.partition(";")
         groups = [rest.split()[start : start + len(names)] for start in range(0, len(rest.split()), len(names))]
@@ -171,7 +171,7 @@ SYSTEMS: tuple[PublishedRow, ...] = (
     PublishedRow("clevrtex-ood", "AKOrN-Large", {"ari_fg": Score(87.7, 0.5, printed="87.7 ± 0.5")}, _ELSEWHERE),
     PublishedRow("clevrtex-camo", "AKOrN-Large", {"ari_fg": Score(77.0, printed="77.0")}, _ELSEWHERE),
 )
-"""Tables 1 to 3 in their order, then what is best elsewhere."""
+"""Tables 1 to 3 in their order, then the best results elsewhere."""
 
 ABLATIONS: tuple[PublishedRow, ...] = tuple(_ablations())
 """Table 4."""
@@ -187,10 +187,10 @@ TIMES: tuple[PublishedTime, ...] = (
 
 
 def published_systems(dataset: str) -> tuple[PublishedRow, ...]:
-    """Return what Tables 1 to 3 and the best known elsewhere say of a data set."""
+    """Return the rows for a data set of Tables 1 to 3, and the best results elsewhere."""
     return tuple(row for row in SYSTEMS if row.dataset == dataset)
 
 
 def published_ablations(dataset: str) -> tuple[PublishedRow, ...]:
-    """Return what Table 4 says of a data set; nothing for OOD and CAMO."""
+    """Return the rows for a data set of Table 4; there are none for OOD and CAMO."""
     return tuple(row for row in ABLATIONS if row.dataset == dataset)

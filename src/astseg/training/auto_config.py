@@ -1,261 +1,303 @@
-"""The choices made for people who bring images and little else: each with its reason in a sentence."""
+"""Recipes chosen from the images, the machine and a few requests: each choice with its reason in a sentence."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from astseg._core.errors import AstSegError, MemoryShortageError
 from astseg._core.settings_io import override
+from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
 from astseg.model.ast_seg import AstSeg
 from astseg.training.complexity import MIN_STATIC_IMAGES, static_share
 from astseg.training.config import BackgroundTraining, Recipe
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
-from astseg.training.time_budget import background_steps, fit_to_steps, fit_to_time, with_steps
+from astseg.training.time_budget import background_steps, fit_to_steps, fit_to_time, measure_step_seconds, with_steps
 
-NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
-STEPS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_steps"})
-"""The names of a recipe's steps; who sets one sets no time."""
+STEP_SETTINGS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_steps"})
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
-STILL_SHARE = 0.75
-"""With more of nearly every image as in the others, the camera stands still (``static_share``)."""
+STATIC_THRESHOLD = 0.75
+"""The camera is taken to stand still where ``static_share`` exceeds this."""
 MAX_SLOTS = 254
-FAR_OFF = 1.25
-"""How many times the wish an estimate may be, or the wish the estimate, before one should be told."""
+TIME_TOLERANCE = 1.25
+"""The ratio of requested and estimated time, either way, beyond which the difference is reported."""
+
+
+@dataclass(frozen=True)
+class RecipeRequest:
+    """What a user asks of a recipe; `choose_recipe` decides whatever is None.
+
+    Raises:
+        AstSegError: the preset is unknown, two requests contradict each other, a number is out of range, or a change
+            does not fit a recipe.
+    """
+
+    preset: str | None = None
+    """The name of the preset to start from; by default the recipe that suits the device."""
+    recipe: Recipe | None = None
+    """A recipe to start from, in place of a preset's."""
+    num_slots: int | None = None
+    """K; by default that of the preset or recipe, or 8."""
+    minutes: float | None = None
+    """How long training may take; by default the steps of the preset or recipe are kept, or it is 30 minutes."""
+    steps: int | None = None
+    """The foreground's steps, in place of a time."""
+    static: bool | None = None
+    """Whether the camera stands still, so that all images show one background; by default the images decide."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Values that replace the recipe's, by their names; see `settings_io.override`."""
+
+    def __post_init__(self) -> None:
+        if self.preset is not None and self.recipe is not None:
+            raise AstSegError("Give either a preset or a recipe of your own, not both.")
+        if self.changes_steps and (self.minutes is not None or self.steps is not None):
+            raise AstSegError("Give either a time, or the steps, or set the recipe's own steps, not several of them.")
+        if "architecture.image_size" in self.changes:
+            raise AstSegError("A model works at the size of its images: give the size to prepare them at instead.")
+        with _refusing("This recipe cannot be"):
+            override(self.base or custom_images_recipe((64, 64), 1), self.changes)
+        if self.base and self.static is not None:
+            raise AstSegError(
+                "Give either a preset or a recipe, or whether the camera stands still: "
+                "a recipe has a background network of its own."
+            )
+        if self.minutes is not None and self.steps is not None:
+            raise AstSegError("Give either the minutes or the steps to train, not both.")
+        if self.num_slots is not None and not 1 <= self.num_slots <= MAX_SLOTS:
+            raise AstSegError(f"The number of objects should lie between 1 and {MAX_SLOTS}, not {self.num_slots}.")
+        if any(amount is not None and not 0 < amount < math.inf for amount in (self.minutes, self.steps)):
+            raise AstSegError("The time and the steps to train should be more than 0.")
+
+    @property
+    def base(self) -> Recipe | None:
+        """The recipe to start from; None if the device and the images decide."""
+        return self.recipe if self.preset is None else get_preset(self.preset).recipe
+
+    @property
+    def changes_steps(self) -> bool:
+        """Whether a change sets a number of steps."""
+        return not STEP_SETTINGS.isdisjoint(self.changes)
 
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something is as it is."""
+    """Why a part of a recipe is as it is."""
 
     text: str
-    wish: str | None = None
-    """The argument of `choose_recipe` that would have it otherwise, where it was not given."""
+    request: str | None = None
+    """The field of `RecipeRequest` that would change it, if it was left open."""
 
 
 @dataclass(frozen=True)
-class Choice:
+class RecipeChoice:
     """A recipe and why it is as it is."""
 
     recipe: Recipe
     reasons: tuple[Reason, ...]
 
 
-def choose_recipe(
-    store: Store,
-    device: torch.device | str,
-    *,
-    preset: str | None = None,
-    num_slots: int | None = None,
-    minutes: float | None = None,
-    steps: int | None = None,
-    static: bool | None = None,
-    recipe: Recipe | None = None,
-    changes: Mapping[str, Any] = NO_CHANGES,
-) -> Choice:
+def choose_recipe(store: Store, device: torch.device | str, request: RecipeRequest | None = None) -> RecipeChoice:
     """Choose a recipe for prepared images and a machine.
 
     Args:
         store: the images; the model works at their size.
         device: where it will be trained.
-        preset: a named recipe to begin with; by default one that suits the device.
-        num_slots: K; by default the preset's, or 8.
-        minutes: how long training may take; by default the preset's own number of steps, or 30 minutes.
-        steps: the foreground's steps, in place of a time.
-        static: whether the camera stands still, so that all images show one background; by default the images tell.
-        recipe: a recipe to begin with, in place of a preset's.
-        changes: values to take in place of the recipe's, by their names; see `settings_io.override`.
+        request: what the recipe has to keep to; by default nothing.
 
     Raises:
-        AstSegError: the preset is unknown or has a background of its own, a number is impossible, a change does not
-            fit, or the images do not suit the model or the memory.
+        AstSegError: the images do not suit the model or the memory, or a change does not suit the images.
     """
-    check_wishes(
-        preset=preset, num_slots=num_slots, minutes=minutes, steps=steps, static=static, recipe=recipe, changes=changes
-    )
-    place = torch.device(device)
+    request, device = request or RecipeRequest(), torch.device(device)
+    base, images, minutes = request.base, store["train"].images, request.minutes
     reasons = []
-    usual = get_preset(preset).recipe if preset else recipe
-    if usual:
-        reasons.append(Reason(f"Recipe: the preset {preset}." if preset else "Recipe: as you give it."))
+    if base:
+        reasons.append(Reason(f"Recipe: the preset {request.preset}." if request.preset else "Recipe: as you give it."))
     else:
-        how, unsaid = "as you say", None
-        if static is None:
-            (static, how), unsaid = _stillness(store["train"].images), "static"
-        kind = "GPU" if place.type == "cuda" else "CPU"
-        reasons.append(Reason(f"Recipe: the one for a {kind}.", "preset"))
-        reasons.append(Reason(f"Background: {'one for all images' if static else 'many'} ({how}).", unsaid))
-        chosen = minutes is not None or steps is not None or _set_steps(changes)
-        minutes = minutes if chosen else DEFAULT_MINUTES
-    if changes:
-        reasons.append(Reason(f"Changed: {', '.join(f'{name} = {value}' for name, value in changes.items())}."))
-    (recipe,) = _recipes(store.image_size, place, usual, num_slots, static, changes)
+        reasons.append(Reason(f"Recipe: the one for a {'GPU' if device.type == 'cuda' else 'CPU'}.", "preset"))
+        if request.static is None:
+            static, why = _is_static(images)
+            reasons.append(_background_reason(static, why, "static"))
+            request = replace(request, static=static)
+        else:
+            reasons.append(_background_reason(request.static, "as you say"))
+        if minutes is None and request.steps is None and not request.changes_steps:
+            minutes = DEFAULT_MINUTES
+    if request.changes:
+        changes = ", ".join(f"{name} = {value}" for name, value in request.changes.items())
+        reasons.append(Reason(f"Changed: {changes}."))
+    (recipe,) = _candidates(store.image_size, device, request)
     other_size = ""
-    if usual and usual.architecture.image_size != store.image_size:
-        other_size = " (the recipe's own size is {}x{})".format(*usual.architecture.image_size)
-    reasons.append(Reason(f"{_images(store)}{other_size}."))
-    guess = "as you say" if num_slots else "the recipe has it so" if usual else "a guess"
+    if base and base.architecture.image_size != store.image_size:
+        other_size = f" (the recipe's own size is {format_value(base.architecture.image_size)})"
+    reasons.append(_images_reason(store, other_size))
+    guess = "as you say" if request.num_slots else "the recipe has it so" if base else "a guess"
     most = f"Objects: at most {recipe.architecture.num_slots} in an image ({guess})."
-    reasons.append(Reason(most, None if num_slots else "num_slots"))
-    reasons.append(_fitting_memory(recipe, place, len(store["train"])))
+    reasons.append(Reason(most, None if request.num_slots else "num_slots"))
+    reasons.append(_memory_reason(_needed_memory(recipe, device, len(images)), store.image_size, device))
+    why = "as you say" if request.steps or request.changes_steps else "as the recipe has it"
     if minutes is not None:
-        recipe, estimate = fit_to_time(recipe, store["train"].images, place, minutes)
-        why = f", {_how_long(minutes, estimate)}"
-    elif steps is not None:
-        recipe = fit_to_steps(recipe, steps)
-        why = ", as you say"
-    else:
-        why = ", as you say" if _set_steps(changes) else ", as the recipe has it"
-    with _suiting():
-        recipe = override(recipe, changes)  # fewer steps shorten warm-ups, but for those that were set
-    numbers = f"{recipe.background.steps} for the background and {recipe.foreground.steps} for the objects"
-    reasons.append(Reason(f"Steps: {numbers}{why}."))
-    return Choice(recipe, tuple(reasons))
+        recipe, estimate = fit_to_time(recipe, measure_step_seconds(recipe, images, device), minutes)
+        why = _describe_time(minutes, estimate)
+    elif request.steps is not None:
+        recipe = fit_to_steps(recipe, request.steps)
+    with _refusing():
+        recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
+    steps = f"{recipe.background.steps} for the background and {recipe.foreground.steps} for the objects"
+    reasons.append(Reason(f"Steps: {steps}, {why}."))
+    return RecipeChoice(recipe, tuple(reasons))
 
 
-def check_wishes(
-    *,
-    preset: str | None = None,
-    num_slots: int | None = None,
-    minutes: float | None = None,
-    steps: int | None = None,
-    static: bool | None = None,
-    recipe: Recipe | None = None,
-    changes: Mapping[str, Any] = NO_CHANGES,
-) -> None:
-    """Refuse what `choose_recipe` could not follow, before any work is done.
+def choose_background(store: Store, device: torch.device, minutes: float) -> RecipeChoice:
+    """Choose a recipe for the background alone.
+
+    On a GPU it is AE-NE, which finds out by itself whether there is one background or many. It trains for the minutes
+    as if there were one; if there turn out to be many, it starts again with the larger network that they need, for as
+    many minutes again. A step of AE-NE takes seconds on a CPU, which gets the network of `choose_recipe` instead.
 
     Raises:
-        AstSegError: the preset is unknown or has a background of its own, a number is impossible, or a change has no
-            name of a recipe's.
+        AstSegError: the images are too small, or the training does not fit into the memory.
     """
-    if preset is not None and recipe is not None:
-        raise AstSegError("Give either a preset or a recipe of your own, not both.")
-    if _set_steps(changes) and (minutes is not None or steps is not None):
-        raise AstSegError("Give either a time, or the steps, or set the recipe's own steps, not several of them.")
-    if "architecture.image_size" in changes:
-        raise AstSegError("A model works at the size of its images: give the size to prepare them at instead.")
-    with _suiting("This recipe cannot be"):
-        override(
-            get_preset(preset).recipe if preset else recipe or custom_images_recipe((64, 64), 1, static=False), changes
-        )
-    if (preset is not None or recipe is not None) and static is not None:
-        raise AstSegError(
-            "Give either a preset or a recipe, or whether the camera stands still: "
-            "a recipe has a background network of its own."
-        )
-    if minutes is not None and steps is not None:
-        raise AstSegError("Give either the minutes or the steps to train, not both.")
-    if num_slots is not None and not 1 <= num_slots <= MAX_SLOTS:
-        raise AstSegError(f"The number of objects should lie between 1 and {MAX_SLOTS}, not {num_slots}.")
-    if (minutes is not None and not 0 < minutes < math.inf) or (steps is not None and steps < 1):
-        raise AstSegError("The time and the steps to train should be more than 0.")
+    images = store["train"].images
+
+    def memory_reason(recipe: Recipe) -> Reason:
+        return _memory_reason(_needed_memory(recipe, device, len(images)), store.image_size, device)
+
+    def steps_in_time(recipe: Recipe) -> tuple[int, str]:
+        steps, estimate = background_steps(recipe, measure_step_seconds(recipe, images, device), minutes)
+        return steps, _describe_time(minutes, estimate)
+
+    if device.type == "cuda":
+        recipe, complex_recipe = _ae_ne_recipes(store.image_size)
+        reasons = [_images_reason(store), memory_reason(recipe)]
+        steps, time = steps_in_time(recipe)
+        complex_steps, complex_time = steps_in_time(complex_recipe)
+        settings = replace(recipe.background, steps=steps, complex_steps=complex_steps, automatic_complexity=True)
+        recipe = replace(recipe, background=settings)
+        more = [Reason(f"For many backgrounds: a larger network, {complex_steps} more, {complex_time}.")]
+    else:
+        static, why = _is_static(images)
+        recipe = _cpu_background_recipe(store.image_size, static)
+        reasons = [_background_reason(static, why), _images_reason(store), memory_reason(recipe)]
+        steps, time = steps_in_time(recipe)
+        recipe = with_steps(recipe, steps, recipe.foreground.steps)
+        more = []
+    return RecipeChoice(recipe, (*reasons, Reason(f"Steps: {steps}, {time}."), *more))
 
 
-def check_size(
-    image_size: tuple[int, int],
-    device: torch.device,
-    *,
-    preset: str | None = None,
-    num_slots: int | None = None,
-    static: bool | None = None,
-    recipe: Recipe | None = None,
-    changes: Mapping[str, Any] = NO_CHANGES,
-) -> None:
-    """Refuse images of a size at which `choose_recipe` would find nothing that can be trained, before they are there.
+def check_size(image_size: tuple[int, int], device: torch.device, request: RecipeRequest) -> None:
+    """Refuse a size of images, before they are prepared, at which `choose_recipe` could choose nothing.
 
     Args:
         image_size: height and width that the images will have.
         device: where the model will be trained.
-        preset: as for `choose_recipe`.
-        num_slots: as for `choose_recipe`.
-        static: as for `choose_recipe`.
-        recipe: as for `choose_recipe`.
-        changes: as for `choose_recipe`.
+        request: what `choose_recipe` will be asked for.
 
     Raises:
         AstSegError: the images would not suit the model, or its training would not fit into the memory.
     """
-    usual = get_preset(preset).recipe if preset else recipe
-    _check_any(_recipes(image_size, device, usual, num_slots, static, changes), device)
+    _check_memory(_candidates(image_size, device, request), device)
 
 
 def check_background_size(image_size: tuple[int, int], device: torch.device) -> None:
-    """Refuse images of a size at which `choose_background` would find nothing that can be trained.
+    """Refuse a size of images, before they are prepared, at which `choose_background` could choose nothing.
 
     Raises:
-        AstSegError: as by `check_size`.
+        AstSegError: as for `check_size`.
     """
     if device.type == "cuda":
-        recipes = list(_large_backgrounds(image_size)[:1])
+        recipes = [_ae_ne_recipes(image_size)[0]]
     else:
-        recipes = [_small_background_recipe(image_size, static) for static in (True, False)]
-    _check_any(recipes, device)
+        recipes = [_cpu_background_recipe(image_size, static) for static in (True, False)]
+    _check_memory(recipes, device)
 
 
-def _check_any(recipes: Sequence[Recipe], device: torch.device) -> None:
-    """Refuse recipes of which even the one that takes the least memory takes too much."""
-    least = min(_needed_memory(recipe, device, 1) for recipe in recipes)
-    _say_memory(least, recipes[0].architecture.image_size, device)
-
-
-def _recipes(
-    image_size: tuple[int, int],
-    device: torch.device,
-    usual: Recipe | None,
-    num_slots: int | None,
-    static: bool | None,
-    changes: Mapping[str, Any],
-) -> list[Recipe]:
-    """Return the usual recipe, or those between which the images will choose, changed, each built once."""
-    with _suiting():
-        if usual:
-            found = [_adapted(usual, image_size, num_slots)]
+def _candidates(image_size: tuple[int, int], device: torch.device, request: RecipeRequest) -> list[Recipe]:
+    """Return the recipes among which the images decide, one if nothing is open: changed, and sure to be buildable."""
+    with _refusing():
+        if base := request.base:
+            recipes = [_at_size(base, image_size, request.num_slots)]
         else:
             make = gpu_recipe if device.type == "cuda" else custom_images_recipe
-            choices = (True, False) if static is None else (static,)
-            found = [make(image_size, num_slots or DEFAULT_SLOTS, static=choice) for choice in choices]
-        return [_buildable(override(recipe, changes)) for recipe in found]
+            choices = (True, False) if request.static is None else (request.static,)
+            recipes = [make(image_size, request.num_slots or DEFAULT_SLOTS, static=static) for static in choices]
+        return [_buildable(override(recipe, request.changes)) for recipe in recipes]
 
 
-def _set_steps(changes: Mapping[str, Any]) -> bool:
-    """Tell whether a change is a number of steps."""
-    return not STEPS.isdisjoint(changes)
+def _at_size(recipe: Recipe, image_size: tuple[int, int], num_slots: int | None) -> Recipe:
+    """Return a recipe at the size of the images."""
+    shape = recipe.architecture
+    if image_size != shape.image_size:
+        shape = replace(shape, image_size=image_size, glimpse_channels=())
+    return replace(recipe, architecture=replace(shape, num_slots=num_slots or shape.num_slots))
 
 
-def _fitting_memory(recipe: Recipe, device: torch.device, images: int) -> Reason:
-    """Say how much memory a recipe's training takes; refuse it if the device does not have as much."""
-    return _say_memory(_needed_memory(recipe, device, images), recipe.architecture.image_size, device)
+def _cpu_background_recipe(image_size: tuple[int, int], static: bool) -> Recipe:
+    with _refusing():
+        return _background_alone(_buildable(custom_images_recipe(image_size, 1, static=static)))
+
+
+def _ae_ne_recipes(image_size: tuple[int, int]) -> tuple[Recipe, Recipe]:
+    """Return AE-NE's recipe for one background, and the one for many."""
+    with _refusing():
+        recipe = _buildable(replace(cpu_recipe(image_size, 1), background=BackgroundTraining(batch_size=32)))
+    simple = replace(recipe.architecture, background_network="simple")
+    recipe = _background_alone(replace(recipe, architecture=simple))
+    return recipe, replace(recipe, architecture=replace(simple, background_network="complex"))
+
+
+def _background_alone(recipe: Recipe) -> Recipe:
+    return replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
+
+
+def _buildable(recipe: Recipe) -> Recipe:
+    """Return the recipe after building its networks without memory: they refuse images that are too small."""
+    with torch.device("meta"):
+        AstSeg(recipe.architecture, recipe.label_rule)
+    return recipe
+
+
+@contextmanager
+def _refusing(problem: str = "These images do not suit the model") -> Iterator[None]:
+    """Turn the error of an impossible setting into a user's."""
+    try:
+        yield
+    except ValueError as error:
+        raise AstSegError(f"{problem}: {error}.") from error
 
 
 def _needed_memory(recipe: Recipe, device: torch.device, images: int) -> float:
     return max(training_memory(recipe, images).values()) + (0 if device.type == "cuda" else PROCESS_BYTES)
 
 
-def _say_memory(needed: float, image_size: tuple[int, int], device: torch.device) -> Reason:
-    there = machine_memory(device)
-    about, free = f"about {gigabytes(needed)}", f"{gigabytes(there.free)} are free"
-    if needed > there.total:
-        height, width = image_size
+def _check_memory(recipes: Sequence[Recipe], device: torch.device) -> None:
+    """Refuse recipes that all need more memory than the device has, even for a single image."""
+    needed = min(_needed_memory(recipe, device, 1) for recipe in recipes)
+    _memory_reason(needed, recipes[0].architecture.image_size, device)
+
+
+def _memory_reason(needed: float, image_size: tuple[int, int], device: torch.device) -> Reason:
+    """Say how much memory training needs, or refuse it if the device has less."""
+    available = machine_memory(device)
+    about, free = f"about {gigabytes(needed)}", f"{gigabytes(available.free)} are free"
+    if needed > available.total:
         where = "the GPU" if device.type == "cuda" else "this machine"
         raise MemoryShortageError(
-            f"Training at {height}x{width} takes {about} of memory, and {where} has {gigabytes(there.total)}. "
-            "Less is taken by a smaller size, then by fewer objects."
+            f"Training at {format_value(image_size)} takes {about} of memory, and {where} has "
+            f"{gigabytes(available.total)}. Less is taken by a smaller size, then by fewer objects."
         )
-    if needed > there.free:
+    if needed > available.free:
         return Reason(f"Memory: {about}, but only {free}: end other programs, or take a smaller size.")
     return Reason(f"Memory: {about} ({free}).")
 
 
 def gigabytes(count: float) -> str:
-    """Say bytes in GB, with a decimal below ten.
+    """Format bytes in GB, with a decimal below ten.
 
     >>> gigabytes(7.23e9), gigabytes(25.3e9)
     ('7.2 GB', '25 GB')
@@ -263,113 +305,33 @@ def gigabytes(count: float) -> str:
     return f"{count / 1e9:.{1 if count < 9.95e9 else 0}f} GB"
 
 
-def choose_background(store: Store, device: torch.device, minutes: float) -> Choice:
-    """Choose a recipe for the background alone.
-
-    On a GPU it is AE-NE, which tells one background from many by itself: it takes the minutes for one background, and
-    where there turn out to be many, begins anew with the larger network that they need, which gets as many minutes
-    again. A processor, on which a step of AE-NE takes seconds, gets the network with which `choose_recipe` begins.
-
-    Raises:
-        AstSegError: the images are too small.
-    """
-    if device.type != "cuda":
-        return _small_background(store, device, minutes)
-    simple, wide = _large_backgrounds(store.image_size)
-    memory = _fitting_memory(simple, device, len(store["train"]))
-    images = store["train"].images
-    steps, estimate = background_steps(simple, images, device, minutes)
-    wide_steps, wide_estimate = background_steps(wide, images, device, minutes)
-    automatic = replace(simple.background, steps=steps, complex_steps=wide_steps, automatic_complexity=True)
-    reasons = (
-        Reason(f"{_images(store)}."),
-        memory,
-        Reason(f"Steps: {steps}, {_how_long(minutes, estimate)}."),
-        Reason(f"For many backgrounds: a larger network, {wide_steps} more, {_how_long(minutes, wide_estimate)}."),
-    )
-    return Choice(replace(simple, background=automatic), reasons)
+def _images_reason(store: Store, remark: str = "") -> Reason:
+    return Reason(f"Images: {len(store['train'])} of {format_value(store.image_size)} to learn from{remark}.")
 
 
-def _small_background(store: Store, device: torch.device, minutes: float) -> Choice:
-    """Return a recipe for the background alone that a processor can follow."""
-    images = store["train"].images
-    static, how = _stillness(images)
-    recipe = _small_background_recipe(store.image_size, static)
-    memory = _fitting_memory(recipe, device, len(images))
-    steps, estimate = background_steps(recipe, images, device, minutes)
-    alone = with_steps(recipe, steps, recipe.foreground.steps)
-    reasons = (
-        Reason(f"Background: {'one for all images' if static else 'many'} ({how})."),
-        Reason(f"{_images(store)}."),
-        memory,
-        Reason(f"Steps: {steps}, {_how_long(minutes, estimate)}."),
-    )
-    return Choice(alone, reasons)
+def _background_reason(static: bool, why: str, request: str | None = None) -> Reason:
+    return Reason(f"Background: {'one for all images' if static else 'many'} ({why}).", request)
 
 
-def _small_background_recipe(image_size: tuple[int, int], static: bool) -> Recipe:
-    with _suiting():
-        recipe = _buildable(custom_images_recipe(image_size, 1, static=static))
-    return replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
-
-
-def _large_backgrounds(image_size: tuple[int, int]) -> tuple[Recipe, Recipe]:
-    """AE-NE for one background, and for many."""
-    with _suiting():
-        recipe = _buildable(replace(cpu_recipe(image_size, 1), background=BackgroundTraining(batch_size=32)))
-    alone = replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
-    shapes = [replace(recipe.architecture, background_network=network) for network in ("simple", "complex")]
-    return replace(alone, architecture=shapes[0]), replace(alone, architecture=shapes[1])
-
-
-@contextmanager
-def _suiting(what: str = "These images do not suit the model") -> Iterator[None]:
-    """Say of a recipe that cannot be made why it cannot."""
-    try:
-        yield
-    except ValueError as error:
-        raise AstSegError(f"{what}: {error}.") from error
-
-
-def _images(store: Store) -> str:
-    height, width = store.image_size
-    return f"Images: {len(store['train'])} of {height}x{width} to learn from"
-
-
-def _stillness(images: Bytes) -> tuple[bool, str]:
+def _is_static(images: Bytes) -> tuple[bool, str]:
     """Tell whether the camera stands still, and how that is known."""
     if len(images) < MIN_STATIC_IMAGES:
         return False, f"fewer than {MIN_STATIC_IMAGES} images do not tell"
     share = static_share(images)
-    return share > STILL_SHARE, f"{share:.0%} of nearly every image is as in the others"
+    return share > STATIC_THRESHOLD, f"{share:.0%} of the pixels are the same in nearly every image"
 
 
-def _how_long(wish: float, estimate: float) -> str:
-    """Say what so many minutes became.
+def _describe_time(requested: float, estimate: float) -> str:
+    """Say how many minutes training takes, and why if they are not those requested.
 
-    >>> _how_long(10, 10.5), _how_long(10, 33.3)
+    >>> _describe_time(10, 10.5), _describe_time(10, 33.3)
     ('about 10 min on this machine', 'about 34 min on this machine: fewer would teach nothing')
-    >>> _how_long(10, 1.2)
+    >>> _describe_time(10, 1.2)
     'about 2 min on this machine: more would teach nothing'
     """
     about = f"about {math.ceil(estimate)} min on this machine"
-    if estimate > FAR_OFF * wish:
+    if estimate > TIME_TOLERANCE * requested:
         return f"{about}: fewer would teach nothing"
-    if FAR_OFF * estimate < wish:
+    if TIME_TOLERANCE * estimate < requested:
         return f"{about}: more would teach nothing"
-    return f"about {wish:g} min on this machine"
-
-
-def _adapted(recipe: Recipe, image_size: tuple[int, int], num_slots: int | None) -> Recipe:
-    """Return a preset's recipe at the size of the images."""
-    shape = recipe.architecture
-    if image_size != shape.image_size:
-        shape = replace(shape, image_size=image_size, glimpse_channels=())
-    return replace(recipe, architecture=replace(shape, num_slots=num_slots or shape.num_slots))
-
-
-def _buildable(recipe: Recipe) -> Recipe:
-    """Return the recipe, once its networks have been built without memory; they refuse images that are too small."""
-    with torch.device("meta"):
-        AstSeg(recipe.architecture, recipe.label_rule)
-    return recipe
+    return f"about {requested:g} min on this machine"

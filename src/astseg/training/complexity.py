@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg._core.sampling import evenly_spaced
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import TrainingImages
@@ -47,8 +48,7 @@ def static_share(images: Bytes) -> float:
     """
     if len(images) < MIN_STATIC_IMAGES:
         return 0.0
-    chosen = np.linspace(0, len(images) - 1, min(len(images), STATIC_IMAGES)).astype(np.int64)
-    chosen_images = images[chosen]
+    chosen_images = images[evenly_spaced(len(images), STATIC_IMAGES)]
     median = np.median(chosen_images, 0)
     shares = [np.mean(np.abs(image - median).sum(-1) < 255 * STATIC_DISTANCE) for image in chosen_images]
     return float(np.quantile(shares, 0.1))
@@ -78,10 +78,9 @@ def complex_background_steps(settings: BackgroundTraining, images: int) -> int:
 def painted_variation(model: AstSeg, images: TrainingImages, batch_size: int) -> float:
     """Return how much the backgrounds vary that the network paints for up to fifteen batches."""
     assert model.background is not None
-    count = min(len(images), COMPLEXITY_BATCHES * batch_size)
-    chosen = np.linspace(0, len(images) - 1, count).astype(np.int64)
-    painted = torch.empty(count, 3, *model.image_size)
-    for start in range(0, count, batch_size):
+    chosen = evenly_spaced(len(images), COMPLEXITY_BATCHES * batch_size)
+    painted = torch.empty(len(chosen), 3, *model.image_size)
+    for start in range(0, len(chosen), batch_size):
         painted[start : start + batch_size] = model.background(images[chosen[start : start + batch_size]]).image
     return background_variation(painted)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from astseg.model.ast_seg import AstSeg
 from astseg.model.resizing import resized
-from astseg.model.segmentation import evaluating
+from astseg.model.segmentation import evaluation_mode
 from astseg.training.batches import Batch, batch_indices
 from astseg.training.callbacks import Callback
 from astseg.training.phases import ForegroundPhase
@@ -69,7 +69,7 @@ def _shares_found(model: AstSeg, batch: Batch) -> Float[Tensor, "slots"]:
             masks = model.segment(images, use_label_rule=False).masks
         else:
             residuals = batch.residuals[start : start + BATCH]
-            with evaluating(model):
+            with evaluation_mode(model):
                 weights = model.render(model.encode(images, residuals=residuals), resized(images, model.grid)).weights
             masks = weights.argmax(1)[:, None] == torch.arange(1, weights.shape[1]).to(weights.device)[:, None, None]
         found.append(masks.flatten(2).any(-1))

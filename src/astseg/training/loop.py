@@ -16,6 +16,7 @@ import torch
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError, NonFiniteWeightsError
 from astseg._core.settings_io import to_builtins
+from astseg._core.text import format_value
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Batch, TrainingImages, batch_indices, flipped
@@ -96,7 +97,7 @@ class Trainer:
         here, there = images.shape[1:3], state.recipe.architecture.image_size
         difference = ""
         if here != there:
-            difference = f"images of {_sides(there)}, but these have {_sides(here)}"
+            difference = f"images of {format_value(there)}, but these have {format_value(here)}"
         elif len(images) != state.num_images:
             difference = f"{state.num_images} images, but these are {len(images)}"
         if difference:
@@ -259,7 +260,3 @@ def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
     if recipe.background.automatic_complexity:
         callbacks.append(ComplexityCheck(images))
     return callbacks
-
-
-def _sides(image_size: Sequence[int]) -> str:
-    return "x".join(map(str, image_size))

@@ -182,7 +182,7 @@ class ForegroundPhase(Phase):
     def losses(self, model: AstSeg, batch: Batch, step: int) -> Losses:
         """Return the loss of equation 22; without backgrounds, the background network paints and learns too."""
         settings, step = self.settings, self.offset + step
-        backgrounds = model.backgrounds_of(batch.images) if batch.backgrounds is None else batch.backgrounds
+        backgrounds = model.reconstruct_backgrounds(batch.images) if batch.backgrounds is None else batch.backgrounds
         behind = resized(backgrounds, model.grid)
         shadows = step >= settings.shadow_start
         rendering: Rendering = model(batch.images, behind, batch.residuals, shadows=shadows)

@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from astseg._core.atomic_io import atomic_write, held, remove_leftovers
+from astseg._core.atomic_io import atomic_write, lock_folder, remove_leftovers
 from astseg._core.errors import AstSegError, RunExistsError
+from astseg._core.file_names import RUN_FILE
 from astseg._core.progress import Progress
 from astseg._core.provenance import provenance
 from astseg._core.settings_io import from_builtins, to_builtins
@@ -41,7 +42,6 @@ from astseg.visualization.gallery import sample
 from astseg.visualization.page import Page, write_page
 from astseg.visualization.training_curve import CurvePoint
 
-RUN_FILE = "run.json"
 PAGE_FILE = "page.html"
 GRID_IMAGES = 8
 PAGE_IMAGES = 24
@@ -129,7 +129,7 @@ def lock_run(folder: Path) -> Iterator[None]:
     with ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(held(folder, folder))
+            stack.enter_context(lock_folder(folder, folder))
         except OSError as error:
             raise AstSegError(f"Cannot write {folder}: {error.strerror}.") from error
         yield

@@ -1,6 +1,7 @@
-"""How many steps fit a time on the machine at hand."""
+"""How many training steps fit into a time on this machine."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,30 +10,31 @@ import torch
 
 from astseg.data.store import Bytes
 from astseg.training.callbacks import Callback
-from astseg.training.config import Recipe, Scenario
+from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.schedules import LearningRate
 from astseg.training.state import TrainState
 
-TIMED_STEPS = 6
-TIMED_SECONDS = 5.0
-"""When these have passed since the first, no further step of the background alone is timed; two are in any case."""
+NUM_TIMED_STEPS = 6
+MAX_TIMED_SECONDS = 5.0
+"""When the timed steps of the background alone have taken longer, no further one is timed; two always are."""
 BACKGROUND_SHARE = 0.2
 """The share of the time for the background alone."""
-STILL_BACKGROUND_STEPS = 1_500
-"""A single background has learned by then what it can, and the time is better spent on the objects."""
+MAX_STATIC_BACKGROUND_STEPS = 1_500
+"""A static background has learned all it can by then, and the time is better spent on the objects."""
 FROZEN_SHARE = 0.6
 """The share of the foreground's steps on the frozen background."""
-SHADOW_SHARE = 0.4
-"""The share of the foreground's steps without shadows, at the most."""
+MAX_SHADOWLESS_SHARE = 0.4
+"""The largest share of the foreground's steps without shadows."""
 MIN_STEPS = 200
-"""Less than this teaches nothing, however little time there is."""
+"""Fewer steps teach nothing, however little time there is."""
 
 
-class _Stopwatch(Callback):
-    """Notes when each step of each phase was done."""
+class _StepTimer(Callback):
+    """Notes when each step of each phase ended."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self.times: dict[str, list[float]] = {}
 
     def on_phase_start(self, state: TrainState) -> None:
@@ -41,89 +43,94 @@ class _Stopwatch(Callback):
     def on_step_end(self, state: TrainState) -> None:
         if state.device.type == "cuda":
             torch.cuda.synchronize(state.device)
-        self.times[state.phase.name].append(time.monotonic())
+        self.times[state.phase.name].append(self._clock())
 
-    def knows_enough(self) -> bool:
-        """Tell whether two steps have been timed and the next would take too long."""
-        return all(len(times) > 1 and times[-1] - times[0] > TIMED_SECONDS for times in self.times.values())
-
-    def seconds_per_step(self, name: str) -> float:
-        """Return the time of a step, without the first, which pays for warming up."""
-        times = self.times[name]
-        return (times[-1] - times[0]) / (len(times) - 1)
+    def took_too_long(self) -> bool:
+        """Tell whether at least two steps of each phase are timed and have taken long."""
+        return all(len(times) > 1 and times[-1] - times[0] > MAX_TIMED_SECONDS for times in self.times.values())
 
 
-def fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[Recipe, float]:
-    """Give a scenario's phases as many steps as fit a time, measured by a few steps of each.
+def measure_step_seconds(
+    recipe: Recipe, images: Bytes, device: torch.device, clock: Callable[[], float] = time.monotonic
+) -> dict[str, float]:
+    """Return the seconds that a step of each phase takes, by the phase's name, measured by training a few of each.
+
+    The first step of a phase, which also pays for warming up, is not timed.
+
+    Args:
+        recipe: what to train.
+        images: the training images.
+        device: where to train.
+        clock: returns seconds, counted from any moment.
+    """
+    count, alone = NUM_TIMED_STEPS, recipe.foreground.scenario == "background"
+    short = replace(
+        recipe,
+        backbone=None,
+        background=replace(recipe.background, steps=count, automatic_complexity=False),
+        foreground=replace(recipe.foreground, steps=2 * count, frozen_steps=count),
+    )
+    timer = _StepTimer(clock)
+    first = images[: max(recipe.background.batch_size, recipe.foreground.batch_size)]
+    with TemporaryDirectory() as folder:
+        stop = timer.took_too_long if alone else lambda: False
+        Trainer(short, first, Path(folder), device, callbacks=[timer]).run(stop)
+    return {name: (times[-1] - times[0]) / (len(times) - 1) for name, times in timer.times.items()}
+
+
+def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: float) -> tuple[Recipe, float]:
+    """Give the phases of a recipe as many steps as fit into a time.
 
     Warm-ups are shortened as by ``with_steps``.
 
     Args:
         recipe: what to train.
-        images: the training images.
-        device: where.
+        step_seconds: what a step of each phase takes; see ``measure_step_seconds``.
         minutes: the time that all phases may take together.
 
     Returns:
-        The recipe, and how many minutes it takes: more than there are where these are too few to learn anything.
+        The recipe, and how many minutes it takes: more than asked for where these are too few to learn anything.
     """
     scenario = recipe.foreground.scenario
-    times = _seconds_per_step(recipe, images, device, scenario)
     seconds = 60 * minutes
-    background_step = times.get("background", 0.0)  # baseline training has none
-    background = 0.0 if scenario == "baseline" else _worthwhile(recipe, BACKGROUND_SHARE * seconds / background_step)
+    background_step = step_seconds.get("background", 0.0)  # baseline training has none
+    background = 0.0 if scenario == "baseline" else _useful_steps(recipe, BACKGROUND_SHARE * seconds / background_step)
     frozen = {"curriculum": FROZEN_SHARE, "frozen": 1.0, "baseline": 0.0}[scenario]
-    step = frozen * times.get("objects", 0.0) + (1 - frozen) * times.get("joint", 0.0)
+    step = frozen * step_seconds.get("objects", 0.0) + (1 - frozen) * step_seconds.get("joint", 0.0)
     foreground = max(MIN_STEPS, int((seconds - background * background_step) / step))
     alone = max(MIN_STEPS, int(background))
     return with_steps(recipe, alone, foreground), (alone * background_step + foreground * step) / 60
 
 
-def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
-    """Give the foreground so many steps, and the background a third of them, or what a still one needs."""
-    return with_steps(recipe, int(_worthwhile(recipe, max(1, foreground // 3))), foreground)
-
-
-def _worthwhile(recipe: Recipe, background: float) -> float:
-    """So many steps of the background, or as many as a still one needs."""
-    static = recipe.architecture.background_network == "static"
-    return min(background, STILL_BACKGROUND_STEPS) if static else background
-
-
-def background_steps(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[int, float]:
-    """Return how many steps of the background alone fit a time, measured by a few of the recipe's network.
+def background_steps(recipe: Recipe, step_seconds: Mapping[str, float], minutes: float) -> tuple[int, float]:
+    """Return how many steps of the background alone fit into a time.
 
     Returns:
-        The steps, and how many minutes they take: more than there are where these are too few to learn anything, and
+        The steps, and how many minutes they take: more than asked for where these are too few to learn anything, and
         fewer where a static background needs no more.
     """
-    step = _seconds_per_step(recipe, images, device, "background")["background"]
-    steps = max(MIN_STEPS, int(_worthwhile(recipe, 60 * minutes / step)))
+    step = step_seconds["background"]
+    steps = max(MIN_STEPS, int(_useful_steps(recipe, 60 * minutes / step)))
     return steps, steps * step / 60
 
 
-def _seconds_per_step(recipe: Recipe, images: Bytes, device: torch.device, scenario: Scenario) -> dict[str, float]:
-    count = TIMED_STEPS
-    short = replace(
-        recipe,
-        backbone=None,
-        background=replace(recipe.background, steps=count, automatic_complexity=False),
-        foreground=replace(recipe.foreground, scenario=scenario, steps=2 * count, frozen_steps=count),
-    )
-    stopwatch = _Stopwatch()
-    first = images[: max(recipe.background.batch_size, recipe.foreground.batch_size)]
-    with TemporaryDirectory() as folder:
-        stop = stopwatch.knows_enough if scenario == "background" else lambda: False
-        Trainer(short, first, Path(folder), device, callbacks=[stopwatch]).run(stop)
-    return {name: stopwatch.seconds_per_step(name) for name in stopwatch.times}
+def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
+    """Give the foreground a number of steps, and the background a third of it or all that a static one needs."""
+    return with_steps(recipe, int(_useful_steps(recipe, max(1, foreground // 3))), foreground)
+
+
+def _useful_steps(recipe: Recipe, background: float) -> float:
+    """Return the background's steps without those that a static one does not need."""
+    static = recipe.architecture.background_network == "static"
+    return min(background, MAX_STATIC_BACKGROUND_STEPS) if static else background
 
 
 def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
     """Return a recipe with other numbers of steps, and with warm-ups that fit into them.
 
-    Learning rates warm up over a tenth of the steps at the most, the entropy over a third, the robust weight's exponent
-    is at its highest after nine tenths, and the cost of slots in use over all of them. Slots are revived in the first
-    half at the most.
+    Learning rates warm up for at most a tenth of the steps and the entropy for at most a third; the robust weight's
+    exponent has risen after nine tenths, the cost of slots in use by the end. Dead slots are reset in the first half
+    only.
     """
     start, ramp = recipe.background.exponent_ramp_start, recipe.background.exponent_ramp_steps
     fitting = min(1.0, 0.9 * background / max(1, start + ramp))
@@ -145,11 +152,11 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
             entropy_warmup_steps=min(recipe.foreground.entropy_warmup_steps, foreground // 3),
             slot_use_warmup_steps=min(recipe.foreground.slot_use_warmup_steps, foreground),
             reinitialize_slots_until=min(recipe.foreground.reinitialize_slots_until, foreground // 2),
-            shadow_start=min(recipe.foreground.shadow_start, round(SHADOW_SHARE * foreground)),
+            shadow_start=min(recipe.foreground.shadow_start, round(MAX_SHADOWLESS_SHARE * foreground)),
             learning_rate=_shortened(recipe.foreground.learning_rate, foreground // 10),
         ),
     )
 
 
-def _shortened(rate: LearningRate, warmup_steps: int) -> LearningRate:
-    return replace(rate, warmup_steps=min(rate.warmup_steps, warmup_steps))
+def _shortened(rate: LearningRate, max_warmup_steps: int) -> LearningRate:
+    return replace(rate, warmup_steps=min(rate.warmup_steps, max_warmup_steps))

@@ -1,1 +1,1 @@
-"""Images of what a model does: panels, grids, curves and the page of a run."""
+"""Show what a model does: panels, image grids, curves and the page of a run."""

@@ -8,12 +8,12 @@ from astseg.data.store import MAX_LABELS
 
 Bytes = npt.NDArray[np.uint8]
 
-CONTOUR_SHARE = 600
-"""A contour of a 600th of an image is seen where the whole image is looked at."""
+SIDE_PER_CONTOUR_PIXEL = 600
+"""Contours get one pixel wider per this many pixels of the longer side, to show when a large image is viewed whole."""
 
-# The background, then those of Okabe and Ito (2008), "Color universal design", that are not black. Each of the others
-# is the vivid one farthest from white and all before it, in Oklab as most people and as deuteranopes see it (the tests
-# have the formula).
+# The background, then the colors of Okabe and Ito (2008), "Color universal design", without black. Each further color
+# is the vivid one farthest from white and from all before it, in Oklab as most people and as deuteranopes see it (the
+# tests have the formula).
 _COLORS = np.frombuffer(
     bytes.fromhex("""
     000000 e69f00 56b4e9 009e73 f0e442 0072b2 d55e00 cc79a7 7f001f 0000bf bf00ff 005f00 1f3f5f 7f009f 3fdf9f ff9fff
@@ -40,16 +40,16 @@ _COLORS = np.frombuffer(
 def label_colors(count: int) -> Bytes:
     """Return the colors of the background and of the labels 1 to `count`.
 
-    A label keeps its color whatever the count: a shorter list is the beginning of a longer one.
+    The color of a label does not depend on the count.
 
     Args:
-        count: how many labels there are beside the background, 0 to 255.
+        count: the number of labels besides the background, 0 to 255.
 
     Returns:
         (count + 1) x 3 RGB; row 0, the background, is black.
 
     Raises:
-        ValueError: more labels than 8 bits can tell apart, or fewer than none.
+        ValueError: the count is out of range.
     """
     if not 0 <= count <= MAX_LABELS:
         raise ValueError(f"there can be 0 to {MAX_LABELS} labels, not {count}")
@@ -58,9 +58,9 @@ def label_colors(count: int) -> Bytes:
 
 
 def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45) -> Bytes:
-    """Lay the labels' colors over an image, and draw each object's contour in its full color.
+    """Blend the labels' colors into an image, and draw each object's contour in its full color.
 
-    Contours are a pixel wide, in large images the CONTOUR_SHARE-th part of the longer side.
+    Contours are one pixel wide, and wider in large images (`SIDE_PER_CONTOUR_PIXEL`).
 
     Args:
         image: H x W x 3 RGB.
@@ -78,7 +78,7 @@ def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45
     if labels.size and not 0 <= labels.min() <= labels.max() <= MAX_LABELS:
         raise ValueError(f"labels should lie in 0 to {MAX_LABELS}, not {labels.min()} to {labels.max()}")
     colored = _COLORS[labels]
-    outline = contours(labels, max(1, max(labels.shape) // CONTOUR_SHARE))
+    outline = contours(labels, max(1, max(labels.shape) // SIDE_PER_CONTOUR_PIXEL))
     strength = np.where(outline, 1.0, opacity).astype(np.float32) * (labels > 0)
     mixed = image + strength[..., None] * (colored.astype(np.float32) - image)
     result: Bytes = np.rint(mixed).astype(np.uint8)
@@ -90,10 +90,10 @@ def contours(labels: npt.NDArray[np.integer], width: int = 1) -> npt.NDArray[np.
 
     Args:
         labels: H x W, 0 is the background.
-        width: of the contour, in pixels, 1 or more: so many steps up, down, left or right lead to another label.
+        width: of the contour, 1 or more: the most pixels up, down, left or right to another label.
 
     Returns:
-        H x W; the image's border is no contour.
+        H x W; the image's border is not a contour.
     """
     edge = np.zeros(labels.shape, bool)
     vertical = labels[1:] != labels[:-1]

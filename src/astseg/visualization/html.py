@@ -1,4 +1,4 @@
-"""HTML pages from the templates beside this module: a single file each, with nothing in it left unescaped."""
+"""Render the templates beside this module as HTML pages: a single file each, with all text escaped."""
 
 import base64
 import io
@@ -10,18 +10,18 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from astseg._core.text import plain
+from astseg._core.text import format_value
 
 
 def render(template: str, **values: Any) -> str:
-    """Return the page that a template makes of values.
+    """Render a template as an HTML page.
 
     Args:
         template: the name of a file in `templates/`.
-        values: what the template asks for, by name. Text is escaped unless the template calls it safe.
+        values: the template's variables. Text is escaped unless the template calls it safe.
 
     Raises:
-        jinja2.UndefinedError: the template asks for something that is not given.
+        jinja2.UndefinedError: a variable is missing.
     """
     return _environment().get_template(template).render(values)
 
@@ -36,19 +36,19 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"data_address": data_address, "percent": percent, "plain": plain}
+    environment.filters |= {"data_url": data_url, "percent": percent, "format_value": format_value}
     return environment
 
 
-def data_address(image: npt.NDArray[np.uint8]) -> str:
-    """Return an H x W x 3 image as an address that holds all of it, as a PNG file."""
+def data_url(image: npt.NDArray[np.uint8]) -> str:
+    """Return an H x W x 3 image as a PNG file in a ``data:`` URL."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def percent(share: float) -> str:
-    """Return a share, clipped to 0 to 1, as a length of CSS.
+    """Return a share, clipped to 0 to 1, as a CSS length.
 
     >>> percent(0.125), percent(1.5)
     ('12.5%', '100.0%')

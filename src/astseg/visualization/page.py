@@ -1,19 +1,20 @@
 """One HTML page that shows a run: images, scores with their protocol, the training curve, and how to repeat it.
 
-The page is a single file: its images are ``data:`` addresses, it needs no script and no network.
+The page is a single file: its images are ``data:`` URLs, and it needs no script and no network.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from astseg import __version__
 from astseg._core.atomic_io import atomic_write
-from astseg._core.text import duration
+from astseg._core.settings_io import flatten
+from astseg._core.text import format_duration
 from astseg.evaluation.evaluator import ScoreSummary
 from astseg.visualization.colors import label_colors
-from astseg.visualization.gallery import VisualizationSample, panels
+from astseg.visualization.gallery import VisualizationSample, panel_rows
 from astseg.visualization.html import render
 from astseg.visualization.training_curve import CurvePoint, training_curve
 
@@ -31,28 +32,26 @@ COLUMNS = {
     "scaled_sc": "Scaled SC",
     "mse": "MSE",
 }
-"""The scores of the table and what they are called."""
+"""The scores in the table, with their titles."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a page shows. Sections for which nothing is given are left out."""
+    """The content of a page. Sections without content are left out."""
 
     title: str
     about: str = ABOUT
-    """What the reader looks at, in about two sentences."""
+    """What the page shows, in about two sentences."""
     summary: ScoreSummary | None = None
-    """The scores."""
     curve: Sequence[CurvePoint] = ()
-    """How training went."""
     samples: Sequence[VisualizationSample] = ()
     """The images, all with the same panels."""
     seconds: Mapping[str, float] = field(default_factory=dict)
-    """What took how long, by phase."""
+    """Training time by phase."""
     seeds: Mapping[str, int] = field(default_factory=dict)
-    """By what they decide."""
+    """By what they determine."""
     commit: str = ""
-    """The state of the program that made the run."""
+    """Of the program that made the run."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Plain values, groups of them as nested mappings."""
 
@@ -75,12 +74,9 @@ def render_page(page: Page) -> str:
     Raises:
         ValueError: the samples have different panels.
     """
-    rows = [panels(sample) for sample in page.samples]
-    if any([panel.title for panel in row] != [panel.title for panel in rows[0]] for row in rows):
-        raise ValueError("the samples of a page should all have the same panels")
-    times = {name: duration(seconds) for name, seconds in page.seconds.items()}
+    times = {name: format_duration(seconds) for name, seconds in page.seconds.items()}
     if len(times) > 1:
-        times["together"] = duration(sum(page.seconds.values()))
+        times["total"] = format_duration(sum(page.seconds.values()))
     return render(
         "page.html.j2",
         title=page.title,
@@ -88,18 +84,9 @@ def render_page(page: Page) -> str:
         version=__version__,
         dots=label_colors(7)[1:].tolist(),
         columns=COLUMNS,
-        rows=rows,
+        rows=panel_rows(page.samples),
         curve=training_curve(page.curve),
         times=times,
         program={"astseg": __version__, **({"commit": page.commit} if page.commit else {})},
-        settings=list(_flattened(page.settings)),
+        settings=flatten(page.settings),
     )
-
-
-def _flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings with dots in their names."""
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _flattened(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 720
-LEFT, RIGHT = 52, 8
-PHASE_LINE = 22  # the line with the phases' names, above the first panel
+LEFT_MARGIN, RIGHT_MARGIN = 52, 8
+PHASE_NAMES_HEIGHT = 22  # above the first panel
 LOSS_HEIGHT, SLOTS_HEIGHT = 170, 96
-BETWEEN = 34
-BOTTOM = 40
+PANEL_GAP = 34
+BOTTOM_MARGIN = 40
 MAX_POINTS = 300
-"""Longer phases are drawn as this many means: more could not be told apart."""
-SMOOTHING = 0.05
+"""Longer phases are averaged down to this many points; more would not show."""
+SMOOTHING_SHARE = 0.05
 """The share of a phase's points that the heavy line averages over."""
-LOG_RATIO = 8  # losses that differ by more than this factor are drawn on a logarithmic axis
+LOG_AXIS_RATIO = 8  # losses that differ by more than this factor get a logarithmic axis
 
 Point = tuple[float, float]
 
@@ -29,10 +29,10 @@ class CurvePoint:
 
     phase: str
     step: int
-    """Steps of the phase that are done."""
+    """Steps done in the phase."""
     loss: float
     active_slots: float | None = None
-    """Slots that own at least one pixel of an image, in the mean; None where only the background is trained."""
+    """Mean number of slots that own a pixel of an image; None while only the background is trained."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,13 @@ class _Axis:
 def training_curve(points: Sequence[CurvePoint]) -> str:
     """Draw the loss above the slots in use, with the phases one after the other on a common axis of steps.
 
-    Each phase has a line of its own, because its loss is not that of the others. Points whose loss is no
-    finite number are left out.
+    Each phase has its own line, because it has its own loss. Points with a non-finite loss are left out.
 
     Args:
         points: in the order in which training reported them.
 
     Returns:
-        An ``<svg>`` element; empty where no point can be drawn.
+        An ``<svg>`` element; empty if there are no points to draw.
     """
     phases = _phases([point for point in points if math.isfinite(point.loss)])
     if not phases:
@@ -86,11 +85,11 @@ def training_curve(points: Sequence[CurvePoint]) -> str:
     bottom = loss_axis.top + LOSS_HEIGHT
     parts = [_panel("Loss", loss_axis, losses, last, "loss")]
     if used:
-        slots_axis = _Axis(0, max(1.0, max(used)) * 1.05, bottom + BETWEEN, SLOTS_HEIGHT)
+        slots_axis = _Axis(0, max(1.0, max(used)) * 1.05, bottom + PANEL_GAP, SLOTS_HEIGHT)
         parts.append(_panel("Active slots per image", slots_axis, slots, last, "slots"))
         bottom = slots_axis.top + SLOTS_HEIGHT
     bands = _bands(phases, last, bottom)
-    height = bottom + BOTTOM
+    height = bottom + BOTTOM_MARGIN
     return (
         f'<svg class="curve" viewBox="0 0 {WIDTH} {height:g}" role="img" '
         f'aria-label="Training curve: loss and active slots by step">'
@@ -99,7 +98,7 @@ def training_curve(points: Sequence[CurvePoint]) -> str:
 
 
 def nice_step(step: float) -> float:
-    """Return the next number of the form 1, 2 or 5 times a power of ten.
+    """Return the smallest number of the form 1, 2 or 5 times a power of ten that is not below `step`.
 
     >>> nice_step(0.13), nice_step(4.0), nice_step(700)
     (0.2, 5.0, 1000.0)
@@ -108,9 +107,9 @@ def nice_step(step: float) -> float:
     return next(power * factor for factor in (1.0, 2.0, 5.0, 10.0) if power * factor >= step * (1 - 1e-9))
 
 
-def smoothed(line: Sequence[Point]) -> list[Point]:
-    """Return the running mean of a line over `SMOOTHING` of its points, fewer at its ends."""
-    reach = max(1, round(len(line) * SMOOTHING)) // 2
+def smooth(line: Sequence[Point]) -> list[Point]:
+    """Return the running mean of a line over `SMOOTHING_SHARE` of its points, fewer at its ends."""
+    reach = max(1, round(len(line) * SMOOTHING_SHARE)) // 2
     means = []
     for index, (step, _) in enumerate(line):
         window = [value for _, value in line[max(0, index - reach) : index + reach + 1]]
@@ -118,15 +117,15 @@ def smoothed(line: Sequence[Point]) -> list[Point]:
     return means
 
 
-def thinned(line: Sequence[Point]) -> list[Point]:
-    """At most `MAX_POINTS` points, each the mean of as many neighbors."""
+def thin(line: Sequence[Point]) -> list[Point]:
+    """Return at most `MAX_POINTS` points, each the mean of as many neighbors."""
     size = math.ceil(len(line) / MAX_POINTS)
     chunks = [line[start : start + size] for start in range(0, len(line), max(1, size))]
     return [(sum(s for s, _ in chunk) / len(chunk), sum(v for _, v in chunk) / len(chunk)) for chunk in chunks]
 
 
 def _phases(points: Sequence[CurvePoint]) -> list[tuple[int, list[CurvePoint]]]:
-    """Return the points of each phase, with the number of steps before it; a phase that begins again is a new one."""
+    """Return the points of each phase with the number of steps before it; a phase that restarts is a new one."""
     phases: list[tuple[int, list[CurvePoint]]] = []
     for point in points:
         start, current = phases[-1] if phases else (0, [])
@@ -139,24 +138,24 @@ def _phases(points: Sequence[CurvePoint]) -> list[tuple[int, list[CurvePoint]]]:
 
 def _loss_axis(values: Sequence[float]) -> _Axis:
     low, high = min(values), max(values)
-    if low > 0 and high / low > LOG_RATIO:
-        return _Axis(low / 1.1, high * 1.1, PHASE_LINE + 20, LOSS_HEIGHT, logarithmic=True)
+    if low > 0 and high / low > LOG_AXIS_RATIO:
+        return _Axis(low / 1.1, high * 1.1, PHASE_NAMES_HEIGHT + 20, LOSS_HEIGHT, logarithmic=True)
     low, high = min(low, 0.0), max(high, 0.0)  # without its zero a linear axis makes small changes look large
-    return _Axis(low, high + (0.05 * (high - low) or 1.0), PHASE_LINE + 20, LOSS_HEIGHT)
+    return _Axis(low, high + (0.05 * (high - low) or 1.0), PHASE_NAMES_HEIGHT + 20, LOSS_HEIGHT)
 
 
 def _across(step: float, last: float) -> float:
-    return LEFT + (WIDTH - LEFT - RIGHT) * step / last
+    return LEFT_MARGIN + (WIDTH - LEFT_MARGIN - RIGHT_MARGIN) * step / last
 
 
 def _panel(title: str, axis: _Axis, lines: Sequence[Sequence[Point]], last: float, kind: str) -> str:
-    parts = [f'<text class="name" x="{LEFT}" y="{axis.top - 7:g}">{title}</text>']
+    parts = [f'<text class="name" x="{LEFT_MARGIN}" y="{axis.top - 7:g}">{title}</text>']
     for tick in axis.ticks():
         y = axis(tick)
-        parts.append(f'<path class="rule" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-        parts.append(f'<text class="tick end" x="{LEFT - 7}" y="{y + 4:.1f}">{tick:g}</text>')
+        parts.append(f'<path class="rule" d="M{LEFT_MARGIN} {y:.1f}H{WIDTH - RIGHT_MARGIN}"/>')
+        parts.append(f'<text class="tick end" x="{LEFT_MARGIN - 7}" y="{y + 4:.1f}">{tick:g}</text>')
     for line in lines:
-        for weight, drawn in (("raw", thinned(line)), ("mean", thinned(smoothed(line)))):
+        for weight, drawn in (("raw", thin(line)), ("mean", thin(smooth(line)))):
             path = "L".join(f"{_across(step, last):.1f} {axis(value):.1f}" for step, value in drawn)
             if path:
                 parts.append(f'<path class="{kind} {weight}" d="M{path}"/>')
@@ -164,17 +163,16 @@ def _panel(title: str, axis: _Axis, lines: Sequence[Sequence[Point]], last: floa
 
 
 def _bands(phases: Sequence[tuple[int, list[CurvePoint]]], last: float, bottom: float) -> str:
-    """Alternating grounds that tell the phases apart, with their names."""
+    """Draw alternating bands behind the phases, with their names."""
     parts = []
     for number, (start, phase) in enumerate(phases):
         left, right = _across(start, last), _across(start + phase[-1].step, last)
         shape = f'x="{left:.1f}" y="0" width="{right - left:.1f}" height="{bottom:g}"'
         parts.append(f'<rect class="band{" odd" if number % 2 else ""}" {shape}/>')
-        # A clipped view of its own keeps a long name from running into the next phase's.
+        # The nested view clips a long name where the next phase begins.
         name = f'<text class="phase" x="6" y="15">{escape(phase[0].phase)}</text>'
-        parts.append(
-            f'<svg x="{left:.1f}" y="0" width="{right - left:.1f}" height="{PHASE_LINE}" overflow="hidden">{name}</svg>'
-        )
+        clip = f'x="{left:.1f}" y="0" width="{right - left:.1f}" height="{PHASE_NAMES_HEIGHT}" overflow="hidden"'
+        parts.append(f"<svg {clip}>{name}</svg>")
     return "".join(parts)
 
 
@@ -186,5 +184,5 @@ def _step_axis(last: float, bottom: float) -> str:
         for number in range(int(last / step) + 1)
         if step * number <= last * 0.97 or not number
     ]
-    parts.append(f'<text class="tick end" x="{WIDTH - RIGHT}" y="{bottom + 34:g}">step</text>')
+    parts.append(f'<text class="tick end" x="{WIDTH - RIGHT_MARGIN}" y="{bottom + 34:g}">step</text>')
     return "".join(parts)

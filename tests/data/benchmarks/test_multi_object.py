@@ -1,11 +1,14 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from tests.data.benchmarks import formats
 
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.multi_object import CLEVR, OBJECTS_ROOM, read_records
 
 
-def test_clevr_is_cropped_and_labeled(formats, tmp_path):
+def test_clevr_is_cropped_and_labeled(tmp_path: Path) -> None:
     image, masks = formats.clevr_scene(9)
     path = formats.write_records(tmp_path / "clevr.tfrecords", [formats.scene_message(image, masks)])
     (sample,) = read_records(path, CLEVR, 192)
@@ -20,7 +23,7 @@ def test_clevr_is_cropped_and_labeled(formats, tmp_path):
 
 
 @pytest.mark.parametrize("entities", [4, 7, 10])
-def test_rooms_of_every_number_of_entities(formats, tmp_path, entities):
+def test_rooms_of_every_number_of_entities(tmp_path: Path, entities: int) -> None:
     scenes = [formats.room(index, entities) for index in range(5)]
     path = formats.write_records(tmp_path / "a", [formats.scene_message(*scene) for scene in scenes])
     samples = list(read_records(path, OBJECTS_ROOM, 64, start=2))
@@ -30,15 +33,15 @@ def test_rooms_of_every_number_of_entities(formats, tmp_path, entities):
         np.testing.assert_array_equal(sample.labels, np.maximum(0, masks.argmax(0) - 3))
 
 
-def test_records_of_another_set_are_refused(formats, tmp_path):
+def test_records_of_another_set_are_refused(tmp_path: Path) -> None:
     path = formats.write_records(tmp_path / "a", [formats.scene_message(*formats.room(0))])
-    with pytest.raises(AstSegError, match=r"record 0 is not as expected: 230400 values.*Is it another data set"):
+    with pytest.raises(AstSegError, match="record 0 is invalid"):
         list(read_records(path, CLEVR, 128))
 
 
-def test_records_that_are_no_examples_are_refused(formats, tmp_path):
+def test_records_that_are_no_examples_are_refused(tmp_path: Path) -> None:
     path = formats.write_records(tmp_path / "a", [formats.scene_message(*formats.room(0)), b"\xff\xff"])
     samples = read_records(path, OBJECTS_ROOM, 64)
     next(samples)
-    with pytest.raises(AstSegError, match="record 1 is not as expected"):
+    with pytest.raises(AstSegError, match="record 1 is invalid"):
         next(samples)

@@ -1,6 +1,8 @@
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from astseg.data.benchmarks.protocols import (
@@ -11,18 +13,20 @@ from astseg.data.benchmarks.protocols import (
     Protocol,
     shapestacks_protocol,
 )
-from astseg.data.benchmarks.registry import BENCHMARKS
+from astseg.data.benchmarks.registry import BENCHMARKS, Benchmark
+
+Splits: TypeAlias = dict[str, npt.NDArray[np.int64]]
 
 
-def bounds(indices):
+def bounds(indices: Splits) -> dict[str, tuple[int, int, int]]:
     return {split: (int(run[0]), int(run[-1]), len(run)) for split, run in indices.items()}
 
 
-def clevr(name):
+def clevr(name: str) -> Splits:
     return next(protocol for protocol in CLEVR_PROTOCOLS if protocol.name == name).indices(100_000)
 
 
-def test_clevr():
+def test_clevr() -> None:
     assert bounds(clevr("authors")) == {"test": (0, 9_999, 10_000), "train": (10_000, 99_999, 90_000)}
     assert bounds(clevr("clevrtex")) == {
         "test": (0, 14_999, 15_000),
@@ -31,7 +35,7 @@ def test_clevr():
     }
 
 
-def test_genesis_draws_320_of_the_first_10000():
+def test_genesis_draws_320_of_the_first_10000() -> None:
     indices = clevr("genesis")
     test = indices["test"]
     assert len(np.unique(test)) == 320
@@ -42,7 +46,7 @@ def test_genesis_draws_320_of_the_first_10000():
     assert bounds(indices)["train"] == (20_000, 69_999, 50_000)
 
 
-def test_clevrtex_tenths():
+def test_clevrtex_tenths() -> None:
     assert bounds(CLEVRTEX_TENTHS.indices(50_000)) == {
         "test": (0, 4_999, 5_000),
         "validation": (5_000, 9_999, 5_000),
@@ -55,20 +59,20 @@ def test_clevrtex_tenths():
     }
 
 
-def test_objects_room():
+def test_objects_room() -> None:
     assert bounds(OBJECTS_ROOM_PROTOCOLS[0].indices(1_000_000))["test"] == (0, 9_999, 10_000)
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS.values(), ids=str)
 @pytest.mark.parametrize("total", [100_000, 12_345])
-def test_no_image_is_in_two_splits(benchmark, total):
+def test_no_image_is_in_two_splits(benchmark: Benchmark, total: int) -> None:
     for protocol in benchmark.protocols:
         chosen = np.concatenate(list(protocol.indices(total).values()))
         assert len(np.unique(chosen)) == len(chosen)
         assert chosen.max() < total
 
 
-def test_limit_takes_the_first_of_each_split():
+def test_limit_takes_the_first_of_each_split() -> None:
     assert bounds(CLEVRTEX_TENTHS.indices(50, 2)) == {
         "test": (0, 1, 2),
         "validation": (5, 6, 2),
@@ -76,13 +80,13 @@ def test_limit_takes_the_first_of_each_split():
     }
 
 
-def test_what_a_short_set_does_not_reach_is_left_out():
+def test_empty_splits_are_left_out() -> None:
     assert set(CLEVR_PROTOCOLS[0].indices(9_000)) == {"test"}
     assert Protocol("a", "b", (Portion("test", 5, 8, sample=10),)).indices(7)["test"].tolist() == [5, 6]
     assert Portion("test", Fraction(1, 2), None).indices(5).tolist() == [2, 3, 4]
 
 
-def test_shapestacks_lists_follow_each_other():
+def test_shapestacks_lists_follow_each_other() -> None:
     protocol = shapestacks_protocol("default", {"train": 32, "validation": 16, "test": 16})
     assert bounds(protocol.indices(64)) == {
         "train": (0, 31, 32),

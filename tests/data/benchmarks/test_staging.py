@@ -1,25 +1,28 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.staging import IMAGE, MASK, Staging
+from astseg.data.store import Bytes
 
 SIZE = 6
 
 
-def numbered_image(index):
+def numbered_image(index: int) -> tuple[Bytes, Bytes]:
     rng = np.random.default_rng(index)
     return rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8), rng.integers(0, 5, (SIZE, SIZE), np.uint8)
 
 
-def test_images_come_back_whatever_order_they_came_in(tmp_path):
+def test_images_are_returned_whatever_order_they_arrived_in(tmp_path: Path) -> None:
     with Staging(tmp_path / "s", SIZE, {}) as staging:
         for index in (4, 0, 3):
             staging.put(index, MASK, numbered_image(index)[1])
         for index in (3, 1, 4):
             staging.put(index, IMAGE, numbered_image(index)[0])
         assert staging.total == 5
-        assert staging.complete == 2
+        assert staging.num_complete == 2
         assert staging.missing == [0, 1, 2]
         read = list(staging.read(range(5)))
     assert len(read) == 2
@@ -28,10 +31,10 @@ def test_images_come_back_whatever_order_they_came_in(tmp_path):
         np.testing.assert_array_equal(labels, numbered_image(index)[1])
 
 
-def test_a_second_run_knows_what_the_first_had(tmp_path):
+def test_a_second_run_knows_what_has_arrived(tmp_path: Path) -> None:
     with Staging(tmp_path / "s", SIZE, {"set": "a"}) as staging:
         staging.put(2, IMAGE, numbered_image(2)[0])
-        staging.refuse(1, "name.png", "broken")
+        staging.mark_unreadable(1, "name.png", "broken")
         staging.finish("first.tar")
     with Staging(tmp_path / "s", SIZE, {"set": "a"}) as staging:
         assert staging.has(2, IMAGE)
@@ -51,8 +54,8 @@ def test_a_second_run_knows_what_the_first_had(tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_other_settings_are_refused(tmp_path):
+def test_other_settings_are_refused(tmp_path: Path) -> None:
     with Staging(tmp_path / "s", SIZE, {"set": "a"}):
         pass
-    with pytest.raises(AstSegError, match="begun with other settings"):
+    with pytest.raises(AstSegError, match="other settings"):
         Staging(tmp_path / "s", SIZE, {"set": "b"})

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from astseg._core.errors import AstSegError
-from astseg.data.scenes.generation import MIN_VISIBLE, render, split_indices
-from astseg.data.scenes.sets import SCENES
+from astseg.data.scenes.generation import MIN_VISIBLE, Scenes, render, split_indices
+from astseg.data.scenes.scene_sets import SCENES
 
 # What seed 0 stands for. A change here breaks everybody's data: raise the set's version with it.
 GOLDEN = {
@@ -25,22 +25,18 @@ GOLDEN = {
 }
 
 
-def fingerprint(scenes):
+def fingerprint(scenes: Scenes) -> str:
     content = scenes.images.tobytes() + scenes.masks.tobytes() + scenes.shadows.tobytes()
     return hashlib.sha256(content).hexdigest()
 
 
-def same(a, b):
-    return fingerprint(a) == fingerprint(b)
-
-
 @pytest.mark.parametrize(("name", "size"), GOLDEN)
-def test_images_are_fixed_for_ever(name, size):
+def test_images_never_change(name: str, size: int) -> None:
     assert fingerprint(render(name, 0, range(3), size)) == GOLDEN[name, size]
 
 
 @pytest.mark.parametrize("capability", ["default", "avx2"])
-def test_images_do_not_depend_on_the_instruction_set(capability):
+def test_images_do_not_depend_on_the_instruction_set(capability: str) -> None:
     program = (
         "import hashlib; from astseg.data.scenes import render\n"
         "for name in ('towers', 'clevr', 'ood'):\n"
@@ -58,7 +54,7 @@ def test_images_do_not_depend_on_the_instruction_set(capability):
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_images_do_not_depend_on_their_company(name):
+def test_images_do_not_depend_on_the_rest_of_the_batch(name: str) -> None:
     together = render(name, 3, [9, 4, 100, 4], 64)
     for place, index in enumerate((9, 4, 100, 4)):
         alone = render(name, 3, [index], 64)
@@ -67,7 +63,7 @@ def test_images_do_not_depend_on_their_company(name):
         np.testing.assert_array_equal(together.shadows[place], alone.shadows[0])
 
 
-def test_images_do_not_depend_on_the_number_of_threads(monkeypatch):
+def test_images_do_not_depend_on_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
     one = render("clevrtex", 0, range(2), 64)
     assert torch.get_num_threads() == threads
@@ -77,28 +73,28 @@ def test_images_do_not_depend_on_the_number_of_threads(monkeypatch):
         three = render("clevrtex", 0, range(2), 64)
     finally:
         torch.set_num_threads(threads)
-    assert same(one, three)
+    assert fingerprint(one) == fingerprint(three)
 
 
-def test_seeds_and_indices_give_other_images():
+def test_seeds_and_indices_give_other_images() -> None:
     first = render("rooms", 0, [0]).images
     assert (render("rooms", 1, [0]).images != first).any()
     assert (render("rooms", 0, [1]).images != first).any()
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_labels_are_consecutive_and_every_object_can_be_seen(name):
+def test_labels_are_consecutive_and_every_object_can_be_seen(name: str) -> None:
     scenes = render(name, 11, range(8), 64)
     assert scenes.images.shape == (8, 64, 64, 3)
     assert scenes.shadows.max() == 1
     for mask in scenes.masks:
         counts = np.bincount(mask.ravel())
-        assert 1 <= len(counts) - 1 <= SCENES[name].objects
+        assert 1 <= len(counts) - 1 <= SCENES[name].max_objects
         assert counts[1:].min() >= MIN_VISIBLE * mask.size
         assert counts[0] > 0.3 * mask.size
 
 
-def test_scenes_that_hide_an_object_are_drawn_anew(monkeypatch):
+def test_scenes_with_a_hidden_object_are_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a higher threshold some first attempts fail; the others' images stay as they are."""
     before = render("rooms", 0, range(12))
     monkeypatch.setattr("astseg.data.scenes.generation.MIN_VISIBLE", 100 / 64**2)
@@ -111,7 +107,7 @@ def test_scenes_that_hide_an_object_are_drawn_anew(monkeypatch):
         assert np.bincount(after.masks[place].ravel())[1:].min() >= 100
 
 
-def test_image_size_scales_the_same_scene():
+def test_image_size_scales_the_same_scene() -> None:
     small, large = render("clevr", 0, [5], 64), render("clevr", 0, [5], 128)
     halved = large.images[0].reshape(64, 2, 64, 2, 3).mean((1, 3))
     assert np.abs(halved - small.images[0]).mean() < 3
@@ -119,42 +115,42 @@ def test_image_size_scales_the_same_scene():
     assert render("towers", 0, [0]).images.shape == (1, 64, 64, 3)
 
 
-def test_no_indices_give_no_images():
+def test_no_indices_give_no_images() -> None:
     assert render("rooms", 0, []).images.shape == (0, 64, 64, 3)
 
 
 @pytest.mark.parametrize("size", [0, 24, 65, 520, -64])
-def test_impossible_sizes_are_refused(size):
+def test_impossible_sizes_are_refused(size: int) -> None:
     with pytest.raises(AstSegError, match=f"multiple of 8 from 32 to 512, not {size}"):
         render("rooms", 0, [0], size)
 
 
 @pytest.mark.parametrize(("seed", "indices"), [(-1, [0]), (0, [-5]), (2**64, [0])])
-def test_impossible_seeds_and_indices_are_refused(seed, indices):
-    with pytest.raises(AstSegError, match="go from 0 to"):
+def test_impossible_seeds_and_indices_are_refused(seed: int, indices: list[int]) -> None:
+    with pytest.raises(AstSegError, match="from 0 to"):
         render("rooms", seed, indices)
 
 
 @pytest.mark.parametrize("device", ["gpu please", "meta"])
-def test_impossible_devices_are_refused(device):
+def test_impossible_devices_are_refused(device: str) -> None:
     with pytest.raises(AstSegError, match=device):
         render("rooms", 0, [0], device=device)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_cuda_is_refused_where_there_is_none():
+def test_cuda_is_refused_where_there_is_none() -> None:
     with pytest.raises(AstSegError, match="cuda"):
         render("rooms", 0, [0], device="cuda")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
-def test_cuda_gives_nearly_the_same_images():
+def test_cuda_gives_nearly_the_same_images() -> None:
     cpu, cuda = render("clevrtex", 0, range(4), 64), render("clevrtex", 0, range(4), 64, device="cuda")
     assert np.abs(cpu.images.astype(int) - cuda.images.astype(int)).mean() < 0.5
     assert (cpu.masks == cuda.masks).mean() > 0.999
 
 
-def test_splits_have_ranges_of_their_own():
+def test_splits_have_ranges_of_their_own() -> None:
     train, test = split_indices("train", 2**32), split_indices("test", 2**32)
     assert len(train) == len(test) == 2**32
     assert train.stop <= test.start or test.stop <= train.start

@@ -1,20 +1,23 @@
 import pytest
 import torch
+from tests.data.scenes.scene_builders import ball, make_scene
+from torch import Tensor
 
-from astseg.data.scenes.description import Material
+from astseg.data.scenes.description import Material, Scene
 from astseg.data.scenes.lighting import diffuse, highlight
 from astseg.data.scenes.packing import FIRST_BODY, pack
+from astseg.data.scenes.vectors import Vector
 
 SCENE = torch.zeros(1, dtype=torch.long)
 UP = torch.tensor([[0.0], [0.0], [1.0]])
 
 
-def light_at(scene, point, normal=UP, visible=1.0):
-    point = torch.tensor(point)[:, None]
-    return diffuse(pack([scene]), SCENE, point, normal, torch.tensor([visible]))[:, 0].tolist()
+def light_at(scene: Scene, point: Vector, normal: Tensor = UP, visible: float = 1.0) -> list[float]:
+    light = diffuse(pack([scene]), SCENE, torch.tensor(point)[:, None], normal, torch.tensor([visible]))
+    return [float(part) for part in light[:, 0]]
 
 
-def test_the_lamp_has_its_strength_at_the_origin_and_falls_with_the_square(make_scene, ball):
+def test_the_lamp_has_its_strength_at_the_origin_and_falls_with_the_square() -> None:
     scene = make_scene(ball(), position=(0.0, 0.0, 10.0), key=(1.0, 0.5, 0.25))
     assert light_at(scene, (0.0, 0.0, 0.0)) == pytest.approx([1, 0.5, 0.25])
     assert light_at(scene, (0.0, 0.0, 5.0)) == pytest.approx([4, 2, 1])
@@ -22,13 +25,13 @@ def test_the_lamp_has_its_strength_at_the_origin_and_falls_with_the_square(make_
     assert light_at(scene, (10.0, 0.0, 0.0)) == pytest.approx([0.5 * 0.5**0.5 * part for part in (1, 0.5, 0.25)])
 
 
-def test_hidden_and_turned_away_surfaces_get_nothing_from_the_lamp(make_scene, ball):
+def test_hidden_and_turned_away_surfaces_get_nothing_from_the_lamp() -> None:
     assert light_at(make_scene(ball()), (0.0, 0.0, 0.0), visible=0.0) == [0, 0, 0]
     assert light_at(make_scene(ball()), (0.0, 0.0, 0.0), normal=-UP) == [0, 0, 0]
     assert light_at(make_scene(ball()), (0.0, 0.0, 0.0), visible=0.25) == pytest.approx([0.25] * 3)
 
 
-def test_fill_and_ambient_light_reach_shadows(make_scene, ball):
+def test_fill_and_ambient_light_reach_shadows() -> None:
     scene = make_scene(
         ball(),
         fill=(0.5, 0.5, 0.5),
@@ -43,7 +46,7 @@ def test_fill_and_ambient_light_reach_shadows(make_scene, ball):
 
 
 @pytest.mark.parametrize(("gloss", "exponent"), [(0, 1), (3, 8), (6, 64)])
-def test_highlight_is_blinn_and_phongs(make_scene, ball, gloss, exponent):
+def test_highlight_is_blinn_and_phongs(gloss: int, exponent: int) -> None:
     material = Material((0.0, 0.0, 0.0), specular=0.5, gloss=gloss)
     packed = pack([make_scene(ball(material=material), position=(0.0, 0.0, 10.0))])
     view = torch.tensor([[0.6], [0.0], [-0.8]])  # looks down from the left

@@ -1,18 +1,19 @@
 import pytest
 import torch
+from tests.data.scenes.scene_builders import ball, make_scene
 
 from astseg.data.scenes.description import Body, Material, Shape, Texture
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, WALL, pack
-from astseg.data.scenes.surfaces import albedo, body_normals, body_numbers, footprints, room_normals
+from astseg.data.scenes.surfaces import albedo, body_indices, body_normals, footprints, room_normals
 
 
-def test_floor_faces_up_and_walls_face_inwards():
+def test_floor_faces_up_and_walls_face_inwards() -> None:
     point = torch.tensor([[12.0, -12.0, 1.0, 3.0], [1.0, 2.0, -12.0, 4.0], [1.0, 1.0, 1.0, 0.0]])
     normal = room_normals(point, torch.tensor([WALL, WALL, WALL, FLOOR]))
     assert normal.T.tolist() == [[-1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
 
 
-def test_normals_of_a_stretched_and_turned_body(make_scene):
+def test_normals_of_a_stretched_and_turned_body() -> None:
     body = Body(Shape.SPHERE, (1.0, 0.0, 2.0), (2.0, 1.0, 1.0), Material((1.0, 1.0, 1.0)), turn=(0.0, 1.0))
     packed = pack([make_scene(body)])
     # The long axis points along y now. On an ellipsoid the normal is (x/a^2, y/b^2, z/c^2).
@@ -21,18 +22,18 @@ def test_normals_of_a_stretched_and_turned_body(make_scene):
     torch.testing.assert_close(body_normals(packed, torch.tensor([0]), point), expected)
 
 
-def test_body_numbers_count_over_all_scenes(make_scene, ball):
+def test_body_numbers_count_over_all_scenes() -> None:
     packed = pack([make_scene(ball(), ball()), make_scene(ball(), ball())])
     rows = torch.tensor([FIRST_BODY, FIRST_BODY + 1, 5 + FIRST_BODY, 5 + FIRST_BODY + 1])
-    assert body_numbers(packed, rows).tolist() == [0, 1, 2, 3]
+    assert body_indices(packed, rows).tolist() == [0, 1, 2, 3]
 
 
-def test_albedo_mixes_the_two_colors_by_the_texture(make_scene, ball):
+def test_albedo_mixes_the_two_colors_by_the_texture() -> None:
     red, blue = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
     material = Material(red, blue, Texture.DOTS, frequency=0.5)
     packed = pack([make_scene(ball((0.0, 0.0, 0.0), material=material))])
     row = torch.tensor([FIRST_BODY, FIRST_BODY, FIRST_BODY, SKY])
-    # Dots of radius 0.34 periods, two lengths apart, about the body's centre.
+    # Dots of radius 0.34 periods, two lengths apart, about the body's center.
     point = torch.tensor([[0.0, 0.5, 1.0, 0.0], [0.0] * 4, [0.0] * 4])
     colors = albedo(packed, row, point, torch.full((4,), 1e-3))
     torch.testing.assert_close(
@@ -40,7 +41,7 @@ def test_albedo_mixes_the_two_colors_by_the_texture(make_scene, ball):
     )
 
 
-def test_footprints_grow_with_distance_and_slant(make_scene, ball):
+def test_footprints_grow_with_distance_and_slant() -> None:
     packed = pack([make_scene(ball())])
     direction = packed.forward[:, [0, 0, 0]]
     depth = torch.tensor([5.0, 10.0, 10.0])

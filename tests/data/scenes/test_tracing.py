@@ -3,39 +3,36 @@
 import numpy as np
 import pytest
 import torch
+from tests.data.scenes.scene_builders import ball, make_scene, sample_scenes
+from torch import Tensor
 
 from astseg.data.scenes.description import Shape
-from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, WALL, pack
-from astseg.data.scenes.random_source import RandomSource
-from astseg.data.scenes.sets import SCENES
-from astseg.data.scenes.shapes import MISS, entry
+from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, WALL, PackedScenes, pack
+from astseg.data.scenes.scene_sets import SCENES
+from astseg.data.scenes.shapes import MISS, entry_distance
 from astseg.data.scenes.tracing import LAMP_CELLS, first_hits, lamp_visibility, room_hits, single_rays
 from astseg.data.scenes.vectors import transform
 
 SIZE = 32
 
 
-def scenes_of(name, count=3):
-    return [SCENES[name].compose(RandomSource("test", 1, 0, index)) for index in range(count)]
-
-
-def every_entry(packed, scene, origin, direction):
-    """t for every body of one scene (bodies x rays); absent ones are missed."""
+def every_entry(packed: PackedScenes, scene: int, origin: Tensor, direction: Tensor) -> Tensor:
+    """Return the entry distance for every body of one scene (bodies x rays)."""
     bodies = packed.bodies
     rows = []
     for body in range(bodies.present.shape[1]):
         if not bodies.present[scene, body]:
             continue
         matrix = bodies.matrix[:, :, scene, body, None]
-        start = transform(matrix, origin - bodies.centre[:, scene, body, None])
+        start = transform(matrix, origin - bodies.center[:, scene, body, None])
         shape = Shape(int(bodies.shape[scene, body]))
-        rows.append(entry(shape, start, transform(matrix, direction), bodies.parameter[scene, body, None]))
+        rows.append(entry_distance(shape, start, transform(matrix, direction), bodies.parameter[scene, body, None]))
     return torch.stack(rows)
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_first_hits_agree_with_trying_every_body(name):
-    packed = pack(scenes_of(name))
+def test_first_hits_agree_with_trying_every_body(name: str) -> None:
+    packed = pack(sample_scenes(SCENES[name].compose, 3))
     hits = first_hits(packed, SIZE)
     tiles = len(hits.depth) // len(packed)
     for scene in range(len(packed)):
@@ -50,8 +47,8 @@ def test_first_hits_agree_with_trying_every_body(name):
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_lamp_visibility_agrees_with_trying_every_body(name):
-    packed = pack(scenes_of(name))
+def test_lamp_visibility_agrees_with_trying_every_body(name: str) -> None:
+    packed = pack(sample_scenes(SCENES[name].compose, 3))
     hits = first_hits(packed, SIZE)
     tiles = len(hits.depth) // len(packed)
     bundle_scene = torch.arange(len(packed)).repeat_interleave(tiles)[:, None]
@@ -80,15 +77,15 @@ def test_lamp_visibility_agrees_with_trying_every_body(name):
         assert found.min() < 1
 
 
-def test_lamp_samples_cover_the_lamp_once_and_each_pixel_sample_evenly():
+def test_lamp_samples_cover_the_lamp_once_and_each_pixel_sample_evenly() -> None:
     cells = np.array(LAMP_CELLS)
     assert sorted(cells.flatten().tolist()) == list(range(16))
     for row in cells:
         assert sorted(row % 4) == sorted(row // 4) == [0, 1, 2, 3]
 
 
-def test_single_rays_agree_with_trying_every_body():
-    packed = pack(scenes_of("ood"))
+def test_single_rays_agree_with_trying_every_body() -> None:
+    packed = pack(sample_scenes(SCENES["ood"].compose, 3))
     generator = torch.Generator().manual_seed(0)
     scene = torch.arange(3).repeat_interleave(200)
     origin = torch.randn(3, 600, generator=generator) * 4
@@ -104,7 +101,7 @@ def test_single_rays_agree_with_trying_every_body():
         assert torch.equal(body[mine][hit], which[hit] + number * packed.bodies.present.shape[1])
 
 
-def test_room_hits_by_hand(make_scene, ball):
+def test_room_hits_by_hand() -> None:
     packed = pack([make_scene(ball())])
     origin = torch.tensor([[0.0], [0.0], [2.0]])
     direction = torch.tensor([[1.0, 1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [-1.0, 0.0, 0.25, 1.0]])

@@ -6,7 +6,7 @@ import pytest
 
 from astseg.evaluation.scores_file import DataDescription
 from astseg.paper.report import Group, group_results, read_results
-from astseg.paper.report.differences import data_label, differences, labels, recipe_changes
+from astseg.paper.report.differences import data_mark, differences, recipe_changes, warning_marks
 from astseg.training.presets import PRESETS
 
 Make = Callable[..., Path]
@@ -17,19 +17,19 @@ def only(*runs: Path) -> Group:
     return group
 
 
-class TestLabels:
+class TestMarks:
     def test_the_published_run_has_none(self, make_run: Make) -> None:
-        assert labels(only(make_run("clevr"))) == ()
-        assert labels(only(make_run(None))) == ()
+        assert warning_marks(only(make_run("clevr"))) == ()
+        assert warning_marks(only(make_run(None))) == ()
 
     def test_a_miniature_of_a_look_alike(self, make_run: Make) -> None:
-        assert labels(only(make_run("clevrtex", small=True))) == ("MINIATURE", "LOOK-ALIKE")
+        assert warning_marks(only(make_run("clevrtex", small=True))) == ("MINIATURE", "LOOK-ALIKE")
 
     def test_another_recipe(self, changed_run: Make) -> None:
-        assert labels(only(changed_run("clevr", entropy_weight=0.5))) == ("OTHER RECIPE",)
+        assert warning_marks(only(changed_run("clevr", entropy_weight=0.5))) == ("OTHER RECIPE",)
 
     def test_fewer_steps(self, changed_run: Make) -> None:
-        assert labels(only(changed_run("clevr", steps=100_000))) == ("MINIATURE",)
+        assert warning_marks(only(changed_run("clevr", steps=100_000))) == ("MINIATURE",)
 
     @pytest.mark.parametrize(
         ("dataset", "source", "name", "expected"),
@@ -46,7 +46,7 @@ class TestLabels:
         ],
     )
     def test_data(self, dataset: str | None, source: str, name: str | None, expected: str | None) -> None:
-        assert data_label(dataset, DataDescription(source, "a rule", name, (64, 64), {})) == expected
+        assert data_mark(dataset, DataDescription(source, "a rule", name, (64, 64), {})) == expected
 
 
 class TestRecipeChanges:
@@ -58,6 +58,12 @@ class TestRecipeChanges:
             "foreground.steps 40000, published 125000",
             "backbone none, published nvidia/mit-b3",
         ]
+
+    def test_a_group_that_only_one_recipe_has(self) -> None:
+        recipe = PRESETS["clevr-cpu"].recipe
+        without = replace(recipe, label_rule=None)
+        assert "label_rule.object_error 4, published none" in recipe_changes(recipe, without)
+        assert "label_rule.object_error none, published 4" in recipe_changes(without, recipe)
 
     def test_what_no_phase_reads_is_left_out(self) -> None:
         published = PRESETS["clevr-baseline"].recipe
@@ -85,7 +91,7 @@ class TestDifferences:
 
     def test_a_seed_that_came_twice(self, make_run: Make) -> None:
         group = only(make_run("clevr", 1, name="a"), make_run("clevr", 1, name="b"), make_run("clevr", 0, name="c"))
-        assert "NOTE: seed 1 came more than once" in differences([group])["Runs"][0]
+        assert "NOTE: seed 1 occurs more than once" in differences([group])["Runs"][0]
 
     def test_own_images_with_a_recipe_of_their_own(self, make_run: Make) -> None:
         topics = differences([only(make_run(None))])

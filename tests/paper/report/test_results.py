@@ -55,7 +55,7 @@ class TestReading:
         file.write_text(json.dumps({**json.loads(file.read_text()), "model": str(folder / "model")}))
         assert len(read_results([folder])[0]) == 2
         file.write_text(json.dumps({**json.loads(file.read_text()), **said}))
-        with pytest.raises(AstSegError, match=f"is of something else \\({wrong}\\)"):
+        with pytest.raises(AstSegError, match=wrong):
             read_results([folder])
 
     def test_folders_of_folders_of_runs(self, make_run: Make) -> None:
@@ -79,14 +79,14 @@ class TestReading:
         assert unfinished == [begun.resolve()]
 
     def test_no_run(self, tmp_path: Path) -> None:
-        with pytest.raises(AstSegError, match="holds no training run, and no folders of runs"):
+        with pytest.raises(AstSegError, match="no training run"):
             read_results([tmp_path])
 
     @pytest.mark.parametrize("content", ["", "[]", "{}", '{"background_everywhere": 3}'])
     def test_damaged_scores(self, make_run: Make, content: str) -> None:
         folder = make_run("clevr")
         (folder / "scores.json").write_text(content)
-        with pytest.raises(AstSegError, match=r"scores\.json cannot be understood"):
+        with pytest.raises(AstSegError, match=r"scores\.json"):
             read_results([folder])
 
     def test_a_model_without_background_has_no_error(self, make_run: Make) -> None:

@@ -1,15 +1,15 @@
-"""The published benchmarks: from the files that their own sites hand out to prepared stores.
+"""Published benchmarks: download their files and convert them to stores.
 
-`import_benchmark` reads the files, `plan_download` and `download` fetch them, `check_store` looks a store over;
-`BENCHMARKS` lists what there is by name, with the protocols by which each can be divided.
+`plan_download` and `download` fetch the files, `import_benchmark` converts them, and `check_store` inspects a store.
+`BENCHMARKS` lists the benchmarks and their split protocols.
 """
 
-from astseg.data.benchmarks.checking import SplitReport, StoreReport, check_store
+from astseg.data.benchmarks.benchmark_import import import_benchmark
 from astseg.data.benchmarks.downloading import DownloadPlan, download, plan_download
-from astseg.data.benchmarks.importing import import_benchmark
+from astseg.data.benchmarks.import_settings import ImportProgress
 from astseg.data.benchmarks.protocols import Portion, Protocol
-from astseg.data.benchmarks.registry import BENCHMARKS, Benchmark, benchmark
-from astseg.data.benchmarks.settings import ImportProgress
+from astseg.data.benchmarks.registry import BENCHMARKS, Benchmark, get_benchmark
+from astseg.data.benchmarks.store_check import SplitReport, StoreReport, check_store
 
 __all__ = [
     "BENCHMARKS",
@@ -20,9 +20,9 @@ __all__ = [
     "Protocol",
     "SplitReport",
     "StoreReport",
-    "benchmark",
     "check_store",
     "download",
+    "get_benchmark",
     "import_benchmark",
     "plan_download",
 ]

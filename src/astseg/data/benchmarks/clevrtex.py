@@ -1,8 +1,7 @@
-"""CLEVRTEX as published: PNG images, and masks as palette PNGs whose index is the label.
+"""Read CLEVRTEX as published: PNG images, and masks as palette PNGs whose index is the label.
 
-A palette PNG holds an index per pixel and a table of colors. Only the index means anything: a reader that turns
-the image into colors, as OpenCV does, gets values that are no labels. Label 0 is the background, label
-i the i-th object of the image's JSON file.
+The palette's colors mean nothing: a reader that converts the mask to colors, as OpenCV does, loses the labels. Label 0
+is the background, label i the i-th object of the image's JSON file.
 """
 
 import io
@@ -11,20 +10,20 @@ import re
 import numpy as np
 from PIL import Image
 
-from astseg.data.benchmarks.preparing import Bytes, prepare_image, prepare_labels
+from astseg.data.benchmarks.preprocessing import prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
+from astseg.data.store import Bytes
 
 CROP = 192
 INDEXED_MODES = ("P", "L", "1")
 
 
 def file_index(name: str, variant: str) -> tuple[int, int] | None:
-    """Return what a file is, told by its name: the image's index, and `IMAGE` or `MASK`; None for other files.
+    """Return the image index and the kind (`IMAGE` or `MASK`) of a file by its name; None for other files.
 
     Args:
-        name: a path whose last part is `CLEVRTEX_<variant>_<six digits>.png` or the same with `_flat.png`; files
-            that begin with `CLEVR_` (CLEVR, converted to this form) are taken for the variant `clevr`.
-        variant: the variant wanted.
+        name: a path that ends in `CLEVRTEX_<variant>_<six digits>.png`, or in `_flat.png` for masks.
+        variant: the wanted variant; `clevr` wants names that begin with `CLEVR_` (CLEVR converted to this format).
     """
     prefix = r"CLEVR(?:_[a-z]+)?" if variant == "clevr" else f"CLEVRTEX_{variant}"
     match = re.fullmatch(rf"{prefix}_(\d{{6}})(_flat)?\.png", name.rpartition("/")[2])
@@ -32,10 +31,10 @@ def file_index(name: str, variant: str) -> tuple[int, int] | None:
 
 
 def decode(data: bytes, kind: int, size: int) -> Bytes:
-    """Decode and prepare an image or a mask: crop 192 x 192 from the middle, resize to size x size.
+    """Decode and prepare an image or a mask: crop 192 x 192 from the center, resize to size x size.
 
     Raises:
-        ValueError: a mask is an image in colors, or the image is too small.
+        ValueError: a mask is a color image, or the image is too small.
         OSError: the file is damaged.
     """
     with Image.open(io.BytesIO(data), formats=("PNG",)) as image:

@@ -1,8 +1,8 @@
-"""Downloading the published files: sizes first, then the files, resumable, with their checksums.
+"""Download the published files: check sizes and disk space first, resume, and verify checksums.
 
-A file is written beside its final place as `NAME.part` and takes its name when it is whole. An interrupted
-download goes on where it stopped, if the server still has the same file (its ETag or date is kept beside the
-part). Archives are not unpacked: the import reads them as they are.
+A file is written as `NAME.part` and renamed when it is complete. An interrupted download resumes where it stopped if
+the server still has the same file (its ETag or date is kept beside the part). Archives are not unpacked: the import
+reads them directly.
 """
 
 import hashlib
@@ -21,95 +21,93 @@ from pathlib import Path
 
 from astseg._core.errors import AstSegError
 from astseg._core.progress import NamedProgress
-from astseg.data.benchmarks.registry import RemoteFile, benchmark
+from astseg.data.benchmarks.registry import RemoteFile, get_benchmark
 
-CHUNK = 1 << 18
-TIMEOUT = 60  # seconds without an answer
-ATTEMPTS = 5  # goes in a row that bring nothing before a download is given up
-PAUSE = 2.0  # seconds, times the number of such goes
-SPARE = 64 << 20  # bytes of the disk that stay free
+CHUNK_SIZE = 1 << 18
+TIMEOUT_SECONDS = 60
+MAX_ATTEMPTS = 5  # consecutive attempts without progress before giving up
+RETRY_DELAY = 2.0  # seconds, times the number of such attempts
+MIN_FREE_BYTES = 64 << 20  # disk space to leave free
 
 
 @dataclass(frozen=True)
 class PlannedFile:
-    """A file that is to be downloaded."""
+    """A file to download."""
 
     remote: RemoteFile
     size: int
-    """Bytes, as the server announces them."""
+    """Size in bytes, as reported by the server."""
     present: int
-    """Bytes that are here already."""
+    """Bytes already downloaded."""
 
 
 @dataclass(frozen=True)
 class DownloadPlan:
-    """What a download would fetch."""
+    """The files to download, and where to."""
 
     folder: Path
     files: tuple[PlannedFile, ...]
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size in bytes."""
         return sum(file.size for file in self.files)
 
     @property
     def remaining(self) -> int:
-        """Bytes still to be fetched."""
+        """Bytes still to download."""
         return sum(file.size - file.present for file in self.files)
 
 
 def plan_download(name: str, folder: Path | str, *, mirror: str | None = None) -> DownloadPlan:
-    """Ask for the sizes of a benchmark's files and check that the disk has room for them.
+    """Query the sizes of a benchmark's files and check the free disk space.
 
     Args:
         name: a name or an alias of a data set.
-        folder: where the files are to lie.
-        mirror: the address of another server that has the files, by name; None takes the documented addresses.
+        folder: the folder for the files.
+        mirror: address of another server with files of the same names; None takes the documented addresses.
 
     Raises:
-        AstSegError: an unknown name, no documented address, no answer, or too little room.
+        AstSegError: the name is unknown, no address is documented, a server does not answer, or space is short.
     """
-    chosen = benchmark(name)
+    chosen = get_benchmark(name)
     if not chosen.files:
-        raise AstSegError(
-            f"No address is documented for '{name}'. Download it by hand; 'astseg data import' reads it then."
-        )
-    return plan_files(chosen.files if mirror is None else _mirrored(chosen.files, mirror), folder)
+        raise AstSegError(f"No address is documented for '{name}'. Download its files by hand, then import them.")
+    return plan_files(chosen.files if mirror is None else _mirror_files(chosen.files, mirror), folder)
 
 
 def plan_files(files: Sequence[RemoteFile], folder: Path | str) -> DownloadPlan:
-    """Ask for the sizes of files and check that the disk has room for them.
+    """Query the sizes of files and check the free disk space.
 
     Raises:
-        AstSegError: no answer, too little room, or a file of another size is there already.
+        AstSegError: a server does not answer, space is short, or an existing file has another size.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
-        raise AstSegError(f"{folder} is a file. Name a folder for the files.")
-    plan = DownloadPlan(folder, tuple(_planned(remote, folder) for remote in files))
+        raise AstSegError(f"{folder} is a file. Give a folder.")
+    plan = DownloadPlan(folder, tuple(_plan_file(remote, folder) for remote in files))
     existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
     free = shutil.disk_usage(existing).free
-    if plan.remaining and plan.remaining + SPARE > free:
+    if plan.remaining and plan.remaining + MIN_FREE_BYTES > free:
         raise AstSegError(
-            f"{plan.remaining / 1e9:.1f} GB are still to be downloaded to {folder}, "
-            f"but only {free / 1e9:.1f} GB are free there. Make room, or choose another folder."
+            f"{plan.remaining / 1e9:.1f} GB remain to be downloaded to {folder}, "
+            f"but only {free / 1e9:.1f} GB are free there. Free some space or choose another folder."
         )
     return plan
 
 
 def download(plan: DownloadPlan, report: NamedProgress | None = None) -> list[Path]:
-    """Fetch the files of a plan; what is here already is not fetched again.
+    """Download the files of a plan, except those already present.
 
     Args:
         plan: from `plan_download`.
-        report: called with a file's name, the bytes that are here and the bytes of the whole file.
+        report: called with a file's name, the bytes downloaded so far and the file's size in bytes.
 
     Returns:
         The files' paths.
 
     Raises:
-        AstSegError: the server does not answer or sends something else, or a checksum does not fit.
+        AstSegError: a server does not answer, a file has changed, or a checksum does not match.
     """
     report = report or (lambda *_: None)
     try:
@@ -117,7 +115,7 @@ def download(plan: DownloadPlan, report: NamedProgress | None = None) -> list[Pa
         return [_fetch_whole(file, plan.folder, report) for file in plan.files]
     except OSError as error:
         raise AstSegError(
-            f"Cannot write to {plan.folder}: {error.strerror or error}. Run the download again; it goes on."
+            f"Cannot write to {plan.folder}: {error.strerror or error}. Run the download again to resume it."
         ) from error
 
 
@@ -126,7 +124,7 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path
     if _length(path) == file.size:
         report(path.name, file.size, file.size)
         return path
-    part = _part(path)
+    part = _part_path(path)
     checksum = _published_md5(file.remote)
     failures = 0
     while (before := _length(part)) != file.size:
@@ -135,41 +133,39 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
             failures = 0 if _length(part) > before else failures + 1
             refused = isinstance(error, urllib.error.HTTPError) and error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
-            if refused or failures == ATTEMPTS:
+            if refused or failures == MAX_ATTEMPTS:
                 raise AstSegError(
-                    f"{file.remote.address} cannot be fetched: {error}. Run the download again; it goes on."
+                    f"Cannot download {file.remote.address}: {error}. Run the download again to resume it."
                 ) from error
-            time.sleep(PAUSE * failures)
-    if checksum is not None and _md5(part) != checksum:
-        _discard(part)
-        raise AstSegError(
-            f"{path.name} was damaged on its way: its MD5 is not {checksum}. It was removed; download it again."
-        )
+            time.sleep(RETRY_DELAY * failures)
     _validator_file(part).unlink(missing_ok=True)
+    if checksum is not None and _md5(part) != checksum:
+        part.unlink()
+        raise AstSegError(f"{path.name} was damaged: its MD5 is not {checksum}. It was removed; download it again.")
     part.rename(path)
     return path
 
 
 def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
-    """Fetch what is missing of a file; from the beginning if the server's file is not the one begun."""
+    """Download the rest of a file, or all of it if the server's file has changed."""
     start = _length(part)
     request = urllib.request.Request(file.remote.address)
     validator = _read_validator(part)
     if validator is not None and 0 < start < file.size:
         request.add_header("Range", f"bytes={start}-")
-        if validator:  # a server that sent none leaves the size, below, to tell another file
+        if validator:  # without one, only the size shows that the file has changed
             request.add_header("If-Range", validator)
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         done = start if resumed else 0
         total = done + int(answer.headers.get("Content-Length") or file.size)
         if total != file.size:
             raise AstSegError(
-                f"{file.remote.address} has {total} bytes now, and had {file.size} before. Run the download again."
+                f"{file.remote.address} now has {total} bytes instead of {file.size}. Run the download again."
             )
         _write_validator(part, answer.headers)
         with part.open("ab" if resumed else "wb") as target:
-            while chunk := answer.read(CHUNK):
+            while chunk := answer.read(CHUNK_SIZE):
                 target.write(chunk)
                 done += len(chunk)
                 report(file.remote.name, done, file.size)
@@ -177,44 +173,38 @@ def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
         raise ConnectionError(f"the connection ended after {done} of {file.size} bytes")
 
 
-def _planned(remote: RemoteFile, folder: Path) -> PlannedFile:
+def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
     path = folder / remote.name
     present = _length(path)
-    here = PlannedFile(remote, present, present)
     request = urllib.request.Request(remote.address, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
             length = answer.headers.get("Content-Length")
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        if present:
-            return here
-        raise AstSegError(f"{remote.address} does not answer: {error}. Is the address still right?") from error
-    if length is None and present:
-        return here
-    if length is None:
-        raise AstSegError(f"{remote.address} does not tell its size. Download it by hand.")
-    size = int(length)
+    except (http.client.HTTPException, OSError) as error:
+        if not present:
+            raise AstSegError(f"{remote.address} does not answer: {error}. Is the address still correct?") from error
+        length = None
+    if length is None and not present:
+        raise AstSegError(f"{remote.address} does not report its size. Download it by hand.")
+    size = present if length is None else int(length)
     if not size:
-        raise AstSegError(f"{remote.address} is empty: the server says that it has 0 bytes.")
+        raise AstSegError(f"{remote.address} is empty, according to its server.")
     if present and present != size:
         raise AstSegError(
-            f"{path} has {present} bytes, and the server's file {size}. Remove it, and it is fetched anew."
+            f"{path} has {present} bytes, but the server's file has {size}. Remove it to download it again."
         )
-    return here if present else PlannedFile(remote, size, min(_length(_part(path)), size))
+    return PlannedFile(remote, size, present or min(_length(_part_path(path)), size))
 
 
 def _published_md5(remote: RemoteFile) -> str | None:
-    """Return the published checksum; the file that holds it begins with 32 hexadecimal digits, or says `...
-
-    = digits`.
-    """
+    """Return the published checksum: the one word of 32 hexadecimal digits in its file."""
     if remote.md5_address is None:
         return None
     try:
-        with urllib.request.urlopen(remote.md5_address, timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(remote.md5_address, timeout=TIMEOUT_SECONDS) as answer:
             words = answer.read(4096).decode("ascii", "replace").lower().split()
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        raise AstSegError(f"{remote.md5_address}, the checksum, cannot be fetched: {error}. Try again.") from error
+    except (http.client.HTTPException, OSError) as error:
+        raise AstSegError(f"Cannot download the checksum {remote.md5_address}: {error}. Try again.") from error
     digests: list[str] = [word for word in words if re.fullmatch("[0-9a-f]{32}", word)]
     if len(digests) != 1:
         raise AstSegError(f"{remote.md5_address} should hold one MD5 checksum, but holds {len(digests)}.")
@@ -226,14 +216,14 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def _mirrored(files: Sequence[RemoteFile], mirror: str) -> tuple[RemoteFile, ...]:
+def _mirror_files(files: Sequence[RemoteFile], mirror: str) -> tuple[RemoteFile, ...]:
     def moved(address: str) -> str:
         return f"{mirror.rstrip('/')}/{address.rpartition('/')[2]}"
 
     return tuple(RemoteFile(moved(file.address), file.md5_address and moved(file.md5_address)) for file in files)
 
 
-def _part(path: Path) -> Path:
+def _part_path(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
@@ -242,10 +232,7 @@ def _validator_file(part: Path) -> Path:
 
 
 def _read_validator(part: Path) -> str | None:
-    """Return what the server called the file of this part.
-
-    Empty if it had no name for it, None if that is not known.
-    """
+    """Return the ETag or date of this part's file; empty if the server sent neither, None if unknown."""
     try:
         return str(json.loads(_validator_file(part).read_text()))
     except (OSError, ValueError):
@@ -254,14 +241,9 @@ def _read_validator(part: Path) -> str | None:
 
 def _write_validator(part: Path, headers: http.client.HTTPMessage) -> None:
     tag = headers.get("ETag", "")
-    # A weak tag promises the same meaning, not the same bytes.
+    # A weak ETag promises equivalent content, not the same bytes.
     validator = headers.get("Last-Modified") if not tag or tag.startswith("W/") else tag
     _validator_file(part).write_text(json.dumps(validator or ""))
-
-
-def _discard(part: Path) -> None:
-    part.unlink(missing_ok=True)
-    _validator_file(part).unlink(missing_ok=True)
 
 
 def _length(path: Path) -> int:

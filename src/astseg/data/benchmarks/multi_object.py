@@ -1,9 +1,8 @@
-"""CLEVR with masks and ObjectsRoom, as the multi-object datasets' TFRecords hold them.
+"""Read CLEVR with masks and ObjectsRoom from the multi-object datasets' TFRecords.
 
-Both give an image and one mask per entity. What differs is the image's size, the crop and the number of the
-first entities that are background: one in CLEVR, four in ObjectsRoom (sky, floor and two halves of the wall).
-In some rooms only one half of the wall is in view. Then an object may stand in the fourth place, where the
-published rule takes it for background.
+A record holds an image and one mask per entity. The data sets differ in image size, crop and number of leading
+background entities: one in CLEVR, four in ObjectsRoom (sky, floor and two halves of the wall). If only one half of
+the wall is in view, the fourth entity may be an object, which the published rule takes for background.
 """
 
 from collections.abc import Iterator
@@ -13,23 +12,24 @@ from pathlib import Path
 import numpy as np
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.preparing import Bytes, labels_from_entities, prepare_image, prepare_labels, square_crop
+from astseg.data.benchmarks.preprocessing import labels_from_entities, prepare_image, prepare_labels, square_crop
 from astseg.data.benchmarks.tfrecord import TFRecordFile, Values, parse_example
+from astseg.data.store import Bytes
 
 
 @dataclass(frozen=True)
 class EntityLayout:
-    """How a set of entity masks is laid out and prepared."""
+    """Layout and preprocessing of a data set with entity masks."""
 
     height: int
-    """Pixels of the published image."""
+    """Height of the published image in pixels."""
     width: int
     crop: int | None
-    """Side of the square cut out of the middle, in pixels; None keeps the whole image."""
+    """Side of the center crop in pixels; None keeps the whole image."""
     background: int
-    """How many of the first entities are background."""
+    """Number of leading entities that are background."""
     entities: int
-    """Places for entities in a record of the training file, those of the background included."""
+    """Number of entities in a record of the training file, including the background."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def read_records(path: Path | str, layout: EntityLayout, size: int, start: int =
                 yield sample_from_features(parse_example(message, ("image", "mask")), layout, size)
             except ValueError as error:
                 raise AstSegError(
-                    f"{path}: record {records.position - 1} is not as expected: {error}. Is it another data set?"
+                    f"{path}: record {records.position - 1} is invalid: {error}. Is the file of another data set?"
                 ) from error
 
 
@@ -67,14 +67,14 @@ def sample_from_features(features: dict[str, Values], layout: EntityLayout, size
     """Prepare one record's `image` (H x W x 3 bytes) and `mask` (E x H x W bytes of 0 and 255).
 
     Raises:
-        ValueError: a feature is missing or has another number of values.
+        ValueError: a feature is missing or has the wrong number of values.
     """
     pixels = layout.height * layout.width
     image, mask = (features.get(name, np.zeros(0, np.uint8)) for name in ("image", "mask"))
     if image.size != 3 * pixels or not mask.size or mask.size % pixels:
         raise ValueError(
-            f"{3 * pixels} values in 'image' and a multiple of {pixels} in 'mask' were expected, "
-            f"but {image.size} and {mask.size} came"
+            f"expected {3 * pixels} values in 'image' and a multiple of {pixels} in 'mask', "
+            f"but found {image.size} and {mask.size}"
         )
     shape = (layout.height, layout.width)
     return sample_from_entities(image.reshape(*shape, 3), mask.reshape(-1, *shape), layout, size)

@@ -1,7 +1,7 @@
-"""Which images of a published set are for training, validation and test.
+"""Define which images of a published data set are for training, validation and test.
 
-The same set is divided in several ways in the literature, and scores under different divisions do not compare.
-A protocol is named after those who use it and goes into the manifest of every store.
+The literature divides the same data set in several ways, and scores on different splits are not comparable. A
+protocol is named after those who use it and recorded in the manifest of each store.
 """
 
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ SAMPLE_SEED = 0
 
 @dataclass(frozen=True)
 class Portion:
-    """A run of images that makes one split."""
+    """A contiguous range of images that forms one split."""
 
     split: str
     start: int | Fraction
-    """The first image, as an index, or as a share of all images."""
+    """Index of the first image, or a fraction of all images."""
     stop: int | Fraction | None
-    """The image behind the last one, likewise; None means all that follow."""
+    """Exclusive end, likewise; None means the end of the data set."""
     sample: int | None = None
-    """Take so many of them, drawn without replacement by a fixed seed; None takes all."""
+    """Number of images drawn from the range without replacement by a fixed seed; None takes all."""
 
     def indices(self, total: int) -> npt.NDArray[np.int64]:
-        """Return the indices of the portion's images in a set of `total` images, ascending."""
-        start = _index(self.start, total)
-        stop = total if self.stop is None else min(_index(self.stop, total), total)
+        """Return the ascending indices of the portion's images, out of `total` images."""
+        start = _resolve_bound(self.start, total)
+        stop = total if self.stop is None else min(_resolve_bound(self.stop, total), total)
         run = np.arange(start, max(start, stop))
         if self.sample is None or self.sample >= len(run):
             return run
@@ -38,41 +38,41 @@ class Portion:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A named division of a set into splits."""
+    """A named division of a data set into splits."""
 
     name: str
     description: str
     portions: tuple[Portion, ...]
 
     def indices(self, total: int, limit: int | None = None) -> dict[str, npt.NDArray[np.int64]]:
-        """Return the ascending indices of every split, of at most the first `limit` each; empty splits are left out."""
+        """Return the ascending indices of each non-empty split, at most the first `limit` of each."""
         chosen = {portion.split: portion.indices(total)[:limit] for portion in self.portions}
         return {split: indices for split, indices in chosen.items() if len(indices)}
 
 
-def _runs(name: str, description: str, **bounds: tuple[int | Fraction, int | Fraction | None]) -> Protocol:
+def _contiguous(name: str, description: str, **bounds: tuple[int | Fraction, int | Fraction | None]) -> Protocol:
     return Protocol(name, description, tuple(Portion(split, *ends) for split, ends in bounds.items()))
 
 
 TENTH, FIFTH = Fraction(1, 10), Fraction(1, 5)
 
-CLEVRTEX_TENTHS = _runs(
+CLEVRTEX_TENTHS = _contiguous(
     "clevrtex",
     "by index: the first tenth is for test, the second for validation, the rest for training",
     test=(0, TENTH),
     validation=(TENTH, FIFTH),
     train=(FIFTH, None),
 )
-ALL_TEST = _runs("all-test", "every image is for test", test=(0, None))
+ALL_TEST = _contiguous("all-test", "every image is for test", test=(0, None))
 
 CLEVR_PROTOCOLS = (
-    _runs(
+    _contiguous(
         "authors",
         "records 0-9999 are for test, the rest for training",
         test=(0, 10_000),
         train=(10_000, None),
     ),
-    _runs(
+    _contiguous(
         "clevrtex",
         "records 0-14999 are for test, 15000-29999 for validation, the rest for training",
         test=(0, 15_000),
@@ -91,7 +91,7 @@ CLEVR_PROTOCOLS = (
     ),
 )
 OBJECTS_ROOM_PROTOCOLS = (
-    _runs(
+    _contiguous(
         "genesis",
         "records 0-9999 are for test, 10000-19999 for validation, the rest for training",
         test=(0, 10_000),
@@ -104,7 +104,7 @@ OUTD_PROTOCOLS = (ALL_TEST,)
 
 
 def shapestacks_protocol(folder: str, counts: Mapping[str, int]) -> Protocol:
-    """Return the division by ShapeStacks' own lists, whose images follow each other in the order of `counts`."""
+    """Return the division by ShapeStacks' own lists; its splits follow each other in the order of `counts`."""
     portions = []
     start = 0
     for split, count in counts.items():
@@ -113,5 +113,5 @@ def shapestacks_protocol(folder: str, counts: Mapping[str, int]) -> Protocol:
     return Protocol(folder, f"by the lists in splits/{folder}", tuple(portions))
 
 
-def _index(bound: int | Fraction, total: int) -> int:
+def _resolve_bound(bound: int | Fraction, total: int) -> int:
     return int(bound * total) if isinstance(bound, Fraction) else bound

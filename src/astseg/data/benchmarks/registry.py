@@ -1,4 +1,4 @@
-"""The published files by the names of the catalogue: what they are, which protocols, and where they lie."""
+"""The published benchmark files by catalog name: their format, split protocols and addresses."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,20 +8,20 @@ from astseg.data.benchmarks import clevrtex, multi_object, protocols, shapestack
 from astseg.data.benchmarks.protocols import Protocol
 from astseg.data.catalog import SPELLINGS, DatasetSpec, find_dataset
 
-THOR = "https://thor.robots.ox.ac.uk/datasets/clevrtex"
-DEEPMIND = "https://storage.googleapis.com/multi-object-datasets"
-SHAPESTACKS = "http://shapestacks-file.robots.ox.ac.uk/static/download/v1"
+CLEVRTEX_URL = "https://thor.robots.ox.ac.uk/datasets/clevrtex"
+DEEPMIND_URL = "https://storage.googleapis.com/multi-object-datasets"
+SHAPESTACKS_URL = "http://shapestacks-file.robots.ox.ac.uk/static/download/v1"
 
-ROOM_TESTS = ("empty_room", "six_objects", "identical_color")
+OBJECTS_ROOM_TEST_SETS = ("empty_room", "six_objects", "identical_color")
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A published file."""
+    """A published file to download."""
 
     address: str
     md5_address: str | None = None
-    """Where its MD5 checksum is published, if it is."""
+    """Address of its published MD5 checksum, if any."""
 
     @property
     def name(self) -> str:
@@ -31,10 +31,10 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class PngFormat:
-    """Images and masks as PNG files, numbered in their names, in folders or archives."""
+    """Images and masks as PNG files with numbered names, in folders or archives."""
 
     variant: str
-    """As in the files' names: full, camo, ..., or `clevr` for CLEVR converted to this form."""
+    """As in the file names: full, camo, ..., or `clevr` for CLEVR converted to this format."""
     crop: int = clevrtex.CROP
 
 
@@ -44,17 +44,17 @@ class RecordFormat:
 
     layout: multi_object.EntityLayout
     tests: Mapping[str, str] = field(default_factory=dict)
-    """Further files that are splits of their own: a part of the file's name, and the split."""
+    """Files that are a test split each: part of the file name -> name of the split."""
 
     @property
     def crop(self) -> int | None:
-        """Side of the square cut out of the middle."""
+        """Side of the center crop in pixels; None without a crop."""
         return self.layout.crop
 
 
 @dataclass(frozen=True)
 class ShapeStacksFormat:
-    """ShapeStacks' recordings, instance maps and lists, in a folder or archives."""
+    """ShapeStacks' recordings, instance maps and split lists, in a folder or archives."""
 
     crop: int = shapestacks.CROP
 
@@ -64,19 +64,19 @@ class Benchmark:
     """The published files of a data set and how they are prepared."""
 
     name: str
-    """The data set's, or an alias that stands for this form of its files."""
+    """The data set's name, or an alias for one format of its files."""
     description: str
     format: PngFormat | RecordFormat | ShapeStacksFormat
     protocols: tuple[Protocol, ...]
-    """The first one is the default. Empty for ShapeStacks, whose lists come with the data."""
+    """The first one is the default. Empty for ShapeStacks, whose split lists come with the data."""
     count: int | None = None
-    """Published images, if known; of the training file for records."""
+    """Number of published images (for records, in the training file), if known."""
     files: tuple[RemoteFile, ...] = ()
-    """What can be downloaded by name; empty if no address is documented."""
+    """Files that can be downloaded; empty if no address is documented."""
 
     @property
     def dataset(self) -> DatasetSpec:
-        """What the catalogue says of the data set."""
+        """The data set's entry in the catalog."""
         return SPELLINGS[self.name]
 
     @property
@@ -84,12 +84,14 @@ class Benchmark:
         """Side of a prepared image in pixels."""
         return self.dataset.image_size
 
-    def protocol(self, name: str | None) -> Protocol:
-        """Return the protocol of a name, or the default.
+    def protocol(self, name: str | Protocol | None) -> Protocol:
+        """Return a protocol by name, the default for None, or a given protocol itself.
 
         Raises:
-            AstSegError: there is none of that name.
+            AstSegError: the benchmark has no protocol of this name.
         """
+        if isinstance(name, Protocol):
+            return name
         names = [protocol.name for protocol in self.protocols]
         if name is not None and name not in names:
             raise AstSegError(f"'{self.name}' has no protocol '{name}'. It has: {', '.join(names)}.")
@@ -103,7 +105,7 @@ def _clevrtex(name: str, variant: str, description: str, count: int | None, *fil
         format=PngFormat(variant),
         protocols=protocols.OUTD_PROTOCOLS if variant == "outd" else protocols.CLEVRTEX_PROTOCOLS,
         count=count,
-        files=tuple(RemoteFile(f"{THOR}/{file}") for file in files),
+        files=tuple(RemoteFile(f"{CLEVRTEX_URL}/{file}") for file in files),
     )
 
 
@@ -128,7 +130,7 @@ _ALL = (
         format=RecordFormat(multi_object.CLEVR),
         protocols=protocols.CLEVR_PROTOCOLS,
         count=100_000,
-        files=(RemoteFile(f"{DEEPMIND}/clevr_with_masks/clevr_with_masks_train.tfrecords"),),
+        files=(RemoteFile(f"{DEEPMIND_URL}/clevr_with_masks/clevr_with_masks_train.tfrecords"),),
     ),
     Benchmark(
         name="clevr-png",
@@ -140,12 +142,12 @@ _ALL = (
     Benchmark(
         name="objectsroom",
         description="ObjectsRoom: 1-3 objects in a room, and its three test sets, TFRecord or HDF5",
-        format=RecordFormat(multi_object.OBJECTS_ROOM, {f"test_{name}": name for name in ROOM_TESTS}),
+        format=RecordFormat(multi_object.OBJECTS_ROOM, {f"test_{name}": name for name in OBJECTS_ROOM_TEST_SETS}),
         protocols=protocols.OBJECTS_ROOM_PROTOCOLS,
         count=1_000_000,
         files=tuple(
-            RemoteFile(f"{DEEPMIND}/objects_room/objects_room_{name}.tfrecords")
-            for name in ("train", *(f"test_{name}" for name in ROOM_TESTS))
+            RemoteFile(f"{DEEPMIND_URL}/objects_room/objects_room_{name}.tfrecords")
+            for name in ("train", *(f"test_{name}" for name in OBJECTS_ROOM_TEST_SETS))
         ),
     ),
     Benchmark(
@@ -154,7 +156,7 @@ _ALL = (
         format=ShapeStacksFormat(),
         protocols=(),
         files=tuple(
-            RemoteFile(f"{SHAPESTACKS}/shapestacks-{part}.tar.gz", f"{SHAPESTACKS}/shapestacks-{part}.md5")
+            RemoteFile(f"{SHAPESTACKS_URL}/shapestacks-{part}.tar.gz", f"{SHAPESTACKS_URL}/shapestacks-{part}.md5")
             for part in ("meta", "rgb", "iseg")
         ),
     ),
@@ -163,10 +165,10 @@ _ALL = (
 BENCHMARKS: Mapping[str, Benchmark] = {benchmark.name: benchmark for benchmark in _ALL}
 
 
-def benchmark(name: str) -> Benchmark:
-    """Return the benchmark of a name or an alias.
+def get_benchmark(name: str) -> Benchmark:
+    """Return a benchmark by its name or an alias.
 
     Raises:
-        AstSegError: there is none of that name.
+        AstSegError: there is no benchmark of this name.
     """
     return BENCHMARKS[name if name in BENCHMARKS else find_dataset(name).name]

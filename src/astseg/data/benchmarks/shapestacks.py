@@ -1,7 +1,7 @@
-"""ShapeStacks as published: recordings of towers from sixteen cameras, instance maps, and lists of scenarios.
+"""Read ShapeStacks as published: images of towers from sixteen cameras, instance maps, and lists of scenarios.
 
-The instance maps end in `.map` but are PNG images. The label is the value of the first channel divided by 32:
-0 background, 1 to 6 the shapes, 7 pixels that belong to none, which are taken for background and counted.
+The instance maps end in `.map` but are PNG images. The label is the first channel divided by 32: 0 is the background,
+1 to 6 are shapes, and 7 marks unassigned pixels, which become background and are counted.
 """
 
 import io
@@ -12,58 +12,58 @@ import numpy as np
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.members import ArchiveSource
-from astseg.data.benchmarks.preparing import Bytes, prepare_image, prepare_labels
+from astseg.data.benchmarks.archives import ArchiveSource
+from astseg.data.benchmarks.preprocessing import prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
+from astseg.data.store import Bytes
 
 CROP = 196
 CAMERAS = 16
-UNASSIGNED = 7
+UNASSIGNED_LABEL = 7
 LEVELS_PER_LABEL = 32
-SPLITS = {"train": "train", "validation": "eval", "test": "test"}  # ours and theirs
-MAX_META = 100 << 20  # the archive with the lists is small; the others are not searched for them
+SPLIT_FILES = {"train": "train", "validation": "eval", "test": "test"}  # our name of a split, and theirs
+MAX_LIST_ARCHIVE_SIZE = 100 << 20  # bytes; larger archives are not searched for the lists
 
 IMAGE_NAME = re.compile(r"(?:.*/)?recordings/([^/]+)/rgb-[^/]*cam_(\d+)-mono-0\.png")
 MASK_NAME = re.compile(r"(?:.*/)?iseg/([^/]+)/iseg-w=0-f=0-l=0-c=original-cam_(\d+)-mono-0\.map")
 
 
 def read_lists(sources: Sequence[ArchiveSource], folder: str) -> dict[str, list[str]]:
-    """Find the lists of scenarios, `splits/<folder>/{train,eval,test}.txt`.
+    """Read the lists of scenarios, `splits/<folder>/{train,eval,test}.txt`.
 
     Returns:
-        The scenarios of train, validation and test, in the lists' order.
+        The scenarios of train, validation and test, in the order of the lists.
 
     Raises:
         AstSegError: a list is missing.
     """
     found: dict[str, list[str]] = {}
-    wanted = {f"splits/{folder}/{theirs}.txt": ours for ours, theirs in SPLITS.items()}
+    wanted = {f"splits/{folder}/{theirs}.txt": ours for ours, theirs in SPLIT_FILES.items()}
     for source in sources:
-        if source.size > MAX_META:
+        if source.size > MAX_LIST_ARCHIVE_SIZE:
             continue
         for member in source.members():
             split = next((ours for end, ours in wanted.items() if f"/{member.name}".endswith(f"/{end}")), None)
             if split is not None:
                 found[split] = member.read().decode().split()
-        if len(found) == len(SPLITS):
-            return {split: found[split] for split in SPLITS}
-    absent = [theirs for theirs, ours in wanted.items() if ours not in found]
+        if len(found) == len(SPLIT_FILES):
+            return {split: found[split] for split in SPLIT_FILES}
+    missing = [theirs for theirs, ours in wanted.items() if ours not in found]
     raise AstSegError(
-        f"No {absent[0]} was found. Give the folder that holds splits, recordings and iseg, "
+        f"No {missing[0]} was found. Give the folder that holds splits, recordings and iseg, "
         f"or all three archives: shapestacks-meta, shapestacks-rgb and shapestacks-iseg."
     )
 
 
 def scenario_numbers(lists: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return a number for every scenario, in the order of the lists."""
+    """Number the scenarios in the order of the lists."""
     return {name: number for number, name in enumerate(name for names in lists.values() for name in names)}
 
 
 def file_index(name: str, scenarios: Mapping[str, int]) -> tuple[int, int] | None:
-    """Return what a file is, told by its path: the image's index, and `IMAGE` or `MASK`; None for other files.
+    """Return the image index and the kind (`IMAGE` or `MASK`) of a file by its path; None for other files.
 
-    Images are numbered by scenario and then by camera, 1 to 16, so that the order does not depend on the order
-    of a directory or an archive.
+    Images are numbered by scenario, then by camera (1 to 16), whatever the order of the directory or archive.
     """
     for pattern, kind in ((IMAGE_NAME, IMAGE), (MASK_NAME, MASK)):
         if match := pattern.fullmatch(f"/{name}"):
@@ -74,9 +74,9 @@ def file_index(name: str, scenarios: Mapping[str, int]) -> tuple[int, int] | Non
 
 
 def decode(data: bytes, kind: int, size: int) -> Bytes:
-    """Decode and prepare an image or a map: crop 196 x 196 from the middle, resize to size x size.
+    """Decode and prepare an image or a map: crop 196 x 196 from the center, resize to size x size.
 
-    Labels are 0 to 7, those of unassigned pixels included.
+    Labels are 0 to 7, including 7 for unassigned pixels.
 
     Raises:
         ValueError: the image is too small.

@@ -1,9 +1,9 @@
-"""A place for images and masks that arrive in any order.
+"""Temporary storage for images and masks that arrive in any order.
 
-Archives hold images and masks in whatever order they were packed, and a split needs the number of all images.
-So every prepared image and mask is first put down at its own index, in files that the file system keeps sparse;
-the store is written from there. What has arrived is noted, so an interrupted reading goes on without decoding
-anything twice. The folder lies beside the destination and takes as much room as the store itself.
+Archives hold images and masks in any order, and the splits depend on the total number of images. So each prepared
+image and mask is first written at its index in a sparse file, and the store is written from there. What has arrived
+is recorded, so that an interrupted import resumes without decoding anything twice. The folder lies beside the
+destination and needs as much space as the store.
 """
 
 import errno
@@ -19,31 +19,31 @@ import numpy as np
 
 from astseg._core.atomic_io import remove_contents
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.preparing import Bytes
+from astseg.data.store import Bytes
 
 IMAGE, MASK, UNREADABLE = 1, 2, 4
 
 
 def write_at(file: int, data: bytes, offset: int) -> None:
-    """Write at a place of an open file.
+    """Write data at an offset of an open file.
 
     Raises:
-        OSError: the disk is full; the system reports that by a short write and not by an error.
+        OSError: the disk is full, which the system reports as a short write.
     """
     if os.pwrite(file, data, offset) < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class Staging:
-    """Prepared images and label maps by index, on disk; the folder goes if an exception comes before the first.
+    """Prepared images and label maps on disk, by index. An exception before the first one removes the folder.
 
     Args:
-        folder: where; created if it is not there.
+        folder: the folder, created if missing.
         size: side of the square images in pixels.
-        settings: what is being read; a folder that was begun with other settings is refused.
+        settings: what is being imported.
 
     Raises:
-        AstSegError: the folder was begun with other settings.
+        AstSegError: the folder was started with other settings.
     """
 
     def __init__(self, folder: Path, size: int, settings: dict[str, Any]) -> None:
@@ -53,8 +53,8 @@ class Staging:
         note = folder / "settings.json"
         if note.is_file() and note.read_text() != json.dumps(settings):
             raise AstSegError(
-                f"{folder} was begun with other settings and cannot be continued. "
-                f"Remove it, or choose another destination."
+                f"{folder} was started with other settings and cannot be resumed. "
+                f"Remove it or choose another destination."
             )
         folder.mkdir(parents=True, exist_ok=True)
         note.write_text(json.dumps(settings))
@@ -62,7 +62,7 @@ class Staging:
             kind: os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
             for kind, name in ((IMAGE, "images"), (MASK, "masks"))
         }
-        # One byte for every index. It grows by being written behind its end.
+        # One byte of flags per index; writing past the end extends the file.
         self._seen_file = os.open(folder / "seen", os.O_RDWR | os.O_CREAT, 0o644)
         self._seen = bytearray((folder / "seen").read_bytes())
 
@@ -78,59 +78,59 @@ class Staging:
             self.remove()
 
     def remove(self) -> None:
-        """Delete the folder, which goes once it is no longer held; nothing can be put or read after that."""
+        """Delete the contents, and the folder unless it is locked; nothing can be stored or read afterwards."""
         remove_contents(self.folder)
         with suppress(OSError):
             self.folder.rmdir()
 
     def has(self, index: int, kind: int) -> bool:
-        """Tell whether the image (`IMAGE`) or mask (`MASK`) of an index has arrived, or is known to be unreadable."""
+        """Return whether the image (`IMAGE`) or mask (`MASK`) of an index has arrived or is known to be unreadable."""
         return index < len(self._seen) and bool(self._seen[index] & (kind | UNREADABLE))
 
     def put(self, index: int, kind: int, pixels: Bytes) -> None:
-        """Put down an image (size x size x 3) or a label map (size x size)."""
+        """Store an image (size x size x 3) or a label map (size x size)."""
         write_at(self._files[kind], pixels.tobytes(), index * self._bytes[kind])
         self._mark(index, kind)
 
-    def refuse(self, index: int, name: str, reason: str) -> None:
-        """Note that an index has a file that cannot be read."""
+    def mark_unreadable(self, index: int, name: str, reason: str) -> None:
+        """Record that a file of an index cannot be read."""
         with (self.folder / "unreadable").open("a") as file:
             file.write(json.dumps([name, reason]) + "\n")
         self._mark(index, UNREADABLE)
 
     @property
     def total(self) -> int:
-        """One more than the highest index that any file was seen for."""
+        """One more than the highest index seen so far."""
         return len(self._seen)
 
     @property
     def missing(self) -> list[int]:
-        """The indices below `total` of which the image or the mask has not arrived, unreadable ones apart."""
+        """Indices below `total` whose image or mask has not arrived, except unreadable ones."""
         return [i for i, seen in enumerate(self._seen) if not seen & UNREADABLE and seen != IMAGE | MASK]
 
     @property
     def unreadable(self) -> list[list[str]]:
-        """Names and reasons of the files that could not be read."""
+        """Names of the unreadable files, each with the reason."""
         file = self.folder / "unreadable"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
     @property
-    def complete(self) -> int:
-        """The number of images that have arrived with their masks."""
+    def num_complete(self) -> int:
+        """Number of images that have arrived with their masks."""
         return self._seen.count(IMAGE | MASK)
 
     def read(self, indices: Iterable[int]) -> Iterator[tuple[Bytes, Bytes]]:
-        """Image and label map of those of the indices that have both."""
+        """Yield the image and label map of each index that has both."""
         for index in indices:
             if self._seen[index] == IMAGE | MASK:
                 yield self._get(index, IMAGE), self._get(index, MASK)
 
     def finished(self, source: str) -> bool:
-        """Tell whether a source was read to its end."""
+        """Return whether a source was read to its end."""
         return source in self._finished()
 
     def finish(self, source: str) -> None:
-        """Note that a source was read to its end."""
+        """Record that a source was read to its end."""
         (self.folder / "finished.json").write_text(json.dumps([*self._finished(), source]))
 
     def _finished(self) -> list[str]:

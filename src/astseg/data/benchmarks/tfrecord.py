@@ -1,9 +1,9 @@
-"""TFRecord files and the `tf.train.Example` messages in them, read as a stream and without TensorFlow.
+"""Read TFRecord files and their `tf.train.Example` messages as a stream, without TensorFlow.
 
 A record is its length (8 bytes, little-endian), the masked CRC-32C of these 8 bytes, the message, and the masked
-CRC-32C of the message. The benchmarks' files are one gzip stream around all records. A message is a protocol
-buffer, and it is read here by hand, because the published ones keep every single pixel as a byte string of its
-own: `0a 01 XX`, a million times over, which is a strided view once the pattern has been checked.
+CRC-32C of the message. The benchmarks compress all records as one gzip stream. A message is a protocol buffer. It is
+parsed by hand because the published ones store each pixel as a byte string of its own: `0a 01 XX`, a million times,
+which can be read as a strided view once the pattern has been checked.
 
 Sources: TensorFlow's TFRecord guide and `example.proto`, `feature.proto`; the protocol buffer encoding guide.
 """
@@ -23,12 +23,12 @@ import numpy.typing as npt
 from astseg._core.errors import AstSegError
 
 Values: TypeAlias = npt.NDArray[np.uint8]
-"""One feature: the bytes of a list of byte strings, joined."""
+"""A feature's list of byte strings, concatenated."""
 
 GZIP_MAGIC = b"\x1f\x8b"
-MAX_RECORD = 1 << 30  # a length beyond it can only be damage
+MAX_RECORD_SIZE = 1 << 30  # bytes; a greater length means a damaged file
 
-PIECE = 1 << 20  # bytes that are read at once: a whole record of CLEVR takes a fifth longer
+CHUNK_SIZE = 1 << 20  # bytes per read; reading a whole CLEVR record at once takes 20 % longer
 MASK_DELTA = 0xA282EAD8
 
 VARINT, FIXED64, DELIMITED, FIXED32 = 0, 1, 2, 5
@@ -36,13 +36,13 @@ BYTES_LIST = 1
 
 
 class TFRecordFile:
-    """The messages of a TFRecord file, gzipped or not, one after the other and in constant memory.
+    """The messages of a TFRecord file, gzipped or not, read in constant memory.
 
     Args:
         path: the file.
 
     Raises:
-        AstSegError: the file is missing, cut off or damaged; the message tells where.
+        AstSegError: the file is missing, truncated or damaged; the message names the record.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -69,19 +69,19 @@ class TFRecordFile:
         while (length := self._read_length()) is not None:
             message = self._read(length)
             if masked_crc32c(message) != self._read_checksum():
-                raise self._damage("its checksum does not fit")
+                raise self._damage("its checksum does not match")
             self.position += 1
             yield message
 
     def skip(self, count: int) -> None:
-        """Pass over `count` records, or all that are left, without checking what is in them."""
+        """Skip `count` records, or all that are left, without checking their messages."""
         for _ in range(count):
             length = self._read_length()
             if length is None:
                 return
             left = length + 4
             while left:
-                left -= len(self._read(min(left, PIECE)))
+                left -= len(self._read(min(left, CHUNK_SIZE)))
             self.position += 1
 
     def _read_length(self) -> int | None:
@@ -89,10 +89,10 @@ class TFRecordFile:
         if not header:
             return None
         if len(header) < 8:
-            raise self._damage("it is cut off")
+            raise self._damage("it is truncated")
         length: int = struct.unpack("<Q", header)[0]
-        if self._read_checksum() != masked_crc32c(header) or length > MAX_RECORD:
-            raise self._damage("the checksum of its length does not fit")
+        if self._read_checksum() != masked_crc32c(header) or length > MAX_RECORD_SIZE:
+            raise self._damage("the checksum of its length does not match")
         return length
 
     def _read_checksum(self) -> int:
@@ -102,13 +102,13 @@ class TFRecordFile:
     def _read(self, size: int) -> bytes:
         data = self._read_some(size)
         if len(data) < size:
-            raise self._damage("it is cut off")
+            raise self._damage("it is truncated")
         return data
 
     def _read_some(self, size: int) -> bytes:
         parts = []
         try:
-            while size and (part := self._stream.read(min(size, PIECE))):
+            while size and (part := self._stream.read(min(size, CHUNK_SIZE))):
                 parts.append(part)
                 size -= len(part)
         except (zlib.error, EOFError, OSError) as error:
@@ -118,7 +118,7 @@ class TFRecordFile:
     def _damage(self, what: str) -> AstSegError:
         return AstSegError(
             f"{self.path}: record {self.position} is damaged: {what}. "
-            f"The file is no TFRecord file, or its download is incomplete or broken. Download it again."
+            f"The file is not a TFRecord file, or its download is incomplete. Download it again."
         )
 
 
@@ -129,22 +129,22 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def parse_example(message: bytes, wanted: Collection[str]) -> dict[str, Values]:
-    """Read features of a `tf.train.Example` that are lists of byte strings.
+    """Parse features of a `tf.train.Example` that are lists of byte strings.
 
     Args:
-        message: the serialised message.
+        message: the serialized message.
         wanted: the names of the features to read.
 
     Returns:
-        By name those of the features that are there: their strings joined, one-dimensional.
+        The wanted features that the message has, by name: their strings concatenated, one-dimensional.
 
     Raises:
-        ValueError: the message is no Example, or a feature is a list of numbers.
+        ValueError: the message is not an Example, or a feature is a list of numbers.
     """
     try:
         return _parse_example(message, wanted)
-    except (IndexError, struct.error, UnicodeDecodeError) as error:
-        raise ValueError(f"not a tf.train.Example: {error}") from error
+    except (IndexError, ValueError) as error:
+        raise ValueError(f"not a tf.train.Example of byte strings: {error}") from error
 
 
 def _parse_example(message: bytes, wanted: Collection[str]) -> dict[str, Values]:
@@ -152,20 +152,20 @@ def _parse_example(message: bytes, wanted: Collection[str]) -> dict[str, Values]
     for number, features in _fields(message, 0, len(message)):
         if number != 1:
             continue
-        for _, entry in _fields(message, *_span(features)):
-            fields = dict(_fields(message, *_span(entry)))
-            first, last = _span(fields.get(1, (0, 0)))
+        for _, entry in _fields(message, *_require_span(features)):
+            fields = dict(_fields(message, *_require_span(entry)))
+            first, last = _require_span(fields.get(1, (0, 0)))
             name = message[first:last].decode()
             if name in wanted:
-                parsed[name] = _feature(message, *_span(fields.get(2, (0, 0))))
+                parsed[name] = _feature(message, *_require_span(fields.get(2, (0, 0))))
     return parsed
 
 
 def _feature(message: bytes, start: int, end: int) -> Values:
     for kind, content in _fields(message, start, end):
         if kind != BYTES_LIST:
-            raise ValueError("a feature should be a list of byte strings, but is one of numbers")
-        return _bytes_list(message, *_span(content))
+            raise ValueError("a feature is a list of numbers")
+        return _bytes_list(message, *_require_span(content))
     return np.zeros(0, np.uint8)
 
 
@@ -176,12 +176,12 @@ def _bytes_list(message: bytes, start: int, end: int) -> Values:
         if (triples["head"] == 0x010A).all():  # field 1, delimited; length 1
             values: Values = triples["value"]
             return values
-    strings = [message[slice(*_span(value))] for _, value in _fields(message, start, end)]
+    strings = [message[slice(*_require_span(value))] for _, value in _fields(message, start, end)]
     return np.frombuffer(b"".join(strings), np.uint8)
 
 
 def _fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int | tuple[int, int]]]:
-    """Yield the fields of a message between two offsets: number, and the value of a varint or the span of the rest."""
+    """Yield the number of each field of message[start:end], with a varint's value or another type's span."""
     position = start
     while position < end:
         key, position = _varint(message, position)
@@ -195,9 +195,9 @@ def _fields(message: bytes, start: int, end: int) -> Iterator[tuple[int, int | t
         elif kind in (FIXED32, FIXED64):
             size = 4 if kind == FIXED32 else 8
         else:
-            raise ValueError(f"not a tf.train.Example: wire type {kind} at byte {position}")
+            raise ValueError(f"wire type {kind} at byte {position}")
         if position + size > end:
-            raise ValueError(f"not a tf.train.Example: a field at byte {position} is longer than its message")
+            raise ValueError(f"the field at byte {position} is longer than its message")
         yield number, (position, position + size)
         position += size
 
@@ -212,10 +212,10 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
             return value & 0xFFFFFFFFFFFFFFFF, position
         shift += 7
         if shift > 63:
-            raise ValueError(f"not a tf.train.Example: an endless number at byte {position}")
+            raise ValueError(f"unterminated varint at byte {position}")
 
 
-def _span(value: int | tuple[int, int]) -> tuple[int, int]:
+def _require_span(value: int | tuple[int, int]) -> tuple[int, int]:
     if isinstance(value, tuple):
         return value
-    raise ValueError("not a tf.train.Example: a number stands where a message should")
+    raise ValueError("a varint where a message was expected")

@@ -1,7 +1,7 @@
-"""Look-alikes of the benchmarks, generated: images with exact masks of what is visible, and shadow maps."""
+"""Generate look-alikes of the benchmarks: images with exact masks of the visible objects, and shadow maps."""
 
 from astseg.data.scenes.generation import Scenes, render, split_indices
-from astseg.data.scenes.sets import SCENES, SceneSet
-from astseg.data.scenes.storing import make_store
+from astseg.data.scenes.scene_sets import SCENES, SceneSet
+from astseg.data.scenes.store_generation import make_store
 
 __all__ = ["SCENES", "SceneSet", "Scenes", "make_store", "render", "split_indices"]

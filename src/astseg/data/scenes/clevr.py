@@ -1,4 +1,4 @@
-"""CLEVR look-alikes: boxes, balls and cylinders of rubber or metal in two sizes on a grey studio floor."""
+"""Sample scenes like CLEVR's: boxes, balls and cylinders of rubber or metal in two sizes on a gray studio floor."""
 
 from collections.abc import Callable
 
@@ -22,12 +22,12 @@ COLORS: tuple[Vector, ...] = (
     (0.80, 0.76, 0.24),
 )
 GROUND_HALF_WIDTH = 1000.0
-HALF_GROUND_IN_VIEW = 3.2
-TRIES_A_BODY = 60
+PLACEMENT_HALF_WIDTH = 3.2
+MAX_PLACEMENT_TRIES = 60
 
 
 def compose(source: RandomSource) -> Scene:
-    """Draw a scene."""
+    """Sample a scene."""
     camera = studio_camera(source)
     count = source.integer(MIN_OBJECTS, MAX_OBJECTS)
     bodies = scatter(source, camera, count, _body)
@@ -37,22 +37,22 @@ def compose(source: RandomSource) -> Scene:
 
 
 def scatter(source: RandomSource, camera: Camera, count: int, draw: Callable[[RandomSource], Body]) -> tuple[Body, ...]:
-    """Draw bodies, given about the origin, and stand them on the ground in view, clear of each other."""
+    """Place sampled bodies, given at the origin, on the ground: in view and clear of each other."""
     while True:
         bodies: list[Body] = []
         while len(bodies) < count:
-            placed = _placed(source, camera, bodies, draw(source))
+            placed = _place_body(source, camera, bodies, draw(source))
             if placed is None:
-                break  # the ground is too full for what is there: begin again
+                break  # the ground is too full: start again
             bodies.append(placed)
         if len(bodies) == count:
             return tuple(bodies)
 
 
-def _placed(source: RandomSource, camera: Camera, others: list[Body], body: Body) -> Body | None:
-    for _ in range(TRIES_A_BODY):
-        x = source.uniform(-HALF_GROUND_IN_VIEW, HALF_GROUND_IN_VIEW)
-        y = source.uniform(-HALF_GROUND_IN_VIEW, HALF_GROUND_IN_VIEW)
+def _place_body(source: RandomSource, camera: Camera, others: list[Body], body: Body) -> Body | None:
+    for _ in range(MAX_PLACEMENT_TRIES):
+        x = source.uniform(-PLACEMENT_HALF_WIDTH, PLACEMENT_HALF_WIDTH)
+        y = source.uniform(-PLACEMENT_HALF_WIDTH, PLACEMENT_HALF_WIDTH)
         placed = body.moved((x, y, 0.0))
         if within_frame(camera, placed, 0.75) and clear_of(placed, others, 0.15):
             return placed
@@ -60,7 +60,7 @@ def _placed(source: RandomSource, camera: Camera, others: list[Body], body: Body
 
 
 def studio_camera(source: RandomSource) -> Camera:
-    """CLEVR's camera after the benchmark's crop: from above, at a distance, with a narrow view."""
+    """Sample CLEVR's camera after the benchmark's crop: from above, at a distance, with a narrow view."""
     position = (
         7.48 + source.uniform(-0.5, 0.5),
         -6.5 + source.uniform(-0.5, 0.5),
@@ -70,7 +70,7 @@ def studio_camera(source: RandomSource) -> Camera:
 
 
 def studio_light(source: RandomSource) -> Light:
-    """Return a large lamp to the right, weaker light from the left, and a bright surround."""
+    """Sample a large lamp on the right, weaker light from the left, and bright surroundings."""
     jitter = (source.uniform(-1.0, 1.0), source.uniform(-1.0, 1.0), source.uniform(-1.0, 1.0))
     return Light(
         position=add((5.5, -1.5, 8.5), jitter),
@@ -95,6 +95,6 @@ def _body(source: RandomSource) -> Body:
 
 
 def _polished(color: Vector) -> Vector:
-    """Metal of a color name is brighter than rubber: it mirrors a darker surround."""
+    """Return the color of metal, brighter than that of rubber because it mirrors darker surroundings."""
     red, green, blue = (min(1.0, 1.25 * part + 0.04) for part in color)
     return red, green, blue

@@ -1,4 +1,4 @@
-"""What a scene is: plain frozen values in Python floats, before anything becomes a tensor.
+"""Describe scenes by frozen dataclasses of Python floats, before anything becomes a tensor.
 
 Space is right-handed, z points up, the floor is z = 0; lengths have no unit. Colors are sRGB from 0 to 1.
 """
@@ -11,7 +11,7 @@ from astseg.data.scenes.vectors import Vector, add, cross, inner, scale, subtrac
 
 
 class Shape(IntEnum):
-    """The solids. Each is given in coordinates of its own, which a body stretches, turns and moves."""
+    """The solids in local coordinates, which a body scales, rotates and translates."""
 
     SPHERE = 0
     """Radius 1."""
@@ -22,9 +22,9 @@ class Shape(IntEnum):
     CONE = 3
     """Radius 1 at z = -1; at z = 1 the radius is the body's parameter, 0 to 1."""
     CAPSULE = 4
-    """Radius 1 around the axis from z = -parameter to z = parameter. Only stretched alike in all directions."""
+    """Radius 1 around the axis from z = -parameter to z = parameter. Only scaled uniformly."""
     TORUS = 5
-    """Around the z axis, radius 1, the tube's radius is the parameter. Only stretched alike in all directions."""
+    """Radius 1 around the z axis; the parameter is the tube's radius. Only scaled uniformly."""
     OCTAHEDRON = 6
     """|x| + |y| + |z| <= 1."""
 
@@ -55,12 +55,12 @@ class Material:
 
     color: Vector
     second_color: Vector = (0.0, 0.0, 0.0)
-    """What the texture mixes in; unused by the plain texture."""
+    """The color that the texture mixes in; unused by the plain texture."""
     texture: Texture = Texture.PLAIN
     frequency: float = 1.0
     """Periods of the texture per unit of length."""
     offset: Vector = (0.0, 0.0, 0.0)
-    """Moves the texture, in periods."""
+    """Shift of the texture in periods."""
     specular: float = 0.0
     """Strength of the Blinn-Phong highlight."""
     gloss: int = 4
@@ -74,30 +74,30 @@ class Body:
     """One solid object."""
 
     shape: Shape
-    centre: Vector
+    center: Vector
     half: Vector
-    """Half the extent along each own axis, per unit of the shape's own coordinates."""
+    """Length of a unit of the shape's local coordinates, along each local axis."""
     material: Material
     turn: tuple[float, float] = (1.0, 0.0)
     """Cosine and sine of the rotation about the vertical."""
     axes: tuple[Vector, Vector, Vector] | None = None
-    """The own axes in space, for bodies that are not upright; overrides turn."""
+    """The local axes in space, for bodies that are not upright; overrides turn."""
     parameter: float = 0.0
-    """What the shape says it means."""
+    """The shape's parameter (see `Shape`)."""
 
     def moved(self, by: Vector) -> "Body":
-        """Return the same body elsewhere."""
-        return replace(self, centre=add(self.centre, by))
+        """Return the body translated by a vector."""
+        return replace(self, center=add(self.center, by))
 
     @property
-    def own_axes(self) -> tuple[Vector, Vector, Vector]:
-        """The own x, y and z axis in space."""
+    def local_axes(self) -> tuple[Vector, Vector, Vector]:
+        """The local x, y and z axes in space."""
         cosine, sine = self.turn
         return self.axes or ((cosine, sine, 0.0), (-sine, cosine, 0.0), (0.0, 0.0, 1.0))
 
     @property
     def radius(self) -> float:
-        """Radius of a sphere about the centre that holds the whole body."""
+        """Radius of the bounding sphere about the center."""
         x, y, z = self.half
         if self.shape is Shape.BOX:
             return math.sqrt(x * x + y * y + z * z)
@@ -110,7 +110,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Room:
-    """Everything that is no object: a square floor about the origin, walls around it, sky above them."""
+    """The background: a square floor about the origin, walls around it, and sky above them."""
 
     floor: Material
     walls: Material
@@ -118,7 +118,7 @@ class Room:
     half_width: float
     wall_height: float
     haze: float = 0.0
-    """The floor fades into the sky's color; half of it is gone at this distance from the camera. 0 for none."""
+    """Distance from the camera at which the floor has half faded into the sky's color; 0 for no haze."""
 
 
 @dataclass(frozen=True)
@@ -127,26 +127,26 @@ class Camera:
 
     position: Vector
     target: Vector
-    """The point in the image's centre."""
+    """The point in the image's center."""
     tangent: float
     """Tangent of half the field of view."""
 
     @property
     def basis(self) -> tuple[Vector, Vector, Vector]:
-        """Unit vectors to the image's right, to its top, and into it."""
+        """Unit vectors to the right, up and forward, as the camera sees them."""
         forward = unit(subtract(self.target, self.position))
         right = unit(cross(forward, (0.0, 0.0, 1.0)))
         return right, cross(right, forward), forward
 
     def project(self, point: Vector) -> tuple[float, float, float]:
-        """Return where a point appears: x and y from -1 to 1 (right, up) inside the image, and its depth."""
+        """Return a point's x (right) and y (up) in the image, -1 to 1 inside it, and its depth."""
         right, up, forward = self.basis
         offset = subtract(point, self.position)
         depth = max(inner(offset, forward), 1e-3)
         return inner(offset, right) / (depth * self.tangent), inner(offset, up) / (depth * self.tangent), depth
 
     def place(self, right: float, forward: float, height: float) -> Vector:
-        """Return the point at a height above the floor, so far right and ahead of the camera along the floor."""
+        """Return the point at a height above the floor, at distances right of and ahead of the camera along it."""
         aside, _, ahead = self.basis
         level = unit((ahead[0], ahead[1], 0.0))
         foot = (self.position[0], self.position[1], height)
@@ -155,7 +155,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """A square lamp that casts shadows, a fill light from infinitely far that casts none, and ambient light."""
+    """A square lamp that casts shadows, a fill light at infinity that casts none, and ambient light."""
 
     position: Vector
     half_size: float

@@ -1,11 +1,11 @@
-"""The light on surfaces: a lamp, a fill light and ambient light on matt ones, highlights on glossy ones."""
+"""Light on surfaces: lamp, fill light and ambient light on matt ones, highlights on glossy ones."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from astseg.data.scenes.packing import PackedScenes
-from astseg.data.scenes.vectors import dot, normalise
+from astseg.data.scenes.vectors import dot, normalize
 
 MAX_SQUARINGS = 8
 
@@ -17,7 +17,7 @@ def diffuse(
     normal: Float[Tensor, "3 *rays"],
     visible: Float[Tensor, "*rays"],
 ) -> Float[Tensor, "3 *rays"]:
-    """Light on matt white surfaces; `visible` is the share of the lamp that is not hidden."""
+    """Return the light on matt white surfaces; `visible` is the visible share of the lamp."""
     to_lamp = scenes.lamp[:, scene] - point
     square = dot(to_lamp, to_lamp)
     lambert = dot(normal, to_lamp).clamp(min=0) / torch.sqrt(square)
@@ -31,7 +31,7 @@ def diffuse(
 
 
 def _strength(scenes: PackedScenes, scene: Tensor, square: Tensor) -> Tensor:
-    """Return the lamp's light falls with the square of the distance; it has its nominal strength at the origin."""
+    """Return the strength of the lamp's light, by its squared distance; it is nominal at the origin."""
     return dot(scenes.lamp, scenes.lamp)[scene] / square
 
 
@@ -43,15 +43,15 @@ def highlight(
     view: Float[Tensor, "3 rays"],
     visible: Float[Tensor, " rays"],
 ) -> Float[Tensor, "3 rays"]:
-    """Blinn-Phong highlights of the lamp and, fainter, of the fill light. `view` points from the camera."""
+    """Return Blinn-Phong highlights of the lamp and, fainter, of the fill light. `view` points from the camera."""
     surfaces = scenes.surfaces
-    scene = row // scenes.surfaces_each
+    scene = row // scenes.surfaces_per_scene
     to_lamp = scenes.lamp[:, scene] - point
     square = dot(to_lamp, to_lamp)
     squarings = surfaces.gloss.flatten()[row]
 
     def lobe(toward: Tensor) -> Tensor:
-        power = dot(normal, normalise(toward - view)).clamp(min=0)
+        power = dot(normal, normalize(toward - view)).clamp(min=0)
         for number in range(MAX_SQUARINGS):
             power = torch.where(squarings > number, power * power, power)
         return power

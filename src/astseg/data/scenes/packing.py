@@ -1,7 +1,7 @@
-"""Scene descriptions turned into tensors, many scenes side by side."""
+"""Pack the descriptions of many scenes into tensors."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,13 @@ FIRST_BODY = 3
 
 @dataclass(frozen=True)
 class PackedBodies:
-    """The bodies of all scenes; scenes with fewer bodies than others are filled up with absent ones."""
+    """The bodies of all scenes; scenes with fewer bodies are padded with absent ones."""
 
     present: Bool[Tensor, "scenes bodies"]
     shape: Int[Tensor, "scenes bodies"]
-    centre: Float[Tensor, "3 scenes bodies"]
+    center: Float[Tensor, "3 scenes bodies"]
     matrix: Float[Tensor, "3 3 scenes bodies"]
-    """Takes a vector in space to the shape's own coordinates."""
+    """Maps a vector in space to the shape's local coordinates."""
     radius: Float[Tensor, "scenes bodies"]
     parameter: Float[Tensor, "scenes bodies"]
 
@@ -39,7 +39,7 @@ class PackedSurfaces:
     texture: Int[Tensor, "scenes surfaces"]
     frequency: Float[Tensor, "scenes surfaces"]
     texture_matrix: Float[Tensor, "3 3 scenes surfaces"]
-    """Takes a point to the texture's own coordinates, in periods, less their origin."""
+    """Maps a point to the texture's coordinates in periods, before the origin is added."""
     texture_origin: Float[Tensor, "3 scenes surfaces"]
     specular: Float[Tensor, "scenes surfaces"]
     gloss: Int[Tensor, "scenes surfaces"]
@@ -48,11 +48,11 @@ class PackedSurfaces:
 
 @dataclass(frozen=True)
 class PackedScenes:
-    """Everything the renderer needs of a number of scenes."""
+    """Everything that the renderer needs of many scenes."""
 
     camera: Float[Tensor, "3 scenes"]
     right: Float[Tensor, "3 scenes"]
-    """From the image's centre to its right edge, at depth one; up and forward accordingly."""
+    """From the image's center to its right edge, at depth one; up and forward accordingly."""
     up: Float[Tensor, "3 scenes"]
     forward: Float[Tensor, "3 scenes"]
     half_width: Float[Tensor, " scenes"]
@@ -72,102 +72,85 @@ class PackedScenes:
         return self.camera.shape[1]
 
     @property
-    def surfaces_each(self) -> int:
-        """Rows that each scene has in the table of all scenes' surfaces."""
+    def surfaces_per_scene(self) -> int:
+        """Number of surfaces per scene, including those of absent bodies."""
         return self.surfaces.frequency.shape[1]
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """The tensors' device."""
         return self.camera.device
 
 
-_NOBODY = Body(Shape.SPHERE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), Material((0.0, 0.0, 0.0)))
+_ABSENT_BODY = Body(Shape.SPHERE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), Material((0.0, 0.0, 0.0)))
 
 
 def pack(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> PackedScenes:
-    """Put scenes side by side into tensors."""
+    """Pack scenes into tensors."""
 
-    def vectors(get: Callable[[Scene], Vector]) -> Tensor:
-        return _floats([get(scene) for scene in scenes], device)
-
-    def numbers(get: Callable[[Scene], float]) -> Tensor:
+    def floats(get: Callable[[Scene], Vector | float]) -> Tensor:
         return _floats([get(scene) for scene in scenes], device)
 
     bases = {id(scene): scene.camera.basis for scene in scenes}
     return PackedScenes(
-        camera=vectors(lambda scene: scene.camera.position),
-        right=vectors(lambda scene: scale(bases[id(scene)][0], scene.camera.tangent)),
-        up=vectors(lambda scene: scale(bases[id(scene)][1], scene.camera.tangent)),
-        forward=vectors(lambda scene: bases[id(scene)][2]),
-        half_width=numbers(lambda scene: scene.room.half_width),
-        wall_height=numbers(lambda scene: scene.room.wall_height),
-        haze=numbers(lambda scene: scene.room.haze),
-        lamp=vectors(lambda scene: scene.light.position),
-        lamp_half_size=numbers(lambda scene: scene.light.half_size),
-        key=vectors(lambda scene: scene.light.key),
-        fill=vectors(lambda scene: scene.light.fill),
-        fill_direction=vectors(lambda scene: scene.light.fill_direction),
-        ambient_sky=vectors(lambda scene: scene.light.ambient_sky),
-        ambient_ground=vectors(lambda scene: scene.light.ambient_ground),
+        camera=floats(lambda scene: scene.camera.position),
+        right=floats(lambda scene: scale(bases[id(scene)][0], scene.camera.tangent)),
+        up=floats(lambda scene: scale(bases[id(scene)][1], scene.camera.tangent)),
+        forward=floats(lambda scene: bases[id(scene)][2]),
+        half_width=floats(lambda scene: scene.room.half_width),
+        wall_height=floats(lambda scene: scene.room.wall_height),
+        haze=floats(lambda scene: scene.room.haze),
+        lamp=floats(lambda scene: scene.light.position),
+        lamp_half_size=floats(lambda scene: scene.light.half_size),
+        key=floats(lambda scene: scene.light.key),
+        fill=floats(lambda scene: scene.light.fill),
+        fill_direction=floats(lambda scene: scene.light.fill_direction),
+        ambient_sky=floats(lambda scene: scene.light.ambient_sky),
+        ambient_ground=floats(lambda scene: scene.light.ambient_ground),
         bodies=_pack_bodies(scenes, device),
         surfaces=_pack_surfaces(scenes, device),
     )
 
 
-def _pack_bodies(scenes: Sequence[Scene], device: torch.device | str) -> PackedBodies:
+def _padded_bodies(scenes: Sequence[Scene]) -> list[list[Body]]:
     most = max(len(scene.bodies) for scene in scenes)
-    rows = [[*scene.bodies, *[_NOBODY] * (most - len(scene.bodies))] for scene in scenes]
+    return [[*scene.bodies, *[_ABSENT_BODY] * (most - len(scene.bodies))] for scene in scenes]
+
+
+def _pack_bodies(scenes: Sequence[Scene], device: torch.device | str) -> PackedBodies:
+    rows = _padded_bodies(scenes)
     return PackedBodies(
-        present=torch.tensor([[body is not _NOBODY for body in row] for row in rows], device=device),
+        present=torch.tensor([[body is not _ABSENT_BODY for body in row] for row in rows], device=device),
         shape=torch.tensor([[int(body.shape) for body in row] for row in rows], device=device),
-        centre=_floats([[body.centre for body in row] for row in rows], device),
-        matrix=_floats([[_own_matrix(body) for body in row] for row in rows], device),
+        center=_floats([[body.center for body in row] for row in rows], device),
+        matrix=_floats([[_local_matrix(body) for body in row] for row in rows], device),
         radius=_floats([[body.radius for body in row] for row in rows], device),
         parameter=_floats([[body.parameter for body in row] for row in rows], device),
     )
 
 
 def _pack_surfaces(scenes: Sequence[Scene], device: torch.device | str) -> PackedSurfaces:
-    most = max(len(scene.bodies) for scene in scenes)
+    rooms = [(scene.room.floor, scene.room.walls, Material(scene.room.sky)) for scene in scenes]
     rows = [
-        [
-            scene.room.floor,
-            scene.room.walls,
-            Material(scene.room.sky),
-            *(body.material for body in scene.bodies),
-            *[_NOBODY.material] * (most - len(scene.bodies)),
-        ]
-        for scene in scenes
+        [replace(_ABSENT_BODY, material=material) for material in room] + bodies
+        for room, bodies in zip(rooms, _padded_bodies(scenes), strict=True)
     ]
-    frames = [[*[_NOBODY] * FIRST_BODY, *scene.bodies, *[_NOBODY] * (most - len(scene.bodies))] for scene in scenes]
+    materials = [[body.material for body in row] for row in rows]
     return PackedSurfaces(
-        color=_floats([[_linear(material.color) for material in row] for row in rows], device),
-        second_color=_floats([[_linear(material.second_color) for material in row] for row in rows], device),
-        texture=torch.tensor([[int(material.texture) for material in row] for row in rows], device=device),
-        frequency=_floats([[material.frequency for material in row] for row in rows], device),
-        texture_matrix=_floats(
-            [
-                [_texture_matrix(material, frame) for material, frame in zip(row, frame_row, strict=True)]
-                for row, frame_row in zip(rows, frames, strict=True)
-            ],
-            device,
-        ),
-        texture_origin=_floats(
-            [
-                [_texture_origin(material, frame) for material, frame in zip(row, frame_row, strict=True)]
-                for row, frame_row in zip(rows, frames, strict=True)
-            ],
-            device,
-        ),
-        specular=_floats([[material.specular for material in row] for row in rows], device),
-        gloss=torch.tensor([[material.gloss for material in row] for row in rows], device=device),
-        mirror=_floats([[material.mirror for material in row] for row in rows], device),
+        color=_floats([[_linear(material.color) for material in row] for row in materials], device),
+        second_color=_floats([[_linear(material.second_color) for material in row] for row in materials], device),
+        texture=torch.tensor([[int(material.texture) for material in row] for row in materials], device=device),
+        frequency=_floats([[material.frequency for material in row] for row in materials], device),
+        texture_matrix=_floats([[_texture_matrix(body) for body in row] for row in rows], device),
+        texture_origin=_floats([[_texture_origin(body) for body in row] for row in rows], device),
+        specular=_floats([[material.specular for material in row] for row in materials], device),
+        gloss=torch.tensor([[material.gloss for material in row] for row in materials], device=device),
+        mirror=_floats([[material.mirror for material in row] for row in materials], device),
     )
 
 
 def _floats(values: Any, device: torch.device | str) -> Tensor:
-    """Nested lists of numbers, vectors or matrices as float32, with the vectors' axes in front."""
+    """Convert nested lists of numbers, vectors or matrices to float32, with the vectors' axes in front."""
     array = np.asarray(values, np.float64).astype(np.float32)
     depth = _depth_of_items(values)
     order = (*range(depth, array.ndim), *range(depth))
@@ -175,7 +158,7 @@ def _floats(values: Any, device: torch.device | str) -> Tensor:
 
 
 def _depth_of_items(values: Any) -> int:
-    """Return how many lists are around each item: vectors and matrices are tuples, what holds them are lists."""
+    """Return how many lists are nested around each item; vectors and matrices are tuples."""
     depth = 0
     while isinstance(values, list):
         values = values[0]
@@ -183,22 +166,22 @@ def _depth_of_items(values: Any) -> int:
     return depth
 
 
-def _own_matrix(body: Body) -> tuple[Vector, Vector, Vector]:
-    x, y, z = (scale(axis, 1 / half) for axis, half in zip(body.own_axes, body.half, strict=True))
+def _local_matrix(body: Body) -> tuple[Vector, Vector, Vector]:
+    x, y, z = (scale(axis, 1 / half) for axis, half in zip(body.local_axes, body.half, strict=True))
     return x, y, z
 
 
-def _texture_matrix(material: Material, body: Body) -> tuple[Vector, Vector, Vector]:
-    x, y, z = (scale(axis, material.frequency) for axis in body.own_axes)
+def _texture_matrix(body: Body) -> tuple[Vector, Vector, Vector]:
+    x, y, z = (scale(axis, body.material.frequency) for axis in body.local_axes)
     return x, y, z
 
 
-def _texture_origin(material: Material, body: Body) -> Vector:
-    x, y, z = (inner(axis, body.centre) for axis in _texture_matrix(material, body))
-    return subtract(material.offset, (x, y, z))
+def _texture_origin(body: Body) -> Vector:
+    x, y, z = (inner(axis, body.center) for axis in _texture_matrix(body))
+    return subtract(body.material.offset, (x, y, z))
 
 
 def _linear(color: Vector) -> Vector:
-    """Display colors to linear ones, with a gamma of 2: its inverse is a square root, which is exact."""
+    """Convert a display color to a linear one, with a gamma of 2 because its inverse, the square root, is exact."""
     red, green, blue = color
     return red * red, green * green, blue * blue

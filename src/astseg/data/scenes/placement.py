@@ -1,4 +1,4 @@
-"""Where bodies may stand."""
+"""Check where bodies may stand, and sample distinct colors."""
 
 import math
 from collections.abc import Iterable
@@ -9,23 +9,23 @@ from astseg.data.scenes.vectors import Vector
 
 
 def within_frame(camera: Camera, body: Body, inside: float) -> bool:
-    """Tell whether a body is mostly in the image.
+    """Return whether a body is mostly in the image.
 
     Args:
         camera: the camera.
         body: the body.
-        inside: 1 asks for the whole sphere about the body to be in the image, 0 for its centre.
+        inside: 1 requires the whole bounding sphere to be in the image, 0 only its center.
     """
-    x, y, depth = camera.project(body.centre)
+    x, y, depth = camera.project(body.center)
     margin = 1 - inside * body.radius / (depth * camera.tangent)
     return abs(x) <= margin and abs(y) <= margin
 
 
 def clear_of(body: Body, others: Iterable[Body], gap: float) -> bool:
-    """Tell whether the cylinder around a standing body keeps a gap to the others', seen from above."""
+    """Return whether the upright cylinder around a body keeps a gap to those around the others."""
     reach = footprint(body)
     for other in others:
-        x, y = body.centre[0] - other.centre[0], body.centre[1] - other.centre[1]
+        x, y = body.center[0] - other.center[0], body.center[1] - other.center[1]
         distance = reach + footprint(other) + gap
         if x * x + y * y < distance * distance:
             return False
@@ -33,7 +33,7 @@ def clear_of(body: Body, others: Iterable[Body], gap: float) -> bool:
 
 
 def footprint(body: Body) -> float:
-    """Radius of the upright cylinder around an upright body."""
+    """Return the radius of the upright cylinder around an upright body."""
     x, y, _ = body.half
     if body.shape is Shape.BOX:
         return math.sqrt(x * x + y * y)

@@ -1,8 +1,8 @@
-"""Random numbers that depend on nothing but what they are for.
+"""Random numbers that depend only on the scene that they are drawn for.
 
-Every scene owns a stream of raw 64-bit Philox words. Its key is made of the data set's name, version and seed; its
-counter of the scene's index and the number of the attempt. So scene 17 is the same whoever draws it, alone or in a
-batch, first or last. Floats are made from the words by exact operations only.
+Each scene has its own stream of raw 64-bit Philox words. The key consists of the data set's name, version and seed,
+the counter of the scene's index and the attempt. So scene 17 is the same whether it is drawn alone or in a batch,
+first or last. Floats are computed from the words by exact operations only.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ from astseg.data.scenes.vectors import Vector
 
 Item = TypeVar("Item")
 
-WORDS_AT_ONCE = 256
-UNIT_OF_53_BITS = 2.0**-53
+WORDS_PER_BLOCK = 256
+ULP_53_BITS = 2.0**-53
 
 
 class RandomSource:
@@ -28,13 +28,13 @@ class RandomSource:
         version: the data set's version; another version is another stream.
         seed: the user's seed, 0 to 2^64 - 1.
         index: the scene's index, 0 to 2^64 - 1.
-        attempt: counts the scenes drawn for this index and found wanting.
+        attempt: number of rejected scenes drawn before for this index.
     """
 
     def __init__(self, name: str, version: int, seed: int, index: int, attempt: int = 0) -> None:
         digest = hashlib.sha256(f"{name}/{version}".encode()).digest()
         key = np.array([int.from_bytes(digest[:8], "little"), seed], np.uint64)
-        # Philox counts upwards in the lowest word, so streams that differ in a higher word never meet.
+        # Philox counts upwards in the lowest word, so streams that differ in a higher word never overlap.
         counter = np.array([0, attempt, index, 0], np.uint64)
         self._philox = np.random.Philox(key=key, counter=counter)
         self._words: list[int] = []
@@ -42,12 +42,12 @@ class RandomSource:
     def word(self) -> int:
         """Return the next raw word, 0 to 2^64 - 1."""
         if not self._words:
-            self._words = self._philox.random_raw(WORDS_AT_ONCE).tolist()[::-1]
+            self._words = self._philox.random_raw(WORDS_PER_BLOCK).tolist()[::-1]
         return self._words.pop()
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> float:
         """Return a number from low (included) to high."""
-        return low + (high - low) * ((self.word() >> 11) * UNIT_OF_53_BITS)
+        return low + (high - low) * ((self.word() >> 11) * ULP_53_BITS)
 
     def integer(self, low: int, high: int) -> int:
         """Return a whole number from low to high, both included."""
@@ -55,15 +55,15 @@ class RandomSource:
         return low + self.word() % (high - low + 1)
 
     def chance(self, probability: float) -> bool:
-        """True with the given probability."""
+        """Return True with the given probability."""
         return self.uniform() < probability
 
     def choice(self, items: Sequence[Item]) -> Item:
-        """One of the items, all equally likely."""
+        """Return one of the items, all equally likely."""
         return items[self.integer(0, len(items) - 1)]
 
     def direction(self) -> tuple[float, float]:
-        """Return a point on the unit circle: the cosine and sine of a uniform angle, without either."""
+        """Return the cosine and sine of a uniform angle, without using either function."""
         while True:
             x, y = self.uniform(-1.0, 1.0), self.uniform(-1.0, 1.0)
             square = x * x + y * y
@@ -77,7 +77,7 @@ class RandomSource:
 
 
 def hue_to_color(hue: float, saturation: float, value: float) -> Vector:
-    """RGB of a color given as hue, saturation and value, all from 0 to 1."""
+    """Convert hue, saturation and value to RGB, all from 0 to 1."""
     turn = hue * 6
     pure = (abs(turn - 3) - 1, 2 - abs(turn - 2), 2 - abs(turn - 4))
     red, green, blue = (value * (1 - saturation * (1 - min(max(part, 0.0), 1.0))) for part in pure)

@@ -1,4 +1,4 @@
-"""Rooms: a look-alike of ObjectsRoom. Floor, walls and sky of random colors, one to three colored objects."""
+"""Sample scenes like ObjectsRoom's: floor, walls and sky of random colors, one to three colored objects."""
 
 from astseg.data.catalog import DATASETS
 from astseg.data.scenes.description import Body, Camera, Light, Material, Room, Scene, Shape
@@ -12,7 +12,7 @@ HALF_WIDTH = 6.0
 
 
 def compose(source: RandomSource) -> Scene:
-    """Draw a scene."""
+    """Sample a scene."""
     camera = _camera(source)
     room = _room(source)
     count = source.integer(1, MAX_OBJECTS)
@@ -20,7 +20,7 @@ def compose(source: RandomSource) -> Scene:
     colors: list[Vector] = [room.floor.color, room.walls.color]
     while len(bodies) < count:
         color = color_apart(source, colors, 0.3, (0.55, 1.0), (0.55, 1.0))
-        # Room is always found after a few tries: three objects fill a small part of the floor in view.
+        # A few tries are enough: three objects fill a small part of the visible floor.
         while True:
             body = _body(source, camera, color)
             if within_frame(camera, body, 0.8) and clear_of(body, bodies, 0.15):
@@ -50,23 +50,18 @@ def _body(source: RandomSource, camera: Camera, color: Vector) -> Body:
     size = source.uniform(0.45, 0.85)
     half = (size, size, size)
     parameter = 0.0
-    height = size
     if shape is Shape.BOX:
         half = (0.82 * size, 0.82 * size, size * source.uniform(0.7, 1.1))
-        height = half[2]
     elif shape is Shape.CYLINDER:
         half = (0.8 * size, 0.8 * size, size * source.uniform(0.6, 1.2))
-        height = half[2]
     elif shape is Shape.CONE:
         half = (0.95 * size, 0.95 * size, size * 1.1)
-        height = half[2]
     elif shape is Shape.CAPSULE:
         half = (0.6 * size, 0.6 * size, 0.6 * size)
         parameter = source.uniform(0.5, 1.0)
-        height = half[2] * (1 + parameter)
-    centre = camera.place(source.uniform(-2.4, 2.4), source.uniform(3.0, 7.0), height)
+    center = camera.place(source.uniform(-2.4, 2.4), source.uniform(3.0, 7.0), half[2] * (1 + parameter))
     material = Material(color, specular=0.25, gloss=5)
-    return Body(shape, centre, half, material, turn=source.direction(), parameter=parameter)
+    return Body(shape, center, half, material, turn=source.direction(), parameter=parameter)
 
 
 def _light(source: RandomSource) -> Light:

@@ -1,4 +1,4 @@
-"""The light that each ray brings back: surfaces in the light that reaches them, mirrors, haze."""
+"""Compute the light along each camera ray: lit surfaces, reflections, haze."""
 
 from dataclasses import dataclass
 
@@ -8,38 +8,38 @@ from torch import Tensor
 
 from astseg.data.scenes.lighting import diffuse, highlight
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, PackedScenes
-from astseg.data.scenes.reflections import mirrored
-from astseg.data.scenes.surfaces import albedo, body_normals, body_numbers, footprints, room_normals
+from astseg.data.scenes.reflections import mirrored_light
+from astseg.data.scenes.surfaces import albedo, body_indices, body_normals, footprints, room_normals
 from astseg.data.scenes.tracing import Hits, lamp_visibility
-from astseg.data.scenes.vectors import dot, normalise
+from astseg.data.scenes.vectors import dot, normalize
 
 SHADOW_OFFSET = 2e-3
-"""How far outside of a surface its shadow rays start, so that rounding does not make it shade itself."""
+"""Distance of shadow rays' starts from the surface, so that rounding does not make it shadow itself."""
 
 SHADOW_THRESHOLD = 0.5
-"""A sample lies in a shadow where a body hides at least this share of the lamp."""
+"""A sample is in shadow where bodies hide at least this share of the lamp."""
 
 
 @dataclass(frozen=True)
 class Shaded:
-    """What the rays bring back."""
+    """The light along camera rays."""
 
     color: Float[Tensor, "3 bundles rays"]
-    """Linear, 0 and more."""
+    """Linear, not negative."""
     in_shadow: Int[Tensor, "bundles rays"]
     """1 where a body hides the lamp from a surface that faces it."""
 
 
 def shade(scenes: PackedScenes, hits: Hits, image_size: int) -> Shaded:
-    """Light every sample."""
+    """Shade every sample."""
     bundles = len(hits.depth)
     scene = torch.arange(len(scenes), device=scenes.device).repeat_interleave(bundles // len(scenes))[:, None]
-    row = hits.surface + scene * scenes.surfaces_each
+    row = hits.surface + scene * scenes.surfaces_per_scene
     point = scenes.camera[:, scene] + hits.direction * hits.depth
     on_body = (hits.surface >= FIRST_BODY).flatten().nonzero()[:, 0]
     body_row = row.flatten()[on_body]
     normal = room_normals(point, hits.surface)
-    normal.view(3, -1)[:, on_body] = body_normals(scenes, body_numbers(scenes, body_row), point.flatten(1)[:, on_body])
+    normal.view(3, -1)[:, on_body] = body_normals(scenes, body_indices(scenes, body_row), point.flatten(1)[:, on_body])
 
     on_surface = hits.surface != SKY
     facing = on_surface & (dot(normal, scenes.lamp[:, scene] - point) > 0)
@@ -50,10 +50,10 @@ def shade(scenes: PackedScenes, hits: Hits, image_size: int) -> Shaded:
     color = own_color * torch.where(on_surface, light, 1.0)
 
     flat = color.view(3, -1)
-    view = normalise(hits.direction.flatten(1)[:, on_body])
+    view = normalize(hits.direction.flatten(1)[:, on_body])
     body_point, body_normal = point.flatten(1)[:, on_body], normal.flatten(1)[:, on_body]
     shine = highlight(scenes, body_row, body_point, body_normal, view, visible.flatten()[on_body])
-    glow, mirror = mirrored(scenes, body_row, body_point, body_normal, view)
+    glow, mirror = mirrored_light(scenes, body_row, body_point, body_normal, view)
     flat[:, on_body] = flat[:, on_body] * (1 - mirror) + own_color.flatten(1)[:, on_body] * glow + shine
 
     share = haze(scenes, scene, hits)
@@ -63,7 +63,7 @@ def shade(scenes: PackedScenes, hits: Hits, image_size: int) -> Shaded:
 
 
 def haze(scenes: PackedScenes, scene: Int[Tensor, "bundles 1"], hits: Hits) -> Float[Tensor, "bundles rays"]:
-    """Return the share of the sky's color in the floor's: half at the room's distance for it, none where that is 0."""
+    """Return the share of the sky's color in the floor's: half at the room's haze distance, none if that is 0."""
     half_way = scenes.haze[scene] * scenes.haze[scene]
     square = hits.depth * hits.depth * dot(hits.direction, hits.direction)
     share = square * square / (square * square + half_way * half_way)

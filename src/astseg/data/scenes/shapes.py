@@ -1,7 +1,7 @@
-"""Where rays enter the solids, and which way the solids' surfaces face.
+"""Compute where rays enter the solids, and the normals of the solids.
 
-Everything is in a shape's own coordinates (see `description.Shape`). A ray is origin + t * direction with a direction
-of any length, so that t means the same in the shape's coordinates and in space. Rays start outside the solids.
+Everything is in a shape's local coordinates (see `description.Shape`). A ray is origin + t * direction with a
+direction of any length, so that t is the same in local coordinates and in space. Rays start outside the solids.
 """
 
 import torch
@@ -12,14 +12,14 @@ from astseg.data.scenes.description import Shape
 from astseg.data.scenes.vectors import dot
 
 MISS = 1e6
-"""The distance of a ray that enters nothing."""
+"""The distance of a ray that hits nothing."""
 
-TINY = 1e-9
+EPSILON = 1e-9
 TORUS_STEPS = 32
 TORUS_TOLERANCE = 4e-3
 
 
-def entry(
+def entry_distance(
     shape: Shape,
     origin: Float[Tensor, "3 *#rays"],
     direction: Float[Tensor, "3 *#rays"],
@@ -43,8 +43,10 @@ def entry(
     return torch.where((near < far) & (near > 0), near, MISS)
 
 
-def outward(shape: Shape, point: Float[Tensor, "3 rays"], parameter: Float[Tensor, " rays"]) -> Float[Tensor, "3 rays"]:
-    """Vectors of any length that point straight out of a solid's surface, in its own coordinates."""
+def outward_vectors(
+    shape: Shape, point: Float[Tensor, "3 rays"], parameter: Float[Tensor, " rays"]
+) -> Float[Tensor, "3 rays"]:
+    """Return normals of any length out of a solid's surface, in local coordinates."""
     x, y, z = point
     if shape is Shape.SPHERE:
         return point
@@ -55,7 +57,7 @@ def outward(shape: Shape, point: Float[Tensor, "3 rays"], parameter: Float[Tenso
         return _sign(point)
     if shape is Shape.CAPSULE:
         return torch.stack((x, y, z - torch.minimum(torch.maximum(z, -parameter), parameter)))
-    around = torch.sqrt(x * x + y * y).clamp(min=TINY)
+    around = torch.sqrt(x * x + y * y).clamp(min=EPSILON)
     if shape is Shape.TORUS:
         return torch.stack((x - x / around, y - y / around, z))
     if shape is Shape.CYLINDER:
@@ -74,11 +76,11 @@ def _sign(value: Tensor) -> Tensor:
 
 
 def _nonzero(value: Tensor) -> Tensor:
-    return torch.where(value.abs() < TINY, TINY, value)
+    return torch.where(value.abs() < EPSILON, EPSILON, value)
 
 
 def _roots(a: Tensor, b: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
-    """Both roots of a t^2 + 2 b t + c, the lesser first for a > 0; (MISS, -MISS) where there are none."""
+    """Return both roots of a t^2 + 2 b t + c, the lesser first for a > 0; (MISS, -MISS) where there are none."""
     a = _nonzero(a)  # 0 for rays along an axis: both roots are then far away, or there are none
     discriminant = b * b - a * c
     root = torch.sqrt(discriminant.clamp(min=0))
@@ -98,9 +100,9 @@ def _slabs(offset: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
     return (-middle - reach).amax(0), (reach - middle).amin(0)
 
 
-def _around_axis(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+def _around_axis(origin: Tensor, direction: Tensor, radius: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
     (ox, oy, _), (dx, dy, _) = origin, direction
-    return _roots(dx * dx + dy * dy, ox * dx + oy * dy, ox * ox + oy * oy - 1)
+    return _roots(dx * dx + dy * dy, ox * dx + oy * dy, ox * ox + oy * oy - radius * radius)
 
 
 def _cylinder(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,8 +118,8 @@ def _cone(origin: Tensor, direction: Tensor, parameter: Tensor) -> tuple[Tensor,
     change = slope * dz
     square = dx * dx + dy * dy - change * change
     lower, upper = _roots(square, ox * dx + oy * dy + around * change, ox * ox + oy * oy - around * around)
-    # A ray steeper than the cone's side is inside outside of the roots, once in each half of the double cone.
-    # The solid lies in the lower half: a rising ray is in it before the first root, a falling one after the last.
+    # A ray steeper than the cone's side is in the double cone before the first root and after the last one.
+    # The solid is in the lower half: a rising ray is in it before the first root, a falling one after the last.
     steep = square < 0
     first, last = torch.minimum(lower, upper), torch.maximum(lower, upper)
     rising = dz > 0
@@ -130,9 +132,9 @@ def _cone(origin: Tensor, direction: Tensor, parameter: Tensor) -> tuple[Tensor,
 def _capsule(origin: Tensor, direction: Tensor, parameter: Tensor) -> tuple[Tensor, Tensor]:
     side_near, side_far = _around_axis(origin, direction)
     height = origin[2] + side_near * direction[2]
-    centre = torch.where(height < 0, -parameter, parameter)
-    from_cap = origin.expand(3, *centre.shape).clone()
-    from_cap[2] -= centre
+    center = torch.where(height < 0, -parameter, parameter)
+    from_cap = origin.expand(3, *center.shape).clone()
+    from_cap[2] -= center
     cap_near, cap_far = _roots(dot(direction, direction), dot(from_cap, direction), dot(from_cap, from_cap) - 1)
     on_side = (height.abs() < parameter) & (side_near < side_far)
     return torch.where(on_side, side_near, cap_near), torch.where(on_side, side_far, cap_far)
@@ -147,10 +149,8 @@ def _octahedron(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _torus(origin: Tensor, direction: Tensor, parameter: Tensor) -> tuple[Tensor, Tensor]:
-    """Steps along the rays by the distance to the torus, between the ends of the flat cylinder around it."""
-    (ox, oy, _), (dx, dy, _) = origin, direction
-    outer = 1 + parameter
-    side_near, side_far = _roots(dx * dx + dy * dy, ox * dx + oy * dy, ox * ox + oy * oy - outer * outer)
+    """March along the rays by the distance to the torus, within the flat cylinder around it."""
+    side_near, side_far = _around_axis(origin, direction, 1 + parameter)
     cap_near, cap_far = _slabs(origin[2:] / parameter, direction[2:] / parameter)
     near, far = torch.maximum(side_near, cap_near), torch.minimum(side_far, cap_far)
     near = near.clamp(min=0)

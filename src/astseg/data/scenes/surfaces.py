@@ -1,4 +1,4 @@
-"""Which way the surfaces face where rays meet them, and what color they have there."""
+"""Compute the normals and colors of surfaces where rays hit them."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,13 +6,13 @@ from torch import Tensor
 
 from astseg.data.scenes.description import Shape, Texture
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, PackedScenes
-from astseg.data.scenes.shapes import outward
-from astseg.data.scenes.textures import second_share
-from astseg.data.scenes.vectors import dot, normalise, transform
+from astseg.data.scenes.shapes import outward_vectors
+from astseg.data.scenes.textures import second_color_share
+from astseg.data.scenes.vectors import dot, normalize, transform
 
 
 def room_normals(point: Float[Tensor, "3 *rays"], surface: Int[Tensor, "*rays"]) -> Float[Tensor, "3 *rays"]:
-    """Unit vectors out of the floor, and out of the walls towards the room; upwards for everything else."""
+    """Return unit vectors up from the floor; for all other surfaces, from the nearest wall into the room."""
     x, y, _ = point
     wall = torch.stack((torch.where(x < 0, 1.0, -1.0), torch.where(y < 0, 1.0, -1.0), torch.zeros_like(x)))
     wider = x.abs() >= y.abs()
@@ -25,7 +25,7 @@ def room_normals(point: Float[Tensor, "3 *rays"], surface: Int[Tensor, "*rays"])
 def body_normals(
     scenes: PackedScenes, body: Int[Tensor, " rays"], point: Float[Tensor, "3 rays"]
 ) -> Float[Tensor, "3 rays"]:
-    """Unit vectors out of bodies, given by their number among all scenes' bodies."""
+    """Return unit vectors out of bodies, given by their index among all scenes' bodies."""
     bodies = scenes.bodies
     normal = torch.empty_like(point)
     shape = bodies.shape.flatten()[body]
@@ -35,16 +35,16 @@ def body_normals(
             continue
         number = body[some]
         matrix = bodies.matrix.flatten(2)[:, :, number]
-        own = transform(matrix, point[:, some] - bodies.centre.flatten(1)[:, number])
-        out = outward(kind, own, bodies.parameter.flatten()[number])
-        # Normals go back to space by the transposed matrix.
-        normal[:, some] = normalise(transform(matrix.transpose(0, 1), out))
+        own = transform(matrix, point[:, some] - bodies.center.flatten(1)[:, number])
+        out = outward_vectors(kind, own, bodies.parameter.flatten()[number])
+        # The transposed matrix maps normals back to space.
+        normal[:, some] = normalize(transform(matrix.transpose(0, 1), out))
     return normal
 
 
-def body_numbers(scenes: PackedScenes, row: Int[Tensor, " rays"]) -> Int[Tensor, " rays"]:
-    """Return the numbers among all scenes' bodies of surfaces given by their row among all scenes' surfaces."""
-    scene = row // scenes.surfaces_each
+def body_indices(scenes: PackedScenes, row: Int[Tensor, " rays"]) -> Int[Tensor, " rays"]:
+    """Convert indices among all scenes' surfaces to indices among all scenes' bodies."""
+    scene = row // scenes.surfaces_per_scene
     return row - scene * FIRST_BODY - FIRST_BODY
 
 
@@ -54,13 +54,13 @@ def albedo(
     point: Float[Tensor, "3 *rays"],
     footprint: Float[Tensor, "*rays"],
 ) -> Float[Tensor, "3 *rays"]:
-    """Linear colors of surfaces, with their textures.
+    """Return the linear colors of surfaces, with their textures.
 
     Args:
         scenes: the scenes.
-        row: the surfaces' rows among all scenes' surfaces.
-        point: where on the surfaces.
-        footprint: how wide a patch of the surface a sample stands for; textures are averaged over it.
+        row: the surfaces' indices among all scenes' surfaces.
+        point: points on the surfaces.
+        footprint: width of the surface patch of a sample; textures are averaged over it.
     """
     surfaces = scenes.surfaces
     color = surfaces.color.flatten(1)[:, row.flatten()]
@@ -73,7 +73,7 @@ def albedo(
         place = transform(surfaces.texture_matrix.flatten(2)[:, :, number], point.flatten(1)[:, some])
         place += surfaces.texture_origin.flatten(1)[:, number]
         width = footprint.flatten()[some] * surfaces.frequency.flatten()[number]
-        share = second_share(kind, place, width)
+        share = second_color_share(kind, place, width)
         first, second = color[:, some], surfaces.second_color.flatten(1)[:, number]
         color[:, some] = first + (second - first) * share
     return color.view(3, *row.shape)
@@ -87,10 +87,9 @@ def footprints(
     depth: Float[Tensor, "*rays"],
     normal: Float[Tensor, "3 *rays"],
 ) -> Float[Tensor, "*rays"]:
-    """Return the width of the patch of surface behind half a pixel, the distance between samples.
+    """Return the width of the surface patch behind half a pixel, the distance between samples.
 
-    Seen at a slant the patch is longer than wide; this is the geometric mean of both, so that textures neither alias
-    much nor blur much.
+    On a slanted surface the patch is longer than wide. The geometric mean of both limits aliasing as well as blur.
     """
     right = scenes.right[:, scene]
     pixel = torch.sqrt(dot(right, right)) * (1 / image_size)

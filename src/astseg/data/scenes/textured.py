@@ -1,7 +1,4 @@
-"""Look-alikes of CLEVRTEX and its test sets.
-
-Textures on everything; the same with unseen shapes and textures; the same with objects in the ground's texture.
-"""
+"""Sample scenes like those of CLEVRTEX and its test sets: textured, with unseen shapes, and camouflaged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,28 +36,28 @@ GROUND_FREQUENCY = (0.6, 1.4)
 """Periods per unit of length."""
 BODY_FREQUENCY = (0.8, 2.6)
 
-ROOT_THIRD, ROOT_TWO_THIRDS = 0.5773502691896258, 0.816496580927726
+SQRT_1_3, SQRT_2_3 = 0.5773502691896258, 0.816496580927726
 
 
 def compose(source: RandomSource) -> Scene:
-    """Draw a scene of known shapes, all textured."""
+    """Sample a scene of known shapes, all textured."""
     return _scene(source, SHAPES, TEXTURES, camouflaged=False)
 
 
 def compose_unseen(source: RandomSource) -> Scene:
-    """Draw a scene of shapes and textures that the first kind never has."""
+    """Sample a scene of shapes and textures that `compose` never uses."""
     return _scene(source, UNSEEN_SHAPES, UNSEEN_TEXTURES, camouflaged=False)
 
 
 def compose_camouflaged(source: RandomSource) -> Scene:
-    """Draw a scene in which the objects wear the ground's texture."""
+    """Sample a scene in which the objects have the ground's texture."""
     return _scene(source, SHAPES, TEXTURES, camouflaged=True)
 
 
 def _scene(source: RandomSource, shapes: Sequence[Shape], textures: Sequence[Texture], camouflaged: bool) -> Scene:
     camera = studio_camera(source)
     ground = _material(source, textures, GROUND_FREQUENCY)
-    # Patterns that vary with height only where they are cut obliquely are cut at a random height elsewhere.
+    # At some heights a level cut shows a single color of a pattern; at height 0 it shows both.
     ground = replace(ground, offset=(ground.offset[0], ground.offset[1], 0.0))
 
     def draw(source: RandomSource) -> Body:
@@ -93,7 +90,7 @@ def _material(source: RandomSource, textures: Sequence[Texture], frequency: tupl
 
 
 def _body(source: RandomSource, shapes: Sequence[Shape], material: Material) -> Body:
-    """Return a body that stands about the origin."""
+    """Sample a body that stands on the ground at the origin."""
     shape = source.choice(shapes)
     radius = source.choice(RADII) * source.uniform(0.9, 1.1)
     parameter = 0.0
@@ -112,35 +109,33 @@ def _body(source: RandomSource, shapes: Sequence[Shape], material: Material) -> 
     elif shape is Shape.TORUS:
         parameter = source.uniform(0.35, 0.5)
         half = (radius * 0.72, radius * 0.72, radius * 0.72)
-    height = half[2]
-    if shape is Shape.CAPSULE:
-        height = half[2] * (1 + parameter)
+    height = half[2] * (1 + parameter) if shape is Shape.CAPSULE else half[2]
     turn = source.direction()
     axes: tuple[Vector, Vector, Vector] | None = None
     if shape is Shape.OCTAHEDRON:
-        axes, height = _lying_octahedron(turn), half[2] * ROOT_THIRD
+        axes, height = _octahedron_axes(turn), half[2] * SQRT_1_3
     if shape is Shape.TORUS:
         if source.chance(0.5):
             height = half[2] * parameter
         else:
             height = half[2] * (1 + parameter)
-            axes = _on_its_rim(turn)
+            axes = _upright_torus_axes(turn)
     return Body(shape, (0.0, 0.0, height), half, material, turn=turn, axes=axes, parameter=parameter)
 
 
-def _on_its_rim(turn: tuple[float, float]) -> tuple[Vector, Vector, Vector]:
+def _upright_torus_axes(turn: tuple[float, float]) -> tuple[Vector, Vector, Vector]:
     cosine, sine = turn
     return (cosine, sine, 0.0), (0.0, 0.0, 1.0), (sine, -cosine, 0.0)
 
 
-def _lying_octahedron(turn: tuple[float, float]) -> tuple[Vector, Vector, Vector]:
-    """Axes that all point equally far downwards, a third of a turn apart, so that a face lies on the ground."""
+def _octahedron_axes(turn: tuple[float, float]) -> tuple[Vector, Vector, Vector]:
+    """Return axes that point equally far down, a third of a turn apart, so that a face lies on the ground."""
     cosine, sine = turn
-    half_root_three = 1.5 * ROOT_THIRD
+    half_root_three = 1.5 * SQRT_1_3
     axes = (
         (cosine, sine),
         (-0.5 * cosine - half_root_three * sine, half_root_three * cosine - 0.5 * sine),
         (half_root_three * sine - 0.5 * cosine, -half_root_three * cosine - 0.5 * sine),
     )
-    x, y, z = ((ROOT_TWO_THIRDS * a, ROOT_TWO_THIRDS * b, -ROOT_THIRD) for a, b in axes)
+    x, y, z = ((SQRT_2_3 * a, SQRT_2_3 * b, -SQRT_1_3) for a, b in axes)
     return x, y, z

@@ -1,7 +1,7 @@
-"""Solid textures: how much of a material's second color shows at a place in space.
+"""Solid textures: the share of a material's second color at a point in space.
 
-Regular patterns are averaged over the patch of surface that a sample stands for by exact integrals, so that they turn
-to an even mixture in the distance instead of aliasing. Irregular ones fade to an even mixture.
+Regular patterns are averaged over the surface patch of a sample by exact integrals, so that in the distance they become
+an even mixture instead of aliasing. Irregular ones fade to an even mixture.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,19 @@ from astseg.data.scenes.description import Texture
 from astseg.data.scenes.noise import noise
 from astseg.data.scenes.vectors import dot
 
-SHARPEST = 0.02
-"""The least width that patterns are averaged over, in periods."""
+MIN_WIDTH = 0.02
+"""Minimum width that patterns are averaged over, in periods."""
 
 DOT_RADIUS = 0.34
-MORTAR = 0.12
+MORTAR_WIDTH = 0.12
 """Width of the joints between bricks, in periods."""
 
 
-def second_share(
+def second_color_share(
     texture: Texture, place: Float[Tensor, "3 rays"], width: Float[Tensor, " rays"]
 ) -> Float[Tensor, " rays"]:
     """Return the second color's share, 0 to 1, averaged over a patch of the given width; both in periods."""
-    return _PATTERNS[texture](place, width.clamp(min=SHARPEST))
+    return _PATTERNS[texture](place, width.clamp(min=MIN_WIDTH))
 
 
 def _wave(x: Tensor, width: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def _wave(x: Tensor, width: Tensor) -> Tensor:
 
 
 def _pulse(x: Tensor, width: Tensor, on: float) -> Tensor:
-    """1 in the first part of each period and 0 in the rest, averaged over a width."""
+    """Return 1 in the part `on` of each period and 0 in the rest, averaged over a width."""
 
     def integral(end: Tensor) -> Tensor:
         whole = torch.floor(end)
@@ -60,9 +60,9 @@ def _contrast(value: Tensor, factor: float) -> Tensor:
     return ((value - 0.5) * factor + 0.5).clamp(0, 1)
 
 
-def _fading(value: Tensor, width: Tensor) -> Tensor:
-    """Fade to 0.5 where the width passes from half a period to one and a half."""
-    return 0.5 + (value - 0.5) * (1.5 - width).clamp(0, 1)
+def _fading(value: Tensor, width: Tensor, mean: float = 0.5) -> Tensor:
+    """Fade to the mean as the width grows from half a period to one and a half."""
+    return mean + (value - mean) * (1.5 - width).clamp(0, 1)
 
 
 def _checker(place: Tensor, width: Tensor) -> Tensor:
@@ -75,30 +75,28 @@ def _stripes(place: Tensor, width: Tensor) -> Tensor:
 
 
 def _bricks(place: Tensor, width: Tensor) -> Tensor:
-    # Courses along y and along z, each shifted by half a brick, so that floors and walls of any side look laid.
+    # Rows along y and z are each shifted by half a brick, so that floors and all walls look like brickwork.
     x, y, z = place
     layer = torch.floor(z * 2 + 0.5)
     across = y * 1.25 + layer * 0.5
     along = x * 0.6 + (torch.floor(across) + layer) * 0.5
-    brick = (1 - _pulse(along, width * 0.6, MORTAR * 0.6)) * (1 - _pulse(across, width * 1.25, MORTAR * 1.25))
-    return brick * (1 - _pulse(z * 2 + 0.5, width * 2, MORTAR * 2))
+    brick = (1 - _pulse(along, width * 0.6, MORTAR_WIDTH * 0.6)) * (
+        1 - _pulse(across, width * 1.25, MORTAR_WIDTH * 1.25)
+    )
+    return brick * (1 - _pulse(z * 2 + 0.5, width * 2, MORTAR_WIDTH * 2))
 
 
 def _tiles(place: Tensor, width: Tensor) -> Tensor:
     x, y, z = place
-    grid = (1 - _pulse(x, width, MORTAR)) * (1 - _pulse(y, width, MORTAR))
-    return grid * (1 - _pulse(z + 0.5, width, MORTAR))
+    grid = (1 - _pulse(x, width, MORTAR_WIDTH)) * (1 - _pulse(y, width, MORTAR_WIDTH))
+    return grid * (1 - _pulse(z + 0.5, width, MORTAR_WIDTH))
 
 
 def _dots(place: Tensor, width: Tensor) -> Tensor:
-    # Cells lie about whole numbers, so that a plane through the origin cuts the dots in their middle.
+    # Cells are centered on integers, so that a plane through the origin cuts the dots in half.
     cell = place - torch.floor(place + 0.5)
     edge = (DOT_RADIUS - torch.sqrt(dot(cell, cell))) / width + 0.5
-    return _fading_to(edge.clamp(0, 1), width, 0.3)
-
-
-def _fading_to(value: Tensor, width: Tensor, mean: float) -> Tensor:
-    return mean + (value - mean) * (1.5 - width).clamp(0, 1)
+    return _fading(edge.clamp(0, 1), width, 0.3)
 
 
 def _marble(place: Tensor, width: Tensor) -> Tensor:
@@ -119,7 +117,7 @@ def _wood(place: Tensor, width: Tensor) -> Tensor:
 
 def _veins(place: Tensor, width: Tensor) -> Tensor:
     ridge = 1 - (noise(place * 0.6) * 2 - 1).abs() * 4
-    return _fading_to(ridge.clamp(0, 1), width, 0.25)
+    return _fading(ridge.clamp(0, 1), width, 0.25)
 
 
 def _granite(place: Tensor, width: Tensor) -> Tensor:

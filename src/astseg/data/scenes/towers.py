@@ -1,8 +1,9 @@
-"""Towers: a look-alike of ShapeStacks. Two to six blocks stacked so that they stand by themselves.
+"""Sample towers like those of ShapeStacks: stable stacks of two to six blocks.
 
-A tower stands if, at every contact, the common centre of mass of all blocks above lies over the contact patch.
+A tower is stable if, at every contact, the common center of mass of all blocks above lies over the contact patch.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -22,7 +23,7 @@ COLORS: tuple[Vector, ...] = (
     (0.78, 0.22, 0.70),
     (0.95, 0.50, 0.10),
 )
-GROUNDS: tuple[Vector, ...] = (
+GROUND_COLORS: tuple[Vector, ...] = (
     (0.55, 0.42, 0.30),
     (0.62, 0.62, 0.60),
     (0.40, 0.45, 0.40),
@@ -30,7 +31,7 @@ GROUNDS: tuple[Vector, ...] = (
     (0.35, 0.33, 0.36),
     (0.58, 0.50, 0.46),
 )
-WALLS: tuple[Vector, ...] = (
+WALL_COLORS: tuple[Vector, ...] = (
     (0.66, 0.70, 0.74),
     (0.50, 0.48, 0.46),
     (0.78, 0.76, 0.70),
@@ -40,49 +41,48 @@ WALLS: tuple[Vector, ...] = (
 FLOOR_TEXTURES = (Texture.PLAIN, Texture.WOOD, Texture.CHECKER, Texture.TILES, Texture.GRANITE, Texture.MARBLE)
 WALL_TEXTURES = (Texture.PLAIN, Texture.CLOUDS, Texture.STRIPES, Texture.BRICKS)
 HALF_WIDTH = 9.0
-SAFETY = 0.06
-"""How far inside of the contact patch's edge the centre of mass has to lie."""
-PI = 3.141592653589793
+STABILITY_MARGIN = 0.06
+"""Minimum distance of the center of mass from the edge of the contact patch."""
 
 
 def compose(source: RandomSource) -> Scene:
-    """Draw a scene."""
+    """Sample a scene."""
     count = source.integer(MIN_BLOCKS, MAX_BLOCKS)
     while True:
         blocks = _tower(source, count)
-        camera = _camera(source, blocks[-1].centre[2] + blocks[-1].half[2])
+        camera = _camera(source, blocks[-1].center[2] + blocks[-1].half[2])
         if is_stable(blocks) and all(within_frame(camera, block, 0.9) for block in blocks):
             return Scene(camera, _room(source), _light(source), blocks)
 
 
-def is_stable(blocks: Sequence[Body], safety: float = SAFETY) -> bool:
-    """Tell whether a tower, given from its lowest block upwards, stands by itself.
+def is_stable(blocks: Sequence[Body], margin: float = STABILITY_MARGIN) -> bool:
+    """Return whether a tower is stable.
 
     Args:
-        blocks: upright bodies, each on top of the one before.
-        safety: the least distance from the centre of mass of what stands on a contact to the contact's edge. A ball
-            touches in its lowest point only, and has to lie straight above that.
+        blocks: upright bodies from the lowest up, each on top of the one before.
+        margin: minimum distance from the center of mass of the blocks above a contact to the contact's edge. A ball
+            touches at one point only, which must be straight below that center.
     """
     for lower, (below, upper) in enumerate(pairwise(blocks)):
-        x, y = centre_of_mass(blocks[lower + 1 :])
-        if not _covers(below, x, y, safety):
+        x, y = center_of_mass(blocks[lower + 1 :])
+        if not _covers(below, x, y, margin):
             return False
         if upper.shape is Shape.SPHERE:
-            if abs(x - upper.centre[0]) + abs(y - upper.centre[1]) > 1e-9:
+            if abs(x - upper.center[0]) + abs(y - upper.center[1]) > 1e-9:
                 return False
-        elif not _covers(upper, x, y, safety):
+        elif not _covers(upper, x, y, margin):
             return False
     return True
 
 
-def centre_of_mass(blocks: Sequence[Body]) -> tuple[float, float]:
-    """X and y of the common centre of mass of blocks of equal density."""
+def center_of_mass(blocks: Sequence[Body]) -> tuple[float, float]:
+    """Return x and y of the common center of mass of blocks of equal density."""
     mass = weighted_x = weighted_y = 0.0
     for block in blocks:
         volume = _volume(block)
         mass += volume
-        weighted_x += volume * block.centre[0]
-        weighted_y += volume * block.centre[1]
+        weighted_x += volume * block.center[0]
+        weighted_y += volume * block.center[1]
     return weighted_x / mass, weighted_y / mass
 
 
@@ -91,18 +91,18 @@ def _volume(block: Body) -> float:
     if block.shape is Shape.BOX:
         return 8 * x * y * z
     if block.shape is Shape.CYLINDER:
-        return 2 * PI * x * y * z
-    return 4 / 3 * PI * x * y * z
+        return 2 * math.pi * x * y * z
+    return 4 / 3 * math.pi * x * y * z
 
 
-def _covers(block: Body, x: float, y: float, safety: float) -> bool:
-    """Tell whether a point lies over a block's flat face, this far inside of its edge."""
+def _covers(block: Body, x: float, y: float, margin: float) -> bool:
+    """Return whether a point lies over a block's flat face, at least a margin inside its edge."""
     if block.shape is Shape.SPHERE:
         return False
-    x, y = x - block.centre[0], y - block.centre[1]
+    x, y = x - block.center[0], y - block.center[1]
     cosine, sine = block.turn
     own_x, own_y = abs(cosine * x + sine * y), abs(cosine * y - sine * x)
-    half_x, half_y = block.half[0] - safety, block.half[1] - safety
+    half_x, half_y = block.half[0] - margin, block.half[1] - margin
     if block.shape is Shape.BOX:
         return own_x <= half_x and own_y <= half_y
     return half_x > 0 and own_x * own_x + own_y * own_y <= half_x * half_x
@@ -117,9 +117,9 @@ def _tower(source: RandomSource, count: int) -> tuple[Body, ...]:
         color = source.choice([other for other in COLORS if other != color])
         shape, half = _block_size(source, last=number == count - 1)
         if blocks:
-            # Blocks are put down off the centre of the one below by up to half of its width.
-            x = blocks[-1].centre[0] + source.uniform(-0.5, 0.5) * blocks[-1].half[0]
-            y = blocks[-1].centre[1] + source.uniform(-0.5, 0.5) * blocks[-1].half[1]
+            # A block is off the center of the one below by up to a quarter of its width.
+            x = blocks[-1].center[0] + source.uniform(-0.5, 0.5) * blocks[-1].half[0]
+            y = blocks[-1].center[1] + source.uniform(-0.5, 0.5) * blocks[-1].half[1]
         material = Material(color, specular=0.2, gloss=4)
         blocks.append(Body(shape, (x, y, height + half[2]), half, material, turn=source.direction()))
         height += 2 * half[2]
@@ -139,7 +139,7 @@ def _block_size(source: RandomSource, last: bool) -> tuple[Shape, Vector]:
 
 
 def _camera(source: RandomSource, height: float) -> Camera:
-    """From any side, nearer to lower towers, never quite centered on the tower."""
+    """Sample a camera on any side, nearer to lower towers, not aimed exactly at the tower's center."""
     x, y = source.direction()
     distance = source.uniform(4.4, 5.2) + 0.55 * height
     target = (source.uniform(-0.4, 0.4), source.uniform(-0.4, 0.4), 0.5 * height + source.uniform(-0.2, 0.4))
@@ -147,8 +147,8 @@ def _camera(source: RandomSource, height: float) -> Camera:
 
 
 def _room(source: RandomSource) -> Room:
-    ground = source.choice(GROUNDS)
-    walls = source.choice([wall for wall in WALLS if color_distance(wall, ground) > 0.1])
+    ground = source.choice(GROUND_COLORS)
+    walls = source.choice([wall for wall in WALL_COLORS if color_distance(wall, ground) > 0.1])
     floor = _patterned(source, ground, FLOOR_TEXTURES, (0.5, 1.2))
     return Room(floor, _patterned(source, walls, WALL_TEXTURES, (0.3, 0.8)), walls, HALF_WIDTH, 12.0)
 
@@ -156,7 +156,7 @@ def _room(source: RandomSource) -> Room:
 def _patterned(
     source: RandomSource, color: Vector, textures: Sequence[Texture], frequency: tuple[float, float]
 ) -> Material:
-    """Return a texture of two shades of a color."""
+    """Sample a texture of two shades of a color."""
     return Material(
         color,
         second_color=scale(color, source.uniform(0.7, 0.9)),

@@ -1,7 +1,7 @@
-"""Vectors in space: triples of Python floats to describe scenes, tensors whose first axis is (x, y, z) for rays.
+"""Vectors in space: triples of Python floats for descriptions, tensors whose first axis is (x, y, z) for rays.
 
-Python's floats and these element-wise tensor operations are rounded exactly as IEEE 754 says, on every machine, which
-is why neither matrix products nor sums over an axis are used: their order of summation is the library's choice.
+Python floats and these element-wise tensor operations are rounded exactly as IEEE 754 prescribes, on every machine.
+Matrix products and sums over an axis are not: the library chooses their order of summation.
 """
 
 import math
@@ -13,21 +13,19 @@ from torch import Tensor
 
 Vector: TypeAlias = tuple[float, float, float]
 
-UP: Vector = (0.0, 0.0, 1.0)
-
 
 def add(a: Vector, b: Vector) -> Vector:
-    """A + b."""
+    """Return a + b."""
     return a[0] + b[0], a[1] + b[1], a[2] + b[2]
 
 
 def subtract(a: Vector, b: Vector) -> Vector:
-    """A - b."""
+    """Return a - b."""
     return a[0] - b[0], a[1] - b[1], a[2] - b[2]
 
 
 def scale(a: Vector, factor: float) -> Vector:
-    """A times a number."""
+    """Return a times a number."""
     return a[0] * factor, a[1] * factor, a[2] * factor
 
 
@@ -52,16 +50,16 @@ def unit(a: Vector) -> Vector:
 
 
 def dot(a: Float[Tensor, "3 *#rays"], b: Float[Tensor, "3 *#rays"]) -> Float[Tensor, "*rays"]:
-    """Inner products along the first axis, always summed as (x + y) + z."""
+    """Return inner products along the first axis, always summed as (x + y) + z."""
     product = a * b
     return product[0] + product[1] + product[2]
 
 
-def normalise(a: Float[Tensor, "3 *rays"]) -> Float[Tensor, "3 *rays"]:
-    """Vectors of length one; vectors near zero stay near zero."""
+def normalize(a: Float[Tensor, "3 *rays"]) -> Float[Tensor, "3 *rays"]:
+    """Scale vectors to length one; vectors near zero stay near zero."""
     return a / torch.sqrt(dot(a, a)).clamp(min=1e-12)
 
 
 def transform(matrix: Float[Tensor, "3 3 *#rays"], vector: Float[Tensor, "3 *#rays"]) -> Float[Tensor, "3 *rays"]:
-    """Matrix times vector along the first axes, always summed from the first column on."""
+    """Multiply matrices by vectors along the first axes, always summed from the first column on."""
     return matrix[:, 0] * vector[0] + matrix[:, 1] * vector[1] + matrix[:, 2] * vector[2]

@@ -1,26 +1,26 @@
-"""What all background networks have in common."""
+"""What all background networks share."""
 
 from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
 
-LATENT = 16
-"""How many numbers an image may say of its background."""
+LATENT_DIM = 16
+"""The dimension of an image's background latent."""
 MIN_SIDE = 32
 
 
 class BackgroundReconstruction(NamedTuple):
-    """What the background network says of an image."""
+    """The output of a background network."""
 
     image: Float[Tensor, "batch 3 height width"]
     """The background, in [0, 1]."""
     error: Float[Tensor, "batch 1 height width"]
-    """How far off the network expects itself to be in a pixel that shows background, as a share of 1."""
+    """The network's estimate of its own error in pixels that show background, from 0 to 1."""
 
 
-def check_sides(image_size: tuple[int, int]) -> None:
-    """Refuse images that are too small.
+def check_min_side(image_size: tuple[int, int]) -> None:
+    """Raise an error for images that are too small.
 
     Raises:
         ValueError: a side has fewer than 32 pixels.

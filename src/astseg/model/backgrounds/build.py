@@ -1,4 +1,4 @@
-"""Which background networks there are."""
+"""The background networks by name."""
 
 from typing import Literal, TypeAlias
 
@@ -9,15 +9,15 @@ from astseg.model.backgrounds.region import RegionBackground
 from astseg.model.backgrounds.static import StaticBackground
 
 BackgroundNetwork: TypeAlias = Literal["simple", "complex", "region", "static"]
-"""``simple`` and ``complex``: AE-NE with its narrow and wide channels. ``region``: see :class:`RegionBackground`.
-``static``: see :class:`StaticBackground`."""
+"""``simple`` and ``complex``: AE-NE with narrow or wide channels. ``region``: see `RegionBackground`. ``static``: see
+`StaticBackground`."""
 
 
 def build_background(network: BackgroundNetwork, image_size: tuple[int, int]) -> nn.Module:
-    """Build a background network for images of a height and width.
+    """Build a background network for images of this height and width.
 
     Raises:
-        ValueError: the image is smaller than 32 pixels a side.
+        ValueError: a side has fewer than 32 pixels.
     """
     match network:
         case "region":

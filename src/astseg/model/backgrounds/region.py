@@ -1,4 +1,4 @@
-"""A background put together from a few regions of one color each. Not in the paper."""
+"""A background composed of a few regions of one color each. Not in the paper."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.backgrounds.base import LATENT, BackgroundReconstruction, check_sides
+from astseg.model.backgrounds.base import LATENT_DIM, BackgroundReconstruction, check_min_side
 
-EDGE_SHARPNESS = 20.0  # a step of a tenth of the range is an edge for certain
+EDGE_SHARPNESS = 20.0  # a step of a tenth of the range gives tanh(2), about 0.96
 
 
 def edges(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 2 height width"]:
     """Return how sharply an image changes to the right and downwards, whatever its colors.
 
-    0 where even, near 1 at edges.
+    0 in even areas, near 1 at edges.
 
     >>> edges(torch.tensor([0.0, 0.0, 1.0]).expand(1, 3, 1, 3))[0, 0].round().tolist()
     [[0.0, 1.0, 0.0]]
@@ -29,40 +29,40 @@ def edges(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch
 class RegionBackground(nn.Module):
     """A background autoencoder that learns within a minute or two on a CPU. Not in the paper.
 
-    The published network starts with nearly the same latent for all images and needs thousands of steps to tell
-    them apart. Three things make this one quick. Batch normalization and a linear bottleneck keep images apart from
-    the first step. The encoder is shown edges beside colors, so that it learns where a wall ends whatever the colors
-    of wall and floor. And the image is put together from a few regions of one color each: outlines and colors are
-    both linear in the latent, and an outline that is a level of a linear function can move with the camera.
+    The published network starts with nearly the same latent for all images and needs thousands of steps to
+    distinguish them. Three things make this one faster. Batch normalization and a linear bottleneck separate images
+    from the first step. The encoder sees edges as well as colors, so that it finds the end of a wall whatever the
+    colors of wall and floor. The image is composed of a few regions of one color each: outlines and colors are linear
+    in the latent, and an outline, as a level set of a linear function, can move with the camera.
 
     Args:
         image_size: height and width in pixels.
-        channels: of the encoder's levels, each half as large as the one before.
-        regions: how many regions of one color make a background.
+        channels: channels of the encoder's levels, each of half the previous level's size.
+        regions: the number of regions of one color in a background.
     """
 
     def __init__(
         self, image_size: tuple[int, int], channels: Sequence[int] = (16, 32, 64, 96), regions: int = 8
     ) -> None:
         super().__init__()
-        check_sides(image_size)  # the same limits as the published network's
+        check_min_side(image_size)  # the limit of the published network
         self.image_size = image_size
         self.regions = regions
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise((5, *channels)):
             layers += [nn.Conv2d(inputs, outputs, 5, 2, 2, bias=False), nn.BatchNorm2d(outputs), nn.CELU()]
         height, width = (-(-side // 2 ** len(channels)) for side in image_size)
-        self.encoder = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, LATENT))
+        self.encoder = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, LATENT_DIM))
         pixels = image_size[0] * image_size[1]
-        self.outlines = nn.Linear(LATENT, regions * pixels)
-        self.colours = nn.Linear(LATENT, regions * 3)
-        self.error = nn.Linear(LATENT, pixels)
+        self.outlines = nn.Linear(LATENT_DIM, regions * pixels)
+        self.colours = nn.Linear(LATENT_DIM, regions * 3)
+        self.error = nn.Linear(LATENT_DIM, pixels)
         for layer, weight, bias in ((self.outlines, 0.2, 0.02), (self.error, 0.01, 0.0)):
             nn.init.normal_(layer.weight, std=weight)
             nn.init.normal_(layer.bias, std=bias)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
-        """Squeeze the image through sixteen numbers and paint what comes out."""
+        """Encode each image as sixteen numbers and decode them."""
         latents = self.encoder(torch.cat((images, edges(images)), 1))
         shares = self.outlines(latents).view(len(images), self.regions, -1).softmax(1)
         colors = self.colours(latents).view(len(images), self.regions, 3)

@@ -1,4 +1,4 @@
-"""One background under changing light, for a camera that stands still. Not in the paper."""
+"""One background under changing light, for a static camera. Not in the paper."""
 
 import math
 
@@ -7,20 +7,20 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.backgrounds.base import BackgroundReconstruction, check_sides
+from astseg.model.backgrounds.base import BackgroundReconstruction, check_min_side
 from astseg.model.resizing import resized
 
-LIGHT_CELLS = 8  # what an image says of its light: how much each of 8x8 cells differs from the static background
-LIGHT_PATCHES = 4  # light changes over a quarter of the image, which no small object does, and keeps its color
-LIGHT_SATURATION = 0.1  # a difference beyond this is an object's, whose size counts but not its color
-MAX_LIGHT = math.log(2)  # twice or half the light; a lorry before the lens does not turn the image black
+LIGHT_CELLS = 8  # light is estimated from the differences between the image and the background in 8x8 cells
+LIGHT_PATCHES = 4  # brightness varies over quarters of the image's sides, too coarsely to follow a small object
+LIGHT_SATURATION = 0.1  # larger differences are objects: these count by their area, not by their color
+MAX_LIGHT = math.log(2)  # twice or half the light: a truck in front of the lens does not turn the image black
 
 
 class StaticBackground(nn.Module):
-    """One background under changing light, for a camera that stands still. Not in the paper.
+    """One background under changing light, for a static camera. Not in the paper.
 
-    An autoencoder knows a few hundred frames by heart after as many steps, the objects in them too. This one has no
-    room for them: it is a single image, lightened or darkened smoothly and tinted as a whole.
+    An autoencoder memorizes a few hundred frames, objects included, within a few hundred steps. This network cannot:
+    it is a single image, lightened or darkened smoothly and tinted as a whole.
 
     Args:
         image_size: height and width in pixels.
@@ -28,7 +28,7 @@ class StaticBackground(nn.Module):
 
     def __init__(self, image_size: tuple[int, int]) -> None:
         super().__init__()
-        check_sides(image_size)  # the same limits as the published network's
+        check_min_side(image_size)  # the limit of the published network
         self.static = nn.Parameter(torch.full((3, *image_size), 0.5))
         self.error_logits = nn.Parameter(torch.full((1, *image_size), -2.0))
         self.light = nn.Linear(3 * LIGHT_CELLS**2, 3 + LIGHT_PATCHES**2)
@@ -36,12 +36,12 @@ class StaticBackground(nn.Module):
         nn.init.zeros_(self.light.bias)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
-        """Paint the one background in the light of each image.
+        """Return the background in the light of each image.
 
-        While training, colors may leave [0, 1]: a clamp would never let white learn again, once it is too bright.
+        In training mode colors may leave [0, 1]: clamped, a color that is too bright would have no gradient.
         """
         difference = torch.tanh((images - self.static.detach()) / LIGHT_SATURATION)
-        # As large together as one cell, so that one step of the optimizer changes the light by little.
+        # Scaled to the norm of a single cell, so that one step of the optimizer changes the light only slightly.
         cells = F.adaptive_avg_pool2d(difference, LIGHT_CELLS).flatten(1) / LIGHT_CELLS
         tint, patches = self.light(cells).tensor_split([3], 1)
         patches = patches.view(-1, 1, LIGHT_PATCHES, LIGHT_PATCHES)

@@ -1,4 +1,4 @@
-"""Which feature networks there are."""
+"""The feature networks by name."""
 
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
@@ -27,7 +27,7 @@ FeatureNetwork: TypeAlias = Literal[
 def build_feature_maps(
     network: FeatureNetwork, image_size: tuple[int, int], channels: int, feature_channels: int | None = None
 ) -> SegformerMaps | UnetMaps | CompactUnetMaps:
-    """Build a feature network for images of a height and width.
+    """Build a feature network for images of this height and width.
 
     Args:
         network: which one.

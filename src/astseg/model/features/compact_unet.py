@@ -7,21 +7,21 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.features.unet import DownsampleBlock, normalized, same_size
+from astseg.model.features.unet import DownsampleBlock, conv3x3, with_norm_and_celu
 
 COMPACT_UNET_CHANNELS = (16, 32, 48, 64)
 WIDE_COMPACT_UNET_CHANNELS = (32, 48, 64, 96)
 
 
 class CompactUnetMaps(nn.Module):
-    """A small U-net whose skips are added; its maps have a quarter of the image's height and width.
+    """A small U-net with additive skips; its maps have a quarter of the image's height and width.
 
-    Not in the paper. It takes about a fiftieth of SegFormer-B3's arithmetic, for training on a CPU.
+    Not in the paper. It needs about a fiftieth of SegFormer-B3's operations, for training on a CPU.
 
     Args:
         channels: of the maps.
         levels: channels of each level, each half as large as the one before.
-        feature_channels: of a feature map that comes in place of an image; then the maps have half of its sides.
+        feature_channels: of a feature map given in place of an image; the maps then have half of its height and width.
     """
 
     def __init__(
@@ -31,25 +31,25 @@ class CompactUnetMaps(nn.Module):
         if feature_channels is None:
             stem = nn.Conv2d(3, levels[0], 5, stride=2, padding=2, bias=False)
         else:
-            stem = same_size(feature_channels, levels[0])
-        self.stem = normalized(stem, levels[0])
+            stem = conv3x3(feature_channels, levels[0])
+        self.stem = with_norm_and_celu(stem, levels[0])
         self.down = nn.ModuleList(map(DownsampleBlock, levels[:-1], levels[1:]))
-        self.centre = normalized(same_size(levels[-1], levels[-1]), levels[-1])
+        self.centre = with_norm_and_celu(conv3x3(levels[-1], levels[-1]), levels[-1])
         self.lateral = nn.ModuleList(nn.Conv2d(deep, shallow, 1) for shallow, deep in itertools.pairwise(levels[1:]))
-        self.refine = nn.ModuleList(normalized(same_size(level, level), level) for level in levels[1:-1])
+        self.refine = nn.ModuleList(with_norm_and_celu(conv3x3(level, level), level) for level in levels[1:-1])
         self.last = nn.Sequential(
-            normalized(same_size(levels[1], levels[1]), levels[1]), nn.Conv2d(levels[1], channels, 1)
+            with_norm_and_celu(conv3x3(levels[1], levels[1]), levels[1]), nn.Conv2d(levels[1], channels, 1)
         )
 
     @property
     def output_layer(self) -> nn.Conv2d:
-        """The layer with a row of weights for each map: the K slots' come first."""
+        """The layer with one row of weights per map; those of the K slots come first."""
         return self.last[-1]  # type: ignore[return-value]
 
     def forward(
         self, images: Float[Tensor, "batch inputs height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
-        """Return maps of a quarter of the image's sides, or of half of a feature map's."""
+        """Return maps with a quarter of the image's height and width, or half of a feature map's."""
         x = self.stem(images)
         skips = []
         for block in self.down:

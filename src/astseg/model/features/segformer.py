@@ -1,4 +1,4 @@
-"""SegFormer, the paper's feature network, built by transformers."""
+"""SegFormer, the paper's feature network, from the transformers library."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,27 +8,27 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.features.segformer_names import current_names, first_name
+from astseg.model.features.segformer_names import current_names, saved_name
 
 
 @dataclass(frozen=True)
 class MixTransformerSize:
-    """What tells the sizes of SegFormer's backbone apart."""
+    """The settings that differ between the sizes of SegFormer's backbone."""
 
     hidden_sizes: tuple[int, int, int, int]
     depths: tuple[int, int, int, int]
     decoder_hidden_size: int
 
 
-_WIDE = (64, 128, 320, 512)
+_WIDE_HIDDEN_SIZES = (64, 128, 320, 512)
 MIX_TRANSFORMER_SIZES: Mapping[str, MixTransformerSize] = MappingProxyType(
     {
         "segformer-b0": MixTransformerSize((32, 64, 160, 256), (2, 2, 2, 2), 256),
-        "segformer-b1": MixTransformerSize(_WIDE, (2, 2, 2, 2), 256),
-        "segformer-b2": MixTransformerSize(_WIDE, (3, 4, 6, 3), 768),
-        "segformer-b3": MixTransformerSize(_WIDE, (3, 4, 18, 3), 768),
-        "segformer-b4": MixTransformerSize(_WIDE, (3, 8, 27, 3), 768),
-        "segformer-b5": MixTransformerSize(_WIDE, (3, 6, 40, 3), 768),
+        "segformer-b1": MixTransformerSize(_WIDE_HIDDEN_SIZES, (2, 2, 2, 2), 256),
+        "segformer-b2": MixTransformerSize(_WIDE_HIDDEN_SIZES, (3, 4, 6, 3), 768),
+        "segformer-b3": MixTransformerSize(_WIDE_HIDDEN_SIZES, (3, 4, 18, 3), 768),
+        "segformer-b4": MixTransformerSize(_WIDE_HIDDEN_SIZES, (3, 8, 27, 3), 768),
+        "segformer-b5": MixTransformerSize(_WIDE_HIDDEN_SIZES, (3, 6, 40, 3), 768),
     }
 )
 
@@ -36,12 +36,12 @@ MIX_TRANSFORMER_SIZES: Mapping[str, MixTransformerSize] = MappingProxyType(
 class SegformerMaps(nn.Module):
     """SegFormer with random weights; its maps have a quarter of the image's height and width.
 
-    ``astseg.model.features.backbone_weights.load_backbone`` gives its backbone pretrained weights.
+    ``astseg.model.features.backbone_weights.load_backbone`` loads pretrained weights into its backbone.
     """
 
     def __init__(self, size: MixTransformerSize, channels: int) -> None:
         super().__init__()
-        # Here, because it takes longer to import than all else, and the other networks need none of it.
+        # Imported here because it is slow to import and the other networks do not need it.
         from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
         self.network = SegformerForSemanticSegmentation(
@@ -52,12 +52,12 @@ class SegformerMaps(nn.Module):
                 num_labels=channels,  # type: ignore[call-arg]
             )
         )
-        self.register_state_dict_post_hook(_to_first_names)  # type: ignore[no-untyped-call]
-        self.register_load_state_dict_pre_hook(_to_current_names)  # type: ignore[no-untyped-call]
+        self.register_state_dict_post_hook(_rename_on_save)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_rename_on_load)  # type: ignore[no-untyped-call]
 
     @property
     def output_layer(self) -> nn.Conv2d:
-        """The layer with a row of weights for each map: the K slots' come first."""
+        """The layer with one row of weights per map; those of the K slots come first."""
         return self.network.decode_head.classifier
 
     def forward(
@@ -68,12 +68,12 @@ class SegformerMaps(nn.Module):
         return logits
 
 
-def _to_first_names(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+def _rename_on_save(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
     for name in [name for name in state if name.startswith(prefix)]:
-        state[prefix + first_name(name.removeprefix(prefix))] = state.pop(name)
+        state[prefix + saved_name(name.removeprefix(prefix))] = state.pop(name)
 
 
-def _to_current_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+def _rename_on_load(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     own = [name for name, _ in (*module.named_parameters(), *module.named_buffers())]
     for first, current in current_names(own).items():
         if prefix + first in state:

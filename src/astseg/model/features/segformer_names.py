@@ -1,13 +1,13 @@
 """The names of SegFormer's weights in files.
 
-transformers has renamed SegFormer's layers once, and may again; the files on the model hub, and the paper's, keep the
-first names. astseg's files keep them too, so that a model can be read whatever version of transformers is installed.
+transformers has renamed SegFormer's layers once and may do so again; the files on the model hub and the paper's use the
+original names. astseg's files use them too, so that they can be read with any version of transformers.
 """
 
 import re
 from collections.abc import Iterable
 
-_FIRST_NAMES = {
+_SAVED_NAME_PATTERNS = {
     r"segformer\.stages\.(\d+)\.patch_embeddings\.": r"segformer.encoder.patch_embeddings.\1.",
     r"segformer\.stages\.(\d+)\.blocks\.(\d+)\.": r"segformer.encoder.block.\1.\2.",
     r"segformer\.stages\.(\d+)\.layer_norm\.": r"segformer.encoder.layer_norm.\1.",
@@ -25,17 +25,17 @@ _FIRST_NAMES = {
 }
 
 
-def first_name(name: str) -> str:
-    """Return the first name of a weight; names that never changed stay.
+def saved_name(name: str) -> str:
+    """Return the name of a weight in files; most names are the installed library's.
 
-    >>> first_name("segformer.stages.0.blocks.1.attention.q_proj.weight")
+    >>> saved_name("segformer.stages.0.blocks.1.attention.q_proj.weight")
     'segformer.encoder.block.0.1.attention.self.query.weight'
     """
-    for pattern, replacement in _FIRST_NAMES.items():
+    for pattern, replacement in _SAVED_NAME_PATTERNS.items():
         name = re.sub(pattern, replacement, name)
     return name
 
 
 def current_names(names: Iterable[str]) -> dict[str, str]:
-    """Return the installed library's name of each weight, by its first name."""
-    return {first_name(name): name for name in names}
+    """Return the installed library's name of each weight, keyed by its name in files."""
+    return {saved_name(name): name for name in names}

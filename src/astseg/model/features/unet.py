@@ -7,13 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def normalized(convolution: nn.Module, channels: int) -> nn.Sequential:
+def with_norm_and_celu(convolution: nn.Module, channels: int) -> nn.Sequential:
     """Return a convolution followed by batch normalization and CELU."""
     return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.CELU())
 
 
-def same_size(inputs: int, outputs: int) -> nn.Conv2d:
-    """Return a convolution of 3x3 that keeps the size of the map."""
+def conv3x3(inputs: int, outputs: int) -> nn.Conv2d:
+    """Return a 3x3 convolution that keeps the size of the map."""
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
 
 
@@ -22,59 +22,58 @@ class DownsampleBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.shrink = normalized(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), outputs)
-        self.residual = normalized(same_size(outputs, outputs), outputs)
+        self.shrink = with_norm_and_celu(nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False), outputs)
+        self.residual = with_norm_and_celu(conv3x3(outputs, outputs), outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Halve and refine."""
+        """Halve and refine a map."""
         x = self.shrink(x)
         return x + self.residual(x)  # type: ignore[no-any-return]
 
 
 class UpsampleBlock(nn.Module):
-    """Refines a map beside the skip of its size with a residual convolution, then doubles it (Table 8)."""
+    """Refines a map and the skip of its size with a residual convolution, then doubles its sides (Table 8)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.residual = normalized(same_size(2 * inputs, 2 * inputs), 2 * inputs)
+        self.residual = with_norm_and_celu(conv3x3(2 * inputs, 2 * inputs), 2 * inputs)
         self.grow = nn.ConvTranspose2d(2 * inputs, outputs, 4, stride=2, padding=1, bias=False)
         self.normalise = nn.Sequential(nn.BatchNorm2d(outputs), nn.CELU())
 
     def forward(self, x: Tensor, skip: Tensor, size: Sequence[int]) -> Tensor:
-        """Join, refine and grow to ``size``, which is one pixel more than double where a side is odd."""
+        """Concatenate, refine and enlarge to ``size``: double, or one pixel more where the skip's side is odd."""
         x = torch.cat((x, skip), 1)
         x = x + self.residual(x)
-        doubled = self.grow(x, list(size))
-        return self.normalise(doubled)  # type: ignore[no-any-return]
+        return self.normalise(self.grow(x, list(size)))  # type: ignore[no-any-return]
 
 
 def unet_channels(image_size: tuple[int, int]) -> tuple[int, ...]:
-    """Return the channels of the U-net's levels: Table 8, or the deeper and slimmer one for sides of 200 and more."""
+    """Return the channels of the U-net's levels: Table 8, or its deeper, narrower version for sides of 200 and more."""
     if max(image_size) < 200:
         return (80, 128, 192, 256, 256, 256)
     return (48, 64, 96, 128, 128, 256, 256)
 
 
 class UnetMaps(nn.Module):
-    """The U-net of Table 8; its maps are as large as the image."""
+    """The U-net of Table 8; its maps have the size of the image."""
 
     def __init__(self, levels: Sequence[int], channels: int) -> None:
         super().__init__()
-        self.first = normalized(same_size(3, levels[0]), levels[0])
+        self.first = with_norm_and_celu(conv3x3(3, levels[0]), levels[0])
         self.down = nn.ModuleList(map(DownsampleBlock, levels[:-1], levels[1:]))
-        self.centre = normalized(same_size(levels[-1], levels[-1]), levels[-1])
+        self.centre = with_norm_and_celu(conv3x3(levels[-1], levels[-1]), levels[-1])
         self.up = nn.ModuleList(map(UpsampleBlock, levels[:0:-1], levels[-2::-1]))
-        self.join = normalized(same_size(2 * levels[0], channels), channels)
-        self.residual = same_size(channels, channels)
+        self.join = with_norm_and_celu(conv3x3(2 * levels[0], channels), channels)
+        self.residual = conv3x3(channels, channels)
         self.last = nn.Conv2d(channels, channels, 1, bias=False)
 
     @property
     def output_layer(self) -> nn.Conv2d:
-        """The layer with a row of weights for each map: the K slots' come first."""
+        """The layer with one row of weights per map; those of the K slots come first."""
         return self.last
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels height width"]:
-        """Return maps as large as the image."""
+        """Return maps of the size of the image."""
         skips = [self.first(images)]
         for block in self.down:
             skips.append(block(skips[-1]))

@@ -1,12 +1,10 @@
-"""What runs came to, beside the published figures: mean and deviation over seeds, and what differs in the protocol."""
+"""Report runs beside the published figures: mean and deviation over seeds, and differences in the protocol."""
 
-from astseg.paper.report.formats import FORMATS, Format, write_as
+from astseg.paper.report.formats import write_as
 from astseg.paper.report.results import Group, Result, group_results, read_results
 from astseg.paper.report.tables import Report, Row, Table, build_report
 
 __all__ = [
-    "FORMATS",
-    "Format",
     "Group",
     "Report",
     "Result",

@@ -1,9 +1,9 @@
-"""What keeps a run from being the published one: its data, its recipe, its seeds, its machine."""
+"""How runs differ from the published ones: in data, recipe, seeds and machine."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from astseg._core.settings_io import to_builtins
+from astseg._core.settings_io import flatten, to_builtins
+from astseg._core.text import format_value
 from astseg.data.catalog import DATASETS, GENERATOR
 from astseg.evaluation.scores_file import DataDescription
 from astseg.paper.ablation import is_miniature
@@ -12,27 +12,24 @@ from astseg.paper.report.results import Group
 from astseg.training.config import Recipe
 
 MINIATURE = "MINIATURE"
-CHANGED = "OTHER RECIPE"
+OTHER_RECIPE = "OTHER RECIPE"
 LOOK_ALIKE = "LOOK-ALIKE"
 OTHER_DATA = "OTHER DATA"
 PAPER_RUNS = 3
 
 
-def labels(group: Group) -> tuple[str, ...]:
-    """Return what must stand beside the group's name, so that nobody takes its scores for a reproduction."""
+def warning_marks(group: Group) -> tuple[str, ...]:
+    """Return the marks to print with the group's name, so that nobody takes its scores for a reproduction."""
     found = []
     if group.preset is not None and group.first.settings.recipe != group.preset.recipe:
         small = group.preset.benchmark and is_miniature(group.first.settings.recipe, group.preset.recipe)
-        found.append(MINIATURE if small else CHANGED)
-    data = data_label(group.first.dataset, group.first.record.data)
+        found.append(MINIATURE if small else OTHER_RECIPE)
+    data = data_mark(group.first.dataset, group.first.record.data)
     return (*found, data) if data else tuple(found)
 
 
-def data_label(dataset: str | None, data: DataDescription) -> str | None:
-    """Return what the data is where it is not the data set's published files.
-
-    None where it is, or where there is none.
-    """
+def data_mark(dataset: str | None, data: DataDescription) -> str | None:
+    """Return the mark of data that is not the published files of the data set; None if it is, or without a data set."""
     if dataset is None:
         return None
     if data.source == GENERATOR:
@@ -41,7 +38,7 @@ def data_label(dataset: str | None, data: DataDescription) -> str | None:
 
 
 def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
-    """Sentences by what they are about: the data, the recipe, the runs, the machine. Each says of which rows."""
+    """Return sentences by topic (data, recipe, runs, machine), each with the rows that it applies to."""
     topics: dict[str, dict[str, list[str]]] = {"Data": {}, "Recipe": {}, "Runs": {}, "Machine and commit": {}}
     for group in groups:
         sentences = {
@@ -61,35 +58,21 @@ def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
 
 
 def row_name(group: Group) -> str:
-    """Return the group's recipe by name, and where it was only evaluated, on what."""
+    """Return the name of the group's recipe, and of the data set if the model was only evaluated on it."""
     settings, dataset = group.first.settings, DATASETS.get(group.first.dataset or "")
     on = f" on {dataset.title}" if dataset and dataset.only_evaluated else ""
     return f"{settings.preset or settings.title}{on}"
 
 
 def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> list[str]:
-    """Return each setting that differs and matters, as ``foreground.steps 300, published 125000``."""
+    """Return each setting that differs and is used, as ``foreground.steps 300, published 125000``."""
+    mine, others = flatten(to_builtins(ours)), flatten(to_builtins(theirs))
     return [
-        f"{name} {_shown(mine)}, {whose} {_shown(other)}"
-        for name, mine, other in _changes("", to_builtins(ours), to_builtins(theirs))
-        if ours.foreground.scenario != "baseline" or not name.startswith("background.")  # no phase would read them
+        f"{name} {format_value(mine.get(name))}, {whose} {format_value(others.get(name))}"
+        for name in {**mine, **others}  # a group that is None on one side has no values there
+        if mine.get(name) != others.get(name)
+        and (ours.foreground.scenario != "baseline" or not name.startswith("background."))  # no phase reads them
     ]
-
-
-def _changes(prefix: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    for name, mine in ours.items():
-        if isinstance(mine, Mapping):
-            yield from _changes(f"{prefix}{name}.", mine, theirs[name])
-        elif mine != theirs[name]:
-            yield f"{prefix}{name}", mine, theirs[name]
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "x".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _whose(names: Sequence[str], everyone: Sequence[str]) -> str:
@@ -105,11 +88,11 @@ def _data(group: Group) -> str:
         LOOK_ALIKE: "generated look-alikes, not the published images",
         OTHER_DATA: "NOT the data set of this table",
         None: "the published files" if dataset else "own data",
-    }[data_label(dataset, data)]
+    }[data_mark(dataset, data)]
     images = ", ".join(f"{count} {split}" for split, count in data.images.items())
     return (
         f"{kind}: {data.source}; {data.protocol}; images: {images}; "
-        f"{group.first.record.summary.overall.images} were scored, at {_shown(data.image_size)}"
+        f"{group.first.record.summary.overall.images} were scored, at {format_value(data.image_size)}"
     )
 
 
@@ -121,9 +104,9 @@ def _recipe(group: Group) -> list[str]:
 
 
 def _runs(seeds: Sequence[int]) -> str:
-    text = f"{len(seeds)} with seeds {', '.join(map(str, seeds))}; published: {PAPER_RUNS} where a deviation or star is"
+    text = f"{len(seeds)} with seeds {', '.join(map(str, seeds))}; published: {PAPER_RUNS} with a deviation or star"
     if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
-        text += f"; NOTE: seed {', '.join(map(str, twice))} came more than once, so the deviation is too small"
+        text += f"; NOTE: seed {', '.join(map(str, twice))} occurs more than once, so the deviation is too small"
     return text
 
 

@@ -2,17 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Literal, TypeAlias, get_args
 
 from astseg._core.errors import AstSegError
 from astseg.paper.report.tables import Report, Table
 from astseg.visualization.html import render
 
-Format: TypeAlias = Literal["markdown", "latex", "html"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-
 DIFFERENCES = "What differs from the published protocol"
-_LATEX = str.maketrans(
+_LATEX_ESCAPES = str.maketrans(
     {
         "\\": r"\textbackslash{}",
         "~": r"\textasciitilde{}",
@@ -26,22 +22,24 @@ _LATEX = str.maketrans(
 
 
 def write_as(report: Report, form: str) -> str:
-    """Return the report's text in a format.
+    """Return the report as text.
 
-    ``markdown``, ``latex`` (to be included, needs booktabs) or ``html`` (a page).
+    Args:
+        report: what to write.
+        form: ``markdown``, ``latex`` (for inclusion, needs booktabs) or ``html`` (a page).
 
     Raises:
         AstSegError: there is no such format.
     """
     if form not in _WRITERS:
-        raise AstSegError(f"A report can be written as {', '.join(FORMATS)}, not as '{form}'.")
+        raise AstSegError(f"A report can be written as {', '.join(_WRITERS)}, not as '{form}'.")
     return "\n".join(_WRITERS[form](report)) + "\n"
 
 
 def _markdown(report: Report) -> Iterator[str]:
     yield f"# {report.title}"
     for warning in report.warnings:
-        yield from ("", f"> **{_pipes(warning)}**")
+        yield from ("", f"> **{_escape_markdown(warning)}**")
     for table in report.tables:
         yield from ("", f"## {table.title}", "", table.note, "", *_markdown_table(table))
     yield from ("", f"## {DIFFERENCES}")
@@ -50,34 +48,36 @@ def _markdown(report: Report) -> Iterator[str]:
 
 
 def _markdown_table(table: Table) -> Iterator[str]:
-    yield "| " + " | ".join(map(_pipes, table.columns)) + " |"
+    yield "| " + " | ".join(map(_escape_markdown, table.columns)) + " |"
     yield "|---|" + "---:|" * (len(table.columns) - 1)
     for row in table.rows:
-        cells = [f"**{_pipes(cell)}**" if row.own and cell else _pipes(cell) for cell in row.cells]
+        cells = [f"**{_escape_markdown(cell)}**" if row.own and cell else _escape_markdown(cell) for cell in row.cells]
         yield "| " + " | ".join(cells) + " |"
 
 
 def _latex(report: Report) -> Iterator[str]:
-    yield f"% {report.title}. To be included; needs \\usepackage{{booktabs}}."
+    yield f"% {report.title}. For inclusion; needs \\usepackage{{booktabs}}."
     for warning in report.warnings:
-        yield rf"\par\noindent\textbf{{{_tex(warning)}}}\par"
+        yield rf"\par\noindent\textbf{{{_escape_latex(warning)}}}\par"
     for table in report.tables:
         yield from _latex_table(table)
     yield rf"\paragraph{{{DIFFERENCES}}}"
     for heading, lines in report.remarks.items():
-        yield rf"\par\noindent\textbf{{{_tex(heading)}}}"
+        yield rf"\par\noindent\textbf{{{_escape_latex(heading)}}}"
         yield r"\begin{itemize}"
-        yield from (rf"  \item {_tex(line)}" for line in lines)
+        yield from (rf"  \item {_escape_latex(line)}" for line in lines)
         yield r"\end{itemize}"
 
 
 def _latex_table(table: Table) -> Iterator[str]:
-    yield from (r"\begin{table}", r"  \centering", rf"  \caption{{{_tex(f'{table.title}. {table.note}')}}}")
+    yield from (r"\begin{table}", r"  \centering", rf"  \caption{{{_escape_latex(f'{table.title}. {table.note}')}}}")
     yield rf"  \begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}"
-    yield rf"    \toprule {' & '.join(map(_tex, table.columns))} \\ \midrule"
+    yield rf"    \toprule {' & '.join(map(_escape_latex, table.columns))} \\ \midrule"
     for row in table.rows:
-        cells = [rf"\textbf{{{_tex(cell)}}}" if row.own and cell else _tex(cell) for cell in row.cells]
-        # A line that begins with a bracket would be taken for the option of the line break before it.
+        cells = [
+            rf"\textbf{{{_escape_latex(cell)}}}" if row.own and cell else _escape_latex(cell) for cell in row.cells
+        ]
+        # The braces keep a bracket at the start from being read as an option of the line break before it.
         yield rf"    {{}}{' & '.join(cells)} \\"
     yield from (r"    \bottomrule", r"  \end{tabular}", r"\end{table}")
 
@@ -87,12 +87,12 @@ def _html(report: Report) -> Iterator[str]:
     yield page.removesuffix("\n")
 
 
-def _pipes(text: str) -> str:
+def _escape_markdown(text: str) -> str:
     return text.replace("|", r"\|").replace("*", r"\*")
 
 
-def _tex(text: str) -> str:
-    return text.translate(_LATEX)
+def _escape_latex(text: str) -> str:
+    return text.translate(_LATEX_ESCAPES)
 
 
 _WRITERS: Mapping[str, Callable[[Report], Iterator[str]]] = MappingProxyType(

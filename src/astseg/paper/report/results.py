@@ -1,4 +1,4 @@
-"""Finished runs as they lie on disk, and the groups of those that differ in nothing but the seed."""
+"""Read finished runs, and group those that differ only in the seed."""
 
 import json
 import statistics
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
+from astseg._core.file_names import RUN_FILE
 from astseg._core.settings_io import to_builtins
 from astseg.data.catalog import evaluated_with
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, read_scores
@@ -14,7 +15,7 @@ from astseg.paper.ablation import evaluation_folder
 from astseg.paper.published import ScoreName
 from astseg.training.loop import MODEL_FOLDER
 from astseg.training.presets import PRESETS, Preset
-from astseg.training.run import RUN_FILE, RunSettings, is_run, read_run
+from astseg.training.run import RunSettings, is_run, read_run
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,12 @@ class Result:
     """One model's scores on one data set."""
 
     folder: Path
-    """The run's."""
+    """The run's folder."""
     settings: RunSettings
     dataset: str | None
-    """Whose row of the tables this is; None for a run that is in no table."""
+    """The data set in whose tables this is a row; None for a run that is in no table."""
     record: ScoreRecord
-    """What was scored, and on what."""
+    """The scores, the model and the data."""
 
 
 @dataclass(frozen=True)
@@ -41,40 +42,40 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Group:
-    """Results that differ in nothing but the seed."""
+    """Results that differ only in the seed."""
 
     results: tuple[Result, ...]
 
     @property
     def first(self) -> Result:
-        """The one of the lowest seed, to read off what all have in common."""
+        """The result with the lowest seed, for whatever all have in common."""
         return self.results[0]
 
     @property
     def preset(self) -> Preset | None:
-        """The named recipe that they began with, if any."""
+        """The preset of the runs, if any."""
         return PRESETS.get(self.first.settings.preset or "")
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds, from the lowest; one that came twice stands here twice."""
+        """The seeds in ascending order, with repetitions."""
         return tuple(result.settings.seed for result in self.results)
 
     def estimate(self, name: ScoreName) -> Estimate | None:
-        """Mean and deviation of a score over the runs; None where a run does not have it."""
+        """Return the mean and deviation of a score over the runs; None if a run does not have it."""
         values = [getattr(result.record.summary.overall, name) for result in self.results]
         known = [value for value in values if value is not None]
         return _estimate(known) if len(known) == len(values) else None
 
     def seconds(self, *phases: str) -> Estimate | None:
-        """Mean and deviation of the time that phases took together; None where no run had one of them."""
+        """Return the mean and deviation of the phases' total time; None if a run had none of them."""
         known = [result.record.seconds for result in self.results]
         times = [[seconds[phase] for phase in phases if phase in seconds] for seconds in known]
         return _estimate([sum(time) for time in times]) if all(times) else None
 
 
 def read_results(paths: Iterable[Path]) -> tuple[list[Result], list[Path]]:
-    """Read runs, and what their models scored elsewhere.
+    """Read runs, and their models' scores on other data sets.
 
     Args:
         paths: folders of runs, and folders that hold such folders.
@@ -83,7 +84,7 @@ def read_results(paths: Iterable[Path]) -> tuple[list[Result], list[Path]]:
         The results, and the folders of runs that have no scores yet.
 
     Raises:
-        AstSegError: a folder holds no run, or files that cannot be understood.
+        AstSegError: a folder holds no run, or unreadable files.
     """
     folders = dict.fromkeys(run.resolve() for path in paths for run in _runs_in(path))
     finished = [folder for folder in folders if (folder / SCORES_FILE).is_file()]
@@ -92,7 +93,7 @@ def read_results(paths: Iterable[Path]) -> tuple[list[Result], list[Path]]:
 
 
 def group_results(results: Sequence[Result]) -> list[Group]:
-    """Put together what differs in nothing but the seed, in the order of the presets and as they came."""
+    """Group results that differ only in the seed, in the order of the presets, others last."""
     groups: dict[object, list[Result]] = {}
     for result in results:
         settings = result.settings
@@ -111,7 +112,9 @@ def _runs_in(path: Path) -> list[Path]:
     far = [file.parent for file in path.glob(f"*/*/{RUN_FILE}") if file.parent.parent not in near]
     inside = sorted([*near, *far])
     if not inside:
-        raise AstSegError(f"{path} holds no training run, and no folders of runs. Give what 'astseg ablate' has made.")
+        raise AstSegError(
+            f"{path} holds no training run, and no folders of runs. Give a folder that 'astseg ablate' made."
+        )
     return inside
 
 
@@ -122,24 +125,26 @@ def _results_of(folder: Path) -> list[Result]:
     results = [Result(folder, settings, dataset, read_scores(folder / SCORES_FILE))]
     evaluated = evaluated_with(preset.benchmark) if preset and preset.benchmark else []
     files = {spec: evaluation_folder(folder, spec) / SCORES_FILE for spec in evaluated}
-    results += [_read_elsewhere(file, folder, settings, spec.name) for spec, file in files.items() if file.is_file()]
+    results += [_read_other_scores(file, folder, settings, spec.name) for spec, file in files.items() if file.is_file()]
     return results
 
 
-def _read_elsewhere(file: Path, folder: Path, settings: RunSettings, dataset: str) -> Result:
-    """Return what a run's model scored elsewhere.
+def _read_other_scores(file: Path, folder: Path, settings: RunSettings, dataset: str) -> Result:
+    """Read the scores of a run's model on another data set.
 
     Raises:
-        AstSegError: another model was scored, other images than the held-out ones, or labels by another rule.
+        AstSegError: the scores are of another model or split, or were computed without the label rule.
     """
     record = read_scores(file)
     model = Path(record.model).resolve()
     name = (model.parent if model.name == MODEL_FOLDER else model).name
-    came = {"model": name, "split": record.split, "label_rule": record.label_rule}
+    found = {"model": name, "split": record.split, "label_rule": record.label_rule}
     expected = {"model": folder.name, "split": "test", "label_rule": True}
-    wrong = [f"{key} {came[key]}, not {value}" for key, value in expected.items() if came[key] != value]
+    wrong = [f"{key} {found[key]}, not {value}" for key, value in expected.items() if found[key] != value]
     if wrong:
-        raise AstSegError(f"{file} is of something else ({', '.join(wrong)}). Remove {file.parent} and evaluate again.")
+        raise AstSegError(
+            f"{file} holds other scores than expected ({', '.join(wrong)}). Remove {file.parent} and evaluate again."
+        )
     return Result(folder, settings, dataset, record)
 
 

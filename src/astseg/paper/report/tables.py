@@ -1,10 +1,10 @@
-"""The paper's tables with the runs in them."""
+"""Build the paper's tables with the runs as additional rows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from astseg import __version__
-from astseg._core.text import duration
+from astseg._core.text import format_duration
 from astseg.data.catalog import DATASETS, DatasetSpec
 from astseg.paper.published import (
     PAPER_GPU,
@@ -14,11 +14,19 @@ from astseg.paper.published import (
     published_ablations,
     published_systems,
 )
-from astseg.paper.report.differences import CHANGED, LOOK_ALIKE, MINIATURE, OTHER_DATA, differences, labels, row_name
-from astseg.paper.report.results import Estimate, Group, Result
+from astseg.paper.report.differences import (
+    LOOK_ALIKE,
+    MINIATURE,
+    OTHER_DATA,
+    OTHER_RECIPE,
+    differences,
+    row_name,
+    warning_marks,
+)
+from astseg.paper.report.results import Estimate, Group
 from astseg.training.presets import FULL_ROW
 
-NONE = "-"
+EMPTY_CELL = "-"
 SCORE_TITLES: Mapping[ScoreName, str] = {
     "miou": "mIoU (%)",
     "ari_fg": "ARI-FG (%)",
@@ -26,27 +34,27 @@ SCORE_TITLES: Mapping[ScoreName, str] = {
     "mse": "MSE",
 }
 MAIN_ROWS = (FULL_ROW, "baseline")
-"""What stands in Tables 1 to 3; Table 4 has the full model and all others."""
+"""The rows of Tables 1 to 3; Table 4 has the full model and all other rows."""
 WARNINGS: Mapping[str, str] = {
     MINIATURE: "smaller images, smaller networks or fewer steps than published",
-    CHANGED: "settings that are not the published ones",
-    LOOK_ALIKE: "generated images that resemble the benchmark's, not its own",
-    OTHER_DATA: "data that is not the one of the table",
+    OTHER_RECIPE: "settings that are not the published ones",
+    LOOK_ALIKE: "generated images that resemble the benchmark's own",
+    OTHER_DATA: "data other than that of the table",
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a table."""
+    """A row of a table."""
 
     cells: tuple[str, ...]
     own: bool = False
-    """Whether it is of this program's runs."""
+    """Whether it is a result of this program."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table as plain text in cells."""
+    """A table with cells of plain text."""
 
     title: str
     note: str
@@ -56,21 +64,21 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """All that there is to say of some runs."""
+    """Tables of and remarks on some runs."""
 
     title: str
     warnings: tuple[str, ...]
     tables: tuple[Table, ...]
     remarks: Mapping[str, tuple[str, ...]]
-    """What differs from the published protocol: sentences, by what they are about."""
+    """Differences from the published protocol: sentences by topic."""
 
 
 def build_report(groups: Sequence[Group], unfinished: Sequence[str] = ()) -> Report:
     """Put runs beside the published figures.
 
     Args:
-        groups: what `astseg.paper.report.results.group_results` found.
-        unfinished: names of runs without scores, to be named as left out.
+        groups: the return value of `astseg.paper.report.results.group_results`.
+        unfinished: names of runs without scores, which are listed as left out.
     """
     tables: list[Table] = []
     for dataset in DATASETS.values():
@@ -91,10 +99,10 @@ def build_report(groups: Sequence[Group], unfinished: Sequence[str] = ()) -> Rep
     return Report(title, tuple(warnings), tuple(tables), differences(groups))
 
 
-def name_of(group: Group) -> str:
-    """Return what a group is called: the preset's row, and loudly what keeps it from being the published one."""
-    loud = labels(group)
-    return f"astseg {row_name(group)} [{', '.join(loud)}]" if loud else f"astseg {row_name(group)}"
+def _group_name(group: Group) -> str:
+    """Return the name of a group's preset, with marks for what keeps it from being the published run."""
+    marks = warning_marks(group)
+    return f"astseg {row_name(group)}" + (f" [{', '.join(marks)}]" if marks else "")
 
 
 def _scores_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
@@ -104,20 +112,25 @@ def _scores_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
     for group in groups:
         if group.preset is not None and (group.preset.row in MAIN_ROWS or dataset.only_evaluated):
             scores = (_score(group, name) + _size_note(group, name, dataset) for name in names)
-            rows.append(Row((name_of(group), *scores, str(len(group.results))), own=True))
+            rows.append(Row((_group_name(group), *scores, str(len(group.results))), own=True))
     stores = {
         (result.record.summary.overall.images, str(result.record.data)): result
         for group in groups
         for result in group.results
     }
     for result in stores.values():
-        scores = (_share(getattr(result.record.summary.background_everywhere, name), name) for name in names)
-        rows.append(Row((f"background everywhere, on {_described(result)}", *scores, NONE), own=True))
+        summary = result.record.summary
+        values = ((name, getattr(summary.background_everywhere, name)) for name in names)
+        scores = (_format_estimate(None if value is None else Estimate(value, None), name) for name, value in values)
+        data = result.record.data.dataset or result.record.data.source
+        rows.append(
+            Row((f"background everywhere, on {summary.overall.images} images of {data}", *scores, EMPTY_CELL), own=True)
+        )
     side = dataset.image_size
     elsewhere = "".join(f" {row.system}: {row.source}." for row in published if not row.source.startswith("Table"))
     note = (
-        f"Published, with this program's runs below. Higher is better, but for the MSE, which is summed over the "
-        f"pixels (published: {side} x {side}) and does not compare at another size. ± is the deviation over runs, "
+        f"Published, with this program's runs below. Higher is better, except for the MSE, which is summed over the "
+        f"pixels (published: {side} x {side}) and cannot be compared at another size. ± is the deviation over runs, "
         f"ours the sample deviation (n - 1).{elsewhere}"
     )
     columns = ("model", *(SCORE_TITLES[name] for name in names), "runs")
@@ -131,33 +144,36 @@ def _ablation_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
         published = (row.system, *(_printed(row, name) for name in names))
         ours = [group for group in groups if group.preset is not None and group.preset.row == row.row]
         for group in ours:
-            cells = (*(_score(group, name) for name in names), str(len(group.results)), ", ".join(labels(group)))
+            cells = (*(_score(group, name) for name in names), str(len(group.results)), ", ".join(warning_marks(group)))
             rows.append(Row((*published, *cells), own=True))
         if not ours:
-            rows.append(Row((*published, NONE, NONE, NONE, "")))
+            rows.append(Row((*published, EMPTY_CELL, EMPTY_CELL, EMPTY_CELL, "")))
     note = (
-        "Published: over one run, where a star stands the mean of three. "
-        f"Ours: the rows are the presets {dataset.name}-..., and say beside themselves what they are."
+        "Published: of one run, or with a star the mean of three. "
+        f"Ours: the presets {dataset.name}-...; the last column marks what differs."
     )
     titles = [SCORE_TITLES[name] for name in names]
-    columns = ("row", *(f"published {t}" for t in titles), *(f"ours {t}" for t in titles), "our runs", "ours is")
+    columns = ("row", *(f"published {t}" for t in titles), *(f"ours {t}" for t in titles), "our runs", "marks")
     return Table(f"{dataset.title}: Table 4", note, columns, tuple(rows))
 
 
 def _other_runs(groups: Sequence[Group]) -> Table:
     rows = [
-        Row((name_of(group), *(_score(group, name) for name in SCORE_TITLES), str(len(group.results))), own=True)
+        Row((_group_name(group), *(_score(group, name) for name in SCORE_TITLES), str(len(group.results))), own=True)
         for group in groups
     ]
     columns = ("run", *SCORE_TITLES.values(), "runs")
     return Table(
-        "Runs that are in no table of the paper", "Nothing published compares with them.", columns, tuple(rows)
+        "Runs that are in no table of the paper",
+        "There are no published figures to compare them with.",
+        columns,
+        tuple(rows),
     )
 
 
 def _times_table(rows: Sequence[Row]) -> Table:
     columns = ("what", "images", "phase 1: steps", "time", "phases 2 and 3: steps", "time", "machine")
-    note = "Published for curriculum training. Times of other steps, sizes and machines do not compare."
+    note = "Published for curriculum training. Times for other steps, sizes and machines cannot be compared."
     return Table("Training times: Table 5", note, columns, tuple(rows))
 
 
@@ -171,9 +187,9 @@ def _times_rows(groups: Sequence[Group]) -> list[Row]:
         cells = (
             f"{dataset.image_size} x {dataset.image_size}",
             str(time.background_steps),
-            duration(time.background_seconds),
+            format_duration(time.background_seconds),
             str(time.foreground_steps),
-            duration(time.foreground_seconds),
+            format_duration(time.foreground_seconds),
             PAPER_GPU,
         )
         rows.append(Row((f"published: {dataset.title}", *cells)))
@@ -187,17 +203,17 @@ def _own_times(group: Group) -> Row:
     height, width = recipe.architecture.image_size
     cells = (
         f"{height} x {width}",
-        str(recipe.background.steps) if background else NONE,
-        duration(background.mean) if background else NONE,
-        str(recipe.foreground.steps) if foreground else NONE,
-        duration(foreground.mean) if foreground else NONE,
+        str(recipe.background.steps) if background else EMPTY_CELL,
+        format_duration(background.mean) if background else EMPTY_CELL,
+        str(recipe.foreground.steps) if foreground else EMPTY_CELL,
+        format_duration(foreground.mean) if foreground else EMPTY_CELL,
         ", ".join(dict.fromkeys(result.record.provenance.machine for result in group.results)),
     )
-    return Row((name_of(group), *cells), own=True)
+    return Row((_group_name(group), *cells), own=True)
 
 
 def _warnings(groups: Sequence[Group]) -> list[str]:
-    found = [labels(group) for group in groups]
+    found = [warning_marks(group) for group in groups]
     counts = {label: sum(label in marks for marks in found) for label in WARNINGS}
     lines = [
         f"{label}: {count} of {len(groups)} rows have {WARNINGS[label]}. They do not reproduce the published figures."
@@ -209,36 +225,28 @@ def _warnings(groups: Sequence[Group]) -> list[str]:
 
 
 def _printed(row: PublishedRow, name: ScoreName) -> str:
-    return row.scores[name].printed if name in row.scores else NONE
+    return row.scores[name].printed if name in row.scores else EMPTY_CELL
 
 
 def _published_runs(row: PublishedRow) -> str:
     runs = next(iter(row.scores.values())).runs
-    return NONE if runs is None else str(runs)
+    return EMPTY_CELL if runs is None else str(runs)
 
 
 def _score(group: Group, name: ScoreName) -> str:
-    estimate = group.estimate(name)
-    return NONE if estimate is None else _written(estimate, name)
+    return _format_estimate(group.estimate(name), name)
 
 
-def _written(estimate: Estimate, name: ScoreName) -> str:
+def _format_estimate(estimate: Estimate | None, name: ScoreName) -> str:
+    if estimate is None:
+        return EMPTY_CELL
     factor, digits = (1, 1) if name == "mse" else (100, 2)
     mean = f"{factor * estimate.mean:.{digits}f}"
     return mean if estimate.deviation is None else f"{mean} ± {factor * estimate.deviation:.{digits}f}"
 
 
 def _size_note(group: Group, name: ScoreName, dataset: DatasetSpec) -> str:
-    """Return the images' size beside a squared error that does not compare with the published ones."""
+    """Return the image size to print with a squared error that cannot be compared with the published ones."""
     height, width = group.first.record.data.image_size
     published = (dataset.image_size, dataset.image_size)
     return f" at {height} x {width}" if name == "mse" and (height, width) != published else ""
-
-
-def _share(value: float | None, name: ScoreName) -> str:
-    return NONE if value is None else _written(Estimate(value, None), name)
-
-
-def _described(result: Result) -> str:
-    data = result.record.data
-    return f"{result.record.summary.overall.images} images of {data.dataset or data.source}"

@@ -1,31 +1,34 @@
 import gzip
 import tarfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from tests.data.benchmarks import formats
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.members import open_sources
+from astseg.data.benchmarks.archives import ArchiveSource, open_sources
 
 FILES = {f"folder/{i:03d}.bin": bytes([i]) * (997 * i % 5000) for i in range(40)}
 
 
-def contents(source, advance=None):
+def contents(source: ArchiveSource, advance: Callable[[int], None] | None = None) -> dict[str, bytes]:
     return {member.name: member.read() for member in source.members(advance)}
 
 
 @pytest.fixture
-def archive(formats):
+def archive() -> bytes:
     return gzip.compress(formats.tar(FILES))
 
 
-def test_a_folder(formats, tmp_path):
+def test_a_folder(tmp_path: Path) -> None:
     (source,) = open_sources([formats.unpack(tmp_path, FILES)])
     assert source.size == 0
     assert contents(source) == FILES
     assert list(contents(source)) == sorted(FILES)
 
 
-def test_links_in_a_folder_are_followed_but_not_round_and_round(formats, tmp_path):
+def test_links_in_a_folder_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     formats.unpack(tmp_path / "elsewhere", FILES)
     (tmp_path / "set").mkdir()
     (tmp_path / "set" / "link").symlink_to(tmp_path / "elsewhere")
@@ -34,18 +37,18 @@ def test_links_in_a_folder_are_followed_but_not_round_and_round(formats, tmp_pat
     assert contents(source) == {f"link/{name}": data for name, data in FILES.items()}
 
 
-def test_an_archive_compressed_or_not(formats, tmp_path, archive):
+def test_an_archive_compressed_or_not(tmp_path: Path, archive: bytes) -> None:
     (tmp_path / "a.tar.gz").write_bytes(archive)
     (tmp_path / "a.tar").write_bytes(formats.tar(FILES))
     for name in ("a.tar.gz", "a.tar"):
         (source,) = open_sources([tmp_path / name])
-        read = []
+        read: list[int] = []
         assert contents(source, read.append) == FILES
         assert source.size == (tmp_path / name).stat().st_size
         assert 0 < sum(read) <= source.size
 
 
-def test_separate_archives_are_separate_sources(tmp_path, archive):
+def test_separate_archives_are_separate_sources(tmp_path: Path, archive: bytes) -> None:
     paths = [tmp_path / f"part{i}.tar.gz" for i in (1, 2)]
     for path in paths:
         path.write_bytes(archive)
@@ -55,7 +58,7 @@ def test_separate_archives_are_separate_sources(tmp_path, archive):
 
 
 @pytest.mark.parametrize("pieces", [2, 5])
-def test_pieces_of_one_archive(tmp_path, archive, pieces):
+def test_pieces_of_one_archive(tmp_path: Path, archive: bytes, pieces: int) -> None:
     step = -(-len(archive) // pieces)
     paths = []
     for i in range(pieces):
@@ -67,7 +70,7 @@ def test_pieces_of_one_archive(tmp_path, archive, pieces):
     assert contents(source) == FILES
 
 
-def test_pieces_that_were_compressed_one_by_one(formats, tmp_path):
+def test_pieces_that_were_compressed_one_by_one(tmp_path: Path) -> None:
     content = formats.tar(FILES)
     third = -(-len(content) // 3)
     paths = [tmp_path / f"part{i}.tar.gz" for i in range(3)]
@@ -77,18 +80,18 @@ def test_pieces_that_were_compressed_one_by_one(formats, tmp_path):
     assert contents(source) == FILES
 
 
-def test_a_missing_piece(tmp_path, archive):
+def test_a_missing_piece(tmp_path: Path, archive: bytes) -> None:
     half = len(archive) // 2
     (tmp_path / "a").write_bytes(archive[:half])
     (tmp_path / "b").write_bytes(archive[half:])
     (source,) = open_sources([tmp_path / "a"])
-    with pytest.raises(AstSegError, match="The archive a is damaged or ends too early"):
+    with pytest.raises(AstSegError, match="archive a is damaged"):
         contents(source)
-    with pytest.raises(AstSegError, match="does not begin like a tar archive"):
+    with pytest.raises(AstSegError, match="tar archive"):
         open_sources([tmp_path / "b"])
 
 
-def test_a_damaged_archive(tmp_path, archive):
+def test_a_damaged_archive(tmp_path: Path, archive: bytes) -> None:
     (tmp_path / "a").write_bytes(archive[:300] + bytes(60) + archive[360:])
     (source,) = open_sources([tmp_path / "a"])
     with pytest.raises(AstSegError, match="damaged"):
@@ -97,7 +100,9 @@ def test_a_damaged_archive(tmp_path, archive):
 
 @pytest.mark.parametrize("compress", [bytes, gzip.compress])
 @pytest.mark.parametrize("damage", ["header", "end", "all that follows"])
-def test_a_damaged_header_is_no_end(formats, tmp_path, damage, compress):
+def test_a_damaged_header_does_not_end_the_archive(
+    tmp_path: Path, damage: str, compress: Callable[[bytes], bytes]
+) -> None:
     content = formats.tar(FILES)
     middle = content.index(b"folder/020.bin")
     changed = {
@@ -107,11 +112,11 @@ def test_a_damaged_header_is_no_end(formats, tmp_path, damage, compress):
     }
     (tmp_path / "a").write_bytes(compress(changed[damage]))
     (source,) = open_sources([tmp_path / "a"])
-    with pytest.raises(AstSegError, match="The archive a is damaged or ends too early"):
+    with pytest.raises(AstSegError, match="archive a is damaged"):
         contents(source)
 
 
-def test_only_files_come_and_nothing_is_written(tmp_path):
+def test_only_files_are_read_and_nothing_is_written(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name, kind in (("../out", tarfile.REGTYPE), ("link", tarfile.SYMTYPE), ("folder", tarfile.DIRTYPE)):
             member = tarfile.TarInfo(name)
@@ -123,6 +128,6 @@ def test_only_files_come_and_nothing_is_written(tmp_path):
     assert not (tmp_path.parent / "out").exists()
 
 
-def test_a_missing_path(tmp_path):
+def test_a_missing_path(tmp_path: Path) -> None:
     with pytest.raises(AstSegError, match="does not exist"):
         open_sources([tmp_path / "none"])

@@ -1,7 +1,7 @@
-"""Looking a prepared store over: what is in it, and what of it a model or a score could stumble on."""
+"""Inspect a store: what it holds, and what could be a problem for a model or a score."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +11,30 @@ from astseg._core.errors import AstSegError
 from astseg._core.progress import NamedProgress
 from astseg.data.store import Split, SplitRecord, Store, file_sha256
 
-BLOCK = 1024  # images looked at in one go
+BLOCK_SIZE = 1024  # images per batch
 
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What was found in one split."""
+    """Statistics of a split."""
 
     name: str
     count: int
     highest_label: int | None
     """None without masks."""
     most_objects: int | None
-    """The largest number of different labels, the background apart, in one image."""
+    """Largest number of distinct labels in one image, without the background."""
     empty_foregrounds: int | None
-    """Images without any object: their ARI-FG is 1 by definition."""
+    """Number of images without any object; their ARI-FG is 1 by definition."""
     too_many_objects: int | None
-    """Images with more objects than slots; None if K is not known."""
+    """Number of images with more objects than slots; None if K is unknown."""
     label_histogram: tuple[int, ...]
-    """Pixels that carry label 0, 1, 2, ..."""
+    """Number of pixels of label 0, 1, 2, ..."""
 
 
 @dataclass(frozen=True)
 class StoreReport:
-    """What was found in a store."""
+    """Statistics and problems of a store."""
 
     path: Path
     source: str
@@ -42,26 +42,26 @@ class StoreReport:
     num_slots: int | None
     splits: tuple[SplitReport, ...]
     damaged: tuple[str, ...] = ()
-    """Files of the store that are not what was written."""
+    """Files of the store that have changed since they were written."""
     unreadable: tuple[tuple[str, str], ...] = ()
-    """Files that could not be read when the store was made, and why."""
+    """Files that could not be read when the store was made, each with the reason."""
     problems: tuple[str, ...] = ()
-    """What deserves attention, a sentence each."""
+    """Problems, one sentence each."""
 
 
 def check_store(
     path: Path | str, *, num_slots: int | None = None, verify: bool = True, report: NamedProgress | None = None
 ) -> StoreReport:
-    """Look a store over.
+    """Inspect a store.
 
     Args:
         path: the store's folder.
-        num_slots: the K of the model to be used; None takes what the import noted.
-        verify: also read every file once and compare its checksum.
-        report: called with a split's name, the images looked at and their number.
+        num_slots: the K of the model to be used; None takes the one that the import recorded.
+        verify: whether to verify the files' checksums too.
+        report: called with a split's name, the images inspected so far and their total number.
 
     Raises:
-        AstSegError: there is no store, or its files do not fit its manifest.
+        AstSegError: there is no store, or its files do not match its manifest.
     """
     store = Store(path)
     details = store.manifest.details
@@ -79,7 +79,7 @@ def check_store(
         damaged=_damaged(store) if verify else (),
         unreadable=tuple((str(name), str(reason)) for name, reason in details.get("unreadable", [])),
     )
-    return StoreReport(**{**vars(found), "problems": tuple(_problems(found, store.manifest.splits, details))})
+    return replace(found, problems=tuple(_problems(found, store.manifest.splits, details)))
 
 
 def _check_split(split: Split, num_slots: int | None, report: NamedProgress) -> SplitReport:
@@ -88,9 +88,9 @@ def _check_split(split: Split, num_slots: int | None, report: NamedProgress) -> 
         return SplitReport(split.name, len(split), None, None, None, None, ())
     histogram = np.zeros(256, np.int64)
     most = empty = too_many = 0
-    for start in range(0, len(split), BLOCK):
-        masks = split.masks[start : start + BLOCK]
-        # Counting value + 256 · image gives every image's histogram in one pass.
+    for start in range(0, len(split), BLOCK_SIZE):
+        masks = split.masks[start : start + BLOCK_SIZE]
+        # Counting value + 256 * image gives the histogram of each image in one pass.
         offsets = 256 * np.arange(len(masks), dtype=np.int64)[:, None]
         flat = (masks.reshape(len(masks), -1) + offsets).reshape(-1)
         counts = np.bincount(flat, minlength=256 * len(masks)).reshape(-1, 256)
@@ -101,7 +101,7 @@ def _check_split(split: Split, num_slots: int | None, report: NamedProgress) -> 
         most = max(most, int(objects.max()))
         empty += int((objects == 0).sum())
         too_many += int((objects > num_slots).sum()) if num_slots is not None else 0
-        report(split.name, min(start + BLOCK, len(split)), len(split))
+        report(split.name, min(start + BLOCK_SIZE, len(split)), len(split))
     present = histogram.nonzero()[0]
     labels = tuple(histogram[: present.max() + 1].tolist())
     highest = int(present[present != split.ignored_label].max(initial=0))
@@ -123,21 +123,19 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
         problems += _split_problems(split, found.num_slots, records[split.name])
     published, images = details.get("images_published"), details.get("images_found")
     if published and images and published != images:
-        problems.append(
-            f"{images} images were found, but {published} are published: the split by number is another one."
-        )
-    if loose := details.get("unassigned", {}).get("pixels"):
-        problems.append(f"{loose} pixels belonged to nothing and count as background.")
+        problems.append(f"{images} images were found, but {published} are published: the split by number differs.")
+    if pixels := details.get("unassigned", {}).get("pixels"):
+        problems.append(f"{pixels} pixels belong to no object and count as background.")
     for file, needed in details.get("records_needed", {}).items():
         read = details["records_read"][file]
         if needed is not None and read < needed:
-            problems.append(f"{file} holds only {read} records, but the protocol goes up to {needed}.")
+            problems.append(f"{file} holds only {read} records, but the protocol needs {needed}.")
     if details.get("masks_left_behind"):
         problems.append(f"{details['masks_left_behind']} masks were left out: {details['mask_problem']}")
     if details.get("skipped"):
         problems.append(f"{len(details['skipped'])} images could not be used when the store was made.")
     if details.get("missing"):
-        problems.append(f"{details['missing']} images of the lists were not in the files, or had no mask there.")
+        problems.append(f"{details['missing']} listed images, or their masks, were not in the files.")
     return problems
 
 
@@ -154,5 +152,5 @@ def _split_problems(split: SplitReport, num_slots: int | None, record: SplitReco
             f"{split.too_many_objects} images have more than {num_slots} objects."
         )
     if split.label_histogram and split.label_histogram != record.label_histogram:
-        problems.append(f"{split.name}: the manifest's label histogram is another one. Prepare the data again.")
+        problems.append(f"{split.name}: the label histogram differs from the manifest's. Prepare the data again.")
     return problems

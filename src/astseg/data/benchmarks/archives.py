@@ -1,8 +1,7 @@
-"""The files of a benchmark, out of folders and archives alike, as one stream of names and contents.
+"""Read a benchmark's files from folders or tar archives as one stream of names and contents.
 
-Nothing is ever unpacked to disk, and names are only compared with patterns, so an archive cannot write anywhere.
-A `.tar.gz` may be an archive of its own or a piece of a larger one that was cut up: a piece that does not begin
-like an archive continues the one before it.
+Nothing is unpacked to disk and names are only matched against patterns, so an archive cannot write anywhere. A large
+archive may be split into several files: a file that does not start like an archive continues the one before it.
 """
 
 import gzip
@@ -20,13 +19,13 @@ from typing import IO, Any, Self, cast
 from astseg._core.errors import AstSegError
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
-BLOCK = 512  # a tar header
-MAX_MEMBER = 1 << 28  # no image of a benchmark comes near it
+TAR_BLOCK_SIZE = 512  # bytes of a tar header
+MAX_MEMBER_SIZE = 1 << 28  # bytes; benchmark images are far smaller
 
 
 @dataclass(frozen=True)
 class ArchiveMember:
-    """One file: its name as a path with forward slashes, and a function that reads it."""
+    """A file: its path with forward slashes, and a function that reads it."""
 
     name: str
     read: Callable[[], bytes]
@@ -34,23 +33,23 @@ class ArchiveMember:
 
 @dataclass(frozen=True)
 class ArchiveSource:
-    """A folder, or an archive in one or more pieces."""
+    """A folder, or an archive in one or more parts."""
 
     paths: tuple[Path, ...]
 
     @property
     def size(self) -> int:
-        """Bytes to be read, 0 for a folder."""
+        """Size of the archive in bytes; 0 for a folder."""
         return sum(path.stat().st_size for path in self.paths if path.is_file())
 
     def members(self, advance: Callable[[int], None] | None = None) -> Iterator[ArchiveMember]:
-        """Return the files, a folder's in sorted order and an archive's in its own.
+        """Iterate over the files: sorted for a folder, in stored order for an archive.
 
         Args:
-            advance: called with the number of the archive's bytes that were read since the last call.
+            advance: called with the number of bytes read from the archive since the last call.
 
         Raises:
-            AstSegError: the archive is damaged or cut off.
+            AstSegError: the archive is damaged or truncated.
         """
         if self.paths[0].is_dir():
             return _folder_members(self.paths[0])
@@ -58,32 +57,32 @@ class ArchiveSource:
 
 
 def open_sources(paths: Sequence[Path | str]) -> list[ArchiveSource]:
-    """Sort files and folders into sources, pieces of one archive together.
+    """Group files and folders into sources, with the parts of a split archive together.
 
     Raises:
-        AstSegError: a path does not exist, or the first piece of an archive is missing.
+        AstSegError: a path does not exist, or the first part of an archive is missing.
     """
     groups: list[list[Path]] = []
     for path in map(Path, paths):
         if not path.exists():
             raise AstSegError(f"{path} does not exist.")
-        if path.is_dir() or _begins_archive(path):
+        if path.is_dir() or _is_archive_start(path):
             groups.append([path])
         elif groups and groups[-1][0].is_file():
             groups[-1].append(path)
         else:
             raise AstSegError(
-                f"{path} does not begin like a tar archive. If it is a piece of one, give the pieces in order."
+                f"{path} does not start like a tar archive. If it is a part of one, give all parts in order."
             )
     return [ArchiveSource(tuple(group)) for group in groups]
 
 
-def _begins_archive(path: Path) -> bool:
+def _is_archive_start(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             compressed = file.read(3) == GZIP_MAGIC
             file.seek(0)
-            head = gzip.GzipFile(fileobj=file).read(BLOCK) if compressed else file.read(BLOCK)
+            head = gzip.GzipFile(fileobj=file).read(TAR_BLOCK_SIZE) if compressed else file.read(TAR_BLOCK_SIZE)
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except (OSError, EOFError, zlib.error, tarfile.HeaderError):
         return False
@@ -94,7 +93,7 @@ def _folder_members(folder: Path) -> Iterator[ArchiveMember]:
     walked = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         walked.add(os.path.realpath(place))
-        # Data sets are often linked from another disk; a link back to where we have been would go round for ever.
+        # Links are followed, as data sets often lie on another disk, but not in a loop.
         folders[:] = [name for name in sorted(folders) if os.path.realpath(f"{place}/{name}") not in walked]
         for name in sorted(files):
             path = Path(place, name)
@@ -103,51 +102,51 @@ def _folder_members(folder: Path) -> Iterator[ArchiveMember]:
 
 def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) -> Iterator[ArchiveMember]:
     name = ", ".join(path.name for path in paths)
-    with _damage_reported(name), _Pieces(paths, advance) as pieces:
+    with _report_damage(name), _ConcatenatedFiles(paths, advance) as pieces:
         buffered = io.BufferedReader(pieces, 1 << 20)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=buffered) if pieces.compressed else buffered)
-        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as archive:
             for member in archive:
-                if member.isfile() and member.size <= MAX_MEMBER:
+                if member.isfile() and member.size <= MAX_MEMBER_SIZE:
                     yield ArchiveMember(member.name, partial(_read_member, archive, member, name))
-        # The gzip checksum lies at the very end.
+        # gzip verifies its checksum at the very end.
         while stream.read(1 << 20):
             pass
 
 
-class _Header(tarfile.TarInfo):
-    """A member's header. By itself tarfile takes a damaged header, or none at all, for the end of the archive."""
+class _StrictTarInfo(tarfile.TarInfo):
+    """A strictly checked header: tarfile takes a damaged or missing one for the end of the archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Read a header; only a block of zeros ends an archive."""
+        """Parse a header; only a block of zeros ends an archive."""
         try:
             return super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
-            if len(buf) == BLOCK and not any(buf):
+            if len(buf) == TAR_BLOCK_SIZE and not any(buf):
                 raise
             raise tarfile.ReadError(str(error)) from error
 
 
 def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:
-    with _damage_reported(name):
+    with _report_damage(name):
         file = archive.extractfile(member)
         return file.read() if file is not None else b""
 
 
 @contextmanager
-def _damage_reported(name: str) -> Iterator[None]:
+def _report_damage(name: str) -> Iterator[None]:
     try:
         yield
     except (tarfile.ReadError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise AstSegError(
-            f"The archive {name} is damaged or ends too early ({error}). A piece is missing, or the download is "
-            f"incomplete: download it again. Run the import again afterwards; it goes on where it stopped."
+            f"The archive {name} is damaged or truncated ({error}). A part is missing, or the download is incomplete. "
+            f"Download it again, then run the import again; it resumes where it stopped."
         ) from error
 
 
-class _Pieces(io.RawIOBase):
-    """Files one after the other, read as if they were one."""
+class _ConcatenatedFiles(io.RawIOBase):
+    """Several files read as one stream."""
 
     def __init__(self, paths: tuple[Path, ...], advance: Callable[[int], None]) -> None:
         super().__init__()
@@ -158,11 +157,9 @@ class _Pieces(io.RawIOBase):
         self._file.seek(0)
 
     def readable(self) -> bool:
-        """It is."""
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer with the next bytes and return their number, 0 at the end."""
         while not (count := self._file.readinto(buffer)) and self._paths:
             self._file.close()
             self._file = self._paths.pop(0).open("rb")
@@ -170,6 +167,5 @@ class _Pieces(io.RawIOBase):
         return int(count)
 
     def close(self) -> None:
-        """Close the open file."""
         self._file.close()
         super().close()

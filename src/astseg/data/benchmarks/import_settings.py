@@ -1,11 +1,11 @@
-"""What an import was asked to do, and how it tells how far it is."""
+"""The settings of an import, and its progress reports."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from astseg._core.atomic_io import beside
+from astseg._core.atomic_io import sibling_path
 from astseg.data.benchmarks.protocols import Protocol
 from astseg.data.benchmarks.registry import Benchmark
 from astseg.data.store_writer import StoreWriter
@@ -13,13 +13,13 @@ from astseg.data.store_writer import StoreWriter
 
 @dataclass(frozen=True)
 class ImportProgress:
-    """How far an import is."""
+    """Progress of an import."""
 
     stage: str
-    """What is being done, in a few words."""
+    """The current stage, in a few words."""
     done: int
     total: int | None
-    """None if it is not known."""
+    """None if unknown."""
     unit: str
     """`images` or `bytes`."""
 
@@ -29,38 +29,38 @@ ProgressReport: TypeAlias = Callable[[ImportProgress], None]
 
 @dataclass(frozen=True)
 class ImportSettings:
-    """What was asked for."""
+    """The settings of an import."""
 
     benchmark: Benchmark
     files: tuple[Path, ...]
-    """What is read."""
+    """The files to read."""
     destination: Path
     size: int
     """Side of a prepared image in pixels."""
     protocol: Protocol
     limit: int | None
-    """At most so many images of each split; None means all."""
+    """Maximum number of images per split; None means all."""
     exchange_red_and_blue: bool
 
     @property
-    def beside(self) -> Path:
-        """A folder beside the destination for what is needed only until the store is whole."""
-        return beside(self.destination, f".{self.destination.name}.staging")
+    def staging_folder(self) -> Path:
+        """A temporary folder beside the destination, needed until the store is complete."""
+        return sibling_path(self.destination, f".{self.destination.name}.staging")
 
     def writer(self) -> StoreWriter:
-        """Return a writer of the store that can be interrupted."""
+        """Return a store writer that can resume an interrupted import."""
         details: dict[str, Any] = {
             "benchmark": self.benchmark.name,
             "slots": self.benchmark.dataset.num_slots,
             "protocol": self.protocol.name,
             "images_published": self.benchmark.count,
         }
-        source = f"{self.benchmark.description} ({names(self.files)})"
+        source = f"{self.benchmark.description} ({file_names(self.files)})"
         size = (self.size, self.size)
         return StoreWriter(self.destination, size, source, self.describe(), details, resume=True)
 
     def describe(self) -> str:
-        """Return the protocol in words, for the manifest."""
+        """Describe the preprocessing and the protocol, for the manifest."""
         crop = self.benchmark.format.crop
         text = (
             f"{f'centre crop {crop} x {crop}' if crop else 'no crop'}, resized to {self.size} x {self.size} "
@@ -74,6 +74,6 @@ class ImportSettings:
         return text
 
 
-def names(files: Iterable[Path]) -> str:
-    """Return the files' names in one line."""
+def file_names(files: Iterable[Path]) -> str:
+    """Return the file names, separated by commas."""
     return ", ".join(file.name for file in files)

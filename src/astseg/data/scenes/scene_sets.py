@@ -13,15 +13,15 @@ from astseg.data.scenes.random_source import RandomSource
 
 @dataclass(frozen=True)
 class SceneSet:
-    """One data set that can be generated."""
+    """A data set that can be generated."""
 
     name: str
     image_size: int
     """Height and width in pixels, unless another size is asked for."""
-    objects: int
-    """The most objects in an image: the K that a model needs."""
+    max_objects: int
+    """Maximum number of objects in an image: the K that a model needs."""
     version: int
-    """Grows with every change of what a seed stands for."""
+    """Incremented whenever the images of a seed change."""
     compose: Callable[[RandomSource], Scene]
 
 
@@ -40,11 +40,11 @@ SCENES: Mapping[str, SceneSet] = MappingProxyType(
 )
 
 
-def scene_set(name: str) -> SceneSet:
+def get_scene_set(name: str) -> SceneSet:
     """Return a generated data set by its name, or by a name of the data set that it resembles.
 
     Raises:
-        AstSegError: there is none of this name.
+        AstSegError: there is no generated data set of this name.
     """
     look_alike = SPELLINGS[name].look_alike if name in SPELLINGS else name
     if look_alike not in SCENES:

@@ -7,11 +7,11 @@ import tarfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
 import google_crc32c
 import numpy as np
-import pytest
+
+from astseg.data.store import Bytes
 
 
 def palette() -> list[tuple[int, int, int]]:
@@ -36,7 +36,7 @@ def field(number: int, content: bytes) -> bytes:
     return varint(8 * number + 2) + varint(len(content)) + content
 
 
-def one_byte_strings(values: np.ndarray) -> bytes:
+def one_byte_strings(values: Bytes) -> bytes:
     return field(1, b"".join(b"\x0a\x01" + bytes([value]) for value in values.reshape(-1).tolist()))
 
 
@@ -59,7 +59,7 @@ def write_records(path: Path, messages: Sequence[bytes], compressed: bool = True
     return path
 
 
-def room(index: int, entities: int = 7) -> tuple[np.ndarray, np.ndarray]:
+def room(index: int, entities: int = 7) -> tuple[Bytes, Bytes]:
     """An ObjectsRoom image (64 x 64 x 3) and its masks: sky, floor, two walls, and one object of 8 x 8 pixels."""
     labels = np.zeros((64, 64), np.uint8)
     labels[20:40, :30], labels[20:40, 30:], labels[40:] = 2, 3, 1
@@ -70,7 +70,7 @@ def room(index: int, entities: int = 7) -> tuple[np.ndarray, np.ndarray]:
     return image, masks
 
 
-def clevr_scene(index: int) -> tuple[np.ndarray, np.ndarray]:
+def clevr_scene(index: int) -> tuple[Bytes, Bytes]:
     """A CLEVR image (240 x 320 x 3) and its 11 masks: a square of 48 x 48 pixels for each of three objects."""
     labels = np.zeros((240, 320), np.uint8)
     for number in (1, 2, 5):
@@ -80,12 +80,12 @@ def clevr_scene(index: int) -> tuple[np.ndarray, np.ndarray]:
     return image, masks
 
 
-def scene_message(image: np.ndarray, masks: np.ndarray) -> bytes:
+def scene_message(image: Bytes, masks: Bytes) -> bytes:
     features = {"image": one_byte_strings(image), "mask": one_byte_strings(masks)}
     return example({"x": floats([1.5, -2.0]), **features, "visibility": floats([1.0])})
 
 
-def png(rows: np.ndarray, color_type: int, palette: Sequence[tuple[int, int, int]] = ()) -> bytes:
+def png(rows: Bytes, color_type: int, palette: Sequence[tuple[int, int, int]] = ()) -> bytes:
     """A PNG file of 8 bits: color type 0 grey, 2 RGB, 3 palette, 6 RGBA."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
@@ -98,7 +98,7 @@ def png(rows: np.ndarray, color_type: int, palette: Sequence[tuple[int, int, int
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + plte + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
-def tex_labels(index: int) -> np.ndarray:
+def tex_labels(index: int) -> Bytes:
     """The labels (240 x 320) of a CLEVRTEX image: two rectangles within the central crop."""
     labels = np.zeros((240, 320), np.uint8)
     labels[60:108, 100:148], labels[120:168, 160:220] = 1, 2 + index % 9
@@ -141,9 +141,3 @@ def unpack(folder: Path, files: Mapping[str, bytes]) -> Path:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder
-
-
-@pytest.fixture(scope="session")
-def formats() -> SimpleNamespace:
-    """The writers above."""
-    return SimpleNamespace(**{name: value for name, value in globals().items() if callable(value)})

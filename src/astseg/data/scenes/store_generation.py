@@ -1,4 +1,4 @@
-"""Whole stores of generated images, made by several processes."""
+"""Generate whole stores of images, in several processes."""
 
 import multiprocessing
 import os
@@ -18,26 +18,26 @@ import torch
 from astseg._core.errors import AstSegError
 from astseg.data.catalog import GENERATOR
 from astseg.data.scenes.generation import (
-    INDICES_A_SPLIT,
+    INDICES_PER_SPLIT,
     Scenes,
-    check_words,
+    check_seed_and_indices,
     checked_device,
     checked_size,
     render,
     split_indices,
 )
-from astseg.data.scenes.sets import scene_set
+from astseg.data.scenes.scene_sets import get_scene_set
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 
-IMAGES_A_TASK = 16
-IMAGES_A_TASK_CUDA = 256
+IMAGES_PER_TASK = 16
+IMAGES_PER_TASK_CUDA = 256
 
-TASKS_AHEAD = 3
-"""Tasks waiting or running for each worker."""
+MAX_TASKS_PER_WORKER = 3
+"""Maximum number of waiting or running tasks per worker."""
 
-WORTH_WORKERS = 96
-"""Fewer images than this are made before a worker would have started."""
+MIN_IMAGES_FOR_WORKERS = 96
+"""Fewer images than this are rendered before a worker would have started."""
 
 _Job = tuple[str, int, Sequence[int], int]
 
@@ -54,28 +54,28 @@ def make_store(
 ) -> Store:
     """Generate a data set with its splits as a store.
 
-    The splits' random streams never meet, and a smaller split is the beginning of a larger one of the same name.
-    With more than one worker, a script that calls this must guard its own start with `if __name__ == "__main__":`,
+    The splits' random streams are disjoint, and a smaller split is the beginning of a larger one of the same name.
+    With more than one worker, a script that calls this must guard its entry point with `if __name__ == "__main__":`,
     because the workers import it.
 
     Args:
-        path: the store's place; nothing may be there yet.
+        path: the store's folder, which must not exist.
         name: one of SCENES, or the data set that it resembles.
         counts: number of images by split, such as {"train": 4000, "test": 500}.
         seed: 0 to 2^64 - 1.
         image_size: height and width in pixels, a multiple of 8 from 32 to 512; None for the data set's own.
-        workers: processes, each with one thread; None for one a core. A GPU is used from this process alone.
-        device: where to compute.
+        workers: number of processes, each with one thread; None for one per core. A GPU is used by this process alone.
+        device: the device to render on.
         progress: called with the number of images just finished.
 
     Raises:
-        AstSegError: an argument has no sensible meaning, or the place is taken.
+        AstSegError: an argument is invalid, or the folder is in use.
     """
-    chosen = scene_set(name)
+    chosen = get_scene_set(name)
     size = checked_size(chosen, image_size)
-    check_words(seed, ())
+    check_seed_and_indices(seed, ())
     device = checked_device(device)
-    if not counts or min(counts.values()) < 1 or max(counts.values()) > INDICES_A_SPLIT:
+    if not counts or min(counts.values()) < 1 or max(counts.values()) > INDICES_PER_SPLIT:
         raise AstSegError(f"Every split needs at least one image, but the counts are {dict(counts)}.")
     if workers is not None and workers < 1:
         raise AstSegError(f"At least one worker is needed, not {workers}.")
@@ -87,13 +87,13 @@ def make_store(
         "masks by majority of the samples",
         {"name": chosen.name, "version": chosen.version, "seed": seed},
     )
-    at_once = IMAGES_A_TASK if device.type == "cpu" else IMAGES_A_TASK_CUDA
+    at_once = IMAGES_PER_TASK if device.type == "cpu" else IMAGES_PER_TASK_CUDA
     tasks = {split: _tasks(split, count, at_once) for split, count in counts.items()}
     jobs = [(chosen.name, seed, indices, size) for indices in chain.from_iterable(tasks.values())]
-    alone = device.type != "cpu" or sum(counts.values()) < WORTH_WORKERS
-    processes = 1 if alone else min(workers or _cores(), len(jobs))
-    finished = _in_this_process(jobs, device) if processes == 1 else _in_workers(jobs, processes)
-    # Whatever goes wrong, the workers end before the writer removes what there is.
+    alone = device.type != "cpu" or sum(counts.values()) < MIN_IMAGES_FOR_WORKERS
+    processes = 1 if alone else min(workers or _num_cores(), len(jobs))
+    finished = _render_here(jobs, device) if processes == 1 else _render_in_workers(jobs, processes)
+    # On any error, the workers end before the writer removes its files.
     with writer, closing(finished):
         for split, its_tasks in tasks.items():
             with writer.split(split) as split_writer:
@@ -105,44 +105,44 @@ def make_store(
 
 
 def _tasks(split: str, count: int, at_once: int) -> list[range]:
-    """Return the split's indices, so many at a time."""
+    """Return the split's indices in groups of at most `at_once`."""
     indices = split_indices(split, count)
     return [indices[start : start + at_once] for start in range(0, count, at_once)]
 
 
-def _in_this_process(jobs: Sequence[_Job], device: torch.device) -> Generator[Scenes, None, None]:
+def _render_here(jobs: Sequence[_Job], device: torch.device) -> Generator[Scenes, None, None]:
     for job in jobs:
         yield render(*job, device=device)
 
 
-def _in_workers(jobs: Sequence[_Job], processes: int) -> Generator[Scenes, None, None]:
-    """Render jobs in several processes, and hand on the results in the jobs' order."""
-    executor = ProcessPoolExecutor(processes, mp_context=_context(), initializer=_start_worker)
+def _render_in_workers(jobs: Sequence[_Job], processes: int) -> Generator[Scenes, None, None]:
+    """Render jobs in several processes, and yield the results in the jobs' order."""
+    executor = ProcessPoolExecutor(processes, mp_context=_worker_context(), initializer=_start_worker)
     waiting: deque[Future[Scenes]] = deque()
     try:
         for job in jobs:
             waiting.append(executor.submit(render, *job))
-            if len(waiting) >= TASKS_AHEAD * processes:
+            if len(waiting) >= MAX_TASKS_PER_WORKER * processes:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     except BrokenProcessPool as error:
         raise AstSegError(
-            "A rendering process ended unexpectedly: is there enough memory? A script that makes data has to guard "
-            "its start with 'if __name__ == \"__main__\":'. With workers=1 no processes are needed."
+            "A rendering process ended unexpectedly. Is there enough memory? A script must guard its entry point "
+            "with 'if __name__ == \"__main__\":'. With workers=1, no other process is needed."
         ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _context() -> multiprocessing.context.BaseContext:
-    """Workers fork from a clean process that has imported this module once; where that cannot be, they start afresh."""
+def _worker_context() -> multiprocessing.context.BaseContext:
+    """Let workers fork from a clean process that has imported this module once, or start afresh where none can fork."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
     if threading.current_thread() is threading.main_thread():
-        # That process inherits that Ctrl-C is not for it: it would complain while it still imports.
+        # The fork server inherits that Ctrl-C is ignored, so it prints no traceback while it still imports.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             forkserver.ensure_running()
@@ -152,10 +152,10 @@ def _context() -> multiprocessing.context.BaseContext:
 
 
 def _start_worker() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent alone decides what it means.
+    # Ctrl-C reaches every process of the terminal, but only the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _cores() -> int:
-    """Cores this process may use."""
+def _num_cores() -> int:
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

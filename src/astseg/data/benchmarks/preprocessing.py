@@ -1,21 +1,17 @@
-"""The common steps from a published image to a prepared one: crop, resize, and labels out of masks.
+"""Preprocess published images and masks: crop, resize, and merge entity masks into label maps.
 
 Images are resized bilinearly with antialiasing (Pillow), masks by the nearest pixel. Both are cropped first.
 """
 
-from typing import TypeAlias
-
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from astseg.data.image_fitting import middle, resized
-
-Bytes: TypeAlias = npt.NDArray[np.uint8]
+from astseg.data.image_fitting import center_slices, resize
+from astseg.data.store import Bytes
 
 
 def square_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
-    """Cut a square out of the middle of an image.
+    """Crop a square from the center of an image.
 
     Args:
         pixels: an array whose axes `axis` and `axis + 1` are height and width.
@@ -30,17 +26,17 @@ def square_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
         return pixels
     if min(height, width) < side:
         raise ValueError(f"an image of {width} x {height} pixels is smaller than the crop of {side} x {side}")
-    return pixels[(slice(None),) * axis + middle((height, width), (side, side))]
+    return pixels[(slice(None),) * axis + center_slices((height, width), (side, side))]
 
 
 def prepare_image(image: Bytes, crop: int | None, size: int) -> Bytes:
     """Crop an H x W x 3 image and resize it to size x size x 3, bilinear with antialiasing."""
-    return resized(square_crop(image, crop), (size, size), Image.Resampling.BILINEAR)
+    return resize(square_crop(image, crop), (size, size), Image.Resampling.BILINEAR)
 
 
 def prepare_labels(labels: Bytes, crop: int | None, size: int) -> Bytes:
     """Crop an H x W label map and resize it to size x size by the nearest pixel."""
-    return resized(square_crop(labels, crop), (size, size), Image.Resampling.NEAREST)
+    return resize(square_crop(labels, crop), (size, size), Image.Resampling.NEAREST)
 
 
 def labels_from_entities(entities: Bytes, background: int) -> Bytes:
@@ -48,11 +44,11 @@ def labels_from_entities(entities: Bytes, background: int) -> Bytes:
 
     Args:
         entities: E x H x W masks, 0 outside and 255 inside.
-        background: how many of the first entities are background.
+        background: number of leading entities that are background.
 
     Returns:
-        H x W: max(0, strongest entity - (background - 1)), so 0 is the background and 1 the first object. The
-        first of equally strong entities wins, as in `argmax`.
+        H x W: max(0, strongest entity - (background - 1)), so 0 is the background and 1 the first object.
+        Ties go to the first entity, as in `argmax`.
     """
     strongest = np.zeros(entities.shape[1:], np.uint8)
     best = entities[0].copy()

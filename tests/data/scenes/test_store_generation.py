@@ -5,14 +5,17 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from multiprocessing import forkserver
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from astseg._core.errors import AstSegError
-from astseg.data.scenes import storing
+from astseg.data.scenes import store_generation
 from astseg.data.scenes.generation import render, split_indices
-from astseg.data.scenes.storing import make_store
+from astseg.data.scenes.store_generation import make_store
 
 ENDLESS = """
 from astseg.data.scenes import make_store
@@ -22,8 +25,8 @@ if __name__ == "__main__":
 """
 
 
-def test_a_store_holds_what_render_gives(tmp_path):
-    done = []
+def test_a_store_holds_what_render_gives(tmp_path: Path) -> None:
+    done: list[int] = []
     store = make_store(
         tmp_path / "rooms", "rooms", {"train": 20, "test": 3}, seed=4, image_size=32, progress=done.append
     )
@@ -41,37 +44,43 @@ def test_a_store_holds_what_render_gives(tmp_path):
     assert (store["train"].images[:3] != store["test"].images).any()
 
 
-def test_workers_give_the_same_bytes_in_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(storing, "WORTH_WORKERS", 0)
-    monkeypatch.setattr(storing, "IMAGES_A_TASK", 2)
+def test_workers_give_the_same_bytes_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_generation, "MIN_IMAGES_FOR_WORKERS", 0)
+    monkeypatch.setattr(store_generation, "IMAGES_PER_TASK", 2)
     alone = make_store(tmp_path / "alone", "rooms", {"a": 17, "b": 2}, image_size=32, workers=1)
     shared = make_store(tmp_path / "shared", "rooms", {"a": 17, "b": 2}, image_size=32, workers=2)
     assert alone.manifest == shared.manifest  # with the sha256 of every array
 
 
-def test_a_worker_that_dies_is_told_in_a_sentence(monkeypatch):
-    monkeypatch.setattr(storing, "render", os._exit)
-    with pytest.raises(AstSegError, match="ended unexpectedly"):
-        next(storing._in_workers([(3,)], 1))
+def fail(_count: int) -> None:
+    raise RuntimeError("stop")
 
 
-def test_an_error_on_the_way_leaves_nothing(tmp_path):
-    def fail(_count):
-        raise RuntimeError("stop")
+def kill_workers(_count: int) -> None:
+    for worker in multiprocessing.active_children():
+        worker.kill()
 
-    with pytest.raises(RuntimeError, match="stop"):
-        make_store(tmp_path / "rooms", "rooms", {"train": 200}, image_size=32, workers=2, progress=fail)
+
+@pytest.mark.parametrize(
+    ("progress", "error", "words"), [(fail, RuntimeError, "stop"), (kill_workers, AstSegError, "process ended")]
+)
+def test_an_error_on_the_way_leaves_nothing(
+    tmp_path: Path, progress: Callable[[int], None], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        make_store(tmp_path / "rooms", "rooms", {"train": 200}, image_size=32, workers=2, progress=progress)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
-def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path):
+def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(ENDLESS.format(path=str(tmp_path / "out" / "rooms")))
     process = subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     with process:
+        assert process.stdout is not None
         assert process.stdout.readline().strip() == "16"
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=40)
@@ -89,38 +98,38 @@ def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="has no fork server")
-def test_ctrl_c_is_not_for_the_process_that_workers_come_from(monkeypatch):
-    seen = []
-    monkeypatch.setattr(storing.forkserver, "ensure_running", lambda: seen.append(signal.getsignal(signal.SIGINT)))
+def test_the_fork_server_ignores_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+    monkeypatch.setattr(forkserver, "ensure_running", lambda: seen.append(signal.getsignal(signal.SIGINT)))
     before = signal.getsignal(signal.SIGINT)
-    storing._context()
+    store_generation._worker_context()
     assert seen == [signal.SIG_IGN]
     assert signal.getsignal(signal.SIGINT) is before
-    other = threading.Thread(target=storing._context)  # where signals cannot be set
+    other = threading.Thread(target=store_generation._worker_context)  # where signals cannot be set
     other.start()
     other.join()
     assert len(seen) == 1
 
 
 @pytest.mark.parametrize("counts", [{}, {"train": 0}, {"train": 5, "test": -1}])
-def test_impossible_counts_are_refused(tmp_path, counts):
+def test_impossible_counts_are_refused(tmp_path: Path, counts: dict[str, int]) -> None:
     with pytest.raises(AstSegError, match="at least one image"):
         make_store(tmp_path / "rooms", "rooms", counts)
 
 
-def test_other_impossible_arguments_are_refused_before_anything_is_written(tmp_path):
+def test_other_impossible_arguments_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(AstSegError, match="At least one worker"):
         make_store(tmp_path / "rooms", "rooms", {"train": 5}, workers=0)
     with pytest.raises(AstSegError, match="no generated data set"):
         make_store(tmp_path / "rooms", "roms", {"train": 5})
     with pytest.raises(AstSegError, match="multiple of 8"):
         make_store(tmp_path / "rooms", "rooms", {"train": 5}, image_size=63)
-    with pytest.raises(AstSegError, match="go from 0"):
+    with pytest.raises(AstSegError, match="from 0 to"):
         make_store(tmp_path / "rooms", "rooms", {"train": 5}, seed=-1)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_place_in_use_is_refused(tmp_path):
+def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     (tmp_path / "something").write_text("mine")
     with pytest.raises(AstSegError, match="exists already"):
         make_store(tmp_path, "rooms", {"train": 5})

@@ -1,15 +1,19 @@
-import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from tests.data.benchmarks import formats
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.checking import BLOCK, check_store
-from astseg.data.benchmarks.importing import import_benchmark
+from astseg.data.benchmarks.benchmark_import import import_benchmark
+from astseg.data.benchmarks.store_check import BLOCK_SIZE, check_store
+from astseg.data.store import Bytes
 from astseg.data.store_writer import StoreWriter
 
 
-def make(path, masks, details=None):
+def make(path: Path, masks: Mapping[str, Bytes | None], details: dict[str, Any] | None = None) -> Path:
     with StoreWriter(path, (8, 8), "a source", "a protocol", details) as store:
         for name, labels in masks.items():
             with store.split(name) as split:
@@ -18,17 +22,17 @@ def make(path, masks, details=None):
     return path
 
 
-def test_counts(tmp_path):
+def test_counts(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    masks = rng.integers(0, 4, (BLOCK + 5, 8, 8), np.uint8) * rng.integers(0, 2, (BLOCK + 5, 1, 1), np.uint8)
+    masks = rng.integers(0, 4, (BLOCK_SIZE + 5, 8, 8), np.uint8) * rng.integers(0, 2, (BLOCK_SIZE + 5, 1, 1), np.uint8)
     masks[7] = 0
     masks[7, 0, :6] = 1, 2, 3, 4, 5, 6
     path = make(tmp_path / "s", {"train": masks, "test": masks[:10] * 0 + 1, "plain": None}, {"slots": 3})
-    seen = []
+    seen: list[tuple[str, int, int]] = []
     found = check_store(path, report=lambda *what: seen.append(what))
     train, test, plain = found.splits
     objects = [len(set(np.unique(image)) - {0}) for image in masks]
-    assert (train.name, train.count, train.highest_label) == ("train", BLOCK + 5, 6)
+    assert (train.name, train.count, train.highest_label) == ("train", BLOCK_SIZE + 5, 6)
     assert train.most_objects == max(objects) == 6
     assert train.empty_foregrounds == objects.count(0) > 0
     assert train.too_many_objects == 1
@@ -36,28 +40,28 @@ def test_counts(tmp_path):
     assert (test.highest_label, test.most_objects, test.empty_foregrounds) == (1, 1, 0)
     assert (plain.count, plain.highest_label) == (3, None)
     assert seen == [
-        ("train", BLOCK, BLOCK + 5),
-        ("train", BLOCK + 5, BLOCK + 5),
+        ("train", BLOCK_SIZE, BLOCK_SIZE + 5),
+        ("train", BLOCK_SIZE + 5, BLOCK_SIZE + 5),
         ("test", 10, 10),
         ("plain", 3, 3),
     ]
     assert found.num_slots == 3
     assert len(found.problems) == 2
-    assert "show no object" in found.problems[0]
-    assert "labels go up to 6, but there are 3 slots; 1 images have more than 3 objects" in found.problems[1]
+    assert "no object" in found.problems[0]
+    assert "1 images have more than 3 objects" in found.problems[1]
     assert len(check_store(path, num_slots=6).problems) == 1
-    with pytest.raises(AstSegError, match="K, the number of slots, should be at least 1"):
+    with pytest.raises(AstSegError, match="not 0"):
         check_store(path, num_slots=0)
 
 
-def test_without_slots_labels_are_not_judged(tmp_path):
+def test_without_slots_labels_are_not_checked(tmp_path: Path) -> None:
     found = check_store(make(tmp_path / "s", {"train": np.full((2, 8, 8), 200, np.uint8)}))
     assert found.num_slots is None
     assert found.problems == ()
     assert found.splits[0].highest_label == 200
 
 
-def test_a_changed_file(tmp_path):
+def test_a_changed_file(tmp_path: Path) -> None:
     path = make(tmp_path / "s", {"train": np.ones((2, 8, 8), np.uint8)})
     file = path / "train.masks.npy"
     content = bytearray(file.read_bytes())
@@ -70,7 +74,7 @@ def test_a_changed_file(tmp_path):
     assert check_store(path, verify=False).damaged == ()
 
 
-def test_what_the_import_noted(formats, tmp_path):
+def test_problems_of_an_import(tmp_path: Path) -> None:
     # Nothing but walls in the last one.
     scenes = [formats.room(index) for index in range(3)]
     labels = scenes[2][1].argmax(0)
@@ -81,12 +85,12 @@ def test_what_the_import_noted(formats, tmp_path):
     formats.write_records(path, [formats.scene_message(*scene) for scene in scenes])
     import_benchmark("objectsroom", path, tmp_path / "s")
     found = check_store(tmp_path / "s")
-    assert any("1 of 3 images show no object" in problem for problem in found.problems)
-    assert any(f"{path.name} holds only 3 records, but the protocol goes up to 1000000" in p for p in found.problems)
+    assert any("1 of 3 images" in problem for problem in found.problems)
+    assert any(f"{path.name} holds only 3 records" in problem for problem in found.problems)
     assert found.num_slots == 3
 
 
-def test_unreadable_files_and_another_number_of_images(tmp_path):
+def test_unreadable_files_and_another_number_of_images(tmp_path: Path) -> None:
     details = {
         "unreadable": [["a.png", "broken"]],
         "images_found": 10,
@@ -97,28 +101,13 @@ def test_unreadable_files_and_another_number_of_images(tmp_path):
     }
     found = check_store(make(tmp_path / "s", {"train": np.ones((2, 8, 8), np.uint8)}, details))
     assert found.unreadable == (("a.png", "broken"),)
-    assert "1 files could not be read" in found.problems[0]
-    assert "10 images were found, but 50 are published" in found.problems[1]
-    assert found.problems[2] == "short holds only 8 records, but the protocol goes up to 9."
-    assert "4 images of the lists" in found.problems[3]
-    assert len(found.problems) == 4
+    for words, problem in zip(
+        ("1 files", "50 are published", "short holds only 8", "4 listed images"), found.problems, strict=True
+    ):
+        assert words in problem
 
 
-def test_no_store(tmp_path):
-    with pytest.raises(AstSegError, match="no prepared data set"):
-        check_store(tmp_path)
-
-
-def test_a_file_too_short(tmp_path):
-    path = make(tmp_path / "s", {"train": np.ones((2, 8, 8), np.uint8)})
-    manifest = json.loads((path / "manifest.json").read_text())
-    manifest["splits"]["train"]["arrays"]["masks"]["shape"] = [3, 8, 8]
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(AstSegError, match="should hold uint8 of shape"):
-        check_store(path)
-
-
-def test_what_is_not_scored_is_no_object(tmp_path):
+def test_ignored_pixels_are_no_object(tmp_path: Path) -> None:
     masks = np.zeros((2, 8, 8), np.uint8)
     masks[:, :2], masks[:, 2:4] = 1, 255
     writer = StoreWriter(tmp_path / "s", (8, 8), "a source", "a protocol")

@@ -1,0 +1,15 @@
+"""Names of the files and folders that astseg writes, by which it also recognizes its own output."""
+
+RUN_FILE = "run.json"
+"""In the folder of a training run: its settings."""
+RUN_KEYS = frozenset({"recipe", "data", "seed"})
+"""Keys of `RUN_FILE` that tell it from the run.json of another program."""
+
+OBJECTS_FILE = "objects.json"
+LABELS_FOLDER = "labels"
+"""Beside `OBJECTS_FILE`, in a folder of segmented images."""
+
+BACKGROUNDS_FOLDER = "backgrounds"
+FOREGROUND_MASKS_FOLDER = "masks"
+SUMMARY_FILE = "summary.json"
+"""Beside the two folders of foreground masks and painted backgrounds."""
