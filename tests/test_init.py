@@ -9,7 +9,7 @@ import astseg
 
 
 @pytest.mark.parametrize("name", astseg.__all__)
-def test_every_name_is_there_with_its_own_words(name: str) -> None:
+def test_every_name_is_there_and_documented(name: str) -> None:
     value = getattr(astseg, name)
     assert name in dir(astseg)
     assert name in ("PRESETS", "__version__") or value.__doc__
@@ -22,9 +22,9 @@ def test_nothing_is_imported_before_it_is_needed() -> None:
 
 
 def test_a_name_that_is_not_there() -> None:
-    with pytest.raises(AttributeError, match="module 'astseg' has no attribute 'load'"):
+    with pytest.raises(AttributeError, match="load"):
         astseg.load  # noqa: B018
 
 
-def test_what_is_there_for_type_checkers_is_what_is_imported() -> None:
+def test_names_for_type_checkers_are_those_that_are_imported() -> None:
     assert sorted([*astseg._MODULE_BY_NAME, "__version__"]) == sorted(astseg.__all__)

@@ -1,4 +1,4 @@
-"""Which folder may import which: nothing below imports what is above."""
+"""Which folder may import which: no folder imports one above it."""
 
 import ast
 from pathlib import Path
@@ -15,26 +15,26 @@ LAYERS = (
     ("authors", "hub", "paper", "doctor"),
     ("cli",),
 )
-FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}
+LAYER_OF = {name: layer for layer, names in enumerate(LAYERS) for name in names}
 
 
 def imports(file: Path) -> set[str]:
-    """Return the folders of astseg that a file imports from, wherever in it."""
+    """Return the folders of astseg that a file imports from, at any place in it."""
     nodes = ast.walk(ast.parse(file.read_text()))
     modules = {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     return {module.split(".")[1] for module in modules if module.startswith("astseg.")}
 
 
-def test_nothing_below_imports_what_is_above() -> None:
+def test_no_folder_imports_one_above_it() -> None:
     arrows = set()
     for file in ROOT.rglob("*.py"):
         own = file.relative_to(ROOT).parts[0].removesuffix(".py")
         if not own.startswith("__"):
             arrows |= {(own, other) for other in imports(file) if other != own}
     assert len(arrows) > 20
-    assert {arrow for arrow in arrows if FLOOR[arrow[0]] <= FLOOR[arrow[1]]} == set()
+    assert {arrow for arrow in arrows if LAYER_OF[arrow[0]] <= LAYER_OF[arrow[1]]} == set()
 
 
-def test_every_folder_has_a_floor() -> None:
+def test_every_folder_has_a_layer() -> None:
     there = {path.stem for path in ROOT.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    assert {name for name in there if not name.startswith("__")} == set(FLOOR)
+    assert {name for name in there if not name.startswith("__")} == set(LAYER_OF)

@@ -1,4 +1,4 @@
-"""Whatever the documentation tells people to type is valid: commands parse, make targets exist, snippets run."""
+"""What the documentation tells people to type is valid: commands parse, make targets exist, snippets run."""
 
 import ast
 import re
@@ -12,9 +12,9 @@ import typer
 from astseg.cli import app
 
 ROOT = Path(__file__).parents[1]
-RUNNABLE = ("README.md", "docs/architecture.md", "docs/scenes.md")
-NEEDS_FILES = ("docs/authors-checkpoints.md",)
-"""Whose snippets say which file the reader has to bring."""
+RUNNABLE_PAGES = ("README.md", "docs/architecture.md", "docs/scenes.md")
+PAGES_WITH_FILES = ("docs/authors-checkpoints.md",)
+"""Pages whose snippets say which file the reader must bring."""
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("CONTRIBUTING.md"), *(ROOT / "docs").rglob("*.md")])
 
 
@@ -39,14 +39,14 @@ def command_lines(text: str) -> list[str]:
 
 
 def parse(line: str) -> None:
-    """Parse a command as the command line would, without running it; typer's own error if it makes no sense."""
+    """Parse a command as the command line would, without running it; raise typer's error if it is invalid."""
     words = shlex.split(line)[1:]
     command: Any = typer.main.get_command(app)
     if words == ["--help"] or words == ["COMMAND", "--help"]:
         return
     while hasattr(command, "commands"):
         name = words.pop(0)
-        assert name in command.commands, f"'{line}' names a command that there is not: {name}"
+        assert name in command.commands, f"'{line}' names an unknown command: {name}"
         command = command.commands[name]
     if words != ["--help"]:
         command.make_context(command.name, words)
@@ -72,35 +72,35 @@ def test_commands_are_valid(page: str, line: str) -> None:
         parse(line)
 
 
-def test_the_readme_names_the_commands_that_people_begin_with() -> None:
+def test_the_readme_names_the_first_commands() -> None:
     lines = command_lines((ROOT / "README.md").read_text("utf-8"))
     for beginning in ("make demo", "make test", "astseg train", "astseg segment"):
         assert any(line.startswith(beginning) for line in lines)
 
 
-@pytest.mark.parametrize(("page", "code"), [snippet for snippet in SNIPPETS if snippet[0] in RUNNABLE])
+@pytest.mark.parametrize(("page", "code"), [snippet for snippet in SNIPPETS if snippet[0] in RUNNABLE_PAGES])
 def test_snippets_run(page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As they stand, in an empty folder, which nothing was trained in before; without what only a script would do."""
+    """As printed, in an empty folder; ``if __name__ == "__main__"`` is left out."""
     monkeypatch.chdir(tmp_path)
     exec(compile(code, page, "exec"), {"__name__": "pasted"})
 
 
 def test_every_snippet_runs_or_says_what_it_needs() -> None:
-    assert {page for page, _ in SNIPPETS} == {*RUNNABLE, *NEEDS_FILES}
+    assert {page for page, _ in SNIPPETS} == {*RUNNABLE_PAGES, *PAGES_WITH_FILES}
     for page, code in SNIPPETS:
-        assert page not in NEEDS_FILES or "# checkpoint.pth: " in code
+        assert page not in PAGES_WITH_FILES or "# checkpoint.pth: " in code
 
 
 @pytest.mark.parametrize(("page", "code"), SNIPPETS)
 def test_what_snippets_import_is_there(page: str, code: str) -> None:
-    """Of the further pages too, whose snippets work on files that a reader has."""
+    """On the other pages too, whose snippets need files of the reader."""
     imports: list[ast.stmt] = [
         node for node in ast.parse(code, page).body if isinstance(node, ast.Import | ast.ImportFrom)
     ]
     exec(compile(ast.Module(imports, []), page, "exec"), {})
 
 
-class TestTheReaderItself:
+class TestReadingPages:
     def test_lines(self) -> None:
         text = "```\n$ astseg a b \\\n   --c   # why\nls\nmake demo\n```\n```python\nastseg = 1\n```\n"
         assert command_lines(text) == ["astseg a b --c", "make demo"]

@@ -5,7 +5,7 @@ Use a trained model::
     import astseg
 
     model = astseg.load_model("rooms")        # a run, a model folder, a shipped model, or a name on the hub
-    found = model.segment("image.jpg")      # a path, a PIL image, an array, a tensor, or a list of these
+    found = model.segment("image.jpg")        # a path, a PIL image, an array, a tensor, or a list of these
     found.labels, found.masks, found.positions
 
 * `load_model`, `list_models`: trained models by name

@@ -37,13 +37,13 @@ def test_an_interruption_leaves_the_older_file_alone(tmp_path: Path, interruptio
     assert path.read_text() == "older"
 
 
-def test_a_full_disk_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_a_full_disk_raises_an_error(tmp_path: Path) -> None:
     with pytest.raises(AstSegError, match=r"page\.html: No space left"):
         write_until(tmp_path / "page.html", OSError(28, "No space left on device"))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
+def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     (tmp_path / "runs").write_text("a file")
     with pytest.raises(AstSegError, match="Cannot write"), atomic_write(tmp_path / "runs" / "page.html"):
         pytest.fail("nothing to write to")
@@ -73,7 +73,7 @@ class TestFolders:
             (partial / "weights").write_text("older")
         return path
 
-    def test_a_new_one_takes_the_place_of_an_older_one(self, older: Path) -> None:
+    def test_a_new_folder_replaces_an_older_one(self, older: Path) -> None:
         with atomic_folder(older, replace=True) as partial:
             (partial / "weights").write_text("newer")
             assert (older / "weights").read_text() == "older"
@@ -87,7 +87,7 @@ class TestFolders:
         assert (older / "weights").read_text() == "older"
         assert [path.name for path in older.parent.iterdir()] == ["model"]
 
-    def test_an_interruption_between_the_two_renamings(self, older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_interruption_between_the_two_renames(self, older: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         rename = Path.rename
 
         def interrupted(self: Path, target: Path) -> Path:
@@ -105,13 +105,13 @@ class TestFolders:
             replace_until(older, KeyboardInterrupt())
         assert [path.name for path in older.parent.iterdir()] == ["model"]
 
-    def test_nothing_is_written_over_unasked(self, older: Path) -> None:
+    def test_nothing_is_overwritten_by_default(self, older: Path) -> None:
         with pytest.raises(AstSegError, match="exists already"), atomic_folder(older):
             pytest.fail("nothing to write to")
 
 
 @pytest.mark.parametrize("place", [".", "/", "..", "a/.."])
-def test_a_place_is_no_name(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_should_end_in_a_name(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(AstSegError, match="does not end in a name"):
         sibling_path(Path(place), "anything")
@@ -119,16 +119,16 @@ def test_a_place_is_no_name(place: str, tmp_path: Path, monkeypatch: pytest.Monk
         pytest.fail("nothing to write to")
 
 
-def test_leftovers_of_processes_that_were_killed(tmp_path: Path) -> None:
+def test_removes_leftovers_of_killed_processes(tmp_path: Path) -> None:
     for name in (".checkpoint.4711.partial.pt", ".backgrounds.1.partial.npy", "run.json", ".hidden"):
         (tmp_path / name).write_text("")
-    (tmp_path / ".folder.partial").mkdir()  # cannot be removed as a file, and is left alone
+    (tmp_path / ".folder.partial").mkdir()  # a folder, not a file
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".folder.partial", ".hidden", "run.json"]
 
 
 class TestTwoCommands:
-    def test_the_second_waits_for_the_first(self, tmp_path: Path) -> None:
+    def test_the_second_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "masks"
         with atomic_folder(path) as partial:
             (partial / "labels").write_text("first")
@@ -143,7 +143,7 @@ class TestTwoCommands:
 
         def work(number: int) -> None:
             for _ in range(50):
-                # Python may find the folder there and, looking again, gone.
+                # Python may see the folder, and then find it gone.
                 with suppress(AstSegError, FileExistsError), lock_folder(tmp_path / "run", tmp_path / "run"):
                     inside.append(number)
                     together.append(len(inside))
@@ -154,7 +154,7 @@ class TestTwoCommands:
         assert set(together) == {1}
         assert not (tmp_path / "run").exists()
 
-    def test_a_process_that_is_killed_keeps_nothing(self, tmp_path: Path) -> None:
+    def test_a_killed_process_releases_the_lock(self, tmp_path: Path) -> None:
         script = (
             "import sys; from pathlib import Path; from astseg._core.atomic_io import atomic_folder\n"
             "with atomic_folder(Path(sys.argv[1])) as made:\n"
@@ -182,7 +182,7 @@ class TestTwoCommands:
             (partial / "labels").write_text("whole")
         assert [path.name for path in tmp_path.iterdir()] == ["masks"]
 
-    def test_what_came_meanwhile_stays_and_what_was_made_stays_too(self, tmp_path: Path) -> None:
+    def test_a_folder_that_appeared_meanwhile_and_the_new_one_both_stay(self, tmp_path: Path) -> None:
         path = tmp_path / "masks"
 
         def made() -> None:
@@ -196,7 +196,7 @@ class TestTwoCommands:
         assert [file.name for file in path.iterdir()] == ["mine"]
         assert (tmp_path / ".masks.partial" / "masks" / "labels").read_text() == "made"
 
-    def test_the_first_has_ended_just_before_the_second_began(
+    def test_the_first_ends_just_before_the_second_begins(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         acquire = FileLock.acquire
@@ -219,12 +219,12 @@ class TestTwoCommands:
             pytest.fail("nothing could take its place")
         assert [path.name for path in tmp_path.iterdir()] == ["masks"]
 
-    def test_a_place_that_is_lost_on_the_way_is_an_error(self, tmp_path: Path) -> None:
+    def test_a_folder_removed_meanwhile_raises_an_error(self, tmp_path: Path) -> None:
         with pytest.raises(AstSegError, match="Cannot write"), atomic_folder(tmp_path / "masks") as partial:
             shutil.rmtree(partial)
 
 
-def test_a_users_own_folder_of_a_like_name_stays(tmp_path: Path) -> None:
+def test_a_users_folder_with_a_similar_name_stays(tmp_path: Path) -> None:
     (tmp_path / "masks.partial").mkdir()
     (tmp_path / "masks.partial" / "mine").write_text("by hand")
     with atomic_folder(tmp_path / "masks"):
@@ -232,7 +232,7 @@ def test_a_users_own_folder_of_a_like_name_stays(tmp_path: Path) -> None:
     assert (tmp_path / "masks.partial" / "mine").exists()
 
 
-def test_what_a_killed_process_left_goes_or_comes_back(tmp_path: Path) -> None:
+def test_leftovers_are_removed_and_the_former_folder_is_restored(tmp_path: Path) -> None:
     for name in (".model.partial/deep", ".model.former"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "weights").write_text("older")

@@ -1,4 +1,4 @@
-"""The library speaks of what it is asked for; options are the command line's."""
+"""Only the command line mentions its options; the library does not."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import astseg
 
 ROOT = Path(astseg.__file__).parent
 OF_OTHER_PROGRAMS = {"--short", "--porcelain", "--untracked-files=no"}
-"""git's, by which the commit is asked for."""
+"""Options of git."""
 
 
 def test_only_the_command_line_names_its_options() -> None:
@@ -18,4 +18,4 @@ def test_only_the_command_line_names_its_options() -> None:
     texts = [(name, node.value) for name, node in nodes if isinstance(node, ast.Constant) and type(node.value) is str]
     found = [(name, text) for name, text in texts if re.search(r"(?<![\w-])--[a-z]", text)]
     assert [(name, text) for name, text in found if text not in OF_OTHER_PROGRAMS] == []
-    assert {text for _, text in found} == OF_OTHER_PROGRAMS, "the search finds what is there"
+    assert {text for _, text in found} == OF_OTHER_PROGRAMS

@@ -13,7 +13,7 @@ BYTES = np.random.default_rng(0).integers(0, 256, (2, 5, 7, 3), dtype=np.uint8)
 FLOATS = torch.from_numpy(BYTES.copy()).permute(0, 3, 1, 2) / 255
 
 
-def test_every_byte_survives_the_way_there_and_back() -> None:
+def test_conversion_to_floats_and_back_keeps_every_byte() -> None:
     images = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)
     floats = from_uint8_images(images, "cpu")
     assert floats.shape == (1, 3, 16, 16)
@@ -21,7 +21,7 @@ def test_every_byte_survives_the_way_there_and_back() -> None:
     np.testing.assert_array_equal(to_uint8_images(floats), images)
 
 
-def test_what_lies_outside_is_clipped() -> None:
+def test_values_outside_are_clipped() -> None:
     outside = torch.tensor([-0.5, 1.5]).view(2, 1, 1, 1).expand(2, 3, 1, 1)
     assert to_uint8_images(outside).reshape(2, 3).tolist() == [[0, 0, 0], [255, 255, 255]]
 
@@ -83,7 +83,7 @@ def test_a_camera_s_rotation_is_applied() -> None:
         (b"", "not bytes"),
     ],
 )
-def test_says_what_is_wrong(images: Any, message: str, unchecked_shapes: None) -> None:
+def test_refuses_other_images(images: Any, message: str, unchecked_shapes: None) -> None:
     with pytest.raises(ValueError, match=message):
         to_float_images(images)
 

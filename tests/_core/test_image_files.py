@@ -54,13 +54,13 @@ def test_reads_grey_and_palettes(tmp_path: Path, mode: str) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), np.array(image.convert("RGB")))
 
 
-def test_lays_transparent_pixels_over_white(tmp_path: Path) -> None:
+def test_composites_transparent_pixels_over_white(tmp_path: Path) -> None:
     values = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 0, 0, 128]]], np.uint8)
     Image.fromarray(values).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").tolist() == [[[10, 20, 30], [255] * 3, [127] * 3]]
 
 
-def test_lays_a_transparent_palette_color_over_white(tmp_path: Path) -> None:
+def test_composites_a_transparent_palette_color_over_white(tmp_path: Path) -> None:
     image = Image.new("P", (2, 1))
     image.putpalette([1, 2, 3, 4, 5, 6])
     image.putpixel((1, 0), 1)
@@ -74,28 +74,22 @@ def test_scales_sixteen_bits_and_does_not_clip(tmp_path: Path, suffix: str) -> N
     assert read_image(tmp_path / f"a.{suffix}")[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
+@pytest.mark.parametrize("colored", [False, True])
 @pytest.mark.parametrize(("high", "black"), [(0, False), (1023, True), (4095, True), (4096, False)])
-def test_ten_and_twelve_bits_do_not_become_black_unsaid(tmp_path: Path, high: int, black: bool) -> None:
-    Image.fromarray(np.array([[0, high]], np.uint16)).save(tmp_path / "a.png")
+def test_ten_and_twelve_bits_do_not_become_black(tmp_path: Path, high: int, black: bool, colored: bool) -> None:
+    if colored:
+        save_deep_png(tmp_path / "a.png", np.array([[[0, high, 5]]], ">u2"))
+    else:
+        Image.fromarray(np.array([[0, high]], np.uint16)).save(tmp_path / "a.png")
     if black:
-        with pytest.raises(AstSegError, match=f"black.* {high} of 65535"):
+        with pytest.raises(AstSegError, match="black"):
             read_image(tmp_path / "a.png")
     else:
-        assert read_image(tmp_path / "a.png").max() == round(high / 257)
-
-
-@pytest.mark.parametrize(("high", "black"), [(1023, True), (4095, True), (4096, False)])
-def test_ten_and_twelve_bits_of_colors_do_not_either(tmp_path: Path, high: int, black: bool) -> None:
-    save_deep_png(tmp_path / "a.png", np.array([[[0, high, 5]]], ">u2"))
-    if black:
-        with pytest.raises(AstSegError, match=r"black.* of 255"):
-            read_image(tmp_path / "a.png")
-    else:
-        assert read_image(tmp_path / "a.png").tolist() == [[[0, high // 256, 0]]]
+        assert read_image(tmp_path / "a.png").max() == high // 256
 
 
 def save_deep_png(path: Path, values: npt.NDArray[np.uint16]) -> None:
-    """A PNG of 16-bit colors, which Pillow reads and does not write."""
+    """Write a PNG of 16-bit colors, which Pillow cannot."""
     height, width, _ = values.shape
     rows = b"".join(b"\0" + row.tobytes() for row in values)
     chunks = (
@@ -170,7 +164,7 @@ def test_refuses_an_image_that_would_fill_the_memory(
         read_image(tmp_path / "a.png")
 
 
-def test_leaves_the_filter_of_warnings_as_it_was(tmp_path: Path) -> None:
+def test_does_not_change_the_warning_filters(tmp_path: Path) -> None:
     Image.fromarray(COLORS).save(tmp_path / "a.png")
     before = list(warnings.filters)
     read_image(tmp_path / "a.png")
@@ -197,7 +191,7 @@ def test_reads_no_format_that_runs_a_program(tmp_path: Path) -> None:
             read_image(tmp_path / name)
 
 
-def test_previews_and_smaller_copies_are_no_frames(tmp_path: Path) -> None:
+def test_previews_and_smaller_copies_are_not_frames(tmp_path: Path) -> None:
     pages = [Image.new("RGB", (16, 12), "white"), Image.new("RGB", (8, 6)), Image.new("RGB", (16, 12), "red")]
     with TiffImagePlugin.AppendingTiffWriter(str(tmp_path / "a.tif")) as file:
         for index, page in enumerate(pages):

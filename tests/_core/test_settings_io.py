@@ -79,7 +79,7 @@ def test_refuses_what_does_not_fit(content: object, message: str) -> None:
         ("latents", {"appearance": "32"}),
     ],
 )
-def test_values_are_of_their_type(name: str, value: object) -> None:
+def test_refuses_values_of_wrong_types(name: str, value: object) -> None:
     content = {"image_size": [64, 64], "num_slots": 3, name: value}
     with pytest.raises(ValueError, match=name):
         from_builtins(Architecture, content)
@@ -124,6 +124,6 @@ def test_reads_changes(text: str, change: tuple[str, object]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a", "=1"])
-def test_refuses_what_is_no_change(text: str) -> None:
+def test_refuses_malformed_changes(text: str) -> None:
     with pytest.raises(ValueError, match="looks like"):
         parse_change(text)

@@ -166,7 +166,7 @@ class Renderer(nn.Module):
 
 
 def shrink(side: int, kernel: int, stride: int, padding: int) -> tuple[int, int]:
-    """What a convolution makes of a side, and how many rows at its end it does not reach."""
+    """A side's size after a convolution, and the number of rows at its end that are not reached."""
     steps, rest = divmod(side + 2 * padding - kernel, stride)
     return steps + 1, rest
 
@@ -186,7 +186,7 @@ def block_sizes(side: int, large: bool) -> list[tuple[int, int, int, int]]:
 
 
 def block_steps(size: tuple[int, int]) -> list[tuple[tuple[int, int, int, int], ...]]:
-    """The two sides' steps, block by block; the side that is done first stays a single cell."""
+    """Both sides' geometry, block by block; the side that ends first stays a single cell."""
     sides = (block_sizes(side, max(size) >= 200) for side in size)
     return list(itertools.zip_longest(*sides, fillvalue=(1, 1, 1, 0)))
 
@@ -264,7 +264,7 @@ class BackgroundGenerator(nn.Module):
 
 
 def disturb(module: nn.Module) -> None:
-    """Give every layer values of its own: running statistics, affine parameters, and outputs worth comparing."""
+    """Give every layer distinct values: running statistics, affine parameters, and outputs worth comparing."""
     for name, value in module.state_dict().items():
         if name.endswith(("running_mean", "bias", "in_proj_bias")) and value.ndim == 1:
             value.normal_(0, 0.3)
@@ -321,7 +321,7 @@ class Original:
         self.renderer.background_activation_logit.data.fill_(-5)
 
     def content(self) -> dict[str, object]:
-        """What the published file of these networks holds."""
+        """The content of these networks' published file."""
         states: dict[str, object] = {
             "encoder_state_dict": self.encoder.state_dict(),
             "generator_state_dict": self.renderer.state_dict(),
@@ -358,7 +358,7 @@ def original() -> type[Original]:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Callable[[object], Path]:
-    """Write what a checkpoint holds."""
+    """Write the content of a checkpoint."""
 
     def write(content: object, name: str = "checkpoint.pth") -> Path:
         torch.save(content, tmp_path / name)

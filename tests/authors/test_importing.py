@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from astseg._core.errors import AstSegError
 from astseg.authors import convert_authors_checkpoint, import_authors_checkpoint
-from astseg.authors.importing import _adapted, _matched
+from astseg.authors.importing import _adapt_architecture, _match_weights
 from astseg.authors.names import published_names
 from astseg.hub.loading import load_model
 from astseg.model.architecture import Architecture
@@ -88,7 +88,7 @@ def rooms(original: type) -> Any:
 
 @pytest.fixture
 def content(rooms: Any) -> Content:
-    """The content of one checkpoint, to be changed at will."""
+    """The content of one checkpoint, which a test may change."""
     return {name: dict(part) for name, part in rooms.content().items() if name.startswith(("encoder", "generator"))}
 
 
@@ -239,13 +239,13 @@ def test_no_preset_reads_a_checkpoint_as_something_else() -> None:
     read = 0
     for shape, file in zip(shapes, files, strict=True):
         for other in shapes:
-            found = _adapted(other, file)
+            found = _adapt_architecture(other, file)
             try:
-                _matched(model(found), file, "")
+                _match_weights(model(found), file, "")
             except AstSegError:
                 assert other is not shape
             else:
-                assert found == _adapted(shape, file)
+                assert found == _adapt_architecture(shape, file)
                 read += 1
     assert read == len(names) + 2  # K is read from the file: one slot more is no other model
 
@@ -328,7 +328,7 @@ def test_variants_that_compute_the_same(saved: Save, content: Content, rename: R
 def test_numbers_of_numpy_beside_the_weights(saved: Save, content: Content, tmp_path: Path) -> None:
     noted = {"loss": np.float64(0.1), "step": np.int64(3), "best": np.float32(2), "done": np.bool_(True)}
     path = saved({**content, "trainer_state_dict": noted})
-    # The first numpy called its function otherwise, and so do checkpoints of that time.
+    # Older versions of numpy, and so older checkpoints, have another name for the function.
     old = tmp_path / "old.pth"
     with zipfile.ZipFile(path) as file, zipfile.ZipFile(old, "w") as other:
         for name in file.namelist():
@@ -370,7 +370,7 @@ def test_layers_may_be_numbered_or_named_otherwise(original: type, saved: Save) 
     path = saved(renamed(states, other_names))
     with torch.no_grad():
         assert_same(import_authors_checkpoint(path, shape), source, random_images(source.size))
-    # A normalization in front of its convolution computes something else.
+    # A normalization before its convolution is another computation.
     swapped = renamed(states, lambda name: re.sub(r"(center_block\.)([01])", lambda m: f"{m[1]}{1 - int(m[2])}", name))
     with pytest.raises(AstSegError, match=r"Missing: .*center_block\.0\.weight.*Left over: .*center_block\.1\.weight"):
         import_authors_checkpoint(saved(swapped), shape)

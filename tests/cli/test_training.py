@@ -63,7 +63,7 @@ class TestTrain:
         assert out == f"Model:  {run / 'model'}\nPage:   {run / 'page.html'}\n"
         assert "Skipped broken[b]" in err
         assert "Images: 5 of 32x32 to learn from." in err
-        assert "Objects: at most 2 in an image (as you say)." in err
+        assert "Objects: at most 2 in an image (as requested)." in err
         assert "Steps: 2 for the background and 2 for the objects, about 1 min on this machine: fewer would" in err
         assert "Scoring" not in err
         assert "<html" in (run / "page.html").read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ class TestTrain:
         assert astseg("train", tmp_path / "some.npz", *preset, "--out", tmp_path / "run") == 0
         out, err = capsys.readouterr()
         assert "Recipe: the preset demo." in err
-        assert "Objects: at most 3 in an image (the recipe has it so). --objects says otherwise." in err
+        assert "Objects: at most 3 in an image (as in the recipe). --objects says otherwise." in err
         assert "mIoU" in out
         assert json.loads((tmp_path / "run" / "scores.json").read_text())["summary"]["overall"]["images"] == 1
 
@@ -176,7 +176,7 @@ class TestTrain:
         assert astseg("train", film, *TINY, "--size", 1000, "--out", tmp_path / "run") == 2
         err = " ".join(capsys.readouterr().err.split())
         assert "Training at 1000x1000 takes about" in err
-        assert "GB of memory, and this machine has 4.0 GB. Less is taken by a smaller size" in err
+        assert "GB of memory, and this machine has 4.0 GB. A smaller size takes less" in err
         assert "--size and --objects" in err
         assert not list((tmp_path / "run").glob("*"))
 
@@ -292,7 +292,7 @@ class TestStopAndResume:
         (run / "run.json").write_text(good)
         (run / "checkpoint.pt").write_bytes(b"damaged")
         assert astseg("train", "--resume", "--out", run, "--device", "cpu") == 2
-        assert "is no readable checkpoint" in capsys.readouterr().err
+        assert "readable checkpoint" in capsys.readouterr().err
         (run / "run.json").write_text("{}")
         assert astseg("train", "--resume", "--out", run, "--device", "cpu") == 2
         assert "run.json cannot be understood" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Films to test with."""
+"""Videos for tests."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 
-from astseg.data.video import Bytes
+from astseg._core.image_files import Bytes
 
 
 def write_film(
@@ -23,6 +24,35 @@ def write_film(
         for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
+
+
+def write_tracks(path: Path, defaults: Sequence[bool], cover: bool = False) -> None:
+    """Write a track of five frames for each flag, 48 pixels wide and 32, 34, ... high; the flag makes it a default."""
+    with av.open(str(path), "w") as container:
+        streams: list[Any] = []
+        for index, default in enumerate(defaults):
+            stream: Any = container.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 48, 32 + 2 * index, "yuv420p"
+            stream.disposition = Disposition.default if default else Disposition(0)
+            streams.append(stream)
+        if cover:
+            stream = container.add_stream("mjpeg", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 48, 48, "yuvj420p"
+            stream.disposition = Disposition.attached_pic
+            streams.insert(0, stream)
+        for stream in streams:
+            image = av.VideoFrame.from_ndarray(np.zeros((stream.height, 48, 3), np.uint8), format="rgb24")
+            for _ in range(1 if stream.disposition & Disposition.attached_pic else 5):
+                container.mux(stream.encode(image))
+            container.mux(stream.encode())
+
+
+def damage(path: Path) -> None:
+    """Overwrite some of the frames of an AVI."""
+    content = bytearray(path.read_bytes())
+    start = content.index(b"movi")
+    content[start + 400 : start + 900] = b"\xff" * 500
+    path.write_bytes(content)
 
 
 def plain_images(greys: Iterable[int]) -> list[Bytes]:

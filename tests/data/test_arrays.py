@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import read_image
+from astseg._core.image_files import Bytes, read_image
 from astseg.data import arrays
-from astseg.data.arrays import Bytes, open_arrays
+from astseg.data.arrays import open_arrays
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
 MASKS = np.random.default_rng(1).integers(0, 3, (4, 5, 6), dtype=np.uint8)
@@ -122,7 +122,7 @@ def test_columns_first_where_it_is_large(tmp_path: Path, monkeypatch: pytest.Mon
         (np.inf, "non-finite"),
     ],
 )
-def test_refuses_each_image_whose_values_are_no_colors(tmp_path: Path, bad: float, said: str) -> None:
+def test_refuses_single_images_with_values_out_of_range(tmp_path: Path, bad: float, said: str) -> None:
     values = np.zeros((3, 4, 4, 3), np.float32)
     values[1, 2, 2, 2] = bad
     values[2] = 0.5
@@ -135,7 +135,7 @@ def test_refuses_each_image_whose_values_are_no_colors(tmp_path: Path, bad: floa
 
 
 @pytest.mark.parametrize("bad", [-1, 1 << 40])
-def test_refuses_each_image_of_whole_numbers_that_are_no_colors(tmp_path: Path, bad: float) -> None:
+def test_refuses_single_images_with_integers_out_of_range(tmp_path: Path, bad: float) -> None:
     values = IMAGES.astype(np.int64)
     values[1, 2, 2, 2] = bad
     np.save(tmp_path / "a.npy", values)
@@ -186,7 +186,7 @@ class TestTheWholeFileTells:
         for item in open_arrays(tmp_path / "a.npy"):
             assert f"{highest} of 65535" in str(item.problem)
 
-    def test_is_asked_again_when_the_file_has_changed(self, tmp_path: Path) -> None:
+    def test_a_changed_file_is_read_again(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npy"
         assert self.read(path, np.ones((2, 6, 6, 3), np.uint8), "Values of 0 and 1 are black and white")[0].min() == 255
         images = np.ones((3, 6, 6, 3), np.uint8)
@@ -196,9 +196,7 @@ class TestTheWholeFileTells:
 
 @pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2)])
 @pytest.mark.parametrize("kind", ["u1", "f4"])
-def test_transparent_pixels_are_laid_over_white_as_those_of_files_are(
-    tmp_path: Path, axes: tuple[int, ...], kind: str
-) -> None:
+def test_transparent_pixels_look_as_in_image_files(tmp_path: Path, axes: tuple[int, ...], kind: str) -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 7, 8, 4), dtype=np.uint8)
     np.save(tmp_path / "a.npy", images.transpose(axes) / np.array(1 if kind == "u1" else 255, kind))
     for index, item in enumerate(open_arrays(tmp_path / "a.npy")):
@@ -226,7 +224,7 @@ def test_rounding_errors_are_colors(tmp_path: Path) -> None:
     np.testing.assert_array_equal(item.image, 255)
 
 
-def test_refuses_archives_that_leave_the_choice_open(tmp_path: Path) -> None:
+def test_refuses_ambiguous_archives(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", left=IMAGES, right=IMAGES)
     with pytest.raises(AstSegError, match="left, right"):
         open_arrays(tmp_path / "a.npz")
@@ -240,7 +238,7 @@ def test_refuses_archives_that_leave_the_choice_open(tmp_path: Path) -> None:
         (np.array([None, {}]), "holds Python objects"),
     ],
 )
-def test_masks_that_cannot_be_used_take_no_image_away(tmp_path: Path, masks: npt.NDArray[Any], reason: str) -> None:
+def test_images_with_unusable_masks_are_kept(tmp_path: Path, masks: npt.NDArray[Any], reason: str) -> None:
     np.savez(tmp_path / "b.npz", images=IMAGES, masks=masks)
     file = open_arrays(tmp_path / "b.npz")
     assert file.mask_key is None
@@ -252,7 +250,7 @@ def test_masks_that_cannot_be_used_take_no_image_away(tmp_path: Path, masks: npt
 
 
 @pytest.mark.parametrize("bad", [-1, 256, 1 << 40])
-def test_a_mask_whose_values_are_no_labels_takes_no_image_away(tmp_path: Path, bad: float) -> None:
+def test_an_image_whose_mask_has_no_labels_is_kept(tmp_path: Path, bad: float) -> None:
     masks = MASKS.astype(np.int64)
     masks[2, 0, 0] = bad
     np.savez(tmp_path / "b.npz", images=IMAGES, masks=masks)

@@ -1,4 +1,4 @@
-"""The catalogue of data sets against the paper, and every spelling that a name ever had."""
+"""The table of data sets compared with the paper, and all aliases."""
 
 import re
 import subprocess
@@ -86,7 +86,7 @@ def test_the_nearest_name_is_offered(name: str, nearest: str) -> None:
         find_dataset(name)
 
 
-def test_nothing_is_near() -> None:
+def test_without_a_near_name_all_are_listed() -> None:
     with pytest.raises(AstSegError, match=r"no data set 'cats'\. There are: clevrtex, clevr, "):
         find_dataset("cats")
 

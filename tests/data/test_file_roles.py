@@ -27,7 +27,7 @@ from astseg.data.file_roles import Key, Role, could_hold_masks_of, parse_name, s
         ("---.png", "image", ("---",)),
     ],
 )
-def test_the_words_of_a_role_are_no_part_of_a_name(path: str, role: Role, key: Key) -> None:
+def test_keys_leave_out_the_words_of_roles(path: str, role: Role, key: Key) -> None:
     name = parse_name(Path(path))
     assert (name.role, name.key) == (role, key)
 

@@ -18,7 +18,7 @@ COLORS = RANDOM.integers(0, 256, (5, 7, 3), dtype=np.uint8)
         ((1, 1000), (128, 64), (0, 499), (1, 1)),
     ],
 )
-def test_crops_the_largest_centre(
+def test_crops_the_largest_centered_part(
     size: tuple[int, int], target: tuple[int, int], top_left: tuple[int, int], shape: tuple[int, int]
 ) -> None:
     rows, columns = center_crop(size, target)
@@ -27,7 +27,7 @@ def test_crops_the_largest_centre(
 
 
 def test_shrinks_an_image_by_the_mean_and_keeps_one_that_fits() -> None:
-    # Antialiasing means that every pixel counts: a fine checkerboard turns grey and does not flicker.
+    # With antialiasing every pixel counts: a fine checkerboard becomes grey.
     checker = np.indices((64, 64)).sum(0) % 2 * 255
     shrunk = fit_image(np.repeat(checker[..., None], 3, -1).astype(np.uint8), (8, 8))
     assert shrunk.shape == (8, 8, 3)

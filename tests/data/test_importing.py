@@ -1,17 +1,15 @@
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.data.films import plain_images
+from tests.data.films import plain_images, write_film
 
 from astseg._core.errors import AstSegError
 from astseg.data.image_fitting import fit_image, fit_mask
 from astseg.data.importing import import_source, suggest_image_size
 from astseg.data.store import Split
-from astseg.data.video import VideoWriter
 
 
 def save_images(folder: Path, count: int, size: tuple[int, int] = (40, 40), start: int = 0) -> None:
@@ -48,14 +46,9 @@ def test_holds_out_nothing_if_told_so(tmp_path: Path) -> None:
     assert store.image_size == (64, 64)
 
 
-def test_a_single_image_is_for_training(tmp_path: Path) -> None:
-    save_images(tmp_path / "in", 1)
-    assert import_source(tmp_path / "in", tmp_path / "out").splits == ("train",)
-
-
 @pytest.mark.parametrize("bad", [(0,), (1,), (2,), (0, 1)])
 @pytest.mark.parametrize("share", [0.1, 0.9])
-def test_both_splits_have_something_whatever_is_unreadable(tmp_path: Path, bad: tuple[int, ...], share: float) -> None:
+def test_no_split_is_empty_if_files_are_unreadable(tmp_path: Path, bad: tuple[int, ...], share: float) -> None:
     save_images(tmp_path / "in", 4)
     for index in bad:
         (tmp_path / f"in/{index}.png").write_text("")
@@ -74,7 +67,7 @@ def test_crops_and_resizes_images_and_masks_alike(tmp_path: Path) -> None:
     np.testing.assert_array_equal(store["train"].masks, [fit_mask(mask, (10, 10)) for mask in masks])
 
 
-def test_masks_stay_behind_where_some_are_missing(tmp_path: Path) -> None:
+def test_masks_are_left_out_if_some_are_missing(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     images = np.zeros((2, 16, 16, 3), np.uint8)
     np.savez(tmp_path / "in/a.npz", images=images, masks=images[..., 0])
@@ -93,7 +86,7 @@ def save_masks(folder: Path, count: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0, 0.5])
-def test_masks_that_cannot_be_read_stay_behind_and_their_images_do_not(tmp_path: Path, share: float) -> None:
+def test_unreadable_masks_leave_out_masks_but_not_images(tmp_path: Path, share: float) -> None:
     save_images(tmp_path / "in/images", 4)
     save_masks(tmp_path / "in/masks", 4)
     (tmp_path / "in/masks/2.png").write_text("")
@@ -117,7 +110,7 @@ def test_what_is_not_scored_is_in_the_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("places", [("train/images", "valid/images"), ("images/train2017", "images/val2017")])
-def test_takes_the_divisions_of_other_programs_at_their_word(tmp_path: Path, places: tuple[str, str]) -> None:
+def test_keeps_the_splits_of_other_programs(tmp_path: Path, places: tuple[str, str]) -> None:
     save_images(tmp_path / "in" / places[0], 6)
     save_images(tmp_path / "in" / places[1], 3, start=6)
     store = import_source(tmp_path / "in", tmp_path / "out")
@@ -125,7 +118,7 @@ def test_takes_the_divisions_of_other_programs_at_their_word(tmp_path: Path, pla
     assert values(store["test"]) == [6, 7, 8]
 
 
-def test_an_image_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path: Path) -> None:
+def test_an_image_is_left_out_if_only_its_mask_is_unusable(tmp_path: Path) -> None:
     save_images(tmp_path / "in/images", 20)
     save_masks(tmp_path / "in/masks", 20)
     Image.new("L", (5, 5)).save(tmp_path / "in/masks/18.png")
@@ -137,7 +130,7 @@ def test_an_image_is_left_out_where_its_mask_alone_cannot_be_used(tmp_path: Path
     assert "18.png has (5, 5) pixels" in reason
 
 
-def test_masks_that_are_of_no_use_from_the_first_stay_behind(tmp_path: Path) -> None:
+def test_masks_are_left_out_if_the_first_is_unusable(tmp_path: Path) -> None:
     masks = np.full((3, 16, 16), 1000)
     np.savez(tmp_path / "in.npz", images=np.zeros((3, 16, 16, 3), np.uint8), masks=masks)
     store = import_source(tmp_path / "in.npz", tmp_path / "out", test_share=0)
@@ -146,7 +139,7 @@ def test_masks_that_are_of_no_use_from_the_first_stay_behind(tmp_path: Path) -> 
     assert "holds values from 1000 to 1000" in store.manifest.details["mask_problem"]
 
 
-def test_what_is_no_image_needs_no_mask(tmp_path: Path) -> None:
+def test_unreadable_images_need_no_mask(tmp_path: Path) -> None:
     save_images(tmp_path / "in/images", 3)
     save_masks(tmp_path / "in/masks", 3)
     (tmp_path / "in/images/broken.png").write_text("")
@@ -155,7 +148,7 @@ def test_what_is_no_image_needs_no_mask(tmp_path: Path) -> None:
     assert len(store["train"]) == 3
 
 
-def test_tells_what_else_lay_in_the_folder(tmp_path: Path) -> None:
+def test_names_other_files_in_the_folder(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 2)
     (tmp_path / "in/notes.txt").write_text("")
     details = import_source(tmp_path / "in", tmp_path / "out").manifest.details
@@ -175,7 +168,9 @@ def test_images_that_are_too_small_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("count", "rule"), [(1, "nothing held out"), (2, "a random choice (seed 0), 10%, held out")])
 def test_says_what_is_held_out(tmp_path: Path, count: int, rule: str) -> None:
     save_images(tmp_path / "in", count)
-    assert import_source(tmp_path / "in", tmp_path / "out").manifest.protocol.endswith(rule)
+    store = import_source(tmp_path / "in", tmp_path / "out")
+    assert store.manifest.protocol.endswith(rule)
+    assert ("test" in store) is (count > 1)
 
 
 def test_nothing_large_enough_is_an_error(tmp_path: Path) -> None:
@@ -186,7 +181,7 @@ def test_nothing_large_enough_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("other", "became"), [("test", "test"), ("val", "test")])
-def test_a_folder_that_is_divided_already_stays_so(tmp_path: Path, other: str, became: str) -> None:
+def test_keeps_existing_splits(tmp_path: Path, other: str, became: str) -> None:
     save_images(tmp_path / "in/train/deep", 4)
     save_images(tmp_path / "in" / other, 2, start=100)
     save_images(tmp_path / "in/else", 1, start=50)
@@ -199,7 +194,7 @@ def test_a_folder_that_is_divided_already_stays_so(tmp_path: Path, other: str, b
     assert "as the folder is divided" in store.manifest.protocol
 
 
-def test_numbered_arrays_divide_a_folder_each_split_with_its_own_masks(tmp_path: Path) -> None:
+def test_array_files_name_splits_with_or_without_masks(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     images = np.zeros((2, 16, 16, 3), np.uint8)
     for name in ("train_0", "train_1"):
@@ -212,7 +207,7 @@ def test_numbered_arrays_divide_a_folder_each_split_with_its_own_masks(tmp_path:
     np.testing.assert_array_equal(store["test"].masks, 1)
 
 
-def test_an_image_called_test_divides_nothing(tmp_path: Path) -> None:
+def test_an_image_called_test_is_not_a_split(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 4)
     for name in ("train", "test"):
         Image.new("RGB", (16, 16)).save(tmp_path / f"in/{name}.png")
@@ -221,9 +216,7 @@ def test_an_image_called_test_divides_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture
 def film(tmp_path: Path) -> Path:
-    with VideoWriter(tmp_path / "film.mp4", Fraction(30)) as writer:
-        for image in plain_images(range(0, 200, 10)):
-            writer.append(image)
+    write_film(tmp_path / "film.mp4", plain_images(range(0, 200, 10)), rate=30)
     return tmp_path / "film.mp4"
 
 
@@ -237,7 +230,7 @@ def test_imports_a_video_and_holds_out_its_end(tmp_path: Path, film: Path) -> No
     assert "the last frames, 20%" in store.manifest.protocol
 
 
-def test_progress_tells_how_far_it_is(tmp_path: Path) -> None:
+def test_reports_progress(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 3)
     calls: list[tuple[int, int | None]] = []
     import_source(tmp_path / "in", tmp_path / "out", progress=lambda done, total: calls.append((done, total)))
@@ -273,27 +266,18 @@ def test_refuses_a_place_that_is_taken_and_a_store_as_source(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        ((128, 128), (128, 128)),
-        ((1000, 1100), (128, 128)),
-        ((64, 64), (64, 64)),
-        ((127, 127), (64, 64)),
-        ((1, 1), (64, 64)),
-        ((240, 320), (96, 128)),
-        ((320, 240), (128, 96)),
-        ((1080, 1920), (64, 112)),
-        ((50, 80), (48, 80)),
-        ((10, 4000), (32, 160)),
-    ],
-)
-def test_suggests_a_size(size: tuple[int, int], expected: tuple[int, int]) -> None:
-    assert suggest_image_size(size) == expected
-
-
-@pytest.mark.parametrize(
     ("size", "longer_side", "expected"),
     [
+        ((128, 128), None, (128, 128)),
+        ((1000, 1100), None, (128, 128)),
+        ((64, 64), None, (64, 64)),
+        ((127, 127), None, (64, 64)),
+        ((1, 1), None, (64, 64)),
+        ((240, 320), None, (96, 128)),
+        ((320, 240), None, (128, 96)),
+        ((1080, 1920), None, (64, 112)),
+        ((50, 80), None, (48, 80)),
+        ((10, 4000), None, (32, 160)),
         ((1080, 1920), 320, (176, 320)),
         ((200, 320), 320, (200, 320)),
         ((320, 240), 128, (128, 96)),
@@ -301,7 +285,7 @@ def test_suggests_a_size(size: tuple[int, int], expected: tuple[int, int]) -> No
         ((10, 4000), 64, (32, 64)),
     ],
 )
-def test_suggests_a_size_with_a_longer_side(size: tuple[int, int], longer_side: int, expected: tuple[int, int]) -> None:
+def test_suggests_a_size(size: tuple[int, int], longer_side: int | None, expected: tuple[int, int]) -> None:
     assert suggest_image_size(size, longer_side) == expected
 
 

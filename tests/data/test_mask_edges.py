@@ -15,7 +15,7 @@ from astseg.data.mask_edges import harden
 def test_smoothed_edges_go_to_one_side_or_the_other(values: tuple[int, int], colored: bool) -> None:
     soft, exact = discs(values)
     assert len(np.unique(soft)) > 8
-    if colored:  # red to blue by their height
+    if colored:  # from blue to red by height
         mask = grey(soft.astype(np.int64) << 16 | (255 - soft.astype(np.int64)), "color")
         hard = harden(mask) >> 16
     else:
@@ -42,8 +42,8 @@ def test_a_single_line_of_half_covered_pixels_is_no_object() -> None:
         max_size=6,
     )
 )
-def test_what_has_no_slopes_stays_as_it_is(boxes: list[tuple[int, int, int, int, int]]) -> None:
-    # Side by side and thin or small, but never a step from one value to the next but one.
+def test_masks_without_slopes_are_unchanged(boxes: list[tuple[int, int, int, int, int]]) -> None:
+    # Thin or small boxes that never touch, so that no value is between two others.
     mask = np.zeros((60, 60), np.int64)
     for top, left, height, width, value in boxes:
         if not mask[2 * top - 1 : 2 * top + height + 1, 2 * left - 1 : 2 * left + width + 1].any():

@@ -25,7 +25,7 @@ COLORS = np.array([[0, 0, 0], [200, 30, 30], [30, 30, 200]], np.uint8)
 
 
 def labels_in(path: Path, **options: Any) -> tuple[list[Labels], MaskCoding]:
-    """Read a file as a set of one mask."""
+    """Read a mask file as a set of its own."""
     masks = list(read_raw_masks(path))
     coding = choose_coding(masks, **options)
     return [decode_mask(mask, coding) for mask in masks], coding
@@ -41,7 +41,7 @@ def palette_image(labels: Labels, colors: npt.ArrayLike) -> Image.Image:
     "image",
     [
         palette_image(LABELS, COLORS),
-        palette_image(LABELS, [[9, 9, 9], [8, 8, 8], [7, 7, 7]]),  # no black in it: indices count all the same
+        palette_image(LABELS, [[9, 9, 9], [8, 8, 8], [7, 7, 7]]),  # without black, indices are still labels
         Image.fromarray(LABELS),
         Image.fromarray(LABELS.astype(np.uint16)),
         Image.fromarray(np.stack([LABELS] * 3, -1)),
@@ -58,12 +58,12 @@ def test_labels_are_read_as_they_are(tmp_path: Path, image: Image.Image) -> None
 def test_every_color_but_black_is_an_object(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(COLORS[LABELS]).save(tmp_path / f"a.{suffix}")
     (labels,), coding = labels_in(tmp_path / f"a.{suffix}")
-    red_is_higher = [0, 2, 1]  # by the numbers of their colors
+    red_is_higher = [0, 2, 1]  # as 0xRRGGBB
     np.testing.assert_array_equal(labels, np.array(red_is_higher, np.uint8)[LABELS])
     assert "color" in coding.description
 
 
-def test_without_black_the_background_is_what_surrounds_the_objects(tmp_path: Path) -> None:
+def test_without_black_the_background_is_the_color_at_the_border(tmp_path: Path) -> None:
     colors = np.array([[255, 255, 255], [200, 30, 30], [30, 30, 200]], np.uint8)
     Image.fromarray(colors[LABELS]).save(tmp_path / "a.png")
     (labels,), _ = labels_in(tmp_path / "a.png")
@@ -113,7 +113,7 @@ def test_void_of_voc_is_not_scored(tmp_path: Path) -> None:
         np.testing.assert_array_equal(labels[1:] > 0, LABELS[1:] > 0)
 
 
-def test_stretched_greys_have_no_void() -> None:
+def test_spread_grey_values_have_no_void() -> None:
     spread = np.array([0, 127, 255], np.uint8)[LABELS]
     coding = choose_coding([grey(spread)])
     assert not coding.ignored
@@ -130,7 +130,7 @@ def test_cdnet_scores_neither_the_outside_nor_the_unknown() -> None:
     np.testing.assert_array_equal(labels == 0, np.isin(truth, (0, 50)))
     quiet = np.where(truth == 50, 0, truth)
     assert choose_coding([grey(quiet)], cdnet=True) == coding
-    assert not choose_coding([grey(quiet)]).ignored  # it may well be three objects
+    assert not choose_coding([grey(quiet)]).ignored  # these may be three objects
 
 
 def test_the_user_says_what_is_not_scored() -> None:
@@ -138,7 +138,7 @@ def test_the_user_says_what_is_not_scored() -> None:
     np.testing.assert_array_equal(decode_mask(grey(LABELS), coding), np.array([0, 1, IGNORED_LABEL], np.uint8)[LABELS])
     marked = np.where(LABELS == 2, 255, LABELS)
     assert not choose_coding([grey(marked)], frozenset()).ignored
-    # Were 255 kept as a label, it could not be told from what is not scored.
+    # As a label, 255 would be mistaken for pixels that are not scored.
     labels = decode_mask(grey(marked), choose_coding([grey(marked)], frozenset({1})))
     np.testing.assert_array_equal(labels, np.array([0, IGNORED_LABEL, 1], np.uint8)[LABELS])
 
@@ -170,7 +170,7 @@ def test_lossy_compression_leaves_two_discs(tmp_path: Path, quality: int) -> Non
 @pytest.mark.parametrize("turned", list(Image.Transpose))
 @pytest.mark.parametrize("square", [False, True])
 @pytest.mark.parametrize("drawn_on_the_turned", [False, True])
-def test_a_mask_is_turned_with_its_image_if_it_has_not_been(
+def test_a_mask_is_rotated_like_its_image_unless_drawn_upright(
     turned: Image.Transpose, square: bool, drawn_on_the_turned: bool
 ) -> None:
     stored = LABELS[:12, :12] if square else LABELS
@@ -216,7 +216,7 @@ def test_small_objects_survive_lossy_compression(tmp_path: Path, quality: int) -
     assert ((labels > 0) != (exact > 0)).mean() < 0.01
 
 
-def test_a_lossy_mask_saved_without_loss_is_read_alike(tmp_path: Path) -> None:
+def test_a_lossy_mask_saved_without_loss_is_read_likewise(tmp_path: Path) -> None:
     _, exact = discs((120, 240))
     Image.fromarray(exact).save(tmp_path / "a.jpg", quality=80)
     with Image.open(tmp_path / "a.jpg") as image:

@@ -33,7 +33,7 @@ def save(path: Path, values: npt.NDArray[Any]) -> None:
 
 
 def layout(root: Path, image: str, masks: str, count: int = COUNT) -> None:
-    """Save images and masks by patterns of their paths, in which {} is a number."""
+    """Save images and masks with paths in which {} becomes a number."""
     for index in range(count):
         save(root / image.format(f"{index:06d}"), photograph())
         save(root / masks.format(f"{index:06d}"), mask(index % 3))
@@ -74,7 +74,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_masks_are_no_images_in_any_layout(tmp_path: Path, name: str) -> None:
+def test_masks_are_found_in_any_layout(tmp_path: Path, name: str) -> None:
     layout(tmp_path, *LAYOUTS[name])
     source = open_source(tmp_path)
     assert source.estimated_length() == COUNT
@@ -92,7 +92,7 @@ def test_photographs_are_images_whatever_they_are_called(tmp_path: Path, name: s
     for index in range(COUNT):
         for place in LAYOUTS[name]:
             save(tmp_path / place.format(f"{index:06d}"), photograph())
-    if name in ("Carvana",):  # GIF has no photographs
+    if name in ("Carvana",):  # GIF cannot hold photographs
         return
     source = open_source(tmp_path)
     assert source.estimated_length() == 2 * COUNT
@@ -102,7 +102,7 @@ def test_photographs_are_images_whatever_they_are_called(tmp_path: Path, name: s
 @pytest.mark.parametrize(
     "other", ["{}_depth.png", "depth/{}.png", "{}_normal_0001.png", "normals/{}.png", "flow/{}.png"]
 )
-def test_maps_of_depth_and_the_like_are_no_images(tmp_path: Path, other: str) -> None:
+def test_maps_of_depth_and_the_like_are_not_images(tmp_path: Path, other: str) -> None:
     layout(tmp_path, "{}.png", other)
     for index in range(COUNT):
         save(tmp_path / other.format(f"{index:06d}"), photograph())
@@ -131,13 +131,13 @@ def test_masks_of_objects_go_before_those_of_classes(tmp_path: Path, taken: str,
     assert len(source.left_out) == 1 + len(others)
 
 
-def test_the_fuller_set_of_masks_is_taken(tmp_path: Path) -> None:
+def test_the_more_complete_set_of_masks_is_used(tmp_path: Path) -> None:
     layout(tmp_path, "images/{}.jpg", "masks/{}.png")
     layout(tmp_path, "images/{}.jpg", "instances/{}.png", count=3)
     assert open_source(tmp_path).has_masks
 
 
-def test_a_mask_for_each_object_makes_one_together(tmp_path: Path) -> None:
+def test_masks_of_single_objects_are_merged(tmp_path: Path) -> None:
     for index in range(4):
         save(tmp_path / f"{index}x/images/{index}x.png", photograph())
         for label in (1, 2):
@@ -147,7 +147,7 @@ def test_a_mask_for_each_object_makes_one_together(tmp_path: Path) -> None:
         np.testing.assert_array_equal(image.mask, mask(index))
 
 
-def test_masks_that_do_not_go_together_are_said_to(tmp_path: Path) -> None:
+def test_masks_of_different_sizes_are_not_merged(tmp_path: Path) -> None:
     save(tmp_path / "x/images/a.png", photograph())
     save(tmp_path / "x/masks/1.png", mask())
     save(tmp_path / "x/masks/2.png", mask()[:9])
@@ -156,7 +156,7 @@ def test_masks_that_do_not_go_together_are_said_to(tmp_path: Path) -> None:
     assert "cannot be merged" in str(image.mask_problem)
 
 
-def test_masks_whose_names_fit_no_image_are_no_images_either(tmp_path: Path) -> None:
+def test_masks_whose_names_fit_no_image_are_not_images(tmp_path: Path) -> None:
     layout(tmp_path, "images/{}.jpg", "masks/task-{}-annotation-1-by-1-tag-Car-0.png")
     source = open_source(tmp_path)
     assert source.estimated_length() == COUNT
@@ -171,13 +171,13 @@ def test_drawings_of_few_colors_stay_images(tmp_path: Path) -> None:
     assert open_source(tmp_path).estimated_length() == 2 * COUNT
 
 
-def test_names_that_many_folders_share_are_numbers_of_frames(tmp_path: Path) -> None:
+def test_names_that_many_folders_share_pair_nothing(tmp_path: Path) -> None:
     for folder in range(20):
         save(tmp_path / f"film{folder}/0.png", photograph() if folder else np.stack([mask()] * 3, -1))
     assert open_source(tmp_path).estimated_length() == 20
 
 
-def test_a_damaged_twin_is_told_as_one(tmp_path: Path) -> None:
+def test_a_damaged_mask_is_still_a_mask(tmp_path: Path) -> None:
     layout(tmp_path, "{}.png", "{}_L.png")
     (tmp_path / "000000_L.png").write_text("")
     assert open_source(tmp_path).estimated_length() == COUNT
@@ -239,7 +239,7 @@ def test_a_mask_belongs_to_one_image(tmp_path: Path) -> None:
         open_source(tmp_path, masks=tmp_path / "masks")
 
 
-def test_several_whole_masks_are_not_joined(tmp_path: Path) -> None:
+def test_several_complete_masks_are_not_merged(tmp_path: Path) -> None:
     layout(tmp_path, "images/{}.jpg", "v1/instances/{}.png")
     layout(tmp_path, "images/{}.jpg", "v2/instances/{}.png")
     images = list(open_source(tmp_path))
@@ -247,7 +247,7 @@ def test_several_whole_masks_are_not_joined(tmp_path: Path) -> None:
     assert all(image.mask is None and "several objects" in str(image.mask_problem) for image in images)
 
 
-def test_what_looks_like_masks_and_fits_nothing_is_said_and_not_learned_from(tmp_path: Path) -> None:
+def test_unmatched_masks_are_reported_and_are_not_images(tmp_path: Path) -> None:
     for index in range(COUNT):
         save(tmp_path / f"01/t{index:03d}.tif", photograph())
         save(tmp_path / f"01_XY/SEG/man_x{index}.tif", mask(index % 3))
@@ -257,7 +257,7 @@ def test_what_looks_like_masks_and_fits_nothing_is_said_and_not_learned_from(tmp
     assert sum("fit no image" in note for note in source.left_out) == 2
 
 
-def test_regions_of_interest_are_no_images(tmp_path: Path) -> None:
+def test_regions_of_interest_are_not_images(tmp_path: Path) -> None:
     layout(tmp_path, "input/in{}.jpg", "groundtruth/gt{}.png")
     for name in ("ROI.bmp", "ROI.jpg"):
         save(tmp_path / name, 255 * (mask() > 0).astype(np.uint8))
@@ -266,7 +266,7 @@ def test_regions_of_interest_are_no_images(tmp_path: Path) -> None:
     assert source.has_masks
 
 
-def test_visualizations_are_no_images(tmp_path: Path) -> None:
+def test_visualizations_are_not_images(tmp_path: Path) -> None:
     layout(tmp_path, "JPEGImages/{}.jpg", "SegmentationObject/{}.png")
     for index in range(COUNT):
         save(tmp_path / f"SegmentationObjectVisualization/{index:06d}.jpg", photograph())
@@ -285,14 +285,14 @@ def test_classes_called_like_maps_stay_images(tmp_path: Path, name: str) -> None
     assert open_source(tmp_path).estimated_length() == 4 * COUNT
 
 
-def test_depth_of_other_names_is_no_image(tmp_path: Path) -> None:
+def test_depth_maps_of_other_names_are_not_images(tmp_path: Path) -> None:
     for index in range(COUNT):
         save(tmp_path / f"rgb/{index}.1.png", photograph())
         save(tmp_path / f"depth/{index}.2.png", photograph()[..., 0].astype(np.uint16) * 200)
     assert open_source(tmp_path).estimated_length() == COUNT
 
 
-def test_photographs_on_a_plain_ground_are_no_masks(tmp_path: Path) -> None:
+def test_photographs_on_a_plain_background_are_not_masks(tmp_path: Path) -> None:
     for index in range(COUNT):
         for folder in ("hat", "mask"):
             shot = np.full((*SIZE, 3), 255, np.uint8)
@@ -301,7 +301,7 @@ def test_photographs_on_a_plain_ground_are_no_masks(tmp_path: Path) -> None:
     assert open_source(tmp_path).estimated_length() == 2 * COUNT
 
 
-def test_files_that_have_changed_are_looked_at_again(tmp_path: Path) -> None:
+def test_changed_files_are_measured_again(tmp_path: Path) -> None:
     for index in range(COUNT):
         save(tmp_path / f"images/{index}.png", photograph())
         save(tmp_path / f"labels/{index}.png", photograph())

@@ -43,7 +43,7 @@ class StopError(Exception):
     pass
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_reads_what_was_written(tmp_path: Path) -> None:
     images, masks = random_images(6)
     with writer(tmp_path / "s", details={"seed": 3}) as store:
         with store.split("train") as split:
@@ -86,19 +86,13 @@ def test_arrays_are_mapped_and_cannot_be_written(tmp_path: Path) -> None:
         images[0] = 0
 
 
-def test_is_store(tmp_path: Path) -> None:
-    write(tmp_path / "s")
-    assert Store.is_store(tmp_path / "s")
-    assert not Store.is_store(tmp_path)
-
-
 @pytest.mark.parametrize("content", ["[1]", "{}", '{"name": "a site", "icons": []}'])
 def test_other_programs_have_a_manifest_too(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.json").write_text(content)
     assert not Store.is_store(tmp_path)
 
 
-def test_a_cut_manifest_is_that_of_a_store(tmp_path: Path) -> None:
+def test_a_cut_off_manifest_beside_arrays_is_one_of_a_store(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"format": "astseg-st')
     assert not Store.is_store(tmp_path)
     (tmp_path / "train.images.npy").touch()
@@ -183,7 +177,7 @@ def test_append_refuses_what_does_not_fit(tmp_path: Path) -> None:
         raise StopError
 
 
-def test_append_refuses_masks_that_come_and_go(tmp_path: Path) -> None:
+def test_append_refuses_other_kinds_of_arrays(tmp_path: Path) -> None:
     images, masks = random_images(2)
     with suppress(StopError), writer(tmp_path / "s") as store, store.split("train") as split:
         split.append(images, masks)
@@ -221,14 +215,14 @@ def test_a_destination_in_use(tmp_path: Path) -> None:
         writer(tmp_path / "file").check_destination()
 
 
-def test_an_empty_folder_will_do(tmp_path: Path) -> None:
+def test_an_empty_folder_is_a_valid_destination(tmp_path: Path) -> None:
     (tmp_path / "s").mkdir()
     write(tmp_path / "s")
     assert len(Store(tmp_path / "s")["train"]) == 6
 
 
 @pytest.mark.parametrize("stop", [StopError, KeyboardInterrupt])
-def test_nothing_is_left_of_a_writing_that_stops(tmp_path: Path, stop: type[BaseException]) -> None:
+def test_an_interruption_leaves_nothing(tmp_path: Path, stop: type[BaseException]) -> None:
     def interrupted() -> None:
         with writer(tmp_path / "s") as store, store.split("train") as split:
             split.append(*random_images(2))
@@ -269,7 +263,7 @@ def test_a_resumed_store_equals_one_written_at_once(tmp_path: Path, count: int) 
         ("images", 10, 0),
     ],
 )
-def test_a_stop_in_the_middle_of_an_image(tmp_path: Path, kind: str, keep: int, whole: int) -> None:
+def test_an_interruption_within_an_image(tmp_path: Path, kind: str, keep: int, whole: int) -> None:
     images, masks = write(tmp_path / "whole")
     stop_after(tmp_path / "s", 4)
     with (tmp_path / ".s.partial" / "s" / f"train.{kind}.npy").open("r+b") as file:
@@ -298,7 +292,7 @@ def test_a_finished_split_stays_when_the_next_is_interrupted(tmp_path: Path) -> 
     assert [len(read[name]) for name in read.splits] == [6, 1]
 
 
-def test_a_writing_of_other_settings_is_not_resumed(tmp_path: Path) -> None:
+def test_a_store_begun_with_other_settings_is_not_resumed(tmp_path: Path) -> None:
     stop_after(tmp_path / "s", 2)
     other = StoreWriter(tmp_path / "s", SIZE, "a source", "another protocol", resume=True)
     with pytest.raises(AstSegError, match="other settings"), other:
@@ -327,19 +321,19 @@ def test_a_store_behind_a_link(tmp_path: Path) -> None:
     assert len(Store(tmp_path / "disk")["train"]) == 6
 
 
-def test_without_resume_an_interrupted_writing_is_begun_anew(tmp_path: Path) -> None:
+def test_without_resume_an_interrupted_store_starts_again(tmp_path: Path) -> None:
     stop_after(tmp_path / "s", 2)
     images, _ = write(tmp_path / "s")
     np.testing.assert_array_equal(Store(tmp_path / "s")["train"].images, images)
 
 
-def test_nothing_is_left_of_a_writing_that_stops_before_the_first_image(tmp_path: Path) -> None:
+def test_an_interruption_before_the_first_image_leaves_nothing(tmp_path: Path) -> None:
     stop_after(tmp_path / "s", 0)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("label", [None, 255])
-def test_says_which_label_is_not_scored(tmp_path: Path, label: int | None) -> None:
+def test_saves_the_ignored_label(tmp_path: Path, label: int | None) -> None:
     masks = np.array([[[0, 1], [255, 2]]], np.uint8)
     with (
         StoreWriter(tmp_path / "a", (2, 2), "here", "so") as writer,
@@ -353,7 +347,7 @@ def test_says_which_label_is_not_scored(tmp_path: Path, label: int | None) -> No
 
 
 @pytest.mark.parametrize("label", [0, 256, "255", True])
-def test_refuses_an_ignored_label_that_is_none(tmp_path: Path, label: object) -> None:
+def test_refuses_invalid_ignored_labels(tmp_path: Path, label: object) -> None:
     write(tmp_path / "s")
     change_manifest(tmp_path / "s", lambda content: content["splits"]["train"].update(ignored_label=label))
     with pytest.raises(AstSegError, match="cannot be understood"):

@@ -8,16 +8,16 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from av.stream import Disposition
-from tests.data.films import write_film
+from tests.data.films import damage, write_film, write_tracks
 
 from astseg._core.errors import AstSegError
+from astseg._core.image_files import Bytes
 from astseg.data import video
-from astseg.data.video import Bytes, VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
+from astseg.data.video import VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
 
 
 def frame(index: int, height: int = 32, width: int = 48) -> Bytes:
-    """Grey that grows by 10 a frame, over and over, with a red square at the top left."""
+    """Return an image of a grey that rises by 10 per frame, up to 190 and again, with a red square at the top left."""
     image = np.full((height, width, 3), 10 * index % 200, np.uint8)
     image[:12, :12] = (250, 0, 0)
     return image
@@ -35,7 +35,7 @@ def write(path: Path, count: int, fps: Fraction = Fraction(25), **size: int) -> 
 
 TENTHS = [index / 10 for index in range(10)]
 UNEVEN = [index / 5 for index in range(10)] + [2 + index / 60 for index in range(20)]
-"""Seconds, as a phone or a screen recorder may write them: 12.9 frames a second in the mean, for 2.33 seconds."""
+"""In seconds, as from a phone or a screen recorder: a mean of 12.9 frames per second over 2.33 seconds."""
 
 
 def write_at(
@@ -48,7 +48,7 @@ def write_at(
     base: Fraction = Fraction(1, 1000),
     last: float | None = None,
 ) -> None:
-    """Write frames at their times, all later by an offset; the last says how long it is shown, if that is given."""
+    """Write frames at their times plus an offset; the last frame gets a duration if that is given."""
     packets: list[Any] = []
     with av.open(str(path), "w", format=form) as container:
         stream: Any = container.add_stream(codec, rate=rate)
@@ -88,7 +88,7 @@ def test_takes_each_nth_frame(tmp_path: Path) -> None:
     assert [frame.number for frame in read_frames(tmp_path / "a.mp4", every=3)] == [0, 3, 6]
 
 
-def test_odd_sides_grow_by_one_and_later_frames_are_resized(tmp_path: Path) -> None:
+def test_odd_sides_are_padded_and_later_frames_are_resized(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4", Fraction(10)) as writer:
         writer.append(frame(5, 31, 47))
         writer.append(frame(5, 64, 96))
@@ -128,23 +128,20 @@ def test_turns_a_phones_video_upright(tmp_path: Path) -> None:
     write_film(tmp_path / "a.mp4", drawn_frames(2), turned=-90)  # a quarter clockwise
     image = next(read_frames(tmp_path / "a.mp4")).image
     assert image.shape == (48, 32, 3)
-    assert is_red(image)[2:10, -10:-2].all()  # the square has gone from the left to the right
+    assert is_red(image)[2:10, -10:-2].all()  # the square moved from left to right
 
 
-def test_reports_damage_and_goes_on(tmp_path: Path) -> None:
+def test_reports_damage_and_continues(tmp_path: Path) -> None:
     write(tmp_path / "a.avi", 40)
-    content = bytearray((tmp_path / "a.avi").read_bytes())
-    start = content.index(b"movi")
-    content[start + 400 : start + 900] = b"\xff" * 500
-    (tmp_path / "a.avi").write_bytes(content)
-    damage: list[tuple[int, str]] = []
-    frames = list(read_frames(tmp_path / "a.avi", on_damage=lambda index, reason: damage.append((index, reason))))
+    damage(tmp_path / "a.avi")
+    reasons: list[str] = []
+    frames = list(read_frames(tmp_path / "a.avi", on_damage=lambda _, reason: reasons.append(reason)))
     assert 0 < len(frames) < 40
-    assert damage
-    assert all("cannot be decoded" in reason for _, reason in damage)
+    assert reasons
+    assert all("cannot be decoded" in reason for reason in reasons)
 
 
-def test_a_video_that_breaks_off_ends_there(tmp_path: Path) -> None:
+def test_reads_a_video_up_to_where_it_is_cut_off(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (40, 32, 48, 3), dtype=np.uint8)
     with VideoWriter(tmp_path / "a.avi", Fraction(25)) as writer:
         for image in noise:
@@ -156,15 +153,15 @@ def test_a_video_that_breaks_off_ends_there(tmp_path: Path) -> None:
     assert abs(read_facts(tmp_path / "a.avi").frames - len(frames)) <= 2
 
 
-def test_refuses_what_is_no_video(tmp_path: Path) -> None:
+def test_refuses_other_files(tmp_path: Path) -> None:
     with pytest.raises(AstSegError, match="no video file"):
         read_facts(tmp_path / "absent.mp4")
     (tmp_path / "a.mp4").write_text("nothing of the kind")
-    with pytest.raises(AstSegError, match=r"a\.mp4 cannot be read as video"):
+    with pytest.raises(AstSegError, match=r"a\.mp4 cannot be read"):
         next(read_frames(tmp_path / "a.mp4"))
 
 
-def test_refuses_sound_alone(tmp_path: Path) -> None:
+def test_refuses_audio(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "a.mp4"), "w") as container:
         stream = container.add_stream("aac", rate=44100)
         sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -175,7 +172,7 @@ def test_refuses_sound_alone(tmp_path: Path) -> None:
         read_facts(tmp_path / "a.mp4")
 
 
-def test_an_unfinished_film_is_closed(tmp_path: Path) -> None:
+def test_closes_an_unfinished_video(tmp_path: Path) -> None:
     def stop_in_the_middle() -> None:
         with VideoWriter(tmp_path / "a.mp4", Fraction(25)) as writer:
             writer.append(frame(0))
@@ -187,7 +184,7 @@ def test_an_unfinished_film_is_closed(tmp_path: Path) -> None:
         pass
 
 
-def test_a_container_that_breaks_keeps_what_came_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_before_an_error_of_the_container_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = video._packets
 
     class Breaking(NamedTuple):
@@ -200,10 +197,10 @@ def test_a_container_that_breaks_keeps_what_came_before(tmp_path: Path, monkeypa
     monkeypatch.setattr(video, "_packets", lambda container, *rest: whole(Breaking(container), *rest))
     monkeypatch.setattr(video, "has_encoder", lambda _: False)
     write(tmp_path / "a.mp4", 7)
-    damage: list[str] = []
-    frames = list(read_frames(tmp_path / "a.mp4", on_damage=lambda _, reason: damage.append(reason)))
+    reasons: list[str] = []
+    frames = list(read_frames(tmp_path / "a.mp4", on_damage=lambda _, reason: reasons.append(reason)))
     assert [frame.number for frame in frames] == [0, 1, 2]
-    assert damage == ["cannot be decoded: the index is gone"]
+    assert reasons == ["cannot be decoded: the index is gone"]
     assert read_facts(tmp_path / "a.mp4").frames == 3
 
 
@@ -211,7 +208,7 @@ class TestTime:
     @pytest.mark.parametrize(
         ("name", "codec", "form"),
         [
-            ("a.mp4", "libx264", None),  # with frames that are decoded before they are shown
+            ("a.mp4", "libx264", None),  # not decoded in the order in which frames are shown
             ("a.mp4", "mpeg4", None),
             ("a.mkv", "libx264", None),
             ("a.webm", "libvpx-vp9", None),
@@ -225,38 +222,38 @@ class TestTime:
     def test_each_frame_has_the_time_of_its_stamp(
         self, tmp_path: Path, name: str, codec: str, form: str | None, offset: float
     ) -> None:
-        rate = 25 if codec == "mpeg2video" else 60  # it knows no other time than the even one
+        rate = 25 if codec == "mpeg2video" else 60  # it only supports even times
         times = [index / rate for index in range(30)] if rate == 25 else UNEVEN
         base = Fraction(1, 25) if rate == 25 else Fraction(1, 1000)
         write_at(tmp_path / name, times, codec, rate, offset, form, base)
         assert [found.time for found in read_frames(tmp_path / name)] == pytest.approx(times, abs=1.1e-3)
         facts = read_facts(tmp_path / name)
-        # The last frame is shown for a sixtieth of a second, or as long as the mean where the file does not tell.
+        # The last frame is shown for 1/60 s or, if the file has no duration, as long as the mean.
         tells = name in ("a.mp4", "a.mkv", "a.webm")
         assert facts.duration == pytest.approx(times[-1] + 1 / rate, abs=2e-3 if tells else 0.07)
         assert float(facts.fps) == pytest.approx(len(times) / facts.duration, rel=1e-3)
         assert facts.frames == len(times)
 
-    def test_a_film_that_says_a_wrong_rate(self, tmp_path: Path) -> None:
-        """MKV: 60 frames a second it says, and 12.9 they are."""
+    def test_a_declared_rate_that_is_wrong(self, tmp_path: Path) -> None:
+        """This MKV declares 60 frames per second and has 12.9."""
         write_at(tmp_path / "a.mkv", UNEVEN)
         assert float(read_facts(tmp_path / "a.mkv").fps) == pytest.approx(12.9, abs=0.05)
 
     @pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25), Fraction(60)])
     @pytest.mark.parametrize("count", [1, 2, 9, 100])
-    def test_stamps_in_milliseconds_do_not_bend_an_even_rate(self, tmp_path: Path, rate: Fraction, count: int) -> None:
+    def test_rounded_stamps_do_not_change_an_even_rate(self, tmp_path: Path, rate: Fraction, count: int) -> None:
         write_at(tmp_path / "a.mkv", [index / rate for index in range(count)], "mpeg4", rate, base=1 / rate)
         assert read_facts(tmp_path / "a.mkv").fps == rate
 
     @pytest.mark.parametrize(("form", "codec"), [("h264", "libx264"), ("m4v", "mpeg4"), ("mjpeg", "mjpeg")])
-    def test_without_stamps_what_the_file_says(self, tmp_path: Path, form: str | None, codec: str) -> None:
+    def test_without_stamps_the_declared_rate_counts(self, tmp_path: Path, form: str | None, codec: str) -> None:
         write_film(tmp_path / f"a.{form}", drawn_frames(8), codec, 10, form)
-        fps = 25 if form == "mjpeg" else 10  # which says nothing of it, and FFmpeg takes 25
+        fps = 25 if form == "mjpeg" else 10  # declares no rate, for which FFmpeg assumes 25
         assert read_facts(tmp_path / f"a.{form}").fps == fps
         assert [found.time for found in read_frames(tmp_path / f"a.{form}")] == pytest.approx(np.arange(8) / fps)
 
     def test_stamps_in_the_order_of_decoding(self, tmp_path: Path) -> None:
-        """AVI has no others, and H.264 decodes frames before those that are shown earlier."""
+        """AVI has no other stamps, and H.264 decodes some frames before others that are shown earlier."""
         write_film(tmp_path / "a.avi", drawn_frames(20), "libx264", 10)
         frames = list(read_frames(tmp_path / "a.avi"))
         assert [found.time for found in frames] == pytest.approx(np.arange(20) / 10)
@@ -269,7 +266,7 @@ class TestTime:
         assert [found.time for found in read_frames(tmp_path / "a.mp4")] == [0.0]
 
     def test_an_edit_list_cuts_the_beginning_off(self, tmp_path: Path) -> None:
-        """As of a phone's film that was trimmed: the frames before are in the file, and are not shown."""
+        """As in a video trimmed on a phone: the file has earlier frames that are not shown."""
         write_at(tmp_path / "a.mp4", TENTHS, "mpeg4", 10, offset=-0.3, base=Fraction(1, 10))
         facts, frames = read_facts(tmp_path / "a.mp4"), list(read_frames(tmp_path / "a.mp4"))
         assert len(frames) == facts.frames == 7
@@ -277,7 +274,7 @@ class TestTime:
         assert facts.duration == pytest.approx(0.7)
         assert [int(found.image[20, 30, 0]) for found in frames] == pytest.approx(np.arange(3, 10) * 10, abs=8)
 
-    def test_joined_recordings_whose_clock_begins_again(self, tmp_path: Path) -> None:
+    def test_joined_recordings_whose_clock_restarts(self, tmp_path: Path) -> None:
         write_at(tmp_path / "a.ts", TENTHS, "mpeg2video", 25, 5.0, "mpegts", Fraction(1, 25))
         (tmp_path / "b.ts").write_bytes(2 * (tmp_path / "a.ts").read_bytes())
         once, twice = read_facts(tmp_path / "a.ts"), read_facts(tmp_path / "b.ts")
@@ -312,34 +309,13 @@ class TestUnevenWriting:
         assert read_facts(tmp_path / "a.mp4").duration == pytest.approx(1.25)
 
 
-def write_tracks(path: Path, defaults: tuple[bool, ...], cover: bool = False) -> None:
-    """A grey film for each track, 48 pixels wide and 32, 34, ... high, with the default flag or without."""
-    with av.open(str(path), "w") as container:
-        streams = []
-        for index, default in enumerate(defaults):
-            stream = container.add_stream("mpeg4", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 48, 32 + 2 * index, "yuv420p"
-            stream.disposition = Disposition.default if default else Disposition(0)
-            streams.append(stream)
-        if cover:
-            stream = container.add_stream("mjpeg", rate=10)
-            stream.width, stream.height, stream.pix_fmt = 48, 48, "yuvj420p"
-            stream.disposition = Disposition.attached_pic
-            streams.insert(0, stream)
-        for stream in streams:
-            for index in range(1 if stream.disposition & Disposition.attached_pic else 5):
-                image = frame(index, stream.height)
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-            container.mux(stream.encode())
-
-
 class TestTracks:
     @pytest.mark.parametrize(
         ("defaults", "height"),
         [((False, True), 34), ((True, False), 32), ((False, True, False), 34), ((False, False, True), 36)],
     )
     @pytest.mark.parametrize("suffix", ["mkv", "mov"])
-    def test_the_default_one_is_read(
+    def test_the_default_track_is_read(
         self, tmp_path: Path, defaults: tuple[bool, ...], height: int, suffix: str
     ) -> None:
         path = tmp_path / f"a.{suffix}"
@@ -349,16 +325,16 @@ class TestTracks:
         assert read_facts(path).frames == 5
 
     @pytest.mark.parametrize("defaults", [(True, True), (False, False)])
-    def test_of_several_or_none_the_one_that_ffmpeg_shows(self, tmp_path: Path, defaults: tuple[bool, ...]) -> None:
+    def test_ffmpeg_chooses_among_several_or_no_defaults(self, tmp_path: Path, defaults: tuple[bool, ...]) -> None:
         write_tracks(tmp_path / "a.mkv", defaults)
         with av.open(str(tmp_path / "a.mkv")) as container:
             best: Any = container.streams.best("video")
         assert next(read_frames(tmp_path / "a.mkv")).image.shape[0] == best.height
 
-    def test_a_cover_image_is_no_track(self, tmp_path: Path) -> None:
+    def test_a_cover_image_is_not_a_track(self, tmp_path: Path) -> None:
         write_tracks(tmp_path / "a.mp4", (True,), cover=True)
         assert next(read_frames(tmp_path / "a.mp4")).image.shape == (32, 48, 3)
         assert read_facts(tmp_path / "a.mp4").more_tracks == 0
         write_tracks(tmp_path / "b.mp4", (), cover=True)
-        with pytest.raises(AstSegError, match="holds no video, only a cover image"):
+        with pytest.raises(AstSegError, match="only a cover image"):
             read_facts(tmp_path / "b.mp4")

@@ -103,7 +103,7 @@ def test_a_model_without_segformer_is_loaded_without_transformers() -> None:
 
 @contextmanager
 def hub(answer: Answer) -> Iterator[tuple[str, list[str]]]:
-    """A server on this machine in place of the hub: its address, and what was asked of it."""
+    """A local server in place of the hub: its address, and the paths that are requested."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -151,7 +151,7 @@ def files_of(folder: Path) -> Answer:
 
 
 def ask_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As HF_ENDPOINT would, which is read when the hub's library is imported."""
+    """Do as HF_ENDPOINT does, which is only read when the hub's library is imported."""
     monkeypatch.setattr(constants, "ENDPOINT", address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
 
@@ -169,7 +169,7 @@ class TestHub:
 
     @staticmethod
     def refused(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
-        """What is said of a model of the hub at an address, once it is sure that it is said soon."""
+        """The error for a model that the hub at an address does not give, which must come soon."""
         ask_at(address, monkeypatch)
         started = time.monotonic()
         with pytest.raises(AstSegError) as error:

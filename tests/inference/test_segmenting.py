@@ -1,16 +1,18 @@
 import json
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from astseg._core.errors import AstSegError
 from astseg.data.sources import open_source
+from astseg.data.store import Bytes
 from astseg.data.video import VideoWriter, read_facts, read_frames
-from astseg.inference import segmenting
-from astseg.inference.segmenting import segment_source
+from astseg.inference.segmenting import same_sized_batches, segment_source
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.segmentation import Segmentation
@@ -23,10 +25,10 @@ class FakeModel:
     num_slots = 3
     image_size = (64, 64)
 
-    def __init__(self):
-        self.batches = []
+    def __init__(self) -> None:
+        self.batches: list[tuple[int, ...]] = []
 
-    def segment(self, images):
+    def segment(self, images: Tensor) -> Segmentation:
         assert images.dtype == torch.float32
         assert images.min() >= 0
         assert images.max() <= 1
@@ -43,7 +45,7 @@ class FakeModel:
         )
 
 
-def block_image(height=20, width=30):
+def block_image(height: int = 20, width: int = 30) -> Bytes:
     """Black, with a red block 4 wide and 3 high at (5, 2) and a blue column 2 wide at the right."""
     image = np.zeros((height, width, 3), np.uint8)
     image[2:5, 5:9] = (255, 0, 0)
@@ -51,17 +53,17 @@ def block_image(height=20, width=30):
     return image
 
 
-def labels_of(image):
-    return ((image[..., 0] > 150) + 3 * (image[..., 2] > 150)).astype(np.uint8)
+def labels_of(image: Bytes) -> Bytes:
+    return np.asarray((image[..., 0] > 150) + 3 * (image[..., 2] > 150), np.uint8)
 
 
-def save(path, image):
+def save(path: Path, image: Bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path: Path) -> Path:
     save(tmp_path / "in/a.png", block_image())
     save(tmp_path / "in/deep/b.x.png", block_image())
     save(tmp_path / "in/deep/c.png", np.zeros((8, 8, 3), np.uint8))
@@ -70,7 +72,7 @@ def folder(tmp_path):
     return tmp_path / "in"
 
 
-def test_writes_labels_as_palette_images(tmp_path, folder):
+def test_writes_labels_as_palette_images(tmp_path: Path, folder: Path) -> None:
     segment_source(FakeModel(), open_source(folder), tmp_path / "out")
     with Image.open(tmp_path / "out/labels/deep/b.x.png") as labels:
         assert labels.mode == "P"
@@ -82,14 +84,14 @@ def test_writes_labels_as_palette_images(tmp_path, folder):
     assert found == sorted(["objects.json", *expected])
 
 
-def test_writes_overlays(tmp_path, folder):
+def test_writes_overlays(tmp_path: Path, folder: Path) -> None:
     segment_source(FakeModel(), open_source(folder), tmp_path / "out")
     with Image.open(tmp_path / "out/overlays/a.jpg") as image:
         difference = np.array(image).astype(int) - overlay(block_image(), labels_of(block_image()))
     assert np.abs(difference).mean() < 4
 
 
-def test_lists_the_objects(tmp_path, folder):
+def test_lists_the_objects(tmp_path: Path, folder: Path) -> None:
     summary = segment_source(FakeModel(), open_source(folder), tmp_path / "out")
     content = json.loads((tmp_path / "out/objects.json").read_text())
     assert content["source"] == str(folder)
@@ -131,19 +133,21 @@ def test_lists_the_objects(tmp_path, folder):
     ("value", "note"),
     [(0, "cover only 0.0 %"), ((0, 0, 255), "In 100 % of the images the mask takes more than half.")],
 )
-def test_labels_that_look_wrong_are_told(tmp_path, value, note):
+def test_labels_that_look_wrong_are_told(tmp_path: Path, value: int | tuple[int, ...], note: str) -> None:
     image = np.zeros((20, 30, 3), np.uint8)
     image[:] = value
     save(tmp_path / "a.png", image)
-    assert note in segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out").note
+    found = segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out").note
+    assert found is not None
+    assert note in found
 
 
-def test_of_usual_labels_nothing_is_told(tmp_path):
+def test_of_usual_labels_nothing_is_told(tmp_path: Path) -> None:
     save(tmp_path / "a.png", block_image())
     assert segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out").note is None
 
 
-def test_a_file_name_may_be_whatever_the_disk_says(tmp_path):
+def test_a_file_name_may_be_whatever_the_disk_says(tmp_path: Path) -> None:
     name = "caf\udce9"  # Latin-1 read as UTF-8
     save(tmp_path / "in" / f"{name}.png", block_image())
     (tmp_path / "in" / f"{name}-broken.png").write_text("")
@@ -155,30 +159,32 @@ def test_a_file_name_may_be_whatever_the_disk_says(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "most_pixels", "sizes"), [(1, 10**6, [1, 1, 1, 1]), (2, 10**6, [2, 1, 1]), (16, 600, [1] * 4)]
+    ("batch_size", "max_pixels", "sizes"), [(1, 10**6, [1, 1, 1, 1]), (2, 10**6, [2, 1, 1]), (16, 600, [1] * 4)]
 )
-def test_batches_hold_one_size_and_not_too_much(tmp_path, folder, monkeypatch, batch_size, most_pixels, sizes):
-    monkeypatch.setattr(segmenting, "MAX_PIXELS_AT_ONCE", most_pixels)
-    model = FakeModel()
-    segment_source(model, open_source(folder), tmp_path / "out", batch_size=batch_size)
-    assert [batch[0] for batch in model.batches] == sizes
+def test_batches_hold_one_size_and_not_too_much(
+    folder: Path, batch_size: int, max_pixels: int, sizes: list[int]
+) -> None:
+    batches = list(same_sized_batches(open_source(folder), batch_size, max_pixels))
+    assert [len(batch) for batch in batches] == sizes
 
 
-def test_progress_tells_how_far_it_is(tmp_path, folder):
-    calls = []
+def test_progress_tells_how_far_it_is(tmp_path: Path, folder: Path) -> None:
+    calls: list[tuple[int, int | None]] = []
     segment_source(
         FakeModel(), open_source(folder), tmp_path / "out", progress=lambda done, total: calls.append((done, total))
     )
     assert calls == [(1, 5), (2, 5), (3, 5), (4, 5)]
 
 
-def test_makes_a_film_of_a_video(tmp_path):
+def test_makes_a_film_of_a_video(tmp_path: Path) -> None:
     image = np.zeros((31, 47, 3), np.uint8)
     image[:, 24:] = (0, 0, 255)
     with VideoWriter(tmp_path / "film.mp4", Fraction(30000, 1001)) as writer:
         for _ in range(5):
             writer.append(image)
-    segment_source(FakeModel(), open_source(tmp_path / "film.mp4"), tmp_path / "out", batch_size=2)
+    model = FakeModel()
+    segment_source(model, open_source(tmp_path / "film.mp4"), tmp_path / "out", batch_size=2)
+    assert [batch[0] for batch in model.batches] == [2, 2, 1]
     facts = read_facts(tmp_path / "out/overlay.mp4")
     assert facts.fps == Fraction(30000, 1001)
     assert json.loads((tmp_path / "out/objects.json").read_text())["fps"] == pytest.approx(30000 / 1001)
@@ -190,7 +196,7 @@ def test_makes_a_film_of_a_video(tmp_path):
 
 
 @pytest.mark.parametrize("every", [1, 3])
-def test_a_film_keeps_the_times_of_its_frames(tmp_path, every):
+def test_a_film_keeps_the_times_of_its_frames(tmp_path: Path, every: int) -> None:
     times = [0.0, 0.5, 0.6, 0.7, 2.0, 2.1, 2.25]
     with VideoWriter(tmp_path / "film.mp4", Fraction(7, 4), duration=4.0) as writer:
         for time in times:
@@ -206,7 +212,7 @@ def test_a_film_keeps_the_times_of_its_frames(tmp_path, every):
     assert read_facts(film).duration == pytest.approx(4.0, abs=1e-4)
 
 
-def test_works_with_the_real_thing(tmp_path, folder):
+def test_works_with_the_real_thing(tmp_path: Path, folder: Path) -> None:
     torch.manual_seed(0)
     model = AstSeg(Architecture(image_size=(64, 64), num_slots=3, feature_network="unet", background_network=None))
     summary = segment_source(model, open_source(folder), tmp_path / "out")
@@ -215,7 +221,7 @@ def test_works_with_the_real_thing(tmp_path, folder):
         assert labels.size == (30, 20)
 
 
-def test_refuses_a_place_that_is_taken(tmp_path, folder):
+def test_refuses_a_place_that_is_taken(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/precious.txt").write_text("keep me")
     with pytest.raises(AstSegError, match="exists already"):
@@ -225,16 +231,16 @@ def test_refuses_a_place_that_is_taken(tmp_path, folder):
         segment_source(FakeModel(), open_source(folder), folder / "a.png")
 
 
-def test_takes_an_empty_folder(tmp_path, folder):
+def test_takes_an_empty_folder(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "out").mkdir()
     segment_source(FakeModel(), open_source(folder), tmp_path / "out")
     assert (tmp_path / "out/objects.json").is_file()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_leaves_nothing_behind_when_it_is_stopped(tmp_path, folder, error):
+def test_leaves_nothing_behind_when_it_is_stopped(tmp_path: Path, folder: Path, error: type[BaseException]) -> None:
     class Failing(FakeModel):
-        def segment(self, images):
+        def segment(self, images: Tensor) -> Segmentation:
             if self.batches:
                 raise error
             return super().segment(images)
@@ -244,8 +250,8 @@ def test_leaves_nothing_behind_when_it_is_stopped(tmp_path, folder, error):
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_a_full_disk_is_a_clear_error(tmp_path, folder, monkeypatch):
-    def full(*arguments, **settings):
+def test_a_full_disk_is_a_clear_error(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object, **settings: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", full)
@@ -254,14 +260,14 @@ def test_a_full_disk_is_a_clear_error(tmp_path, folder, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
-def test_nothing_readable_leaves_nothing_behind(tmp_path):
+def test_nothing_readable_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("")
     with pytest.raises(AstSegError, match="Nothing in"):
         segment_source(FakeModel(), open_source(tmp_path / "a.png"), tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def test_refuses_impossible_numbers(tmp_path, folder):
+def test_refuses_impossible_numbers(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(AstSegError, match="batch size"):
         segment_source(FakeModel(), open_source(folder), tmp_path / "out", batch_size=0)
     many = FakeModel()

@@ -71,7 +71,7 @@ class TestOwnRecipe:
         own = PRESETS["demo"].recipe
         choice = choose(store, recipe=own)
         assert choice == replace(choose(store, preset="demo"), reasons=choice.reasons)
-        assert choice.reasons[0].text == "Recipe: as you give it."
+        assert choice.reasons[0].text == "Recipe: your own."
 
 
 class TestRecipe:
@@ -93,8 +93,8 @@ class TestRecipe:
         [
             (0, None, "static", r"one for all images \(100% of the pixels are the same in nearly every image\)\."),
             (255, None, "region", r"many \(\d% of the pixels are the same in nearly every image\)\."),
-            (255, True, "static", r"one for all images \(as you say\)\."),
-            (0, False, "region", r"many \(as you say\)\."),
+            (255, True, "static", r"one for all images \(as requested\)\."),
+            (0, False, "region", r"many \(as requested\)\."),
         ],
     )
     def test_one_background_or_many(
@@ -121,7 +121,7 @@ class TestRecipe:
         choice = choose(store, num_slots=4, minutes=5)
         assert choice.recipe.architecture.num_slots == 4
         assert choice.recipe.foreground.steps == 1_500
-        assert any("as you say" in reason.text for reason in choice.reasons)
+        assert any("as requested" in reason.text for reason in choice.reasons)
 
     def test_steps_in_place_of_a_time(self, store: Store) -> None:
         recipe = choose(store, steps=3_000).recipe
@@ -210,7 +210,7 @@ class TestBackgroundRecipe:
 class TestMemory:
     @pytest.mark.parametrize(
         ("free", "said"),
-        [(9e9, r"\(9\.0 GB are free\)\."), (0.3e9, r", but only 0\.3 GB are free: end other programs")],
+        [(9e9, r"\(9\.0 GB are free\)\."), (0.3e9, r", but only 0\.3 GB are free: close other programs")],
     )
     def test_is_told_among_the_reasons(
         self, free: float, said: str, store: Store, monkeypatch: pytest.MonkeyPatch

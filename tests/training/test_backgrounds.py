@@ -26,6 +26,7 @@ def test_are_the_network_s_as_bytes(model: AstSeg, tiny_images: Bytes, tmp_path:
     assert found.dtype == np.uint8
     assert found.shape == tiny_images.shape
     images = torch.from_numpy(tiny_images.transpose(0, 3, 1, 2) / np.float32(255))
+    assert model.background is not None
     with torch.no_grad():
         expected = 255 * model.background.eval()(images).image.permute(0, 2, 3, 1).numpy()
     np.testing.assert_allclose(found, expected, atol=0.501)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,7 @@ class TestImages:
         np.testing.assert_array_equal(found, expected)
         assert len(images) == 12
 
-    def test_memory_maps_stay_as_they_are(self, tiny_images: Bytes, tmp_path) -> None:
+    def test_memory_maps_stay_as_they_are(self, tiny_images: Bytes, tmp_path: Path) -> None:
         np.save(tmp_path / "images.npy", tiny_images)
         stored = np.load(tmp_path / "images.npy", mmap_mode="r")
         found = TrainingImages(stored, torch.device("cpu"))[np.array([2, 1])]

@@ -1,11 +1,14 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
@@ -47,7 +50,7 @@ class EchoedBackground(torch.nn.Module):
         super().__init__()
         self.seen = 0
 
-    def forward(self, images):
+    def forward(self, images: Tensor) -> BackgroundReconstruction:
         self.seen += len(images)
         return BackgroundReconstruction(images, images[:, :1])
 
@@ -57,12 +60,12 @@ class EchoedBackground(torch.nn.Module):
 def test_one_background_or_many(count: int, seen: int, varied: bool) -> None:
     architecture = Architecture((32, 32), 1, feature_network="compact-unet", background_network=None)
     model = AstSeg(architecture)
-    model.background = EchoedBackground()
+    background = model.background = EchoedBackground()
     random = np.random.default_rng(0)
     colors = random.integers(0, 256 if varied else 10, (count, 1, 1, 3), np.uint8)
     images = np.broadcast_to(colors, (count, 32, 32, 3))
     assert (painted_variation(model, TrainingImages(images, CPU), batch_size=2) > COMPLEXITY_THRESHOLD) == varied
-    assert model.background.seen == seen, "up to fifteen batches"
+    assert background.seen == seen, "up to fifteen batches"
 
 
 ALWAYS, NEVER = -1.0, 1.0
@@ -96,7 +99,7 @@ class TestCheck:
         tmp_path: Path,
         threshold: float,
         look_after: int,
-        changes: dict[str, int],
+        changes: dict[str, Any],
         steps: list[int],
     ) -> None:
         found = []
@@ -131,9 +134,7 @@ class TestCheck:
         assert all(torch.equal(value, weights[name]) for name, value in whole.model.state_dict().items())
 
     def test_looks_at_the_background_alone(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-        simple = replace(tiny_recipe.architecture, background_network="simple")
-        foreground = replace(tiny_recipe.foreground, scenario="baseline", steps=1)
-        recipe = replace(tiny_recipe, architecture=simple, foreground=foreground)
+        recipe = override(tiny_recipe, {"architecture.background_network": "simple", "foreground.scenario": "baseline"})
         check = ComplexityCheck(TrainingImages(tiny_images, CPU), 1, ALWAYS)
         trainer = Trainer(recipe, tiny_images, tmp_path, CPU, callbacks=[check])
         assert trainer.run()

@@ -1,8 +1,7 @@
-"""Another start for slots that find nothing."""
-
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -10,7 +9,6 @@ from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.build import FeatureNetwork
-from astseg.training import dead_slots as revival
 from astseg.training.batches import TrainingImages
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import DeadSlotReset, reinitialize_dead_slots
@@ -37,7 +35,7 @@ def model(request: pytest.FixtureRequest) -> AstSeg:
     return AstSeg(Architecture((32, 32), SLOTS, network, refinement="none", background_network="region"))
 
 
-def revive(model: AstSeg, monkeypatch: pytest.MonkeyPatch, *shares: float) -> list[int]:
+def reset(model: AstSeg, monkeypatch: pytest.MonkeyPatch, *shares: float) -> list[int]:
     monkeypatch.setattr(model, "segment", lambda images, *, use_label_rule: found_in(images, *shares))
     return reinitialize_dead_slots(model, torch.optim.Adam(model.parameters()), NUMBERED)
 
@@ -45,7 +43,7 @@ def revive(model: AstSeg, monkeypatch: pytest.MonkeyPatch, *shares: float) -> li
 def test_rows_are_half_the_busiest_slots(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rows = model.feature_maps.output_layer.weight.detach().clone()
-    assert revive(model, monkeypatch, 0.0, 0.6, 0.9, 0.01) == [0, 3]
+    assert reset(model, monkeypatch, 0.0, 0.6, 0.9, 0.01) == [0, 3]
     now = model.feature_maps.output_layer.weight
     assert (now[0] == rows[2] / 2).all()
     assert (now[3] == rows[1] / 2).all()  # after the first took half of slot 2's, slot 1 is the busiest
@@ -68,13 +66,13 @@ def test_rows_come_first_in_the_maps(model: AstSeg) -> None:
 
 def test_slots_that_find_something_are_left_alone(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
     before = model.feature_maps.output_layer.weight.detach().clone()
-    assert revive(model, monkeypatch, 0.02, 1.0, 0.5, 0.1) == []
+    assert reset(model, monkeypatch, 0.02, 1.0, 0.5, 0.1) == []
     assert (model.feature_maps.output_layer.weight == before).all()
 
 
 def test_where_no_slot_finds_anything_there_is_no_example(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
     before = model.feature_maps.output_layer.weight.detach().clone()
-    assert revive(model, monkeypatch, 0.0, 0.0, 0.0, 0.0) == []
+    assert reset(model, monkeypatch, 0.0, 0.0, 0.0, 0.0) == []
     assert (model.feature_maps.output_layer.weight == before).all()
 
 
@@ -101,32 +99,31 @@ def test_happens_at_intervals_up_to_a_step(
     tiny_recipe: Recipe,
     tiny_images: Bytes,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    revived = []
+    resets: list[int] = []
 
-    def note(model: AstSeg, optimizer: torch.optim.Optimizer, images: torch.Tensor) -> list[int]:
-        assert (model, optimizer) == (trainer.model, trainer.state.optimizer)
-        assert images.shape == (256, 3, 32, 32)
-        revived.append(trainer.state.steps_done - tiny_recipe.background.steps)
-        return []
+    class Watched(TrainingImages):
+        def __getitem__(self, indices: np.ndarray) -> torch.Tensor:
+            assert len(indices) == 256
+            resets.append(trainer.state.steps_done - tiny_recipe.background.steps)
+            return super().__getitem__(indices)
 
-    monkeypatch.setattr(revival, "reinitialize_dead_slots", note)
-    callback = DeadSlotReset(TrainingImages(tiny_images, CPU), until, interval=2)
+    callback = DeadSlotReset(Watched(tiny_images, CPU), until, interval=2)
     trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[callback])
     trainer.run()
-    assert revived == expected  # three steps of objects, three of both
+    assert resets == expected  # three steps of objects, three of both
 
 
-def test_a_revived_slot_shares_the_busiest_slots_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reset_slot_shares_the_busiest_slots_place(monkeypatch: pytest.MonkeyPatch) -> None:
     model = AstSeg(
         Architecture((32, 32), 4, "compact-unet", "none", background_network="region", slot_position_prior=True)
     )
+    assert model.places is not None
     with torch.no_grad():
         model.places.centres.copy_(torch.arange(8.0).view(4, 2) / 10)
         model.places.inverse_widths.copy_(torch.arange(1.0, 9.0).view(4, 2))
         before = model.places((8, 8), "published")
-        assert revive(model, monkeypatch, 0.3, 0.0, 0.9, 0.2) == [1]
+        assert reset(model, monkeypatch, 0.3, 0.0, 0.9, 0.2) == [1]
         now = model.places((8, 8), "published")
     torch.testing.assert_close(now[1], before[2] / 2)
     assert torch.equal(now[[0, 2, 3]], before[[0, 2, 3]])

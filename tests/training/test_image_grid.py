@@ -1,4 +1,3 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from astseg._core.settings_io import override
 from astseg.data.store import Bytes, Store
 from astseg.training.config import Recipe
 from astseg.training.image_grid import ImageGridCallback
@@ -14,13 +14,9 @@ from astseg.training.loop import Trainer
 
 @pytest.fixture
 def names(tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path) -> list[str]:
-    recipe = replace(
-        tiny_recipe,
-        background=replace(tiny_recipe.background, steps=20),
-        foreground=replace(tiny_recipe.foreground, steps=4, frozen_steps=3),
-    )
+    recipe = override(tiny_recipe, {"background.steps": 20, "foreground.steps": 4, "foreground.frozen_steps": 3})
     test = tiny_store["test"]
-    grid = ImageGridCallback(tmp_path, test.images[:2], test.masks[:2])
+    grid = ImageGridCallback(tmp_path, test.images[:2], test.masks_to_show(slice(2)))
     Trainer(recipe, tiny_store["train"].images, tmp_path, torch.device("cpu"), callbacks=[grid]).run()
     return sorted(file.name for file in (tmp_path / "images").iterdir())
 
@@ -40,7 +36,7 @@ def test_are_whole_images(names: list[str], tmp_path: Path) -> None:
 
 
 def test_without_truth(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-    recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario="baseline", steps=1))
+    recipe = override(tiny_recipe, {"foreground.scenario": "baseline", "foreground.steps": 1})
     grid = ImageGridCallback(tmp_path, tiny_images[:1])
     Trainer(recipe, tiny_images, tmp_path, torch.device("cpu"), callbacks=[grid]).run()
     assert [file.name for file in (tmp_path / "images").iterdir()] == ["0-joint-000001.png"]

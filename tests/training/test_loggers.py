@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from astseg.data.store import Bytes
 from astseg.training.batches import TrainingImages
@@ -43,9 +43,9 @@ def tensorboard_steps(folder: Path, tag: str) -> list[int]:
 
 
 def test_writes_every_report(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-    journal = MetricsLogger(tmp_path)
-    trainer(tiny_recipe, tiny_images, tmp_path, journal).run()
-    journal.close()
+    logger = MetricsLogger(tmp_path)
+    trainer(tiny_recipe, tiny_images, tmp_path, logger).run()
+    logger.close()
     entries = read_metrics(tmp_path / "metrics.jsonl")
     assert [entry["step"] for entry in entries] == STEPS
     assert [entry["phase"] for entry in entries] == 3 * ["background"] + 3 * ["objects"] + 3 * ["joint"]
@@ -60,18 +60,18 @@ def test_writes_every_report(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: 
 
 
 def test_takes_back_what_came_after_the_checkpoint(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-    journal = MetricsLogger(tmp_path)
+    logger = MetricsLogger(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         # The only checkpoint is that of the end of phase 1, after step 3.
-        trainer(tiny_recipe, tiny_images, tmp_path, journal).run(crash_after(6))
-    journal.close()
+        trainer(tiny_recipe, tiny_images, tmp_path, logger).run(crash_after(6))
+    logger.close()
     file = tmp_path / "metrics.jsonl"
     assert [entry["step"] for entry in read_metrics(file)] == STEPS[:6]
     with file.open("a") as text:
         text.write('{"step": 7, "pha')
-    journal = MetricsLogger(tmp_path)
-    Trainer.resume(tiny_images, tmp_path, CPU, [journal], report_every=1).run()
-    journal.close()
+    logger = MetricsLogger(tmp_path)
+    Trainer.resume(tiny_images, tmp_path, CPU, [logger], report_every=1).run()
+    logger.close()
     assert [entry["step"] for entry in read_metrics(file)] == STEPS
     assert len(file.read_text().splitlines()) == 9
     assert tensorboard_steps(tmp_path, "objects/total") == [4, 5, 6]
@@ -84,10 +84,10 @@ def test_a_phase_that_starts_again_is_written_once(tiny_recipe: Recipe, tiny_ima
         background=replace(tiny_recipe.background, complex_steps=2),
         foreground=replace(tiny_recipe.foreground, scenario="background"),
     )
-    journal = MetricsLogger(tmp_path)
+    logger = MetricsLogger(tmp_path)
     check = ComplexityCheck(TrainingImages(tiny_images, CPU), threshold=-1.0)
-    trainer(recipe, tiny_images, tmp_path, journal, check).run()
-    journal.close()
+    trainer(recipe, tiny_images, tmp_path, logger, check).run()
+    logger.close()
     assert [entry["step"] for entry in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2]
     assert tensorboard_steps(tmp_path, "background/total") == [1, 2]
 

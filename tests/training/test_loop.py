@@ -7,13 +7,14 @@ import pytest
 import torch
 
 from astseg._core.errors import AstSegError, NonFiniteWeightsError
+from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training import state as training_state
 from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback, RestartPhase, StepMetrics
 from astseg.training.complexity import ComplexityCheck
-from astseg.training.config import Recipe
+from astseg.training.config import Recipe, Scenario
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.loop import Trainer, recipe_callbacks
 from astseg.training.phases import phases
@@ -67,7 +68,7 @@ def states_equal(first: AstSeg, second: AstSeg) -> bool:
 @pytest.fixture(scope="module")
 def dropout_recipe(tiny_recipe: Recipe) -> Recipe:
     """With a transformer, whose dropout draws random numbers in every step."""
-    return replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, refinement="residual"))
+    return override(tiny_recipe, {"architecture.refinement": "residual"})
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +79,8 @@ def whole(dropout_recipe: Recipe, tiny_images: Bytes, tmp_path_factory: pytest.T
 
 class TestRun:
     @pytest.mark.parametrize("scenario", ["curriculum", "baseline", "frozen", "background"])
-    def test_every_scenario(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, scenario: str) -> None:
-        recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario=scenario))
+    def test_every_scenario(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, scenario: Scenario) -> None:
+        recipe = override(tiny_recipe, {"foreground.scenario": scenario})
         recorder = Recorder()
         trainer = trained(recipe, tiny_images, tmp_path / "run", recorder)
         expected = [(phase.name, step) for phase in phases(recipe) for step in range(1, phase.steps + 1)]
@@ -97,14 +98,14 @@ class TestRun:
         class Poison(Callback):
             def on_step_end(self, state: TrainState) -> None:
                 if state.step == last_good:  # its loss was a number
-                    next(state.model.background.parameters()).data.fill_(torch.nan)
+                    state.phase.parameters(state.model)[0].data.fill_(torch.nan)
 
         trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[Poison()])
         trainer.report_every = 2 if when == "report" else 100
         trainer.save_every = -1.0 if when == "checkpoint" else 1_000.0
         trainer.save()
         before = (tmp_path / "checkpoint.pt").read_bytes()
-        with pytest.raises(NonFiniteWeightsError, match="Training ran away: the weights are no numbers"):
+        with pytest.raises(NonFiniteWeightsError, match="diverged"):
             trainer.run((lambda: True) if when == "stop" else lambda: False)
         assert (tmp_path / "checkpoint.pt").read_bytes() == before
         assert trainer.state.step == (2 if when == "report" else 0 if when == "end of a phase" else 1)
@@ -118,10 +119,9 @@ class TestRun:
         assert not states_equal(trained(dropout_recipe, tiny_images, tmp_path / "other", seed=1).model, whole.model)
 
     def test_learns(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-        recipe = replace(
+        recipe = override(
             tiny_recipe,
-            background=replace(tiny_recipe.background, steps=40, exponent_ramp_steps=10_000),
-            foreground=replace(tiny_recipe.foreground, scenario="background"),
+            {"background.steps": 40, "background.exponent_ramp_steps": 10_000, "foreground.scenario": "background"},
         )
         recorder = Recorder()
         (tmp_path / "run").mkdir()
@@ -139,21 +139,21 @@ class TestRun:
         ]
         background, *_, joint = recorder.metrics
         assert set(background.losses) == {"total", "background"}
-        assert background.health == {}
+        assert background.diagnostics == {}
         assert set(joint.losses) == {"total", "reconstruction", "entropy", "slot_use"}
-        assert 0 <= joint.health["background_share"] <= 1
+        assert 0 <= joint.diagnostics["background_share"] <= 1
         # Step 3 of the joint phase is the sixth of the foreground, counted from 0.
         assert joint.learning_rate == tiny_recipe.foreground.learning_rate.at(5, 6)
 
     def test_images_of_another_size(self, tiny_recipe: Recipe, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"uint8 of shape N x 32 x 32 x 3, not uint8 of shape \(2, 32, 40, 3\)"):
+        with pytest.raises(ValueError, match=r"\(2, 32, 40, 3\)"):
             Trainer(tiny_recipe, np.zeros((2, 32, 40, 3), np.uint8), tmp_path, CPU)
 
     @pytest.mark.parametrize(
         "images", [np.zeros((2, 32, 32, 3)), np.zeros((2, 32, 32), np.uint8), np.zeros((0, 32, 32, 3), np.uint8)]
     )
     def test_no_images(self, tiny_recipe: Recipe, tmp_path: Path, images: np.ndarray) -> None:
-        with pytest.raises(ValueError, match=r"a Trainer takes images as uint8 of shape N x 32 x 32 x 3, not"):
+        with pytest.raises(ValueError, match="uint8"):
             Trainer(tiny_recipe, images, tmp_path, CPU)
 
     def test_folder_and_device_by_their_names(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ class TestRun:
         monkeypatch.setattr(
             training_state, "load_backbone", lambda model, source: asked.append((model.num_slots, source))
         )
-        shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
-        Trainer(replace(tiny_recipe, architecture=shape, backbone="./weights"), tiny_images, tmp_path, CPU)
+        recipe = override(tiny_recipe, {"architecture.feature_network": "segformer-b0", "backbone": "./weights"})
+        Trainer(recipe, tiny_images, tmp_path, CPU)
         assert asked == [(2, "./weights")]
 
     def test_a_callback_need_not_listen(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
@@ -182,8 +182,7 @@ class TestRun:
             def on_step_end(self, state: TrainState) -> RestartPhase | None:
                 if (state.phase.name, state.step, state.recipe) != ("joint", 2, tiny_recipe):
                     return None
-                slimmer = replace(state.recipe.architecture, num_slots=1)
-                return RestartPhase(replace(state.recipe, architecture=slimmer))
+                return RestartPhase(override(state.recipe, {"architecture.num_slots": 1}))
 
         recorder = Recorder()
         trainer = trained(tiny_recipe, tiny_images, tmp_path / "run", Again(), recorder)
@@ -192,11 +191,11 @@ class TestRun:
 
     def test_a_recipe_has_the_callbacks_that_it_asks_for(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         images = TrainingImages(tiny_images, CPU)
-        plain = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, reinitialize_slots_until=0))
+        plain = override(tiny_recipe, {"foreground.reinitialize_slots_until": 0})
         assert recipe_callbacks(plain, images) == []
-        reviving = replace(plain, foreground=replace(plain.foreground, reinitialize_slots_until=9))
+        reviving = override(plain, {"foreground.reinitialize_slots_until": 9})
         assert recipe_callbacks(reviving, images) == [DeadSlotReset(images, until=9)]
-        unsure = replace(plain, background=replace(plain.background, automatic_complexity=True))
+        unsure = override(plain, {"background.automatic_complexity": True})
         assert recipe_callbacks(unsure, images) == [ComplexityCheck(images)]
         assert Trainer(unsure, tiny_images, Path(), CPU).callbacks == (ComplexityCheck(images),)
 
@@ -270,8 +269,7 @@ class TestResume:
         assert states_equal(resumed.model, whole.model)
 
     def test_needs_no_backbone(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-        shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
-        recipe = replace(tiny_recipe, architecture=shape)
+        recipe = override(tiny_recipe, {"architecture.feature_network": "segformer-b0"})
         Trainer(recipe, tiny_images, tmp_path, CPU).run(after(1))
         state = TrainState.load(tmp_path / "checkpoint.pt", CPU)
         state.recipe = replace(recipe, backbone="./gone")
@@ -294,29 +292,34 @@ class TestResume:
         assert states_equal(resumed.model, whole.model)
 
     def test_no_checkpoint(self, tiny_images: Bytes, tmp_path: Path) -> None:
-        with pytest.raises(AstSegError, match="There is no checkpoint"):
+        with pytest.raises(AstSegError, match="no checkpoint"):
             Trainer.resume(tiny_images, tmp_path, CPU)
 
     def test_images_of_another_size(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
-        with pytest.raises(AstSegError, match="of a run on images of 32x32, but these have 40x32"):
+        with pytest.raises(AstSegError, match="40x32"):
             Trainer.resume(np.zeros((2, 40, 32, 3), np.uint8), tmp_path, CPU)
 
     def test_another_number_of_images(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
-        with pytest.raises(AstSegError, match="of a run on 12 images, but these are 11"):
+        with pytest.raises(AstSegError, match="these are 11"):
             Trainer.resume(tiny_images[:-1], tmp_path, CPU)
 
     def test_weights_of_another_configuration(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(after(1))
         state = TrainState.load(tmp_path / "checkpoint.pt", CPU)
-        state.recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, num_slots=5))
+        state.recipe = override(tiny_recipe, {"architecture.num_slots": 5})
         state.save(tmp_path / "checkpoint.pt")
-        with pytest.raises(AstSegError, match=r"checkpoint\.pt holds the weights of another configuration"):
+        with pytest.raises(AstSegError, match="another configuration"):
             Trainer.resume(tiny_images, tmp_path, CPU)
 
     def test_a_model_that_could_not_be_written_is_written_when_the_run_goes_on(
-        self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer, monkeypatch
+        self,
+        dropout_recipe: Recipe,
+        tiny_images: Bytes,
+        tmp_path: Path,
+        whole: Trainer,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         folder = tmp_path / "run"
         folder.mkdir()

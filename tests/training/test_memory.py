@@ -1,14 +1,13 @@
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from astseg.training import memory
-from astseg.training.config import Recipe
+from astseg._core.settings_io import override
+from astseg.training.config import Recipe, Scenario
 from astseg.training.memory import PROCESS_BYTES, LiveBytes, Memory, machine_memory, training_memory
 from astseg.training.presets import cpu_recipe, custom_images_recipe
 
@@ -48,8 +47,8 @@ class TestEstimate:
             return max(training_memory(recipe).values())
 
         recipe = cpu_recipe((64, 64), 8)
-        assert most(replace(recipe, foreground=replace(recipe.foreground, batch_size=32))) > 1.5 * most(recipe)
-        assert most(replace(recipe, architecture=replace(recipe.architecture, num_slots=16))) > 1.3 * most(recipe)
+        assert most(override(recipe, {"foreground.batch_size": 32})) > 1.5 * most(recipe)
+        assert most(override(recipe, {"architecture.num_slots": 16})) > 1.3 * most(recipe)
         assert most(cpu_recipe((128, 128), 8)) < most(cpu_recipe((256, 256), 8)) < most(cpu_recipe((512, 512), 8))
 
     def test_grows_with_the_pixels(self) -> None:
@@ -58,8 +57,8 @@ class TestEstimate:
             assert large[name] / small[name] == pytest.approx(4, rel=0.15)
 
     @pytest.mark.parametrize("scenario", ["curriculum", "frozen", "baseline", "background"])
-    def test_has_the_phases_of_the_scenario(self, scenario, tiny_recipe: Recipe) -> None:
-        parts = training_memory(replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario=scenario)))
+    def test_has_the_phases_of_the_scenario(self, scenario: Scenario, tiny_recipe: Recipe) -> None:
+        parts = training_memory(override(tiny_recipe, {"foreground.scenario": scenario}))
         expected = {"curriculum": {"background", "objects", "joint", "painting"}, "baseline": {"joint"}}
         expected |= {"frozen": {"background", "objects", "painting"}, "background": {"background"}}
         assert parts.keys() == expected[scenario] | {"saving"}
@@ -70,14 +69,14 @@ class TestEstimate:
         assert training_memory(recipe, 1_000) == training_memory(recipe)
 
     def test_counts_the_larger_network_that_a_background_may_turn_out_to_need(self, tiny_recipe: Recipe) -> None:
-        recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="simple"))
-        unsure = replace(recipe, background=replace(recipe.background, automatic_complexity=True))
+        recipe = override(tiny_recipe, {"architecture.background_network": "simple"})
+        unsure = override(recipe, {"background.automatic_complexity": True})
         assert training_memory(unsure)["background"] > 1.5 * training_memory(recipe)["background"]
 
     @pytest.mark.skipif(sys.platform != "linux", reason="measured by what Linux tells of a process")
     def test_against_a_process_that_trains(self) -> None:
         """Its most resident memory; docs/own-pictures.md has more of them."""
-        command = [sys.executable, MEASURE, "small", "--size", "128x128", "--images", "64"]
+        command = [sys.executable, str(MEASURE), "small", "--size", "128x128", "--images", "64"]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         measured, estimated = (float(word) for word in output.split()[-5:-1:3])
         estimate = max(training_memory(cpu_recipe((128, 128), 8), 64).values()) + PROCESS_BYTES
@@ -94,12 +93,12 @@ class TestMachine:
         ("limit", "expected"),
         [("3000000\n", Memory(3e6, 1.5e6)), ("max\n", None), (f"{1 << 62}\n", None)],
     )
-    def test_a_container_may_have_less(self, limit: str, expected: Memory | None, tmp_path, monkeypatch) -> None:
+    def test_a_container_may_have_less(self, limit: str, expected: Memory | None, tmp_path: Path) -> None:
         contents = {"limit": limit, "used": "2000000\n", "stat": "anon 1\ninactive_file 500000\n"}
         for name, content in contents.items():
             (tmp_path / name).write_text(content)
-        whole = Memory(*(getattr(machine_memory(torch.device("cpu")), name) for name in ("total", "free")))
-        monkeypatch.setattr(memory, "CONTAINERS", (("nowhere", "", ""), tuple(tmp_path / name for name in contents)))
-        found = machine_memory(torch.device("cpu"))
-        assert found.total == (expected or whole).total
-        assert found.free == pytest.approx((expected or whole).free, rel=0.2)
+        limit_file, used, stat = (str(tmp_path / name) for name in contents)
+        found = machine_memory(torch.device("cpu"), (("nowhere", "", ""), (limit_file, used, stat)))
+        expected = expected or machine_memory(torch.device("cpu"), ())
+        assert found.total == expected.total
+        assert found.free == pytest.approx(expected.free, rel=0.2)

@@ -2,17 +2,23 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from astseg._core.settings_io import override
 from astseg.model.ast_seg import AstSeg
-from astseg.training.config import Recipe
+from astseg.training.config import Recipe, Scenario
 from astseg.training.loop import train_step
 from astseg.training.losses import background_loss, pixel_entropy_loss, reconstruction_loss, slot_use_loss
 from astseg.training.phases import BackgroundPhase, ObjectsPhase, Phase, phases
 
 
-def with_scenario(recipe: Recipe, scenario: str) -> Recipe:
-    return replace(recipe, foreground=replace(recipe.foreground, scenario=scenario))
+def background_of(model: AstSeg) -> nn.Module:
+    assert model.background is not None
+    return model.background
+
+
+def with_scenario(recipe: Recipe, scenario: Scenario) -> Recipe:
+    return override(recipe, {"foreground.scenario": scenario})
 
 
 def images(count: int = 4) -> Tensor:
@@ -35,7 +41,9 @@ class TestPhases:
             ("background", [("background", 3, 0)]),
         ],
     )
-    def test_of_each_scenario(self, tiny_recipe: Recipe, scenario: str, expected) -> None:
+    def test_of_each_scenario(
+        self, tiny_recipe: Recipe, scenario: Scenario, expected: list[tuple[str, int, int]]
+    ) -> None:
         found = [(phase.name, phase.steps, phase.offset) for phase in phases(with_scenario(tiny_recipe, scenario))]
         assert found == expected
 
@@ -65,13 +73,13 @@ class TestWhatAPhaseTrains:
         phases(tiny_recipe)[1].start(model)
         model.segment(images())
         assert model.feature_maps.training
-        assert not any(module.training for module in model.background.modules())
-        before = {name: value.clone() for name, value in model.background.state_dict().items()}
-        model.background(images())
-        assert all(torch.equal(value, before[name]) for name, value in model.background.state_dict().items())
+        assert not any(module.training for module in background_of(model).modules())
+        before = {name: value.clone() for name, value in background_of(model).state_dict().items()}
+        background_of(model)(images())
+        assert all(torch.equal(value, before[name]) for name, value in background_of(model).state_dict().items())
 
     @pytest.mark.parametrize("scenario", ["curriculum", "baseline"])
-    def test_joint(self, model: AstSeg, tiny_recipe: Recipe, scenario: str) -> None:
+    def test_joint(self, model: AstSeg, tiny_recipe: Recipe, scenario: Scenario) -> None:
         _, kept = changed_by_a_step(model, phases(with_scenario(tiny_recipe, scenario))[-1])
         # Nothing in the foreground's loss looks at the background's prediction of its own error.
         assert kept == {"background.error.weight", "background.error.bias"}
@@ -79,7 +87,7 @@ class TestWhatAPhaseTrains:
     def test_looking_at_images_leaves_the_background_in_training(self, model: AstSeg, tiny_recipe: Recipe) -> None:
         phases(tiny_recipe)[0].start(model)
         model.reconstruct(images())
-        assert all(module.training for module in model.background.modules())
+        assert all(module.training for module in background_of(model).modules())
         assert not model.feature_maps.training
 
     def test_gradients_come_back_after_a_frozen_phase(self, model: AstSeg, tiny_recipe: Recipe) -> None:
@@ -107,29 +115,25 @@ class TestLearningRate:
 
 
 class TestLosses:
-    @pytest.mark.parametrize(("step", "exponent"), [(0, 0.0), (1, 3.0), (2, 6.0), (50, 6.0)])
+    @pytest.mark.parametrize(
+        ("changes", "exponents"),
+        [
+            ({}, {0: 0.0, 1: 3.0, 2: 6.0, 50: 6.0}),
+            ({"background.exponent_ramp_start": 4}, {0: 0.0, 4: 0.0, 5: 3.0, 6: 6.0}),
+            ({"background.exponent_ramp_steps": 0}, {0: 6.0}),
+        ],
+    )
     def test_background_ramps_its_exponent(
-        self, model: AstSeg, tiny_recipe: Recipe, step: int, exponent: float
+        self, model: AstSeg, tiny_recipe: Recipe, changes: dict[str, int], exponents: dict[int, float]
     ) -> None:
         model.eval()
-        losses = BackgroundPhase(tiny_recipe.background, 3).losses(model, images(), None, step)
-        assert losses.rendering is None
-        expected = background_loss(images(), model.background(images()), exponent)
-        torch.testing.assert_close(losses.total, expected)
-        torch.testing.assert_close(losses.terms["background"], expected)
-
-    @pytest.mark.parametrize(("step", "exponent"), [(0, 0.0), (4, 0.0), (5, 3.0), (6, 6.0)])
-    def test_background_ramps_late(self, model: AstSeg, tiny_recipe: Recipe, step: int, exponent: float) -> None:
-        late = replace(tiny_recipe.background, exponent_ramp_start=4)
-        model.eval()
-        expected = background_loss(images(), model.background(images()), exponent)
-        torch.testing.assert_close(BackgroundPhase(late, 3).losses(model, images(), None, step).total, expected)
-
-    def test_background_without_a_ramp(self, model: AstSeg, tiny_recipe: Recipe) -> None:
-        sudden = replace(tiny_recipe.background, exponent_ramp_steps=0)
-        model.eval()
-        expected = background_loss(images(), model.background(images()), 6.0)
-        torch.testing.assert_close(BackgroundPhase(sudden, 3).losses(model, images(), None, 0).total, expected)
+        phase = BackgroundPhase(override(tiny_recipe, changes).background, 3)
+        for step, exponent in exponents.items():
+            losses = phase.losses(model, images(), None, step)
+            expected = background_loss(images(), background_of(model)(images()), exponent)
+            torch.testing.assert_close(losses.total, expected)
+            torch.testing.assert_close(losses.terms["background"], expected)
+            assert losses.rendering is None
 
     def test_shadows_come_later(self, model: AstSeg, tiny_recipe: Recipe) -> None:
         settings = replace(tiny_recipe.foreground, shadow_start=2)
@@ -137,6 +141,7 @@ class TestLosses:
         given = torch.full_like(images(), 0.5)
         for step, fall in ((0, False), (1, False), (2, True), (3, True)):
             rendering = ObjectsPhase(settings, 3).losses(model, images(), given, step).rendering
+            assert rendering is not None
             assert (rendering.background < given).any() == fall
 
     @pytest.mark.parametrize(("step", "warmup"), [(0, 0.0), (5, 0.25), (10, 1.0), (99, 1.0)])
@@ -160,4 +165,5 @@ class TestLosses:
         expected = expected + min(1, step / 20) ** 2 * slot_use_weight * slot_use_loss(rendering.weights)
         torch.testing.assert_close(losses.total, expected)
         assert set(losses.terms) == {"reconstruction", "entropy"} | ({"slot_use"} if slot_use_weight else set())
+        assert losses.rendering is not None
         assert torch.equal(losses.rendering.background, images() / 2)

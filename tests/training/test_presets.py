@@ -1,4 +1,6 @@
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import pytest
 import torch
@@ -7,11 +9,13 @@ from astseg._core.errors import AstSegError
 from astseg.data.catalog import TRAINING_SETS
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.features.build import FeatureNetwork
+from astseg.model.features.unet import UnetMaps
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
 from astseg.training.config import ForegroundTraining, Recipe
 from astseg.training.loop import train_step
-from astseg.training.phases import BackgroundPhase, phases
+from astseg.training.phases import phases
 from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
 from astseg.training.schedules import LearningRate
 
@@ -24,6 +28,7 @@ PUBLISHED = {
 }
 OTHER_ROWS = ["baseline", "no-transformer", "one-more-slot", "twice-the-slots", "unet", "random-backbone"]
 OTHER_ROWS += ["no-entropy-loss", "frozen-background"]
+MakeRecipe: TypeAlias = Callable[..., Recipe]
 CPU = ["demo", "rooms-cpu", "towers-cpu", "clevr-cpu"]
 
 
@@ -49,7 +54,7 @@ class TestTable6:
 
     @pytest.fixture(params=published_names())
     def name(self, request: pytest.FixtureRequest) -> str:
-        return request.param
+        return str(request.param)
 
     @pytest.fixture
     def recipe(self, name: str) -> Recipe:
@@ -113,7 +118,8 @@ class TestTable6:
 
 def tiny(architecture: Architecture) -> Architecture:
     """The same at a size that a test can build."""
-    network = architecture.feature_network.replace("-b3", "-b0")
+    network: FeatureNetwork = architecture.feature_network
+    network = "segformer-b0" if network.startswith("segformer") else network
     return replace(architecture, image_size=(32, 32), feature_network=network, background_network="simple")
 
 
@@ -140,7 +146,9 @@ def test_natural_video_with_a_unet_differs_in_its_network_alone() -> None:
     assert unet.architecture == replace(recipe.architecture, feature_network="unet")
     assert unet == replace(recipe, architecture=unet.architecture, backbone=None)
     with torch.device("meta"):
-        assert len(AstSeg(unet.architecture).feature_maps.down) == 6
+        maps = AstSeg(unet.architecture).feature_maps
+    assert isinstance(maps, UnetMaps)
+    assert len(maps.down) == 6
 
 
 # Rows that differ only in their training share an architecture.
@@ -174,7 +182,7 @@ def test_a_step_stays_on_the_device_and_never_waits_for_it(recipe: Recipe) -> No
         images = torch.empty(phase.settings.batch_size, 3, *model.image_size, device="meta")
         last = phase.settings.steps - 1 - phase.offset  # of the whole schedule: shadows are thrown by then
         losses = phase.losses(model, images, images if phase.needs_backgrounds else None, last)
-        losses.total.backward()
+        losses.total.backward()  # type: ignore[no-untyped-call]
         assert losses.total.device.type == "meta"
         parameters = phase.parameters(model)
         without = sum(parameter.grad is None for parameter in parameters)
@@ -215,10 +223,10 @@ def test_a_preset_of_each_network_learns_a_step(name: str) -> None:
     step_of_each_phase(replace(recipe, architecture=tiny(recipe.architecture)))
 
 
+@pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
 class TestOwnImages:
-    @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
     @pytest.mark.parametrize("static", [False, True])
-    def test_any_size(self, make, static: bool) -> None:
+    def test_any_size(self, make: MakeRecipe, static: bool) -> None:
         recipe = make((96, 128), 5, static=static)
         assert recipe.architecture.background_network == ("static" if static else "region")
         assert recipe.architecture.image_size == (96, 128)
@@ -226,17 +234,16 @@ class TestOwnImages:
         with torch.device("meta"):
             AstSeg(recipe.architecture)
 
-    @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
-    def test_what_makes_small_objects_and_few_images_work(self, make) -> None:
+    def test_what_makes_small_objects_and_few_images_work(self, make: MakeRecipe) -> None:
         recipe = make((96, 128), 5)
         assert recipe.architecture.slot_position_prior
+        assert recipe.label_rule is not None
         assert not recipe.label_rule.between_objects
         assert not recipe.architecture.shadows
         assert recipe.label_rule.max_shade < LabelRule().max_shade
         assert [phase.name for phase in phases(recipe)] == ["background", "objects"]
 
-    @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
-    def test_glimpses_are_those_of_images_half_as_large(self, make) -> None:
+    def test_glimpses_are_those_of_images_half_as_large(self, make: MakeRecipe) -> None:
         recipe = make((96, 128), 5)
         generator = AstSeg(replace(recipe.architecture, background_network="static")).glimpse_generator
         with torch.no_grad():
@@ -244,19 +251,19 @@ class TestOwnImages:
         assert painted.shape[-2:] == (32, 32)  # 64x64 for these by Table 7
         assert recipe.architecture.latents.min_inverse_scale >= 2
 
-    @pytest.mark.parametrize("make", [custom_images_recipe, gpu_recipe])
-    def test_entropy_counts_less_where_the_camera_stands_still(self, make) -> None:
+    def test_entropy_counts_less_where_the_camera_stands_still(self, make: MakeRecipe) -> None:
         moving, still = (make((96, 128), 5, static=static).foreground.entropy_weight for static in (False, True))
         assert still < moving
 
-    def test_networks(self) -> None:
-        assert custom_images_recipe((64, 64), 3).architecture.feature_network == "compact-unet"
-        assert gpu_recipe((64, 64), 3).architecture.feature_network == "unet"
-        assert isinstance(phases(gpu_recipe((64, 64), 3))[0], BackgroundPhase)
 
-    def test_scaling(self) -> None:
-        assert cpu_recipe((64, 64), 3).architecture.latents.anisotropic
-        assert not cpu_recipe((64, 64), 3, anisotropic=False).architecture.latents.anisotropic
+def test_networks() -> None:
+    assert custom_images_recipe((64, 64), 3).architecture.feature_network == "compact-unet"
+    assert gpu_recipe((64, 64), 3).architecture.feature_network == "unet"
+
+
+@pytest.mark.parametrize("anisotropic", [True, False])
+def test_scaling(anisotropic: bool) -> None:
+    assert cpu_recipe((64, 64), 3, anisotropic=anisotropic).architecture.latents.anisotropic == anisotropic
 
 
 class TestFinding:
@@ -265,7 +272,5 @@ class TestFinding:
         assert isinstance(get_preset("clevr").recipe.foreground, ForegroundTraining)
 
     def test_unknown(self) -> None:
-        with pytest.raises(
-            AstSegError, match=r"There is no preset 'clever'\. Did you mean 'clevr'\? There are: clevrtex, .*, demo, "
-        ):
+        with pytest.raises(AstSegError, match="Did you mean 'clevr'"):
             get_preset("clever")

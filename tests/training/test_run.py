@@ -1,5 +1,7 @@
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +56,17 @@ class Counter(Callback):
         self.steps += 1
 
 
-def stop_after(steps: int):
-    asked = []
-    return lambda: asked.append(1) or len(asked) == steps
+def stop_after(steps: int) -> Callable[[], bool]:
+    asked = count(1)
+    return lambda: next(asked) == steps
+
+
+def black_store(path: Path, *splits: str, size: tuple[int, int] = (32, 32), masks: bool = False) -> str:
+    with StoreWriter(path, size, "s", "p") as writer:
+        for name in splits:
+            with writer.split(name) as split:
+                split.append(np.zeros((3, *size, 3), np.uint8), np.ones((3, *size), np.uint8) if masks else None)
+    return str(path)
 
 
 class TestSettings:
@@ -73,14 +83,14 @@ class TestSettings:
         assert origin["torch"] == torch.__version__
 
     def test_no_run(self, folder: Path) -> None:
-        with pytest.raises(AstSegError, match=r"holds no training run: it has no run\.json"):
+        with pytest.raises(AstSegError, match=r"no run\.json"):
             read_run(folder)
 
     @pytest.mark.parametrize("content", ["{", "[]", "3", "{}", '{"title": "a", "recipe": {}, "data": "d"}'])
     def test_damaged(self, folder: Path, content: str) -> None:
         folder.mkdir()
         (folder / "run.json").write_text(content)
-        with pytest.raises(AstSegError, match=r"run\.json cannot be understood"):
+        with pytest.raises(AstSegError, match="understood"):
             read_run(folder)
 
     def test_a_value_of_a_wrong_type(self, settings: RunSettings, folder: Path) -> None:
@@ -88,7 +98,7 @@ class TestSettings:
         content = json.loads((folder / "run.json").read_text())
         content["recipe"]["architecture"]["num_slots"] = "three"
         (folder / "run.json").write_text(json.dumps(content))
-        with pytest.raises(AstSegError, match=r"run\.json cannot be understood"):
+        with pytest.raises(AstSegError, match="understood"):
             read_run(folder)
 
 
@@ -119,22 +129,19 @@ class TestTraining:
 
     def test_does_not_write_over_a_run(self, settings: RunSettings, folder: Path) -> None:
         write_run(folder, settings, CPU)
-        with pytest.raises(RunExistsError, match=r"holds a training run already"):
+        with pytest.raises(RunExistsError, match="already"):
             train_run(folder, settings, CPU)
 
     def test_says_how_far_the_model_has_come(self, settings: RunSettings, folder: Path) -> None:
         assert where_stopped(folder) is None
         assert has_trained_objects(folder), "as far as anybody knows"
-        asked = iter(range(100))
-        train_run(folder, settings, CPU, stop=lambda: next(asked) == 1)
+        train_run(folder, settings, CPU, stop=stop_after(2))
         assert where_stopped(folder) == where_stopped(folder / "model") == "step 2 of 3 of the phase 'background'"
         assert not has_trained_objects(folder)
-        asked = iter(range(100))
-        train_run(folder, settings, CPU, resume=True, stop=lambda: next(asked) == 0)
+        train_run(folder, settings, CPU, resume=True, stop=stop_after(1))
         assert where_stopped(folder) == "step 0 of 3 of the phase 'objects'"
         assert not has_trained_objects(folder)
-        asked = iter(range(100))
-        train_run(folder, settings, CPU, resume=True, stop=lambda: next(asked) == 0)
+        train_run(folder, settings, CPU, resume=True, stop=stop_after(1))
         assert has_trained_objects(folder)
         train_run(folder, settings, CPU, resume=True)
         assert where_stopped(folder) is None
@@ -142,8 +149,7 @@ class TestTraining:
 
     @pytest.mark.parametrize("change", [{"step": "x"}, {"step": -1}, {"steps": None}, {"more": 1}])
     def test_progress_that_makes_no_sense(self, settings: RunSettings, folder: Path, change: dict[str, Any]) -> None:
-        asked = iter(range(100))
-        train_run(folder, settings, CPU, stop=lambda: next(asked) == 1)
+        train_run(folder, settings, CPU, stop=stop_after(2))
         file = folder / "model" / "progress.json"
         file.write_text(json.dumps(json.loads(file.read_text()) | change))
         assert where_stopped(folder) is None
@@ -151,7 +157,7 @@ class TestTraining:
 
     def test_two_commands_do_not_train_one_run(self, settings: RunSettings, folder: Path) -> None:
         with lock_run(folder):
-            with pytest.raises(AstSegError, match=r"Another command is writing"), lock_run(folder):
+            with pytest.raises(AstSegError, match="Another command"), lock_run(folder):
                 pytest.fail("the run is taken")
             assert train_run(folder, settings, CPU)
         assert is_run(folder)
@@ -159,7 +165,7 @@ class TestTraining:
 
     def test_a_place_that_cannot_be_written(self, settings: RunSettings, folder: Path) -> None:
         folder.write_text("a file")
-        with pytest.raises(AstSegError, match=r"Cannot write .*: File exists\."), lock_run(folder):
+        with pytest.raises(AstSegError, match="Cannot write"), lock_run(folder):
             pytest.fail("no run can be here")
 
     def test_resumes_a_run_that_was_stopped_before_its_first_checkpoint(
@@ -170,7 +176,7 @@ class TestTraining:
         assert train_run(folder, settings, CPU, resume=True, callbacks=[counter])
         assert counter.steps == 9
 
-    def test_the_journal_is_closed_when_it_breaks_off(self, settings: RunSettings, folder: Path) -> None:
+    def test_the_logger_is_closed_when_training_breaks_off(self, settings: RunSettings, folder: Path) -> None:
         class Broken(Callback):
             def on_step_end(self, state: TrainState) -> None:
                 raise KeyboardInterrupt
@@ -205,10 +211,9 @@ class TestTraining:
 
     def test_data_of_another_size(self, settings: RunSettings, folder: Path, tmp_path: Path) -> None:
         train_run(folder, settings, CPU, stop=stop_after(1))
-        with StoreWriter(tmp_path / "other", (40, 32), "s", "p") as writer, writer.split("train") as split:
-            split.append(np.zeros((3, 40, 32, 3), np.uint8))
-        with pytest.raises(AstSegError, match="Go on with the data that the run began with"):
-            train_run(folder, replace(settings, data=str(tmp_path / "other")), CPU, resume=True)
+        other = replace(settings, data=black_store(tmp_path / "other", "train", size=(40, 32)))
+        with pytest.raises(AstSegError, match="own data"):
+            train_run(folder, other, CPU, resume=True)
 
 
 class TestFinishing:
@@ -234,20 +239,15 @@ class TestFinishing:
     def test_without_truth_there_are_no_scores(
         self, settings: RunSettings, folder: Path, model: AstSeg, tmp_path: Path
     ) -> None:
-        with StoreWriter(tmp_path / "plain", (32, 32), "s", "p") as writer:
-            for name in ("train", "test"):
-                with writer.split(name) as split:
-                    split.append(np.zeros((3, 32, 32, 3), np.uint8))
-        plain = replace(settings, data=str(tmp_path / "plain"))
+        plain = replace(settings, data=black_store(tmp_path / "plain", "train", "test"))
         assert finish_run(folder, model, plain, {}, CPU) is None
         assert [path.name for path in folder.iterdir()] == ["page.html"]
 
     def test_masks_of_training_images_are_not_scored(
         self, settings: RunSettings, folder: Path, model: AstSeg, tmp_path: Path
     ) -> None:
-        with StoreWriter(tmp_path / "train", (32, 32), "s", "p") as writer, writer.split("train") as split:
-            split.append(np.zeros((3, 32, 32, 3), np.uint8), np.ones((3, 32, 32), np.uint8))
-        assert finish_run(folder, model, replace(settings, data=str(tmp_path / "train")), {}, CPU) is None
+        masked = replace(settings, data=black_store(tmp_path / "masked", "train", masks=True))
+        assert finish_run(folder, model, masked, {}, CPU) is None
 
     def test_shows_held_out_images_if_there_are_any(self, tiny_store: Store) -> None:
         assert shown_split(tiny_store).name == "test"
@@ -260,7 +260,7 @@ class TestFinishing:
 
     def test_the_model_that_a_run_left(self, settings: RunSettings, folder: Path) -> None:
         folder.mkdir()
-        with pytest.raises(AstSegError, match="has no model yet"):
+        with pytest.raises(AstSegError, match="no model"):
             trained_model(folder)
         train_run(folder, settings, CPU, stop=stop_after(1))
         assert trained_model(folder).num_slots == 2

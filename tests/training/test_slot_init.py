@@ -1,15 +1,14 @@
-"""Where slots begin to look."""
-
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.slot_prior import SlotPositionPrior
 from astseg.training import phases
 from astseg.training.batches import TrainingImages
 from astseg.training.config import Recipe
@@ -20,10 +19,15 @@ CPU = torch.device("cpu")
 SIZE = (32, 48)
 
 
-def model(num_slots: int) -> AstSeg:
-    return AstSeg(
+def initialized(
+    num_slots: int, images_and_backgrounds: tuple[TrainingImages, TrainingImages], seed: int = 0
+) -> SlotPositionPrior:
+    model = AstSeg(
         Architecture(SIZE, num_slots, "compact-unet", "none", background_network="region", slot_position_prior=True)
     )
+    initialize_slot_prior(model, *images_and_backgrounds, seed)
+    assert model.places is not None
+    return model.places
 
 
 def squares(*middles: tuple[int, int], side: int = 4, count: int = 100) -> tuple[TrainingImages, TrainingImages]:
@@ -43,44 +47,36 @@ def frame(row: float, column: float) -> list[float]:
 
 def test_one_region_each() -> None:
     middles = (8, 10), (24, 10), (16, 40)
-    found = model(3)
-    initialize_slot_prior(found, *squares(*middles), seed=0)
+    found = initialized(3, squares(*middles))
     expected = torch.tensor(sorted(frame(*middle) for middle in middles))
-    torch.testing.assert_close(torch.tensor(sorted(found.places.centres.tolist())), expected, atol=0.02, rtol=0)
+    torch.testing.assert_close(torch.tensor(sorted(found.centres.tolist())), expected, atol=0.02, rtol=0)
     # The squares are smaller than the smallest region.
     width = torch.tensor([2 * MIN_REGION / SIZE[1], 2 * MIN_REGION / SIZE[0]])
-    torch.testing.assert_close(1 / found.places.inverse_widths, (OVERLAP * width).expand(3, 2))
+    torch.testing.assert_close(1 / found.inverse_widths, (OVERLAP * width).expand(3, 2))
 
 
 def test_a_large_region_has_a_wide_reach() -> None:
-    found = model(1)
-    initialize_slot_prior(found, *squares((16, 24), side=24), seed=0)
+    found = initialized(1, squares((16, 24), side=24))
     deviations = np.array([24, 24]) / 12**0.5 * 2 / (np.array(SIZE[::-1]) - 1)
     expected = torch.tensor(OVERLAP * deviations, dtype=torch.float32)[None]
-    torch.testing.assert_close(1 / found.places.inverse_widths, expected, rtol=0.02, atol=0)
+    torch.testing.assert_close(1 / found.inverse_widths, expected, rtol=0.02, atol=0)
 
 
 @pytest.mark.parametrize("num_slots", [1, 17])
 def test_without_objects_for_all_nothing_is_preferred(num_slots: int) -> None:
-    found = model(num_slots)
-    initialize_slot_prior(found, *squares(*([] if num_slots == 1 else [(8, 8)])), seed=0)  # 16 pixels for 17 slots
-    assert not found.places.inverse_widths.any()
+    found = initialized(num_slots, squares(*([] if num_slots == 1 else [(8, 8)])))  # 16 pixels for 17 slots
+    assert not found.inverse_widths.any()
 
 
 def test_as_many_pixels_as_slots_are_enough() -> None:
-    found = model(16)
-    initialize_slot_prior(found, *squares((8, 8)), seed=0)
-    assert (found.places.inverse_widths > 0).all()
+    assert (initialized(16, squares((8, 8))).inverse_widths > 0).all()
 
 
 def test_the_seed_decides() -> None:
     middles = [(row, column) for row in range(4, 29, 4) for column in range(4, 45, 4)]
-    found = []
-    for seed in (0, 0, 1):
-        found.append(model(5))
-        initialize_slot_prior(found[-1], *squares(*middles), seed=seed)
-    assert torch.equal(found[0].places.centres, found[1].places.centres)
-    assert not torch.equal(found[0].places.centres, found[2].places.centres)
+    first, again, other = (initialized(5, squares(*middles), seed).centres for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 @pytest.mark.parametrize("slot_position_prior", [False, True])
@@ -94,9 +90,7 @@ def test_happens_once_before_the_objects(
         calls.append(seed)
 
     monkeypatch.setattr(phases, "initialize_slot_prior", note)
-    recipe = replace(
-        tiny_recipe, architecture=replace(tiny_recipe.architecture, slot_position_prior=slot_position_prior)
-    )
+    recipe = override(tiny_recipe, {"architecture.slot_position_prior": slot_position_prior})
     trainer = Trainer(recipe, tiny_images, tmp_path, CPU, seed=7)
     steps = iter(range(recipe.background.steps + 1))
     assert not trainer.run(lambda: next(steps, None) is None)  # within the objects

@@ -5,6 +5,7 @@ import torch
 
 from astseg._core.errors import AstSegError
 from astseg.training.config import Recipe
+from astseg.training.loop import train_step
 from astseg.training.state import STATE_VERSION, TrainingProgress, TrainState
 
 CPU = torch.device("cpu")
@@ -20,10 +21,8 @@ def state(tiny_recipe: Recipe) -> TrainState:
     """After a step of the second phase."""
     state = TrainState.begin(tiny_recipe, 12, CPU, seed=7)
     state.end_phase()
-    optimizer = state.start_phase()
-    images = torch.rand(2, 3, 32, 32)
-    state.phase.losses(state.model, images, images / 2, 0).total.backward()
-    optimizer.step()
+    optimizer, images = state.start_phase(), torch.rand(2, 3, 32, 32)
+    train_step(state.model, optimizer, state.phase, 0, images, images / 2)
     state.step, state.seconds = 1, {"background": 1.5}
     return state
 
@@ -38,8 +37,9 @@ def test_round_trip(state: TrainState, file: Path) -> None:
         assert getattr(loaded, name) == getattr(state, name), name
     weights = loaded.model.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in state.model.state_dict().items())
+    assert loaded.model.background is not None
     assert not loaded.model.background.training, "the phase's modes"
-    moments = [list(one.optimizer.state_dict()["state"].values()) for one in (state, loaded)]
+    moments = [list(one.start_phase().state_dict()["state"].values()) for one in (state, loaded)]
     assert moments[0], "there is something to compare"
     for first, second in zip(*moments, strict=True):
         assert all(torch.equal(first[name], second[name]) for name in first)
@@ -65,21 +65,19 @@ def test_counts_steps_and_says_how_far_it_is(state: TrainState) -> None:
 
 class TestUnreadable:
     def test_none(self, file: Path) -> None:
-        with pytest.raises(
-            AstSegError, match=r"There is no checkpoint .*checkpoint\.pt to resume from\. Start the run"
-        ):
+        with pytest.raises(AstSegError, match="no checkpoint"):
             TrainState.load(file, CPU)
 
     @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04broken"])
     def test_damaged(self, file: Path, content: bytes) -> None:
         file.write_bytes(content)
-        with pytest.raises(AstSegError, match=r"checkpoint\.pt is no readable checkpoint: ."):
+        with pytest.raises(AstSegError, match=r"not a readable checkpoint: ."):
             TrainState.load(file, CPU)
 
     def test_cut_short(self, state: TrainState, file: Path) -> None:
         state.save(file)
         file.write_bytes(file.read_bytes()[:-500])
-        with pytest.raises(AstSegError, match="is no readable checkpoint"):
+        with pytest.raises(AstSegError, match="not a readable"):
             TrainState.load(file, CPU)
 
     @pytest.mark.parametrize(
@@ -87,13 +85,13 @@ class TestUnreadable:
     )
     def test_of_another_program(self, file: Path, content: object) -> None:
         torch.save(content, file)
-        with pytest.raises(AstSegError, match="is no readable checkpoint"):
+        with pytest.raises(AstSegError, match="not a readable"):
             TrainState.load(file, CPU)
 
     @pytest.mark.parametrize("version", [2, 99])
     def test_of_another_version(self, file: Path, version: int) -> None:
         torch.save({"version": version}, file)
-        with pytest.raises(AstSegError, match="is a checkpoint of another version of astseg"):
+        with pytest.raises(AstSegError, match="another version"):
             TrainState.load(file, CPU)
 
     def test_that_would_run_code(self, file: Path) -> None:
@@ -102,7 +100,7 @@ class TestUnreadable:
                 return print, ("executed",)
 
         torch.save({"version": STATE_VERSION, "recipe": Evil()}, file)
-        with pytest.raises(AstSegError, match="is no readable checkpoint"):
+        with pytest.raises(AstSegError, match="not a readable"):
             TrainState.load(file, CPU)
 
 

@@ -1,9 +1,9 @@
-from dataclasses import replace
 from itertools import accumulate
 
 import pytest
 import torch
 
+from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.training.config import Recipe, Scenario
@@ -51,7 +51,7 @@ class TestFitting:
 
     @pytest.mark.parametrize(("scenario", "share"), [("frozen", 2.0), ("baseline", 4.0)])
     def test_other_scenarios_take_the_time_too(self, scenario: Scenario, share: float, tiny_recipe: Recipe) -> None:
-        recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario=scenario))
+        recipe = override(tiny_recipe, {"foreground.scenario": scenario})
         fitted, estimate = fit_to_time(recipe, {phase.name: SECONDS[phase.name] for phase in phases(recipe)}, 240.0)
         assert estimate == pytest.approx(240.0, rel=1e-3)
         background = 0.0 if scenario == "baseline" else 0.5 * fitted.background.steps
@@ -73,7 +73,7 @@ class TestFitting:
 
     @pytest.mark.parametrize(("minutes", "steps"), [(240.0, 1_500), (30.0, 720)])
     def test_a_still_background_is_soon_learned(self, minutes: float, steps: int, tiny_recipe: Recipe) -> None:
-        recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="static"))
+        recipe = override(tiny_recipe, {"architecture.background_network": "static"})
         fitted, _ = fit_to_time(recipe, SECONDS, minutes)
         foreground = fitted.foreground
         joint = foreground.steps - foreground.frozen_steps
@@ -82,23 +82,22 @@ class TestFitting:
 
     @pytest.mark.parametrize(("network", "steps"), [("static", 1_500), ("region", 3_000)])
     def test_to_steps(self, network: BackgroundNetwork, steps: int, tiny_recipe: Recipe) -> None:
-        recipe = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network=network))
+        recipe = override(tiny_recipe, {"architecture.background_network": network})
         assert fit_to_steps(recipe, 9_000) == with_steps(recipe, steps, 9_000)
         assert fit_to_steps(recipe, 2) == with_steps(recipe, 1, 2)
 
     def test_background_alone(self, tiny_recipe: Recipe) -> None:
         assert background_steps(tiny_recipe, SECONDS, 10.0) == (1_200, 10.0)
         assert background_steps(tiny_recipe, SECONDS, 0.1) == (200, 200 * 0.5 / 60)
-        still = replace(tiny_recipe, architecture=replace(tiny_recipe.architecture, background_network="static"))
+        still = override(tiny_recipe, {"architecture.background_network": "static"})
         assert background_steps(still, SECONDS, 30.0) == (1_500, 1_500 * 0.5 / 60)
 
 
 class TestMeasuring:
     def test_a_few_steps_of_each_phase_but_the_first(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         # A backbone that cannot be had and an automatic choice must not matter.
-        shape = replace(tiny_recipe.architecture, feature_network="segformer-b0")
-        background = replace(tiny_recipe.background, automatic_complexity=True)
-        recipe = replace(tiny_recipe, architecture=shape, background=background, backbone="./nowhere")
+        changes = {"architecture.feature_network": "segformer-b0", "background.automatic_complexity": True}
+        recipe = override(tiny_recipe, {**changes, "backbone": "./nowhere"})
         ticks = accumulate(gap for step in (1.0, 2.0, 3.0) for gap in (100.0, *5 * [step]))
         found = measure_step_seconds(recipe, tiny_images, CPU, clock=lambda: next(ticks))
         assert found == {"background": 1.0, "objects": 2.0, "joint": 3.0}
@@ -114,10 +113,10 @@ class TestMeasuring:
             times.append(len(times) * seconds)
             return times[-1]
 
-        recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario="background"))
+        recipe = override(tiny_recipe, {"foreground.scenario": "background"})
         assert measure_step_seconds(recipe, tiny_images, CPU, clock) == {"background": seconds}
         assert len(times) == timed
 
     def test_by_the_time_that_passes(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
-        recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, scenario="baseline"))
+        recipe = override(tiny_recipe, {"foreground.scenario": "baseline"})
         assert measure_step_seconds(recipe, tiny_images, CPU)["joint"] > 0

@@ -128,7 +128,7 @@ class TestRenumberLikeSlots:
     def test_matched_objects_take_their_slots_number(self) -> None:
         truth = np.array([[1, 1, 1, 2, 2, 3, 0]])
         labels = np.array([[7, 7, 4, 4, 4, 0, 0]])
-        # Object 3 has no slot: it gets the lowest number that is in nobody's use.
+        # Object 3 has no slot: it gets the lowest unused number.
         np.testing.assert_array_equal(gallery.renumber_like_slots(truth, labels), [[7, 7, 7, 4, 4, 1, 0]])
 
     def test_nothing_found_and_nothing_there(self) -> None:

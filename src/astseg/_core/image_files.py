@@ -15,56 +15,15 @@ from astseg._core.errors import AstSegError
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
-FORMATS = (
-    "PNG",
-    "JPEG",
-    "WEBP",
-    "BMP",
-    "DIB",
-    "TIFF",
-    "GIF",
-    "AVIF",
-    "JPEG2000",
-    "PPM",
-    "TGA",
-    "PCX",
-    "SGI",
-    "QOI",
-)
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "AVIF", "JPEG2000", "PPM", "TGA", "PCX", "SGI", "QOI")
 """The formats that are read, whatever the suffix of a file; none of them runs a program or opens another file."""
 MAGIC_FORMATS = tuple(name for name in FORMATS if name not in ("TGA", "PCX"))
 """The formats that are recognized by their first bytes, so that text files are not mistaken for images."""
 IMAGE_SUFFIXES = frozenset(
     {
-        ".png",
-        ".apng",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".webp",
-        ".bmp",
-        ".dib",
-        ".tif",
-        ".tiff",
-        ".gif",
-        ".avif",
-        ".avifs",
-        ".jp2",
-        ".j2k",
-        ".jpf",
-        ".jpx",
-        ".j2c",
-        ".jpc",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".tga",
-        ".pcx",
-        ".sgi",
-        ".qoi",
+        *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".bmp", ".dib", ".tif", ".tiff"),
+        *(".gif", ".avif", ".avifs", ".jp2", ".j2k", ".jpf", ".jpx", ".j2c", ".jpc", ".ppm", ".pgm", ".pbm", ".pnm"),
+        *(".tga", ".pcx", ".sgi", ".qoi"),
     }
 )
 EXIF_TRANSPOSES = {

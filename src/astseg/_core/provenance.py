@@ -9,6 +9,9 @@ import torch
 
 from astseg import __version__
 
+CHECKOUT = Path(__file__).resolve().parents[3]
+"""The root of the repository, if the program runs from one."""
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -23,9 +26,11 @@ class Provenance:
     python: str
 
 
-def commit() -> str:
-    """Return the commit of the checkout that the program runs from, with ``+`` if it has changes; otherwise empty."""
-    root = Path(__file__).resolve().parents[3]
+def commit(root: Path = CHECKOUT) -> str:
+    """Return the commit of a checkout, by default the program's own, with ``+`` if it has changes.
+
+    It is empty if the folder is not a checkout, or git is missing.
+    """
     if not (root / ".git").exists():
         return ""
     try:
@@ -52,9 +57,9 @@ def _git(root: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def _processor() -> str:
+def _processor(info: Path = Path("/proc/cpuinfo")) -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = info.read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()

@@ -60,9 +60,9 @@ def convert_authors_checkpoint(
         raise AstSegError(f"The authors trained no model like {name}. Choose one of the paper's presets.")
     weights, unread = read_checkpoint_file(Path(path))
     if background is not None:
-        weights = _joined(weights, Path(background))
+        weights = _join_background(weights, Path(background))
     try:
-        architecture = _adapted(described, weights)
+        architecture = _adapt_architecture(described, weights)
         model = AstSeg(architecture)
     except ValueError as error:
         raise AstSegError(f"The checkpoint does not match {name}: {error}. Choose its own preset.") from error
@@ -80,9 +80,9 @@ def convert_authors_checkpoint(
         notes.append("The file has no background: the model segments, and renders over backgrounds that it is given.")
     if unread:
         notes.append(f"Not read, since only training needs it: {', '.join(unread)}.")
-    state = _matched(model, learned, name)
+    state = _match_weights(model, learned, name)
     check_constants(weights, model)
-    model.load_state_dict(state, strict=False)  # _matched has compared the names
+    model.load_state_dict(state, strict=False)  # _match_weights has compared the names
     return Conversion(model.eval(), tuple(notes))
 
 
@@ -102,7 +102,7 @@ def _has_untrained_transformer(weights: Mapping[str, Tensor]) -> bool:
     return bool(layers) and all(first is not None and torch.equal(first, value) for first, value in pairs)
 
 
-def _joined(weights: Mapping[str, Tensor], background: Path) -> dict[str, Tensor]:
+def _join_background(weights: Mapping[str, Tensor], background: Path) -> dict[str, Tensor]:
     if _has_background(weights):
         raise AstSegError("The checkpoint has a background of its own. Leave the other one out.")
     others = read_checkpoint_file(background).weights
@@ -113,7 +113,7 @@ def _joined(weights: Mapping[str, Tensor], background: Path) -> dict[str, Tensor
     return {**weights, **others}
 
 
-def _adapted(described: Architecture, weights: Mapping[str, Tensor]) -> Architecture:
+def _adapt_architecture(described: Architecture, weights: Mapping[str, Tensor]) -> Architecture:
     """Return the architecture with the values that vary between checkpoints of one preset read from the weights.
 
     These are K, the dimension of ``z_what``, the image size of natural video, and the kind of background. Without a
@@ -158,7 +158,7 @@ def _notes_on_changes(described: Architecture, found: Architecture) -> list[str]
     return [f"Read from the checkpoint: {what} is {theirs}, not {ours}." for what, (ours, theirs) in differing.items()]
 
 
-def _matched(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[str, Tensor]:
+def _match_weights(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[str, Tensor]:
     """Return the checkpoint's learned weights under the model's names.
 
     Raises:
@@ -183,7 +183,11 @@ def _matched(model: AstSeg, weights: Mapping[str, Tensor], preset: str) -> dict[
     if missing or left_over or misshapen:
         pairs = [pair for pair in zip(_traits(weights), _traits(expected), strict=True) if all(pair)]
         traits = "; ".join(f"{found}, not {described}" for found, described in pairs if found != described)
-        lists = _listed("Missing", missing) + _listed("Left over", left_over) + _listed("Of another shape", misshapen)
+        lists = (
+            _list_names("Missing", missing)
+            + _list_names("Left over", left_over)
+            + _list_names("Of another shape", misshapen)
+        )
         raise AstSegError(
             f"The checkpoint does not match {preset}{traits and f': it has {traits}'}. Choose its own preset, and "
             f"give the file as it was published; docs/authors-checkpoints.md lists the names.{lists}"
@@ -212,7 +216,7 @@ def _traits(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
     )
 
 
-def _listed(what: str, names: list[str]) -> str:
+def _list_names(what: str, names: list[str]) -> str:
     more = f" and {len(names) - _MAX_LISTED_NAMES} more" if len(names) > _MAX_LISTED_NAMES else ""
     return f" {what}: {', '.join(sorted(names)[:_MAX_LISTED_NAMES])}{more}." if names else ""
 

@@ -50,12 +50,12 @@ class TrainingBars(Callback):
     def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
         """Show losses and health below the bar."""
         parts = [f"loss {metrics.losses['total']:.4f}"]
-        if metrics.health:
+        if metrics.diagnostics:
             parts += [
-                f"background {metrics.health['background_share']:.0%}",
-                f"slots {metrics.health['active_slots']:.1f}",
-                f"entropy {metrics.health['entropy']:.3f}",
-                f"activation {metrics.health['activation']:+.1f}",
+                f"background {metrics.diagnostics['background_share']:.0%}",
+                f"slots {metrics.diagnostics['active_slots']:.1f}",
+                f"entropy {metrics.diagnostics['entropy']:.3f}",
+                f"activation {metrics.diagnostics['activation']:+.1f}",
             ]
         self._bars.note = "  ".join(parts)
         now = time.monotonic()

@@ -19,10 +19,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import MIN_SIXTEEN_BIT_VALUE, TOO_DARK_MESSAGE, WHITE
+from astseg._core.image_files import MIN_SIXTEEN_BIT_VALUE, TOO_DARK_MESSAGE, WHITE, Bytes
 from astseg.data.store import MAX_LABELS
 
-Bytes: TypeAlias = npt.NDArray[np.uint8]
 Numbers: TypeAlias = npt.NDArray[np.generic]
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})

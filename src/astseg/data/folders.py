@@ -55,14 +55,13 @@ def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
         AstSegError: there are neither images nor arrays, or no mask belongs to an image.
     """
     search = _FolderSearch(folder)
-    search.look_into(folder)
     left_out = search.left_out()
-    if not search.wanted:
+    if not search.readable:
         videos = sum(file.suffix.lower() in VIDEO_SUFFIXES for file in search.others)
         hint = f" It holds {videos} videos: name one of them instead." if videos else ""
         beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
         raise AstSegError(f"{folder} holds no images and no arrays of images.{hint}{beside}")
-    files = sorted(search.wanted, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
+    files = sorted(search.readable, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
     arrays_of_masks = _find_mask_arrays(files, folder)
     if arrays_of_masks:
         names = _first_names([file.relative_to(folder).as_posix() for file in arrays_of_masks])
@@ -101,34 +100,35 @@ class _FolderSearch:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.wanted: list[Path] = []
+        self.readable: list[Path] = []
         self.others: list[Path] = []
         self.own: list[Path] = []
         self.links: list[Path] = []
-        self.closed: list[Path] = []
-        self.lost: list[Path] = []
-        self.odd: list[Path] = []
+        self.forbidden: list[Path] = []
+        self.broken_links: list[Path] = []
+        self.special: list[Path] = []
+        self._look_into(root)
 
-    def look_into(self, folder: Path) -> None:
+    def _look_into(self, folder: Path) -> None:
         """Sort the entries of a folder and of its subfolders."""
         try:
             with os.scandir(folder) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".")]
         except OSError:
-            self.closed.append(folder)
+            self.forbidden.append(folder)
             return
         for entry in entries:
             path = folder / entry.name
             if _entry_is(entry.is_file):
-                (self.wanted if _is_readable(path) else self.others).append(path)
+                (self.readable if _is_readable(path) else self.others).append(path)
             elif not _entry_is(entry.is_dir):
-                (self.lost if entry.is_symlink() else self.odd).append(path)
+                (self.broken_links if entry.is_symlink() else self.special).append(path)
             elif entry.is_symlink():
                 self.links.append(path)
             elif _is_made_by_astseg(path):
                 self.own.append(path)
             else:
-                self.look_into(path)
+                self._look_into(path)
 
     def left_out(self) -> tuple[str, ...]:
         """Describe the entries that are not read, one description for each kind."""
@@ -137,9 +137,9 @@ class _FolderSearch:
             ("files of other kinds", len(kinds), set(kinds)),
             ("what astseg made itself", len(self.own), self._names(self.own)),
             ("linked folders", len(self.links), self._names(self.links)),
-            ("links that lead nowhere", len(self.lost), self._names(self.lost)),
-            ("pipes, devices and the like", len(self.odd), self._names(self.odd)),
-            ("folders that may not be opened", len(self.closed), self._names(self.closed)),
+            ("links that lead nowhere", len(self.broken_links), self._names(self.broken_links)),
+            ("pipes, devices and the like", len(self.special), self._names(self.special)),
+            ("folders that may not be opened", len(self.forbidden), self._names(self.forbidden)),
         )
         return tuple(f"{words}: {count} ({_first_names(sorted(names))})" for words, count, names in what if names)
 
@@ -155,6 +155,10 @@ def _is_readable(file: Path) -> bool:
     return suffix not in VIDEO_SUFFIXES and is_image_file(file)
 
 
+def _find_image_files(folder: Path) -> list[Path]:
+    return [file for file in _FolderSearch(folder).readable if file.suffix.lower() in IMAGE_SUFFIXES]
+
+
 def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
     """List the mask files that the user named, or return None.
 
@@ -168,9 +172,7 @@ def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
         return None
     files = [masks]
     if masks.is_dir():
-        search = _FolderSearch(masks)
-        search.look_into(masks)
-        files = [file for file in search.wanted if file.suffix.lower() in IMAGE_SUFFIXES]
+        files = _find_image_files(masks)
     if not files or not masks.exists():
         raise AstSegError(f"There are no mask files in {masks}. Give a folder of label images, one for each image.")
     root = folder.absolute()
@@ -188,9 +190,7 @@ def _list_sibling_masks(folder: Path) -> Iterator[Path]:
     except OSError:
         return
     for place in sorted(siblings):
-        search = _FolderSearch(place)
-        search.look_into(place)
-        yield from (file for file in search.wanted if file.suffix.lower() in IMAGE_SUFFIXES)
+        yield from _find_image_files(place)
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:

@@ -1,12 +1,9 @@
 """Cropping and resizing images and masks to a size."""
 
-from typing import TypeAlias
-
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-Bytes: TypeAlias = npt.NDArray[np.uint8]
+from astseg._core.image_files import Bytes
 
 
 def center_crop(size: tuple[int, int], target: tuple[int, int]) -> tuple[slice, slice]:

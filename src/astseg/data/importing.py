@@ -110,7 +110,7 @@ def import_source(
     usable = [_has_usable_masks(part.source) for part in parts]
     with_masks = {
         split: all(has for part, has in zip(parts, usable, strict=True) if split in part.splits)
-        for split in _splits(parts)
+        for split in set().union(*(part.splits for part in parts))
     }
     rule = "as the folder is divided" if len(parts) > 1 else _describe_split_rule(parts[0], test_share, seed)
     protocol = f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
@@ -272,10 +272,6 @@ def _size_for(source: Source, longer_side: int | None) -> tuple[int, int]:
     shapes = [sample.image.shape[:2] for sample in islice(source, NUM_PROBED_IMAGES)]
     height, width = np.median([shape for shape in shapes if min(shape) >= MIN_SIDE] or shapes, axis=0)
     return suggest_image_size((int(height), int(width)), longer_side)
-
-
-def _splits(parts: list[_Part]) -> set[str]:
-    return set().union(*(part.splits for part in parts))
 
 
 def _describe_split_rule(part: _Part, test_share: float, seed: int) -> str:

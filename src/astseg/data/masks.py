@@ -16,12 +16,12 @@ from PIL import Image
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import apply_exif_transpose, load_frames, open_image
 from astseg.data.mask_edges import CDNET_CODES, CDNET_IGNORED, CDNET_SHADOW, Codes, RawMask, find_nearly_even, harden
+from astseg.data.store import MAX_LABELS
 
 Labels: TypeAlias = UInt8[np.ndarray, "height width"]
 
-IGNORED_LABEL = 255
+IGNORED_LABEL = MAX_LABELS
 """The label of pixels that are not scored, in a split that says so (`Split.ignored_label`)."""
-MAX_LABEL = 255
 GREY_TO_RGB = 0x010101
 """The factor from a grey value to its color 0xRRGGBB."""
 VOC_VOID_COLOR = 0xE0E0C0
@@ -76,7 +76,7 @@ def read_raw_masks(path: Path | str) -> Iterator[RawMask]:
     path = Path(path)
     with open_image(path) as image:
         for _ in load_frames(image):
-            mask = _raw(apply_exif_transpose(image))
+            mask = _decode_raw(apply_exif_transpose(image))
             yield mask._replace(lossy=image.format in LOSSY_FORMATS)
 
 
@@ -105,16 +105,16 @@ def choose_coding(
     if ignored is None:
         if codes <= CDNET_CODES and (CDNET_SHADOW in codes or (cdnet and codes & CDNET_IGNORED)):
             return MaskCoding("numbered", frozenset({0, CDNET_SHADOW}), CDNET_IGNORED)
-        others = codes - {0, MAX_LABEL}
-        is_void = MAX_LABEL in codes and others and max(others) < MIN_LARGE_LABEL
-        ignored = frozenset({MAX_LABEL} if is_void else ())
+        others = codes - {0, MAX_LABELS}
+        is_void = MAX_LABELS in codes and others and max(others) < MIN_LARGE_LABEL
+        ignored = frozenset({MAX_LABELS} if is_void else ())
     top = max(codes - ignored, default=0)
     if cityscapes and top >= MIN_CITYSCAPES_INSTANCE:
         return MaskCoding("numbered", frozenset(range(MIN_CITYSCAPES_INSTANCE)), ignored)
-    if codes - ignored <= {0, MAX_LABEL} and top == MAX_LABEL and not ignored:
+    if codes - ignored <= {0, MAX_LABELS} and top == MAX_LABELS and not ignored:
         return MaskCoding("halves")
     # A label equal to that of ignored pixels would be mistaken for it.
-    if top > MAX_LABEL or (ignored and top == IGNORED_LABEL):
+    if top > MAX_LABELS or (ignored and top == IGNORED_LABEL):
         return MaskCoding("numbered", ignored=ignored)
     return MaskCoding("labels", ignored=ignored)
 
@@ -127,11 +127,11 @@ def _is_black_and_white(masks: Sequence[RawMask], hard: Sequence[Codes]) -> bool
         return False
     others = total = 0
     for mask in masks:
-        between = (mask.codes > BLACK_WHITE_MARGIN) & (mask.codes < MAX_LABEL - BLACK_WHITE_MARGIN)
+        between = (mask.codes > BLACK_WHITE_MARGIN) & (mask.codes < MAX_LABELS - BLACK_WHITE_MARGIN)
         others += int((between & find_nearly_even(mask.codes[None])).sum())
         total += mask.codes.size
     return (
-        max(int(mask.codes.max()) for mask in masks) >= MAX_LABEL - BLACK_WHITE_MARGIN
+        max(int(mask.codes.max()) for mask in masks) >= MAX_LABELS - BLACK_WHITE_MARGIN
         and others <= MAX_OTHER_SHARE * total
     )
 
@@ -160,16 +160,16 @@ def decode_mask(mask: RawMask, coding: MaskCoding) -> Labels:
     void = np.isin(codes, list(coding.ignored))
     empty = np.isin(codes, list(coding.background)) | void
     if coding.rule == "halves":
-        labels = (codes > MAX_LABEL // 2).astype(np.int64)
+        labels = (codes > MAX_LABELS // 2).astype(np.int64)
     elif coding.rule == "numbered":
         labels = np.searchsorted(np.unique(codes[~empty]), codes) + 1
     else:
         labels = codes
     labels = np.where(empty, 0, labels)
     highest = int(labels.max(initial=0))
-    if highest > MAX_LABEL - bool(coding.ignored):
+    if highest > MAX_LABELS - bool(coding.ignored):
         raise AstSegError(
-            f"has objects up to number {highest}; at most {MAX_LABEL - bool(coding.ignored)} are possible."
+            f"has objects up to number {highest}; at most {MAX_LABELS - bool(coding.ignored)} are possible."
         )
     labels[void] = IGNORED_LABEL
     return labels.astype(np.uint8)
@@ -194,7 +194,7 @@ def rotate_like_image(
     return min(fits, key=lambda choice: _color_spread(choice, image)) if fits else labels
 
 
-def _raw(image: Image.Image) -> RawMask:
+def _decode_raw(image: Image.Image) -> RawMask:
     mode = image.mode
     if mode == "1" or (mode == "P" and _is_label_palette(image)):
         return RawMask(np.array(image).astype(np.int64), "index")

@@ -72,25 +72,24 @@ def pair(
         if not _majority(map(_CHECKS[members[0].name.role], _sample_paths(members))):
             images += groups.pop(words)  # photographs, whatever their names say
     unnamed = _unnamed_groups(images, root)
-    masks_unnamed = {file.path for members in unnamed.values() for file in members}
-    images = [file for file in images if file.path not in masks_unnamed]
-    images, lost = _split_off_unmatched_masks(images)
-    found = _Matches(images)
+    unnamed_masks = {file.path for members in unnamed.values() for file in members}
+    images, unmatched = _split_off_unmatched_masks([file for file in images if file.path not in unnamed_masks])
+    index = _ImageIndex(images)
     groups |= unnamed
     # Images are only decoded if there are groups to decide about.
     photographs = bool(groups and images) and not _majority(map(is_mask, _sample_paths(images)))
     companions = []
     for words, members in groups.items():
-        companion = found.match(words, members)
+        companion = index.match(words, members)
         if companion or (photographs and (members[0].name.role == "mask" or all(map(is_deep, _sample_paths(members))))):
             companions.append(companion or _Companions(words, members[0].name.role, members, {}, len(images)))
-    companions += [_Companions(words, "mask", members, {}, len(images)) for words, members in lost.items()]
+    companions += [_Companions(words, "mask", members, {}, len(images)) for words, members in unmatched.items()]
     if masks is not None:
-        chosen: _Companions | None = _match_named_masks(masks, found)
-        companions = [*companions, chosen] if chosen else companions
+        chosen: _Companions | None = _match_named_masks(masks, index)
     else:
         chosen = _best(companions) or _best(_match_beside(images, beside, root.absolute().parent))
-        companions = companions if chosen in companions or chosen is None else [*companions, chosen]
+    if chosen is not None and chosen not in companions:
+        companions.append(chosen)
     left_out = named | {file.path for companion in companions for file in companion.members}
     kept = tuple(path for path in files if path not in left_out)
     return Pairing(kept, chosen.masks if chosen else {}, tuple(_notes(companions, chosen)))
@@ -115,13 +114,13 @@ def _by_role(files: Iterable[_File]) -> tuple[list[_File], dict[Key, list[_File]
 
 def _match_beside(images: Sequence[_File], beside: Sequence[Path], root: Path) -> list["_Companions"]:
     """Match masks in a folder beside that of the images."""
-    found = _Matches([_File(file.path, parse_name(file.path.absolute().relative_to(root))) for file in images])
+    index = _ImageIndex([_File(file.path, parse_name(file.path.absolute().relative_to(root))) for file in images])
     _, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in beside)
     return [
         companion
         for words, members in groups.items()
         if _majority(map(is_mask, _sample_paths(members)))
-        and (companion := found.match(words, members))
+        and (companion := index.match(words, members))
         and companion.masks
     ]
 
@@ -140,22 +139,24 @@ class _Companions:
     def preference(self) -> tuple[bool, int, int]:
         """A sort key: nearly complete sets of masks first, then masks of objects before masks of classes."""
         bare = {part for word in self.words for part in word.strip("*").split("_")}
-        rank = 1
-        if bare & INSTANCE_WORDS:
-            rank = 0
-        elif bare & COLOR_WORDS:
-            rank = 3
-        elif bare & CLASS_WORDS:
-            rank = 2
+        rank = 0 if bare & INSTANCE_WORDS else 3 if bare & COLOR_WORDS else 2 if bare & CLASS_WORDS else 1
         return len(self.masks) < 0.9 * self.images, rank, -len(self.masks)
 
     @cached_property
     def place(self) -> str:
         """The folder of the files, or the pattern of their names."""
-        return _describe_place(self.words, self.members)
+        ending = min(file.path.suffix.lower() for file in self.members)
+        stars = [word.strip("*") for word in self.words if word.startswith("*")]
+        special = [word for word in stars if word in INSTANCE_WORDS | CLASS_WORDS | COLOR_WORDS]
+        folders = [word for word in self.words if not word.startswith("*")]
+        if not folders:
+            return f"{'_'.join(('*', *reversed(stars)))}{ending}"
+        parts = self.members[0].path.parts[-2::-1]
+        inside = next((part for part in parts if folders[-1] in (strip_split_words(part), part.lower())), folders[-1])
+        return f"{inside}/" + (f"*_{'_'.join(special)}{ending}" if special else "")
 
 
-class _Matches:
+class _ImageIndex:
     """An index of images by the keys of their names."""
 
     def __init__(self, images: Sequence[_File]) -> None:
@@ -175,17 +176,18 @@ class _Matches:
         """Find the images to which masks or maps belong; None if these files are, by their names, images themselves."""
         role: Role = members[0].name.role if members[0].name.role != "image" else "mask"
         in_a_folder = any(not word.startswith("*") for word in words)
-        pairs = [(self.by_key[file.name.key], file.path) for file in members]
-        if role == "mask" and not any(images for images, _ in pairs):
-            pairs = [(self.by_key[key], file.path) for file in members for key in _shorter_stems(file.name.key)]
-        if role == "mask" and in_a_folder and not any(images for images, _ in pairs):
-            pairs = [(self.by_shorter_key[file.name.key], file.path) for file in members]
-        if role == "mask" and in_a_folder and not any(images for images, _ in pairs):
-            keys = [(key, file.path) for file in members for key in _shorter(file.name.key)]
-            pairs = [(self.by_shorter_key[key], path) for key, path in keys]
-        if role == "mask" and in_a_folder and not any(images for images, _ in pairs):
+        lookups: list[tuple[dict[Key, list[Path]], Callable[[Key], list[Key]]]] = [(self.by_key, lambda key: [key])]
+        if role == "mask":
+            lookups.append((self.by_key, _shorter_stems))
+        if role == "mask" and in_a_folder:
+            lookups += [(self.by_shorter_key, lambda key: [key]), (self.by_shorter_key, _shorter)]
             # A folder with a single image and a mask for each object.
-            pairs = [(self.by_folder[file.name.key[:-1]], file.path) for file in members]
+            lookups.append((self.by_folder, lambda key: [key[:-1]]))
+        pairs: list[tuple[list[Path], Path]] = []
+        for table, keys in lookups:
+            pairs = [(table[key], file.path) for file in members for key in keys(file.name.key)]
+            if any(images for images, _ in pairs):
+                break
         # A mask belongs to one image. If it fits several, it is unknown to which.
         fitting = {(images[0], mask): None for images, mask in pairs if len(set(images)) == 1}
         if not fitting:
@@ -222,8 +224,8 @@ def _split_off_unmatched_masks(images: Sequence[_File]) -> tuple[list[_File], di
     others = [file for file in images if file.path.parent not in drawn]
     if not drawn or not others or not _majority(map(is_photograph, _sample_paths(others))):
         return list(images), {}
-    lost: dict[Key, list[_File]] = {(folder.name.lower(),): folders[folder] for folder in sorted(drawn)}
-    return others, lost
+    unmatched: dict[Key, list[_File]] = {(folder.name.lower(),): folders[folder] for folder in sorted(drawn)}
+    return others, unmatched
 
 
 def _unnamed_groups(images: Sequence[_File], root: Path) -> dict[Key, list[_File]]:
@@ -297,6 +299,7 @@ def _majority(answers: Iterable[bool]) -> bool:
 
 
 def _sample_paths(files: Sequence[_File]) -> list[Path]:
+    """Return the paths of a few files."""
     return [file.path for file in _sample_evenly(files)]
 
 
@@ -305,14 +308,16 @@ def _sample_evenly(items: Sequence[T]) -> list[T]:
     return [items[index] for index in evenly_spaced(len(items), NUM_CHECKED_FILES).tolist()]
 
 
-def _match_named_masks(masks: Sequence[Path], images: _Matches) -> _Companions | None:
+def _match_named_masks(masks: Sequence[Path], images: _ImageIndex) -> _Companions | None:
     """Match the masks that the user named, by their paths below a common folder or by their names alone."""
     if not images.count:
         return None
     root = Path(os.path.commonpath([path.parent for path in masks]))
     whole = [_File(path, parse_name(Path("masks", path.relative_to(root)))) for path in masks]
     alone = [_File(path, parse_name(Path(path.name))) for path in masks]
-    by_stem = _Matches([_File(path, parse_name(Path(path.name))) for paths in images.by_key.values() for path in paths])
+    by_stem = _ImageIndex(
+        [_File(path, parse_name(Path(path.name))) for paths in images.by_key.values() for path in paths]
+    )
     for companions in (images.match(("masks",), whole), by_stem.match((), alone)):
         if companions is not None and companions.masks:
             return companions
@@ -323,19 +328,6 @@ def _match_named_masks(masks: Sequence[Path], images: _Matches) -> _Companions |
         f"No mask in {root} has the name of an image. Images are called {first.name}, masks {masks[0].name}: "
         "give them the same names, such as a.jpg and a.png or a_mask.png."
     )
-
-
-def _describe_place(words: Key, members: Sequence[_File]) -> str:
-    endings = sorted({file.path.suffix.lower() for file in members})
-    stars = [word.strip("*") for word in words if word.startswith("*")]
-    special = [word for word in stars if word in INSTANCE_WORDS | CLASS_WORDS | COLOR_WORDS]
-    folders = [word for word in words if not word.startswith("*")]
-    if not folders:
-        return f"{'_'.join(('*', *reversed(stars)))}{endings[0]}"
-    inside = next(
-        (part for part in members[0].path.parts[-2::-1] if folders[-1] in (strip_split_words(part), part.lower())), None
-    )
-    return f"{inside or folders[-1]}/" + (f"*_{'_'.join(special)}{endings[0]}" if special else "")
 
 
 def _notes(companions: Sequence[_Companions], taken: _Companions | None) -> Iterator[str]:

@@ -10,29 +10,26 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import (
     FORMATS,
     IMAGE_SUFFIXES,
+    Bytes,
     count_images,
     is_image_file,
     read_exif_transpose,
     read_images,
 )
 from astseg._core.sampling import evenly_spaced
-from astseg.data.arrays import ARRAY_SUFFIXES, open_arrays
+from astseg.data.arrays import ARRAY_SUFFIXES, ArrayFile, open_arrays
 from astseg.data.folders import find_files, find_masks, unique_names
 from astseg.data.mask_edges import RawMask
 from astseg.data.masks import IGNORED_LABEL, MaskCoding, choose_coding, decode_mask, read_raw_masks, rotate_like_image
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
-
-Bytes: TypeAlias = npt.NDArray[np.uint8]
 
 NUM_PROBED_MASKS = 16
 """The number of masks that decide how all masks are read."""
@@ -166,7 +163,8 @@ class FileSource(Source):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about the range of values and the axes of arrays."""
-        return tuple(note for file in self.files if _is_array(file) for note in _array_notes(file))
+        arrays = map(_open_if_readable, filter(_is_array, self.files))
+        return tuple(note for file in arrays if file is not None for note in file.notes)
 
     @cached_property
     def _names(self) -> dict[Path, str]:
@@ -174,7 +172,14 @@ class FileSource(Source):
 
     @cached_property
     def _counts(self) -> dict[Path, int]:
-        return {file: _array_count(file) if _is_array(file) else count_images(file) for file in self.files}
+        return {file: self._count(file) for file in self.files}
+
+    @staticmethod
+    def _count(file: Path) -> int:
+        if not _is_array(file):
+            return count_images(file)
+        arrays = _open_if_readable(file)
+        return 0 if arrays is None else arrays.count
 
     def _probe_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
         for index in evenly_spaced(len(named), NUM_PROBED_MASKS).tolist():
@@ -219,7 +224,7 @@ class FileSource(Source):
         try:
             for masks in zip_longest(*map(read_raw_masks, paths)):
                 if any(mask is None for mask in masks):
-                    raise AstSegError(f"of {file} have different numbers of frames")
+                    raise AstSegError(f"of {file} has another number of frames than the other masks.")
                 yield _merge_object_masks([decode_mask(mask, self.coding) for mask in masks], file), None
         except AstSegError as error:
             yield None, str(error) if str(paths[0]) in str(error) else f"The mask {paths[0]} {error}"
@@ -228,10 +233,8 @@ class FileSource(Source):
         if not _is_array(file):
             # Files that will be skipped do not count.
             return file in self.masks or not is_image_file(file, FORMATS)
-        try:
-            return open_arrays(file).mask_key is not None
-        except AstSegError:
-            return True  # as above
+        arrays = _open_if_readable(file)
+        return arrays is None or arrays.mask_key is not None
 
     def _array_samples(self, file: Path, name: str) -> Iterator[Sample]:
         for index, item in enumerate(open_arrays(file)):
@@ -398,18 +401,11 @@ def _merge_object_masks(masks: Sequence[Bytes], file: Path) -> Bytes:
     return joined
 
 
-def _array_count(file: Path) -> int:
+def _open_if_readable(file: Path) -> ArrayFile | None:
     try:
-        return open_arrays(file).count
+        return open_arrays(file)
     except AstSegError:
-        return 0
-
-
-def _array_notes(file: Path) -> tuple[str, ...]:
-    try:
-        return open_arrays(file).notes
-    except AstSegError:
-        return ()
+        return None
 
 
 def _is_array(file: Path) -> bool:

@@ -200,6 +200,6 @@ def _split_record(content: dict[str, Any]) -> SplitRecord:
         if kind in ARRAYS and Path(array["file"]).name == array["file"]
     }
     ignored = content.get("ignored_label")
-    if ignored is not None and (type(ignored) is not int or not 0 < ignored <= 255):
+    if ignored is not None and (type(ignored) is not int or not 0 < ignored <= MAX_LABELS):
         raise ValueError(f"an ignored label of {ignored!r}")
     return SplitRecord(int(content["count"]), arrays, tuple(content["label_histogram"]), ignored)

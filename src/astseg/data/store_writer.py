@@ -111,7 +111,7 @@ class SplitWriter:
             path = self._folder / self._file_name(kind)
             if path.exists():
                 self._files[kind] = path.open("r+b")
-        counts = [max(0, _file_size(file) - HEADER_BYTES) // item[kind] for kind, file in self._files.items()]
+        counts = [max(0, file.seek(0, 2) - HEADER_BYTES) // item[kind] for kind, file in self._files.items()]
         self.count = min(counts, default=0)
         if not self.count:
             self.close()
@@ -122,13 +122,9 @@ class SplitWriter:
             file.truncate(HEADER_BYTES + self.count * item[kind])
             file.seek(0, 2)
         if "masks" in self._files:
-            self._count_labels()
-
-    def _count_labels(self) -> None:
-        file = self._files["masks"]
-        file.seek(HEADER_BYTES)
-        while block := file.read(1 << 24):
-            self._histogram += np.bincount(np.frombuffer(block, np.uint8), minlength=256)
+            self._files["masks"].seek(HEADER_BYTES)
+            while block := self._files["masks"].read(1 << 24):
+                self._histogram += np.bincount(np.frombuffer(block, np.uint8), minlength=256)
 
     def _item_shape(self, kind: str) -> tuple[int, ...]:
         return (*self._image_size, 3) if kind == "images" else self._image_size
@@ -259,7 +255,3 @@ class StoreWriter:
                 f"{self._around} was begun with other settings and cannot be continued. "
                 f"Remove it, or choose another destination."
             )
-
-
-def _file_size(file: BinaryIO) -> int:
-    return file.seek(0, 2)

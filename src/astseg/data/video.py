@@ -11,16 +11,14 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, Self
 
 import av
 import numpy as np
-import numpy.typing as npt
 from av.stream import Disposition as _Disposition
 
 from astseg._core.errors import AstSegError
-
-Bytes: TypeAlias = npt.NDArray[np.uint8]
+from astseg._core.image_files import Bytes
 
 VIDEO_SUFFIXES = frozenset(
     {

@@ -48,17 +48,17 @@ def export_model(run: Path, out: Path, device: torch.device, progress: Progress 
     settings = read_run_with_data(run)
     model = trained_model(run).to(device)
     with atomic_folder(out) as folder:
-        whole = _scored(model, settings, progress)
+        whole = _score(model, settings, progress)
         # Parameters and BatchNorm's statistics; its counters are integers and stay as they are.
         model.half().save_pretrained(folder)
         halved = AstSeg.from_pretrained(folder).to(device)
-        scores = _scored(halved, settings, progress)
+        scores = _score(halved, settings, progress)
         size = (folder / WEIGHTS_FILE).stat().st_size
         (folder / CARD_FILE).write_text(_card(run, settings, size, whole, scores), encoding="utf-8")
     return scores
 
 
-def _scored(model: AstSeg, settings: RunSettings, progress: Progress | None) -> ScoreSummary | None:
+def _score(model: AstSeg, settings: RunSettings, progress: Progress | None) -> ScoreSummary | None:
     split = scored_split(Store(settings.data))
     return None if split is None else evaluate(model, split, progress=progress).summary()
 

@@ -1,7 +1,7 @@
 """Foreground masks from the background network alone, image by image.
 
-The folder that comes out holds ``backgrounds/NAME.png`` and ``masks/NAME.png`` (255 is foreground), as large as the
-images that went in, and ``summary.json``: `BackgroundMasks`.
+The output folder holds ``backgrounds/NAME.png`` and ``masks/NAME.png`` (255 is foreground), each of the size of its
+image, and ``summary.json``: `BackgroundMasks`.
 """
 
 import json
@@ -33,57 +33,56 @@ from astseg.model.foreground_mask import (
 )
 from astseg.model.resizing import resized
 
-NOISE_IMAGES = 200
-"""How many training images tell the noise; with a quarter of them masks are the same but for a few pixels."""
-NOISE_BATCH = 16
-IF_EMPTY = (
+MAX_NOISE_IMAGES = 200
+"""Training images by which the noise is measured; a quarter of them already gives nearly the same masks."""
+NOISE_BATCH_SIZE = 16
+EMPTY_ADVICE = (
     "If more than that moves: what is always there counts as background, and what is small needs a larger working size."
 )
-IF_FULL = (
+FULL_ADVICE = (
     "Look at the backgrounds: if they are wrong, train longer, or on more images; "
-    "if they are right, the light or the camera has changed since the images that were learned from."
+    "if they are right, the light or the camera has changed since the training images were taken."
 )
 
 
 @dataclass(frozen=True)
 class BackgroundMasks:
-    """What was written."""
+    """What was written, and its score."""
 
     images: int
-    """How many images were painted."""
+    """The number of images."""
     scored: int
-    """For how many of them the truth is known."""
+    """The number of images whose true masks are known."""
     f_measure: float | None
-    """Over the pixels of these together; None where there are none."""
+    """Over all pixels of the scored images together; None if there are none."""
     skipped: tuple[tuple[str, str], ...]
-    """(name, reason) of what could not be read."""
+    """(name, reason) for each image that could not be read."""
     rule: str
-    """``noise``: by the noise that was measured. ``predicted error``: by the network's own, as AE-NE has it."""
+    """``noise``: by the measured noise. ``predicted error``: by the error that the network predicts (AE-NE)."""
     noise: float | None
-    """The median over the pixels, of 255; None for the rule that needs none."""
+    """The measured noise on the 0-255 scale, as the median over the pixels; None for the other rule."""
     foreground_share: float
-    """The share of the pixels that are foreground, averaged over the images."""
+    """The share of foreground pixels, averaged over the images."""
     note: str | None
     """What looks wrong with the masks, if anything, and what to try."""
 
 
 @torch.no_grad()
 def measure_noise(model: AstSeg, images: Bytes, device: torch.device) -> Float[Tensor, "height width"]:
-    """Measure how far the images lie from the backgrounds that were learned from them; see `background_noise`.
+    """Measure how far training images lie from their learned backgrounds; see `background_noise`.
 
     Args:
         model: with a trained background network; on ``device``.
-        images: the training images, N x H x W x 3 of the model's size; up to two hundred, spread over them evenly, are
-            looked at.
+        images: the training images, N x H x W x 3 of the model's size, of which up to 200 evenly spaced ones are used.
         device: where the model is.
 
     Raises:
         AstSegError: the model has no background network.
     """
     background = _background_network(model)
-    chosen = evenly_spaced(len(images), NOISE_IMAGES)
+    chosen = evenly_spaced(len(images), MAX_NOISE_IMAGES)
     distances = []
-    for indices in np.array_split(chosen, -(-len(chosen) // NOISE_BATCH)):
+    for indices in np.array_split(chosen, -(-len(chosen) // NOISE_BATCH_SIZE)):
         batch = from_uint8_images(images[indices], device)
         distances.append(background_distance(batch, background(batch).image).cpu())
     return background_noise(torch.cat(distances)).to(device)
@@ -105,19 +104,19 @@ def write_background_masks(
     *,
     noise: Float[Tensor, "height width"] | None = None,
 ) -> BackgroundMasks:
-    """Paint the background of every image, and write where the image differs from it.
+    """Write the background of every image, and a mask of where the image differs from it.
 
     Args:
         model: with a trained background network; on ``device``.
         source: the images, of any size.
         out: the folder to make.
         device: where the model is.
-        progress: told how many images are done, and of how many.
-        noise: as `measure_noise` finds it. Without it the rule is AE-NE's, for networks that have learned to predict
-            their error.
+        progress: called with the number of images done, and of all.
+        noise: what `measure_noise` returned; if None, the masks follow AE-NE's rule, for networks that have learned to
+            predict their error.
 
     Raises:
-        AstSegError: the model has no background network, or the folder is taken.
+        AstSegError: the model has no background network, or the folder exists.
     """
     background = _background_network(model)
     total = source.estimated_length()
@@ -153,7 +152,7 @@ def write_background_masks(
             rule="predicted error" if noise is None else "noise",
             noise=None if noise is None else round(255 * float(noise.median()), 3),
             foreground_share=float(np.mean(shares)),
-            note=foreground_note(shares, if_empty=IF_EMPTY, if_full=IF_FULL),
+            note=foreground_note(shares, if_empty=EMPTY_ADVICE, if_full=FULL_ADVICE),
         )
         (folder / SUMMARY_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n")
     return result

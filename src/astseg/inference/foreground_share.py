@@ -1,27 +1,24 @@
-"""Whether masks look as if something went wrong: nearly nothing is foreground, or nearly everything."""
+"""A check for masks that look wrong: almost nothing is foreground, or too much."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-NEARLY_EMPTY = 0.005
-"""Masks that cover less than this share of all pixels are worth a word."""
-MUCH = 0.5
-"""So is an image of which more than this is foreground..."""
-OFTEN = 0.1
-"""...where more than this share of the images are like that."""
+MIN_FOREGROUND_SHARE = 0.005
+"""Masks that cover less than this share of all pixels look empty."""
+LARGE_SHARE = 0.5
+"""A mask that covers more than this share of its image is large."""
+MAX_LARGE_MASKS = 0.1
+"""The share of large masks above which something looks wrong."""
 
 
 def foreground_note(shares: Sequence[float], *, if_empty: str, if_full: str) -> str | None:
-    """Say in two sentences that masks are nearly empty or take most of many images, and what to try.
+    """Return a note on masks that look wrong, with what to try, or None if they look right.
 
     Args:
-        shares: of each image, the share of its pixels that are foreground.
-        if_empty: what to try where next to nothing is foreground.
-        if_full: what to try where most of the image is.
-
-    Returns:
-        None where there is nothing to be said.
+        shares: for each image, the share of its pixels that are foreground.
+        if_empty: what to try if almost nothing is foreground.
+        if_full: what to try if many masks are large.
 
     >>> foreground_note([0.0, 0.004], if_empty="Train longer.", if_full="")
     'The masks cover only 0.2 % of the pixels. Train longer.'
@@ -31,9 +28,9 @@ def foreground_note(shares: Sequence[float], *, if_empty: str, if_full: str) -> 
     if not shares:
         return None
     mean = float(np.mean(shares))
-    if mean < NEARLY_EMPTY:
+    if mean < MIN_FOREGROUND_SHARE:
         return f"The masks cover only {mean:.1%} of the pixels. {if_empty}".replace("%", " %")
-    full = float(np.mean(np.asarray(shares) > MUCH))
-    if full > OFTEN:
-        return f"In {full:.0%} of the images the mask takes more than half. {if_full}".replace("%", " %")
+    large = float(np.mean(np.asarray(shares) > LARGE_SHARE))
+    if large > MAX_LARGE_MASKS:
+        return f"In {large:.0%} of the images the mask takes more than half. {if_full}".replace("%", " %")
     return None

@@ -1,26 +1,26 @@
-"""From a model and any source of images to label images, overlays, a list of objects and a film.
+"""Segment any source of images into label images, overlays, a list of objects and a film.
 
-The folder that comes out holds::
+The output folder holds::
 
-    labels/NAME.png      a palette image whose index is the label: 0 background, k what slot k found
+    labels/NAME.png      a palette image whose index is the label: 0 background, k the object of slot k
     overlays/NAME.jpg    the image with its objects colored and outlined
-    objects.json         what was found, image by image; see `describe_objects`
-    overlay.mp4          the overlays as a film, where the source is a video: each frame at its own time
+    objects.json         the objects of each image; see `describe_objects`
+    overlay.mp4          the overlays as a film, if the source is a video: each frame at its own time
 
-all as large as the images that went in.
+all of the size of the source's images.
 
-objects.json has the keys ``source``, ``slots``, ``fps`` (of a video: frames a second in the mean), ``images`` and
-``skipped``; each image its ``name``, ``time`` (of a video: seconds from the first frame, by the file's time stamps),
-``width``, ``height`` and ``objects``.
+objects.json has the keys ``source``, ``slots``, ``fps`` (of a video: the mean number of frames per second), ``images``
+and ``skipped``; each image has ``name``, ``time`` (of a video: seconds since the first frame, by the file's time
+stamps), ``width``, ``height`` and ``objects``.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TextIO, TypeAlias
+from typing import Any, Protocol, Self, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -36,27 +36,24 @@ from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
 from astseg.data.sources import Sample, Source
-from astseg.data.store import MAX_LABELS
+from astseg.data.store import MAX_LABELS, Bytes
 from astseg.data.video import VideoWriter
 from astseg.inference.foreground_share import foreground_note
 from astseg.model.segmentation import Segmentation
 from astseg.visualization.colors import label_colors, overlay
 
-Bytes: TypeAlias = npt.NDArray[np.uint8]
-
-MAX_PIXELS_AT_ONCE = 4_000_000
-"""In a batch: large images go through one by one, since a mask for every slot has to fit the memory too."""
-
-NO_TEXT = "backslashreplace"
-"""How the bytes of file names that are no UTF-8 are written: a name is whatever the disk says."""
-DIGITS = 5
-"""Decimals of the numbers in objects.json."""
-IF_EMPTY = "If there are more objects: was the model trained on images like these, and to its end?"
-IF_FULL = "If that is not so: was the model trained on images like these, and its background long enough?"
+MAX_BATCH_PIXELS = 4_000_000
+"""Large images go through the model one by one, since a mask for every slot has to fit into memory too."""
+ENCODING_ERRORS = "backslashreplace"
+"""How objects.json writes file names that are not valid UTF-8."""
+DECIMALS = 5
+"""Of the numbers in objects.json."""
+EMPTY_ADVICE = "If there are more objects: was the model trained on images like these, and to its end?"
+FULL_ADVICE = "If that is not so: was the model trained on images like these, and its background long enough?"
 
 
 class Segmenter(Protocol):
-    """What is needed of a model; `AstSeg` has it."""
+    """What `segment_source` needs of a model, such as `AstSeg`."""
 
     @property
     def num_slots(self) -> int:
@@ -70,16 +67,16 @@ class Segmenter(Protocol):
 
 @dataclass(frozen=True)
 class SegmentationResult:
-    """What was done."""
+    """What `segment_source` wrote."""
 
     out: Path
-    """The folder that was written."""
+    """The output folder."""
     images: int
-    """How many images were segmented."""
+    """The number of images that were segmented."""
     objects: int
-    """How many objects were found in all of them together."""
+    """The number of objects found in all images together."""
     skipped: tuple[tuple[str, str], ...]
-    """(name, reason) of what could not be read."""
+    """(name, reason) for each image that could not be read."""
     note: str | None = None
     """What looks wrong with the labels, if anything, and what to try."""
 
@@ -92,25 +89,25 @@ def segment_source(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> SegmentationResult:
-    """Segment every image of a source, and write what the module's head describes.
+    """Segment every image of a source, and write the files listed at the top of this module.
 
-    The memory needed does not depend on the number of images. The folder appears once all is written.
+    Memory use does not depend on the number of images. The folder appears once everything is written.
 
     Args:
-        model: on `device` already.
+        model: the model, on `device`.
         source: what to segment; see `open_source`.
         out: the folder to make; it may exist if it is empty.
         batch_size: images of one size that go through the model together.
         device: where the model is.
-        progress: told how many images are done, and of how many.
+        progress: called with the number of images done, and of all.
 
     Raises:
-        AstSegError: the place is taken or cannot be written, nothing can be read, the model has too many slots for
-            8-bit labels, or the batch size is none.
+        AstSegError: the folder is not empty or cannot be written, no image can be read, the model has too many slots
+            for 8-bit labels, or the batch size is below 1.
     """
     out = Path(out)
     if model.num_slots > MAX_LABELS:
-        raise AstSegError(f"Label images tell {MAX_LABELS} objects apart; this model has {model.num_slots} slots.")
+        raise AstSegError(f"Label images hold up to {MAX_LABELS} objects; this model has {model.num_slots} slots.")
     if batch_size < 1:
         raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
     total = source.estimated_length()
@@ -120,20 +117,23 @@ def segment_source(
         for batch in same_sized_batches(source, batch_size):
             segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
             for index, sample in enumerate(batch):
-                objects += results.append(sample, _item(segmentation, index))
+                single = Segmentation(*(values[index] for values in vars(segmentation).values()))
+                objects += results.append(sample, single)
                 shares.append(float((segmentation.labels[index] > 0).float().mean()))
                 if progress is not None:
                     progress(len(shares), total)
-    note = foreground_note(shares, if_empty=IF_EMPTY, if_full=IF_FULL)
+    note = foreground_note(shares, if_empty=EMPTY_ADVICE, if_full=FULL_ADVICE)
     return SegmentationResult(out, len(shares), objects, tuple(source.skipped), note)
 
 
-def same_sized_batches(source: Source, batch_size: int) -> Iterator[list[Sample]]:
-    """Group neighboring images of one size: up to `batch_size` of them, fewer if they are large."""
+def same_sized_batches(
+    source: Iterable[Sample], batch_size: int, max_pixels: int = MAX_BATCH_PIXELS
+) -> Iterator[list[Sample]]:
+    """Group successive images of the same size, up to ``batch_size`` of them and ``max_pixels`` together."""
     batch: list[Sample] = []
     for sample in source:
         pixels = sample.image.shape[0] * sample.image.shape[1]
-        full = len(batch) == min(batch_size, max(1, MAX_PIXELS_AT_ONCE // pixels))
+        full = len(batch) == min(batch_size, max(1, max_pixels // pixels))
         if batch and (full or sample.image.shape != batch[0].image.shape):
             yield batch
             batch = []
@@ -143,23 +143,23 @@ def same_sized_batches(source: Source, batch_size: int) -> Iterator[list[Sample]
 
 
 def describe_objects(labels: Bytes, segmentation: Segmentation) -> list[dict[str, Any]]:
-    """Say in plain numbers what was found in one image.
+    """Describe the objects of one image by plain numbers.
 
     Args:
         labels: H x W, 0 is the background.
-        segmentation: of this single image, without a leading batch dimension.
+        segmentation: of this image alone, without a batch dimension.
 
     Returns:
         For each label that owns a pixel: `label`; `box` (left, top, width and height of its pixels); `area` in pixels;
-        `centroid` (x and y of the mean of its pixels, in pixels from the image's left top corner); `position` (the
-        same of the glimpse's centre; it may lie beside the box, since glimpses have transparent parts); `scale` (width
+        `centroid` (x and y of the mean of its pixels, in pixels from the image's top left corner); `position` (x and y
+        of the glimpse's centre, which may lie outside the box because glimpses have transparent parts); `scale` (width
         and height of the glimpse as a share of the image's); `activation`; `appearance` (the vector).
     """
     height, width = labels.shape
     areas = np.bincount(labels.reshape(-1))
-    positions = (_numbers(segmentation.positions) + 1) / 2 * (width, height)
-    scales, activations = _numbers(segmentation.scales), _numbers(segmentation.activations)
-    appearances = _numbers(segmentation.appearances)
+    positions = (_to_numpy(segmentation.positions) + 1) / 2 * (width, height)
+    scales, activations = _to_numpy(segmentation.scales), _to_numpy(segmentation.activations)
+    appearances = _to_numpy(segmentation.appearances)
     described = []
     for slot, box in enumerate(find_objects(labels)):
         if box is None:
@@ -172,30 +172,30 @@ def describe_objects(labels: Bytes, segmentation: Segmentation) -> list[dict[str
                 "label": slot + 1,
                 "box": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
                 "area": int(areas[slot + 1]),
-                "centroid": centroid.round(DIGITS).tolist(),
-                "position": positions[slot].round(DIGITS).tolist(),
-                "scale": scales[slot].round(DIGITS).tolist(),
-                "activation": round(float(activations[slot]), DIGITS),
-                "appearance": appearances[slot].round(DIGITS).tolist(),
+                "centroid": centroid.round(DECIMALS).tolist(),
+                "position": positions[slot].round(DECIMALS).tolist(),
+                "scale": scales[slot].round(DECIMALS).tolist(),
+                "activation": round(float(activations[slot]), DECIMALS),
+                "appearance": appearances[slot].round(DECIMALS).tolist(),
             }
         )
     return described
 
 
 class _Results:
-    """Writes the results into a folder, an image at a time."""
+    """Writes the results into a folder, one image at a time."""
 
     def __init__(self, folder: Path, source: Source, num_slots: int) -> None:
         self._folder, self._source, self._slots = folder, source, num_slots
         self._palette = label_colors(num_slots).reshape(-1).tolist()
         film = folder / "overlay.mp4"
         self._film = nullcontext() if source.fps is None else VideoWriter(film, source.fps, source.duration)
-        self._objects: TextIO = (folder / OBJECTS_FILE).open("w", encoding="utf-8", errors=NO_TEXT)
+        self._objects: TextIO = (folder / OBJECTS_FILE).open("w", encoding="utf-8", errors=ENCODING_ERRORS)
         self._first = True
 
     def __enter__(self) -> Self:
         self._film.__enter__()
-        # The list is written by hand, because with a long video it is too long to be held.
+        # The list is written piece by piece, because that of a long video does not fit into memory.
         head = {"source": str(self._source.path), "slots": self._slots}
         if self._source.fps is not None:
             head["fps"] = float(self._source.fps)
@@ -213,40 +213,29 @@ class _Results:
             self._objects.close()
 
     def append(self, sample: Sample, segmentation: Segmentation) -> int:
-        """Write all there is for an image, and return how many objects it has."""
+        """Write the results of an image, and return its number of objects."""
         labels = segmentation.labels.cpu().numpy().astype(np.uint8)
         overlaid = overlay(sample.image, labels)
         indexed = Image.fromarray(labels)
         indexed.putpalette(self._palette)
-        indexed.save(self._place(LABELS_FOLDER, f"{sample.name}.png"))
+        indexed.save(self._path(LABELS_FOLDER, f"{sample.name}.png"))
         # Without chroma subsampling, which would blur the contours.
-        Image.fromarray(overlaid).save(self._place("overlays", f"{sample.name}.jpg"), quality=90, subsampling=0)
+        Image.fromarray(overlaid).save(self._path("overlays", f"{sample.name}.jpg"), quality=90, subsampling=0)
         if isinstance(self._film, VideoWriter):
             self._film.append(overlaid, sample.time)
         objects = describe_objects(labels, segmentation)
         height, width = labels.shape
-        time = {} if sample.time is None else {"time": round(sample.time, DIGITS)}
+        time = {} if sample.time is None else {"time": round(sample.time, DECIMALS)}
         entry = {"name": sample.name, **time, "width": width, "height": height, "objects": objects}
         self._objects.write(("\n" if self._first else ",\n") + json.dumps(entry, ensure_ascii=False))
         self._first = False
         return len(objects)
 
-    def _place(self, kind: str, name: str) -> Path:
+    def _path(self, kind: str, name: str) -> Path:
         path = self._folder / kind / name
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
 
-def _item(segmentation: Segmentation, index: int) -> Segmentation:
-    return Segmentation(
-        segmentation.labels[index],
-        segmentation.masks[index],
-        segmentation.positions[index],
-        segmentation.scales[index],
-        segmentation.activations[index],
-        segmentation.appearances[index],
-    )
-
-
-def _numbers(values: Float[Tensor, "..."]) -> npt.NDArray[np.float64]:
+def _to_numpy(values: Float[Tensor, "..."]) -> npt.NDArray[np.float64]:
     return values.detach().cpu().double().numpy()

@@ -31,7 +31,7 @@ TIME_TOLERANCE = 1.25
 
 @dataclass(frozen=True)
 class RecipeRequest:
-    """What a user asks of a recipe; `choose_recipe` decides whatever is None.
+    """What a user asks for in a recipe; `choose_recipe` decides the rest, which is None.
 
     Raises:
         AstSegError: the preset is unknown, two requests contradict each other, a number is out of range, or a change
@@ -91,7 +91,7 @@ class Reason:
 
     text: str
     request: str | None = None
-    """The field of `RecipeRequest` that would change it, if it was left open."""
+    """The field of `RecipeRequest` that would change it, if the user left it open."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     Args:
         store: the images; the model works at their size.
         device: where it will be trained.
-        request: what the recipe has to keep to; by default nothing.
+        request: what the user asks for; by default nothing.
 
     Raises:
         AstSegError: the images do not suit the model or the memory, or a change does not suit the images.
@@ -117,7 +117,7 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     base, images, minutes = request.base, store["train"].images, request.minutes
     reasons = []
     if base:
-        reasons.append(Reason(f"Recipe: the preset {request.preset}." if request.preset else "Recipe: as you give it."))
+        reasons.append(Reason(f"Recipe: the preset {request.preset}." if request.preset else "Recipe: your own."))
     else:
         reasons.append(Reason(f"Recipe: the one for a {'GPU' if device.type == 'cuda' else 'CPU'}.", "preset"))
         if request.static is None:
@@ -125,7 +125,7 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
             reasons.append(_background_reason(static, why, "static"))
             request = replace(request, static=static)
         else:
-            reasons.append(_background_reason(request.static, "as you say"))
+            reasons.append(_background_reason(request.static, "as requested"))
         if minutes is None and request.steps is None and not request.changes_steps:
             minutes = DEFAULT_MINUTES
     if request.changes:
@@ -136,11 +136,11 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     if base and base.architecture.image_size != store.image_size:
         other_size = f" (the recipe's own size is {format_value(base.architecture.image_size)})"
     reasons.append(_images_reason(store, other_size))
-    guess = "as you say" if request.num_slots else "the recipe has it so" if base else "a guess"
+    guess = "as requested" if request.num_slots else "as in the recipe" if base else "a guess"
     most = f"Objects: at most {recipe.architecture.num_slots} in an image ({guess})."
     reasons.append(Reason(most, None if request.num_slots else "num_slots"))
     reasons.append(_memory_reason(_needed_memory(recipe, device, len(images)), store.image_size, device))
-    why = "as you say" if request.steps or request.changes_steps else "as the recipe has it"
+    why = "as requested" if request.steps or request.changes_steps else "as in the recipe"
     if minutes is not None:
         recipe, estimate = fit_to_time(recipe, measure_step_seconds(recipe, images, device), minutes)
         why = _describe_time(minutes, estimate)
@@ -191,7 +191,7 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Rec
 
 
 def check_size(image_size: tuple[int, int], device: torch.device, request: RecipeRequest) -> None:
-    """Refuse a size of images, before they are prepared, at which `choose_recipe` could choose nothing.
+    """Refuse images of a size for which `choose_recipe` finds no recipe, before they are prepared.
 
     Args:
         image_size: height and width that the images will have.
@@ -205,7 +205,7 @@ def check_size(image_size: tuple[int, int], device: torch.device, request: Recip
 
 
 def check_background_size(image_size: tuple[int, int], device: torch.device) -> None:
-    """Refuse a size of images, before they are prepared, at which `choose_background` could choose nothing.
+    """Refuse images of a size for which `choose_background` finds no recipe, before they are prepared.
 
     Raises:
         AstSegError: as for `check_size`.
@@ -218,7 +218,7 @@ def check_background_size(image_size: tuple[int, int], device: torch.device) -> 
 
 
 def _candidates(image_size: tuple[int, int], device: torch.device, request: RecipeRequest) -> list[Recipe]:
-    """Return the recipes among which the images decide, one if nothing is open: changed, and sure to be buildable."""
+    """Return the recipes from which the images choose, with all changes; one if nothing is left to the images."""
     with _refusing():
         if base := request.base:
             recipes = [_at_size(base, image_size, request.num_slots)]
@@ -289,10 +289,10 @@ def _memory_reason(needed: float, image_size: tuple[int, int], device: torch.dev
         where = "the GPU" if device.type == "cuda" else "this machine"
         raise MemoryShortageError(
             f"Training at {format_value(image_size)} takes {about} of memory, and {where} has "
-            f"{gigabytes(available.total)}. Less is taken by a smaller size, then by fewer objects."
+            f"{gigabytes(available.total)}. A smaller size takes less, and so do fewer objects."
         )
     if needed > available.free:
-        return Reason(f"Memory: {about}, but only {free}: end other programs, or take a smaller size.")
+        return Reason(f"Memory: {about}, but only {free}: close other programs, or use a smaller size.")
     return Reason(f"Memory: {about} ({free}).")
 
 
@@ -316,7 +316,7 @@ def _background_reason(static: bool, why: str, request: str | None = None) -> Re
 def _is_static(images: Bytes) -> tuple[bool, str]:
     """Tell whether the camera stands still, and how that is known."""
     if len(images) < MIN_STATIC_IMAGES:
-        return False, f"fewer than {MIN_STATIC_IMAGES} images do not tell"
+        return False, f"fewer than {MIN_STATIC_IMAGES} images are too few to tell"
     share = static_share(images)
     return share > STATIC_THRESHOLD, f"{share:.0%} of the pixels are the same in nearly every image"
 

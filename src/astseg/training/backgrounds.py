@@ -1,4 +1,4 @@
-"""The backgrounds of all training images, painted once for the phase that keeps them frozen."""
+"""The backgrounds of all training images, painted once for the phase on the frozen background."""
 
 from pathlib import Path
 
@@ -11,12 +11,11 @@ from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import TrainingImages
 
 BACKGROUNDS_FILE = "backgrounds.npy"
-PAINTED_AT_ONCE = 128
-"""Images whose backgrounds are painted together."""
+PAINTING_BATCH_SIZE = 128
 
 
 def frozen_backgrounds(model: AstSeg, images: TrainingImages, folder: Path, *, paint: bool) -> TrainingImages:
-    """Return the images' backgrounds as bytes from their file in a folder, painted now if asked or if it is missing."""
+    """Return the backgrounds from their file in a folder, which is written if ``paint`` is set or it is missing."""
     path = folder / BACKGROUNDS_FILE
     if paint or not path.is_file():
         with atomic_write(path) as partial:
@@ -25,12 +24,12 @@ def frozen_backgrounds(model: AstSeg, images: TrainingImages, folder: Path, *, p
 
 
 @torch.no_grad()
-def paint_backgrounds(model: AstSeg, images: TrainingImages, path: Path, batch_size: int = PAINTED_AT_ONCE) -> None:
-    """Write the backgrounds of all images as uint8, N x H x W x 3, with the background network as it is."""
+def paint_backgrounds(model: AstSeg, images: TrainingImages, path: Path, batch_size: int = PAINTING_BATCH_SIZE) -> None:
+    """Write the backgrounds of all images, as painted by the network now: uint8, N x H x W x 3."""
     assert model.background is not None
     model.background.eval()
     shape = (len(images), *model.image_size, 3)
-    # Written, not mapped: where the disk is full, a map kills the process without a word.
+    # Not by a memory map: on a full disk, writing to it would kill the process without an error.
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for start in range(0, len(images), batch_size):

@@ -1,4 +1,4 @@
-"""Batches of prepared images, without any state but the number of the step."""
+"""Batches of prepared images, which depend on no state but the number of the step."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,15 +12,15 @@ from torch import Tensor
 from astseg._core.image_conversion import scale_uint8_images
 
 FLIPS = 1  # tells the random numbers of flips from others of the same step
-DEVICE_SHARE = 0.4
-"""The share of a GPU's free memory that images may take to live there."""
+MAX_GPU_SHARE = 0.4
+"""The largest share of a GPU's free memory in which the images are kept there."""
 
 
 def batch_indices(seed: int, phase: int, step: int, batch_size: int, count: int) -> np.ndarray:
-    """Return which images make the batch of a step.
+    """Return the indices of the images in the batch of a step.
 
     Epochs follow each other without a gap, each a permutation of all images drawn for (seed, phase, epoch). A batch
-    depends on nothing but the arguments, so a resumed run sees the same images as one that never stopped.
+    depends on the arguments alone, so a resumed run sees the same images as one that never stopped.
 
     >>> sorted(batch_indices(0, 0, 0, 2, 4).tolist() + batch_indices(0, 0, 1, 2, 4).tolist())
     [0, 1, 2, 3]
@@ -33,7 +33,7 @@ def batch_indices(seed: int, phase: int, step: int, batch_size: int, count: int)
     return indices
 
 
-@lru_cache(maxsize=2)  # a batch lies in one epoch or two, mostly, and drawing a million places takes 20 ms
+@lru_cache(maxsize=2)  # a batch mostly spans one or two epochs, and permuting a million images takes 20 ms
 def _permutation(seed: int, phase: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng((seed, phase, epoch)).permutation(count)
 
@@ -51,7 +51,7 @@ class Batch(NamedTuple):
 
 @dataclass
 class TrainingArray:
-    """A stored array as training reads it: on the GPU if it fits there, else from the memory map."""
+    """A stored array as training reads it: kept on the GPU if it fits there, else read from the memory map."""
 
     stored: np.ndarray
     device: torch.device
@@ -60,7 +60,7 @@ class TrainingArray:
         self._resident: Tensor | None = None
         if self.device.type == "cuda":
             free, _ = torch.cuda.mem_get_info(self.device)
-            if self.stored.nbytes < DEVICE_SHARE * free:
+            if self.stored.nbytes < MAX_GPU_SHARE * free:
                 self._resident = torch.from_numpy(np.array(self.stored)).to(self.device)
 
     def __len__(self) -> int:
@@ -68,9 +68,9 @@ class TrainingArray:
 
     def __getitem__(self, indices: np.ndarray) -> Tensor:
         if self._resident is not None:
-            # Without waiting, here and below, for what the GPU has still to do.
+            # Non-blocking, here and below: the GPU may still be busy with the last step.
             return self._ready(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
-        # Reading a memory map in rising order is kinder to the disk.
+        # In ascending order, because random access to a memory map is slow.
         order = np.argsort(indices)
         values = np.empty((len(indices), *self.stored.shape[1:]), self.stored.dtype)
         values[order] = self.stored[indices[order]]

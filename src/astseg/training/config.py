@@ -1,4 +1,4 @@
-"""What a training run needs to know: frozen settings, one line for each field."""
+"""The settings of a training run."""
 
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
@@ -8,9 +8,9 @@ from astseg.model.postprocessing import LabelRule
 from astseg.training.schedules import LearningRate
 
 Scenario: TypeAlias = Literal["curriculum", "baseline", "frozen", "background"]
-"""``curriculum``: background alone, objects on the frozen background, both (CT). ``baseline``: both at once (BT).
-``frozen``: background alone, then objects on the frozen background to the end (Table 4). ``background``: the background
-alone, and no objects."""
+"""``curriculum``: the background alone, objects on the frozen background, then both (CT). ``baseline``: both at once
+(BT). ``frozen``: the background alone, then objects on the frozen background to the end (Table 4). ``background``: the
+background alone, without objects."""
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,17 @@ class BackgroundTraining:
     batch_size: int = 128
     learning_rate: LearningRate = field(default_factory=lambda: LearningRate(2e-3, decay_start=0.8))
     exponent_ramp_start: int = 0
-    """Steps for which the robust weight's exponent stays 0, so that all pixels count alike: whatever moves with the
-    camera would else be discounted like an object before it is learned. The paper has no such steps."""
+    """Steps for which the robust weight's exponent stays 0, so that all pixels count alike. Otherwise, what moves with
+    the camera would be discounted like an object before it is learned. The paper has no such steps."""
     exponent_ramp_steps: int = 0
-    """Steps after those over which the exponent rises from 0 to its 6; the paper has no ramp."""
+    """Steps over which the exponent then rises from 0 to 6; the paper has no ramp."""
     automatic_complexity: bool = False
-    """Begin with the simple channels, look at the backgrounds after 2 000 steps, and start again with the complex
-    channels and ``complex_steps`` where they differ between images (AE-NE)."""
+    """Train with the simple channels for 2 000 steps; if the backgrounds then differ between images, start again with
+    the complex channels and ``complex_steps`` (AE-NE)."""
     complex_steps: int = 500_000
-    """Steps where the automatic choice falls on the complex channels."""
+    """Steps with the complex channels, if they are chosen automatically..."""
     complex_epochs: int = 0
-    """Or as many as it takes to see every image so often, if those are more."""
+    """...but at least this many epochs."""
 
     def __post_init__(self) -> None:
         ramp = (self.exponent_ramp_start, self.exponent_ramp_steps)
@@ -57,18 +57,18 @@ class ForegroundTraining:
     slot_use_weight: float = 0.0
     """Cost of a slot in use; the paper has none."""
     slot_use_warmup_steps: int = 0
-    """Steps over which that cost rises, like the entropy's weight: objects must be found before slots may be saved."""
+    """Steps over which that cost rises, like the entropy's weight: objects must be found before slots are saved."""
     reinitialize_slots_until: int = 0
-    """The last step after which slots that find nothing may get another start (``training.dead_slots``); 0 as in the
-    paper, where they get none."""
+    """The last step after which slots that find nothing are reset (``training.dead_slots``); 0, as in the paper, for
+    never."""
     flips: bool = False
     """Mirror half of the images left to right, drawn anew for each step; the paper does not."""
     color_weight: float = 1.0
     """What the colors' reconstruction counts for beside that of slow features, in a model that explains these. Masks,
     positions and scales do not learn from it, but appearances do."""
     shadow_start: int = 0
-    """The step from which on objects throw shadows, in a model that has them: a shadow darkens what it falls on, and
-    while nothing paints well yet that is a cheap way to explain a dark object."""
+    """The first step at which objects cast shadows, if the model has them. A shadow darkens what it falls on, which,
+    before the slots paint well, is a cheap way to explain a dark object."""
 
     def __post_init__(self) -> None:
         if self.scenario not in get_args(Scenario):
@@ -94,7 +94,7 @@ class Recipe:
     background: BackgroundTraining = field(default_factory=BackgroundTraining)
     foreground: ForegroundTraining = field(default_factory=ForegroundTraining)
     label_rule: LabelRule | None = None
-    """How pixels are given to layers once the model is trained; None is the paper's rule, the largest weight."""
+    """How the trained model assigns pixels to layers; None for the paper's rule, the largest weight."""
     backbone: str | None = None
     """Pretrained weights for SegFormer's backbone: a hub name or a folder; None for random weights."""
 

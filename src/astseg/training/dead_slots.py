@@ -1,8 +1,8 @@
-"""Giving slots that find nothing another start. Not in the paper.
+"""Resetting slots that find nothing. Not in the paper.
 
-A slot may fall behind in the first steps: while it paints badly, a small activation is its best, and what has no weight
-in any image has no gradient. The reconstruction does not suffer: another slot learns to hold two objects. What a
-revived slot is worth is told by ``docs/lab/experiments.md``: more where objects are many, less where they are few.
+A slot may fall behind in the first steps: while it paints badly, a small activation is best for it, and a slot without
+weight in any image gets no gradient. The reconstruction does not suffer, because another slot learns to hold two
+objects. Resetting helps more where there are many objects (``docs/lab/experiments.md``).
 """
 
 from dataclasses import dataclass
@@ -19,29 +19,29 @@ from astseg.training.callbacks import Callback
 from astseg.training.phases import ForegroundPhase
 from astseg.training.state import TrainState
 
-REVIVAL_INTERVAL = 500  # steps: a revived slot is in use again after about as many
-REVIVAL_IMAGES = 256
-BATCH = 32  # of these at a time
-FOUND_IN = 0.02  # the share of the images below which a slot counts as dead
+RESET_INTERVAL = 500  # steps; a reset slot takes about as many to come into use again
+NUM_RESET_IMAGES = 256
+BATCH_SIZE = 32
+DEAD_THRESHOLD = 0.02  # a slot is dead if it owns pixels in a smaller share of the images
 
 
 @torch.no_grad()
 def reinitialize_dead_slots(model: AstSeg, optimizer: torch.optim.Optimizer, batch: Batch) -> list[int]:
-    """Let slots that own no pixel in nearly all images attend to what the busiest slots attend to, half as sharply.
+    """Let slots that own pixels in almost no image attend where the busiest slots attend, but half as sharply.
 
-    Half the logits are as sure of nothing, so that the pull of the objects that are left can tell the two apart. Slots
-    differ by their attention alone: whatever an attention map gathers is read alike for all.
+    Slots differ only in their attention: all read what it gathers in the same way. A reset slot gets half the logits of
+    the busiest one, which are less certain, so that objects not yet explained can pull the two slots apart.
 
     Args:
         model: the model.
-        optimizer: its state for a revived slot becomes that of the other, without the momentum.
+        optimizer: its state for a reset slot becomes that of the busiest slot, without the momentum.
         batch: many images, with what comes along.
 
     Returns:
-        The slots that were revived, counted from 0.
+        The slots that were reset, counted from 0.
     """
     found_in = _shares_found(model, batch)
-    dead: list[int] = (found_in < FOUND_IN).nonzero().flatten().tolist()
+    dead: list[int] = (found_in < DEAD_THRESHOLD).nonzero().flatten().tolist()
     left = found_in.clone()
     if not left.any():
         return []
@@ -63,12 +63,12 @@ def reinitialize_dead_slots(model: AstSeg, optimizer: torch.optim.Optimizer, bat
 def _shares_found(model: AstSeg, batch: Batch) -> Float[Tensor, "slots"]:
     """Return the share of the images in which each slot owns a pixel by the paper's rule."""
     found = []
-    for start in range(0, len(batch.images), BATCH):
-        images = batch.images[start : start + BATCH]
+    for start in range(0, len(batch.images), BATCH_SIZE):
+        images = batch.images[start : start + BATCH_SIZE]
         if batch.residuals is None:
             masks = model.segment(images, use_label_rule=False).masks
         else:
-            residuals = batch.residuals[start : start + BATCH]
+            residuals = batch.residuals[start : start + BATCH_SIZE]
             with evaluation_mode(model):
                 weights = model.render(model.encode(images, residuals=residuals), resized(images, model.grid)).weights
             masks = weights.argmax(1)[:, None] == torch.arange(1, weights.shape[1]).to(weights.device)[:, None, None]
@@ -78,19 +78,19 @@ def _shares_found(model: AstSeg, batch: Batch) -> Float[Tensor, "slots"]:
 
 @dataclass
 class DeadSlotReset(Callback):
-    """Revives slots from time to time while objects are trained."""
+    """Resets dead slots at intervals while objects are trained."""
 
     until: int
-    """The last step of foreground training after which it happens."""
-    interval: int = REVIVAL_INTERVAL
-    """Steps from one time to the next."""
+    """The last step of foreground training after which slots are reset."""
+    interval: int = RESET_INTERVAL
+    """The number of steps between two resets."""
 
     def on_step_end(self, state: TrainState) -> None:
-        """Revive slots if it is time."""
+        """Reset dead slots if it is time."""
         done = state.phase.offset + state.step
         if isinstance(state.phase, ForegroundPhase) and done <= self.until and done % self.interval == 0:
             assert state.optimizer is not None
             step = state.step - 1
             assert state.training_set is not None
-            chosen = batch_indices(state.seed, state.phase_index, step, REVIVAL_IMAGES, len(state.training_set))
+            chosen = batch_indices(state.seed, state.phase_index, step, NUM_RESET_IMAGES, len(state.training_set))
             reinitialize_dead_slots(state.model, state.optimizer, state.training_set[chosen])

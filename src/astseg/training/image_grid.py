@@ -1,4 +1,4 @@
-"""Images of how a run comes along."""
+"""Grids of images that show the progress of a run."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from astseg.training.state import TrainState
 from astseg.visualization.gallery import draw_samples, sample
 
 IMAGES_FOLDER = "images"
-IMAGES_PER_PHASE = 8
+GRIDS_PER_PHASE = 8
 
 
 class ImageGridCallback(Callback):
-    """Draws a grid of the same few images from time to time: ``images/1-objects-002000.png``.
+    """Draws a grid of the same few images at intervals, such as ``images/1-objects-002000.png``.
 
     Args:
-        folder: the run's.
+        folder: the run's folder.
         images: a handful of images, uint8, N x H x W x 3.
-        truths: their labels where they are known.
+        truths: their true labels, if known.
     """
 
     def __init__(self, folder: Path, images: Bytes, truths: Bytes | None = None) -> None:
@@ -31,7 +31,7 @@ class ImageGridCallback(Callback):
     def on_step_end(self, state: TrainState) -> None:
         """Draw after each eighth of a phase."""
         phase, done = state.phase, state.step
-        interval = max(1, phase.steps // IMAGES_PER_PHASE)
+        interval = max(1, phase.steps // GRIDS_PER_PHASE)
         if done % interval == 0 or done == phase.steps:
             grid = draw_samples(sample(state.model, self._images, self._truths))
             with atomic_write(self._folder / f"{state.phase_index}-{phase.name}-{done:06d}.png") as partial:

@@ -1,4 +1,4 @@
-"""A run's own account of itself: JSON lines and TensorBoard."""
+"""A run's metrics, as JSON lines and in TensorBoard."""
 
 import json
 from pathlib import Path
@@ -15,11 +15,10 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 
 class MetricsLogger(Callback):
-    """Writes every report to ``metrics.jsonl`` and to TensorBoard.
+    """Writes all reported metrics to ``metrics.jsonl`` and to TensorBoard, with steps counted through all phases.
 
-    A run that goes on from a checkpoint takes back what it wrote after it, and one that begins a phase again what it
-    wrote of it, so that no step stands twice.
-    Steps are counted through all phases.
+    When a run resumes from a checkpoint or restarts a phase, entries of later steps are removed, so that no step is
+    logged twice.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,20 +28,20 @@ class MetricsLogger(Callback):
         self._latest = 0
 
     def on_phase_start(self, state: TrainState) -> None:
-        """Take back what was written of steps that are still to come."""
+        """Remove the entries of steps that are still to come."""
         step = state.steps_done
         if self._tensorboard is None or step < self._latest:
             self.close()
-            self._forget_after(step)
-            # TensorBoard forgets from the next step on; where nothing was written, there is nothing to forget.
+            self._remove_after(step)
+            # TensorBoard purges from the next step on, unless nothing was written yet.
             purge_step = step + 1 if step or self._latest else None
             self._tensorboard = SummaryWriter(self._tensorboard_folder, purge_step=purge_step)
             self._latest = step
 
     def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
-        """Write a metrics."""
+        """Write the metrics of a step."""
         step = self._latest = state.steps_done
-        values = {"learning_rate": metrics.learning_rate, **metrics.losses, **metrics.health}
+        values = {"learning_rate": metrics.learning_rate, **metrics.losses, **metrics.diagnostics}
         line = {
             "step": step,
             "phase": metrics.phase.name,
@@ -52,16 +51,16 @@ class MetricsLogger(Callback):
         }
         with self._path.open("a") as file:
             file.write(json.dumps(line) + "\n")
-        assert self._tensorboard is not None, "a phase starts before it reports"
+        assert self._tensorboard is not None, "a phase has started"
         for name, value in values.items():
             self._tensorboard.add_scalar(f"{metrics.phase.name}/{name}", value, step)
 
     def close(self) -> None:
-        """Write out what is buffered."""
+        """Flush and close TensorBoard's file."""
         if self._tensorboard is not None:
             self._tensorboard.close()
 
-    def _forget_after(self, step: int) -> None:
+    def _remove_after(self, step: int) -> None:
         if self._path.is_file():
             kept = [entry for entry in read_metrics(self._path) if entry["step"] <= step]
             with atomic_write(self._path) as partial:
@@ -69,7 +68,7 @@ class MetricsLogger(Callback):
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the reports of a run, oldest first; a last line that was cut short is left out."""
+    """Return the entries of ``metrics.jsonl``, oldest first, without a last line that was cut short."""
     entries = []
     for line in path.read_text().splitlines():
         try:

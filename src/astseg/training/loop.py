@@ -1,8 +1,8 @@
-"""The training loop: the run, the step; a batch's loss is the phase's.
+"""The training loop: a run and a step; the loss belongs to the phase.
 
-A run can stop after any step. All it needs to go on is in its state: the batches, the learning rates and the weights
-of the losses are functions of the step alone. On a CPU with as many threads the result is identical; on a GPU it is up
-to rounding, because some gradients are summed there in whatever order they come.
+A run can stop after any step and resume from its state: batches, learning rates and loss weights are functions of the
+step alone. On a CPU with the same number of threads the result is identical; on a GPU it is equal up to rounding,
+because some gradients are summed there in no fixed order.
 """
 
 import json
@@ -24,7 +24,7 @@ from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import DeadSlotReset
-from astseg.training.diagnostics import health
+from astseg.training.diagnostics import diagnose
 from astseg.training.phases import Losses, Phase
 from astseg.training.state import TrainState
 
@@ -37,17 +37,17 @@ class Trainer:
     """One training run.
 
     Args:
-        start: the recipe of a run that begins, or the state of one that goes on.
+        start: the recipe of a new run, or the state of one that resumes.
         images: the training images, uint8, N x H x W x 3, of the model's size.
-        folder: where the checkpoint, the backgrounds and the model go.
+        folder: where the checkpoint, the backgrounds and the model are saved.
         device: where to train.
-        seed: of a run that begins: decides the first weights, the order of the images and what dropout drops.
-        callbacks: told how it goes, after those that the recipe asks for.
+        seed: for a new run: decides the initial weights, the order of the images and dropout.
+        callbacks: run after those that the recipe asks for.
         report_every: steps between reports.
         save_every: seconds between checkpoints.
 
     Raises:
-        ValueError: these are no images of the model's size.
+        ValueError: the images are not uint8 of the model's size, or there are none.
         AstSegError: the backbone's weights cannot be read.
     """
 
@@ -87,7 +87,7 @@ class Trainer:
         report_every: int = 20,
         save_every: float = 120.0,
     ) -> "Trainer":
-        """Return a trainer that goes on where the run in a folder stopped.
+        """Return a trainer that continues the run in a folder.
 
         Raises:
             AstSegError: the folder holds no readable checkpoint, or one of another configuration.
@@ -101,28 +101,26 @@ class Trainer:
         elif len(images) != state.num_images:
             difference = f"{state.num_images} images, but these are {len(images)}"
         if difference:
-            raise AstSegError(
-                f"{file} is of a run on {difference}. Go on with the data that the run began with, or start anew."
-            )
+            raise AstSegError(f"{file} is of a run on {difference}. Resume it with its own data, or start a new run.")
         return cls(state, images, folder, device, callbacks=callbacks, report_every=report_every, save_every=save_every)
 
     @property
     def recipe(self) -> Recipe:
-        """What is trained; the background network may turn out to be another than was asked for."""
+        """The recipe, whose background network may have been replaced during training."""
         return self.state.recipe
 
     @property
     def model(self) -> AstSeg:
-        """The model as it is now."""
+        """The model in its current state."""
         return self.state.model
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
-        """Train to the end, or until ``stop`` says so after a step; returns whether the end was reached.
+        """Train to the end, or until ``stop`` returns True after a step; return whether the end was reached.
 
         The checkpoint and the model are saved in both cases.
 
         Raises:
-            NonFiniteWeightsError: the weights are no numbers any more.
+            NonFiniteWeightsError: a weight is no longer finite.
         """
         while not self.state.finished:
             if not self._run_phase(self.state.phase, stop):
@@ -135,13 +133,13 @@ class Trainer:
         """Write a checkpoint.
 
         Raises:
-            NonFiniteWeightsError: the weights are no numbers any more.
+            NonFiniteWeightsError: a weight is no longer finite.
         """
         self._check_weights()
         self.state.save(self.folder / CHECKPOINT_FILE)
 
     def _run_phase(self, phase: Phase, stop: Callable[[], bool]) -> bool:
-        """Run a phase to its end, or until it is to begin again; return False if it was stopped."""
+        """Run a phase until it ends or has to restart; return False if it was stopped."""
         state = self.state
         optimizer = state.start_phase()
         for callback in self.callbacks:
@@ -164,7 +162,7 @@ class Trainer:
             actions = [action for callback in self.callbacks if (action := callback.on_step_end(state))]
             if state.step % self.report_every == 0 or state.step == phase.steps:
                 self._report(phase, losses)
-            del losses  # its rendering would lie in memory beside that of the next step
+            del losses  # or its rendering would stay in memory during the next step
             if actions:
                 state.restart_phase(actions[0].recipe)
                 self.save()
@@ -184,7 +182,7 @@ class Trainer:
             callback.on_preparation(what, done, total)
 
     def _check_weights(self) -> None:
-        """Stop before weights that are no numbers are saved over those that were.
+        """Stop before non-finite weights are saved over good ones.
 
         Raises:
             NonFiniteWeightsError: a weight is not finite.
@@ -192,24 +190,24 @@ class Trainer:
         weights = (value for value in self.model.state_dict().values() if value.is_floating_point())
         if not all(bool(torch.isfinite(value).all()) for value in weights):
             raise NonFiniteWeightsError(
-                "Training ran away: the weights are no numbers any more. What was saved before is kept, but would come "
-                "to the same. Begin anew with another seed, in another folder."
+                "Training diverged: the weights are no longer finite. What was saved before is kept, but would diverge "
+                "again. Start a new run with another seed, in another folder."
             )
 
     def _report(self, phase: Phase, losses: Losses) -> None:
-        if not torch.isfinite(losses.total.detach()):  # soon, not only when something is saved
+        if not torch.isfinite(losses.total.detach()):  # at once, not only when something is saved
             self._check_weights()
         terms = {name: float(term.detach()) for name, term in losses.terms.items()}
-        signs = {}
+        diagnostics = {}
         if losses.rendering is not None:
             background_activation = float(self.model.background_log_activation.detach())
-            signs = health(losses.rendering, background_activation)._asdict()
+            diagnostics = diagnose(losses.rendering, background_activation)._asdict()
         metrics = StepMetrics(
             phase=phase,
             step=self.state.step,
             learning_rate=phase.learning_rate(self.state.step - 1),
             losses={"total": float(losses.total.detach()), **terms},
-            health=signs,
+            diagnostics=diagnostics,
             seconds=self.state.seconds[phase.name],
         )
         for callback in self.callbacks:
@@ -217,7 +215,7 @@ class Trainer:
 
     def _save_all(self) -> None:
         self._check_weights()
-        # The model first: a checkpoint that says that all is done would leave nothing to write a model that failed.
+        # The model first: if saving it fails, the checkpoint must not say yet that training is finished.
         with atomic_folder(self.folder / MODEL_FOLDER, replace=True) as partial:
             self.model.save_pretrained(partial)
             (partial / PROGRESS_FILE).write_text(json.dumps(to_builtins(self.state.progress)) + "\n")
@@ -231,17 +229,17 @@ def train_step(
     step: int,
     batch: Batch,
 ) -> Losses:
-    """Change the weights by one step: whatever a step may bring beside its loss has its place here.
+    """Change the weights by one step; extensions such as mixed precision or gradient clipping belong here.
 
     Args:
         model: the model, with the phase started.
-        optimizer: the phase's.
+        optimizer: the phase's optimizer.
         phase: what is trained, and on which loss.
-        step: counted from 0 at the beginning of the phase.
+        step: counted from 0 at the start of the phase.
         batch: what the step learns from.
 
     Returns:
-        The loss before the step.
+        The losses before the step.
     """
     losses = phase.losses(model, batch, step)
     for group in optimizer.param_groups:
@@ -253,7 +251,7 @@ def train_step(
 
 
 def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
-    """Return what has a hand in the training because the recipe asks for it."""
+    """Return the callbacks that the recipe asks for."""
     callbacks: list[Callback] = []
     if recipe.foreground.reinitialize_slots_until:
         callbacks.append(DeadSlotReset(recipe.foreground.reinitialize_slots_until))

@@ -1,4 +1,4 @@
-"""What training minimises: equations 19 to 21 of the paper, and the robust loss of AE-NE, its reference [35].
+"""The losses: equations 19 to 21 of the paper, and the robust loss of AE-NE, its reference [35].
 
 All are pure functions of images in [0, 1] and of weights that sum to one over the layers.
 """
@@ -20,7 +20,7 @@ ROBUST_SCALE = 0.25
 def reconstruction_loss(
     reconstruction: Float[Tensor, "batch 3 height width"], images: Float[Tensor, "batch 3 height width"]
 ) -> Float[Tensor, ""]:
-    """Return the mean square of the L1 error of a pixel, summed over its channels (equations 19 and 20).
+    """Return the mean over the pixels of the squared L1 error, summed over the channels (equations 19 and 20).
 
     >>> black, white = torch.zeros(1, 3, 2, 2), torch.ones(1, 3, 2, 2)
     >>> reconstruction_loss(black, white).item()  # every pixel is off by 3
@@ -35,9 +35,9 @@ def pixel_entropy(weights: Float[Tensor, "batch layers height width"]) -> Float[
 
 
 def pixel_entropy_loss(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, ""]:
-    """Return the mean squared entropy of the pixels' distributions over the layers (equation 21).
+    """Return the mean squared entropy of the pixels (equation 21).
 
-    Zero where every pixel belongs to one layer alone, because objects are opaque.
+    It is 0 if every pixel belongs to a single layer, as it should because objects are opaque.
     """
     return pixel_entropy(weights).square().mean()
 
@@ -58,7 +58,7 @@ def feature_loss(
 def slot_use_loss(weights: Float[Tensor, "batch layers height width"], pixels_per_cell: int = 1) -> Float[Tensor, ""]:
     """Return the mean number of slots in use in an image, made smooth by ``presence``. Not in the paper.
 
-    A second slot on an object that one slot explains already costs as much as a slot that finds an object of its own.
+    A second slot on an object costs as much as a slot with an object of its own.
     """
     return slot_presence(weights, pixels_per_cell).sum(1).mean()
 
@@ -74,7 +74,7 @@ def background_pixel_error(
 def robust_weights(
     errors: Float[Tensor, "batch height width"], exponent: float = ROBUST_EXPONENT
 ) -> Float[Tensor, "batch height width"]:
-    """Return how much each pixel counts for the background: 1 where it fits well, little where objects hide it.
+    """Return the weight of each pixel in the background's loss: 1 where it fits well, little where an object hides it.
 
     The errors are saturated and averaged over a window first, so that whole objects lose weight.
     """
@@ -89,12 +89,12 @@ def background_loss(
     reconstruction: BackgroundReconstruction,
     exponent: float = ROBUST_EXPONENT,
 ) -> Float[Tensor, ""]:
-    """Return the robust loss of the background network, with the error of its prediction of its own error (AE-NE).
+    """Return the robust loss of the background and of the network's prediction of its own error (AE-NE).
 
     Args:
         images: images in [0, 1].
-        reconstruction: what the network painted.
-        exponent: how strongly pixels that do not fit are discounted; the paper's is 6.
+        reconstruction: the output of the background network.
+        exponent: how strongly pixels that do not fit are discounted; 6 in the paper.
     """
     errors = background_pixel_error(images, reconstruction.image)
     prediction = F.smooth_l1_loss(

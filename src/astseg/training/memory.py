@@ -1,16 +1,16 @@
-"""How much memory a recipe's training takes, told without taking it, and how much there is.
+"""How much memory training needs, estimated without using it, and how much the machine has.
 
-Each phase's step is computed on the device "meta", where tensors have shapes and no content, while it is counted which
-of them are alive together. Painting the backgrounds of the whole data set, between the first two phases, is counted
-too, and so is what writing a checkpoint takes.
+A step of each phase runs on the device "meta", where tensors have shapes but no content, while the bytes of the tensors
+that are alive at the same time are counted. Painting the backgrounds of all images, between the first two phases, and
+saving a checkpoint are counted too.
 """
 
 import os
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,39 +18,50 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from astseg.model.ast_seg import AstSeg
-from astseg.training.backgrounds import PAINTED_AT_ONCE
+from astseg.training.backgrounds import PAINTING_BATCH_SIZE
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.phases import Phase, phases
 
 PROCESS_BYTES = 0.45e9
-"""What Python and the libraries take on a processor before any image is read, and what their first step loads."""
-OVERHEAD, MAX_OVERHEAD = 0.3, 0.25e9
-"""What the allocator and the libraries' own buffers add to the tensors that are alive together: this share of them, up
-to so many bytes, since large tensors lie in pages of their own."""
-COPIES_TO_SAVE = 3
-"""Of the weights, while the model is written: in another order, as bytes, and as the bytes of the file."""
+"""What Python and the libraries take on a CPU before any image is read, with what their first step loads."""
+OVERHEAD_SHARE, MAX_OVERHEAD_BYTES = 0.3, 0.25e9
+"""What the allocator and the libraries' buffers add to the live tensors: this share of their bytes, up to a maximum,
+since large tensors lie in pages of their own."""
+NUM_SAVE_COPIES = 3
+"""Copies of the weights while the model is saved: in another order, as bytes, and as the bytes of the file."""
+CgroupFiles: TypeAlias = tuple[str, str, str]
+"""The files in which Linux keeps a container's limit, its usage, and how much of the usage is only a cache."""
+CGROUP_FILES: tuple[CgroupFiles, ...] = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
+    ),
+)
+"""Those of version 2 and of version 1."""
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Of a machine or a GPU, in bytes."""
+    """The memory of a machine or a GPU, in bytes."""
 
     total: float
-    """What a process may take at the most."""
+    """The most that a process may take."""
     free: float
-    """What nobody takes now."""
+    """What no process takes now."""
 
 
 def training_memory(recipe: Recipe, images: int | None = None) -> dict[str, float]:
-    """Estimate the most bytes that each part of a training takes at a time, without what the process takes anyway.
+    """Estimate the peak bytes of each part of training, beyond what the process takes anyway.
 
     Args:
         recipe: what to train, of any size: nothing is computed.
-        images: how many images there are to learn from, where there may be few.
+        images: the number of training images; by default many.
 
     Returns:
-        For each phase by its name; for "painting" of the backgrounds; for "saving".
+        The bytes by the phase's name, for "painting" the backgrounds, and for "saving".
     """
     with torch.device("meta"):
         model = AstSeg(recipe.architecture, recipe.label_rule)
@@ -58,10 +69,10 @@ def training_memory(recipe: Recipe, images: int | None = None) -> dict[str, floa
     for phase in phases(recipe):
         parts[phase.name] = _step(model, phase)
         trained = _trained_bytes(model, phase)
-        saving = _bytes(model.state_dict().values()) * (1 + COPIES_TO_SAVE) + 3 * trained
+        saving = _bytes(model.state_dict().values()) * (1 + NUM_SAVE_COPIES) + 3 * trained
         parts["saving"] = max(parts.get("saving", 0.0), saving)
     if any(phase.needs_backgrounds for phase in phases(recipe)):
-        parts["painting"] = _painting(model, min(images or PAINTED_AT_ONCE, PAINTED_AT_ONCE))
+        parts["painting"] = _painting(model, min(images or PAINTING_BATCH_SIZE, PAINTING_BATCH_SIZE))
     if recipe.background.automatic_complexity and recipe.architecture.background_network == "simple":
         wide = replace(recipe.architecture, background_network="complex")
         settled = replace(recipe.background, automatic_complexity=False)
@@ -70,13 +81,13 @@ def training_memory(recipe: Recipe, images: int | None = None) -> dict[str, floa
     return parts
 
 
-def machine_memory(device: torch.device) -> Memory:
-    """Return the memory of a device: of a processor, the machine's, or what a container may take of it."""
+def machine_memory(device: torch.device, cgroup_files: Sequence[CgroupFiles] = CGROUP_FILES) -> Memory:
+    """Return the memory of a GPU, or of the machine as far as its container may use it."""
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
         return Memory(total, free)
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    known = [Memory(pages, _available(pages)), *_container_limits()]
+    known = [Memory(pages, _available(pages)), *_container_limits(cgroup_files)]
     return Memory(min(memory.total for memory in known), min(memory.free for memory in known))
 
 
@@ -84,23 +95,12 @@ def _available(total: float) -> float:
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):  # not Linux: nothing tells without further libraries
+    except (OSError, StopIteration):  # not Linux, where it takes further libraries
         return total
 
 
-CONTAINERS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        "/sys/fs/cgroup/memory/memory.stat",
-    ),
-)
-"""The files in which Linux tells a container its limit, what is taken, and how much of that is only a cache."""
-
-
-def _container_limits() -> Iterator[Memory]:
-    for limit, used, stat in CONTAINERS:
+def _container_limits(cgroup_files: Sequence[CgroupFiles]) -> Iterator[Memory]:
+    for limit, used, stat in cgroup_files:
         try:
             total, taken = int(Path(limit).read_text()), int(Path(used).read_text())
             counts = dict(line.split() for line in Path(stat).read_text().splitlines())
@@ -112,7 +112,7 @@ def _container_limits() -> Iterator[Memory]:
 def _step(model: AstSeg, phase: Phase) -> float:
     phase.start(model)
     images = torch.empty(phase.settings.batch_size, 3, *model.image_size, device="meta")
-    last = phase.settings.steps - 1 - phase.offset  # of the whole schedule: shadows are thrown by then
+    last = phase.settings.steps - 1 - phase.offset  # of the whole schedule, when objects cast shadows
     trained = _trained_bytes(model, phase)
     with LiveBytes(model) as live:
         backgrounds = torch.empty_like(images) if phase.needs_backgrounds else None
@@ -124,9 +124,9 @@ def _step(model: AstSeg, phase: Phase) -> float:
         forward = live.peak
         losses.total.backward()  # type: ignore[no-untyped-call]
     model.zero_grad()
-    # Going forward, the gradients of the step before are still there; going back, new ones come.
-    most = max(_taken(forward) + trained, _taken(live.peak))
-    return _bytes(model.state_dict().values()) + 2 * trained + most
+    # In the forward pass the last step's gradients are still there; the backward pass allocates new ones.
+    peak = max(_with_overhead(forward) + trained, _with_overhead(live.peak))
+    return _bytes(model.state_dict().values()) + 2 * trained + peak
 
 
 @torch.no_grad()
@@ -134,11 +134,11 @@ def _painting(model: AstSeg, count: int) -> float:
     assert model.background is not None
     with LiveBytes(model) as live:
         model.background(torch.empty(count, 3, *model.image_size, device="meta"))
-    return _bytes(model.state_dict().values()) + _taken(live.peak)
+    return _bytes(model.state_dict().values()) + _with_overhead(live.peak)
 
 
-def _taken(live: float) -> float:
-    return live + min(OVERHEAD * live, MAX_OVERHEAD)
+def _with_overhead(live: float) -> float:
+    return live + min(OVERHEAD_SHARE * live, MAX_OVERHEAD_BYTES)
 
 
 def _trained_bytes(model: AstSeg, phase: Phase) -> int:
@@ -150,21 +150,20 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that are alive together, while it is active; ``peak`` is the most at a time.
+    """While active, counts the bytes of all tensors that are alive; ``peak`` is the most at any time.
 
     Args:
-        model: whose own tensors are left out.
+        model: a model whose own tensors are not counted.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._now = self.peak = 0
-        # Whatever is referred to stays as it is, and so does its id.
-        self._own = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
-        self._seen: dict[int, object] = {id(storage): storage for storage in self._own}
+        own = [tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())]
+        self._seen: dict[int, object] = {id(storage): storage for storage in own}  # referred to, so that ids stay
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Compute, and count what came out and what went in."""
+        """Run the operation, and count its arguments and results."""
         result = function(*args, **(kwargs or {}))
         for leaf in tree_leaves((args, kwargs, result)):
             if isinstance(leaf, Tensor):

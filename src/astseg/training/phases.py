@@ -1,6 +1,6 @@
-"""The phases of training: section 4.2 of the paper. Each knows what it trains, how, and on which loss.
+"""The phases of training (section 4.2 of the paper): what each trains, how, and on which loss.
 
-The model knows nothing of this, and the training loop only what `Phase` says.
+The model does not depend on phases, and the training loop only on the interface of `Phase`.
 """
 
 from abc import ABC, abstractmethod
@@ -35,32 +35,32 @@ PhaseName: TypeAlias = Literal["background", "objects", "joint"]
 
 
 class Losses(NamedTuple):
-    """The terms of a step's loss."""
+    """The loss of a step and its terms."""
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
     rendering: Rendering | None
-    """What the images were put together from; None while the background is trained alone."""
+    """How the images were composited; None while the background is trained alone."""
 
 
 @dataclass(frozen=True)
 class Phase(ABC):
-    """A stretch of training with one set of parameters and one loss."""
+    """A part of training with one set of parameters and one loss."""
 
     settings: BackgroundTraining | ForegroundTraining
-    """How it trains; the schedules in it run over ``settings.steps``."""
+    """The settings, whose schedules run over ``settings.steps``."""
     steps: int
-    """How many of those steps this phase has."""
+    """The number of those steps in this phase."""
     offset: int = 0
-    """How many of them came before it."""
+    """The number of those steps before this phase."""
     name: ClassVar[PhaseName]
     trains_background: ClassVar[bool]
     trains_objects: ClassVar[bool]
     needs_backgrounds: ClassVar[bool] = False
-    """Whether each batch comes with the backgrounds that were painted before."""
+    """Whether each batch comes with backgrounds painted beforehand."""
 
     def parameters(self, model: AstSeg) -> list[nn.Parameter]:
-        """Return what the phase trains."""
+        """Return the parameters that the phase trains."""
         assert model.background is not None, "a recipe always has a background network"
         background = {id(parameter) for parameter in model.background.parameters()}
         trained = {True: self.trains_background, False: self.trains_objects}
@@ -83,7 +83,7 @@ class Phase(ABC):
         return isinstance(self.settings, ForegroundTraining) and self.settings.flips
 
     def learning_rate(self, step: int) -> float:
-        """Return the learning rate of a step, counted from 0 at the beginning of the phase."""
+        """Return the learning rate of a step, counted from 0 at the start of the phase."""
         return self.settings.learning_rate.at(self.offset + step, self.settings.steps)
 
     def prepare(
@@ -96,15 +96,15 @@ class Phase(ABC):
         begun: bool,
         progress: NamedProgress = lambda what, done, total: None,
     ) -> TrainingSet:
-        """Make what the phase needs before its first step; return what its batches are taken from.
+        """Prepare for the first step; return what the batches are taken from.
 
         Args:
             model: the model, with the phase started.
             images: the training images.
-            folder: the run's, in which files may be kept.
-            seed: decides what is drawn.
-            begun: whether steps were done before, so that what lies in the folder is of this phase.
-            progress: told how far it is.
+            folder: the run's folder, for files.
+            seed: decides all random choices.
+            begun: whether the phase resumes, so that its files may be in the folder already.
+            progress: told how far the preparation is.
         """
         return TrainingSet(images)
 
@@ -119,7 +119,7 @@ class Phase(ABC):
         Args:
             model: the model.
             batch: what the step learns from.
-            step: counted from 0 at the beginning of the phase.
+            step: counted from 0 at the start of the phase.
         """
 
 
@@ -205,7 +205,7 @@ class ForegroundPhase(Phase):
 
 @dataclass(frozen=True)
 class ObjectsPhase(ForegroundPhase):
-    """Phase 2: the objects, on backgrounds that are painted once and frozen."""
+    """Phase 2: the objects, on frozen backgrounds that are painted once."""
 
     name = "objects"
     trains_background = False
@@ -215,7 +215,7 @@ class ObjectsPhase(ForegroundPhase):
 
 @dataclass(frozen=True)
 class JointPhase(ForegroundPhase):
-    """Phase 3, or baseline training: the objects and the background at once."""
+    """Phase 3, or baseline training: the objects and the background together."""
 
     name = "joint"
     trains_background = True

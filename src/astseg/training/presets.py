@@ -24,23 +24,23 @@ from astseg.training.schedules import LearningRate
 
 PAPER_BACKBONE = "nvidia/mit-b3"
 FULL_ROW = "full"
-"""The row of AST-Seg-B3-CT as it is published, which all other rows change in one thing."""
+"""The row of the published AST-Seg-B3-CT, from which every other row differs in one thing."""
 STATIC_ENTROPY_WEIGHT = 1e-3
-"""A tenth of the paper's: on roads more makes slots give up, on towers so little leaves objects mixed
+"""A tenth of the paper's. On roads, a larger weight makes slots give up; on towers, so small a one leaves objects mixed
 (``docs/lab/experiments.md``)."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe with a name."""
+    """A named recipe."""
 
     name: str
     description: str
     recipe: Recipe
     benchmark: str | None = None
-    """The data set of the paper's tables whose row this is; None for what is in no table."""
+    """The data set, if this is a row of the paper's tables."""
     row: str | None = None
-    """Which row: ``full`` is AST-Seg-B3-CT; None for what is in no table."""
+    """The row, if there is one; ``full`` is AST-Seg-B3-CT."""
 
 
 def published_recipe(dataset: DatasetSpec) -> Recipe:
@@ -60,7 +60,7 @@ def published_recipe(dataset: DatasetSpec) -> Recipe:
 
 
 def _rows(dataset: DatasetSpec) -> list[Preset]:
-    """Make the presets of the rows of Tables 1, 2 and 4 for one data set."""
+    """Return the presets of the rows of Tables 1, 2 and 4 for one data set."""
     key, base = dataset.name, published_recipe(dataset)
     shape, foreground = base.architecture, base.foreground
     other = "isotropic" if dataset.anisotropic else "anisotropic"
@@ -105,7 +105,7 @@ def _rows(dataset: DatasetSpec) -> list[Preset]:
 
 
 def _natural_video() -> list[Preset]:
-    """Make a preset for each of the two feature networks that the paper's authors ran on natural video."""
+    """Return a preset for each of the two feature networks that the paper's authors used on natural video."""
     recipe = Recipe(
         architecture=Architecture(
             image_size=(200, 320),
@@ -139,15 +139,15 @@ def cpu_recipe(
     slot_cost: float = 4.0,
     background_log_activation: float = 2.0,
 ) -> Recipe:
-    """Return a recipe for two CPU cores: what proved best in ``docs/lab/experiments.md``.
+    """Return a recipe for two CPU cores, the best one found in ``docs/lab/experiments.md``.
 
     Args:
         image_size: height and width in pixels.
         num_slots: K.
-        anisotropic: whether width and height of an object scale apart.
-        slot_cost: what a slot in use costs, in pixels whose squared error is 1: an object that is smaller or paler than
-            this is left to the background. Large and bright objects bear more, which leaves fewer of them doubled.
-        background_log_activation: the background's lead before training; the smaller, the sooner many slots take part.
+        anisotropic: whether the width and the height of an object scale independently.
+        slot_cost: the cost of a slot in use, in pixels with a squared error of 1. A smaller or paler object is left to
+            the background. Large and bright objects allow a higher cost, which splits fewer of them between slots.
+        background_log_activation: the background's lead before training; the smaller, the sooner many slots are used.
     """
     height, width = image_size
     return Recipe(
@@ -157,7 +157,7 @@ def cpu_recipe(
             feature_network="compact-unet",
             refinement="none",
             latents=LatentLayout(anisotropic=anisotropic, min_inverse_scale=2.0, initial_inverse_scale=5.0),
-            # A glimpse covers half of the image's sides at the most: what images half as large have is enough.
+            # A glimpse covers at most half of the image's width and height, so half the size is enough.
             glimpse_channels=published_glimpse_channels((height // 2, width // 2)),
             initial_background_log_activation=background_log_activation,
             residual_attention_bias=4.0,
@@ -187,19 +187,19 @@ def cpu_recipe(
 
 
 def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static: bool = False) -> Recipe:
-    """Return a recipe for people's own images on two CPU cores, which may be few and hold many small objects.
+    """Return a recipe for a user's own images on two CPU cores: perhaps few images, with many small objects.
 
-    Slots begin in regions of their own and are drawn the more to what the background leaves unexplained, because small
-    objects that look alike are otherwise never told apart. The background stays as it was learned alone: a few hundred
-    frames of a video are soon known by heart, objects and all. No shadows are thrown, and a pixel much darker than the
-    background is an object's: dark objects would be shadows of nothing. An object which several slots share, as they do
-    after little training, keeps what its weights make of it.
+    Slots start in regions of their own and are drawn more strongly to what the background leaves unexplained; otherwise
+    small objects that look alike would never be separated. The background stays frozen, because a network that goes on
+    learning soon memorizes a few hundred frames, objects included. Objects cast no shadows, and pixels much darker than
+    the background count as objects; otherwise dark objects would be explained as shadows. The errors of objects do not
+    decide between them: after little training several slots may share an object, which would break up.
 
     Args:
         image_size: height and width in pixels.
         num_slots: K.
-        static: whether all images show one background, as a camera that stands still does (``StaticBackground``).
-            Small objects that differ little from it then need a small entropy weight, or their slots give up early.
+        static: whether all images show one background, as from a camera that stands still (``StaticBackground``). Small
+            objects that differ little from it then need a small entropy weight, or their slots give up early.
     """
     small = cpu_recipe(image_size, num_slots)
     shape = replace(
@@ -256,7 +256,7 @@ def textures_recipe(
 
 
 def gpu_recipe(image_size: tuple[int, int], num_slots: int, *, static: bool = False) -> Recipe:
-    """Return the recipe for people's own images on a GPU: longer, with larger batches and the U-net of Table 8."""
+    """Return the recipe for a user's own images on a GPU: more steps, larger batches and the U-net of Table 8."""
     small = custom_images_recipe(image_size, num_slots, static=static)
     return replace(
         small,
@@ -278,7 +278,7 @@ def gpu_recipe(image_size: tuple[int, int], num_slots: int, *, static: bool = Fa
 
 
 def _long(recipe: Recipe) -> Recipe:
-    """Return the same for two hours on two CPU cores."""
+    """Return the recipe with the steps of two hours on two CPU cores."""
     return replace(
         recipe,
         background=replace(recipe.background, steps=4_000, exponent_ramp_start=2_400, exponent_ramp_steps=1_200),
@@ -303,7 +303,7 @@ def _small() -> list[Preset]:
         _long(cpu_recipe(side, DATASETS[name].num_slots, anisotropic=DATASETS[name].anisotropic))
         for name in ("shapestacks", "clevr")
     )
-    # With places, slots come to shadows too, unless shadows can be thrown from early on.
+    # With a position prior, slots find shadows too, unless objects cast them from early on.
     towers = replace(
         towers,
         architecture=replace(towers.architecture, slot_position_prior=True),
@@ -331,10 +331,10 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 
 
 def get_preset(name: str) -> Preset:
-    """Return the preset of a name.
+    """Return the preset with a name.
 
     Raises:
-        AstSegError: there is none; the message says what is nearest.
+        AstSegError: there is none; the message suggests the most similar name.
     """
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)

@@ -9,6 +9,7 @@ import torch
 
 from astseg._core.atomic_io import atomic_write
 from astseg._core.progress import NamedProgress
+from astseg._core.sampling import evenly_spaced
 from astseg._core.settings_io import to_builtins
 from astseg.model.ast_seg import AstSeg
 from astseg.model.slow_features.features import SlowFeatures
@@ -27,7 +28,7 @@ STEP = 512
 @torch.no_grad()
 def fit_projection(model: SlowFeatures, images: TrainingImages, seed: int, progress: NamedProgress) -> None:
     """Fit a model's slow projection to some of its training images, spread evenly."""
-    chosen = np.linspace(0, len(images) - 1, min(len(images), FITTED_IMAGES)).astype(np.int64)
+    chosen = evenly_spaced(len(images), FITTED_IMAGES)
     height, width = images.stored.shape[1:3]
     differences = sample_differences(
         len(chosen),

@@ -1,14 +1,14 @@
-"""A run's folder: what was asked for, and what it leaves behind.
+"""A run's folder: its settings and its results.
 
 ::
 
-    run.json          the recipe, the data, the seed, and where the program came from
+    run.json          the recipe, the data, the seed, and the version of the program
     checkpoint.pt     all that resuming needs
     backgrounds.npy   the training images' backgrounds, painted once for phase 2
-    metrics.jsonl     losses and health; the same in tensorboard/
-    images/         how the same few images came along
+    metrics.jsonl     losses and diagnostics; the same in tensorboard/
+    images/           the reconstruction of the same few images, at intervals
     model/            the model: config.json, model.safetensors, and progress.json: how far it was trained
-    scores.json       the scores on held-out images, where the truth is known; per_image.csv beside it
+    scores.json       the scores on held-out images, if their masks are known; per_image.csv beside it
     page.html         all of it to look at
 """
 
@@ -49,16 +49,16 @@ PAGE_IMAGES = 24
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run was asked to do."""
+    """The settings of a run."""
 
     title: str
-    """What is trained on what, in words."""
+    """A title for people."""
     recipe: Recipe
     data: str
     """The path of the prepared data."""
     seed: int = 0
     preset: str | None = None
-    """The named recipe that it began with, if any."""
+    """The name of the preset that the recipe started from, if any."""
 
 
 def is_run(folder: Path) -> bool:
@@ -67,7 +67,7 @@ def is_run(folder: Path) -> bool:
 
 
 def read_run(folder: Path) -> RunSettings:
-    """Read what a run was asked to do.
+    """Read the settings of a run.
 
     Raises:
         AstSegError: the folder holds no run of this version.
@@ -83,10 +83,10 @@ def read_run(folder: Path) -> RunSettings:
 
 
 def read_recipe(file: Path) -> Recipe:
-    """Read a recipe from a file of its own, or from a run's.
+    """Read a recipe from a file of its own, or from a ``run.json``.
 
     Raises:
-        AstSegError: it cannot be read, or is no recipe.
+        AstSegError: the file cannot be read, or holds no recipe.
     """
     try:
         content = json.loads(file.read_text())
@@ -100,14 +100,14 @@ def read_recipe(file: Path) -> Recipe:
 
 
 def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None:
-    """Write what a run is asked to do, and where the program comes from."""
+    """Write the settings of a run, and the version of the program."""
     content = {**to_builtins(settings), "provenance": to_builtins(provenance(device))}
     with atomic_write(folder / RUN_FILE) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def read_run_with_data(folder: Path) -> RunSettings:
-    """Read what a run was asked to do, and find its data: where the run says, or in its own folder if both have moved.
+    """Read the settings of a run, with the path of its data, which may have moved into the run's folder.
 
     Raises:
         AstSegError: the folder holds no run of this version, or the data is in neither place.
@@ -121,10 +121,10 @@ def read_run_with_data(folder: Path) -> RunSettings:
 
 @contextmanager
 def lock_run(folder: Path) -> Iterator[None]:
-    """Make a run's folder, if it is not there, and keep it to this process until the block ends.
+    """Make a run's folder, if it is missing, and lock it until the block ends.
 
     Raises:
-        AstSegError: it cannot be written, or another process keeps it.
+        AstSegError: it cannot be written, or another process has locked it.
     """
     with ExitStack() as stack:
         try:
@@ -144,52 +144,52 @@ def train_run(
     callbacks: Sequence[Callback] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train as the settings say, from the beginning or from the checkpoint; returns whether the end was reached.
+    """Train by the settings, from the start or from the checkpoint; return whether the end was reached.
 
-    Where another process might train the same run, `lock_run` keeps the folder.
+    Use `lock_run` if another process might train the same run.
 
     Raises:
-        RunExistsError: the folder holds a run already.
-        AstSegError: it holds none to resume.
+        RunExistsError: the folder holds a run already, and ``resume`` is not set.
+        AstSegError: the run cannot be resumed.
     """
     store = Store(settings.data)
     if is_run(folder) and not resume:
-        raise RunExistsError(f"{folder} holds a training run already. Go on with it, or choose another folder.")
+        raise RunExistsError(f"{folder} holds a training run already. Resume it, or choose another folder.")
     remove_leftovers(folder)
     shown = shown_split(store)
-    journal = MetricsLogger(folder)
+    logger = MetricsLogger(folder)
     truths = shown.masks_to_show(slice(GRID_IMAGES))
-    watching = (journal, ImageGridCallback(folder, shown.images[:GRID_IMAGES], truths), *callbacks)
+    callbacks = (logger, ImageGridCallback(folder, shown.images[:GRID_IMAGES], truths), *callbacks)
     images = store["train"].images
     try:
         if resume and (folder / CHECKPOINT_FILE).is_file():
-            trainer = Trainer.resume(images, folder, device, watching)
+            trainer = Trainer.resume(images, folder, device, callbacks)
         else:
             write_run(folder, settings, device)
-            trainer = Trainer(settings.recipe, images, folder, device, settings.seed, watching)
+            trainer = Trainer(settings.recipe, images, folder, device, settings.seed, callbacks)
         finished = trainer.run(stop)
     finally:
-        journal.close()
-    if trainer.recipe != settings.recipe:  # the backgrounds turned out to need the larger network
+        logger.close()
+    if trainer.recipe != settings.recipe:  # the backgrounds needed the larger network
         write_run(folder, replace(settings, recipe=trainer.recipe), device)
     return finished
 
 
 def shown_split(store: Store) -> Split:
-    """Return the images to look at: held-out ones if there are any."""
+    """Return the split to show: held-out images if there are any."""
     return store["test" if "test" in store else "train"]
 
 
 def scored_split(store: Store) -> Split | None:
-    """Return the held-out images whose truth is known, if there are any."""
+    """Return the held-out images, if there are any with masks."""
     return store["test"] if "test" in store and store["test"].masks is not None else None
 
 
 def check_scored(store: Store) -> None:
-    """Refuse data on which nothing could be scored, before hours of training.
+    """Refuse data without anything to score, before hours of training.
 
     Raises:
-        AstSegError: it has no held-out images whose truth is known.
+        AstSegError: it has no held-out images with masks.
     """
     if scored_split(store) is None:
         raise AstSegError(f"{store.path} has no split 'test' with masks, so there would be nothing to score.")
@@ -203,10 +203,10 @@ def finish_run(
     device: torch.device,
     progress: Progress | None = None,
 ) -> ScoreSummary | None:
-    """Score the model on the held-out images where their truth is known, and write the page of images.
+    """Score the model on held-out images, if they have masks, and write the page.
 
     Returns:
-        The scores; None where there is no truth to compare with.
+        The scores; None without masks.
     """
     store = Store(settings.data)
     shown, scored = shown_split(store), scored_split(store)
@@ -231,30 +231,27 @@ def finish_run(
         settings={name: to_builtins(part) for name, part in shown_settings.items()},
     )
     write_page(folder / PAGE_FILE, page)
-    if summary is not None and scored is not None:  # last: a run that has scores is finished
+    if summary is not None and scored is not None:  # last, because a run with scores counts as finished
         record = ScoreRecord(summary, str(folder), data, scored.name, origin, True, by_weights, settings.seed, seconds)
         write_scores(folder / SCORES_FILE, record)
     return summary
 
 
 def training_points(folder: Path) -> list[CurvePoint]:
-    """Return the training curve of a run, from its journal; empty if it kept none."""
+    """Return the training curve of a run, from its metrics; empty if it has none."""
     return [
         CurvePoint(entry["phase"], entry["phase_step"], entry["total"], entry.get("active_slots"))
-        for entry in _journal(folder)
+        for entry in _read_metrics(folder)
     ]
 
 
 def phase_seconds(folder: Path) -> dict[str, float]:
-    """Return the time that each phase of a run took, from its journal; empty if it kept none."""
-    return {entry["phase"]: entry["seconds"] for entry in _journal(folder)}  # the last entry of a phase stays
+    """Return the seconds that each phase of a run took, from its metrics; empty if it has none."""
+    return {entry["phase"]: entry["seconds"] for entry in _read_metrics(folder)}  # a phase's last entry wins
 
 
 def where_stopped(folder: Path) -> str | None:
-    """Return how far a run's model has come, in words, if it was not trained to its end.
-
-    None if it was, or nobody knows.
-    """
+    """Return in words how far a run's model was trained; None if to the end, or if it is unknown."""
     progress = read_progress(folder)
     if progress is None or progress.finished:
         return None
@@ -262,7 +259,7 @@ def where_stopped(folder: Path) -> str | None:
 
 
 def has_trained_objects(folder: Path) -> bool:
-    """Tell whether a run's model has learned anything of objects; True if nobody knows."""
+    """Tell whether a run's model has learned anything about objects; True if it is unknown."""
     progress = read_progress(folder)
     if progress is None or progress.phase == "joint":
         return True
@@ -270,10 +267,7 @@ def has_trained_objects(folder: Path) -> bool:
 
 
 def read_progress(folder: Path) -> TrainingProgress | None:
-    """Return what is said beside a model of how far it was trained.
-
-    None where nothing is, or nothing that makes sense.
-    """
+    """Return how far a model was trained, by the file beside it; None without a valid one."""
     for place in (folder, folder / MODEL_FOLDER):  # as `load_model` looks for the model
         try:
             return from_builtins(TrainingProgress, json.loads((place / PROGRESS_FILE).read_text()))
@@ -282,16 +276,16 @@ def read_progress(folder: Path) -> TrainingProgress | None:
     return None
 
 
-def _journal(folder: Path) -> list[dict[str, Any]]:
+def _read_metrics(folder: Path) -> list[dict[str, Any]]:
     path = folder / METRICS_FILE
     return read_metrics(path) if path.is_file() else []
 
 
 def trained_model(folder: Path) -> AstSeg:
-    """Return the model that a run left.
+    """Load the model of a run.
 
     Raises:
-        AstSegError: it left none yet.
+        AstSegError: it has none yet.
     """
     if not (folder / MODEL_FOLDER).is_dir():
         raise AstSegError(f"{folder} has no model yet: let the run reach the end of its first phase.")

@@ -1,4 +1,4 @@
-"""How learning rates and loss weights change from step to step: pure functions of the step, counted from 0."""
+"""Schedules of learning rates and loss weights: pure functions of the step, counted from 0."""
 
 import math
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import Literal, TypeAlias, get_args
 
 Decay: TypeAlias = Literal["drop", "cosine"]
 """``drop``: a tenth of the rate from a given share of the steps on, as in the paper. ``cosine``: from that share on,
-the rate falls along half a cosine to nothing."""
+the rate falls to 0 along half a cosine."""
 
 
 def quadratic_warmup(step: int, steps: int) -> float:
-    """Rise from 0 to 1 with the square of the step (equation 22 and the learning rate's warm-up).
+    """Return a rise from 0 to 1 with the square of the step (equation 22 and the learning rate's warm-up).
 
     >>> [quadratic_warmup(step, 4) for step in (0, 2, 4, 100)]
     [0.0, 0.25, 1.0, 1.0]
@@ -19,7 +19,7 @@ def quadratic_warmup(step: int, steps: int) -> float:
 
 
 def linear_ramp(step: int, start: int, steps: int) -> float:
-    """0 before a step, then a straight rise to 1 over so many steps.
+    """Return 0 up to the step ``start``, then a linear rise to 1 over ``steps``.
 
     >>> [linear_ramp(step, 4, 2) for step in (0, 4, 5, 6, 100)]
     [0.0, 0.0, 0.5, 1.0, 1.0]
@@ -46,7 +46,7 @@ class LearningRate:
             raise ValueError(f"impossible learning rate: {self}")
 
     def at(self, step: int, steps: int) -> float:
-        """Return the rate of a step, counted from 0, out of so many.
+        """Return the rate at a step, counted from 0, of a training of ``steps``.
 
         >>> LearningRate(1.0).at(89, 100), LearningRate(1.0).at(90, 100)
         (1.0, 0.1)

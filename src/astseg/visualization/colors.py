@@ -4,9 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation
 
-from astseg.data.store import MAX_LABELS
-
-Bytes = npt.NDArray[np.uint8]
+from astseg.data.store import MAX_LABELS, Bytes
 
 SIDE_PER_CONTOUR_PIXEL = 600
 """Contours get one pixel wider per this many pixels of the longer side, to show when a large image is viewed whole."""

@@ -1,4 +1,4 @@
-"""Runs as training would leave them, written by hand: settings and scores, without a model."""
+"""Finished runs, written by hand: settings and scores, without a model."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +23,7 @@ def data_description(source: str, name: str | None, side: int) -> DataDescriptio
 
 
 def means(miou: float, mse: float | None) -> Means:
-    """Scores that are tied to mIoU."""
+    """Scores that follow from mIoU."""
     return Means(5_000, miou, miou / 2, miou, miou / 4, miou, miou, mse)
 
 
@@ -35,7 +35,7 @@ def score_record(miou: float, data: DataDescription, model: str, **more: Any) ->
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> Make:
-    """Write a run: of the published recipe on the published files, unless told otherwise."""
+    """Write a run, by default of the published recipe on the published files."""
 
     def make(
         preset: str | None, seed: int = 0, miou: float | None = 0.5, *, small: bool = False, ood: float | None = None,

@@ -134,7 +134,7 @@ class TestGrouping:
             make_run(None),
         ]
         groups = group_results(read_results(runs)[0])
-        # In the presets' order, what began with no preset last.
+        # In the presets' order, without a preset last.
         names = [group.first.settings.preset for group in groups]
         assert names == ["clevr", "clevr", "clevr", "clevr-unet", "demo", None]
         assert groups[-1].preset is None

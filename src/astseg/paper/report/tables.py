@@ -108,7 +108,9 @@ def _group_name(group: Group) -> str:
 def _scores_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
     published = published_systems(dataset.name)
     names = tuple(name for name in SCORE_TITLES if any(name in row.scores for row in published))
-    rows = [Row((row.system, *(_printed(row, name) for name in names), _published_runs(row))) for row in published]
+    rows = [
+        Row((row.system, *(_published_score(row, name) for name in names), _published_runs(row))) for row in published
+    ]
     for group in groups:
         if group.preset is not None and (group.preset.row in MAIN_ROWS or dataset.only_evaluated):
             scores = (_score(group, name) + _size_note(group, name, dataset) for name in names)
@@ -141,7 +143,7 @@ def _ablation_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
     names: tuple[ScoreName, ...] = ("miou", "ari_fg")
     rows = []
     for row in published_ablations(dataset.name):
-        published = (row.system, *(_printed(row, name) for name in names))
+        published = (row.system, *(_published_score(row, name) for name in names))
         ours = [group for group in groups if group.preset is not None and group.preset.row == row.row]
         for group in ours:
             cells = (*(_score(group, name) for name in names), str(len(group.results)), ", ".join(warning_marks(group)))
@@ -224,7 +226,7 @@ def _warnings(groups: Sequence[Group]) -> list[str]:
     return [*lines, f"{alone} of {len(groups)} rows are of a single run, without a deviation."] if alone else lines
 
 
-def _printed(row: PublishedRow, name: ScoreName) -> str:
+def _published_score(row: PublishedRow, name: ScoreName) -> str:
     return row.scores[name].printed if name in row.scores else EMPTY_CELL
 
 
