@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from astseg.training.auto_config import RecipeChoice
     from astseg.training.run import RunSettings
 
-OPTIONS = {"preset": "--preset", "num_slots": "--objects", "static": "--static or --moving"}
+OPTIONS = {
+    "preset": "--preset",
+    "num_slots": "--objects",
+    "static": "--static or --moving",
+    "textured": "--textured or --plain",
+}
 """The options for fields of `RecipeRequest` that the user may have left open."""
 
 

@@ -27,6 +27,7 @@ class TrainingBars(Callback):
     def __init__(self) -> None:
         self._bars = Bars("steps")
         self._task = TaskID(0)
+        self._preparations: dict[str, TaskID] = {}
         self._line_written = 0.0
 
     def __enter__(self) -> Self:
@@ -42,6 +43,12 @@ class TrainingBars(Callback):
         """Begin a bar."""
         title, done = PHASE_TITLES[state.phase.name], state.step
         self._task = self._bars.add_task(title, total=state.phase.steps, completed=done, begun=done)
+
+    def on_preparation(self, what: str, done: int, total: int) -> None:
+        """Move the bar of a preparation, whose beginning it may be."""
+        if what not in self._preparations:
+            self._preparations[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._preparations[what], completed=done)
 
     def on_step_end(self, state: TrainState) -> None:
         """Move the bar."""

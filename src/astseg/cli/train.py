@@ -59,6 +59,13 @@ def train(
             help="Whether all images show one place, from a camera that stands still. By default the images tell.",
         ),
     ] = None,
+    textured: Annotated[
+        bool | None,
+        typer.Option(
+            "--textured/--plain",
+            help="Whether to tell objects by textures rather than colors. By default the images tell.",
+        ),
+    ] = None,
     masks: Masks = None,
     ignore: Ignore = None,
     seed: Seed = 0,
@@ -94,6 +101,7 @@ def train(
         minutes=minutes,
         steps=steps,
         static=static,
+        textured=textured,
         changes=parse_changes(changes or []),
     )
     refuse_taken(out)

@@ -246,12 +246,15 @@ def textures_recipe(
         scenario="frozen",
         steps=6_000,
         flips=True,
+        color_weight=0.1,
         entropy_warmup_steps=1_000,
         slot_use_weight=8.0 / (image_size[0] * image_size[1]),
         slot_use_warmup_steps=6_000,
         reinitialize_slots_until=2_500,
     )
-    rule = LabelRule(object_error=4.0, background_error=4.0, neighbor_pull=0.0, duplicate_likeness=0.4)
+    rule = LabelRule(
+        object_error=6.0, background_error=5.0, neighbor_pull=6.0, duplicate_likeness=1.2, split_parts=True
+    )
     return replace(small, architecture=shape, foreground=foreground, label_rule=rule)
 
 
@@ -310,11 +313,13 @@ def _small() -> list[Preset]:
         foreground=replace(towers.foreground, shadow_start=1_500),
         label_rule=LabelRule(background_likeness=0.2),
     )
+    textures = textures_recipe(side, DATASETS["clevrtex"].num_slots)
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", demo),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),
         Preset("towers-cpu", "Towers at 64x64 in two hours on two CPU cores", towers),
         Preset("clevr-cpu", "CLEVR at 64x64 in two hours on two CPU cores", clevr),
+        Preset("clevrtex-cpu", "CLEVRTEX at 64x64 in half an hour on two CPU cores, by slow features", textures),
     ]
 
 

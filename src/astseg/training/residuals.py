@@ -16,6 +16,8 @@ from astseg.model.slow_features.features import SlowFeatures
 from astseg.model.slow_features.projection import fit_slow_projection, sample_differences
 from astseg.training.batches import TrainingImages
 
+COMPUTING_RESIDUALS = "Computing slow features"
+"""What `cached_residuals` calls its progress."""
 RESIDUALS_FILE = "residuals.npy"
 IDENTITY_FILE = "residuals.json"
 FITTED_IMAGES = 250
@@ -62,7 +64,7 @@ def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progre
         for first in range(start, stop, BATCH):
             indices = np.arange(first, min(first + BATCH, stop))
             stored[indices] = features(images[indices]).coarse.half().cpu().numpy()
-            progress("Computing slow features", int(indices[-1]) + 1, len(images))
+            progress(COMPUTING_RESIDUALS, int(indices[-1]) + 1, len(images))
         stored.flush()
         with atomic_write(noted) as partial:
             partial.write_text(json.dumps({"identity": identity, "done": stop}) + "\n")
