@@ -244,18 +244,20 @@ def textures_recipe(
     foreground = replace(
         small.foreground,
         scenario="frozen",
-        steps=6_000,
+        steps=9_000,
         flips=True,
-        color_weight=0.1,
+        color_weight=0.03,
         entropy_warmup_steps=1_000,
         slot_use_weight=8.0 / (image_size[0] * image_size[1]),
-        slot_use_warmup_steps=6_000,
+        slot_use_warmup_steps=9_000,
         reinitialize_slots_until=2_500,
     )
     rule = LabelRule(
         object_error=6.0, background_error=5.0, neighbor_pull=6.0, duplicate_likeness=1.2, split_parts=True
     )
-    return replace(small, architecture=shape, foreground=foreground, label_rule=rule)
+    # The background is for the colors alone, which need none of its details.
+    background = replace(small.background, steps=600, exponent_ramp_start=300, exponent_ramp_steps=200)
+    return replace(small, architecture=shape, background=background, foreground=foreground, label_rule=rule)
 
 
 def gpu_recipe(image_size: tuple[int, int], num_slots: int, *, static: bool = False) -> Recipe:
