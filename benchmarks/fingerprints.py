@@ -1,13 +1,13 @@
-"""Fingerprints of what a tidying must not change: compare them before and after it, on one machine.
+"""Write fingerprints of results that a refactoring must not change, to compare before and after it on one machine.
 
 ::
 
     python benchmarks/fingerprints.py before.json              # write them
-    python benchmarks/fingerprints.py after.json before.json   # write them, and say what differs
+    python benchmarks/fingerprints.py after.json before.json   # write them, and print what differs
 
 They cover the bytes of generated scenes and of a store; the labels and scores of the models that come with astseg; the
-weights after a tiny seeded run of each scenario, straight through and stopped and resumed; every preset. Takes about a
-minute on one core. Weights depend on the processor and on torch, so the files are no tests: keep them out of commits.
+weights after a tiny seeded run of each scenario, both uninterrupted and resumed after each step; and every preset. This
+takes about a minute on one core. Weights depend on the processor and on torch, so do not commit the files.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ def fingerprints(folder: Path) -> Iterator[tuple[str, Any]]:
 
 
 def trained(store: Store, scenario: Scenario, folder: Path, stops: bool) -> str:
-    """Return the fingerprint of the weights after a tiny run, which may be stopped and resumed after each step."""
+    """Return the fingerprint of the weights after a tiny run; ``stops``: stop and resume it after each step."""
     images = store["train"].images
     trainer = Trainer(tiny_recipe(scenario), images, folder, "cpu", seed=3)
     while not trainer.run(lambda: stops):
@@ -66,7 +66,7 @@ def trained(store: Store, scenario: Scenario, folder: Path, stops: bool) -> str:
 
 
 def tiny_recipe(scenario: Scenario) -> Recipe:
-    """Return a few steps of everything that the small recipes have."""
+    """Return a recipe with a few steps of everything in the small recipes."""
     recipe = cpu_recipe((SIDE, SIDE), 3)
     return replace(
         recipe,
@@ -81,7 +81,7 @@ def digest(data: bytes) -> str:
 
 
 def main(place: str, before: str | None = None) -> int:
-    """Write the fingerprints; return how many differ from those of before."""
+    """Write the fingerprints; return how many differ from those in the file ``before``."""
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         found = dict(fingerprints(Path(folder)))

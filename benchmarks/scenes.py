@@ -1,8 +1,8 @@
-"""How fast the scene generator is: images a second and core for every set, and what the steps of it take.
+"""Measure the scene generator: images per second and core for each set, in total and for each step.
 
     python benchmarks/scenes.py [--seconds 5] [--size 64] [rooms towers ...]
 
-Times are processor time of one thread, so a busy machine disturbs them less than it would disturb the clock's.
+Times are the processor time of one thread, which a busy machine disturbs less than wall-clock time.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from astseg.data.scenes.scene_sets import get_scene_set
 
 
 def rate(work: Callable[[int], object], images: int, seconds: float) -> float:
-    """Images a second and core of a function that makes so many images at once, given a count of its calls."""
-    work(0)  # whatever is made once only
+    """Return the images per second and core of a function that makes ``images`` at once and takes the call's number."""
+    work(0)  # to fill caches
     begin = time.process_time()
     calls = 0
     while time.process_time() - begin < seconds:
@@ -28,25 +28,25 @@ def rate(work: Callable[[int], object], images: int, seconds: float) -> float:
 
 
 def measure(name: str, size: int, seconds: float) -> tuple[float, float, float, float]:
-    """Images a second of: everything; drawing descriptions; finding what is visible; lighting it."""
+    """Return images per second for all steps, drawing descriptions, tracing what is visible, and shading it."""
     chosen = SCENES[name]
-    together = max(1, 2**14 // size**2)  # as many as the generator renders at once
+    batch = max(1, 2**14 // size**2)  # as the generator does
 
     def draw(call: int) -> list[object]:
-        return [chosen.compose(RandomSource(name, chosen.version, 0, call * together + i)) for i in range(together)]
+        return [chosen.compose(RandomSource(name, chosen.version, 0, call * batch + i)) for i in range(batch)]
 
-    scenes = [chosen.compose(RandomSource(name, chosen.version, 0, index)) for index in range(together)]
+    scenes = [chosen.compose(RandomSource(name, chosen.version, 0, index)) for index in range(batch)]
     visible = trace_scenes(scenes, size)
     return (
         rate(lambda call: render(name, 0, range(call * 16, call * 16 + 16), size), 16, seconds),
-        rate(draw, together, seconds / 4),
-        rate(lambda _: trace_scenes(scenes, size), together, seconds / 4),
-        rate(lambda _: shade_scenes(visible), together, seconds / 4),
+        rate(draw, batch, seconds / 4),
+        rate(lambda _: trace_scenes(scenes, size), batch, seconds / 4),
+        rate(lambda _: shade_scenes(visible), batch, seconds / 4),
     )
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print a row for each set."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("sets", nargs="*", metavar="set", help=f"from {', '.join(SCENES)} (default: all)")
     parser.add_argument("--seconds", type=float, default=5.0, help="processor time for each set")

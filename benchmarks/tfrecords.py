@@ -1,7 +1,7 @@
-"""How many CLEVR records a second one core reads, and what each step of it takes.
+"""Measure how many CLEVR records one core reads per second, and how long each step takes.
 
-Run: python benchmarks/tfrecords.py [FILE]. Without a file it reads records that it makes itself: images of the
-true size with a noise that compresses about like CLEVR's, so its figure is a guide and not a promise.
+Run: python benchmarks/tfrecords.py [FILE]. Without a file it makes records of its own: images of the true size with
+noise that compresses about like CLEVR's, so the result is only a guide.
 """
 
 import gzip
@@ -17,12 +17,12 @@ import numpy as np
 from astseg.data.benchmarks.multi_object import CLEVR, read_records, sample_from_features
 from astseg.data.benchmarks.tfrecord import TFRecordFile, masked_crc32c, parse_example
 
-RECORDS = 60
-ENTITIES = 11
+NUM_RECORDS = 60
+NUM_ENTITIES = 11
 
 
 def varint(value: int) -> bytes:
-    """A number in the protocol buffers' variable-length form."""
+    """Encode a number in the variable-length form of protocol buffers."""
     low = bytearray()
     while value > 0x7F:
         low.append(value & 0x7F | 0x80)
@@ -31,21 +31,21 @@ def varint(value: int) -> bytes:
 
 
 def delimited(field: int, content: bytes) -> bytes:
-    """A field of a message that holds bytes or another message."""
+    """Encode a field that holds bytes or another message."""
     return varint(field << 3 | 2) + varint(len(content)) + content
 
 
 def single_bytes(values: np.ndarray) -> bytes:
-    """A bytes_list with one string for every value."""
+    """Encode a bytes_list with one string for each value."""
     content = np.full((values.size, 3), (0x0A, 0x01, 0), np.uint8)
     content[:, 2] = values.reshape(-1)
     return delimited(1, content.tobytes())
 
 
 def example(rng: np.random.Generator) -> bytes:
-    """One record: a smooth image with a little noise, and discs for objects."""
+    """Return a record: a smooth image with a little noise, and discs as objects."""
     y, x = np.mgrid[:240, :320]
-    masks = np.zeros((ENTITIES, 240, 320), np.uint8)
+    masks = np.zeros((NUM_ENTITIES, 240, 320), np.uint8)
     for mask in masks[1:8]:
         mask[(x - rng.integers(40, 280)) ** 2 + (y - rng.integers(60, 200)) ** 2 < rng.integers(100, 900)] = 255
     masks[0] = 255 - masks[1:].max(axis=0)
@@ -59,10 +59,10 @@ def example(rng: np.random.Generator) -> bytes:
 
 
 def make_file(path: Path) -> None:
-    """Write a gzipped TFRecord file of `RECORDS` records."""
+    """Write a gzipped TFRecord file of `NUM_RECORDS` records."""
     rng = np.random.default_rng(0)
     with gzip.open(path, "wb", compresslevel=6) as file:
-        for _ in range(RECORDS):
+        for _ in range(NUM_RECORDS):
             message = example(rng)
             length = struct.pack("<Q", len(message))
             file.write(length + struct.pack("<I", masked_crc32c(length)))
@@ -70,7 +70,7 @@ def make_file(path: Path) -> None:
 
 
 def milliseconds(work: Callable[[], object], times: int = 10) -> float:
-    """The mean time of one call."""
+    """Return the mean time of a call."""
     work()
     start = time.perf_counter()
     for _ in range(times):
@@ -79,17 +79,17 @@ def milliseconds(work: Callable[[], object], times: int = 10) -> float:
 
 
 def first(records: Iterator[object], count: int) -> int:
-    """Read at most so many records and return how many there were."""
+    """Read at most ``count`` records and return how many there were."""
     return sum(1 for _ in zip(range(count), records, strict=False))
 
 
 def main() -> None:
-    """Measure and print."""
+    """Print the time of each step."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder, "clevr.tfrecords")
         if len(sys.argv) < 2:
             make_file(path)
-            print(f"made {RECORDS} records, {path.stat().st_size / RECORDS / 1000:.0f} kB each when compressed")
+            print(f"made {NUM_RECORDS} records, {path.stat().st_size / NUM_RECORDS / 1000:.0f} kB each when compressed")
         with TFRecordFile(path) as records:
             message = next(iter(records))
         features = parse_example(message, ("image", "mask"))
@@ -97,9 +97,9 @@ def main() -> None:
         print(f"parse        {milliseconds(lambda: parse_example(message, ('image', 'mask'))):6.2f} ms")
         print(f"prepare      {milliseconds(lambda: sample_from_features(features, CLEVR, 128)):6.2f} ms")
         start = time.perf_counter()
-        count = first(read_records(path, CLEVR, 128), RECORDS)
+        count = first(read_records(path, CLEVR, 128), NUM_RECORDS)
         seconds = time.perf_counter() - start
-        print(f"all together {1000 * seconds / count:6.2f} ms, {count / seconds:.0f} records a second")
+        print(f"all steps    {1000 * seconds / count:6.2f} ms, {count / seconds:.0f} records per second")
         start = time.perf_counter()
         with TFRecordFile(path) as records:
             records.skip(count)

@@ -1,14 +1,13 @@
-"""The most memory that a process takes that trains two steps of each phase, beside what is estimated without training.
+"""Compare the peak memory of two training steps of each phase with its estimate.
 
     python benchmarks/training_memory.py own --size 512x512
     python benchmarks/training_memory.py clevr --size 64x64 --batch-size 4
 
-The first argument is ``small``, ``own`` (its background one for each image), ``still`` (one for all) or a preset. The
-images are noise, 160 by default, so that the backgrounds are painted in batches as large as they get.
+The first argument is ``small``, ``own`` (a background for each image), ``static`` (one for all images) or a preset. The
+images are noise, by default 160 of them, so that the backgrounds are painted in batches of the largest size.
 """
 
 import argparse
-import re
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,16 +20,16 @@ from astseg.training.loop import Trainer
 from astseg.training.memory import PROCESS_BYTES, training_memory
 from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe
 
-SLOTS, STEPS = 8, 2
+NUM_SLOTS, NUM_STEPS = 8, 2
 
 
 def named_recipe(name: str, size: tuple[int, int], batch_size: int | None) -> Recipe:
-    """The recipe of a name at a size, with random weights."""
+    """Return the recipe of a name at a size, with random weights."""
     match name:
         case "small":
-            recipe = cpu_recipe(size, SLOTS)
+            recipe = cpu_recipe(size, NUM_SLOTS)
         case "own" | "static":
-            recipe = custom_images_recipe(size, SLOTS, still=name == "static")
+            recipe = custom_images_recipe(size, NUM_SLOTS, static=name == "static")
         case _:
             recipe = PRESETS[name].recipe
             shape = recipe.architecture
@@ -49,19 +48,18 @@ def train_shortly(recipe: Recipe, count: int, folder: Path) -> None:
     images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
     for index in range(count):
         images[index] = np.random.default_rng(index).integers(0, 256, shape[1:], np.uint8)
-    foreground = replace(recipe.foreground, steps=2 * STEPS, frozen_steps=STEPS, shadow_start=0)
-    background = replace(recipe.background, steps=STEPS, automatic_complexity=False)
+    foreground = replace(recipe.foreground, steps=2 * NUM_STEPS, frozen_steps=NUM_STEPS, shadow_start=0)
+    background = replace(recipe.background, steps=NUM_STEPS, automatic_complexity=False)
     Trainer(replace(recipe, foreground=foreground, background=background), images, folder, "cpu").run()
 
 
 def peak_memory() -> int:
-    """Return the most bytes that this process had in memory; not by getrusage, which counts those of its parent too."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(r"VmHWM:\s*(\d+)", status)[1])
+    """Return the peak memory of this process in bytes, without that of its parent, which getrusage includes."""
+    return 1024 * int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
 def main() -> None:
-    """Measure one recipe."""
+    """Print the measured and the estimated memory of a recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe")
     parser.add_argument("--size", default="128x128")

@@ -1,9 +1,9 @@
-"""What a training step costs, and what a change of the renderer's or the network's settings would bring.
+"""Measure how long a training step takes, with the demo's settings and with others.
 
-Prints milliseconds a step and the ratio to the first row, all from one run: python benchmarks/training_step.py
+Prints milliseconds per step and the ratio to the first row: python benchmarks/training_step.py
 
-The command line has threads wait as with GOMP_SPINCOUNT=5000; what that brings beside another program is seen by
-python benchmarks/training_step.py --beside 1, with and without it.
+The command line sets GOMP_SPINCOUNT=5000. To measure its effect while another program is running, compare
+python benchmarks/training_step.py --beside 1 with and without it.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from astseg.training.presets import PRESETS
 
 
 def seconds_per_step(recipe: Recipe, device: torch.device, steps: int) -> float:
-    """The median time of a step of phase 2 on random images."""
+    """Return the median time of a step of phase 2 on random images."""
     height, width = recipe.architecture.image_size
-    model = AstSeg(recipe.architecture).to(device, memory_format=torch.channels_last)
+    model = AstSeg(recipe.architecture).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     phase = ObjectsPhase(recipe.foreground, steps)
     optimizer = phase.start(model)
     shape = (recipe.foreground.batch_size, height, width, 3)
@@ -40,18 +40,18 @@ def seconds_per_step(recipe: Recipe, device: torch.device, steps: int) -> float:
 
 
 def busy() -> None:
-    """Keep a core busy for ever."""
+    """Keep a core busy until the process is killed."""
     while True:
         pass
 
 
 def main() -> None:
-    """Measure the demo's step and its variants."""
+    """Print a row for the demo and for each variant of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--beside", type=int, default=0, help="other programs that keep a core busy each")
+    parser.add_argument("--beside", type=int, default=0, help="number of processes that keep a core busy meanwhile")
     options = parser.parse_args()
     for _ in range(options.beside):
         multiprocessing.Process(target=busy, daemon=True).start()

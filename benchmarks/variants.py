@@ -1,10 +1,10 @@
-"""What single parts of the small recipe bring: short runs of variants of it, over several seeds.
+"""Compare variants of the small recipe, each with one part changed, in short runs with several seeds.
 
     astseg data make rooms rooms --size 32 --train 8000 --test 500
     python benchmarks/variants.py rooms --slots 3 --log-activation 4 --slot-cost 3
 
-Prints a line for each run, and for each variant the mean, the lowest and the highest of its seeds. Scores are by the
-paper's rule for labels: this is about what training brings.
+Prints a line for each run, and for each variant the mean, the lowest and the highest score over its seeds. Pixels are
+labeled by the paper's rule, so that only training matters.
 """
 
 import argparse
@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, evaluate
-from astseg.model.backgrounds.base import LATENT_DIM, BackgroundReconstruction
-from astseg.model.backgrounds.region import RegionBackground, edges
+from astseg.model.backgrounds.base import BackgroundReconstruction
+from astseg.model.backgrounds.region import LATENT_DIM, RegionBackground, edges
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.presets import STATIC_ENTROPY_WEIGHT, cpu_recipe
@@ -33,12 +33,12 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def changed(recipe: Recipe, part: str, **changes: Any) -> Recipe:
-    """The recipe with other settings in its architecture, background or foreground."""
+    """Return the recipe with other settings in its architecture, background or foreground."""
     return replace(recipe, **{part: replace(getattr(recipe, part), **changes)})
 
 
 class LinearBackground(nn.Module):
-    """The quick background with the decoder it had before it had regions: a mean image and a basis of sixteen.
+    """The region background with an earlier decoder without regions: a mean image and a basis of sixteen.
 
     Args:
         image_size: height and width in pixels.
@@ -47,14 +47,14 @@ class LinearBackground(nn.Module):
     def __init__(self, image_size: tuple[int, int]) -> None:
         super().__init__()
         self.encoder = RegionBackground(image_size).encoder
-        self.decoder = nn.Sequential(nn.Linear(LATENT_DIM, 4 * image_size[0] * image_size[1]), nn.Sigmoid())
+        self.decoder = nn.Linear(LATENT_DIM, 4 * image_size[0] * image_size[1])
         self.unflatten = nn.Unflatten(1, (4, *image_size))
-        nn.init.normal_(self.decoder[0].weight, std=0.02)
-        nn.init.zeros_(self.decoder[0].bias)
+        nn.init.normal_(self.decoder.weight, std=0.02)
+        nn.init.zeros_(self.decoder.bias)
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
-        """Squeeze the image through sixteen numbers and paint what comes out."""
-        painted = self.unflatten(self.decoder(self.encoder(torch.cat((images, edges(images)), 1))))
+        """Encode the images into sixteen numbers each, and decode these."""
+        painted = self.unflatten(self.decoder(self.encoder(torch.cat((images, edges(images)), 1))).sigmoid())
         return BackgroundReconstruction(painted[:, :3], painted[:, 3:])
 
 
@@ -66,7 +66,7 @@ VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
             recipe, "foreground", scenario="baseline", steps=recipe.background.steps + recipe.foreground.steps
         ),
         "frozen": lambda recipe: changed(recipe, "foreground", scenario="frozen"),
-        LINEAR_BACKGROUND: lambda recipe: recipe,  # the model's background network is exchanged before it is trained
+        LINEAR_BACKGROUND: lambda recipe: recipe,  # `run` replaces the background network
         "early-ramp": lambda recipe: changed(recipe, "background", exponent_ramp_start=0),
         "no-attraction": lambda recipe: changed(recipe, "architecture", residual_attention_bias=0.0),
         "more-attraction": lambda recipe: changed(recipe, "architecture", residual_attention_bias=8.0),
@@ -97,22 +97,24 @@ def run(name: str, recipe: Recipe, data: Store, seed: int) -> Means:
 
 
 def main() -> None:
-    """Train and print."""
+    """Train the variants and print their scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", type=Path, help="prepared images with masks, such as astseg data make writes")
+    parser.add_argument("data", type=Path, help="prepared images with masks, as from astseg data make")
     parser.add_argument("--slots", type=int, required=True, help="K")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="variant")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="seed")
     parser.add_argument("--background", type=int, default=800, help="steps for the background")
     parser.add_argument("--steps", type=int, default=2500, help="steps for the objects")
-    parser.add_argument("--log-activation", type=float, default=2.0, help="the background's, before training")
-    parser.add_argument("--slot-cost", type=float, default=1.0, help="in pixels")
+    parser.add_argument(
+        "--log-activation", type=float, default=2.0, help="the background's log activation before training"
+    )
+    parser.add_argument("--slot-cost", type=float, default=1.0, help="the cost of a slot in use, in pixels")
     arguments = parser.parse_args()
     data = Store(arguments.data)
     height, width = data["train"].images.shape[1:3]
     whole = cpu_recipe(
         (height, width),
-        arguments.num_slots,
+        arguments.slots,
         background_log_activation=arguments.log_activation,
         slot_cost=arguments.slot_cost,
     )

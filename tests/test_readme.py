@@ -52,6 +52,12 @@ def parse(line: str) -> None:
         command.make_context(command.name, words)
 
 
+def options(command: Any) -> set[str]:
+    """All options of a command and the commands in it."""
+    own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    return own.union(*(options(other) for other in getattr(command, "commands", {}).values()))
+
+
 COMMANDS = [
     (page.relative_to(ROOT).as_posix(), line) for page in PAGES for line in command_lines(page.read_text("utf-8"))
 ]
@@ -112,3 +118,13 @@ class TestReadingPages:
     def test_wrong_commands_are_found(self, line: str) -> None:
         with pytest.raises(Exception, match=r"nonsense|valid integer|[Mm]issing"):
             parse(line)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if "lab" not in page.parts], ids=lambda page: page.name)
+def test_options_in_the_text_exist(page: Path) -> None:
+    text = re.sub(r"^ *```.*?^ *```$", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    named = {
+        option for code in re.findall(r"`[^`\n]+`", text) for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)
+    }
+    known = options(typer.main.get_command(app)) | {"--help", "--beside", "--min-lines"}
+    assert named <= known, named - known

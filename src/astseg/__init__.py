@@ -31,7 +31,8 @@ Score it::
 
 * `evaluate`, `Evaluation`, `score_segmentations`: mIoU, ARI-FG, ARI, MSC-FG, MSC, MSE per image
 
-Mistakes of the user raise an `AstSegError`, whose message says what to do. Everything else is imported from its own
+What a user can get wrong (files, data, folders, machines) raises an `AstSegError`, whose message says what to do;
+wrong arguments of a call raise ValueError or TypeError. Everything else is imported from its own
 module; `docs/architecture.md` describes the folders.
 """
 

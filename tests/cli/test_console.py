@@ -10,7 +10,7 @@ from rich.table import Table
 
 from astseg._core.errors import AstSegError, OtherRunError, RunExistsError
 from astseg.cli import _console as console
-from astseg.cli._console import Stopped, counted, patient_interrupt, print_table, run
+from astseg.cli._console import Stopped, deferred_interrupt, format_count, print_table, run
 from astseg.cli._options import find_device, parse_size
 
 
@@ -29,8 +29,8 @@ class TestRun:
         ("error", "code", "message"),
         [
             (AstSegError("Expected [red] things."), 2, "Error: Expected [red] things.\n"),
-            (RunExistsError("It exists."), 2, "Error: It exists. --resume goes on with it, --out names another"),
-            (OtherRunError("It exists."), 2, "Error: It exists. --out names another folder.\n"),
+            (RunExistsError("It exists."), 2, "Error: It exists. The options are --resume and --out.\n"),
+            (OtherRunError("It exists."), 2, "Error: It exists. The option is --out.\n"),
             (KeyboardInterrupt(), 130, "Interrupted: Stopped.\n"),
             (Stopped("All is saved."), 130, "Interrupted: All is saved.\n"),
             (typer.Abort(), 130, "Interrupted: Stopped.\n"),
@@ -38,11 +38,11 @@ class TestRun:
             (OSError(errno.ENOSPC, "No space left on device"), 2, "Error: The disk is full."),
             (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "Error: The disk is full."),
             (PermissionError(errno.EACCES, "Permission denied", "out[1]"), 2, "Error: Permission denied: out[1].\n"),
-            (torch.OutOfMemoryError("CUDA out of memory."), 2, "Error: The GPU's memory is full. Less fits:"),
+            (torch.OutOfMemoryError("CUDA out of memory."), 2, "Error: The GPU's memory is full."),
             (OSError(errno.EIO, "Input/output error"), 2, "Error: Input/output error.\n"),
         ],
     )
-    def test_what_went_wrong_becomes_a_sentence_and_an_exit_code(
+    def test_errors_become_a_sentence_and_an_exit_code(
         self, error: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert run(command_that(error), []) == code
@@ -51,12 +51,12 @@ class TestRun:
         assert err.lstrip("\n").startswith(message)
         assert message or not err
 
-    @pytest.mark.parametrize("error", [ValueError("a fault of the program"), OSError("without a number")])
-    def test_faults_of_the_program_keep_their_traceback(self, error: Exception) -> None:
+    @pytest.mark.parametrize("error", [ValueError("a bug"), OSError("without a number")])
+    def test_bugs_keep_their_traceback(self, error: Exception) -> None:
         with pytest.raises(type(error), match=str(error)):
             run(command_that(error), [])
 
-    def test_a_wrong_option_is_a_mistake_and_a_good_command_is_not(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_a_wrong_option(self, capsys: pytest.CaptureFixture[str]) -> None:
         app = typer.Typer()
         app.command()(lambda: None)
         assert run(app, []) == 0
@@ -64,11 +64,11 @@ class TestRun:
         assert "--nonsense" in capsys.readouterr().err
 
 
-class TestPatientInterrupt:
+class TestDeferredInterrupt:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_asks_once_then_stops_at_once(self, number: int, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_the_second_one_stops_at_once(self, number: int, capsys: pytest.CaptureFixture[str]) -> None:
         before = signal.getsignal(number)
-        with patient_interrupt() as stop:
+        with deferred_interrupt() as stop:
             assert not stop()
             signal.raise_signal(number)
             assert stop()
@@ -110,8 +110,8 @@ class TestPrintTable:
         assert screen.getvalue().count("description") == 4
 
 
-def test_numbers_with_their_nouns() -> None:
-    assert [counted(count, "image") for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+def test_format_count() -> None:
+    assert [format_count(count, "image") for count in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
 
 
 def test_sizes() -> None:
@@ -122,7 +122,7 @@ def test_sizes() -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "96x", "96x0", "1x2x3", "-5", "large", "²"])
 def test_no_size(text: str) -> None:
-    with pytest.raises(AstSegError, match="A size looks like 96x128"):
+    with pytest.raises(AstSegError, match="96x128"):
         parse_size(text)
 
 
@@ -130,5 +130,5 @@ def test_devices() -> None:
     assert find_device("cpu") == torch.device("cpu")
     assert find_device("auto").type in ("cpu", "cuda")
     for name in ("cuda:99", "toaster"):
-        with pytest.raises(AstSegError, match=f"The device '{name}' cannot be used: .* Try auto or cpu"):
+        with pytest.raises(AstSegError, match=name):
             find_device(name)

@@ -2,19 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
-import typer
+from tests.cli.conftest import Program
 
-from astseg.cli._console import run
-from astseg.cli.import_authors import import_authors
 from astseg.hub.loading import load_model
 from astseg.model.backgrounds.ae_ne import BackgroundAutoencoder
-
-
-@pytest.fixture
-def app() -> typer.Typer:
-    app = typer.Typer()
-    app.command()(import_authors)
-    return app
 
 
 @pytest.fixture
@@ -35,23 +26,13 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path / "checkpoint.pth"
 
 
-def test_import_writes_a_model(
-    app: typer.Typer, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(app, [str(checkpoint), "--preset", "natural-video", "--out", str(tmp_path / "model")]) == 0
-    printed = capsys.readouterr().out
-    assert "Only the background was in the file" in printed
+def test_writes_a_model(astseg: Program, checkpoint: Path, tmp_path: Path) -> None:
+    assert astseg("import-authors", checkpoint, "--preset", "natural-video", "--out", tmp_path / "model") == 0
+    assert "Only the background" in astseg.out
     assert load_model(tmp_path / "model").image_size == (32, 32)
 
 
-def test_a_mistake_is_a_sentence_and_leaves_nothing(
-    app: typer.Typer, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(app, [str(checkpoint), "--preset", "clevr", "--out", str(tmp_path / "model")]) == 2
-    assert "a background of 5 levels, not a background of 7 levels" in capsys.readouterr().err
+@pytest.mark.parametrize(("preset", "message"), [(("--preset", "clevr"), "of 7 levels"), ((), "--preset")])
+def test_mistakes(preset: tuple[str, ...], message: str, astseg: Program, checkpoint: Path, tmp_path: Path) -> None:
+    assert message in astseg.mistake("import-authors", checkpoint, *preset, "--out", tmp_path / "model")
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pth"]
-
-
-def test_the_preset_is_required(app: typer.Typer, checkpoint: Path, tmp_path: Path) -> None:
-    assert run(app, [str(checkpoint), "--out", str(tmp_path / "model")]) == 2
-    assert not (tmp_path / "model").exists()

@@ -1,7 +1,6 @@
-"""The program as a whole: help, version, and how it behaves in a pipe and in other locales."""
+"""The program as a whole: help, version, exit codes, pipes and locales."""
 
 import inspect
-import io
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import typer
+from tests.cli.conftest import Program
 
 from astseg import __version__, cli
 from astseg.cli import app
@@ -46,18 +46,18 @@ def test_all_the_commands_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", commands())
-def test_help_teaches(name: str, astseg, capsys, monkeypatch) -> None:
+def test_help(name: str, astseg: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "120")
     assert astseg(*name.split()[1:], "--help") == 0
-    shown = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    shown = [line.strip() for line in astseg.out.splitlines()]
     command = commands()[name]
     assert command.help
     if any(parameter.param_type_name == "argument" or parameter.required for parameter in command.params):
-        assert examples(command), "a command that needs something shows how it is given"
+        assert examples(command), "a command with arguments has examples"
     for example in examples(command):
-        assert example in shown, "each example stands whole on its own line"
+        assert example in shown, "each example is on a line of its own"
     for parameter in command.params:
-        assert getattr(parameter, "help", None), f"{parameter.name} is explained"
+        assert getattr(parameter, "help", None), f"{parameter.name} has a help text"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["data", "make", "--help"]])
@@ -73,15 +73,9 @@ def test_help_and_version_are_quick(arguments: list[str]) -> None:
     assert done.stdout
 
 
-def test_version(astseg, capsys) -> None:
-    assert astseg("--version") == 0
-    assert capsys.readouterr().out == f"astseg {__version__}\n"
-
-
 @pytest.mark.parametrize("arguments", [("nonsense",), ("--nonsense",), ("train", "--nonsense"), ("segment",)])
-def test_wrong_words(arguments: tuple[str, ...], astseg, capsys) -> None:
-    assert astseg(*arguments) == 2
-    assert "Error: " in capsys.readouterr().err
+def test_wrong_words(arguments: tuple[str, ...], astseg: Program) -> None:
+    assert "Error: " in astseg.mistake(*arguments)
 
 
 def test_in_a_locale_without_the_letters_of_a_name(tmp_path: Path) -> None:
@@ -95,24 +89,28 @@ def test_in_a_locale_without_the_letters_of_a_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("chosen", "expected"),
-    [
-        ({}, {"GOMP_SPINCOUNT": "5000"}),
-        ({"GOMP_SPINCOUNT": "7"}, {"GOMP_SPINCOUNT": "7"}),
-        ({"OMP_WAIT_POLICY": "ACTIVE"}, {"OMP_WAIT_POLICY": "ACTIVE"}),
-    ],
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
 )
-def test_threads_wait_briefly_unless_told_otherwise(
-    chosen: dict[str, str], expected: dict[str, str], monkeypatch: pytest.MonkeyPatch
+def test_main_prints_the_version_and_limits_the_spinning_of_threads(
+    chosen: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment = dict(chosen)
-    monkeypatch.setattr(os, "environ", environment)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    monkeypatch.setattr(cli, "run", lambda _: 0)
-    with pytest.raises(SystemExit):
-        cli.main()
-    assert {name: value for name, value in environment.items() if name != "HF_HUB_VERBOSITY"} == expected
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY", "HF_HUB_VERBOSITY"):
+        monkeypatch.setenv(name, "restored afterwards")
+        monkeypatch.delenv(name)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["astseg", "--version"])
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"astseg {__version__}\n"
+    assert os.environ.get("GOMP_SPINCOUNT") == expected
 
 
 def test_a_result_that_cannot_be_written() -> None:

@@ -1,15 +1,13 @@
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from tests.cli.conftest import Program, press_ctrl_c
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import read_image
-from astseg.cli._inputs import SHOWN, open_images, prepare, report_skipped
+from astseg.cli._inputs import MAX_REPORTED, open_images, prepare, report_skipped
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 
@@ -18,20 +16,22 @@ class TestPrepare:
     def test_prepared_data_is_taken_as_it_is(self, rooms: Path, tmp_path: Path) -> None:
         assert prepare(rooms, tmp_path / "data", None) == rooms
         assert prepare(rooms, tmp_path / "data", (32, 32)) == rooms
-        with pytest.raises(AstSegError, match="is prepared at 32x32 already, and --size cannot change that"):
+        with pytest.raises(AstSegError, match="32x32 already"):
             prepare(rooms, tmp_path / "data", (32, 48))
         assert not (tmp_path / "data").exists()
 
-    def test_images_are_prepared_once(self, images: Path, tmp_path: Path, capsys) -> None:
-        assert prepare(images, tmp_path / "data", (32, 32)) == tmp_path / "data"
-        before = (tmp_path / "data" / "manifest.json").stat().st_mtime_ns
-        capsys.readouterr()
-        assert prepare(images, tmp_path / "data", (32, 32)) == tmp_path / "data"
-        assert "Going on with the images that were prepared before" in capsys.readouterr().err
-        assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == before
+    def test_images_are_prepared_once(self, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        data = images / "run" / "data"  # inside the source, where it does not count as a change
+        assert prepare(images, data, (32, 32)) == data
+        before = (data / "manifest.json").stat().st_mtime_ns
+        assert prepare(images, data, (32, 32)) == data
+        assert "prepared earlier" in capsys.readouterr().err
+        assert (data / "manifest.json").stat().st_mtime_ns == before
 
     @pytest.mark.parametrize("change", ["size", "no size", "longer side", "another file", "a changed file", "source"])
-    def test_again_where_anything_is_otherwise(self, change: str, images: Path, tmp_path: Path, capsys) -> None:
+    def test_images_are_prepared_again_after_a_change(
+        self, change: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         first, data = (None if change == "longer side" else (32, 32)), tmp_path / "run" / "data"
         prepare(images, data, first, 40)
         size, longer_side, source = first, 40, images
@@ -48,104 +48,94 @@ class TestPrepare:
                 os.utime(images / "more" / "b.png", (0, 0))
             case "source":
                 source = Path(shutil.copytree(images, tmp_path / "copy"))
-        capsys.readouterr()
         prepare(source, data, size, longer_side)
         assert "Preparing the images again" in capsys.readouterr().err
         store = Store(data)
-        assert store.image_size == {"size": (48, 32), "no size": (40, 40), "longer side": (48, 48)}.get(
-            change, (32, 32)
-        )
+        sizes = {"size": (48, 32), "no size": (40, 40), "longer side": (48, 48)}
+        assert store.image_size == sizes.get(change, (32, 32))
         assert sum(len(store[split]) for split in store.splits) == (7 if change == "another file" else 6)
         assert store.manifest.source == str(source)
 
-    def test_masks_are_part_of_the_wishes(self, images: Path, tmp_path: Path, rooms: Path, capsys) -> None:
-        masks, data = tmp_path / "elsewhere", tmp_path / "run" / "data"
-        for file in [file for file in images.rglob("*.*g") if "broken" not in file.name]:
-            place = masks / file.relative_to(images).with_suffix(".png")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.full(read_image(file).shape[:2], 9, np.uint8)).save(place)
+    def test_images_are_prepared_again_with_other_masks(
+        self, images: Path, masks_of_images: Path, tmp_path: Path, rooms: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        data = tmp_path / "run" / "data"
         assert Store(prepare(images, data, (32, 32)))["train"].masks is None
-        for ignore, label in ((None, None), ("9", 255)):
-            store = Store(prepare(images, data, (32, 32), masks=masks, ignore=ignore))
+        for ignore, label, values in ((None, None, {1, 7}), ("7", 255, {1, 255})):
+            store = Store(prepare(images, data, (32, 32), masks=masks_of_images, ignore=ignore))
             assert "Preparing the images again" in capsys.readouterr().err
             assert store["train"].ignored_label == label
-            assert (np.array(store["train"].masks) == (label or 9)).all()
-        for options in ({"masks": masks}, {"ignore": "9"}):
-            with pytest.raises(AstSegError, match="--masks and --ignore cannot change that"):
-                prepare(rooms, data, None, **options)
+            assert set(np.unique(np.array(store["train"].masks)).tolist()) == values
+        with pytest.raises(AstSegError, match="--masks and --ignore"):
+            prepare(rooms, data, None, masks=masks_of_images)
+        with pytest.raises(AstSegError, match="--masks and --ignore"):
+            prepare(rooms, data, None, ignore="9")
 
-    def test_how_numbers_are_taken_is_said(self, tmp_path: Path, capsys) -> None:
+    def test_how_values_are_read_is_reported(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 2, (4, 3, 40, 40), dtype=np.uint8))
         data = prepare(tmp_path / "a.npy", tmp_path / "data", (32, 32))
         err = capsys.readouterr().err
-        assert f"Channels come first in {tmp_path / 'a.npy'}.\nValues of 0 and 1 are black and white in " in err
+        assert "Channels come first" in err
+        assert "black and white" in err
         assert Store(data)["train"].images.max() == 255
-
-    def test_a_run_inside_the_folder_is_no_change(self, images: Path, capsys) -> None:
-        for said in ("", "Going on with the images that were prepared before"):
-            capsys.readouterr()
-            prepare(images, images / "run" / "data", (32, 32))
-            assert said in capsys.readouterr().err
 
     def test_a_size_is_refused_before_anything_is_prepared(self, images: Path, tmp_path: Path) -> None:
         def refuse(size: tuple[int, int]) -> None:
             raise AstSegError(f"not {size}")
 
-        for size, named in ((None, "128"), ((16, 16), "16")):
-            with pytest.raises(AstSegError, match=f"not \\({named}"):
+        for size, message in ((None, "128"), ((16, 16), "16")):
+            with pytest.raises(AstSegError, match=f"not \\({message}"):
                 prepare(images, tmp_path / "run" / "data", size, 128, check_size=refuse)
         assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
 
     @pytest.mark.parametrize(("size", "expected"), [(None, (48, 48)), ((32, 32), (32, 32))])
-    def test_the_longer_side_where_no_size_is_asked_for(
+    def test_the_longer_side_without_a_size(
         self, size: tuple[int, int] | None, expected: tuple[int, int], images: Path, tmp_path: Path
     ) -> None:
         assert Store(prepare(images, tmp_path / "data", size, 48)).image_size == expected
 
-    @pytest.mark.parametrize("begun", [True, False])
-    def test_what_the_user_prepared_or_a_run_goes_on_with_stays(
-        self, begun: bool, images: Path, tmp_path: Path, astseg, capsys
+    @pytest.mark.parametrize("resume", [True, False])
+    def test_data_of_a_begun_run_or_of_the_user_is_not_changed(
+        self, resume: bool, images: Path, tmp_path: Path, astseg: Program
     ) -> None:
         np.save(tmp_path / "other.npy", np.zeros((2, 32, 32, 3), np.uint8))
-        if begun:
+        if resume:
             prepare(images, tmp_path / "data", (32, 32))
         else:
             assert astseg("data", "import", images, "--size", 32, "--out", tmp_path / "data") == 0
         before = (tmp_path / "data" / "manifest.json").stat().st_mtime_ns
-        assert prepare(images, tmp_path / "data", None, begun=begun) == tmp_path / "data"
+        assert prepare(images, tmp_path / "data", None, resume=resume) == tmp_path / "data"
         for source, size in ((tmp_path / "other.npy", None), (images, (64, 64))):
-            with pytest.raises(AstSegError, match=r"holds the images of .* at 32x32\. Choose another --out"):
-                prepare(source, tmp_path / "data", size, begun=begun)
+            with pytest.raises(AstSegError, match="at 32x32"):
+                prepare(source, tmp_path / "data", size, resume=resume)
         assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == before
 
     def test_ctrl_c_leaves_nothing(self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from astseg.data import importing
-
-        monkeypatch.setattr(importing, "fit_image", lambda *_: signal.raise_signal(signal.SIGINT))
+        monkeypatch.setattr("astseg.data.importing.fit_image", press_ctrl_c)
         with pytest.raises(KeyboardInterrupt):
             prepare(images, tmp_path / "data", (32, 32))
         assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 class TestOpenImages:
-    def test_held_out_ones_of_prepared_data(self, rooms: Path) -> None:
+    def test_the_test_split_of_prepared_data(self, rooms: Path) -> None:
         images = [sample.image for sample in open_images(rooms)]
         assert np.array_equal(np.stack(images), Store(rooms)["test"].images)
 
-    def test_the_first_split_where_none_are_held_out(self, tmp_path: Path) -> None:
-        with StoreWriter(tmp_path / "data", (8, 8), "grey", "none") as writer, writer.split("all") as split:
+    def test_the_first_split_without_a_test_split(self, tmp_path: Path) -> None:
+        with StoreWriter(tmp_path / "data", (8, 8), "gray", "none") as writer, writer.split("all") as split:
             split.append(np.full((3, 8, 8, 3), 99, np.uint8))
         assert open_images(tmp_path / "data").estimated_length() == 3
 
-    def test_anything_else(self, images: Path, tmp_path: Path) -> None:
+    def test_other_sources(self, images: Path, tmp_path: Path) -> None:
         assert open_images(images).estimated_length() == 7
-        with pytest.raises(AstSegError, match="There is no file or folder"):
+        with pytest.raises(AstSegError, match="no file or folder"):
             open_images(tmp_path / "nowhere")
 
 
-def test_a_few_skipped_images_are_named_and_the_others_counted(capsys) -> None:
-    report_skipped([(f"{index}[red]", "[/] is damaged") for index in range(SHOWN + 3)])
+def test_a_few_skipped_images_are_named_and_the_others_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    report_skipped([(f"{index}[red]", "[/] is damaged") for index in range(MAX_REPORTED + 3)])
     err = capsys.readouterr().err
     assert err.startswith("Skipped 0[red]: [/] is damaged\n")
-    assert err.count("Skipped") == SHOWN
+    assert err.count("Skipped") == MAX_REPORTED
     assert err.endswith("... and 3 more.\n")

@@ -1,47 +1,41 @@
-"""What the commands say of models that were not trained to their end."""
+"""What the commands say of models that were not trained to the end."""
 
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import interrupt_after
+from tests.cli.conftest import Program, ctrl_c_after
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 
 
 @pytest.mark.parametrize(
-    ("begun", "stopped", "how"),
+    ("command", "steps", "run", "remedy"),
     [
-        ("train", True, "has come to step 0 of 4 of the phase 'objects'. Go on with it by 'astseg train --resume'."),
-        ("background", True, "is for nothing else."),
-        ("background", False, "is for nothing else."),
+        ("train", 1, "made", "It stopped at step 0 of 4 of the phase 'objects'. Resume it by 'astseg train --resume'."),
+        ("background", 1, "made/run", ""),
+        ("background", 0, "made/run", ""),
     ],
 )
-def test_a_model_that_knows_the_background_alone(
-    begun: str, stopped: bool, how: str, astseg, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+def test_a_model_of_the_background_alone(
+    command: str, steps: int, run: str, remedy: str, astseg: Program, rooms: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "made" / "run" if begun == "background" else tmp_path / "made"
-    steps = ("--minutes", 1e-4) if begun == "background" else ("--steps", 4)
-    with monkeypatch.context() as patch:
-        if stopped:
-            interrupt_after(patch)
-        code = astseg(begun, rooms, *steps, "--device", "cpu", "--out", tmp_path / "made")
-    assert code == (130 if stopped else 0)
-    commands = (("segment", run, rooms), ("evaluate", run, rooms), ("export", run), ("gallery", run, rooms))
-    for command in commands:
-        capsys.readouterr()
-        assert astseg(*command, "--out", tmp_path / "out.png") == 2
-        err = " ".join(capsys.readouterr().err.split())
-        assert f"{run} knows the background alone and finds no objects: its model {how}" in err
+    length = ("--minutes", 1e-4) if command == "background" else ("--steps", 4)
+    with ctrl_c_after(steps):
+        code = astseg(command, rooms, *length, "--device", "cpu", "--out", tmp_path / "made")
+    assert code == (130 if steps else 0)
+    model = tmp_path / run
+    for user in (("segment", model, rooms), ("evaluate", model, rooms), ("export", model), ("gallery", model, rooms)):
+        message = astseg.mistake(*user, "--out", tmp_path / "out.png")
+        assert "only the background" in message
+        assert message.endswith(remedy or "finds no objects.")
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_model_that_could_learn_more_is_used_and_that_is_said(
-    astseg, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
-) -> None:
-    run = tmp_path / "run"
-    assert astseg("train", rooms, "--steps", 3, "--device", "cpu", "--out", run) == 0
-    capsys.readouterr()
-    progress = run / "model" / "progress.json"
-    progress.write_text(progress.read_text().replace("true", "false"))
-    assert astseg("segment", run, rooms, "--out", tmp_path / "out") == 0
-    assert "is not finished: its model has come to step" in " ".join(capsys.readouterr().err.split())
+def test_a_model_of_an_unfinished_run(astseg: Program, rooms: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run [red]"
+    with ctrl_c_after(2):
+        assert astseg("train", rooms, "--steps", 4, "--device", "cpu", "--out", run) == 130
+    for command in (("segment", run, rooms), ("export", run)):
+        assert astseg(*command, "--out", tmp_path / command[0]) == 0
+        note = f"Note {run} is not finished: its model stopped at step 1 of "
+        assert note in " ".join(astseg.err.split())

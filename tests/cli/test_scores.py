@@ -18,30 +18,22 @@ SUMMARY = ScoreSummary(
 )
 
 
-def rows(summary: ScoreSummary, capsys: pytest.CaptureFixture[str]) -> list[str]:
-    print_scores(summary)
-    return capsys.readouterr().out.splitlines()
-
-
-def test_percent_by_number_of_objects_with_the_protocol_below(capsys) -> None:
-    lines = rows(SUMMARY, capsys)
+def test_percent_by_number_of_objects(capsys: pytest.CaptureFixture[str]) -> None:
+    print_scores(SUMMARY)
+    lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == ["images", "mIoU", "ARI-FG", "ARI", "MSC-FG", "MSC", "MSE"]
     assert lines[1].split() == ["all", "4", "50.00", "25.00", "12.50", "75.00", "62.50", "12.3"]
-    assert [line.split("  ")[0] for line in lines[2:6]] == [
-        "2 or more objects",
-        "1 object",
-        "2 objects",
-        "background everywhere",
-    ]
+    titles = ["2 or more objects", "1 object", "2 objects", "background everywhere"]
+    assert [line.split("  ")[0] for line in lines[2:6]] == titles
     assert lines[5].split()[-1] == "-"
-    assert lines[6:] == ["4 images of the split 'test[red]'."]
+    assert lines[6:] == [SUMMARY.protocol]
 
 
-def test_what_the_numbers_hide_is_said(capsys) -> None:
-    crowded = replace(
-        SUMMARY, two_or_more_objects=None, images_without_foreground=2, images_with_more_objects_than_slots=1
-    )
-    lines = rows(crowded, capsys)
-    assert "Note 1 image with more objects than the model can find (K = 3)." in lines
-    assert "Note 2 images without any object; ARI-FG counts 1 there." in lines
-    assert not any(line.startswith("2 or more") for line in lines)
+def test_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    without_two = replace(SUMMARY, two_or_more_objects=None)
+    print_scores(replace(without_two, images_without_foreground=2, images_with_more_objects_than_slots=1))
+    out = capsys.readouterr().out
+    assert "Note 1 image with more objects" in out
+    assert "(K = 3)" in out
+    assert "Note 2 images without any object" in out
+    assert "2 or more" not in out

@@ -248,5 +248,5 @@ class TestHub:
             ask_at(address, monkeypatch)
             assert console.run(app, ["segment", "runs/first", "a.png"]) == 2
         asking, error = capsys.readouterr().err.splitlines()[:2]
-        assert asking == "There is no folder runs/first: asking the model hub for it..."
+        assert "asking the model hub" in asking
         assert error.startswith("Error: There is no folder 'runs/first', and the model hub has no model")

@@ -1,4 +1,5 @@
 import itertools
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ class TestAutoencoder:
         assert [type(layer) for layer in blocks[-1]] == [nn.ConvTranspose2d, nn.Sigmoid]
         assert blocks[-1][0].bias is None
 
-    @pytest.mark.parametrize("network", ["simple", "complex", "region", "static"])
+    @pytest.mark.parametrize("network", get_args(BackgroundNetwork))
     @pytest.mark.parametrize(
         "size",
         [
@@ -119,7 +120,7 @@ class TestAutoencoder:
             assert values.min() >= 0
             assert values.max() <= 1
 
-    @pytest.mark.parametrize("network", ["simple", "complex", "region", "static"])
+    @pytest.mark.parametrize("network", get_args(BackgroundNetwork))
     def test_too_small(self, network: BackgroundNetwork) -> None:
         with pytest.raises(ValueError, match="31x64"):
             build_background(network, (31, 64))

@@ -9,7 +9,7 @@ from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.training.config import Recipe, Scenario
 from astseg.training.phases import phases
 from astseg.training.presets import cpu_recipe, gpu_recipe
-from astseg.training.time_budget import background_steps, fit_to_steps, fit_to_time, measure_step_seconds, with_steps
+from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds, with_steps
 
 CPU = torch.device("cpu")
 SECONDS = {"background": 0.5, "objects": 2.0, "joint": 4.0}
@@ -87,10 +87,11 @@ class TestFitting:
         assert fit_to_steps(recipe, 2) == with_steps(recipe, 1, 2)
 
     def test_background_alone(self, tiny_recipe: Recipe) -> None:
-        assert background_steps(tiny_recipe, SECONDS, 10.0) == (1_200, 10.0)
-        assert background_steps(tiny_recipe, SECONDS, 0.1) == (200, 200 * 0.5 / 60)
-        still = override(tiny_recipe, {"architecture.background_network": "static"})
-        assert background_steps(still, SECONDS, 30.0) == (1_500, 1_500 * 0.5 / 60)
+        alone = override(tiny_recipe, {"foreground.scenario": "background"})
+        static = override(alone, {"architecture.background_network": "static"})
+        for recipe, minutes, steps in ((alone, 10.0, 1_200), (alone, 0.1, 200), (static, 30.0, 1_500)):
+            expected = with_steps(recipe, steps, tiny_recipe.foreground.steps)
+            assert fit_to_time(recipe, {"background": 0.5}, minutes) == (expected, steps * 0.5 / 60)
 
 
 class TestMeasuring:

@@ -31,6 +31,18 @@ class NotPreparedError(AstSegError):
     """A path that is not a prepared data set."""
 
 
+class InvalidRecipeError(AstSegError):
+    """A file that is not a recipe."""
+
+
+class RunNotFoundError(AstSegError):
+    """A folder without a training run."""
+
+
+class ModelNotFoundError(AstSegError):
+    """A name that no model has."""
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> AstSegError:
     """Return the error for an unknown name, with the nearest known name and all of them.
 

@@ -1,4 +1,4 @@
-"""The command line: a file for each command, which parses, calls and prints; shared parts begin with ``_``."""
+"""The command line: one file per command, which parses, calls and prints; files that begin with ``_`` are shared."""
 
 import os
 import signal
@@ -69,8 +69,8 @@ for name, command in DATA_COMMANDS.items():
     data.command(name)(command)
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         output.print(f"astseg {__version__}")
         raise typer.Exit
 
@@ -85,27 +85,27 @@ def _options(
 
 
 def main() -> None:
-    """What the ``astseg`` command runs."""
+    """Run the ``astseg`` program."""
     signal.signal(signal.SIGTERM, _interrupt)
-    # The hub's own account of a missing network is long, and the command line says it in a sentence.
+    # The hub library writes a long text if there is no network; the command line needs only a sentence.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    _wait_briefly()
+    _limit_thread_spinning()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names that the terminal's encoding does not have
+            stream.reconfigure(errors="backslashreplace")  # for names that the encoding cannot represent
     sys.exit(run(app))
 
 
-def _wait_briefly() -> None:
-    """Have torch's threads spin for a fraction of a millisecond while they wait for each other, unless told otherwise.
+def _limit_thread_spinning() -> None:
+    """Let waiting threads of torch spin for only a fraction of a millisecond, unless the environment decides otherwise.
 
-    Beside another program the usual milliseconds are taken from the very thread that all wait for
-    (``benchmarks/training_step.py --beside 1``). GNU's OpenMP, which torch brings on Linux, reads this as it is loaded.
+    On a busy machine, the usual milliseconds of spinning delay the very thread that the others wait for
+    (``benchmarks/training_step.py --beside 1``). GNU's OpenMP, which torch brings on Linux, reads this when it loads.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    # A polite kill ends like Ctrl-C, with everything put away.
+    # SIGTERM ends a command like Ctrl-C, so that it cleans up.
     raise KeyboardInterrupt

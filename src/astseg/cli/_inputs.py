@@ -1,4 +1,4 @@
-"""Images for the commands: generated, prepared or opened, under a progress bar."""
+"""Generate, prepare and open images under progress bars."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from astseg._core.errors import AstSegError
 from astseg._core.text import format_value
-from astseg.cli._console import counted, messages, note
+from astseg.cli._console import format_count, messages, print_note
 from astseg.cli._options import find_device, parse_values
 from astseg.cli._progress import progress
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from astseg.data.sources import Source
     from astseg.data.store import Store
 
-PREPARED_FOR = "prepared_for"
-"""In the manifest of what a run prepares for itself: how it was to be prepared."""
-SHOWN = 10
-"""Skipped images that are named; of the others the count is told."""
+PREPARED_FOR_KEY = "prepared_for"
+"""The manifest's key for how a run has prepared its own data."""
+MAX_REPORTED = 10
+"""How many skipped images are named; the others are only counted."""
 
 
 def make_scenes(
@@ -51,28 +51,28 @@ def prepare(
     longer_side: int | None = None,
     *,
     check_size: Callable[[tuple[int, int]], None] = lambda size: None,
-    begun: bool = False,
+    resume: bool = False,
     masks: Path | None = None,
     ignore: str | None = None,
 ) -> Path:
-    """Make a store of a source, unless it is one or was made into one before; returns the store's folder.
+    """Prepare a source for a run as a store, unless it is one already; return the store's folder.
 
-    What was prepared for a run that never began is used again if the source is the same, unchanged, and was to be
-    prepared in the same way; else it is made again. Data that was prepared otherwise stays as it is.
+    A store that was prepared for a run that has not begun is used if it was made from the same unchanged source in the
+    same way, and otherwise made again. Any other store in the destination is left unchanged.
 
     Args:
         source: images, a video, an array or a store.
-        destination: where the store is made.
-        size: height and width that are asked for.
-        longer_side: of images for which no size is asked, whose shorter one is by their proportions; by default one
+        destination: where to make the store.
+        size: the requested height and width.
+        longer_side: the longer side of the images if no size is requested, with their aspect ratio; by default one
             that suits them.
-        check_size: refuses a height and a width by an error, before anything is prepared.
-        begun: whether the run has begun, which goes on with what it has.
+        check_size: raises an error for an unsuitable height and width, before anything is prepared.
+        resume: whether the run has begun, and therefore needs the data that it has.
         masks: where the masks are, if not beside the images.
-        ignore: the values in masks that are not to be scored, as the user gives them.
+        ignore: the values of mask pixels that are not scored, as the user writes them.
 
     Raises:
-        AstSegError: the source cannot be used, it is a store of another size, or the destination holds something else.
+        AstSegError: the source cannot be used, it is a store of another size, or the destination holds other data.
     """
     from astseg._core.atomic_io import remove_contents
     from astseg.data.importing import import_source
@@ -81,51 +81,46 @@ def prepare(
     ignored = parse_values(ignore)
     if Store.is_store(source):
         if masks is not None or ignore is not None:
-            raise AstSegError(
-                f"{source} is prepared already, and --masks and --ignore cannot change that. Leave them out."
-            )
+            raise AstSegError(f"{source} is prepared already, so --masks and --ignore have no effect. Omit them.")
         prepared = Store(source).image_size
         if size not in (None, prepared):
             raise AstSegError(
-                f"{source} is prepared at {format_value(prepared)} already, and --size cannot change that. "
-                "Leave --size out, or prepare the data again at the other size."
+                f"{source} is prepared at {format_value(prepared)} already. "
+                "Omit --size, or prepare the data again at the other size."
             )
-        if not begun:
+        if not resume:
             check_size(prepared)
         return source
-    wishes: dict[str, Any] = {
+    request: dict[str, Any] = {
         "size": size and list(size),
         "longer_side": longer_side,
         "files": _signature(source, destination.parent),
     }
     if masks is not None or ignore is not None:
-        wishes |= {"masks": masks and str(masks.resolve()), "ignore": ignore}
+        request |= {"masks": masks and str(masks.resolve()), "ignore": ignore}
     if Store.is_store(destination):
         before = Store(destination)
-        prepared_for = before.manifest.details.get(PREPARED_FOR)
+        prepared_for = before.manifest.details.get(PREPARED_FOR_KEY)
         same_source = before.manifest.source == str(source.resolve())
-        if (same_source and prepared_for == wishes) or (
-            same_source and (begun or prepared_for is None) and size in (None, before.image_size)
-        ):
-            if not begun:
+        fixed = resume or prepared_for is None
+        if same_source and (prepared_for == request or (fixed and size in (None, before.image_size))):
+            if not resume:
                 check_size(before.image_size)
-            messages.print(f"Going on with the images that were prepared before: {destination}", markup=False)
+            messages.print(f"Using the images prepared earlier: {destination}", markup=False)
             return destination
-        if begun or prepared_for is None:
+        if fixed:
             raise AstSegError(
                 f"{destination} holds the images of {before.manifest.source} at {format_value(before.image_size)}. "
                 "Choose another --out, or remove that folder first."
             )
 
-    def clear(chosen: tuple[int, int]) -> None:
+    def check_and_clear(chosen: tuple[int, int]) -> None:
         check_size(chosen)
         if Store.is_store(destination):
-            messages.print(
-                f"Preparing the images again: {destination} was made in another way, or of others.", markup=False
-            )
+            messages.print(f"Preparing the images again: {destination} was made differently.", markup=False)
             remove_contents(destination)
 
-    details = {PREPARED_FOR: wishes}
+    details = {PREPARED_FOR_KEY: request}
     with progress("Reading images", "images") as show:
         store = import_source(
             source,
@@ -133,7 +128,7 @@ def prepare(
             size,
             progress=show,
             longer_side=longer_side,
-            check_size=clear,
+            check_size=check_and_clear,
             details=details,
             masks=masks,
             ignored=ignored,
@@ -143,13 +138,9 @@ def prepare(
 
 
 def _signature(source: Path, run: Path) -> str:
-    """Return what changes when the files of a source do, but for those of a run.
-
-    A digest of their names, sizes and times.
-    """
+    """Return a digest of the names, sizes and times of a source's files, without those in the run's folder."""
     files = sorted(source.rglob("*")) if source.is_dir() else [source]
-    own = run.resolve()
-    kept = [file for file in files if file.is_file() and not file.resolve().is_relative_to(own)]
+    kept = [file for file in files if file.is_file() and not file.resolve().is_relative_to(run.resolve())]
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in kept]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
@@ -157,10 +148,10 @@ def _signature(source: Path, run: Path) -> str:
 def open_images(
     path: Path, every: int = 1, masks: Path | None = None, ignored: frozenset[int] | None = None
 ) -> "Source":
-    """Open any source; of prepared data the held-out images, or the first split where none are held out.
+    """Open a source of images; of prepared data, open the test split, or else the first one.
 
     Raises:
-        AstSegError: nothing is there, or nothing that can be read.
+        AstSegError: there is no such source, or it cannot be read.
     """
     from astseg.data.sources import open_source
     from astseg.data.store import Store
@@ -173,7 +164,7 @@ def open_images(
 
 
 def report_reading(store: "Store") -> None:
-    """Say what of the images did not go into prepared data."""
+    """Print what was not taken into prepared data, and how the rest was read."""
     details = store.manifest.details
     report_left_out(details.get("left_out", []))
     report_notes(details.get("notes", []))
@@ -182,26 +173,26 @@ def report_reading(store: "Store") -> None:
         messages.print(f"Masks: {details['masks']}.", style="dim", markup=False)
     left_behind = details.get("masks_left_behind")
     if left_behind:
-        note("Left out", f"{counted(left_behind, 'mask')}: {details['mask_problem']}")
+        print_note("Left out", f"{format_count(left_behind, 'mask')}: {details['mask_problem']}")
 
 
 def report_left_out(left_out: Iterable[str]) -> None:
-    """Name what lies in a folder and is no image to be read."""
+    """Print what a folder holds that was not read as an image."""
     for what in left_out:
         messages.print(f"Left out: {what}.", style="dim", markup=False)
 
 
 def report_notes(notes: Sequence[str]) -> None:
-    """Say how numbers are taken, of the first few files."""
-    for sentence in notes[:SHOWN]:
+    """Print how the values of the first few files were read."""
+    for sentence in notes[:MAX_REPORTED]:
         messages.print(sentence, style="dim", markup=False)
-    if len(notes) > SHOWN:
-        messages.print(f"... and {len(notes) - SHOWN} more files.", style="dim")
+    if len(notes) > MAX_REPORTED:
+        messages.print(f"... and {len(notes) - MAX_REPORTED} more files.", style="dim")
 
 
 def report_skipped(skipped: list[tuple[str, str]]) -> None:
-    """Name what could not be read, the first few of it, with the count."""
-    for name, reason in skipped[:SHOWN]:
-        note("Skipped", f"{name}: {reason}")
-    if len(skipped) > SHOWN:
-        messages.print(f"[yellow]... and {len(skipped) - SHOWN} more.[/]")
+    """Print the first few unreadable images with the reason, and how many more there are."""
+    for name, reason in skipped[:MAX_REPORTED]:
+        print_note("Skipped", f"{name}: {reason}")
+    if len(skipped) > MAX_REPORTED:
+        messages.print(f"[yellow]... and {len(skipped) - MAX_REPORTED} more.[/]")

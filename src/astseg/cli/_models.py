@@ -1,10 +1,10 @@
-"""Models for the commands: loaded, with a word on how far they were trained."""
+"""Load models, and say if they were not trained to the end."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import messages, note
+from astseg.cli._console import messages, print_note
 
 if TYPE_CHECKING:
     import torch
@@ -13,34 +13,34 @@ if TYPE_CHECKING:
 
 
 def open_model(name: str, device: "torch.device") -> "AstSeg":
-    """Load a model, and say so if it is that of an unfinished run.
+    """Load a model, and say so if its run is not finished.
 
     Raises:
-        AstSegError: there is no such model, it cannot be read, or it has not learned to find objects.
+        AstSegError: there is no such model, it cannot be read, or only its background is trained.
     """
     from huggingface_hub import constants
 
     from astseg.hub.loading import load_model, local_model
 
-    say_how_far(Path(name))
+    check_trained(Path(name))
     if local_model(name) is None and not constants.HF_HUB_OFFLINE:
-        messages.print(f"There is no folder {name}: asking the model hub for it...", style="dim", markup=False)
+        messages.print(f"There is no folder {name}; asking the model hub...", style="dim", markup=False)
     return load_model(name).to(device)
 
 
-def say_how_far(run: Path) -> None:
-    """Say how far a run has come if it was not trained to its end.
+def check_trained(run: Path) -> None:
+    """Say how far a run was trained if it is not finished.
 
     Raises:
-        AstSegError: only the background has been trained so far, or was to be.
+        AstSegError: only its background is trained.
     """
     from astseg.training.run import has_trained_objects, read_progress, where_stopped
 
     stopped = where_stopped(run)
     if not has_trained_objects(run):
         progress = read_progress(run)
-        for_more = stopped and progress and progress.scenario != "background"
-        how = f"has come to {stopped}. Go on with it by 'astseg train --resume'" if for_more else "is for nothing else"
-        raise AstSegError(f"{run} knows the background alone and finds no objects: its model {how}.")
+        resumable = stopped and progress and progress.scenario != "background"
+        remedy = f" It stopped at {stopped}. Resume it by 'astseg train --resume'." if resumable else ""
+        raise AstSegError(f"{run} has trained only the background, so its model finds no objects.{remedy}")
     if stopped:
-        note("Note", f"{run} is not finished: its model has come to {stopped}.")
+        print_note("Note", f"{run} is not finished: its model stopped at {stopped}.")

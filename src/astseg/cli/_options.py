@@ -1,4 +1,4 @@
-"""Options and arguments that several commands have, and what their texts mean."""
+"""Options and arguments of several commands, and how to parse them."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,37 +13,39 @@ if TYPE_CHECKING:
 Model = Annotated[
     str,
     typer.Argument(
-        help="A training run's folder, a model's folder, one that comes with astseg (rooms, towers, clevr), "
+        help="The folder of a training run or of a model, a model that comes with astseg (rooms, towers, clevr), "
         "or a name on the model hub."
     ),
 ]
-Source = Annotated[Path, typer.Argument(help="A folder of images, an image, a video, an array file, prepared data.")]
-Seed = Annotated[int, typer.Option(help="Decides the first weights and the order of the images.", min=0)]
+Source = Annotated[Path, typer.Argument(help="A folder of images, an image, a video, an array file, or prepared data.")]
+Seed = Annotated[int, typer.Option(help="The seed for the initial weights and the order of the images.", min=0)]
 Masks = Annotated[
     Path | None,
     typer.Option(
-        help="A folder of masks, one for each image, for scores alone. By default those that lie beside the images."
+        help="A folder with a mask for each image, used for scores only. By default the masks beside the images."
     ),
 ]
 Ignore = Annotated[
     str | None,
     typer.Option(
         metavar="VALUES",
-        help="Values in masks of pixels that are not to be scored, such as 255 or 85,170; none scores all. By default "
-        "those of VOC and CDnet are recognized.",
+        help="Values of mask pixels that are not scored, such as 255 or 85,170; none scores all. By default those of "
+        "VOC and CDnet are recognized.",
     ),
 ]
-Destination = Annotated[Path, typer.Argument(help="The folder to make.")]
-Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to create.")]
+Destination = Annotated[Path, typer.Argument(help="The folder to create.")]
+Every = Annotated[int, typer.Option(help="Of a video, take every n-th frame.", min=1)]
+Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:1.")]
 
 
 def find_device(name: str) -> "torch.device":
-    """Return the device of a name; ``auto`` is a GPU where there is one.
+    """Return the device of a name; ``auto`` is a GPU if there is one.
 
     Raises:
-        AstSegError: the name means nothing, or the device is not there.
+        AstSegError: the name is unknown, or there is no such device.
     """
-    import torch  # here, because it takes seconds, and --help needs none of it
+    import torch  # takes seconds, and --help does not need it
 
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -57,10 +59,10 @@ def find_device(name: str) -> "torch.device":
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:
-    """Read ``HEIGHTxWIDTH`` or a single side.
+    """Parse ``HEIGHTxWIDTH`` or a single side.
 
     Raises:
-        AstSegError: it is neither.
+        AstSegError: the text is neither.
 
     >>> parse_size("96x128"), parse_size("64")
     ((96, 128), (64, 64))
@@ -75,10 +77,10 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def parse_values(text: str | None) -> frozenset[int] | None:
-    """Read the values of masks that are not to be scored: numbers with commas between them, or ``none``.
+    """Parse the values of mask pixels that are not scored: numbers separated by commas, or ``none``.
 
     Raises:
-        AstSegError: they are no such numbers.
+        AstSegError: the text is neither.
 
     >>> sorted(parse_values("85,170")), parse_values("none"), parse_values(None)
     ([85, 170], frozenset(), None)
@@ -92,10 +94,10 @@ def parse_values(text: str | None) -> frozenset[int] | None:
 
 
 def parse_changes(texts: list[str]) -> dict[str, Any]:
-    """Read changes of settings, each ``NAME=VALUE``.
+    """Parse changes of settings, each ``NAME=VALUE``.
 
     Raises:
-        AstSegError: one is no change.
+        AstSegError: a text has another form.
     """
     from astseg._core.settings_io import parse_change
 

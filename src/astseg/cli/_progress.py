@@ -1,4 +1,4 @@
-"""Progress as the terminal shows it."""
+"""Progress bars."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,24 +23,24 @@ from rich.text import Text
 from astseg._core.progress import Progress as ProgressCallback
 from astseg.cli._console import messages
 
-ROOMY = 116
-"""Columns from which on bars have their full length."""
-BESIDE, BESIDE_NARROW = 60, 21
-"""Columns beside a description, which is cut before any of them."""
-SHORTEST = 16
-NARROW = 72
-"""Columns; a narrower terminal gets bars without their less important parts."""
+MIN_LONG_BAR_WIDTH = 116
+"""In columns; bars are shorter in a narrower terminal."""
+RESERVED_WIDTH, NARROW_RESERVED_WIDTH = 60, 21
+"""In columns, for the numbers beside a description, which is cut first."""
+MIN_DESCRIPTION_WIDTH = 16
+MIN_FULL_WIDTH = 72
+"""In columns; a narrower terminal shows only counts and the remaining time."""
 
 
 class RateColumn(ProgressColumn):
-    """How many a second; once the task is over, over its whole time."""
+    """Show how many units are done per second; of a finished task, over its whole time."""
 
     def __init__(self, units: str) -> None:
         super().__init__()
         self._units = units
 
     def render(self, task: Task) -> Text:
-        """Return the rate in whichever way round it is more than one."""
+        """Return units per second, or seconds per unit if that is less than one."""
         begun = task.fields.get("begun", 0)
         speed = (task.completed - begun) / task.finished_time if task.finished_time else task.speed
         if not speed:
@@ -53,10 +53,10 @@ class RateColumn(ProgressColumn):
 
 
 class Bars(Progress):
-    """Bars with the count, the rate, the time it took and the time left, and a line of remarks below them.
+    """Bars with the count, the rate, the elapsed and the remaining time, and a line of text below them.
 
     Args:
-        units: what is counted, in the plural; "bytes" are shown as MB.
+        units: what is counted, in the plural; "bytes" are shown as kB, MB or GB.
     """
 
     def __init__(self, units: str) -> None:
@@ -65,13 +65,13 @@ class Bars(Progress):
         amounts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), RateColumn(units))
         if units == "bytes":
             amounts = (DownloadColumn(), TransferSpeedColumn())
-        bar = BarColumn(bar_width=24 if messages.width >= ROOMY else 8)
+        bar = BarColumn(bar_width=24 if messages.width >= MIN_LONG_BAR_WIDTH else 8)
         columns = (bar, *amounts, TimeElapsedColumn(), TimeRemainingColumn())
-        beside = BESIDE
-        if messages.width < NARROW:
-            columns, beside = (amounts[0], TimeRemainingColumn()), BESIDE_NARROW
-        room = Column(no_wrap=True, overflow="ellipsis", max_width=max(SHORTEST, messages.width - beside))
-        # A file's name may look like markup.
+        beside = RESERVED_WIDTH
+        if messages.width < MIN_FULL_WIDTH:
+            columns, beside = (amounts[0], TimeRemainingColumn()), NARROW_RESERVED_WIDTH
+        room = Column(no_wrap=True, overflow="ellipsis", max_width=max(MIN_DESCRIPTION_WIDTH, messages.width - beside))
+        # Names of files may look like markup.
         description = TextColumn("{task.description}", markup=False, table_column=room)
         super().__init__(description, *columns, console=messages)
 
@@ -82,7 +82,7 @@ class Bars(Progress):
             yield Text(self.note, style="dim", no_wrap=False)
 
     def stop(self) -> None:
-        """Leave the bars as they are; a bar whose work never began goes."""
+        """Leave the bars on the screen, except those whose work has not begun."""
         for task in self.tasks:
             if not task.completed:
                 self.update(task.id, visible=False)
@@ -90,12 +90,12 @@ class Bars(Progress):
             super().stop()
         else:
             self.live.transient = True
-            self.live.stop()  # not the progress's own stop, which would leave an empty line
+            self.live.stop()  # `super().stop()` would leave an empty line
 
 
 @contextmanager
 def progress(description: str, units: str, total: int | None = None) -> Iterator[ProgressCallback]:
-    """Show a bar while a block works, and hand out what moves it."""
+    """Show a bar during a block, and yield the callback that moves it."""
     with Bars(units) as bars:
         task = bars.add_task(description, total=total)
 
@@ -103,13 +103,13 @@ def progress(description: str, units: str, total: int | None = None) -> Iterator
             bars.update(task, completed=done, total=of if of is not None else total)
 
         yield show
-        # What was announced can be more than what could be read.
+        # Some items may have been unreadable.
         bars.update(task, total=bars.tasks[0].completed)
 
 
 @contextmanager
-def several_progresses(units: str, describe: Callable[[str], str] = str) -> Iterator[Callable[..., None]]:
-    """Show a bar for each piece of work that a block tells of, and hand out what moves the bar of a name."""
+def progress_by_name(units: str, describe: Callable[[str], str] = str) -> Iterator[Callable[..., None]]:
+    """Show a bar for each named task of a block, and yield a function of name, count and total that moves its bar."""
     with Bars(units) as bars:
         tasks: dict[str, TaskID] = {}
 
@@ -119,5 +119,5 @@ def several_progresses(units: str, describe: Callable[[str], str] = str) -> Iter
             bars.update(tasks[name], completed=done, total=total)
 
         yield show
-        for task in bars.tasks:  # as above
+        for task in bars.tasks:  # as in `progress`
             bars.update(task.id, total=task.completed)

@@ -1,4 +1,4 @@
-"""Training runs for the commands: begun, gone on with and finished under progress bars."""
+"""Start, resume and finish training runs under progress bars."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,50 +6,64 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from astseg._core.errors import AstSegError
-from astseg.cli._console import Stopped, messages, output, patient_interrupt
+from astseg._core.errors import AstSegError, RunExistsError
+from astseg.cli._console import Stopped, deferred_interrupt, messages, output
 from astseg.cli._options import find_device
 from astseg.cli._progress import progress
 
 if TYPE_CHECKING:
+    import torch
+
     from astseg.training.auto_config import RecipeChoice
     from astseg.training.run import RunSettings
 
-OPTIONS = {
+OPTION_BY_FIELD = {
     "preset": "--preset",
     "num_slots": "--objects",
     "static": "--static or --moving",
     "textured": "--textured or --plain",
 }
-"""The options for fields of `RecipeRequest` that the user may have left open."""
+"""The options that set the fields of `RecipeRequest`."""
+SAME_COMMAND = "The same command continues."
 
 
-def run_to_the_end(
+def train_with_bars(
+    folder: Path, settings: "RunSettings", device: "torch.device", *, resume: bool, how_to_resume: str
+) -> None:
+    """Train under progress bars, until the end or Ctrl-C.
+
+    Raises:
+        Stopped: the user stopped it; the message says ``how_to_resume``.
+    """
+    from astseg.cli._training_progress import TrainingBars
+    from astseg.training.run import train_run
+
+    with deferred_interrupt() as stop, TrainingBars() as bars:
+        finished = train_run(folder, settings, device, resume=resume, callbacks=[bars], stop=stop)
+    if not finished:
+        raise Stopped(f"Everything learned is saved. {how_to_resume}")
+
+
+def train_and_score(
     folder: Path,
     settings: "RunSettings",
     *,
     device: str,
     resume: bool = False,
     seconds: dict[str, float] | None = None,
-    to_go_on: str = "The same command with --resume goes on.",
+    how_to_resume: str = "The same command with --resume continues.",
 ) -> None:
     """Train under progress bars, then score the model and write the page.
 
-    A user who stops it is told how ``to_go_on``.
-
     Raises:
-        Stopped: the user stopped it.
+        Stopped: the user stopped it; the message says ``how_to_resume``.
     """
-    from astseg.cli._training_progress import TrainingBars
-    from astseg.training.run import PAGE_FILE, finish_run, lock_run, phase_seconds, read_run, train_run, trained_model
+    from astseg.training.run import PAGE_FILE, finish_run, lock_run, phase_seconds, read_run, trained_model
 
     where = find_device(device)
     with lock_run(folder):
-        with patient_interrupt() as stop, TrainingBars() as bars:
-            finished = train_run(folder, settings, where, resume=resume, callbacks=[bars], stop=stop)
-        if not finished:
-            raise Stopped(f"Everything learned is saved. {to_go_on}")
-        settings = replace(settings, recipe=read_run(folder).recipe)  # with the background that the images needed
+        train_with_bars(folder, settings, where, resume=resume, how_to_resume=how_to_resume)
+        settings = replace(settings, recipe=read_run(folder).recipe)  # training may have chosen another background
         times = {**(seconds or {}), **phase_seconds(folder)}
         with progress("Scoring", "images") as show:
             summary = finish_run(folder, trained_model(folder).to(where), settings, times, where, show)
@@ -60,8 +74,8 @@ def run_to_the_end(
     output.print(f"Model:  {folder / 'model'}\nPage:   {folder / PAGE_FILE}", markup=False)
 
 
-def go_on(folder: Path, context: typer.Context, device: str) -> None:
-    """Go on with a run as it was begun, and say which options of the command therefore mean nothing.
+def resume_run(folder: Path, context: typer.Context, device: str) -> None:
+    """Resume a run with its own settings, and say which options of the command are therefore ignored.
 
     Raises:
         AstSegError: the folder holds no run, or its data is gone.
@@ -70,38 +84,38 @@ def go_on(folder: Path, context: typer.Context, device: str) -> None:
     from astseg.training.run import read_run_with_data
 
     settings = read_run_with_data(folder)
-    say_what_is_ignored(context, ("out", "device", "resume"))
-    run_to_the_end(folder, settings, device=device, resume=True)
+    print_ignored_options(context, ("out", "device", "resume"))
+    train_and_score(folder, settings, device=device, resume=True)
 
 
-def say_reasons(choice: "RecipeChoice") -> None:
-    """Say why a recipe is as it is, and by which option it would be otherwise."""
+def print_reasons(choice: "RecipeChoice") -> None:
+    """Print why a recipe is as it is, and which options would change it."""
     for reason in choice.reasons:
-        otherwise = f" {OPTIONS[reason.request]} says otherwise." if reason.request else ""
-        messages.print(f"{reason.text}{otherwise}", style="dim", markup=False)
+        option = f" To change it: {OPTION_BY_FIELD[reason.request]}." if reason.request else ""
+        messages.print(f"{reason.text}{option}", style="dim", markup=False)
 
 
-def say_what_is_ignored(context: typer.Context, heeded: tuple[str, ...]) -> None:
-    """Say which options of a command mean nothing to a run that goes on, but for those that are heeded."""
-    ignored = [name for name in context.params if _given(context, name) and name not in heeded]
+def print_ignored_options(context: typer.Context, used: tuple[str, ...]) -> None:
+    """Print which of the given options are ignored because a run is resumed: all except those that are used."""
+    sources = ((one, context.get_parameter_source(one.name or "")) for one in context.command.params)
+    given = [one for one, source in sources if source is not None and source.name == "COMMANDLINE"]
+    ignored = [one for one in given if one.name not in used]
     if ignored:
-        names = ", ".join("the source" if name == "source" else f"--{name}" for name in ignored)
-        messages.print(f"Going on with the run as it was begun; {names} cannot change it.", style="dim", markup=False)
+        names = ", ".join("the source" if one.param_type_name == "argument" else one.opts[0] for one in ignored)
+        messages.print(f"The run is resumed with its own settings; ignored: {names}.", style="dim", markup=False)
 
 
-def _given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+def check_out_folder(folder: Path, allowed: str = "data") -> None:
+    """Refuse a folder for a new run that holds a run or any other files, except what an interrupted start leaves.
 
-
-def refuse_taken(folder: Path, allowed: str = "data") -> None:
-    """Refuse a folder that holds a run, or anything else that a beginning run would be mixed up with."""
+    Raises:
+        AstSegError: it does.
+    """
     from astseg._core.atomic_io import LOCK_FILE, partial_folder
     from astseg.training.run import is_run
 
     if is_run(folder):
-        raise AstSegError(f"{folder} holds a training run already. Go on with it by --resume, or choose another --out.")
-    # What a killed process leaves does not matter.
+        raise RunExistsError(f"{folder} holds a training run already. Resume it, or choose another folder.")
     names = {allowed, partial_folder(folder / "data").name, LOCK_FILE}
     if folder.exists() and not (folder.is_dir() and all(path.name in names for path in folder.iterdir())):
-        raise AstSegError(f"{folder} exists and holds other things. Choose another --out for the run.")
+        raise AstSegError(f"{folder} exists and holds other files. Choose another --out for the run.")

@@ -1,6 +1,7 @@
-"""Training as the terminal shows it: a bar for each phase, with losses and health below."""
+"""A progress bar for each training phase, with losses and diagnostics below."""
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
@@ -17,18 +18,19 @@ PHASE_TITLES = {
     "joint": "Phase 3: both",
 }
 
-LINE_SECONDS = 30.0
-"""Between the lines that stand in for the moving bars where the messages go into a file."""
+SECONDS_BETWEEN_LINES = 30.0
+"""If the messages go to a file, lines take the place of the moving bars."""
 
 
 class TrainingBars(Callback):
-    """A bar for each phase."""
+    """Show a bar for each phase."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._bars = Bars("steps")
         self._task = TaskID(0)
         self._preparations: dict[str, TaskID] = {}
-        self._line_written = 0.0
+        self._last_line = 0.0
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -40,7 +42,7 @@ class TrainingBars(Callback):
         self._bars.stop()
 
     def on_phase_start(self, state: TrainState) -> None:
-        """Begin a bar."""
+        """Add the phase's bar."""
         title, done = PHASE_TITLES[state.phase.name], state.step
         self._task = self._bars.add_task(title, total=state.phase.steps, completed=done, begun=done)
 
@@ -55,7 +57,7 @@ class TrainingBars(Callback):
         self._bars.update(self._task, completed=state.step)
 
     def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
-        """Show losses and health below the bar."""
+        """Show losses and diagnostics below the bar."""
         parts = [f"loss {metrics.losses['total']:.4f}"]
         if metrics.diagnostics:
             parts += [
@@ -65,8 +67,8 @@ class TrainingBars(Callback):
                 f"activation {metrics.diagnostics['activation']:+.1f}",
             ]
         self._bars.note = "  ".join(parts)
-        now = time.monotonic()
-        if not messages.is_terminal and now - self._line_written >= LINE_SECONDS:
-            self._line_written = now
+        now = self._clock()
+        if not messages.is_terminal and now - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = now
             steps = f"{metrics.step}/{metrics.phase.steps}"
             messages.print(f"{PHASE_TITLES[metrics.phase.name]} {steps}  {self._bars.note}", markup=False)

@@ -1,9 +1,9 @@
-"""``astseg data benchmarks``: whose published files can be read."""
+"""``astseg data benchmarks``: list the benchmarks whose published files can be read."""
 
 from astseg.cli._console import print_table
 
-LISTS = "default, or any folder of lists in 'splits'"
-"""The protocols of a benchmark that brings them with its files (ShapeStacks)."""
+LIST_PROTOCOLS = "default, or any folder of lists in 'splits'"
+"""The protocols of a benchmark whose files define them (ShapeStacks)."""
 
 
 def benchmarks() -> None:
@@ -14,5 +14,6 @@ def benchmarks() -> None:
 
     table = Table("name", "what it is", "protocols", box=None, pad_edge=False)
     for benchmark in BENCHMARKS.values():
-        table.add_row(benchmark.name, benchmark.description, ", ".join(p.name for p in benchmark.protocols) or LISTS)
+        protocols = ", ".join(protocol.name for protocol in benchmark.protocols) or LIST_PROTOCOLS
+        table.add_row(benchmark.name, benchmark.description, protocols)
     print_table(table)

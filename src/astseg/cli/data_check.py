@@ -1,12 +1,12 @@
-"""``astseg data check``: prepared data, looked over."""
+"""``astseg data check``: examine prepared data."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from astseg.cli._console import note, output, print_table
-from astseg.cli._progress import several_progresses
+from astseg.cli._console import output, print_note, print_table
+from astseg.cli._progress import progress_by_name
 
 if TYPE_CHECKING:
     from astseg.data.benchmarks import StoreReport
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 def check(
     store: Annotated[Path, typer.Argument(help="Prepared data.")],
-    objects: Annotated[int | None, typer.Option(help="K of the model to be used.")] = None,
+    objects: Annotated[int | None, typer.Option(help="K of the model to use.")] = None,
 ) -> None:
-    """Look prepared data over: counts, labels against K, empty images, damaged files.
+    """Examine prepared data: counts, labels beyond K, images without objects, damaged files.
 
     ```
     astseg data check my-data --objects 5
@@ -24,7 +24,7 @@ def check(
     """
     from astseg.data.benchmarks import check_store
 
-    with several_progresses("images", "Checking {}".format) as show:
+    with progress_by_name("images", "Checking {}".format) as show:
         report = check_store(store, num_slots=objects, report=show)
     _print_report(report)
     if report.damaged:
@@ -35,7 +35,7 @@ def _print_report(report: "StoreReport") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    num_slots = "not given; --objects gives it" if report.num_slots is None else report.num_slots
+    num_slots = "not given (--objects)" if report.num_slots is None else report.num_slots
     output.print(f"Source:   {report.source}\nProtocol: {report.protocol}\nK:        {num_slots}", markup=False)
     table = Table(
         "split", "images", "most objects", "highest label", "without objects", "more than K", box=None, pad_edge=False
@@ -53,6 +53,6 @@ def _print_report(report: "StoreReport") -> None:
     for name, reason in report.unreadable:
         output.print(f"Unreadable: {name}: {reason}", markup=False)
     for problem in report.problems:
-        note("Note", problem, output)
+        print_note("Note", problem, output)
     if not report.problems:
-        output.print("Nothing to complain about.")
+        output.print("No problems found.")

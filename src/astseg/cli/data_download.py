@@ -1,4 +1,4 @@
-"""``astseg data download``: a benchmark's published files."""
+"""``astseg data download``: download a benchmark's published files."""
 
 from typing import Annotated
 
@@ -6,17 +6,17 @@ import typer
 from rich.filesize import decimal
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import counted, output
+from astseg.cli._console import format_count, output
 from astseg.cli._options import Destination
-from astseg.cli._progress import several_progresses
+from astseg.cli._progress import progress_by_name
 
 
 def download(
     name: Annotated[str, typer.Argument(help="A benchmark; see 'astseg data benchmarks'.")],
     out: Destination,
-    mirror: Annotated[str | None, typer.Option(help="Another server that has the files, by the same names.")] = None,
+    mirror: Annotated[str | None, typer.Option(help="Another server with the same files by the same names.")] = None,
 ) -> None:
-    """Fetch a benchmark's files from their documented addresses. Stopped and run again, it goes on.
+    """Download a benchmark's files from their documented addresses. An interrupted download continues.
 
     ```
     astseg data download clevr downloads/clevr
@@ -29,9 +29,9 @@ def download(
     if mirror is not None and not mirror.startswith(("http://", "https://")):
         raise AstSegError(f"A mirror is an address that begins with http:// or https://, not '{mirror}'.")
     plan = plan_download(name, out, mirror=mirror)
-    files, size, remaining = counted(len(plan.files), "file"), decimal(plan.size), decimal(plan.remaining)
-    output.print(f"{files}, {size}, {remaining} still to fetch.")
-    with several_progresses("bytes") as show:
+    files, size, remaining = format_count(len(plan.files), "file"), decimal(plan.size), decimal(plan.remaining)
+    output.print(f"{files}, {size}, {remaining} still to download.")
+    with progress_by_name("bytes") as show:
         fetched = fetch(plan, show)
     for file in fetched:
         output.print(str(file), markup=False)

@@ -1,4 +1,4 @@
-"""``astseg data make``: look-alikes of the benchmarks."""
+"""``astseg data make``: generate look-alikes of the benchmarks."""
 
 from typing import Annotated
 
@@ -14,11 +14,11 @@ LOOK_ALIKES = ", ".join(name for name, spec in DATASETS.items() if spec.look_ali
 
 
 def make(
-    name: Annotated[str, typer.Argument(help=f"Whose look-alikes: {LOOK_ALIKES}.")],
+    name: Annotated[str, typer.Argument(help=f"The benchmark to imitate: {LOOK_ALIKES}.")],
     out: Destination,
-    train: Annotated[int, typer.Option(help="How many images to learn from.", min=0)] = 8_000,
-    test: Annotated[int, typer.Option(help="How many held-out images.", min=0)] = 500,
-    seed: Annotated[int, typer.Option(help="Another seed makes other images.", min=0)] = 0,
+    train: Annotated[int, typer.Option(help="The number of training images.", min=0)] = 8_000,
+    test: Annotated[int, typer.Option(help="The number of test images.", min=0)] = 500,
+    seed: Annotated[int, typer.Option(help="Another seed gives other images.", min=0)] = 0,
     size: Annotated[int | None, typer.Option(help="Height and width in pixels; by default the benchmark's.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes; by default one for each core.", min=1)] = None,
     device: Device = "cpu",
@@ -31,6 +31,6 @@ def make(
     """
     counts = {split: count for split, count in (("train", train), ("test", test)) if count}
     if not counts:
-        raise AstSegError("No images were asked for: give --train or --test more than 0.")
+        raise AstSegError("No images were requested. Set --train or --test to more than 0.")
     make_scenes(name, out, counts, seed, size, workers, device)
     output.print(f"Data: {out}", markup=False)

@@ -1,4 +1,4 @@
-"""``astseg doctor``: whether this machine can do it."""
+"""``astseg doctor``: check whether astseg works on this machine."""
 
 import typer
 
@@ -6,7 +6,7 @@ from astseg.cli._console import messages, output, print_table
 
 
 def doctor() -> None:
-    """Say what this machine has, what was installed, and whether a training step works."""
+    """Show this machine's hardware and packages, and check that a training step works."""
     from rich.markup import escape
     from rich.table import Table
 

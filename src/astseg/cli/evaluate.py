@@ -1,4 +1,4 @@
-"""``astseg evaluate``: a model's scores where the truth is known."""
+"""``astseg evaluate``: score a model on data with masks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,16 +15,16 @@ from astseg.cli._scores import print_scores
 def evaluate(
     model: Model,
     data: Annotated[Path, typer.Argument(help="Prepared data with masks.")],
-    split: Annotated[str, typer.Option(help="Which split.")] = "test",
+    split: Annotated[str, typer.Option(help="The split to score.")] = "test",
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the files.")] = Path("evaluation"),
-    batch_size: Annotated[int, typer.Option(help="Images at a time.", min=1)] = 64,
+    batch_size: Annotated[int, typer.Option(help="The number of images at a time.", min=1)] = 64,
     by_weights_alone: Annotated[
         bool,
-        typer.Option("--by-weights-alone", help="Label pixels by the paper's rule, whatever the model's own."),
+        typer.Option("--by-weights-alone", help="Label pixels by the paper's rule, not by the model's own."),
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """Score a model where the truth is known: mIoU, ARI-FG, ARI, MSC-FG, MSC, MSE.
+    """Score a model on data with masks: mIoU, ARI-FG, ARI, MSC-FG, MSC, MSE.
 
     Every image of the split counts once. Writes scores.json and the scores of every image in per_image.csv.
 

@@ -1,4 +1,4 @@
-"""``astseg gallery``: the paper's sample grids."""
+"""``astseg gallery``: draw sample grids like the paper's."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import counted, messages, output
+from astseg.cli._console import format_count, messages, output
 from astseg.cli._models import open_model
 from astseg.cli._options import Device, Model, find_device
 
@@ -14,15 +14,15 @@ from astseg.cli._options import Device, Model, find_device
 def gallery(
     model: Model,
     data: Annotated[Path, typer.Argument(help="Prepared data.")],
-    split: Annotated[str, typer.Option(help="Which split.")] = "test",
+    split: Annotated[str, typer.Option(help="The split to draw.")] = "test",
     out: Annotated[Path, typer.Option("--out", "-o", help="The image to write.")] = Path("gallery.png"),
-    count: Annotated[int, typer.Option(help="How many images, from the split's first on.", min=1)] = 16,
+    count: Annotated[int, typer.Option(help="The number of images, from the start of the split.", min=1)] = 16,
     slots: Annotated[
-        bool, typer.Option("--slots", help="Whole rows: truth, reconstruction, background and every slot.")
+        bool, typer.Option("--slots", help="Draw whole rows: truth, reconstruction, background and every slot.")
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """Draw the paper's sample grids: images beside their segmentations.
+    """Draw sample grids like the paper's: images beside their segmentations.
 
     ```
     astseg gallery my-run my-data --out samples.png
@@ -36,7 +36,7 @@ def gallery(
     from astseg.visualization.gallery import draw_pairs, draw_samples, sample
 
     if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
-        raise AstSegError(f"The image should have an ending such as .png, not '{out.name}'.")
+        raise AstSegError(f"The name of the image should end in .png or the like, not '{out.name}'.")
     where = find_device(device)
     chosen = Store(data)[split]
     segmenter = open_model(model, where)
@@ -50,4 +50,4 @@ def gallery(
         grid = draw_samples(samples) if slots else draw_pairs({"": pairs})
         with atomic_write(out) as partial:
             grid.save(partial)
-    output.print(f"{counted(len(samples), 'image')}: {out}", markup=False)
+    output.print(f"{format_count(len(samples), 'image')}: {out}", markup=False)

@@ -1,4 +1,4 @@
-"""``astseg presets``: the named recipes."""
+"""``astseg presets``: list the named recipes, or print one."""
 
 from typing import Annotated
 
@@ -8,11 +8,11 @@ from astseg.cli._console import output, print_table
 
 
 def presets(
-    name: Annotated[str | None, typer.Argument(help="Print this one's whole recipe, as JSON.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The preset whose recipe to print as JSON.")] = None,
 ) -> None:
     """List the named recipes: every row of the paper's tables, and small ones for two CPU cores.
 
-    With a name, print the recipe as a file that can be changed and trained by.
+    With a name, print the recipe as JSON, to be changed and used with `train --recipe`.
 
     ```
     astseg presets clevr > mine.json

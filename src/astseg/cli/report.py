@@ -1,4 +1,4 @@
-"""``astseg report``: runs beside the published figures."""
+"""``astseg report``: compare runs with the published results."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,11 +10,11 @@ from astseg.cli._console import output
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs, or folders that hold them.")],
-    form: Annotated[str, typer.Option("--format", help="markdown, latex or html.")] = "markdown",
+    runs: Annotated[list[Path], typer.Argument(help="Folders of training runs, or folders that contain such folders.")],
+    form: Annotated[str, typer.Option("--format", help="The format: markdown, latex or html.")] = "markdown",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The file to write; by default the terminal.")] = None,
 ) -> None:
-    """Put runs beside the published figures: mean and deviation over seeds, and what differs in the protocol.
+    """Compare runs with the published results: mean and deviation over seeds, and differences in the protocol.
 
     ```
     astseg report table/ --format html --out table.html

@@ -1,4 +1,4 @@
-"""``astseg train``: from unlabeled images to a model, its scores and a page to look at."""
+"""``astseg train``: train a model on unlabeled images, score it, and write a page."""
 
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,7 @@ from astseg._core.errors import AstSegError
 from astseg.cli._console import messages
 from astseg.cli._inputs import prepare
 from astseg.cli._options import Device, Ignore, Masks, Seed, find_device, parse_changes, parse_size
-from astseg.cli._runs import go_on, refuse_taken, run_to_the_end, say_reasons
+from astseg.cli._runs import check_out_folder, print_reasons, resume_run, train_and_score
 
 
 def train(
@@ -26,7 +26,7 @@ def train(
     recipe: Annotated[
         Path | None,
         typer.Option(
-            help="A recipe of your own: what 'astseg presets NAME' prints, changed; or another run's run.json."
+            help="A recipe file: the changed output of 'astseg presets NAME', or the run.json of another run."
         ),
     ] = None,
     changes: Annotated[
@@ -34,29 +34,29 @@ def train(
         typer.Option(
             "--set",
             metavar="NAME=VALUE",
-            help="Change one value of the recipe, such as foreground.entropy_weight=1e-3; again for another.",
+            help="Change a value of the recipe, such as foreground.entropy_weight=1e-3. Repeat it for other values.",
         ),
     ] = None,
     objects: Annotated[
-        int | None, typer.Option(help="Your guess of the largest number of objects in an image (K). [default: 8]")
+        int | None, typer.Option(help="K, your estimate of the largest number of objects in an image. [default: 8]")
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
-            help="Height x width to work at, such as 96x128. By default one that suits the images, with a preset's "
-            "longer side."
+            help="Height x width of the model's images, such as 96x128. By default one that suits them, with a "
+            "preset's longer side."
         ),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="How long to train; decides the steps. [default: 30, or the preset's own steps]"),
+        typer.Option(help="How long to train; decides the number of steps. [default: 30, or a preset's own steps]"),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Foreground steps, in place of --minutes.")] = None,
+    steps: Annotated[int | None, typer.Option(help="The number of foreground steps, instead of --minutes.")] = None,
     static: Annotated[
         bool | None,
         typer.Option(
             "--static/--moving",
-            help="Whether all images show one place, from a camera that stands still. By default the images tell.",
+            help="Whether the camera stands still: one background for all images. By default the images decide.",
         ),
     ] = None,
     textured: Annotated[
@@ -70,13 +70,13 @@ def train(
     ignore: Ignore = None,
     seed: Seed = 0,
     device: Device = "auto",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
 ) -> None:
-    """Learn to find the objects in images that nobody has labeled.
+    """Learn to find the objects in unlabeled images.
 
-    Works on a folder of images, a video from a fixed camera, or prepared data. Choices that you do not make are made
-    for you: size and background from the images, the steps from the time you give and the speed of the machine.
-    Ctrl-C stops after the step and saves; --resume goes on to the same result (on a GPU, up to rounding).
+    Takes a folder of images, a video from a fixed camera, or prepared data. Whatever you leave open is chosen for you:
+    size and background by the images, the number of steps by your time and the speed of the machine.
+    Ctrl-C stops after the current step and saves; --resume continues to the same result (on a GPU, up to rounding).
 
     ```
     astseg train my-pictures/ --objects 5 --minutes 60 --out my-run
@@ -90,10 +90,10 @@ def train(
 
     where = find_device(device)
     if resume:
-        go_on(out, context, device)
+        resume_run(out, context, device)
         return
     if source is None:
-        raise AstSegError("What should be learned from? Give a folder of images, a video or prepared data.")
+        raise AstSegError("No source is given. Give a folder of images, a video or prepared data.")
     request = RecipeRequest(
         preset=preset,
         recipe=read_recipe(recipe) if recipe else None,
@@ -104,12 +104,12 @@ def train(
         textured=textured,
         changes=parse_changes(changes or []),
     )
-    refuse_taken(out)
+    check_out_folder(out)
     longer_side = max(request.base.architecture.image_size) if request.base else None
     check = partial(check_size, device=where, request=request)
     data = prepare(source, out / "data", parse_size(size), longer_side, check_size=check, masks=masks, ignore=ignore)
-    with messages.status("Choosing what suits the images and the machine..."):
+    with messages.status("Choosing a recipe for the images and the machine..."):
         choice = choose_recipe(Store(data), where, request)
-    say_reasons(choice)
+    print_reasons(choice)
     settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
-    run_to_the_end(out, settings, device=device)
+    train_and_score(out, settings, device=device)

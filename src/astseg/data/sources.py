@@ -40,7 +40,8 @@ class Sample:
     """One image of a source."""
 
     name: str
-    """Unique in its source, and usable as a relative path without suffix: `holiday/beach`, `000041`."""
+    """Unique in its source, and a relative path for result files once a suffix is appended: `holiday/beach`, `000041`.
+    Not always the file's own name."""
     image: Bytes
     """H x W x 3, RGB."""
     mask: Bytes | None = None
@@ -223,11 +224,13 @@ class FileSource(Source):
         """Yield the mask of each frame of an image file, or the reason why it cannot be used."""
         try:
             for masks in zip_longest(*map(read_raw_masks, paths)):
-                if any(mask is None for mask in masks):
-                    raise AstSegError(f"of {file} has another number of frames than the other masks.")
+                missing = [str(path) for path, mask in zip(paths, masks, strict=True) if mask is None]
+                if missing:
+                    raise AstSegError(f"{', '.join(missing)} has fewer frames than the other masks of {file}.")
                 yield _merge_object_masks([decode_mask(mask, self.coding) for mask in masks], file), None
         except AstSegError as error:
-            yield None, str(error) if str(paths[0]) in str(error) else f"The mask {paths[0]} {error}"
+            named = any(str(path) in str(error) for path in paths)
+            yield None, str(error) if named else f"The mask {paths[0]} {error}"
 
     def _has_mask(self, file: Path) -> bool:
         if not _is_array(file):

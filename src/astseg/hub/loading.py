@@ -17,7 +17,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, ModelNotFoundError
 from astseg.model.ast_seg import AstSeg
 from astseg.model.serialization import CONFIG_FILE
 
@@ -74,7 +74,7 @@ def local_model(where: Path | str) -> Path | None:
         validate_repo_id(str(where))
         if "/" in str(where):  # OWNER/NAME
             return None
-    raise AstSegError(f"There is no model '{where}': no such folder. {_hint()}")
+    raise ModelNotFoundError(f"There is no model '{where}': no such folder. {_hint()}")
 
 
 def _from_hub(name: str) -> AstSeg:
@@ -122,6 +122,6 @@ def _unreached(name: str) -> str | None:
 
 
 def _hint() -> str:
-    hint = "Give the folder of a training run, as 'astseg train' writes it"
+    hint = "Give the folder of a training run"
     names = list_models()
     return f"{hint}, or one of the models that come with astseg: {', '.join(names)}." if names else f"{hint}."

@@ -116,7 +116,7 @@ def write_background_masks(
             predict their error.
 
     Raises:
-        AstSegError: the model has no background network, or the folder exists.
+        AstSegError: the model has no background network, or the folder is not empty or cannot be written.
     """
     background = _background_network(model)
     total = source.estimated_length()

@@ -1,53 +1,32 @@
-"""Segment any source of images into label images, overlays, a list of objects and a film.
+"""Segment any source of images into files.
 
-The output folder holds::
-
-    labels/NAME.png      a palette image whose index is the label: 0 background, k the object of slot k
-    overlays/NAME.jpg    the image with its objects colored and outlined
-    objects.json         the objects of each image; see `describe_objects`
-    overlay.mp4          the overlays as a film, if the source is a video: each frame at its own time
-
-all of the size of the source's images.
-
-objects.json has the keys ``source``, ``slots``, ``fps`` (of a video: the mean number of frames per second), ``images``
-and ``skipped``; each image has ``name``, ``time`` (of a video: seconds since the first frame, by the file's time
-stamps), ``width``, ``height`` and ``objects``.
+What is written, and where, is said in `astseg.inference.writers`.
 """
 
-import json
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self, TextIO
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from jaxtyping import Float
-from PIL import Image
-from scipy.ndimage import find_objects
 from torch import Tensor
 
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError
-from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
 from astseg.data.sources import Sample, Source
-from astseg.data.store import MAX_LABELS, Bytes
-from astseg.data.video import VideoWriter
+from astseg.data.store import MAX_LABELS
 from astseg.inference.foreground_share import foreground_note
+from astseg.inference.objects import describe_objects
+from astseg.inference.writers import WRITERS
 from astseg.model.segmentation import Segmentation
-from astseg.visualization.colors import label_colors, overlay
 
 MAX_BATCH_PIXELS = 4_000_000
 """Large images go through the model one by one, since a mask for every slot has to fit into memory too."""
-ENCODING_ERRORS = "backslashreplace"
-"""How objects.json writes file names that are not valid UTF-8."""
-DECIMALS = 5
-"""Of the numbers in objects.json."""
 EMPTY_ADVICE = "If there are more objects: was the model trained on images like these, and to its end?"
 FULL_ADVICE = "If that is not so: was the model trained on images like these, and its background long enough?"
 
@@ -89,7 +68,7 @@ def segment_source(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> SegmentationResult:
-    """Segment every image of a source, and write the files listed at the top of this module.
+    """Segment every image of a source, and write the files of all `WRITERS`.
 
     Memory use does not depend on the number of images. The folder appears once everything is written.
 
@@ -113,12 +92,16 @@ def segment_source(
     total = source.estimated_length()
     objects = 0
     shares: list[float] = []
-    with atomic_folder(out) as folder, _Results(folder, source, model.num_slots) as results:
+    with atomic_folder(out) as folder, ExitStack() as stack:
+        writers = [stack.enter_context(make(folder, source, model.num_slots)) for make in WRITERS]
         for batch in same_sized_batches(source, batch_size):
             segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
             for index, sample in enumerate(batch):
-                single = Segmentation(*(values[index] for values in vars(segmentation).values()))
-                objects += results.append(sample, single)
+                labels = segmentation.labels[index].cpu().numpy().astype(np.uint8)
+                found = describe_objects(labels, segmentation[index])
+                for writer in writers:
+                    writer.append(sample, labels, found)
+                objects += len(found)
                 shares.append(float((segmentation.labels[index] > 0).float().mean()))
                 if progress is not None:
                     progress(len(shares), total)
@@ -140,102 +123,3 @@ def same_sized_batches(
         batch.append(sample)
     if batch:
         yield batch
-
-
-def describe_objects(labels: Bytes, segmentation: Segmentation) -> list[dict[str, Any]]:
-    """Describe the objects of one image by plain numbers.
-
-    Args:
-        labels: H x W, 0 is the background.
-        segmentation: of this image alone, without a batch dimension.
-
-    Returns:
-        For each label that owns a pixel: `label`; `box` (left, top, width and height of its pixels); `area` in pixels;
-        `centroid` (x and y of the mean of its pixels, in pixels from the image's top left corner); `position` (x and y
-        of the glimpse's centre, which may lie outside the box because glimpses have transparent parts); `scale` (width
-        and height of the glimpse as a share of the image's); `activation`; `appearance` (the vector).
-    """
-    height, width = labels.shape
-    areas = np.bincount(labels.reshape(-1))
-    positions = (_to_numpy(segmentation.positions) + 1) / 2 * (width, height)
-    scales, activations = _to_numpy(segmentation.scales), _to_numpy(segmentation.activations)
-    appearances = _to_numpy(segmentation.appearances)
-    described = []
-    for slot, box in enumerate(find_objects(labels)):
-        if box is None:
-            continue
-        rows, columns = box
-        down, across = np.nonzero(labels[box] == slot + 1)
-        centroid = np.array([columns.start + across.mean(), rows.start + down.mean()]) + 0.5
-        described.append(
-            {
-                "label": slot + 1,
-                "box": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
-                "area": int(areas[slot + 1]),
-                "centroid": centroid.round(DECIMALS).tolist(),
-                "position": positions[slot].round(DECIMALS).tolist(),
-                "scale": scales[slot].round(DECIMALS).tolist(),
-                "activation": round(float(activations[slot]), DECIMALS),
-                "appearance": appearances[slot].round(DECIMALS).tolist(),
-            }
-        )
-    return described
-
-
-class _Results:
-    """Writes the results into a folder, one image at a time."""
-
-    def __init__(self, folder: Path, source: Source, num_slots: int) -> None:
-        self._folder, self._source, self._slots = folder, source, num_slots
-        self._palette = label_colors(num_slots).reshape(-1).tolist()
-        film = folder / "overlay.mp4"
-        self._film = nullcontext() if source.fps is None else VideoWriter(film, source.fps, source.duration)
-        self._objects: TextIO = (folder / OBJECTS_FILE).open("w", encoding="utf-8", errors=ENCODING_ERRORS)
-        self._first = True
-
-    def __enter__(self) -> Self:
-        self._film.__enter__()
-        # The list is written piece by piece, because that of a long video does not fit into memory.
-        head = {"source": str(self._source.path), "slots": self._slots}
-        if self._source.fps is not None:
-            head["fps"] = float(self._source.fps)
-        self._objects.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "images": [')
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._film.__exit__(kind, error, trace)
-            skipped = [{"name": name, "reason": reason} for name, reason in self._source.skipped]
-            self._objects.write(f'\n], "skipped": {json.dumps(skipped, ensure_ascii=False)}}}\n')
-        finally:
-            self._objects.close()
-
-    def append(self, sample: Sample, segmentation: Segmentation) -> int:
-        """Write the results of an image, and return its number of objects."""
-        labels = segmentation.labels.cpu().numpy().astype(np.uint8)
-        overlaid = overlay(sample.image, labels)
-        indexed = Image.fromarray(labels)
-        indexed.putpalette(self._palette)
-        indexed.save(self._path(LABELS_FOLDER, f"{sample.name}.png"))
-        # Without chroma subsampling, which would blur the contours.
-        Image.fromarray(overlaid).save(self._path("overlays", f"{sample.name}.jpg"), quality=90, subsampling=0)
-        if isinstance(self._film, VideoWriter):
-            self._film.append(overlaid, sample.time)
-        objects = describe_objects(labels, segmentation)
-        height, width = labels.shape
-        time = {} if sample.time is None else {"time": round(sample.time, DECIMALS)}
-        entry = {"name": sample.name, **time, "width": width, "height": height, "objects": objects}
-        self._objects.write(("\n" if self._first else ",\n") + json.dumps(entry, ensure_ascii=False))
-        self._first = False
-        return len(objects)
-
-    def _path(self, kind: str, name: str) -> Path:
-        path = self._folder / kind / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
-
-
-def _to_numpy(values: Float[Tensor, "..."]) -> npt.NDArray[np.float64]:
-    return values.detach().cpu().double().numpy()

@@ -15,6 +15,9 @@ from astseg.model.slow_features.features import SlowFeatureLayout
 Refinement: TypeAlias = Literal["transformer", "residual", "none"]
 """``transformer`` replaces the queries, as in the paper; ``residual`` adds to them; ``none`` leaves them unchanged."""
 
+MAX_SLOTS = 254
+"""Labels are stored in one byte, 0 is the background, and 255 is reserved."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -62,8 +65,8 @@ class Architecture:
             raise ValueError("a residual attention bias needs a background network")
         if self.slow_features is not None and self.per_pixel_background_activation:
             raise ValueError("a model of slow features has one background activation, not one for each pixel")
-        if not 1 <= self.num_slots <= 254:  # labels are stored in one byte, and 255 is reserved
-            raise ValueError(f"a model needs between 1 and 254 slots, not {self.num_slots}")
+        if not 1 <= self.num_slots <= MAX_SLOTS:
+            raise ValueError(f"a model needs between 1 and {MAX_SLOTS} slots, not {self.num_slots}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from astseg._core.image_conversion import ImageInput, check_float_images, describe_type
 from astseg.model.architecture import Architecture
 from astseg.model.attention import background_residual, gather_queries
+from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.model.backgrounds.build import build_background
 from astseg.model.features.build import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
@@ -252,7 +253,8 @@ class AstSeg(SavedModel):
         """
         if self.background is None:
             raise ValueError("this model has no background network: pass the backgrounds")
-        return self.background(images).image  # type: ignore[no-any-return]
+        reconstruction: BackgroundReconstruction = self.background(images)
+        return reconstruction.image
 
     def _background_log_activation(self) -> Float[Tensor, "#height #width"]:
         activation = self.background_log_activation.view(1, 1)

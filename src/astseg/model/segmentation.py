@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,6 +33,10 @@ class Segmentation:
     """The activation of each object in equation 17, to be compared with the background's."""
     appearances: Float[Tensor, "*batch slots appearance"]
     """``z_what``."""
+
+    def __getitem__(self, index: int) -> "Segmentation":
+        """Return the segmentation of one of several images, without a batch dimension."""
+        return Segmentation(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
 @torch.no_grad()

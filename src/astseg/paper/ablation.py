@@ -139,10 +139,7 @@ def plan_runs(
 
 
 def evaluation_folder(run: Path, dataset: DatasetSpec) -> Path:
-    """Return a run's subfolder for the scores on a data set that models are only evaluated on (Table 3).
-
-    For example RUN/clevrtex-ood, which ``astseg evaluate`` must be told to write to.
-    """
+    """Return a run's subfolder for a data set to evaluate on only (Table 3), such as RUN/clevrtex-ood."""
     return run / dataset.name
 
 

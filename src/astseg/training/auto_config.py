@@ -12,19 +12,19 @@ from astseg._core.errors import AstSegError, MemoryShortageError
 from astseg._core.settings_io import override
 from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
+from astseg.model.architecture import MAX_SLOTS
 from astseg.model.ast_seg import AstSeg
 from astseg.training.complexity import MIN_STATIC_IMAGES, static_share, texture_strength
 from astseg.training.config import BackgroundTraining, Recipe
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe, textures_recipe
-from astseg.training.time_budget import background_steps, fit_to_steps, fit_to_time, measure_step_seconds, with_steps
+from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds
 
 STEP_SETTINGS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_steps"})
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
 STATIC_THRESHOLD = 0.75
 """The camera is taken to stand still where ``static_share`` exceeds this."""
-MAX_SLOTS = 254
 TEXTURE_THRESHOLD = 0.025
 """The least ``texture_strength`` of textured images: between 0.019 (towers at 64 pixels, whose walls have a pattern)
 and 0.038 (the CLEVRTEX look-alike at 128; 0.077 at 64); rooms and CLEVR have 0.003."""
@@ -152,14 +152,13 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     reasons.append(_memory_reason(_needed_memory(recipe, device, len(images)), store.image_size, device))
     why = "as requested" if request.steps or request.changes_steps else "as in the recipe"
     if minutes is not None:
-        recipe, estimate = fit_to_time(recipe, measure_step_seconds(recipe, images, device), minutes)
-        why = _describe_time(minutes, estimate)
+        recipe, why = _fit_to_time(recipe, images, device, minutes)
     elif request.steps is not None:
         recipe = fit_to_steps(recipe, request.steps)
     with _refusing():
         recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
-    steps = f"{recipe.background.steps} for the background and {recipe.foreground.steps} for the objects"
-    reasons.append(Reason(f"Steps: {steps}, {why}."))
+    objects = f" and {recipe.foreground.steps} for the objects" if recipe.foreground.scenario != "background" else ""
+    reasons.append(Reason(f"Steps: {recipe.background.steps} for the background{objects}, {why}."))
     return RecipeChoice(recipe, tuple(reasons))
 
 
@@ -178,15 +177,12 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Rec
     def memory_reason(recipe: Recipe) -> Reason:
         return _memory_reason(_needed_memory(recipe, device, len(images)), store.image_size, device)
 
-    def steps_in_time(recipe: Recipe) -> tuple[int, str]:
-        steps, estimate = background_steps(recipe, measure_step_seconds(recipe, images, device), minutes)
-        return steps, _describe_time(minutes, estimate)
-
     if device.type == "cuda":
         recipe, complex_recipe = _ae_ne_recipes(store.image_size)
         reasons = [_images_reason(store), memory_reason(recipe)]
-        steps, time = steps_in_time(recipe)
-        complex_steps, complex_time = steps_in_time(complex_recipe)
+        fitted, time = _fit_to_time(recipe, images, device, minutes)
+        complex_fitted, complex_time = _fit_to_time(complex_recipe, images, device, minutes)
+        steps, complex_steps = fitted.background.steps, complex_fitted.background.steps
         settings = replace(recipe.background, steps=steps, complex_steps=complex_steps, automatic_complexity=True)
         recipe = replace(recipe, background=settings)
         more = [Reason(f"For many backgrounds: a larger network, {complex_steps} more, {complex_time}.")]
@@ -194,10 +190,9 @@ def choose_background(store: Store, device: torch.device, minutes: float) -> Rec
         static, why = _is_static(images)
         recipe = _cpu_background_recipe(store.image_size, static)
         reasons = [_background_reason(static, why), _images_reason(store), memory_reason(recipe)]
-        steps, time = steps_in_time(recipe)
-        recipe = with_steps(recipe, steps, recipe.foreground.steps)
+        recipe, time = _fit_to_time(recipe, images, device, minutes)
         more = []
-    return RecipeChoice(recipe, (*reasons, Reason(f"Steps: {steps}, {time}."), *more))
+    return RecipeChoice(recipe, (*reasons, Reason(f"Steps: {recipe.background.steps}, {time}."), *more))
 
 
 def check_size(image_size: tuple[int, int], device: torch.device, request: RecipeRequest) -> None:
@@ -240,6 +235,12 @@ def _candidates(image_size: tuple[int, int], device: torch.device, request: Reci
             if request.textured is not False and False in choices:
                 recipes.append(textures_recipe(image_size, num_slots))
         return [_buildable(override(recipe, request.changes)) for recipe in recipes]
+
+
+def _fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[Recipe, str]:
+    """Return the recipe with as many steps as fit into a time, and the time in words."""
+    recipe, estimate = fit_to_time(recipe, measure_step_seconds(recipe, images, device), minutes)
+    return recipe, _describe_time(minutes, estimate)
 
 
 def _at_size(recipe: Recipe, image_size: tuple[int, int], num_slots: int | None) -> Recipe:

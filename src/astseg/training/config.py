@@ -21,17 +21,17 @@ class BackgroundTraining:
     batch_size: int = 128
     learning_rate: LearningRate = field(default_factory=lambda: LearningRate(2e-3, decay_start=0.8))
     exponent_ramp_start: int = 0
-    """Steps for which the robust weight's exponent stays 0, so that all pixels count alike. Otherwise, what moves with
-    the camera would be discounted like an object before it is learned. The paper has no such steps."""
+    """Steps for which the robust weight's exponent stays 0, so that all pixels count alike. Otherwise, all that is not
+    learned yet, such as what moves with the camera, would be discounted like an object. The paper has no such steps."""
     exponent_ramp_steps: int = 0
     """Steps over which the exponent then rises from 0 to 6; the paper has no ramp."""
     automatic_complexity: bool = False
-    """Train with the simple channels for 2 000 steps; if the backgrounds then differ between images, start again with
-    the complex channels and ``complex_steps`` (AE-NE)."""
+    """For AE-NE's simple channels alone: train for 2 000 steps; if the backgrounds then differ between images, start
+    again with the complex channels and ``complex_steps``."""
     complex_steps: int = 500_000
-    """Steps with the complex channels, if they are chosen automatically..."""
+    """Steps with the complex channels, if they are chosen automatically."""
     complex_epochs: int = 0
-    """...but at least this many epochs."""
+    """The least number of epochs with the complex channels, if they are chosen automatically."""
 
     def __post_init__(self) -> None:
         ramp = (self.exponent_ramp_start, self.exponent_ramp_steps)
@@ -101,5 +101,7 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.architecture.background_network is None:
             raise ValueError("a model without a background network cannot be trained")
+        if self.background.automatic_complexity and self.architecture.background_network not in ("simple", "complex"):
+            raise ValueError(f"automatic complexity is for AE-NE, not for {self.architecture.background_network!r}")
         if self.backbone and not self.architecture.feature_network.startswith("segformer"):
             raise ValueError(f"backbone weights are for SegFormer, not for {self.architecture.feature_network}")

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from astseg._core.atomic_io import atomic_write, lock_folder, remove_leftovers
-from astseg._core.errors import AstSegError, RunExistsError
+from astseg._core.errors import AstSegError, InvalidRecipeError, RunExistsError, RunNotFoundError
 from astseg._core.file_names import RUN_FILE
 from astseg._core.progress import Progress
 from astseg._core.provenance import provenance
@@ -77,7 +77,7 @@ def read_run(folder: Path) -> RunSettings:
         content.pop("provenance", None)
         return from_builtins(RunSettings, content)
     except OSError as error:
-        raise AstSegError(f"{folder} holds no training run: it has no {RUN_FILE}.") from error
+        raise RunNotFoundError(f"{folder} holds no training run: it has no {RUN_FILE}.") from error
     except (ValueError, TypeError, AttributeError) as error:
         raise AstSegError(f"{folder / RUN_FILE} cannot be understood: {error}") from error
 
@@ -96,7 +96,7 @@ def read_recipe(file: Path) -> Recipe:
     except OSError as error:
         raise AstSegError(f"Cannot read the recipe {file}: {error.strerror}.") from error
     except ValueError as error:
-        raise AstSegError(f"{file} is no recipe: {error}. 'astseg presets NAME' prints one.") from error
+        raise InvalidRecipeError(f"{file} is no recipe: {error}.") from error
 
 
 def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None:

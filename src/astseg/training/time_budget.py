@@ -105,11 +105,15 @@ def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: floa
         minutes: the time that all phases may take together.
 
     Returns:
-        The recipe, and how many minutes it takes: more than asked for where these are too few to learn anything.
+        The recipe, and how many minutes it takes: more than asked for where these are too few to learn anything, and
+        fewer where a static background alone needs no more.
     """
     scenario = recipe.foreground.scenario
     preparation = step_seconds.get("preparation", 0.0)
     seconds = max(0.0, 60 * minutes - preparation)
+    if scenario == "background":
+        steps = max(MIN_STEPS, int(_useful_steps(recipe, seconds / step_seconds["background"])))
+        return with_steps(recipe, steps, recipe.foreground.steps), steps * step_seconds["background"] / 60
     background_step = step_seconds.get("background", 0.0)  # baseline training has none
     background = 0.0 if scenario == "baseline" else _useful_steps(recipe, BACKGROUND_SHARE * seconds / background_step)
     frozen = {"curriculum": FROZEN_SHARE, "frozen": 1.0, "baseline": 0.0}[scenario]
@@ -119,20 +123,8 @@ def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: floa
     return with_steps(recipe, alone, foreground), (preparation + alone * background_step + foreground * step) / 60
 
 
-def background_steps(recipe: Recipe, step_seconds: Mapping[str, float], minutes: float) -> tuple[int, float]:
-    """Return how many steps of the background alone fit into a time.
-
-    Returns:
-        The steps, and how many minutes they take: more than asked for where these are too few to learn anything, and
-        fewer where a static background needs no more.
-    """
-    step = step_seconds["background"]
-    steps = max(MIN_STEPS, int(_useful_steps(recipe, 60 * minutes / step)))
-    return steps, steps * step / 60
-
-
 def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
-    """Give the foreground a number of steps, and the background a third of it or all that a static one needs."""
+    """Give the foreground a number of steps, the background a third of it, but no more than a static one needs."""
     return with_steps(recipe, int(_useful_steps(recipe, max(1, foreground // 3))), foreground)
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.backgrounds.base import BackgroundReconstruction, check_min_side
+from astseg.model.backgrounds.base import Background, BackgroundReconstruction, check_min_side
 
 INPUT_RANGE = 255.0
 """The value of white in the encoder's input."""
@@ -141,7 +141,7 @@ class PositionalBlock(nn.Module):
         return self.layers(torch.cat((x, positions), 1))  # type: ignore[no-any-return]
 
 
-class BackgroundAutoencoder(nn.Module):
+class BackgroundAutoencoder(Background):
     """AE-NE for images of 32x32 pixels or more.
 
     Args:

@@ -1,12 +1,11 @@
 """What all background networks share."""
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-LATENT_DIM = 16
-"""The dimension of an image's background latent."""
 MIN_SIDE = 32
 
 
@@ -14,9 +13,24 @@ class BackgroundReconstruction(NamedTuple):
     """The output of a background network."""
 
     image: Float[Tensor, "batch 3 height width"]
-    """The background, in [0, 1]."""
+    """The background, in [0, 1]; while training, it may leave the range."""
     error: Float[Tensor, "batch 1 height width"]
     """The network's estimate of its own error in pixels that show background, from 0 to 1."""
+
+
+class Background(nn.Module, ABC):
+    """A background network. A new one is a file in this folder, and a name, a case and a line in `build.py`.
+
+    Its constructor takes height and width in pixels first, and refuses impossible ones by a ValueError. It is also
+    built and run forward and backward on the device "meta", to estimate memory: no value may be read (`.item()`).
+    Phase 1 trains its parameters alone, by the robust loss of AE-NE, whose learning rate, start and exponent ramp
+    (`BackgroundTraining`) must suit the network: a network that begins far from all images learns only from a small
+    exponent, hence after a long ramp.
+    """
+
+    @abstractmethod
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
+        """Return the backgrounds of images in [0, 1] of the network's size."""
 
 
 def check_min_side(image_size: tuple[int, int]) -> None:

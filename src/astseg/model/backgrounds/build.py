@@ -2,9 +2,8 @@
 
 from typing import Literal, TypeAlias
 
-from torch import nn
-
 from astseg.model.backgrounds.ae_ne import BackgroundAutoencoder
+from astseg.model.backgrounds.base import Background
 from astseg.model.backgrounds.region import RegionBackground
 from astseg.model.backgrounds.static import StaticBackground
 
@@ -13,7 +12,7 @@ BackgroundNetwork: TypeAlias = Literal["simple", "complex", "region", "static"]
 `StaticBackground`."""
 
 
-def build_background(network: BackgroundNetwork, image_size: tuple[int, int]) -> nn.Module:
+def build_background(network: BackgroundNetwork, image_size: tuple[int, int]) -> Background:
     """Build a background network for images of this height and width.
 
     Raises:
@@ -24,5 +23,5 @@ def build_background(network: BackgroundNetwork, image_size: tuple[int, int]) ->
             return RegionBackground(image_size)
         case "static":
             return StaticBackground(image_size)
-        case _:
+        case "simple" | "complex":
             return BackgroundAutoencoder(image_size, network)

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.backgrounds.base import LATENT_DIM, BackgroundReconstruction, check_min_side
+from astseg.model.backgrounds.base import Background, BackgroundReconstruction, check_min_side
 
+LATENT_DIM = 16
 EDGE_SHARPNESS = 20.0  # a step of a tenth of the range gives tanh(2), about 0.96
 
 
@@ -26,7 +27,7 @@ def edges(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch
     return (EDGE_SHARPNESS * torch.cat((right, down), 1)).tanh()
 
 
-class RegionBackground(nn.Module):
+class RegionBackground(Background):
     """A background autoencoder that learns within a minute or two on a CPU. Not in the paper.
 
     The published network starts with nearly the same latent for all images and needs thousands of steps to

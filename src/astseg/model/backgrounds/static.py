@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.backgrounds.base import BackgroundReconstruction, check_min_side
+from astseg.model.backgrounds.base import Background, BackgroundReconstruction, check_min_side
 from astseg.model.resizing import resized
 
 LIGHT_CELLS = 8  # light is estimated from the differences between the image and the background in 8x8 cells
@@ -16,7 +16,7 @@ LIGHT_SATURATION = 0.1  # larger differences are objects: these count by their a
 MAX_LIGHT = math.log(2)  # twice or half the light: a truck in front of the lens does not turn the image black
 
 
-class StaticBackground(nn.Module):
+class StaticBackground(Background):
     """One background under changing light, for a static camera. Not in the paper.
 
     An autoencoder memorizes a few hundred frames, objects included, within a few hundred steps. This network cannot:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, RunNotFoundError
 from astseg._core.file_names import RUN_FILE
 from astseg._core.settings_io import to_builtins
 from astseg.data.catalog import evaluated_with
@@ -112,9 +112,7 @@ def _runs_in(path: Path) -> list[Path]:
     far = [file.parent for file in path.glob(f"*/*/{RUN_FILE}") if file.parent.parent not in near]
     inside = sorted([*near, *far])
     if not inside:
-        raise AstSegError(
-            f"{path} holds no training run, and no folders of runs. Give a folder that 'astseg ablate' made."
-        )
+        raise RunNotFoundError(f"{path} holds no training run, and no folders of runs.")
     return inside
 
 

@@ -1,0 +1,141 @@
+"""The files that a segmentation is written to, each form by a writer of its own.
+
+The output folder holds::
+
+    labels/NAME.png      a palette image whose index is the label: 0 background, k the object of slot k
+    overlays/NAME.jpg    the image with its objects colored and outlined
+    overlay.mp4          the overlays as a video, if the source is one: each frame at its own time
+    objects.json         the objects of each image; see `describe_objects`
+
+all of the size of the source's images.
+
+objects.json has the keys ``source``, ``slots``, ``fps`` (of a video: the mean number of frames per second), ``images``
+and ``skipped``; each image has ``name``, ``time`` (of a video: seconds since the first frame, by the file's time
+stamps), ``width``, ``height`` and ``objects``.
+"""
+
+import json
+from abc import ABC, abstractmethod
+from contextlib import nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from PIL import Image
+
+from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
+from astseg.data.sources import Sample, Source
+from astseg.data.store import Bytes
+from astseg.data.video import VideoWriter
+from astseg.inference.objects import DECIMALS
+from astseg.visualization.colors import label_colors, overlay
+
+OVERLAYS_FOLDER = "overlays"
+OVERLAY_VIDEO = "overlay.mp4"
+ENCODING_ERRORS = "backslashreplace"
+"""How objects.json writes file names that are not valid UTF-8."""
+
+
+class ResultWriter(ABC):
+    """Writes one form of the results, image by image: a long video does not fit into memory.
+
+    Args:
+        folder: the folder of all results.
+        source: what is segmented.
+        num_slots: K of the model.
+    """
+
+    def __init__(self, folder: Path, source: Source, num_slots: int) -> None:
+        self.folder = folder
+        self.source = source
+        self.num_slots = num_slots
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(  # noqa: B027  (a writer of one file for each image has nothing to complete)
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Complete the files."""
+
+    @abstractmethod
+    def append(self, sample: Sample, labels: Bytes, objects: list[dict[str, Any]]) -> None:
+        """Write the results of an image.
+
+        Args:
+            sample: the image.
+            labels: H x W, 0 is the background, k slot k.
+            objects: what `describe_objects` says of them.
+        """
+
+    def path(self, kind: str, name: str) -> Path:
+        """Return the path of a file in a folder of the results, and make its parents: names may have several parts."""
+        path = self.folder / kind / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+class LabelWriter(ResultWriter):
+    """Writes labels/NAME.png."""
+
+    def append(self, sample: Sample, labels: Bytes, objects: list[dict[str, Any]]) -> None:
+        """Write the label image."""
+        image = Image.fromarray(labels)
+        image.putpalette(label_colors(self.num_slots).reshape(-1).tolist())
+        image.save(self.path(LABELS_FOLDER, f"{sample.name}.png"))
+
+
+class OverlayWriter(ResultWriter):
+    """Writes overlays/NAME.jpg, and overlay.mp4 for a video."""
+
+    def __enter__(self) -> Self:
+        fps, file = self.source.fps, self.folder / OVERLAY_VIDEO
+        self._video = nullcontext() if fps is None else VideoWriter(file, fps, self.source.duration)
+        self._video.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._video.__exit__(kind, error, trace)
+
+    def append(self, sample: Sample, labels: Bytes, objects: list[dict[str, Any]]) -> None:
+        """Write the overlay and the video's frame."""
+        overlaid = overlay(sample.image, labels)
+        # Without chroma subsampling, which would blur the contours.
+        path = self.path(OVERLAYS_FOLDER, f"{sample.name}.jpg")
+        Image.fromarray(overlaid).save(path, quality=90, subsampling=0)
+        if isinstance(self._video, VideoWriter):
+            self._video.append(overlaid, sample.time)
+
+
+class ObjectsWriter(ResultWriter):
+    """Writes objects.json, piece by piece."""
+
+    def __enter__(self) -> Self:
+        self._file: TextIO = (self.folder / OBJECTS_FILE).open("w", encoding="utf-8", errors=ENCODING_ERRORS)
+        self._separator = "\n"
+        head = {"source": str(self.source.path), "slots": self.num_slots}
+        if self.source.fps is not None:
+            head["fps"] = float(self.source.fps)
+        self._file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "images": [')
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._file:
+            skipped = [{"name": name, "reason": reason} for name, reason in self.source.skipped]
+            self._file.write(f'\n], "skipped": {json.dumps(skipped, ensure_ascii=False)}}}\n')
+
+    def append(self, sample: Sample, labels: Bytes, objects: list[dict[str, Any]]) -> None:
+        """Write the image's entry."""
+        height, width = labels.shape
+        time = {} if sample.time is None else {"time": round(sample.time, DECIMALS)}
+        entry = {"name": sample.name, **time, "width": width, "height": height, "objects": objects}
+        self._file.write(self._separator + json.dumps(entry, ensure_ascii=False))
+        self._separator = ",\n"
+
+
+WRITERS: tuple[type[ResultWriter], ...] = (LabelWriter, OverlayWriter, ObjectsWriter)
+"""What `segment_source` writes."""

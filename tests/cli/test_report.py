@@ -1,0 +1,25 @@
+from pathlib import Path
+
+import pytest
+import torch
+from tests.cli.conftest import Program
+
+from astseg.data.store import Store
+from astseg.paper.ablation import choose_rows, plan_runs
+from astseg.training.run import train_run
+
+
+def test_mistakes(astseg: Program, tiny_store: Store, tmp_path: Path) -> None:
+    assert "no training run" in astseg.mistake("report", tmp_path)
+    (begun,) = plan_runs(choose_rows("clevr", ["unet"]), 1, tiny_store, tmp_path, small=True, steps=3)
+    train_run(begun.folder, begun.settings, torch.device("cpu"), stop=lambda: True)
+    assert "scores yet: clevr-unet-seed-0." in astseg.mistake("report", tmp_path)
+
+
+def test_to_a_file(astseg: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("astseg.paper.report.read_results", lambda paths: (["a result"], []))
+    monkeypatch.setattr("astseg.paper.report.group_results", lambda results: results)
+    monkeypatch.setattr("astseg.paper.report.build_report", lambda groups, unfinished: groups)
+    monkeypatch.setattr("astseg.paper.report.write_as", lambda report, form: f"{form}: {report[0]} ± 1\n")
+    assert astseg("report", tmp_path, "--format", "latex", "--out", tmp_path / "new/t.tex") == 0
+    assert (tmp_path / "new/t.tex").read_text(encoding="utf-8") == "latex: a result ± 1\n"

@@ -1,0 +1,102 @@
+"""``astseg segment`` with a model that was trained for a few steps."""
+
+import json
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.cli.conftest import Program, press_ctrl_c
+
+from astseg.data.store_writer import StoreWriter
+from astseg.data.video import VideoWriter
+from astseg.model.ast_seg import AstSeg
+
+
+def fill_disk(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_folder(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "masks[1]"
+    assert astseg("segment", finished, images, "--out", out, "--device", "cpu") == 0
+    names = {"a[red]", "c[]", "e", "more/b", "more/ü", "more/f"}
+    labels = {path.relative_to(out / "labels").with_suffix("").as_posix() for path in out.glob("labels/**/*.png")}
+    assert labels == names
+    found = json.loads((out / "objects.json").read_text(encoding="utf-8"))
+    assert {image["name"] for image in found["images"]} == names
+    assert [entry["name"] for entry in found["skipped"]] == ["broken[b]"]
+    assert astseg.out.startswith("6 images, ")
+    assert astseg.out.endswith(f": {out}\n")
+    assert "Skipped broken[b]" in astseg.err
+
+
+def test_a_film(astseg: Program, finished: Path, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "film.mp4", Fraction(10)) as writer:
+        for index in range(6):
+            writer.append(np.full((48, 64, 3), 40 * index, np.uint8))
+    assert astseg("segment", finished, tmp_path / "film.mp4", "--every", 2, "--out", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "overlay.mp4").stat().st_size > 0
+    assert sorted(path.stem for path in (tmp_path / "out" / "labels").iterdir()) == ["000000", "000002", "000004"]
+
+
+def test_one_pixel_by_a_model_saved_by_hand(astseg: Program, finished: Path, tmp_path: Path) -> None:
+    AstSeg.from_pretrained(finished / "model").save_pretrained(tmp_path / "mine")
+    Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
+    assert astseg("segment", tmp_path / "mine", tmp_path / "dot.png", "--out", tmp_path / "out") == 0
+    with Image.open(tmp_path / "out" / "labels" / "dot.png") as labels:
+        assert labels.size == (1, 1)
+    assert astseg.out.startswith("1 image, ")
+
+
+def test_prepared_data_without_a_test_split(astseg: Program, finished: Path, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "data", (32, 32), "grey", "none") as writer, writer.split("train") as split:
+        split.append(np.full((2, 32, 32, 3), 99, np.uint8))
+    assert astseg("segment", finished, tmp_path / "data", "--out", tmp_path / "out") == 0
+    assert len(list((tmp_path / "out" / "labels").iterdir())) == 2
+
+
+def test_mistakes(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    cases: list[tuple[tuple[object, ...], str]] = [
+        (("nowhere", images), "no model 'nowhere'"),
+        ((tmp_path / "empty", images), "no model"),
+        ((finished, tmp_path / "nothing"), "no file or folder"),
+        ((finished, tmp_path / "empty"), "no images"),
+        ((finished, images / "broken[b].png"), "1 tried"),
+        ((finished, images, "--batch-size", 0), "--batch-size"),
+        ((finished, images, "--every", 0), "--every"),
+    ]
+    for arguments, message in cases:
+        assert message in astseg.mistake("segment", *arguments, "--out", tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "images"]
+    assert "exists already" in astseg.mistake("segment", finished, images, "--out", images)
+
+
+def test_weights_of_another_configuration(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(finished / "model", model)
+    config = json.loads((model / "config.json").read_text())
+    config["architecture"]["num_slots"] += 1
+    (model / "config.json").write_text(json.dumps(config))
+    assert "another configuration" in astseg.mistake("segment", model, images, "--out", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("event", "code", "message"), [(fill_disk, 2, "No space"), (press_ctrl_c, 130, "Stopped.")])
+def test_a_full_disk_and_ctrl_c_leave_nothing(
+    event: Callable[..., None],
+    code: int,
+    message: str,
+    astseg: Program,
+    finished: Path,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Image.Image, "save", event)
+    assert astseg("segment", finished, images, "--out", tmp_path / "out") == code
+    assert message in astseg.err
+    assert [path.name for path in tmp_path.iterdir()] == ["images"]

@@ -1,0 +1,271 @@
+"""``astseg train`` on tiny images, with a handful of steps."""
+
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.cli.conftest import Program, ctrl_c_after, press_ctrl_c
+
+from astseg.data.store import Store
+from astseg.data.video import VideoWriter
+from astseg.training.memory import Memory
+from astseg.training.presets import PRESETS
+from astseg.training.run import read_recipe, read_run
+
+pytestmark = pytest.mark.usefixtures("few_steps")
+
+TINY = ("--objects", 2, "--device", "cpu")
+SHORT_STEPS = {"background.steps": 2, "foreground.steps": 4, "foreground.frozen_steps": 2}
+SHORT = [word for name, value in SHORT_STEPS.items() for word in ("--set", f"{name}={value}")]
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    """Ten frames in which a square moves over a dark ground."""
+    with VideoWriter(tmp_path / "film.mp4", Fraction(10)) as writer:
+        for index in range(10):
+            frame = np.full((48, 64, 3), 60, np.uint8)
+            frame[10:20, 5 * index : 5 * index + 10] = 200
+            writer.append(frame)
+    return tmp_path / "film.mp4"
+
+
+def has_leftovers(folder: Path) -> bool:
+    return any("partial" in path.name for path in folder.rglob("*"))
+
+
+class TestTrain:
+    def test_prepared_data(self, finished: Path, rooms: Path) -> None:
+        assert {"run.json", "checkpoint.pt", "metrics.jsonl", "model", "page.html", "scores.json", "per_image.csv"} <= {
+            path.name for path in finished.iterdir()
+        }
+        settings = read_run(finished)
+        assert settings.data == str(rooms)
+        assert settings.recipe.architecture.num_slots == 2
+        assert settings.recipe.foreground.steps == 4
+        assert not has_leftovers(finished)
+
+    def test_a_folder_of_mixed_images(self, astseg: Program, images: Path, tmp_path: Path) -> None:
+        run = tmp_path / "my[run]"
+        assert astseg("train", images, *TINY, "--size", 32, "--minutes", 1e-4, "--out", run) == 0
+        assert astseg.out == f"Model:  {run / 'model'}\nPage:   {run / 'page.html'}\n"
+        assert "Skipped broken[b]" in astseg.err
+        assert "Images: 5 of 32x32" in astseg.err
+        assert "Objects: at most 2 " in astseg.err
+        assert "Steps: 2 for the background and 2 for the objects" in astseg.err
+        assert "Scoring" not in astseg.err
+        assert "<html" in (run / "page.html").read_text(encoding="utf-8")
+
+    def test_a_film(self, astseg: Program, film: Path, tmp_path: Path) -> None:
+        assert astseg("train", film, *TINY, "--size", "32x48", "--steps", 3, "--out", tmp_path / "run") == 0
+        assert "9 of 32x48" in astseg.err
+        assert not (tmp_path / "run" / "scores.json").exists()
+
+    def test_an_array_with_masks_and_a_preset(self, astseg: Program, tmp_path: Path) -> None:
+        random = np.random.default_rng(0)
+        images = random.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+        np.savez(tmp_path / "some.npz", image=images, mask=random.integers(0, 3, (6, 32, 32), dtype=np.uint8))
+        preset = ("--preset", "demo", "--size", 32, "--steps", 3, "--device", "cpu")
+        assert astseg("train", tmp_path / "some.npz", *preset, "--out", tmp_path / "run") == 0
+        assert "Recipe: the preset demo." in astseg.err
+        assert "Objects: at most 3 in an image (as in the recipe). To change it: --objects." in astseg.err
+        assert "mIoU" in astseg.out
+        assert json.loads((tmp_path / "run" / "scores.json").read_text())["summary"]["overall"]["images"] == 1
+
+    @pytest.mark.parametrize(("size", "expected"), [((), "9 of 48x64"), (("--size", 32), "9 of 32x32")])
+    def test_a_preset_works_at_its_longer_side(
+        self, size: tuple[object, ...], expected: str, astseg: Program, film: Path, tmp_path: Path
+    ) -> None:
+        preset = ("--preset", "demo", *size, *SHORT, "--device", "cpu")
+        assert astseg("train", film, *preset, "--out", tmp_path / "run") == 0
+        assert f"{expected} to learn from (the recipe's own size is 64x64)" in astseg.err
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (("--objects", 0), "between 1 and 254, not 0"),
+            (("--objects", 255), "between 1 and 254, not 255"),
+            (("--steps", 0), "more than 0"),
+            (("--minutes", 0), "more than 0"),
+            (("--minutes", "nan"), "more than 0"),
+            (("--minutes", "inf"), "more than 0"),
+            (("--minutes", 1, "--steps", 1), "not both"),
+            (("--preset", "best"), "no preset 'best'"),
+            (("--set", "foreground.entropy_wait=1"), "nearest is 'entropy_weight'"),
+            (("--set", "foreground.steps"), "--set: "),
+            (("--set", "architecture.shadows=no"), "Expected `bool`, got `str`"),
+            (("--set", "foreground.steps=9", "--steps", 9), "not several"),
+            (("--set", "architecture.image_size=[64, 64]"), "size to prepare"),
+            (("--recipe", "nowhere.json"), "Cannot read the recipe nowhere.json"),
+            (("--size", "huge"), "96x128"),
+            (("--device", "toaster"), "'toaster'"),
+            (("--seed", -1), "--seed"),
+        ],
+    )
+    def test_options_are_refused_before_any_work(
+        self, options: tuple[object, ...], message: str, astseg: Program, images: Path, tmp_path: Path
+    ) -> None:
+        assert message in astseg.mistake("train", images, *options, "--out", tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+
+    def test_invalid_sources(self, astseg: Program, tmp_path: Path) -> None:
+        (tmp_path / "empty").mkdir()
+        (tmp_path / "damaged").mkdir()
+        (tmp_path / "damaged" / "a.png").write_bytes(b"no image")
+        (tmp_path / "text.txt").write_text("no image")
+        expected = {"nowhere": "no file or folder", "empty": "no images", "damaged": "1 tried", "text.txt": "text.txt"}
+        for name, message in expected.items():
+            assert message in astseg.mistake("train", tmp_path / name, "--out", tmp_path / "run")
+        assert "No source" in astseg.mistake("train", "--out", tmp_path / "run")
+        assert not list((tmp_path / "run").glob("*"))
+
+    def test_a_refused_size_does_not_prevent_another(self, astseg: Program, film: Path, tmp_path: Path) -> None:
+        run = tmp_path / "run"
+        for preset in ((), ("--preset", "demo")):
+            message = astseg.mistake("train", film, *preset, "--size", 12, "--out", run, "--device", "cpu")
+            assert "do not suit the model" in message
+            assert not list(run.glob("*"))
+        assert astseg("train", film, *TINY, "--size", 32, "--steps", 3, "--out", run) == 0
+
+    def test_data_prepared_before_an_interrupted_choice_does_not_prevent_another_size(
+        self, astseg: Program, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = tmp_path / "run"
+        with monkeypatch.context() as patch:
+            patch.setattr("astseg.training.auto_config.fit_to_time", press_ctrl_c)
+            assert astseg("train", film, *TINY, "--size", 64, "--out", run) == 130
+        assert Store(run / "data").image_size == (64, 64)
+        assert astseg("train", film, *TINY, "--size", 32, "--steps", 3, "--out", run) == 0
+        assert "Preparing the images again" in astseg.err
+        assert "9 of 32x32" in astseg.err
+        assert "Memory: about 0." in astseg.err
+
+    def test_a_memory_shortage_is_found_before_anything_is_prepared(
+        self, astseg: Program, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("astseg.training.auto_config.machine_memory", lambda _: Memory(4e9, 3e9))
+        message = astseg.mistake("train", film, *TINY, "--size", 1000, "--out", tmp_path / "run")
+        assert "Training at 1000x1000 takes about" in message
+        assert "this machine has 4.0 GB" in message
+        assert "--size and --objects" in message
+        assert not list((tmp_path / "run").glob("*"))
+
+    def test_one_pixel(self, astseg: Program, tmp_path: Path) -> None:
+        np.save(tmp_path / "one.npy", np.zeros((3, 1, 1, 3), np.uint8))
+        assert "1 x 1 pixels" in astseg.mistake("train", tmp_path / "one.npy", "--out", tmp_path / "run")
+
+    def test_prepared_data_keeps_its_size(self, astseg: Program, rooms: Path, tmp_path: Path) -> None:
+        assert "32x32 already" in astseg.mistake("train", rooms, "--size", 64, "--out", tmp_path / "run")
+
+    def test_an_occupied_folder(self, astseg: Program, finished: Path, rooms: Path, images: Path) -> None:
+        before = (finished / "checkpoint.pt").read_bytes()
+        assert "--resume" in astseg.mistake("train", rooms, *TINY, "--out", finished)
+        assert (finished / "checkpoint.pt").read_bytes() == before
+        assert "other files" in astseg.mistake("train", images, "--out", images)
+
+    def test_a_recipe_file(self, astseg: Program, rooms: Path, tmp_path: Path) -> None:
+        assert astseg("presets", "rooms-cpu") == 0
+        file = tmp_path / "mine.json"
+        file.write_text(astseg.out)
+        assert read_recipe(file) == PRESETS["rooms-cpu"].recipe
+        command = ("train", rooms, "--recipe", file, *SHORT, "--set", "foreground.entropy_weight=1e-3")
+        assert astseg(*command, "--device", "cpu", "--out", tmp_path / "run") == 0
+        recipe = read_run(tmp_path / "run").recipe
+        assert recipe == read_recipe(tmp_path / "run" / "run.json")
+        assert (recipe.foreground.steps, recipe.background.steps, recipe.foreground.entropy_weight) == (4, 2, 1e-3)
+        assert recipe.foreground.slot_use_weight == PRESETS["rooms-cpu"].recipe.foreground.slot_use_weight
+        other = ("train", rooms, "--recipe", file, "--out", tmp_path / "other")
+        assert "not both" in astseg.mistake(*other, "--preset", "demo")
+        file.write_text('{"architecture": {"num_slots": 3}}')
+        message = astseg.mistake(*other)
+        assert "`image_size`" in message
+        assert "astseg presets NAME" in message
+
+
+class TestStopAndResume:
+    @pytest.mark.parametrize("steps", [1, 2, 4], ids=["background", "objects", "joint"])
+    def test_ends_as_if_never_stopped(
+        self, steps: int, astseg: Program, rooms: Path, finished: Path, tmp_path: Path
+    ) -> None:
+        run = tmp_path / "run"
+        with ctrl_c_after(steps):
+            assert astseg("train", rooms, *TINY, "--steps", 4, "--out", run) == 130
+        assert "Stopping after this step" in astseg.err
+        assert "--resume continues" in astseg.err
+        assert not has_leftovers(run)
+        assert astseg("train", "--resume", "--out", run, "--device", "cpu") == 0
+        resumed, whole = (load_file(folder / "model" / "model.safetensors") for folder in (run, finished))
+        assert resumed.keys() == whole.keys()
+        assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+    def test_a_second_ctrl_c_stops_at_once(self, astseg: Program, rooms: Path, tmp_path: Path) -> None:
+        with ctrl_c_after(2, times=2):
+            assert astseg("train", rooms, *TINY, "--steps", 4, "--out", tmp_path / "run") == 130
+        assert "Interrupted: Stopped." in astseg.err
+        assert not has_leftovers(tmp_path / "run")
+        assert astseg("train", "--resume", "--out", tmp_path / "run", "--device", "cpu") == 0
+
+    def test_while_reading_images(
+        self, astseg: Program, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("astseg.data.store_writer.SplitWriter.append", press_ctrl_c)
+        assert astseg("train", images, "--out", tmp_path / "run") == 130
+        assert "Interrupted: Stopped." in astseg.err
+        assert not list((tmp_path / "run").glob("*"))
+
+    def test_a_full_disk_loses_nothing(
+        self, astseg: Program, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run = tmp_path / "run"
+        with ctrl_c_after(1):
+            assert astseg("train", rooms, *TINY, "--steps", 4, "--out", run) == 130
+        before = (run / "checkpoint.pt").read_bytes()
+
+        def fail(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(torch, "save", fail)
+        assert "checkpoint.pt: No space left" in astseg.mistake("train", "--resume", "--out", run, "--device", "cpu")
+        assert (run / "checkpoint.pt").read_bytes() == before
+        assert not has_leftovers(run)
+
+    def test_without_a_run(self, astseg: Program, tmp_path: Path) -> None:
+        assert "no training run" in astseg.mistake("train", "--resume", "--out", tmp_path / "nowhere")
+
+    def test_other_options_are_reported_and_ignored(self, astseg: Program, finished: Path) -> None:
+        before = read_run(finished)
+        ignored = ("elsewhere", "--objects", 7, "--steps", 9, "--set", "foreground.steps=9")
+        assert astseg("train", *ignored, "--resume", "--out", finished, "--device", "cpu") == 0
+        assert "ignored: the source, --set, --objects, --steps." in astseg.err
+        assert read_run(finished) == before
+        assert astseg("train", "--resume", "--out", finished, "--device", "cpu") == 0
+        assert "ignored" not in astseg.err
+
+    def test_moved_and_missing_data(self, astseg: Program, finished: Path, rooms: Path, tmp_path: Path) -> None:
+        run = tmp_path / "moved"
+        shutil.copytree(finished, run)
+        content = json.loads((run / "run.json").read_text())
+        (run / "run.json").write_text(json.dumps({**content, "data": str(tmp_path / "before" / "data")}))
+        assert str(tmp_path / "before" / "data") in astseg.mistake("train", "--resume", "--out", run)
+        shutil.copytree(rooms, run / "data")
+        assert astseg("train", "--resume", "--out", run, "--device", "cpu") == 0
+
+    def test_damaged_files_and_other_data(self, astseg: Program, finished: Path, tmp_path: Path) -> None:
+        run = tmp_path / "run"
+        shutil.copytree(finished, run)
+        resume = ("train", "--resume", "--out", run, "--device", "cpu")
+        np.savez(tmp_path / "larger.npz", image=np.zeros((4, 64, 64, 3), np.uint8))
+        assert astseg("data", "import", tmp_path / "larger.npz", "--size", 64, "--out", tmp_path / "larger") == 0
+        good = (run / "run.json").read_text()
+        (run / "run.json").write_text(json.dumps({**json.loads(good), "data": str(tmp_path / "larger")}))
+        assert "these have 64x64" in astseg.mistake(*resume)
+        (run / "run.json").write_text(good)
+        (run / "checkpoint.pt").write_bytes(b"damaged")
+        assert "checkpoint" in astseg.mistake(*resume)
+        (run / "run.json").write_text("{}")
+        assert "run.json cannot be understood" in astseg.mistake(*resume)
