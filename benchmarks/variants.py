@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, evaluate
-from astseg.model.backgrounds.base import BackgroundReconstruction
+from astseg.model.backgrounds.base import Background, BackgroundReconstruction
 from astseg.model.backgrounds.region import LATENT_DIM, RegionBackground, edges
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
@@ -37,7 +37,7 @@ def changed(recipe: Recipe, part: str, **changes: Any) -> Recipe:
     return replace(recipe, **{part: replace(getattr(recipe, part), **changes)})
 
 
-class LinearBackground(nn.Module):
+class LinearBackground(Background):
     """The region background with an earlier decoder without regions: a mean image and a basis of sixteen.
 
     Args:

@@ -21,6 +21,7 @@ from astseg.evaluation.evaluator import (
 )
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.backgrounds.static import StaticBackground
 from astseg.model.postprocessing import LabelRule
 
 SLOTS = 3
@@ -36,7 +37,7 @@ class RedChannelModel(AstSeg):
     def __init__(self, paints_background: bool = True) -> None:
         nn.Module.__init__(self)
         self.nothing = nn.Parameter(torch.zeros(()))
-        self.background = nn.Identity() if paints_background else None
+        self.background = StaticBackground((32, 32)) if paints_background else None
         self.batches: list[int] = []
 
     def segment(self, images: Tensor, *, use_label_rule: bool = True) -> Any:  # type: ignore[override]

@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from astseg._core.errors import AstSegError
 from astseg.data.sources import open_source
 from astseg.inference.background_masks import measure_noise, write_background_masks
 from astseg.model.ast_seg import AstSeg
-from astseg.model.backgrounds.base import BackgroundReconstruction
+from astseg.model.backgrounds.base import Background, BackgroundReconstruction
 from astseg.training.config import Recipe
 
 CPU = torch.device("cpu")
 GREY = 100
 
 
-class GreyBackground(nn.Module):
+class GreyBackground(Background):
     """Expects the same grey everywhere, and no error."""
 
     def forward(self, images: Tensor) -> BackgroundReconstruction:

@@ -12,7 +12,7 @@ from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.backgrounds.base import BackgroundReconstruction
+from astseg.model.backgrounds.base import Background, BackgroundReconstruction
 from astseg.training.auto_config import TEXTURE_THRESHOLD
 from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback
@@ -45,7 +45,7 @@ def test_equals_the_formula() -> None:
     assert background_variation(torch.tensor(backgrounds)) == pytest.approx(expected)
 
 
-class EchoedBackground(torch.nn.Module):
+class EchoedBackground(Background):
     """Paints the image that came, and counts."""
 
     def __init__(self) -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.backgrounds.static import StaticBackground
 from astseg.visualization import gallery
 from astseg.visualization.colors import label_colors
 from astseg.visualization.gallery import VisualizationSample
@@ -23,7 +24,7 @@ class HalvesModel(AstSeg):
     def __init__(self, paints_background: bool = True) -> None:
         nn.Module.__init__(self)
         self.nothing = nn.Parameter(torch.zeros(()))
-        self.background = nn.Identity() if paints_background else None
+        self.background = StaticBackground((32, 32)) if paints_background else None
 
     def segment(self, images: Any, *, use_label_rule: bool = True) -> Any:
         labels = torch.zeros(len(images), *images.shape[-2:], dtype=torch.long)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,7 +73,7 @@ class TestSlowFeatures:
         assert torch.equal(loaded.segment(images()).labels, model.segment(images()).labels)
 
     @pytest.mark.parametrize("change", [{"directions": 0}, {"stride": 0}, {"scale": 0.0}])
-    def test_refuses_the_impossible(self, change: dict[str, int]) -> None:
+    def test_refuses_the_impossible(self, change: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match="slow features"):
             replace(LAYOUT, **change)
 

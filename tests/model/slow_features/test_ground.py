@@ -28,7 +28,7 @@ def slow_ground(cells: np.ndarray, rounds: int, kept_share: float, ridge: float)
         distances = [(cell - mean) @ precision @ (cell - mean) for cell in cells]
         kept = cells[np.argsort(distances)[: int(len(cells) * kept_share)]]
         mean = kept.mean(0)
-        covariance = COVARIANCE_FACTOR * sum(np.outer(cell - mean, cell - mean) for cell in kept) / len(kept)
+        covariance = COVARIANCE_FACTOR * np.mean([np.outer(cell - mean, cell - mean) for cell in kept], 0)
     return mean, covariance + ridge * np.eye(cells.shape[1])
 
 

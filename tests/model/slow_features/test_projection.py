@@ -23,11 +23,12 @@ def test_solves_the_generalized_eigenproblem(monkeypatch: pytest.MonkeyPatch) ->
     """Without trimming, against SciPy's solver."""
     monkeypatch.setattr(projection, "KEPT_NEAR", 1.0)
     monkeypatch.setattr(projection, "KEPT_FAR", 1.0)
-    differences = PairDifferences(*(normal(500, 1.0, 3.0, 0.5, seed=seed) for seed in range(3)), torch.zeros(3))
+    near, far, between = (normal(500, 1.0, 3.0, 0.5, seed=seed) for seed in range(3))
+    differences = PairDifferences(near, far, between, torch.zeros(3))
     found = fit_slow_projection(differences, 3).matrix.double().numpy()
     scale = np.sqrt((differences.between.double().numpy() ** 2).mean(0) / 2)
-    near, far, between = (part.double().numpy() / scale for part in differences[:3])
-    covariance = [part.T @ part / (2 * len(part)) for part in (near, far, between)]
+    parts = [part.double().numpy() / scale for part in differences[:3]]
+    covariance = [part.T @ part / (2 * len(part)) for part in parts]
     within = 0.1 * covariance[0] + 0.9 * covariance[1] + 1e-3 * covariance[2].diagonal().mean() * np.eye(3)
     _, expected = scipy.linalg.eigh(covariance[2], within)
     expected = expected[:, ::-1] / scale[:, None]

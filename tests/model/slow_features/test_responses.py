@@ -25,8 +25,10 @@ def reference(images: Tensor, blocks: int) -> list[Tensor]:
         if missing:
             x = F.pad(x, (before, after, before, after), mode="replicate")
         x = F.conv2d(x, weights[f"{name}.weight"], stride=stride, groups=groups)
-        parts = [weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")]
-        x = F.batch_norm(x, *parts, eps=1e-3)
+        mean, variance, scale, shift = (
+            weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        x = F.batch_norm(x, mean, variance, scale, shift, eps=1e-3)
         return x.clamp(0, 6) if clipped else x
 
     x = layer(2 * images - 1, "_conv_stem", "_bn0", 3, 2, clipped=True)
