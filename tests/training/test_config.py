@@ -59,3 +59,9 @@ class TestRecipe:
         assert Recipe(self.ARCHITECTURE, backbone="nvidia/mit-b3").backbone
         with pytest.raises(ValueError, match="backbone"):
             Recipe(replace(self.ARCHITECTURE, feature_network="unet"), backbone="nvidia/mit-b3")
+
+    def test_automatic_complexity_is_for_ae_ne(self) -> None:
+        with pytest.raises(ValueError, match="AE-NE"):
+            Recipe(
+                replace(self.ARCHITECTURE, background_network="region"), BackgroundTraining(automatic_complexity=True)
+            )

@@ -97,8 +97,9 @@ class TestFitting:
 class TestMeasuring:
     def test_a_few_steps_of_each_phase_but_the_first(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         # A backbone that cannot be had and an automatic choice must not matter.
-        changes = {"architecture.feature_network": "segformer-b0", "background.automatic_complexity": True}
-        recipe = override(tiny_recipe, {**changes, "backbone": "./nowhere"})
+        networks = {"architecture.feature_network": "segformer-b0", "architecture.background_network": "simple"}
+        changes = {"background.automatic_complexity": True, "backbone": "./nowhere"}
+        recipe = override(tiny_recipe, {**networks, **changes})
         ticks = accumulate(gap for step in (1.0, 2.0, 3.0) for gap in (100.0, *5 * [step]))
         found = measure_step_seconds(recipe, tiny_images, CPU, clock=lambda: next(ticks))
         assert found == {"background": 1.0, "objects": 2.0, "joint": 3.0}
