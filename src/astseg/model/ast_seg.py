@@ -27,7 +27,7 @@ from astseg.model.resizing import resized
 from astseg.model.segmentation import Segmentation, evaluation_mode, segment
 from astseg.model.serialization import SavedModel
 from astseg.model.slot_prior import SlotPositionPrior
-from astseg.model.slow_features.features import SlowFeatures, foreground_evidence
+from astseg.model.slow_features.features import SlowFeatures, evidence_by_residuals
 from astseg.model.slow_features.ground import bounded
 
 
@@ -149,7 +149,7 @@ class AstSeg(SavedModel):
         """
         if self.slow_features is not None:
             residuals = self.slow_features(images).coarse if residuals is None else residuals
-            return F.adaptive_avg_pool2d(foreground_evidence(residuals, self.slow_features.layout.scale), size)
+            return F.adaptive_avg_pool2d(evidence_by_residuals(residuals, self.slow_features.layout.scale), size)
         known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
         return background_residual(images, known, size)
 
@@ -166,13 +166,12 @@ class AstSeg(SavedModel):
         painted = self.glimpse_generator(latents.appearances.flatten(0, 1))
         glimpses = painted.view(len(latents.positions), self.num_slots, *painted.shape[1:])
         size = (background.shape[-2], background.shape[-1])
-        placed = place_glimpses(glimpses, latents.positions, latents.inverse_scales, size)
-        if self.vector_head is not None:
-            # Slots explain slow features: the colors follow the masks and move neither them nor the glimpses.
-            resting = place_glimpses(
-                glimpses[:, :, :3], latents.positions.detach(), latents.inverse_scales.detach(), size
-            )
-            placed = torch.cat((resting, placed[:, :, 3:]), 2)
+        geometry = latents.positions, latents.inverse_scales
+        if self.vector_head is None:
+            placed = place_glimpses(glimpses, *geometry, size)
+        else:  # slots explain slow features: the colors follow the masks and move neither them nor the glimpses
+            colors = place_glimpses(glimpses[:, :, :3], *(part.detach() for part in geometry), size)
+            placed = torch.cat((colors, place_glimpses(glimpses[:, :, 3:], *geometry, size)), 2)
         layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
         masks, *cast = (channel.squeeze(2) for channel in single)
         weights = compositing_weights(masks, latents.log_activations, self._background_log_activation())

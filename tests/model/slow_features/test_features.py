@@ -10,7 +10,7 @@ from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
-from astseg.model.slow_features.features import SlowFeatureLayout, SlowFeatures, foreground_evidence
+from astseg.model.slow_features.features import SlowFeatureLayout, SlowFeatures, evidence_by_residuals
 from astseg.model.slow_features.ground import bounded
 from astseg.model.slow_features.projection import SlowProjection
 
@@ -84,7 +84,7 @@ class TestSlowFeatures:
 
 def test_evidence_rises_with_the_distance_and_spares_the_ground() -> None:
     distances = torch.tensor([0.0, 3.0, 6.0, 12.0, 1e4]).view(1, 1, 1, 5)
-    found = foreground_evidence(bounded(distances, 9.0), 9.0).flatten()
+    found = evidence_by_residuals(bounded(distances, 9.0), 9.0).flatten()
     shares = distances.flatten().square() / (36 + distances.flatten().square())
     torch.testing.assert_close(found, ((shares - 0.25) / 0.75).clamp(0, 1), rtol=1e-2, atol=5e-3)
     assert found[1] == 0

@@ -96,7 +96,7 @@ class SlowFeatures(nn.Module):
         return GroundResiduals(*found)
 
 
-def foreground_evidence(
+def evidence_by_residuals(
     residuals: Float[Tensor, "batch directions rows columns"], scale: float
 ) -> Float[Tensor, "batch 1 rows columns"]:
     """Return how surely each cell is no ground, from 0 to 1, for the attention: 0 within its usual spread.
