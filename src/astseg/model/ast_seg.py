@@ -170,7 +170,8 @@ class AstSeg(SavedModel):
         if self.vector_head is None:
             placed = place_glimpses(glimpses, *geometry, size)
         else:  # slots explain slow features: the colors follow the masks and move neither them nor the glimpses
-            colors = place_glimpses(glimpses[:, :, :3], *(part.detach() for part in geometry), size)
+            positions, inverse_scales = (part.detach() for part in geometry)
+            colors = place_glimpses(glimpses[:, :, :3], positions, inverse_scales, size)
             placed = torch.cat((colors, place_glimpses(glimpses[:, :, 3:], *geometry, size)), 2)
         layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
         masks, *cast = (channel.squeeze(2) for channel in single)
