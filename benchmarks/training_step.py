@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 
 from astseg.model.ast_seg import AstSeg
+from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.loop import train_step
 from astseg.training.phases import ObjectsPhase
@@ -31,7 +32,7 @@ def seconds_per_step(recipe: Recipe, device: torch.device, steps: int) -> float:
     times = []
     for step in range(steps + 3):
         started = time.perf_counter()
-        train_step(model, optimizer, phase, step, images, backgrounds)
+        train_step(model, optimizer, phase, step, Batch(images, backgrounds))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         times.append(time.perf_counter() - started)

@@ -15,6 +15,7 @@ from astseg.model.postprocessing import (
     merge_duplicate_slots,
     neighbor_affinities,
     posterior_weights,
+    split_parts,
 )
 from astseg.model.rendering import Rendering, composite
 
@@ -279,3 +280,37 @@ class TestMergeDuplicateSlots:
                 expected[owner] = own[list(members)].sum(0)
             np.testing.assert_allclose(result, expected, atol=1e-12)
         assert merges > 5  # otherwise nothing is tested
+
+
+class TestSplitParts:
+    def weights_of(self, labels: list[list[int]], num_slots: int) -> torch.Tensor:
+        """Weights of 0.8 for the owner, the rest shared evenly by the other layers."""
+        owners = torch.nn.functional.one_hot(torch.tensor(labels), num_slots + 1).permute(2, 0, 1).float()[None]
+        return 0.8 * owners + 0.2 / num_slots * (1 - owners)
+
+    def test_a_part_goes_to_an_unused_slot(self) -> None:
+        labels = [[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 0], [2, 2, 2, 0]]
+        found, origins = split_parts(self.weights_of(labels, 3), 2)
+        assert found.argmax(1)[0].tolist() == [[1, 1, 0, 3], [1, 0, 0, 3], [0, 0, 0, 0], [2, 2, 2, 0]]
+        assert origins.tolist() == [[0, 1, 0]]
+        torch.testing.assert_close(found.sum(1), torch.ones(1, 4, 4))
+
+    def test_without_unused_slots_only_the_largest_part_stays(self) -> None:
+        labels = [[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+        found, origins = split_parts(self.weights_of(labels, 1), 2)
+        assert found.argmax(1)[0].tolist() == [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+        assert origins.tolist() == [[0]]
+
+    def test_small_parts_go_to_the_next_layer(self) -> None:
+        labels = [[1, 1, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+        found, _ = split_parts(self.weights_of(labels, 3), 3)
+        assert found.argmax(1)[0].tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
+
+    def test_corners_touch(self) -> None:
+        found, _ = split_parts(self.weights_of([[1, 0, 0], [0, 1, 0], [0, 0, 1]], 2), 1)
+        assert found.argmax(1)[0].tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+    def test_nothing_found(self) -> None:
+        weights = self.weights_of([[0, 0], [0, 0]], 2)
+        found, _ = split_parts(weights, 1)
+        assert (found.argmax(1) == 0).all()

@@ -1,9 +1,10 @@
 from typing import Any
 
+import pytest
 import torch
 
 from astseg.model.attention import ObjectQueries
-from astseg.model.refinement import NoRefinement, TransformerRefinement
+from astseg.model.refinement import NoRefinement, TransformerLayout, TransformerRefinement
 
 
 def queries(num_slots: int = 5) -> ObjectQueries:
@@ -15,7 +16,8 @@ def queries(num_slots: int = 5) -> ObjectQueries:
 
 def small(**options: Any) -> TransformerRefinement:
     torch.manual_seed(0)
-    return TransformerRefinement(7, dimension=16, heads=2, feedforward=32, layers=2, **options).eval()
+    layout = TransformerLayout(dimension=16, heads=2, feedforward=32, layers=2)
+    return TransformerRefinement(7, layout=layout, **options).eval()
 
 
 def test_the_paper_s_transformer() -> None:
@@ -73,3 +75,9 @@ def test_none_is_the_identity() -> None:
     found = queries()
     assert NoRefinement()(found) is found
     assert not list(NoRefinement().parameters())
+
+
+@pytest.mark.parametrize("change", [{"layers": 0}, {"dropout": 1.0}, {"heads": 3}])
+def test_impossible_transformers(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"transformer|heads"):
+        TransformerLayout(**change)

@@ -22,8 +22,8 @@ from astseg.training.auto_config import (
 )
 from astseg.training.config import Recipe
 from astseg.training.memory import Memory
-from astseg.training.presets import PRESETS, custom_images_recipe
-from astseg.training.time_budget import with_steps
+from astseg.training.presets import PRESETS, custom_images_recipe, textures_recipe
+from astseg.training.time_budget import fit_to_time, measure_step_seconds, with_steps
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 SECONDS = {"simple": 0.6, "complex": 2.4, "region": 0.6, "static": 0.6}
@@ -151,8 +151,8 @@ class TestRecipe:
             ({"minutes": -3.0}, "should be more than 0"),
             ({"steps": 0}, "should be more than 0"),
             ({"minutes": 3, "steps": 100}, "either the minutes or the steps"),
-            ({"preset": "demo", "static": False}, "background network of its own"),
-            ({"recipe": PRESETS["demo"].recipe, "static": True}, "background network of its own"),
+            ({"preset": "demo", "static": False}, "networks of its own"),
+            ({"recipe": PRESETS["demo"].recipe, "static": True}, "networks of its own"),
             ({"recipe": PRESETS["demo"].recipe, "preset": "demo"}, "either a preset or a recipe"),
             ({"changes": {"foreground.steps": 70}, "minutes": 1}, "either a time"),
             ({"changes": {"foreground.steps": 70}, "steps": 9}, "either a time"),
@@ -249,3 +249,35 @@ class TestSizes:
         check_background_size((64, 64), device)
         with pytest.raises(AstSegError, match="do not suit"):
             check_background_size((12, 12), device)
+
+
+class TestTextures:
+    @pytest.fixture
+    def textured(self, tmp_path: Path) -> Store:
+        random = np.random.default_rng(0)
+        with StoreWriter(tmp_path / "textured", (32, 32), "s", "p") as writer, writer.split("train") as split:
+            split.append(random.integers(0, 256, (12, 32, 32, 3), np.uint8))
+        return Store(tmp_path / "textured")
+
+    @pytest.mark.parametrize(
+        ("asked", "slow"),
+        [({}, True), ({"textured": False}, False), ({"static": True}, False), ({"textured": True}, True)],
+    )
+    def test_decide_what_slots_explain(self, textured: Store, asked: dict[str, Any], slow: bool) -> None:
+        choice = choose_recipe(textured, CPU, RecipeRequest(**asked, steps=9))
+        assert (choice.recipe.architecture.slow_features is not None) == slow
+        assert any("told by" in reason.text for reason in choice.reasons) == ("textured" not in asked)
+
+    def test_what_contradicts_itself(self) -> None:
+        with pytest.raises(AstSegError, match="give one"):
+            RecipeRequest(static=True, textured=True)
+
+    def test_the_time_of_the_features_counts(self, textured: Store) -> None:
+        recipe = textures_recipe((32, 32), 3, backbone="filters")
+        seconds = {"background": 1.0, "objects": 1.0}
+        with_features, estimate = fit_to_time(recipe, {**seconds, "preparation": 600.0}, 30.0)
+        without, _ = fit_to_time(recipe, seconds, 30.0)
+        assert with_features.foreground.steps < without.foreground.steps - 400
+        assert estimate == pytest.approx(30, abs=0.1)
+        measured = measure_step_seconds(recipe, textured["train"].images, CPU)
+        assert measured.keys() == {"background", "objects"}, "one batch alone tells nothing"

@@ -13,6 +13,7 @@ from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.base import Background, BackgroundReconstruction
+from astseg.training.auto_config import TEXTURE_THRESHOLD
 from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback
 from astseg.training.complexity import (
@@ -21,6 +22,7 @@ from astseg.training.complexity import (
     background_variation,
     painted_variation,
     static_share,
+    texture_strength,
 )
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
@@ -169,3 +171,13 @@ class TestStillShare:
 
     def test_few_images_tell_nothing(self) -> None:
         assert static_share(np.zeros((9, 2, 2, 3), np.uint8)) == 0
+
+
+def test_textures_are_told_from_flat_colors_whatever_these_are() -> None:
+    random = np.random.default_rng(0)
+    flat = np.broadcast_to(random.integers(0, 256, (6, 1, 1, 3), np.uint8), (6, 32, 32, 3)).copy()
+    flat[:, 10:20, 10:20] = 255 - flat[:, 10:20, 10:20]
+    checkered = flat.copy()
+    checkered[:, ::2] = np.minimum(checkered[:, ::2].astype(int) + 60, 255)
+    assert texture_strength(flat) < 1e-6
+    assert texture_strength(checkered) > TEXTURE_THRESHOLD

@@ -1,7 +1,6 @@
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 
@@ -9,7 +8,8 @@ from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.build import FeatureNetwork
-from astseg.training.batches import TrainingImages
+from astseg.training import dead_slots
+from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import DeadSlotReset, reinitialize_dead_slots
 from astseg.training.loop import Trainer
@@ -37,7 +37,7 @@ def model(request: pytest.FixtureRequest) -> AstSeg:
 
 def reset(model: AstSeg, monkeypatch: pytest.MonkeyPatch, *shares: float) -> list[int]:
     monkeypatch.setattr(model, "segment", lambda images, *, use_label_rule: found_in(images, *shares))
-    return reinitialize_dead_slots(model, torch.optim.Adam(model.parameters()), NUMBERED)
+    return reinitialize_dead_slots(model, torch.optim.Adam(model.parameters()), Batch(NUMBERED))
 
 
 def test_rows_are_half_the_busiest_slots(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +84,7 @@ def test_the_optimizer_forgets_where_the_slot_was_going(model: AstSeg, monkeypat
     for rows in model.feature_maps.output_layer.parameters():
         optimizer.state[rows]["exp_avg"] += 1
         optimizer.state[rows]["exp_avg_sq"][0] += 1
-    assert reinitialize_dead_slots(model, optimizer, NUMBERED) == [1]
+    assert reinitialize_dead_slots(model, optimizer, Batch(NUMBERED)) == [1]
     for rows in model.feature_maps.output_layer.parameters():
         state = optimizer.state[rows]
         assert not state["exp_avg"][1].any()
@@ -99,17 +99,17 @@ def test_happens_at_intervals_up_to_a_step(
     tiny_recipe: Recipe,
     tiny_images: Bytes,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resets: list[int] = []
 
-    class Watched(TrainingImages):
-        def __getitem__(self, indices: np.ndarray) -> torch.Tensor:
-            assert len(indices) == 256
-            resets.append(trainer.state.steps_done - tiny_recipe.background.steps)
-            return super().__getitem__(indices)
+    def note(model: AstSeg, optimizer: torch.optim.Optimizer, batch: Batch) -> list[int]:
+        assert len(batch.images) == 256
+        resets.append(trainer.state.steps_done - tiny_recipe.background.steps)
+        return []
 
-    callback = DeadSlotReset(Watched(tiny_images, CPU), until, interval=2)
-    trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[callback])
+    monkeypatch.setattr(dead_slots, "reinitialize_dead_slots", note)
+    trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[DeadSlotReset(until, interval=2)])
     trainer.run()
     assert resets == expected  # three steps of objects, three of both
 

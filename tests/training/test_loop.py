@@ -194,7 +194,7 @@ class TestRun:
         plain = override(tiny_recipe, {"foreground.reinitialize_slots_until": 0})
         assert recipe_callbacks(plain, images) == []
         reviving = override(plain, {"foreground.reinitialize_slots_until": 9})
-        assert recipe_callbacks(reviving, images) == [DeadSlotReset(images, until=9)]
+        assert recipe_callbacks(reviving, images) == [DeadSlotReset(until=9)]
         unsure = override(plain, {"background.automatic_complexity": True, "architecture.background_network": "simple"})
         assert recipe_callbacks(unsure, images) == [ComplexityCheck(images)]
         assert Trainer(unsure, tiny_images, Path(), CPU).callbacks == (ComplexityCheck(images),)

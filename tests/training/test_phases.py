@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from astseg._core.settings_io import override
 from astseg.model.ast_seg import AstSeg
+from astseg.training.batches import Batch
 from astseg.training.config import Recipe, Scenario
 from astseg.training.loop import train_step
 from astseg.training.losses import background_loss, pixel_entropy_loss, reconstruction_loss, slot_use_loss
@@ -52,7 +53,7 @@ def changed_by_a_step(model: AstSeg, phase: Phase) -> tuple[set[str], set[str]]:
     """Which parts' state a step changes, and which it leaves: parameters and buffers alike."""
     optimizer = phase.start(model)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    train_step(model, optimizer, phase, 1, images(), images() if phase.needs_backgrounds else None)
+    train_step(model, optimizer, phase, 1, Batch(images(), images() if phase.needs_backgrounds else None))
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     return changed, before.keys() - changed
 
@@ -129,7 +130,7 @@ class TestLosses:
         model.eval()
         phase = BackgroundPhase(override(tiny_recipe, changes).background, 3)
         for step, exponent in exponents.items():
-            losses = phase.losses(model, images(), None, step)
+            losses = phase.losses(model, Batch(images()), step)
             expected = background_loss(images(), background_of(model)(images()), exponent)
             torch.testing.assert_close(losses.total, expected)
             torch.testing.assert_close(losses.terms["background"], expected)
@@ -140,7 +141,7 @@ class TestLosses:
         model.eval()
         given = torch.full_like(images(), 0.5)
         for step, fall in ((0, False), (1, False), (2, True), (3, True)):
-            rendering = ObjectsPhase(settings, 3).losses(model, images(), given, step).rendering
+            rendering = ObjectsPhase(settings, 3).losses(model, Batch(images(), given), step).rendering
             assert rendering is not None
             assert (rendering.background < given).any() == fall
 
@@ -158,7 +159,7 @@ class TestLosses:
             shadow_start=100,
         )
         model.eval()
-        losses = ObjectsPhase(settings, 3).losses(model, images(), images() / 2, step)
+        losses = ObjectsPhase(settings, 3).losses(model, Batch(images(), images() / 2), step)
         rendering = model(images(), images() / 2, shadows=False)
         expected = reconstruction_loss(rendering.image, images())
         expected = expected + warmup * 0.2 * pixel_entropy_loss(rendering.weights)

@@ -13,9 +13,10 @@ from astseg.model.features.build import FeatureNetwork
 from astseg.model.features.unet import UnetMaps
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
+from astseg.training.batches import Batch
 from astseg.training.config import ForegroundTraining, Recipe
 from astseg.training.loop import train_step
-from astseg.training.phases import phases
+from astseg.training.phases import Phase, phases
 from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
 from astseg.training.schedules import LearningRate
 
@@ -29,7 +30,7 @@ PUBLISHED = {
 OTHER_ROWS = ["baseline", "no-transformer", "one-more-slot", "twice-the-slots", "unet", "random-backbone"]
 OTHER_ROWS += ["no-entropy-loss", "frozen-background"]
 MakeRecipe: TypeAlias = Callable[..., Recipe]
-CPU = ["demo", "rooms-cpu", "towers-cpu", "clevr-cpu"]
+CPU = ["demo", "rooms-cpu", "towers-cpu", "clevr-cpu", "clevrtex-cpu"]
 
 
 def of_benchmark(name: str) -> str:
@@ -162,6 +163,14 @@ def test_every_preset_builds(architecture: Architecture) -> None:
     assert all(parameter.device.type == "meta" for parameter in model.parameters())
 
 
+def batch_for(phase: Phase, model: AstSeg, images: torch.Tensor) -> Batch:
+    """A batch of images with all that a phase needs beside them."""
+    residuals = None
+    if model.slow_features is not None and phase.trains_objects:
+        residuals = images.new_zeros(len(images), model.slow_features.layout.directions, *model.grid)
+    return Batch(images, images if phase.needs_backgrounds else None, residuals)
+
+
 FULL_SIZED = {
     **{name: preset.recipe for name, preset in PRESETS.items() if preset.benchmark in (None, "clevrtex")},
     **{name: PRESETS[name].recipe for name in ("clevr", "shapestacks", "objectsroom")},
@@ -181,7 +190,7 @@ def test_a_step_stays_on_the_device_and_never_waits_for_it(recipe: Recipe) -> No
         phase.start(model)
         images = torch.empty(phase.settings.batch_size, 3, *model.image_size, device="meta")
         last = phase.settings.steps - 1 - phase.offset  # of the whole schedule: shadows are thrown by then
-        losses = phase.losses(model, images, images if phase.needs_backgrounds else None, last)
+        losses = phase.losses(model, batch_for(phase, model, images), last)
         losses.total.backward()  # type: ignore[no-untyped-call]
         assert losses.total.device.type == "meta"
         parameters = phase.parameters(model)
@@ -206,7 +215,7 @@ def step_of_each_phase(recipe: Recipe) -> None:
     for phase in phases(recipe):
         optimizer = phase.start(model)
         before = {name: value.clone() for name, value in model.named_parameters() if value.requires_grad}
-        losses = train_step(model, optimizer, phase, 1, images, images if phase.needs_backgrounds else None)
+        losses = train_step(model, optimizer, phase, 1, batch_for(phase, model, images))
         assert losses.total.isfinite()
         assert all(value.isfinite().all() for value in model.parameters())
         assert any((value != before[name]).any() for name, value in model.named_parameters() if name in before)

@@ -10,7 +10,7 @@ from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.slot_prior import SlotPositionPrior
 from astseg.training import phases
-from astseg.training.batches import TrainingImages
+from astseg.training.batches import TrainingImages, TrainingSet
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.slot_init import MIN_REGION, OVERLAP, initialize_slot_prior
@@ -25,7 +25,7 @@ def initialized(
     model = AstSeg(
         Architecture(SIZE, num_slots, "compact-unet", "none", background_network="region", slot_position_prior=True)
     )
-    initialize_slot_prior(model, *images_and_backgrounds, seed)
+    initialize_slot_prior(model, TrainingSet(*images_and_backgrounds), seed)
     assert model.places is not None
     return model.places
 
@@ -85,8 +85,9 @@ def test_happens_once_before_the_objects(
 ) -> None:
     calls = []
 
-    def note(model: AstSeg, images: TrainingImages, backgrounds: TrainingImages, seed: int) -> None:
-        assert len(images) == len(backgrounds) == len(tiny_images)
+    def note(model: AstSeg, training_set: TrainingSet, seed: int) -> None:
+        assert training_set.backgrounds is not None
+        assert len(training_set) == len(training_set.backgrounds) == len(tiny_images)
         calls.append(seed)
 
     monkeypatch.setattr(phases, "initialize_slot_prior", note)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from astseg._core.errors import AstSegError
+from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.loop import train_step
 from astseg.training.state import STATE_VERSION, TrainingProgress, TrainState
@@ -22,7 +23,7 @@ def state(tiny_recipe: Recipe) -> TrainState:
     state = TrainState.begin(tiny_recipe, 12, CPU, seed=7)
     state.end_phase()
     optimizer, images = state.start_phase(), torch.rand(2, 3, 32, 32)
-    train_step(state.model, optimizer, state.phase, 0, images, images / 2)
+    train_step(state.model, optimizer, state.phase, 0, Batch(images, images / 2))
     state.step, state.seconds = 1, {"background": 1.5}
     return state
 

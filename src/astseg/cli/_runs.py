@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from astseg.training.auto_config import RecipeChoice
     from astseg.training.run import RunSettings
 
-OPTION_BY_FIELD = {"preset": "--preset", "num_slots": "--objects", "static": "--static or --moving"}
+OPTION_BY_FIELD = {
+    "preset": "--preset",
+    "num_slots": "--objects",
+    "static": "--static or --moving",
+    "textured": "--textured or --plain",
+}
 """The options that set the fields of `RecipeRequest`."""
 SAME_COMMAND = "The same command continues."
 

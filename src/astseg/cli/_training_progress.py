@@ -29,6 +29,7 @@ class TrainingBars(Callback):
         self._clock = clock
         self._bars = Bars("steps")
         self._task = TaskID(0)
+        self._preparations: dict[str, TaskID] = {}
         self._last_line = 0.0
 
     def __enter__(self) -> Self:
@@ -44,6 +45,12 @@ class TrainingBars(Callback):
         """Add the phase's bar."""
         title, done = PHASE_TITLES[state.phase.name], state.step
         self._task = self._bars.add_task(title, total=state.phase.steps, completed=done, begun=done)
+
+    def on_preparation(self, what: str, done: int, total: int) -> None:
+        """Move the bar of a preparation, whose beginning it may be."""
+        if what not in self._preparations:
+            self._preparations[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._preparations[what], completed=done)
 
     def on_step_end(self, state: TrainState) -> None:
         """Move the bar."""

@@ -59,6 +59,13 @@ def train(
             help="Whether the camera stands still: one background for all images. By default the images decide.",
         ),
     ] = None,
+    textured: Annotated[
+        bool | None,
+        typer.Option(
+            "--textured/--plain",
+            help="Whether to tell objects by textures rather than colors. By default the images tell.",
+        ),
+    ] = None,
     masks: Masks = None,
     ignore: Ignore = None,
     seed: Seed = 0,
@@ -94,6 +101,7 @@ def train(
         minutes=minutes,
         steps=steps,
         static=static,
+        textured=textured,
         changes=parse_changes(changes or []),
     )
     check_out_folder(out)

@@ -9,6 +9,8 @@ from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.model.features.build import FeatureNetwork
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
+from astseg.model.refinement import TransformerLayout
+from astseg.model.slow_features.features import SlowFeatureLayout
 
 Refinement: TypeAlias = Literal["transformer", "residual", "none"]
 """``transformer`` replaces the queries, as in the paper; ``residual`` adds to them; ``none`` leaves them unchanged."""
@@ -31,6 +33,8 @@ class Architecture:
     """K, the largest number of objects in an image."""
     feature_network: FeatureNetwork = "segformer-b3"
     refinement: Refinement = "transformer"
+    transformer: TransformerLayout = field(default_factory=TransformerLayout)
+    """The size of the transformer that refines the queries, if there is one."""
     latents: LatentLayout = field(default_factory=LatentLayout)
     glimpse_channels: tuple[int, ...] = ()
     """Channels of the glimpse generator's stages, except the last; empty for those of Table 7."""
@@ -44,6 +48,9 @@ class Architecture:
     that slots look there from the first step. 0 in the paper. Segmentation then needs the background network."""
     slot_position_prior: bool = False
     """Give each slot a preferred position (``SlotPositionPrior``). Not in the paper."""
+    slow_features: SlowFeatureLayout | None = None
+    """Have slots explain slow features in place of colors, for textured images (``model.slow_features``); None as in
+    the paper. The colors are painted all the same."""
     shadows: bool = False
     """Let each object also cast a shadow on the background, so that its mask need not contain it. Not in the paper."""
     background_network: BackgroundNetwork | None = "complex"
@@ -56,6 +63,8 @@ class Architecture:
             object.__setattr__(self, "glimpse_channels", published_glimpse_channels(self.image_size))
         if self.background_network is None and self.residual_attention_bias:
             raise ValueError("a residual attention bias needs a background network")
+        if self.slow_features is not None and self.per_pixel_background_activation:
+            raise ValueError("a model of slow features has one background activation, not one for each pixel")
         if not 1 <= self.num_slots <= MAX_SLOTS:
             raise ValueError(f"a model needs between 1 and {MAX_SLOTS} slots, not {self.num_slots}")
         for name, choices in _CHOICES.items():

@@ -1,6 +1,7 @@
 """AST-Seg: the whole network, from an image to its objects and back (Fig. 1 of the paper)."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,9 +23,12 @@ from astseg.model.rendering import (
     place_glimpses,
     slot_presence,
 )
+from astseg.model.resizing import resized
 from astseg.model.segmentation import Segmentation, evaluation_mode, segment
 from astseg.model.serialization import SavedModel
 from astseg.model.slot_prior import SlotPositionPrior
+from astseg.model.slow_features.features import SlowFeatures, evidence_by_residuals
+from astseg.model.slow_features.ground import bounded
 
 
 class AstSeg(SavedModel):
@@ -49,13 +53,21 @@ class AstSeg(SavedModel):
         self.architecture = architecture
         self.label_rule = label_rule
         layout = architecture.latents
+        slow = architecture.slow_features
+        self.grid = slow.grid(architecture.image_size) if slow else architecture.image_size
+        """Rows and columns of what slots learn to explain: the pixels of an image, or the cells of slow features."""
         self.feature_maps = build_feature_maps(
-            architecture.feature_network, architecture.image_size, architecture.num_slots + layout.columns
+            architecture.feature_network,
+            self.grid,
+            architecture.num_slots + layout.columns,
+            feature_channels=slow.directions + 1 + 3 if slow else None,
         )
         self.refinement = (
             NoRefinement()
             if architecture.refinement == "none"
-            else TransformerRefinement(layout.columns, residual=architecture.refinement == "residual")
+            else TransformerRefinement(
+                layout.columns, residual=architecture.refinement == "residual", layout=architecture.transformer
+            )
         )
         self.places = SlotPositionPrior(architecture.num_slots) if architecture.slot_position_prior else None
         self.glimpse_generator = GlimpseGenerator(
@@ -72,11 +84,18 @@ class AstSeg(SavedModel):
             if architecture.background_network
             else None
         )
+        self.slow_features = SlowFeatures(slow) if slow else None
+        self.vector_head = nn.Linear(layout.appearance_dim, slow.directions) if slow else None
 
     @property
     def num_slots(self) -> int:
         """K, the largest number of objects in an image."""
         return self.architecture.num_slots
+
+    @property
+    def pixels_per_cell(self) -> int:
+        """How many pixels of an image a cell of the grid stands for: 1 for a model of colors."""
+        return 1 if self.slow_features is None else self.slow_features.layout.stride**2
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -87,6 +106,7 @@ class AstSeg(SavedModel):
         self,
         images: Float[Tensor, "batch 3 height width"],
         backgrounds: Float[Tensor, "batch 3 height width"] | None = None,
+        residuals: Float[Tensor, "batch directions rows columns"] | None = None,
     ) -> ObjectLatents:
         """Find the objects: Algorithm 1.
 
@@ -94,17 +114,44 @@ class AstSeg(SavedModel):
             images: images in [0, 1] of the model's own size.
             backgrounds: their backgrounds, used only with a residual attention bias; by default the background network
                 reconstructs them.
+            residuals: their coarse ground residuals, for a model of slow features; computed if they are not given.
         """
-        maps = self.feature_maps(images)
+        if self.slow_features is not None:
+            residuals = self.slow_features(images).coarse if residuals is None else residuals
+            length = residuals.square().sum(1, keepdim=True)
+            maps = self.feature_maps(torch.cat((residuals, length, resized(images, self.grid) - 0.5), 1))
+        else:
+            maps = self.feature_maps(images)
         logits, features = torch.split(maps, [self.num_slots, maps.shape[1] - self.num_slots], 1)
         if self.architecture.residual_attention_bias:
-            backgrounds = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
-            residual = background_residual(images, backgrounds, (logits.shape[-2], logits.shape[-1]))
-            logits = logits + self.architecture.residual_attention_bias * residual
+            map_size = (logits.shape[-2], logits.shape[-1])
+            attraction = self.foreground_evidence(images, map_size, backgrounds, residuals)
+            logits = logits + self.architecture.residual_attention_bias * attraction
         if self.places is not None:
             logits = logits + self.places((logits.shape[-2], logits.shape[-1]), self.architecture.corner_convention)
         queries = self.refinement(gather_queries(logits, features, self.architecture.corner_convention))
         return read_latents(queries, self.architecture.latents)
+
+    def foreground_evidence(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        size: tuple[int, int],
+        backgrounds: Float[Tensor, "batch 3 height width"] | None = None,
+        residuals: Float[Tensor, "batch directions rows columns"] | None = None,
+    ) -> Float[Tensor, "batch 1 map_height map_width"]:
+        """Return how surely each cell of a map shows no background, from 0 to 1: by slow features, else by colors.
+
+        Args:
+            images: images in [0, 1] of the model's own size.
+            size: rows and columns of the map.
+            backgrounds: their backgrounds; painted by the background network if they are needed and not given.
+            residuals: their coarse ground residuals; computed if they are needed and not given.
+        """
+        if self.slow_features is not None:
+            residuals = self.slow_features(images).coarse if residuals is None else residuals
+            return F.adaptive_avg_pool2d(evidence_by_residuals(residuals, self.slow_features.layout.scale), size)
+        known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
+        return background_residual(images, known, size)
 
     def render(
         self, latents: ObjectLatents, background: Float[Tensor, "batch 3 height width"], *, shadows: bool = True
@@ -113,38 +160,52 @@ class AstSeg(SavedModel):
 
         Args:
             latents: the objects.
-            background: the images to paint them on, in [0, 1].
+            background: the images to paint them on, of any size, in [0, 1].
             shadows: whether objects cast their shadows, if the architecture has any.
         """
         painted = self.glimpse_generator(latents.appearances.flatten(0, 1))
         glimpses = painted.view(len(latents.positions), self.num_slots, *painted.shape[1:])
-        placed = place_glimpses(glimpses, latents.positions, latents.inverse_scales, self.image_size)
+        size = (background.shape[-2], background.shape[-1])
+        geometry = latents.positions, latents.inverse_scales
+        if self.vector_head is None:
+            placed = place_glimpses(glimpses, *geometry, size)
+        else:  # slots explain slow features: the colors follow the masks and move neither them nor the glimpses
+            positions, inverse_scales = (part.detach() for part in geometry)
+            colors = place_glimpses(glimpses[:, :, :3], positions, inverse_scales, size)
+            placed = torch.cat((colors, place_glimpses(glimpses[:, :, 3:], *geometry, size)), 2)
         layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
         masks, *cast = (channel.squeeze(2) for channel in single)
         weights = compositing_weights(masks, latents.log_activations, self._background_log_activation())
         if cast and shadows:
             background = apply_shadows(background, cast[0] * slot_presence(weights)[..., None, None])
-        return Rendering(composite(weights, background, layers), weights, layers, masks, background, latents)
+        vectors = None
+        if self.vector_head is not None:
+            vectors = bounded(self.vector_head(latents.appearances).movedim(-1, 1), 1.0).movedim(1, -1)
+        shares = weights if vectors is None else weights.detach()
+        return Rendering(composite(shares, background, layers), weights, layers, masks, background, latents, vectors)
 
     def forward(
         self,
         images: Float[Tensor, "batch 3 height width"],
-        backgrounds: Float[Tensor, "batch 3 height width"] | None = None,
+        backgrounds: Float[Tensor, "batch 3 rows columns"] | None = None,
+        residuals: Float[Tensor, "batch directions rows columns"] | None = None,
         *,
         shadows: bool = True,
     ) -> Rendering:
-        """Find the objects and reconstruct the images.
+        """Find the objects and reconstruct the images, at the size of the backgrounds.
 
         Args:
             images: images in [0, 1] of the model's own size.
             backgrounds: their backgrounds, if already known; by default the background network reconstructs them.
+            residuals: their coarse ground residuals, for a model of slow features; computed if they are not given.
             shadows: whether objects cast their shadows, if the architecture has any.
 
         Raises:
             ValueError: neither backgrounds nor a background network are given.
         """
-        backgrounds = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
-        return self.render(self.encode(images, backgrounds), backgrounds, shadows=shadows)
+        known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
+        latents = self.encode(images, known if self.slow_features is None else None, residuals)
+        return self.render(latents, known, shadows=shadows)
 
     def reconstruct(self, images: Float[Tensor, "batch 3 height width"]) -> Rendering:
         """Reconstruct images in evaluation mode and without gradients.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from astseg.model.attention import ObjectQueries
@@ -25,6 +25,11 @@ class ObjectLatents(NamedTuple):
     """The logarithm of the activation of equation 17."""
     appearances: Float[Tensor, "batch slots appearance"]
     """``z_what``."""
+
+    def take(self, slots: Int64[Tensor, "batch slots"]) -> "ObjectLatents":
+        """Return the latents of other slots in place of each slot's own."""
+        index = torch.arange(len(slots), device=slots.device)[:, None], slots
+        return ObjectLatents(*(part[index] for part in self))
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,11 @@ that only show the background in another light are dropped.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
+from scipy import ndimage
 from torch import Tensor
 
 from astseg.model.rendering import MAX_SHADOW, Rendering
@@ -26,7 +28,9 @@ NEIGHBOR_OFFSETS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 
 class LabelRule:
     """How pixels are assigned to layers when an image is segmented.
 
-    Backgrounds are reconstructed more exactly than objects, so their errors count more.
+    Backgrounds are reconstructed more exactly than objects, so their errors count more. For a model of slow features,
+    errors are the Euclidean distances of a pixel's ground residual from the slot's vector and, for the background,
+    from 0; duplicates are told by the median residuals of touching slots, and no edge parts them.
 
     Raises:
         ValueError: a value is negative, the likeness is 0, or the largest shade is 1 or more.
@@ -57,6 +61,9 @@ class LabelRule:
     one. 0 merges none."""
     min_pixels: int = 12
     """A slot that would own fewer pixels at the model's size, after merging, is dropped."""
+    split_parts: bool = False
+    """Whether parts of a slot that do not touch become objects of their own, as long as there are unused slots, and
+    parts of fewer pixels than ``min_pixels`` go like slots of so few."""
 
     def __post_init__(self) -> None:
         if min(float(getattr(self, field.name)) for field in fields(self)) < 0 or not self.likeness:
@@ -66,26 +73,28 @@ class LabelRule:
 
 
 def posterior_weights(
-    rendering: Rendering, images: Float[Tensor, "batch 3 height width"], rule: LabelRule
+    rendering: Rendering,
+    images: Float[Tensor, "batch 3 height width"],
+    rule: LabelRule,
+    residuals: Float[Tensor, "batch directions height width"] | None = None,
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the share of each layer in each pixel, given the images.
 
-    The background is compared in the shade that fits the pixel best, between full light and ``rule.max_shade``. A
-    shadow that no object has learned to cast therefore stays background.
-
     Args:
-        rendering: the reconstruction of the images, on their real backgrounds.
+        rendering: the reconstruction of the images; for a model of colors, on their real backgrounds.
         images: the images, in [0, 1].
         rule: the weight of errors and neighbors, and the limits for merging and dropping slots.
+        residuals: their fine ground residuals, for a model of slow features: errors are distances between these.
 
     Returns:
         Weights that sum to one over the layers.
     """
-    background = rendering.background
-    brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
-    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.max_shade, 1)
-    background_error = (images - light * background).abs().sum(1, keepdim=True)
-    object_errors = (images[:, None] - rendering.layers).abs().sum(2)
+    if residuals is None or rendering.vectors is None:
+        background_error, object_errors = _color_errors(rendering, images, rule)
+        looks = images
+    else:
+        background_error, object_errors = _feature_errors(rendering.vectors, residuals)
+        looks = residuals
     if not rule.between_objects:
         weights = rendering.weights[:, 1:]
         shares = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
@@ -93,12 +102,37 @@ def posterior_weights(
     penalties = torch.cat(
         (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
     )
-    log_weights = rendering.weights.clamp(min=torch.finfo(background.dtype).tiny).log()
+    log_weights = rendering.weights.clamp(min=torch.finfo(images.dtype).tiny).log()
     affinities = neighbor_affinities(images, rule.likeness)
     weights = mean_field_smoothing(log_weights - penalties, affinities, rule.neighbor_pull)
     weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
-    weights = merge_duplicate_slots(weights, images, affinities, rule.duplicate_likeness)
+    # Between textures, an edge of colors parts nothing: touching is enough.
+    contacts = affinities if looks is images else torch.ones_like(affinities)
+    weights = merge_duplicate_slots(weights, looks, contacts, rule.duplicate_likeness)
     return drop_small_slots(weights, rule.min_pixels)
+
+
+def _color_errors(
+    rendering: Rendering, images: Float[Tensor, "batch 3 height width"], rule: LabelRule
+) -> tuple[Tensor, Tensor]:
+    """Return the L1 distance of each pixel's color from the background's and from each object's.
+
+    The background is compared in the shade that fits the pixel best, between full light and ``rule.max_shade``. A
+    shadow that no object has learned to cast therefore stays background.
+    """
+    background = rendering.background
+    brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
+    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.max_shade, 1)
+    background_error = (images - light * background).abs().sum(1, keepdim=True)
+    return background_error, (images[:, None] - rendering.layers).abs().sum(2)
+
+
+def _feature_errors(
+    vectors: Float[Tensor, "batch slots directions"], residuals: Float[Tensor, "batch directions height width"]
+) -> tuple[Tensor, Tensor]:
+    """Return how far each pixel's slow features are from the ground and from each object's vector (Euclidean)."""
+    to_objects = (residuals[:, None] - vectors[..., None, None]).norm(dim=2)
+    return residuals.norm(dim=1, keepdim=True), to_objects
 
 
 def neighbor_affinities(
@@ -232,3 +266,49 @@ def merge_duplicate_slots(
     owner = (connected * (1 + masks.sum((2, 3)))[:, None]).argmax(-1)
     merged = torch.zeros_like(weights[:, 1:]).scatter_add_(1, owner[..., None, None].expand_as(masks), weights[:, 1:])
     return torch.cat((weights[:, :1], merged), 1)
+
+
+def split_parts(
+    weights: Float[Tensor, "batch layers height width"], min_pixels: int
+) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
+    """Give the parts of each slot that do not touch to slots of their own, the largest parts first.
+
+    Parts of fewer than ``min_pixels``, and those for which no slot is left, go to the other layers.
+
+    Args:
+        weights: they sum to one over the layers.
+        min_pixels: pixels that a part needs.
+
+    Returns:
+        The weights, and for each slot the one whose part it now holds: itself, unless it was unused.
+    """
+    owners = weights.argmax(1).cpu().numpy()
+    num_slots = weights.shape[1] - 1
+    kept = torch.zeros_like(weights, dtype=torch.bool)
+    kept[:, 0] = True
+    origins = torch.arange(num_slots).repeat(len(weights), 1)
+    moved = weights.clone()
+    for index, owner in enumerate(owners):
+        parts = []
+        for slot in np.unique(owner[owner > 0]).tolist():
+            numbered, count = ndimage.label(owner == slot, np.ones((3, 3)))
+            parts += [(int((numbered == part).sum()), slot, numbered == part) for part in range(1, count + 1)]
+        parts = sorted((part for part in parts if part[0] >= min_pixels), key=lambda part: -part[0])
+        used: set[int] = set()
+        waiting = []
+        for _, slot, mask in parts:  # the largest part of each slot stays with it
+            where = torch.from_numpy(mask).to(weights.device)
+            if slot in used:
+                waiting.append((slot, where))
+            else:
+                used.add(slot)
+                kept[index, slot] |= where
+        unused = [slot for slot in range(1, num_slots + 1) if slot not in used]
+        for (slot, where), other in zip(waiting, unused, strict=False):
+            moved[index, other][where] = weights[index, slot][where]
+            moved[index, slot][where] = 0
+            kept[index, other] |= where
+            origins[index, other - 1] = slot - 1
+    left = moved * kept
+    total = left.sum(1, keepdim=True)
+    return left / total.clamp(min=torch.finfo(weights.dtype).tiny), origins.to(weights.device)

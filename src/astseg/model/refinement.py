@@ -1,10 +1,33 @@
 """The transformer encoder in which the slots attend to each other (section 4.1)."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg.model.attention import ObjectQueries
+
+
+@dataclass(frozen=True)
+class TransformerLayout:
+    """The size of the transformer encoder. The defaults are the paper's (Table 6)."""
+
+    dimension: int = 256
+    """d_T, its width."""
+    heads: int = 8
+    """Attention heads of a layer."""
+    feedforward: int = 512
+    """Hidden units of a layer."""
+    layers: int = 6
+    dropout: float = 0.1
+    """The probability of dropping a unit while training."""
+
+    def __post_init__(self) -> None:
+        if min(self.dimension, self.heads, self.feedforward, self.layers) < 1 or not 0 <= self.dropout < 1:
+            raise ValueError(f"impossible transformer: {self}")
+        if self.dimension % self.heads:
+            raise ValueError(f"a width of {self.dimension} cannot be divided among {self.heads} heads")
 
 
 class TransformerRefinement(nn.Module):
@@ -15,30 +38,20 @@ class TransformerRefinement(nn.Module):
         residual: add the transformer's output to the queries, with a last layer initialized to zero, so that training
             starts from the unchanged queries. The paper replaces the queries instead, which needs a small learning
             rate and a long warm-up to be stable.
-        dimension: d_T, the transformer's width (Table 6).
-        heads: attention heads per layer.
-        feedforward: hidden units per layer.
-        layers: number of layers.
-        dropout: the probability of dropping a unit while training.
+        layout: the transformer's size.
     """
 
     def __init__(
-        self,
-        features: int,
-        *,
-        residual: bool = False,
-        dimension: int = 256,
-        heads: int = 8,
-        feedforward: int = 512,
-        layers: int = 6,
-        dropout: float = 0.1,
+        self, features: int, *, residual: bool = False, layout: TransformerLayout = TransformerLayout()
     ) -> None:
         super().__init__()
         self.residual = residual
-        self.embedding = nn.Linear(2 + features, dimension)
-        layer = nn.TransformerEncoderLayer(dimension, heads, feedforward, dropout, batch_first=True)
-        self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
-        self.projection = nn.Linear(dimension, 2 + features)
+        self.embedding = nn.Linear(2 + features, layout.dimension)
+        layer = nn.TransformerEncoderLayer(
+            layout.dimension, layout.heads, layout.feedforward, layout.dropout, batch_first=True
+        )
+        self.transformer = nn.TransformerEncoder(layer, layout.layers, enable_nested_tensor=False)
+        self.projection = nn.Linear(layout.dimension, 2 + features)
         if residual:
             nn.init.zeros_(self.projection.weight)
             nn.init.zeros_(self.projection.bias)

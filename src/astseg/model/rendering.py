@@ -29,6 +29,9 @@ class Rendering(NamedTuple):
     """The background layer, including the objects' shadows if the model has them."""
     latents: ObjectLatents
     """The latents that the objects were painted from."""
+    vectors: Float[Tensor, "batch slots directions"] | None = None
+    """The slow features that each object paints under its mask, shorter than 1; the background's are 0. None for a
+    model of colors alone."""
 
 
 def place_glimpses(
@@ -48,12 +51,18 @@ def place_glimpses(
     return placed.view(batch, num_slots, channels, *image_size)
 
 
-def slot_presence(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, "batch slots"]:
+def slot_presence(
+    weights: Float[Tensor, "batch layers height width"], pixels_per_cell: int = 1
+) -> Float[Tensor, "batch slots"]:
     """Return each slot's presence, from 0 to 1: its weight summed over all pixels, saturated by tanh.
 
     Not in the paper.
+
+    Args:
+        weights: the share of each layer in each cell.
+        pixels_per_cell: how many pixels of an image each cell stands for.
     """
-    return torch.tanh(weights[:, 1:].sum((-2, -1)) / PRESENCE_PIXELS)
+    return torch.tanh(weights[:, 1:].sum((-2, -1)) * pixels_per_cell / PRESENCE_PIXELS)
 
 
 def apply_shadows(

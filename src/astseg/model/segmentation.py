@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from astseg._core.image_conversion import ImageInput, to_float_images
-from astseg.model.postprocessing import posterior_weights
+from astseg.model.postprocessing import posterior_weights, split_parts
 from astseg.model.resizing import resized
 
 if TYPE_CHECKING:
@@ -48,15 +48,26 @@ def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True)
     rule = model.label_rule if use_label_rule else None
     with evaluation_mode(model):
         small = resized(batch, model.image_size)
-        needs_background = rule or model.architecture.residual_attention_bias
-        # The compositing weights do not depend on the background image.
-        background = model.reconstruct_backgrounds(small) if needs_background else torch.zeros_like(small)
-        rendering = model.render(model.encode(small, background), background)
-    weights = posterior_weights(rendering, small, rule) if rule else rendering.weights
+        if model.slow_features is not None:
+            residuals = model.slow_features(small)
+            rendering = model.render(model.encode(small, residuals=residuals.coarse), torch.zeros_like(small))
+        else:
+            residuals = None
+            needs_background = rule or model.architecture.residual_attention_bias
+            # The compositing weights do not depend on the background image.
+            background = model.reconstruct_backgrounds(small) if needs_background else torch.zeros_like(small)
+            rendering = model.render(model.encode(small, background), background)
+    if rule:
+        weights = posterior_weights(rendering, small, rule, None if residuals is None else residuals.fine)
+    else:
+        weights = rendering.weights
+    latents = rendering.latents
+    if rule and rule.split_parts:
+        weights, origins = split_parts(weights, rule.min_pixels)
+        latents = latents.take(origins)
     # One image at a time: K + 1 weights per pixel of many large images would not fit into memory.
     labels = torch.stack([resized(one[None], batch.shape[-2:])[0].argmax(0) for one in weights])
     slots = torch.arange(1, model.num_slots + 1, device=labels.device)
-    latents = rendering.latents
     found = (
         labels,
         labels[:, None] == slots[:, None, None],

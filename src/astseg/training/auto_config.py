@@ -14,10 +14,10 @@ from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
 from astseg.model.architecture import MAX_SLOTS
 from astseg.model.ast_seg import AstSeg
-from astseg.training.complexity import MIN_STATIC_IMAGES, static_share
+from astseg.training.complexity import MIN_STATIC_IMAGES, static_share, texture_strength
 from astseg.training.config import BackgroundTraining, Recipe
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
-from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
+from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds
 
 STEP_SETTINGS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_steps"})
@@ -25,6 +25,9 @@ DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
 STATIC_THRESHOLD = 0.75
 """The camera is taken to stand still where ``static_share`` exceeds this."""
+TEXTURE_THRESHOLD = 0.025
+"""The least ``texture_strength`` of textured images: between 0.019 (towers at 64 pixels, whose walls have a pattern)
+and 0.038 (the CLEVRTEX look-alike at 128; 0.077 at 64); rooms and CLEVR have 0.003."""
 TIME_TOLERANCE = 1.25
 """The ratio of requested and estimated time, either way, beyond which the difference is reported."""
 
@@ -50,6 +53,8 @@ class RecipeRequest:
     """The foreground's steps, in place of a time."""
     static: bool | None = None
     """Whether the camera stands still, so that all images show one background; by default the images decide."""
+    textured: bool | None = None
+    """Whether objects are distinguished by their textures (`textures_recipe`); by default the images decide."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Values that replace the recipe's, by their names; see `settings_io.override`."""
 
@@ -62,11 +67,13 @@ class RecipeRequest:
             raise AstSegError("A model works at the size of its images: give the size to prepare them at instead.")
         with _refusing("This recipe cannot be"):
             override(self.base or custom_images_recipe((64, 64), 1), self.changes)
-        if self.base and self.static is not None:
+        if self.base and (self.static is not None or self.textured is not None):
             raise AstSegError(
-                "Give either a preset or a recipe, or whether the camera stands still: "
-                "a recipe has a background network of its own."
+                "Give either a preset or a recipe, or whether the camera stands still and the images are textured: "
+                "a recipe has networks of its own."
             )
+        if self.static and self.textured:
+            raise AstSegError("Objects before a static background are found by its image, not by textures: give one.")
         if self.minutes is not None and self.steps is not None:
             raise AstSegError("Give either the minutes or the steps to train, not both.")
         if self.num_slots is not None and not 1 <= self.num_slots <= MAX_SLOTS:
@@ -126,6 +133,9 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
             request = replace(request, static=static)
         else:
             reasons.append(_background_reason(request.static, "as requested"))
+        if request.textured is None:
+            request, reason = _choose_by_texture(request, images)
+            reasons.append(reason)
         if minutes is None and request.steps is None and not request.changes_steps:
             minutes = DEFAULT_MINUTES
     if request.changes:
@@ -219,8 +229,11 @@ def _candidates(image_size: tuple[int, int], device: torch.device, request: Reci
             recipes = [_at_size(base, image_size, request.num_slots)]
         else:
             make = gpu_recipe if device.type == "cuda" else custom_images_recipe
+            num_slots = request.num_slots or DEFAULT_SLOTS
             choices = (True, False) if request.static is None else (request.static,)
-            recipes = [make(image_size, request.num_slots or DEFAULT_SLOTS, static=static) for static in choices]
+            recipes = [] if request.textured else [make(image_size, num_slots, static=static) for static in choices]
+            if request.textured is not False and False in choices:
+                recipes.append(textures_recipe(image_size, num_slots))
         return [_buildable(override(recipe, request.changes)) for recipe in recipes]
 
 
@@ -320,6 +333,15 @@ def _is_static(images: Bytes) -> tuple[bool, str]:
         return False, f"fewer than {MIN_STATIC_IMAGES} images are too few to tell"
     share = static_share(images)
     return share > STATIC_THRESHOLD, f"{share:.0%} of the pixels are the same in nearly every image"
+
+
+def _choose_by_texture(request: RecipeRequest, images: Bytes) -> tuple[RecipeRequest, Reason]:
+    """Decide whether objects are distinguished by textures; before a static background they never need to be."""
+    strength = 0.0 if request.static else texture_strength(images)
+    textured = strength > TEXTURE_THRESHOLD
+    by = "textures" if textured else "colors"
+    why = "" if request.static else f" (a typical pixel differs by {strength:.3f} from its surroundings)"
+    return replace(request, textured=textured), Reason(f"Objects are told by {by}{why}.", "textured")
 
 
 def _describe_time(requested: float, estimate: float) -> str:

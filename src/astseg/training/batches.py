@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg._core.image_conversion import scale_uint8_images
-from astseg.data.store import Bytes
 
+FLIPS = 1  # tells the random numbers of flips from others of the same step
 MAX_GPU_SHARE = 0.4
 """The largest share of a GPU's free memory in which the images are kept there."""
 
@@ -37,11 +38,22 @@ def _permutation(seed: int, phase: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng((seed, phase, epoch)).permutation(count)
 
 
-@dataclass
-class TrainingImages:
-    """Stored images as training reads them: kept on the GPU if they fit there, else read from the memory map."""
+class Batch(NamedTuple):
+    """What a step learns from."""
 
-    stored: Bytes
+    images: Float[Tensor, "batch 3 height width"]
+    """In [0, 1]."""
+    backgrounds: Float[Tensor, "batch 3 height width"] | None = None
+    """Their frozen backgrounds, in [0, 1], where the phase has some."""
+    residuals: Float[Tensor, "batch directions rows columns"] | None = None
+    """Their coarse ground residuals, for a model of slow features."""
+
+
+@dataclass
+class TrainingArray:
+    """A stored array as training reads it: kept on the GPU if it fits there, else read from the memory map."""
+
+    stored: np.ndarray
     device: torch.device
 
     def __post_init__(self) -> None:
@@ -54,12 +66,52 @@ class TrainingImages:
     def __len__(self) -> int:
         return len(self.stored)
 
-    def __getitem__(self, indices: np.ndarray) -> Float[Tensor, "batch 3 height width"]:
+    def __getitem__(self, indices: np.ndarray) -> Tensor:
         if self._resident is not None:
             # Non-blocking, here and below: the GPU may still be busy with the last step.
-            return scale_uint8_images(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
+            return self._ready(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
         # In ascending order, because random access to a memory map is slow.
         order = np.argsort(indices)
-        images = np.empty((len(indices), *self.stored.shape[1:]), np.uint8)
-        images[order] = self.stored[indices[order]]
-        return scale_uint8_images(torch.from_numpy(images).to(self.device, non_blocking=True))
+        values = np.empty((len(indices), *self.stored.shape[1:]), self.stored.dtype)
+        values[order] = self.stored[indices[order]]
+        return self._ready(torch.from_numpy(values).to(self.device, non_blocking=True))
+
+    def _ready(self, values: Tensor) -> Tensor:
+        return values.float()
+
+
+class TrainingImages(TrainingArray):
+    """Stored images, uint8, N x H x W x 3; read as N x 3 x H x W in [0, 1]."""
+
+    def _ready(self, values: Tensor) -> Tensor:
+        return scale_uint8_images(values)
+
+
+@dataclass
+class TrainingSet:
+    """The training images with what comes along with them in each batch."""
+
+    images: TrainingImages
+    backgrounds: TrainingImages | None = None
+    residuals: TrainingArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, indices: np.ndarray) -> Batch:
+        backgrounds, residuals = (
+            None if part is None else part[indices] for part in (self.backgrounds, self.residuals)
+        )
+        return Batch(self.images[indices], backgrounds, residuals)
+
+
+def flipped(batch: Batch, seed: int, phase: int, step: int) -> Batch:
+    """Return a batch of which each image, with all that comes along, is mirrored left to right with probability 1/2.
+
+    Which ones depends on the arguments alone.
+    """
+    random = np.random.default_rng((seed, phase, step, FLIPS))
+    chosen = torch.from_numpy(random.random(len(batch.images)) < 0.5).to(batch.images.device)[:, None, None, None]
+    images, *along = (None if part is None else torch.where(chosen, part.flip(-1), part) for part in batch)
+    assert images is not None
+    return Batch(images, *along)

@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg._core.image_conversion import scale_uint8_images
 from astseg._core.sampling import evenly_spaced
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
+from astseg.model.slow_features.responses import gaussian_blur
 from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback, RestartPhase
 from astseg.training.config import BackgroundTraining
@@ -23,7 +25,7 @@ NUM_COMPLEXITY_BATCHES = 15
 COMPLEXITY_THRESHOLD = 0.24
 COMPLEXITY_SCALE = 0.25
 MAX_STATIC_IMAGES = 200
-"""The number of images by which ``static_share`` is measured."""
+"""The number of images by which ``static_share`` and ``texture_strength`` are measured."""
 MIN_STATIC_IMAGES = 10
 """Fewer images do not show what comes and goes."""
 STATIC_DISTANCE = 0.25
@@ -48,6 +50,24 @@ def static_share(images: Bytes) -> float:
     median = np.median(chosen_images, 0)
     shares = [np.mean(np.abs(image - median).sum(-1) < 255 * STATIC_DISTANCE) for image in chosen_images]
     return float(np.quantile(shares, 0.1))
+
+
+def texture_strength(images: Bytes) -> float:
+    """Return how far the pixels of a typical image are from their blurred surroundings: how strong its pattern is.
+
+    The median over images of the median over pixels, by the difference from a Gaussian blur of one pixel, summed over
+    the channels. Flat walls, skies and floors have next to none, and most pixels are such in images without textures.
+
+    Args:
+        images: images as bytes, at the size of the model, of which up to 200 evenly spaced ones are used.
+
+    >>> texture_strength(np.zeros((2, 8, 8, 3), np.uint8))
+    0.0
+    """
+    chosen = torch.from_numpy(np.array(images[evenly_spaced(len(images), MAX_STATIC_IMAGES)]))
+    floats = scale_uint8_images(chosen)
+    pattern = (floats - gaussian_blur(floats, 1.0)).abs().sum(1)
+    return float(pattern.flatten(1).median(1).values.median())
 
 
 def background_variation(backgrounds: Float[Tensor, "batch 3 height width"]) -> float:

@@ -61,6 +61,11 @@ class ForegroundTraining:
     reinitialize_slots_until: int = 0
     """The last step after which slots that find nothing are reset (``training.dead_slots``); 0, as in the paper, for
     never."""
+    flips: bool = False
+    """Mirror half of the images left to right, drawn anew for each step; the paper does not."""
+    color_weight: float = 1.0
+    """What the colors' reconstruction counts for beside that of slow features, in a model that explains these. Masks,
+    positions and scales do not learn from it, but appearances do."""
     shadow_start: int = 0
     """The first step at which objects cast shadows, if the model has them. A shadow darkens what it falls on, which,
     before the slots paint well, is a cheap way to explain a dark object."""
@@ -68,7 +73,7 @@ class ForegroundTraining:
     def __post_init__(self) -> None:
         if self.scenario not in get_args(Scenario):
             raise ValueError(f"the scenario should be one of {', '.join(get_args(Scenario))}, not {self.scenario!r}")
-        weights = (self.entropy_weight, self.slot_use_weight)
+        weights = (self.entropy_weight, self.slot_use_weight, self.color_weight)
         counts = (
             self.entropy_warmup_steps,
             self.slot_use_warmup_steps,

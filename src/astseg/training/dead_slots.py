@@ -12,7 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg.model.ast_seg import AstSeg
-from astseg.training.batches import TrainingImages, batch_indices
+from astseg.model.resizing import resized
+from astseg.model.segmentation import evaluation_mode
+from astseg.training.batches import Batch, batch_indices
 from astseg.training.callbacks import Callback
 from astseg.training.phases import ForegroundPhase
 from astseg.training.state import TrainState
@@ -24,9 +26,7 @@ DEAD_THRESHOLD = 0.02  # a slot is dead if it owns pixels in a smaller share of 
 
 
 @torch.no_grad()
-def reinitialize_dead_slots(
-    model: AstSeg, optimizer: torch.optim.Optimizer, images: Float[Tensor, "batch 3 height width"]
-) -> list[int]:
+def reinitialize_dead_slots(model: AstSeg, optimizer: torch.optim.Optimizer, batch: Batch) -> list[int]:
     """Let slots that own pixels in almost no image attend where the busiest slots attend, but half as sharply.
 
     Slots differ only in their attention: all read what it gathers in the same way. A reset slot gets half the logits of
@@ -35,13 +35,12 @@ def reinitialize_dead_slots(
     Args:
         model: the model.
         optimizer: its state for a reset slot becomes that of the busiest slot, without the momentum.
-        images: many images.
+        batch: many images, with what comes along.
 
     Returns:
         The slots that were reset, counted from 0.
     """
-    masks = torch.cat([model.segment(batch, use_label_rule=False).masks for batch in torch.split(images, BATCH_SIZE)])
-    found_in = masks.flatten(2).any(-1).float().mean(0)
+    found_in = _shares_found(model, batch)
     dead: list[int] = (found_in < DEAD_THRESHOLD).nonzero().flatten().tolist()
     left = found_in.clone()
     if not left.any():
@@ -61,12 +60,26 @@ def reinitialize_dead_slots(
     return dead
 
 
+def _shares_found(model: AstSeg, batch: Batch) -> Float[Tensor, "slots"]:
+    """Return the share of the images in which each slot owns a pixel by the paper's rule."""
+    found = []
+    for start in range(0, len(batch.images), BATCH_SIZE):
+        images = batch.images[start : start + BATCH_SIZE]
+        if batch.residuals is None:
+            masks = model.segment(images, use_label_rule=False).masks
+        else:
+            residuals = batch.residuals[start : start + BATCH_SIZE]
+            with evaluation_mode(model):
+                weights = model.render(model.encode(images, residuals=residuals), resized(images, model.grid)).weights
+            masks = weights.argmax(1)[:, None] == torch.arange(1, weights.shape[1]).to(weights.device)[:, None, None]
+        found.append(masks.flatten(2).any(-1))
+    return torch.cat(found).float().mean(0)
+
+
 @dataclass
 class DeadSlotReset(Callback):
     """Resets dead slots at intervals while objects are trained."""
 
-    images: TrainingImages
-    """The training images."""
     until: int
     """The last step of foreground training after which slots are reset."""
     interval: int = RESET_INTERVAL
@@ -78,5 +91,6 @@ class DeadSlotReset(Callback):
         if isinstance(state.phase, ForegroundPhase) and done <= self.until and done % self.interval == 0:
             assert state.optimizer is not None
             step = state.step - 1
-            chosen = batch_indices(state.seed, state.phase_index, step, NUM_RESET_IMAGES, len(self.images))
-            reinitialize_dead_slots(state.model, state.optimizer, self.images[chosen])
+            assert state.training_set is not None
+            chosen = batch_indices(state.seed, state.phase_index, step, NUM_RESET_IMAGES, len(state.training_set))
+            reinitialize_dead_slots(state.model, state.optimizer, state.training_set[chosen])

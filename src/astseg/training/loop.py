@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError, NonFiniteWeightsError
@@ -20,7 +19,7 @@ from astseg._core.settings_io import to_builtins
 from astseg._core.text import format_value
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
-from astseg.training.batches import TrainingImages, batch_indices
+from astseg.training.batches import Batch, TrainingImages, batch_indices, flipped
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
@@ -145,15 +144,19 @@ class Trainer:
         optimizer = state.start_phase()
         for callback in self.callbacks:
             callback.on_phase_start(state)
-        backgrounds = phase.prepare(state.model, self.images, self.folder, state.seed, begun=state.step > 0)
+        state.training_set = phase.prepare(
+            state.model, self.images, self.folder, state.seed, begun=state.step > 0, progress=self._tell
+        )
         earlier = state.seconds.get(phase.name, 0.0)
         started = saved = time.monotonic()
         while state.step < phase.steps:
             indices = batch_indices(
                 state.seed, state.phase_index, state.step, phase.settings.batch_size, len(self.images)
             )
-            known = None if backgrounds is None else backgrounds[indices]
-            losses = train_step(state.model, optimizer, phase, state.step, self.images[indices], known)
+            batch = state.training_set[indices]
+            if phase.flips:
+                batch = flipped(batch, state.seed, state.phase_index, state.step)
+            losses = train_step(state.model, optimizer, phase, state.step, batch)
             state.step += 1
             state.seconds[phase.name] = earlier + time.monotonic() - started
             actions = [action for callback in self.callbacks if (action := callback.on_step_end(state))]
@@ -173,6 +176,10 @@ class Trainer:
         state.end_phase()
         self._save_all()
         return True
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        for callback in self.callbacks:
+            callback.on_preparation(what, done, total)
 
     def _check_weights(self) -> None:
         """Stop before non-finite weights are saved over good ones.
@@ -220,8 +227,7 @@ def train_step(
     optimizer: torch.optim.Optimizer,
     phase: Phase,
     step: int,
-    images: Tensor,
-    backgrounds: Tensor | None,
+    batch: Batch,
 ) -> Losses:
     """Change the weights by one step; extensions such as mixed precision or gradient clipping belong here.
 
@@ -230,13 +236,12 @@ def train_step(
         optimizer: the phase's optimizer.
         phase: what is trained, and on which loss.
         step: counted from 0 at the start of the phase.
-        images: the batch, B x 3 x H x W in [0, 1].
-        backgrounds: the batch's backgrounds, if the phase needs them.
+        batch: what the step learns from.
 
     Returns:
         The losses before the step.
     """
-    losses = phase.losses(model, images, backgrounds, step)
+    losses = phase.losses(model, batch, step)
     for group in optimizer.param_groups:
         group["lr"] = phase.learning_rate(step)
     optimizer.zero_grad(set_to_none=True)
@@ -249,7 +254,7 @@ def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
     """Return the callbacks that the recipe asks for."""
     callbacks: list[Callback] = []
     if recipe.foreground.reinitialize_slots_until:
-        callbacks.append(DeadSlotReset(images, recipe.foreground.reinitialize_slots_until))
+        callbacks.append(DeadSlotReset(recipe.foreground.reinitialize_slots_until))
     if recipe.background.automatic_complexity:
         callbacks.append(ComplexityCheck(images))
     return callbacks

@@ -42,12 +42,25 @@ def pixel_entropy_loss(weights: Float[Tensor, "batch layers height width"]) -> F
     return pixel_entropy(weights).square().mean()
 
 
-def slot_use_loss(weights: Float[Tensor, "batch layers height width"]) -> Float[Tensor, ""]:
-    """Return the mean number of slots in use in an image, smoothed by ``slot_presence``. Not in the paper.
+def feature_loss(
+    weights: Float[Tensor, "batch layers rows columns"],
+    vectors: Float[Tensor, "batch slots directions"],
+    residuals: Float[Tensor, "batch directions rows columns"],
+) -> Float[Tensor, ""]:
+    """Return the mean square of a cell's L1 error in slow features, over sqrt(directions). Not in the paper.
+
+    What equations 19 and 20 are for colors: each slot paints one vector under its mask, the background paints 0.
+    """
+    painted = torch.einsum("bkhw, bkd -> bdhw", weights[:, 1:], vectors)
+    return (painted - residuals).abs().sum(1).square().mean() / residuals.shape[1]
+
+
+def slot_use_loss(weights: Float[Tensor, "batch layers height width"], pixels_per_cell: int = 1) -> Float[Tensor, ""]:
+    """Return the mean number of slots in use in an image, made smooth by ``presence``. Not in the paper.
 
     A second slot on an object costs as much as a slot with an object of its own.
     """
-    return slot_presence(weights).sum(1).mean()
+    return slot_presence(weights, pixels_per_cell).sum(1).mean()
 
 
 def background_pixel_error(

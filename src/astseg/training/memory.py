@@ -19,6 +19,7 @@ from torch.utils._pytree import tree_leaves
 
 from astseg.model.ast_seg import AstSeg
 from astseg.training.backgrounds import PAINTING_BATCH_SIZE
+from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.phases import Phase, phases
 
@@ -115,7 +116,11 @@ def _step(model: AstSeg, phase: Phase) -> float:
     trained = _trained_bytes(model, phase)
     with LiveBytes(model) as live:
         backgrounds = torch.empty_like(images) if phase.needs_backgrounds else None
-        losses = phase.losses(model, images, backgrounds, last)
+        residuals = None
+        if model.slow_features is not None and phase.trains_objects:
+            directions = model.slow_features.layout.directions
+            residuals = torch.empty(len(images), directions, *model.grid, device="meta")
+        losses = phase.losses(model, Batch(images, backgrounds, residuals), last)
         forward = live.peak
         losses.total.backward()  # type: ignore[no-untyped-call]
     model.zero_grad()

@@ -12,24 +12,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from astseg._core.progress import NamedProgress
 from astseg.model.ast_seg import AstSeg
 from astseg.model.rendering import Rendering
+from astseg.model.resizing import resized
 from astseg.training.backgrounds import frozen_backgrounds
-from astseg.training.batches import TrainingImages
+from astseg.training.batches import Batch, TrainingArray, TrainingImages, TrainingSet
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.training.losses import (
     ROBUST_EXPONENT,
     background_loss,
+    feature_loss,
     pixel_entropy_loss,
     reconstruction_loss,
     slot_use_loss,
 )
+from astseg.training.residuals import cached_residuals, fit_projection
 from astseg.training.schedules import linear_ramp, quadratic_warmup
 from astseg.training.slot_init import initialize_slot_prior
 
 PhaseName: TypeAlias = Literal["background", "objects", "joint"]
-Images: TypeAlias = Float[Tensor, "batch 3 height width"]
-"""Images in [0, 1]."""
 
 
 class Losses(NamedTuple):
@@ -75,14 +77,26 @@ class Phase(ABC):
             parameter.requires_grad_()
         return self.optimizer(parameters)
 
+    @property
+    def flips(self) -> bool:
+        """Whether half of the images are mirrored."""
+        return isinstance(self.settings, ForegroundTraining) and self.settings.flips
+
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0 at the start of the phase."""
         return self.settings.learning_rate.at(self.offset + step, self.settings.steps)
 
     def prepare(
-        self, model: AstSeg, images: TrainingImages, folder: Path, seed: int, *, begun: bool
-    ) -> TrainingImages | None:
-        """Prepare for the first step; return the backgrounds, if batches come with them.
+        self,
+        model: AstSeg,
+        images: TrainingImages,
+        folder: Path,
+        seed: int,
+        *,
+        begun: bool,
+        progress: NamedProgress = lambda what, done, total: None,
+    ) -> TrainingSet:
+        """Prepare for the first step; return what the batches are taken from.
 
         Args:
             model: the model, with the phase started.
@@ -90,21 +104,21 @@ class Phase(ABC):
             folder: the run's folder, for files.
             seed: decides all random choices.
             begun: whether the phase resumes, so that its files may be in the folder already.
+            progress: told how far the preparation is.
         """
-        return None
+        return TrainingSet(images)
 
     @abstractmethod
     def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Return a fresh optimizer."""
 
     @abstractmethod
-    def losses(self, model: AstSeg, images: Images, backgrounds: Images | None, step: int) -> Losses:
+    def losses(self, model: AstSeg, batch: Batch, step: int) -> Losses:
         """Return the loss of a batch.
 
         Args:
             model: the model.
-            images: the batch, in [0, 1].
-            backgrounds: the batch's backgrounds, if the phase needs them.
+            batch: what the step learns from.
             step: counted from 0 at the start of the phase.
         """
 
@@ -121,11 +135,11 @@ class BackgroundPhase(Phase):
         """Return AdamW without weight decay."""
         return torch.optim.AdamW(parameters, self.settings.learning_rate.peak, weight_decay=0, fused=True)
 
-    def losses(self, model: AstSeg, images: Images, backgrounds: Images | None, step: int) -> Losses:
-        """Return AE-NE's robust loss; ``backgrounds`` are ignored."""
+    def losses(self, model: AstSeg, batch: Batch, step: int) -> Losses:
+        """Return AE-NE's robust loss; the images alone are looked at."""
         assert model.background is not None
         share = linear_ramp(step, self.settings.exponent_ramp_start, self.settings.exponent_ramp_steps)
-        loss = background_loss(images, model.background(images), share * ROBUST_EXPONENT)
+        loss = background_loss(batch.images, model.background(batch.images), share * ROBUST_EXPONENT)
         return Losses(loss, {"background": loss}, None)
 
 
@@ -135,23 +149,55 @@ class ForegroundPhase(Phase):
 
     settings: ForegroundTraining
     trains_objects = True
+    places_slots: ClassVar[bool] = False
+    """Whether slots that have places are given theirs before the first step."""
 
     def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Return Adam as in Table 6."""
         return torch.optim.Adam(parameters, self.settings.learning_rate.peak, (0.90, 0.98), eps=1e-9, fused=True)
 
-    def losses(self, model: AstSeg, images: Images, backgrounds: Images | None, step: int) -> Losses:
-        """Return the loss of equation 22; without ``backgrounds``, the background network paints and learns too."""
+    def prepare(
+        self,
+        model: AstSeg,
+        images: TrainingImages,
+        folder: Path,
+        seed: int,
+        *,
+        begun: bool,
+        progress: NamedProgress = lambda what, done, total: None,
+    ) -> TrainingSet:
+        """Paint the backgrounds if they are frozen, compute slow features, and give slots that have places theirs."""
+        found = TrainingSet(images)
+        if self.needs_backgrounds:
+            found.backgrounds = frozen_backgrounds(model, images, folder, paint=not begun)
+        if model.slow_features is not None:
+            if not begun and self.offset == 0:
+                fit_projection(model.slow_features, images, seed, progress)
+            residuals = cached_residuals(model, images, folder, progress)
+            found.residuals = TrainingArray(residuals, images.device)
+        if model.places is not None and not begun and self.places_slots:
+            initialize_slot_prior(model, found, seed)
+        return found
+
+    def losses(self, model: AstSeg, batch: Batch, step: int) -> Losses:
+        """Return the loss of equation 22; without backgrounds, the background network paints and learns too."""
         settings, step = self.settings, self.offset + step
-        rendering: Rendering = model(images, backgrounds, shadows=step >= settings.shadow_start)
+        backgrounds = model.reconstruct_backgrounds(batch.images) if batch.backgrounds is None else batch.backgrounds
+        behind = resized(backgrounds, model.grid)
+        shadows = step >= settings.shadow_start
+        rendering: Rendering = model(batch.images, behind, batch.residuals, shadows=shadows)
         warmup = quadratic_warmup(step, settings.entropy_warmup_steps)
         terms = {
-            "reconstruction": reconstruction_loss(rendering.image, images),
+            "reconstruction": reconstruction_loss(rendering.image, resized(batch.images, model.grid)),
             "entropy": pixel_entropy_loss(rendering.weights),
         }
-        total = terms["reconstruction"] + warmup * settings.entropy_weight * terms["entropy"]
+        total = terms["reconstruction"]
+        if rendering.vectors is not None and batch.residuals is not None:
+            terms["features"] = feature_loss(rendering.weights, rendering.vectors, batch.residuals)
+            total = terms["features"] + settings.color_weight * total
+        total = total + warmup * settings.entropy_weight * terms["entropy"]
         if settings.slot_use_weight:
-            terms["slot_use"] = slot_use_loss(rendering.weights)
+            terms["slot_use"] = slot_use_loss(rendering.weights, model.pixels_per_cell)
             use_warmup = quadratic_warmup(step, settings.slot_use_warmup_steps)
             total = total + use_warmup * settings.slot_use_weight * terms["slot_use"]
         return Losses(total, terms, rendering)
@@ -164,13 +210,7 @@ class ObjectsPhase(ForegroundPhase):
     name = "objects"
     trains_background = False
     needs_backgrounds = True
-
-    def prepare(self, model: AstSeg, images: TrainingImages, folder: Path, seed: int, *, begun: bool) -> TrainingImages:
-        """Paint the backgrounds, and initialize the slots' position prior, if they have one."""
-        backgrounds = frozen_backgrounds(model, images, folder, paint=not begun)
-        if model.places is not None and not begun:
-            initialize_slot_prior(model, images, backgrounds, seed)
-        return backgrounds
+    places_slots = True
 
 
 @dataclass(frozen=True)

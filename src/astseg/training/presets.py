@@ -16,6 +16,9 @@ from astseg.model.architecture import Architecture
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
+from astseg.model.refinement import TransformerLayout
+from astseg.model.slow_features.features import SlowFeatureLayout
+from astseg.model.slow_features.responses import Backbone
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.training.schedules import LearningRate
 
@@ -216,6 +219,47 @@ def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static:
     return replace(small, architecture=shape, foreground=foreground, label_rule=rule)
 
 
+def textures_recipe(
+    image_size: tuple[int, int], num_slots: int, *, backbone: Backbone = "efficientnet-lite0"
+) -> Recipe:
+    """Return a recipe for textured images on two CPU cores: slots explain slow features (``model.slow_features``).
+
+    Args:
+        image_size: height and width in pixels.
+        num_slots: K.
+        backbone: where local responses come from.
+    """
+    small = cpu_recipe(image_size, num_slots)
+    shape = replace(
+        small.architecture,
+        feature_network="wide-compact-unet",
+        refinement="residual",
+        transformer=TransformerLayout(dimension=128, heads=4, feedforward=256, layers=2, dropout=0.0),
+        glimpse_channels=(64, 32, 16),
+        residual_attention_bias=8.0,
+        slot_position_prior=True,
+        slow_features=SlowFeatureLayout(backbone, directions=16 if backbone == "efficientnet-lite0" else 12),
+        shadows=False,
+    )
+    foreground = replace(
+        small.foreground,
+        scenario="frozen",
+        steps=9_000,
+        flips=True,
+        color_weight=0.03,
+        entropy_warmup_steps=1_000,
+        slot_use_weight=8.0 / (image_size[0] * image_size[1]),
+        slot_use_warmup_steps=9_000,
+        reinitialize_slots_until=2_500,
+    )
+    rule = LabelRule(
+        object_error=6.0, background_error=5.0, neighbor_pull=6.0, duplicate_likeness=1.2, split_parts=True
+    )
+    # The background is for the colors alone, which need none of its details.
+    background = replace(small.background, steps=600, exponent_ramp_start=300, exponent_ramp_steps=200)
+    return replace(small, architecture=shape, background=background, foreground=foreground, label_rule=rule)
+
+
 def gpu_recipe(image_size: tuple[int, int], num_slots: int, *, static: bool = False) -> Recipe:
     """Return the recipe for a user's own images on a GPU: more steps, larger batches and the U-net of Table 8."""
     small = custom_images_recipe(image_size, num_slots, static=static)
@@ -271,11 +315,13 @@ def _small() -> list[Preset]:
         foreground=replace(towers.foreground, shadow_start=1_500),
         label_rule=LabelRule(background_likeness=0.2),
     )
+    textures = textures_recipe(side, DATASETS["clevrtex"].num_slots)
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", demo),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),
         Preset("towers-cpu", "Towers at 64x64 in two hours on two CPU cores", towers),
         Preset("clevr-cpu", "CLEVR at 64x64 in two hours on two CPU cores", clevr),
+        Preset("clevrtex-cpu", "CLEVRTEX at 64x64 in half an hour on two CPU cores, by slow features", textures),
     ]
 
 

@@ -7,8 +7,8 @@ import torch
 from scipy.cluster.vq import kmeans2
 
 from astseg.model.ast_seg import AstSeg
-from astseg.model.attention import background_residual, coordinate_map
-from astseg.training.batches import TrainingImages
+from astseg.model.attention import coordinate_map
+from astseg.training.batches import TrainingSet
 
 MAX_IMAGES = 512
 BATCH_SIZE = 64
@@ -20,27 +20,27 @@ MAX_ITERATIONS = 30
 
 
 @torch.no_grad()
-def initialize_slot_prior(model: AstSeg, images: TrainingImages, backgrounds: TrainingImages, seed: int) -> None:
+def initialize_slot_prior(model: AstSeg, training_set: TrainingSet, seed: int) -> None:
     """Spread the slots over the places where the training images have objects, by k-means.
 
     Does nothing if fewer than K pixels are unexplained.
 
     Args:
         model: a model with a position prior.
-        images: the training images.
-        backgrounds: their backgrounds.
-        seed: decides which images are used and where k-means starts.
+        training_set: the training images, with their backgrounds or residuals.
+        seed: decides which images are looked at and where k-means begins.
     """
     assert model.places is not None
     generator = np.random.default_rng(seed)
-    chosen = np.sort(generator.permutation(len(images))[:MAX_IMAGES])
+    chosen = np.sort(generator.permutation(len(training_set))[:MAX_IMAGES])
     found = []
     for indices in np.split(chosen, range(BATCH_SIZE, len(chosen), BATCH_SIZE)):
-        pixels = background_residual(images[indices], backgrounds[indices], model.image_size)
+        images, backgrounds, residuals = training_set[indices]
+        pixels = model.foreground_evidence(images, model.grid, backgrounds, residuals)
         found.append((pixels[:, 0] > RESIDUAL_THRESHOLD).nonzero()[:, 1:].cpu())
     places = torch.cat(found)
     places = places[generator.permutation(len(places))[:MAX_POINTS]]
-    coordinates = coordinate_map(model.image_size, model.architecture.corner_convention)
+    coordinates = coordinate_map(model.grid, model.architecture.corner_convention)
     points = coordinates[:, places[:, 0], places[:, 1]].T
     if len(np.unique(points.numpy(), axis=0)) < model.num_slots:
         return

@@ -11,6 +11,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.backbone_weights import load_backbone
+from astseg.training.batches import TrainingSet
 from astseg.training.config import Recipe, Scenario
 from astseg.training.phases import Phase, PhaseName, phases
 
@@ -56,6 +57,8 @@ class TrainState:
     """The number of steps of the current phase that are done."""
     seconds: dict[str, float] = field(default_factory=dict)
     """The time spent in each phase so far."""
+    training_set: TrainingSet | None = field(default=None, repr=False)
+    """What the batches of the phase are taken from; not saved."""
 
     @classmethod
     def begin(cls, recipe: Recipe, num_images: int, device: torch.device, seed: int = 0) -> Self:
@@ -106,7 +109,7 @@ class TrainState:
             AstSegError: the file cannot be written, or the disk is full.
         """
         content = {
-            **vars(self),
+            **{name: value for name, value in vars(self).items() if name != "training_set"},
             "recipe": to_builtins(self.recipe),
             "model": self.model.state_dict(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),

@@ -12,6 +12,7 @@ from astseg.data.store import Bytes
 from astseg.training.callbacks import Callback
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
+from astseg.training.residuals import COMPUTING_RESIDUALS
 from astseg.training.schedules import LearningRate
 from astseg.training.state import TrainState
 
@@ -36,6 +37,18 @@ class _StepTimer(Callback):
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.times: dict[str, list[float]] = {}
+        self.prepared: list[tuple[int, float]] = []
+
+    def on_preparation(self, what: str, done: int, total: int) -> None:
+        if what == COMPUTING_RESIDUALS:
+            self.prepared.append((done, self._clock()))
+
+    def preparation_seconds(self, images: int) -> float:
+        """Return how long it takes to prepare so many images, once the first batch is done."""
+        if len(self.prepared) < 2:
+            return 0.0
+        (first, begun), (last, ended) = self.prepared[0], self.prepared[-1]
+        return images * (ended - begun) / (last - first)
 
     def on_phase_start(self, state: TrainState) -> None:
         self.times[state.phase.name] = []
@@ -55,7 +68,8 @@ def measure_step_seconds(
 ) -> dict[str, float]:
     """Return the seconds that a step of each phase takes, by the phase's name, measured by training a few of each.
 
-    The first step of a phase, which also pays for warming up, is not timed.
+    The first step of a phase, which also pays for warming up, is not timed. What all images take before the first step
+    on objects, such as their slow features, stands under ``preparation``.
 
     Args:
         recipe: what to train.
@@ -75,7 +89,9 @@ def measure_step_seconds(
     with TemporaryDirectory() as folder:
         stop = timer.took_too_long if alone else lambda: False
         Trainer(short, first, Path(folder), device, callbacks=[timer]).run(stop)
-    return {name: (times[-1] - times[0]) / (len(times) - 1) for name, times in timer.times.items()}
+    seconds = {name: (times[-1] - times[0]) / (len(times) - 1) for name, times in timer.times.items()}
+    preparation = timer.preparation_seconds(len(images))
+    return {**seconds, "preparation": preparation} if preparation else seconds
 
 
 def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: float) -> tuple[Recipe, float]:
@@ -93,7 +109,8 @@ def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: floa
         fewer where a static background alone needs no more.
     """
     scenario = recipe.foreground.scenario
-    seconds = 60 * minutes
+    preparation = step_seconds.get("preparation", 0.0)
+    seconds = max(0.0, 60 * minutes - preparation)
     if scenario == "background":
         steps = max(MIN_STEPS, int(_useful_steps(recipe, seconds / step_seconds["background"])))
         return with_steps(recipe, steps, recipe.foreground.steps), steps * step_seconds["background"] / 60
@@ -103,7 +120,7 @@ def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: floa
     step = frozen * step_seconds.get("objects", 0.0) + (1 - frozen) * step_seconds.get("joint", 0.0)
     foreground = max(MIN_STEPS, int((seconds - background * background_step) / step))
     alone = max(MIN_STEPS, int(background))
-    return with_steps(recipe, alone, foreground), (alone * background_step + foreground * step) / 60
+    return with_steps(recipe, alone, foreground), (preparation + alone * background_step + foreground * step) / 60
 
 
 def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:

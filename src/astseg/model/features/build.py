@@ -1,8 +1,13 @@
 """The feature networks by name."""
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from astseg.model.features.compact_unet import CompactUnetMaps
+from astseg.model.features.compact_unet import (
+    COMPACT_UNET_CHANNELS,
+    WIDE_COMPACT_UNET_CHANNELS,
+    CompactUnetMaps,
+)
 from astseg.model.features.segformer import MIX_TRANSFORMER_SIZES, SegformerMaps
 from astseg.model.features.unet import UnetMaps, unet_channels
 
@@ -15,27 +20,41 @@ FeatureNetwork: TypeAlias = Literal[
     "segformer-b5",
     "unet",
     "compact-unet",
+    "wide-compact-unet",
 ]
 
 
 def build_feature_maps(
-    network: FeatureNetwork, image_size: tuple[int, int], channels: int
+    network: FeatureNetwork, image_size: tuple[int, int], channels: int, feature_channels: int | None = None
 ) -> SegformerMaps | UnetMaps | CompactUnetMaps:
     """Build a feature network for images of this height and width.
 
+    Args:
+        network: which one.
+        image_size: height and width of what it is given.
+        channels: of the maps.
+        feature_channels: the channels of a feature map that it is given in place of images; the compact U-nets alone
+            can take one.
+
     Raises:
-        ValueError: the images are too small for the network's levels.
+        ValueError: the image is too small for the network's levels, or the network takes images alone.
     """
+    _check_sides(network, image_size, 2 ** (len(unet_channels(image_size)) - 1) if network == "unet" else 16)
+    if network in _COMPACT_LEVELS:
+        return CompactUnetMaps(channels, _COMPACT_LEVELS[network], feature_channels)
+    if feature_channels is not None:
+        raise ValueError(f"{network} takes images, not features; take one of {', '.join(_COMPACT_LEVELS)}")
     if network == "unet":
-        levels = unet_channels(image_size)
-        _check_sides(network, image_size, 2 ** (len(levels) - 1))
-        return UnetMaps(levels, channels)
-    _check_sides(network, image_size, 16)
-    if network == "compact-unet":
-        return CompactUnetMaps(channels)
+        return UnetMaps(unet_channels(image_size), channels)
     return SegformerMaps(MIX_TRANSFORMER_SIZES[network], channels)
 
 
-def _check_sides(network: str, image_size: tuple[int, int], min_side: int) -> None:
-    if min(image_size) < min_side:
-        raise ValueError(f"{network} needs at least {min_side} pixels a side, not {image_size[0]}x{image_size[1]}")
+_COMPACT_LEVELS: Mapping[str, tuple[int, ...]] = {
+    "compact-unet": COMPACT_UNET_CHANNELS,
+    "wide-compact-unet": WIDE_COMPACT_UNET_CHANNELS,
+}
+
+
+def _check_sides(network: str, image_size: tuple[int, int], smallest: int) -> None:
+    if min(image_size) < smallest:
+        raise ValueError(f"{network} needs at least {smallest} pixels a side here, not {image_size[0]}x{image_size[1]}")

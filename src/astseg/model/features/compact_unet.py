@@ -10,17 +10,29 @@ from torch import Tensor, nn
 from astseg.model.features.unet import DownsampleBlock, conv3x3, with_norm_and_celu
 
 COMPACT_UNET_CHANNELS = (16, 32, 48, 64)
+WIDE_COMPACT_UNET_CHANNELS = (32, 48, 64, 96)
 
 
 class CompactUnetMaps(nn.Module):
     """A small U-net with additive skips; its maps have a quarter of the image's height and width.
 
     Not in the paper. It needs about a fiftieth of SegFormer-B3's operations, for training on a CPU.
+
+    Args:
+        channels: of the maps.
+        levels: channels of each level, each half as large as the one before.
+        feature_channels: of a feature map given in place of an image; the maps then have half of its height and width.
     """
 
-    def __init__(self, channels: int, levels: Sequence[int] = COMPACT_UNET_CHANNELS) -> None:
+    def __init__(
+        self, channels: int, levels: Sequence[int] = COMPACT_UNET_CHANNELS, feature_channels: int | None = None
+    ) -> None:
         super().__init__()
-        self.stem = with_norm_and_celu(nn.Conv2d(3, levels[0], 5, stride=2, padding=2, bias=False), levels[0])
+        if feature_channels is None:
+            stem = nn.Conv2d(3, levels[0], 5, stride=2, padding=2, bias=False)
+        else:
+            stem = conv3x3(feature_channels, levels[0])
+        self.stem = with_norm_and_celu(stem, levels[0])
         self.down = nn.ModuleList(map(DownsampleBlock, levels[:-1], levels[1:]))
         self.centre = with_norm_and_celu(conv3x3(levels[-1], levels[-1]), levels[-1])
         self.lateral = nn.ModuleList(nn.Conv2d(deep, shallow, 1) for shallow, deep in itertools.pairwise(levels[1:]))
@@ -35,9 +47,9 @@ class CompactUnetMaps(nn.Module):
         return self.last[-1]  # type: ignore[return-value]
 
     def forward(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch inputs height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
-        """Return maps with a quarter of the image's height and width."""
+        """Return maps with a quarter of the image's height and width, or half of a feature map's."""
         x = self.stem(images)
         skips = []
         for block in self.down:

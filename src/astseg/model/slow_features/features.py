@@ -1,0 +1,111 @@
+"""From images to how far each cell is from its image's ground: the whole way, as a module that holds the projection."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from astseg.model.slow_features.ground import bounded, fit_ground, ground_residual
+from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, project
+from astseg.model.slow_features.responses import Backbone, build_responses
+
+CLEARLY_FOREGROUND = 6.0
+"""Standard deviations of the ground: half the way from ground to foreground for the attention."""
+GROUND_SHARE = 0.25
+"""What of that the ground itself reaches, by its own spread."""
+
+
+@dataclass(frozen=True)
+class SlowFeatureLayout:
+    """Which slow features a model explains, and how finely.
+
+    Raises:
+        ValueError: a value is impossible.
+    """
+
+    backbone: Backbone = "efficientnet-lite0"
+    directions: int = DIRECTIONS
+    """How many slow directions are kept."""
+    scale: float = 9.0
+    """The distance from the ground, in its standard deviations, whose bounded residual has the length 1/sqrt(2)."""
+    stride: int = 2
+    """Pixels of the model's image size for each cell of the grid on which slots learn to explain residuals."""
+
+    def __post_init__(self) -> None:
+        if min(self.directions, self.stride) < 1 or self.scale <= 0:
+            raise ValueError(f"slow features need directions, a stride and a scale above 0: {self}")
+
+    def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
+        """Return the rows and columns of the grid for a model's image size."""
+        return -(-image_size[0] // self.stride), -(-image_size[1] // self.stride)
+
+
+class GroundResiduals(NamedTuple):
+    """Bounded residuals of slow features from the ground: shorter than 1, near 0 on the ground."""
+
+    coarse: Float[Tensor, "batch directions rows columns"]
+    """On the grid on which slots learn."""
+    fine: Float[Tensor, "batch directions height width"]
+    """One for each pixel."""
+
+
+class SlowFeatures(nn.Module):
+    """Slow features of images, and their residuals from the ground.
+
+    The projection is fitted once, to the images that the model is trained on, and saved with the model; the backbone is
+    not saved.
+
+    Args:
+        layout: which features.
+
+    Raises:
+        AstSegError: the backbone's weights are not installed.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    def __init__(self, layout: SlowFeatureLayout) -> None:
+        super().__init__()
+        self.layout = layout
+        self.backbone = build_responses(layout.backbone)
+        self.register_buffer("mean", torch.zeros(self.backbone.channels))
+        self.register_buffer("matrix", torch.zeros(self.backbone.channels, layout.directions))
+
+    @property
+    def projection(self) -> SlowProjection:
+        """The affine map from responses to slow features; zero until it is fitted."""
+        return SlowProjection(self.mean, self.matrix)
+
+    @projection.setter
+    def projection(self, projection: SlowProjection) -> None:
+        self.mean.copy_(projection.mean)
+        self.matrix.copy_(projection.matrix)
+
+    @torch.no_grad()
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> GroundResiduals:
+        """Return the residuals of images in [0, 1] of the model's size."""
+        size = (images.shape[-2], images.shape[-1])
+        fine = project(self.backbone(images, size), self.projection)
+        coarse = F.adaptive_avg_pool2d(fine, self.layout.grid(size))
+        ground = fit_ground(coarse)
+        found = (bounded(ground_residual(features, ground), self.layout.scale) for features in (coarse, fine))
+        return GroundResiduals(*found)
+
+
+def evidence_by_residuals(
+    residuals: Float[Tensor, "batch directions rows columns"], scale: float
+) -> Float[Tensor, "batch 1 rows columns"]:
+    """Return how surely each cell is no ground, from 0 to 1, for the attention: 0 within its usual spread.
+
+    Args:
+        residuals: bounded residuals.
+        scale: what they were bounded with.
+    """
+    length = residuals.square().sum(1, keepdim=True).clamp(max=1 - 1e-4)
+    distance = scale**2 * length / (1 - length)
+    share = distance / (CLEARLY_FOREGROUND**2 + distance)
+    return ((share - GROUND_SHARE) / (1 - GROUND_SHARE)).clamp(min=0)

@@ -1,0 +1,154 @@
+"""The slow projection: the directions of responses in which images differ most for their inner variation.
+
+A texture's pattern moves responses from cell to cell; what it is made of does not. So a direction is worth the more,
+the more it varies between images at the same place (S_between) and the less within an image (S_within). These are the
+largest generalized eigenvectors of S_between w = lambda S_within w, found in closed form. Variation within an image is
+that of pairs of cells, near ones and far ones; pairs across an object's border are trimmed away, because they lie far
+apart in the directions found so far. The projection is scaled so that the trimmed variance within images is 1.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+DIRECTIONS = 16
+PAIRS = 100_000
+NEAR, FAR = 0.1, 0.6
+"""How far a pair's cells lie apart at most, as a share of the grid's longer side."""
+FAR_SHARE = 0.9
+"""What far pairs count for, against near ones."""
+KEPT_NEAR, KEPT_FAR = 0.7, 0.5
+"""The share of pairs that is kept in each round: the nearest."""
+TRIMMING_ROUNDS = 5
+TRIMMING_DIRECTIONS = 8
+RIDGE = 1e-3
+
+
+class SlowProjection(NamedTuple):
+    """An affine map from responses to slow features."""
+
+    mean: Float[Tensor, "channels"]
+    matrix: Float[Tensor, "channels directions"]
+
+
+class PairDifferences(NamedTuple):
+    """What the projection is fitted to: differences of responses between cells."""
+
+    near: Float[Tensor, "pairs channels"]
+    """Within an image, near each other."""
+    far: Float[Tensor, "pairs channels"]
+    """Within an image, anywhere."""
+    between: Float[Tensor, "pairs channels"]
+    """At the same place of two images."""
+    mean: Float[Tensor, "channels"]
+
+
+def project(
+    responses: Float[Tensor, "batch channels height width"], projection: SlowProjection
+) -> Float[Tensor, "batch directions height width"]:
+    """Return the slow features of responses."""
+    return torch.einsum("bchw, cq -> bqhw", responses - projection.mean[:, None, None], projection.matrix)
+
+
+def fit_slow_projection(differences: PairDifferences, directions: int = DIRECTIONS) -> SlowProjection:
+    """Find the slow directions.
+
+    Each channel is scaled to its own spread first, so that the ridge means the same for all.
+
+    Args:
+        differences: of pairs of cells.
+        directions: how many to return, the slowest first.
+    """
+    scale = differences.between.square().mean(0).div(2).sqrt().clamp(min=1e-6)
+    near, far, between = (part / scale for part in differences[:3])
+    s_between = between.T @ between / (2 * len(between))
+    kept_near, kept_far = near, far
+    for _ in range(TRIMMING_ROUNDS):
+        s_within = (1 - FAR_SHARE) * _scatter(kept_near) + FAR_SHARE * _scatter(kept_far)
+        matrix = _generalized_eigenvectors(s_between, s_within)
+        kept_near = _nearest(near, matrix[:, :TRIMMING_DIRECTIONS], KEPT_NEAR)
+        kept_far = _nearest(far, matrix[:, :TRIMMING_DIRECTIONS], KEPT_FAR)
+    return SlowProjection(differences.mean, matrix[:, :directions] / scale[:, None])
+
+
+def sample_differences(
+    count: int,
+    grid: tuple[int, int],
+    responses_of: Callable[[slice], Float[Tensor, "batch channels height width"]],
+    seed: int,
+    *,
+    pairs: int = PAIRS,
+    batch_size: int = 16,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> PairDifferences:
+    """Draw pairs of cells, and return how much their responses differ.
+
+    Args:
+        count: how many images there are.
+        grid: rows and columns of the responses.
+        responses_of: returns the responses of some of the images.
+        seed: decides the pairs.
+        pairs: how many of each kind.
+        batch_size: images at a time: only what the pairs need is kept.
+        progress: told how many images are done.
+    """
+    random = np.random.default_rng(seed)
+    first, near, far, other = _draw_cells(count, grid, pairs, random)
+    kinds = (first, near, far, other)
+    values: list[Tensor | None] = [None] * len(kinds)
+    for start in range(0, count, batch_size):
+        batch = slice(start, min(start + batch_size, count))
+        found = responses_of(batch).permute(0, 2, 3, 1)
+        for kind, (image, row, column) in enumerate(kinds):
+            inside = np.flatnonzero((image >= batch.start) & (image < batch.stop))
+            own = values[kind]
+            if own is None:
+                own = values[kind] = torch.empty(pairs, found.shape[-1])
+            own[inside] = found[image[inside] - start, row[inside], column[inside]].float().cpu()
+        progress(batch.stop, count)
+    at, beside, anywhere, elsewhere = (value for value in values if value is not None)
+    return PairDifferences(at - beside, at - anywhere, at - elsewhere, at.mean(0))
+
+
+Cells = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Image, row and column of each cell."""
+
+
+def _draw_cells(count: int, grid: tuple[int, int], pairs: int, random: np.random.Generator) -> Sequence[Cells]:
+    image = random.integers(count, size=pairs)
+    row, column = (random.integers(side, size=pairs) for side in grid)
+
+    def around(share: float) -> Cells:
+        reach = max(1, round(share * max(grid)))
+        rows, columns = (
+            np.clip(place + random.integers(-reach, reach + 1, pairs), 0, side - 1)
+            for place, side in zip((row, column), grid, strict=True)
+        )
+        return image, rows, columns
+
+    other = (image + random.integers(1, max(count, 2), pairs)) % count
+    return (image, row, column), around(NEAR), around(FAR), (other, row, column)
+
+
+def _scatter(differences: Float[Tensor, "pairs channels"]) -> Float[Tensor, "channels channels"]:
+    return differences.T @ differences / (2 * len(differences))
+
+
+def _nearest(
+    differences: Float[Tensor, "pairs channels"], matrix: Float[Tensor, "channels directions"], share: float
+) -> Float[Tensor, "kept channels"]:
+    distances = (differences @ matrix).square().sum(1)
+    return differences[distances <= distances.kthvalue(max(1, int(share * len(distances)))).values]
+
+
+def _generalized_eigenvectors(s_between: Tensor, s_within: Tensor) -> Float[Tensor, "channels channels"]:
+    """Return the eigenvectors w of s_between w = lambda s_within w, largest lambda first, with w' s_within w = 1."""
+    ridge = RIDGE * s_between.diagonal().mean() * torch.eye(len(s_within))
+    inverse = torch.linalg.inv(torch.linalg.cholesky(s_within + ridge))
+    _, vectors = torch.linalg.eigh(inverse @ s_between @ inverse.T)
+    whitened: Tensor = inverse.T @ vectors.flip(1)
+    return whitened

@@ -1,0 +1,100 @@
+"""Local responses: channels that say what an image looks like around each cell of a grid."""
+
+from abc import abstractmethod
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from astseg.model.resizing import resized
+from astseg.model.slow_features.efficientnet import EfficientNetLite0
+
+Backbone: TypeAlias = Literal["efficientnet-lite0", "filters"]
+"""``efficientnet-lite0``: frozen ImageNet features. ``filters``: colors and energies of simple filters, without any
+learned weight."""
+
+LITE0_SIDE = 256
+"""The longer side, in pixels, of what EfficientNet sees: its finest maps are then those of a 64x64 grid."""
+BLUR = 1.0
+"""The standard deviation, in cells, of the blur that turns responses into those of a neighborhood."""
+
+
+class LocalResponses(nn.Module):
+    """What all backbones are: images in [0, 1] of any size in, N x C x grid out. Nothing in them is learned here."""
+
+    channels: int
+    """C, colors included."""
+
+    @abstractmethod
+    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
+        """Return maps whose channels together are the responses, of any sizes."""
+
+    @torch.no_grad()
+    def forward(
+        self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """Return the responses of each cell of a grid, colors first, blurred by about a cell."""
+        maps = [resized(images, grid), *(resized(one.float(), grid) for one in self.responses(images, grid))]
+        return gaussian_blur(torch.cat(maps, 1), BLUR)
+
+
+class Lite0Responses(LocalResponses):
+    """Four blocks of EfficientNet-Lite0, which sees the image enlarged."""
+
+    channels = 3 + 24 + 40 + 80 + 112
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = EfficientNetLite0()
+
+    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
+        """Return the outputs of the blocks."""
+        enlargement = LITE0_SIDE / max(grid)
+        size = (round(grid[0] * enlargement), round(grid[1] * enlargement))
+        large = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        maps: list[Tensor] = self.network(large.contiguous(memory_format=torch.channels_last))
+        return maps
+
+
+class FilterResponses(LocalResponses):
+    """Colors, their extremes, and the energies of differences in four directions and of a Laplacian, at two scales."""
+
+    channels = 3 + 2 * 5 * 3 + 2 * 3 + 3
+
+    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
+        """Return the energies of both scales, the extremes, and the colors blurred once more."""
+        fine = resized(images, (2 * grid[0], 2 * grid[1]))
+        maps = []
+        for scale in (fine, F.avg_pool2d(fine, 2)):
+            padded = F.pad(scale, (1, 1, 1, 1), mode="replicate")
+            across = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
+            down = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+            falling = padded[..., 2:, 2:] - padded[..., :-2, :-2]
+            rising = padded[..., 2:, :-2] - padded[..., :-2, 2:]
+            laplacian = scale - gaussian_blur(scale, 1.0)
+            maps += [part.abs() for part in (across, down, laplacian, falling, rising)]
+        lightest, darkest = F.max_pool2d(fine, 4, 2, 1), -F.max_pool2d(-fine, 4, 2, 1)
+        return [*maps, lightest, darkest, gaussian_blur(resized(images, grid), 2.0)]
+
+
+def build_responses(backbone: Backbone) -> LocalResponses:
+    """Build a backbone by its name.
+
+    Raises:
+        AstSegError: its weights are not installed.
+    """
+    return Lite0Responses() if backbone == "efficientnet-lite0" else FilterResponses()
+
+
+def gaussian_blur(maps: Float[Tensor, "batch channels height width"], deviation: float) -> Tensor:
+    """Blur by a Gaussian whose standard deviation is given in cells; the border is repeated."""
+    reach = int(3 * deviation + 0.5)
+    offsets = torch.arange(-reach, reach + 1, dtype=maps.dtype, device=maps.device)
+    kernel = (-offsets.square() / (2 * deviation**2)).exp()
+    kernel = kernel / kernel.sum()
+    channels = maps.shape[1]
+    across, down = kernel.expand(channels, 1, 1, -1), kernel[:, None].expand(channels, 1, -1, 1)
+    maps = F.conv2d(F.pad(maps, (reach, reach, 0, 0), mode="replicate"), across, groups=channels)
+    return F.conv2d(F.pad(maps, (0, 0, reach, reach), mode="replicate"), down, groups=channels)

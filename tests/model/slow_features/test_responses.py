@@ -1,0 +1,89 @@
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+from astseg._core.errors import AstSegError
+from astseg.model.slow_features import efficientnet
+from astseg.model.slow_features.efficientnet import EfficientNetLite0, read_weights
+from astseg.model.slow_features.responses import build_responses, gaussian_blur
+
+# Of each block: kernel and stride, as the table of EfficientNet-B0 has them.
+KERNELS = (3, 3, 3, 5, 5, 3, 3, 3, 5, 5, 5)
+STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1)
+
+
+def reference(images: Tensor, blocks: int) -> list[Tensor]:
+    """The network layer by layer, with its normalization as it was trained."""
+    weights = read_weights()
+
+    def layer(x: Tensor, name: str, norm: str, kernel: int, stride: int, *, clipped: bool, groups: int = 1) -> Tensor:
+        missing = max((np.ceil(x.shape[-1] / stride) - 1) * stride + kernel - x.shape[-1], 0)
+        before, after = int(missing // 2), int(missing - missing // 2)
+        if missing:
+            x = F.pad(x, (before, after, before, after), mode="replicate")
+        x = F.conv2d(x, weights[f"{name}.weight"], stride=stride, groups=groups)
+        mean, variance, scale, shift = (
+            weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias")
+        )
+        x = F.batch_norm(x, mean, variance, scale, shift, eps=1e-3)
+        return x.clamp(0, 6) if clipped else x
+
+    x = layer(2 * images - 1, "_conv_stem", "_bn0", 3, 2, clipped=True)
+    outputs = []
+    for index in range(blocks):
+        name, before = f"_blocks.{index}", x
+        if index:
+            x = layer(x, f"{name}._expand_conv", f"{name}._bn0", 1, 1, clipped=True)
+        kernel, stride = KERNELS[index], STRIDES[index]
+        x = layer(x, f"{name}._depthwise_conv", f"{name}._bn1", kernel, stride, clipped=True, groups=x.shape[1])
+        x = layer(x, f"{name}._project_conv", f"{name}._bn2", 1, 1, clipped=False)
+        x = x + before if x.shape == before.shape else x
+        outputs.append(x)
+    return outputs
+
+
+class TestEfficientNet:
+    def test_equals_the_network_layer_by_layer(self) -> None:
+        images = torch.rand(2, 3, 64, 64)
+        expected = reference(images, 11)
+        with torch.no_grad():
+            found = EfficientNetLite0((2, 4, 7, 10))(images)
+        assert [tuple(map_.shape[1:]) for map_ in found] == [(24, 16, 16), (40, 8, 8), (80, 4, 4), (112, 4, 4)]
+        for map_, block in zip(found, (2, 4, 7, 10), strict=True):
+            torch.testing.assert_close(map_, expected[block], rtol=1e-3, atol=1e-3)
+
+    def test_neither_learns_nor_is_saved(self) -> None:
+        network = EfficientNetLite0((2,))
+        assert not list(network.parameters())
+        assert not network.state_dict()
+        assert network.to(torch.float64).stem.weight.dtype == torch.float64
+
+    def test_without_its_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(efficientnet, "PACKAGE", "no_such_package")
+        with pytest.raises(AstSegError, match="no-such-package"):
+            read_weights()
+
+
+@pytest.mark.parametrize(("backbone", "channels"), [("efficientnet-lite0", 3 + 24 + 40 + 80 + 112), ("filters", 42)])
+class TestResponses:
+    def test_each_cell_has_all_channels(self, backbone: str, channels: int) -> None:
+        network = build_responses(backbone)  # type: ignore[arg-type]
+        found = network(torch.rand(2, 3, 48, 64), (24, 32))
+        assert found.shape == (2, channels, 24, 32)
+        assert found.isfinite().all()
+        assert not network.state_dict()
+
+    def test_an_image_of_one_color_has_no_edges(self, backbone: str, channels: int) -> None:
+        found = build_responses(backbone)(torch.full((1, 3, 32, 32), 0.3), (16, 16))  # type: ignore[arg-type]
+        spread = found.amax((2, 3)) - found.amin((2, 3))
+        assert spread.max() < 0.05
+
+
+@pytest.mark.parametrize("deviation", [1.0, 2.0])
+def test_blurs_as_scipy_does(deviation: float) -> None:
+    maps = torch.rand(2, 3, 12, 15)
+    expected = ndimage.gaussian_filter(maps.numpy(), (0, 0, deviation, deviation), mode="nearest", truncate=3)
+    np.testing.assert_allclose(gaussian_blur(maps, deviation), expected, atol=1e-5)
