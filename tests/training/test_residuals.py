@@ -80,6 +80,19 @@ class TestCache:
         assert not cached_residuals(model, images, tmp_path, stop).flags.writeable
         np.testing.assert_array_equal(found, cached_residuals(model, images, tmp_path / "..", silent))
 
+    @pytest.mark.parametrize("damage", ["note", "file", "images"])
+    def test_what_is_damaged_or_of_other_images_is_computed_again(
+        self, model: AstSeg, stored: np.ndarray, tmp_path: Path, damage: str
+    ) -> None:
+        expected = np.array(cached_residuals(model, TrainingImages(stored, CPU), tmp_path, silent))
+        if damage == "note":
+            (tmp_path / "residuals.json").write_text("{")
+        elif damage == "file":
+            (tmp_path / "residuals.npy").write_bytes(b"")
+        images = TrainingImages(255 - stored if damage == "images" else stored, CPU)
+        found = cached_residuals(model, images, tmp_path, silent)
+        assert np.array_equal(found, expected) == (damage != "images")
+
     def test_other_features_are_computed_again(self, model: AstSeg, stored: np.ndarray, tmp_path: Path) -> None:
         images = TrainingImages(stored, CPU)
         first = np.array(cached_residuals(model, images, tmp_path, silent))

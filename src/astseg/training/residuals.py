@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -54,26 +56,40 @@ def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progre
     assert features is not None
     path, noted = folder / RESIDUALS_FILE, folder / IDENTITY_FILE
     identity = _identity(features, images)
-    known = json.loads(noted.read_text()) if noted.is_file() else {}
-    done = known["done"] if known.get("identity") == identity and path.is_file() else 0
     shape = (len(images), features.layout.directions, *model.grid)
-    mode = "r+" if done else "w+"
-    stored = np.lib.format.open_memmap(path, mode=mode, dtype=np.float16, shape=None if done else shape)
-    for start in range(done, len(images), STEP):
-        stop = min(start + STEP, len(images))
-        for first in range(start, stop, BATCH):
-            indices = np.arange(first, min(first + BATCH, stop))
-            stored[indices] = features(images[indices]).coarse.half().cpu().numpy()
-            progress(COMPUTING_RESIDUALS, int(indices[-1]) + 1, len(images))
-        stored.flush()
-        with atomic_write(noted) as partial:
-            partial.write_text(json.dumps({"identity": identity, "done": stop}) + "\n")
+    bytes_per_image = 2 * math.prod(shape[1:])
+    done = _images_done(path, noted, identity, bytes_per_image)
+    # Written, not mapped: on a full disk, a map kills the process without a word.
+    with path.open("r+b" if done else "wb") as file:
+        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.seek(done * bytes_per_image, os.SEEK_CUR)
+        for start in range(done, len(images), STEP):
+            stop = min(start + STEP, len(images))
+            for first in range(start, stop, BATCH):
+                indices = np.arange(first, min(first + BATCH, stop))
+                values = features(images[indices]).coarse.half().cpu().numpy()
+                file.write(np.ascontiguousarray(values, "<f2").data)
+                progress(COMPUTING_RESIDUALS, int(indices[-1]) + 1, len(images))
+            file.flush()
+            with atomic_write(noted) as partial:
+                partial.write_text(json.dumps({"identity": identity, "done": stop}) + "\n")
     found: np.ndarray = np.load(path, mmap_mode="r")
     return found
 
 
+def _images_done(path: Path, noted: Path, identity: str, bytes_per_image: int) -> int:
+    """Return how many images' residuals of these features lie whole in a file."""
+    try:
+        known = json.loads(noted.read_text())
+        whole = path.stat().st_size >= known["done"] * bytes_per_image
+        return int(known["done"]) if known["identity"] == identity and whole else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
 def _identity(features: SlowFeatures, images: TrainingImages) -> str:
-    """Return what changes with the features, or with the number and size of the images."""
+    """Return what changes with the features, with the number and size of the images, and with some of them."""
     content = json.dumps([to_builtins(features.layout), images.stored.shape]).encode()
-    parts = (part.cpu().numpy().tobytes() for part in features.projection)
-    return hashlib.sha256(b"".join((content, *parts))).hexdigest()
+    parts = [part.cpu().numpy() for part in (*features.projection, images[evenly_spaced(len(images), BATCH)])]
+    return hashlib.sha256(b"".join((content, *(part.tobytes() for part in parts)))).hexdigest()
