@@ -253,7 +253,7 @@ def textures_recipe(
         reinitialize_slots_until=2_500,
     )
     rule = LabelRule(
-        object_error=6.0, background_error=5.0, neighbor_pull=6.0, duplicate_likeness=1.2, split_parts=True
+        object_error=6.0, background_error=5.5, neighbor_pull=6.0, duplicate_likeness=1.3, split_parts=True
     )
     # The background is for the colors alone, which need none of its details.
     background = replace(small.background, steps=600, exponent_ramp_start=300, exponent_ramp_steps=200)
