@@ -33,6 +33,7 @@ class RedChannelModel(AstSeg):
     num_slots = SLOTS
     image_size = (8, 8)
     label_rule = LabelRule()
+    slow_features = None
 
     def __init__(self, paints_background: bool = True) -> None:
         nn.Module.__init__(self)

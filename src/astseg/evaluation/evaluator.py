@@ -233,22 +233,34 @@ def _describe_protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str
     if split.ignored_label is not None:
         size += f" Pixels whose true label is {split.ignored_label} are not scored."
     rule = model.label_rule if use_label_rule else None
-    return f"{size} {LARGEST_WEIGHT_RULE if rule is None else _describe_rule(rule)} {PROTOCOL}"
+    by_features = model.slow_features is not None
+    return f"{size} {LARGEST_WEIGHT_RULE if rule is None else _describe_rule(rule, by_features)} {PROTOCOL}"
 
 
-def _describe_rule(rule: LabelRule) -> str:
-    shadows = duplicates = ""
+def _describe_rule(rule: LabelRule, by_features: bool) -> str:
+    shadows = duplicates = parts = ""
+    shade = f", margin {rule.background_margin:g}, in a shade of up to {rule.max_shade:.0%}"
+    errors, looks, edges = "errors", "colors", " with no edge between them"
+    if by_features:
+        shade, errors, looks, edges = (
+            f", margin {rule.background_margin:g}",
+            "distances in slow features",
+            "features",
+            "",
+        )
     if rule.background_likeness:
         shadows = f"slots dropped whose median pixel is within {rule.background_likeness:g} of a shade, "
     if rule.duplicate_likeness:
-        distance = f"{rule.duplicate_likeness:g}"
-        duplicates = f"touching slots merged whose colors differ by less than {distance} with no edge between them, "
+        duplicates = f"touching slots merged whose {looks} differ by less than {rule.duplicate_likeness:g}{edges}, "
+    if rule.split_parts:
+        parts = ", parts of a slot that do not touch made objects of their own"
     return (
-        "Labels: each pixel to the layer with the largest weight, given the layers' errors at the pixel "
-        f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, margin "
-        f"{rule.background_margin:g}, in a shade of up to {rule.max_shade:.0%}) and its neighbors "
-        f"({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g}), {shadows}{duplicates}"
-        f"slots of fewer than {rule.min_pixels} pixels dropped. The paper does none of this."
+        f"Labels: each pixel to the layer with the largest weight, given the layers' {errors} at the pixel "
+        f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, "
+        f"margin {rule.background_margin:g}{shade}) "
+        f"and its neighbors ({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g}), "
+        f"{shadows}{duplicates}slots of fewer than {rule.min_pixels} pixels dropped{parts}. "
+        "The paper does none of this."
     )
 
 
