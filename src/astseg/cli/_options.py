@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 Model = Annotated[
     str,
     typer.Argument(
-        help="The folder of a training run or of a model, a model that comes with astseg (rooms, towers, clevr), "
-        "or a name on the model hub."
+        help="The folder of a training run or of a model, a model that comes with astseg (rooms, towers, clevr, "
+        "clevrtex), or a name on the model hub."
     ),
 ]
 Source = Annotated[Path, typer.Argument(help="A folder of images, an image, a video, an array file, or prepared data.")]
