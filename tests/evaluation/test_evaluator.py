@@ -33,7 +33,7 @@ class RedChannelModel(AstSeg):
     num_slots = SLOTS
     image_size = (8, 8)
     label_rule = LabelRule()
-    slow_features = None
+    slow_features: Any = None
 
     def __init__(self, paints_background: bool = True) -> None:
         nn.Module.__init__(self)
@@ -169,6 +169,16 @@ class TestEvaluate:
         assert "within 0.2 of a shade" in protocol
         assert "touching slots" not in protocol
         assert "touching slots" in evaluate(RedChannelModel(), split).protocol
+
+    def test_the_protocol_of_slow_features(self, split: Split) -> None:
+        model = RedChannelModel()
+        model.label_rule = LabelRule(split_parts=True)
+        model.slow_features = object()
+        protocol = evaluate(model, split).protocol
+        assert "distances in slow features" in protocol
+        assert "objects of their own" in protocol
+        assert "in a shade" not in protocol
+        assert "in a shade" in evaluate(RedChannelModel(), split).protocol
 
     def test_the_papers_rule_can_be_used(self, split: Split) -> None:
         own, plain = (evaluate(RedChannelModel(), split, use_label_rule=own) for own in (True, False))

@@ -239,15 +239,11 @@ def _describe_protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str
 
 def _describe_rule(rule: LabelRule, by_features: bool) -> str:
     shadows = duplicates = parts = ""
-    shade = f", margin {rule.background_margin:g}, in a shade of up to {rule.max_shade:.0%}"
-    errors, looks, edges = "errors", "colors", " with no edge between them"
     if by_features:
-        shade, errors, looks, edges = (
-            f", margin {rule.background_margin:g}",
-            "distances in slow features",
-            "features",
-            "",
-        )
+        errors, shade, looks, edges = "distances in slow features", "", "features", ""
+    else:
+        errors, shade = "errors", f", in a shade of up to {rule.max_shade:.0%}"
+        looks, edges = "colors", " with no edge between them"
     if rule.background_likeness:
         shadows = f"slots dropped whose median pixel is within {rule.background_likeness:g} of a shade, "
     if rule.duplicate_likeness:
