@@ -1,4 +1,4 @@
-"""Names of the files and folders that astseg writes, by which it also recognizes its own output."""
+"""Names by which astseg recognizes its own output among a user's files; the modules that write it import them."""
 
 RUN_FILE = "run.json"
 """In the folder of a training run: its settings."""

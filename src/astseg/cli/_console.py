@@ -35,7 +35,7 @@ HINTS: dict[type[AstSegError], str] = {
     OtherRunError: "The option is --out.",
     RunExistsError: "The options are --resume and --out.",
     NonFiniteWeightsError: "The options are --seed and --out.",
-    MemoryShortageError: "The options are --size and --objects.",
+    MemoryShortageError: "The options are --size and, for train, --objects.",
     NotPreparedError: "The command is 'astseg data import', or 'astseg data make' to generate images.",
     InvalidRecipeError: "'astseg presets NAME' prints one.",
     RunNotFoundError: "Runs are made by 'astseg train' and 'astseg ablate'.",

@@ -67,7 +67,7 @@ def background(
         raise AstSegError(f"{out / 'images'} exists already. Choose another --out, or remove it first.")
     resume = is_run(out / "run")
     if resume:
-        print_ignored_options(context, ("source", "out", "size", "masks", "ignore", "by_predicted_error", "device"))
+        print_ignored_options(context, ("source", "out", "masks", "ignore", "by_predicted_error", "device"))
     check = partial(check_background_size, device=where)
     sides = None if resume else parse_size(size)
     store = out / "run" / "data"

@@ -1,4 +1,4 @@
-"""Tests for one background or many: by the images alone, or by what a background network paints (AE-NE)."""
+"""What images show by themselves or by a background network: one background or many (AE-NE), and textures."""
 
 import math
 from dataclasses import dataclass, replace
