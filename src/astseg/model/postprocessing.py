@@ -89,12 +89,14 @@ def posterior_weights(
     Returns:
         Weights that sum to one over the layers.
     """
+    affinities = neighbor_affinities(images, rule.likeness)
     if residuals is None or rendering.vectors is None:
         background_error, object_errors = _color_errors(rendering, images, rule)
-        looks = images
+        looks, links = images, affinities
     else:
         background_error, object_errors = _feature_errors(rendering.vectors, residuals)
-        looks = residuals
+        # Between textures, an edge of colors parts nothing: touching is enough.
+        looks, links = residuals, torch.ones_like(affinities)
     if not rule.between_objects:
         weights = rendering.weights[:, 1:]
         shares = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
@@ -103,12 +105,9 @@ def posterior_weights(
         (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
     )
     log_weights = rendering.weights.clamp(min=torch.finfo(images.dtype).tiny).log()
-    affinities = neighbor_affinities(images, rule.likeness)
     weights = mean_field_smoothing(log_weights - penalties, affinities, rule.neighbor_pull)
     weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
-    # Between textures, an edge of colors parts nothing: touching is enough.
-    contacts = affinities if looks is images else torch.ones_like(affinities)
-    weights = merge_duplicate_slots(weights, looks, contacts, rule.duplicate_likeness)
+    weights = merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness)
     return drop_small_slots(weights, rule.min_pixels)
 
 
@@ -202,30 +201,31 @@ def drop_shadow_slots(
     if not background_likeness:
         return weights
     # The median keeps an object whose mask includes its shadow, as long as most pixels are the object's.
-    errors = torch.where(_slot_masks(weights), background_error, torch.nan).flatten(2).nanmedian(-1).values
+    errors = torch.where(slot_masks(weights), background_error, torch.nan).flatten(2).nanmedian(-1).values
     shades = errors < background_likeness  # false for a slot without pixels, whose median is NaN
-    return _redistribute(weights, ~F.pad(shades, (1, 0)))
+    return _redistribute(weights, ~F.pad(shades, (1, 0))[..., None, None])
 
 
 def drop_small_slots(
     weights: Float[Tensor, "batch layers height width"], min_pixels: int
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the weights without the slots that own fewer than ``min_pixels``."""
-    return _redistribute(weights, F.pad(_slot_masks(weights).sum((2, 3)) >= min_pixels, (1, 0), value=True))
+    large = slot_masks(weights).sum((2, 3)) >= min_pixels
+    return _redistribute(weights, F.pad(large, (1, 0), value=True)[..., None, None])
 
 
-def _slot_masks(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
+def slot_masks(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
     """Return the pixels that each slot owns: those where its weight is the largest of all layers."""
     slots = torch.arange(1, weights.shape[1], device=weights.device)
     return weights.argmax(1, keepdim=True) == slots[:, None, None]
 
 
 def _redistribute(
-    weights: Float[Tensor, "batch layers height width"], kept: Bool[Tensor, "batch layers"]
+    weights: Float[Tensor, "batch layers height width"], kept: Bool[Tensor, "batch layers #height #width"]
 ) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights with those of dropped layers shared out in proportion among the kept layers."""
+    """Return the weights, with those of dropped layers or pixels shared out in proportion among what is kept."""
     # Where no weight is left all become zero, and argmax then gives the first layer, the background.
-    left = weights * kept[..., None, None]
+    left = weights * kept
     return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
 
@@ -248,7 +248,7 @@ def merge_duplicate_slots(
     """
     if not duplicate_likeness:
         return weights
-    owned = _slot_masks(weights)
+    owned = slot_masks(weights)
     masks = owned.to(weights.dtype)
     contacts, contact_affinities = (
         torch.einsum("bihw, bjhw -> bij", masks, _weighted_neighbor_sum(masks, strengths))
@@ -302,13 +302,10 @@ def split_parts(
                 waiting.append((slot, where))
             else:
                 used.add(slot)
-                kept[index, slot] |= where
+                kept[index, slot] = where
         unused = [slot for slot in range(1, num_slots + 1) if slot not in used]
         for (slot, where), other in zip(waiting, unused, strict=False):
             moved[index, other][where] = weights[index, slot][where]
-            moved[index, slot][where] = 0
-            kept[index, other] |= where
+            kept[index, other] = where
             origins[index, other - 1] = slot - 1
-    left = moved * kept
-    total = left.sum(1, keepdim=True)
-    return left / total.clamp(min=torch.finfo(weights.dtype).tiny), origins.to(weights.device)
+    return _redistribute(moved, kept), origins.to(weights.device)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg.model.ast_seg import AstSeg
+from astseg.model.postprocessing import slot_masks
 from astseg.model.resizing import resized
 from astseg.model.segmentation import evaluation_mode
 from astseg.training.batches import Batch, batch_indices
@@ -71,7 +72,7 @@ def _shares_found(model: AstSeg, batch: Batch) -> Float[Tensor, "slots"]:
             residuals = batch.residuals[start : start + BATCH_SIZE]
             with evaluation_mode(model):
                 weights = model.render(model.encode(images, residuals=residuals), resized(images, model.grid)).weights
-            masks = weights.argmax(1)[:, None] == torch.arange(1, weights.shape[1]).to(weights.device)[:, None, None]
+            masks = slot_masks(weights)
         found.append(masks.flatten(2).any(-1))
     return torch.cat(found).float().mean(0)
 
