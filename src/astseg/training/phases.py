@@ -80,7 +80,7 @@ class Phase(ABC):
     @property
     def flips(self) -> bool:
         """Whether half of the images are mirrored."""
-        return isinstance(self.settings, ForegroundTraining) and self.settings.flips
+        return False
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0 at the start of the phase."""
@@ -98,6 +98,9 @@ class Phase(ABC):
     ) -> TrainingSet:
         """Prepare for the first step; return what the batches are taken from.
 
+        Frozen backgrounds are painted, slow features are computed for objects, and slots that have places are given
+        theirs.
+
         Args:
             model: the model, with the phase started.
             images: the training images.
@@ -106,7 +109,16 @@ class Phase(ABC):
             begun: whether the phase resumes, so that its files may be in the folder already.
             progress: told how far the preparation is.
         """
-        return TrainingSet(images)
+        found = TrainingSet(images)
+        if self.needs_backgrounds:
+            found.backgrounds = frozen_backgrounds(model, images, folder, paint=not begun)
+        if self.trains_objects and model.slow_features is not None:
+            if not begun and self.offset == 0:
+                fit_projection(model.slow_features, images, seed, progress)
+            found.residuals = TrainingArray(cached_residuals(model, images, folder, progress), images.device)
+        if self.needs_backgrounds and model.places is not None and not begun:
+            initialize_slot_prior(model, found, seed)
+        return found
 
     @abstractmethod
     def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -149,35 +161,15 @@ class ForegroundPhase(Phase):
 
     settings: ForegroundTraining
     trains_objects = True
-    places_slots: ClassVar[bool] = False
-    """Whether slots that have places are given theirs before the first step."""
+
+    @property
+    def flips(self) -> bool:
+        """Whether half of the images are mirrored."""
+        return self.settings.flips
 
     def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Return Adam as in Table 6."""
         return torch.optim.Adam(parameters, self.settings.learning_rate.peak, (0.90, 0.98), eps=1e-9, fused=True)
-
-    def prepare(
-        self,
-        model: AstSeg,
-        images: TrainingImages,
-        folder: Path,
-        seed: int,
-        *,
-        begun: bool,
-        progress: NamedProgress = lambda what, done, total: None,
-    ) -> TrainingSet:
-        """Paint the backgrounds if they are frozen, compute slow features, and give slots that have places theirs."""
-        found = TrainingSet(images)
-        if self.needs_backgrounds:
-            found.backgrounds = frozen_backgrounds(model, images, folder, paint=not begun)
-        if model.slow_features is not None:
-            if not begun and self.offset == 0:
-                fit_projection(model.slow_features, images, seed, progress)
-            residuals = cached_residuals(model, images, folder, progress)
-            found.residuals = TrainingArray(residuals, images.device)
-        if model.places is not None and not begun and self.places_slots:
-            initialize_slot_prior(model, found, seed)
-        return found
 
     def losses(self, model: AstSeg, batch: Batch, step: int) -> Losses:
         """Return the loss of equation 22; without backgrounds, the background network paints and learns too."""
@@ -210,7 +202,6 @@ class ObjectsPhase(ForegroundPhase):
     name = "objects"
     trains_background = False
     needs_backgrounds = True
-    places_slots = True
 
 
 @dataclass(frozen=True)
