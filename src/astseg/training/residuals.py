@@ -36,6 +36,7 @@ def fit_projection(model: SlowFeatures, images: TrainingImages, seed: int, progr
     height, width = images.stored.shape[1:3]
     differences = sample_differences(
         len(chosen),
+        model.backbone.channels,
         (height, width),
         lambda batch: model.backbone(images[chosen[batch]], (height, width)),
         seed,

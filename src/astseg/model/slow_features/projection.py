@@ -65,7 +65,7 @@ def fit_slow_projection(differences: PairDifferences, directions: int = DIRECTIO
     """
     scale = differences.between.square().mean(0).div(2).sqrt().clamp(min=1e-6)
     near, far, between = (part / scale for part in differences[:3])
-    s_between = between.T @ between / (2 * len(between))
+    s_between = _scatter(between)
     kept_near, kept_far = near, far
     for _ in range(TRIMMING_ROUNDS):
         s_within = (1 - FAR_SHARE) * _scatter(kept_near) + FAR_SHARE * _scatter(kept_far)
@@ -77,6 +77,7 @@ def fit_slow_projection(differences: PairDifferences, directions: int = DIRECTIO
 
 def sample_differences(
     count: int,
+    channels: int,
     grid: tuple[int, int],
     responses_of: Callable[[slice], Float[Tensor, "batch channels height width"]],
     seed: int,
@@ -89,6 +90,7 @@ def sample_differences(
 
     Args:
         count: how many images there are.
+        channels: how many channels the responses have.
         grid: rows and columns of the responses.
         responses_of: returns the responses of some of the images.
         seed: decides the pairs.
@@ -97,20 +99,16 @@ def sample_differences(
         progress: told how many images are done.
     """
     random = np.random.default_rng(seed)
-    first, near, far, other = _draw_cells(count, grid, pairs, random)
-    kinds = (first, near, far, other)
-    values: list[Tensor | None] = [None] * len(kinds)
+    kinds = _draw_cells(count, grid, pairs, random)
+    values = torch.empty(len(kinds), pairs, channels)
     for start in range(0, count, batch_size):
         batch = slice(start, min(start + batch_size, count))
         found = responses_of(batch).permute(0, 2, 3, 1)
         for kind, (image, row, column) in enumerate(kinds):
             inside = np.flatnonzero((image >= batch.start) & (image < batch.stop))
-            own = values[kind]
-            if own is None:
-                own = values[kind] = torch.empty(pairs, found.shape[-1])
-            own[inside] = found[image[inside] - start, row[inside], column[inside]].float().cpu()
+            values[kind, inside] = found[image[inside] - start, row[inside], column[inside]].float().cpu()
         progress(batch.stop, count)
-    at, beside, anywhere, elsewhere = (value for value in values if value is not None)
+    at, beside, anywhere, elsewhere = values
     return PairDifferences(at - beside, at - anywhere, at - elsewhere, at.mean(0))
 
 
