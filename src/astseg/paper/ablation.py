@@ -10,15 +10,13 @@ from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
 
-import torch
-
 from astseg._core.errors import AstSegError, OtherRunError
 from astseg.data.catalog import TRAINING_SETS, DatasetSpec, find_dataset
 from astseg.data.store import Store
 from astseg.evaluation.scores_file import SCORES_FILE
 from astseg.model.architecture import Architecture
-from astseg.model.ast_seg import AstSeg
 from astseg.model.features.build import FeatureNetwork
+from astseg.training.auto_config import buildable
 from astseg.training.config import ForegroundTraining, Recipe
 from astseg.training.presets import PRESETS, Preset, cpu_recipe
 from astseg.training.run import RunSettings, check_scored, is_run, read_run
@@ -124,7 +122,7 @@ def plan_runs(
     recipes = {}
     for preset in presets:
         shrunk = miniature(preset.recipe, store.image_size, steps or MINIATURE_STEPS) if small else preset.recipe
-        recipes[preset.name] = _buildable(at_size(shrunk, store.image_size))
+        recipes[preset.name] = buildable(at_size(shrunk, store.image_size))
     data = str(store.path.resolve())
     kind = ", MINIATURE" if small else ""
     return [
@@ -238,13 +236,3 @@ def _short_foreground(training: ForegroundTraining, steps: int) -> ForegroundTra
 def _background_steps(recipe: Recipe) -> int:
     """Return the steps for which the background is trained alone; baseline training has none."""
     return 0 if recipe.foreground.scenario == "baseline" else recipe.background.steps
-
-
-def _buildable(recipe: Recipe) -> Recipe:
-    """Return the recipe after building its networks without memory, which fails for images that are too small."""
-    try:
-        with torch.device("meta"):
-            AstSeg(recipe.architecture, recipe.label_rule)
-    except ValueError as error:
-        raise AstSegError(f"These images do not suit the model: {error}.") from error
-    return recipe

@@ -234,7 +234,7 @@ def _candidates(image_size: tuple[int, int], device: torch.device, request: Reci
             recipes = [] if request.textured else [make(image_size, num_slots, static=static) for static in choices]
             if request.textured is not False and False in choices:
                 recipes.append(textures_recipe(image_size, num_slots))
-        return [_buildable(override(recipe, request.changes)) for recipe in recipes]
+        return [buildable(override(recipe, request.changes)) for recipe in recipes]
 
 
 def _fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[Recipe, str]:
@@ -253,13 +253,13 @@ def _at_size(recipe: Recipe, image_size: tuple[int, int], num_slots: int | None)
 
 def _cpu_background_recipe(image_size: tuple[int, int], static: bool) -> Recipe:
     with _refusing():
-        return _background_alone(_buildable(custom_images_recipe(image_size, 1, static=static)))
+        return _background_alone(buildable(custom_images_recipe(image_size, 1, static=static)))
 
 
 def _ae_ne_recipes(image_size: tuple[int, int]) -> tuple[Recipe, Recipe]:
     """Return AE-NE's recipe for one background, and the one for many."""
     with _refusing():
-        recipe = _buildable(replace(cpu_recipe(image_size, 1), background=BackgroundTraining(batch_size=32)))
+        recipe = buildable(replace(cpu_recipe(image_size, 1), background=BackgroundTraining(batch_size=32)))
     simple = replace(recipe.architecture, background_network="simple")
     recipe = _background_alone(replace(recipe, architecture=simple))
     return recipe, replace(recipe, architecture=replace(simple, background_network="complex"))
@@ -269,9 +269,13 @@ def _background_alone(recipe: Recipe) -> Recipe:
     return replace(recipe, foreground=replace(recipe.foreground, scenario="background"))
 
 
-def _buildable(recipe: Recipe) -> Recipe:
-    """Return the recipe after building its networks without memory: they refuse images that are too small."""
-    with torch.device("meta"):
+def buildable(recipe: Recipe) -> Recipe:
+    """Return the recipe after building its networks without memory.
+
+    Raises:
+        AstSegError: a network refuses images of this size.
+    """
+    with _refusing(), torch.device("meta"):
         AstSeg(recipe.architecture, recipe.label_rule)
     return recipe
 
