@@ -17,14 +17,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from astseg._core.errors import AstSegError, NotPreparedError
-
-Bytes: TypeAlias = npt.NDArray[np.uint8]
+from astseg._core.image_files import Bytes as Bytes
 
 FORMAT = "astseg-store"
 VERSION = 1
