@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from astseg.model.architecture import Architecture
@@ -11,8 +12,9 @@ from astseg.model.ast_seg import AstSeg
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
 from astseg.model.slow_features.features import SlowFeatureLayout, SlowFeatures, evidence_by_residuals
-from astseg.model.slow_features.ground import bounded
-from astseg.model.slow_features.projection import SlowProjection
+from astseg.model.slow_features.ground import bounded, fit_ground, ground_residual
+from astseg.model.slow_features.projection import SlowProjection, project
+from astseg.model.slow_features.responses import Backbone
 
 LAYOUT = SlowFeatureLayout("filters", directions=4)
 ARCHITECTURE = Architecture(
@@ -63,6 +65,17 @@ class TestSlowFeatures:
         assert lengths[:, 10:18, 12:22].min() > 0.6
         assert lengths[:, 25:].mean() < 0.25
         assert lengths.max() < 1
+
+    @pytest.mark.parametrize("backbone", ["filters", "efficientnet-lite0"])
+    def test_projecting_first_changes_nothing(self, backbone: Backbone) -> None:
+        features = SlowFeatures(replace(LAYOUT, backbone=backbone))
+        generator = torch.Generator().manual_seed(1)
+        mean, matrix = (torch.rand(part.shape, generator=generator) for part in features.projection)
+        features.projection = SlowProjection(mean, matrix)
+        expected = project(features.backbone(images(), (32, 40)), features.projection)
+        coarse = F.adaptive_avg_pool2d(expected, (16, 20))
+        residual = ground_residual(expected, fit_ground(coarse))
+        torch.testing.assert_close(features(images()).fine, bounded(residual, 9.0), rtol=1e-3, atol=1e-4)
 
     def test_the_projection_is_saved_and_the_backbone_is_not(self, model: AstSeg, tmp_path: Path) -> None:
         names = [name for name in model.state_dict() if name.startswith("slow_features")]

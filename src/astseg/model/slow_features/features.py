@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg.model.slow_features.ground import bounded, fit_ground, ground_residual
-from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, project
-from astseg.model.slow_features.responses import Backbone, build_responses
+from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, project_maps
+from astseg.model.slow_features.responses import BLUR, Backbone, build_responses, gaussian_blur
 
 CLEARLY_FOREGROUND = 6.0
 """Standard deviations of the ground: half the way from ground to foreground for the attention."""
@@ -89,7 +89,8 @@ class SlowFeatures(nn.Module):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> GroundResiduals:
         """Return the residuals of images in [0, 1] of the model's size."""
         size = (images.shape[-2], images.shape[-1])
-        fine = project(self.backbone(images, size), self.projection)
+        # The blur commutes with the projection as well.
+        fine = gaussian_blur(project_maps(self.backbone.maps(images, size), self.projection, size), BLUR)
         coarse = F.adaptive_avg_pool2d(fine, self.layout.grid(size))
         ground = fit_ground(coarse)
         found = (bounded(ground_residual(features, ground), self.layout.scale) for features in (coarse, fine))

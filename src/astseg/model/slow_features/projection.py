@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg.model.resizing import resized
+
 DIRECTIONS = 16
 PAIRS = 100_000
 NEAR, FAR = 0.1, 0.6
@@ -52,6 +54,24 @@ def project(
 ) -> Float[Tensor, "batch directions height width"]:
     """Return the slow features of responses."""
     return torch.einsum("bchw, cq -> bqhw", responses - projection.mean[:, None, None], projection.matrix)
+
+
+def project_maps(
+    maps: Sequence[Float[Tensor, "batch _ _ _"]], projection: SlowProjection, grid: tuple[int, int]
+) -> Float[Tensor, "batch directions rows columns"]:
+    """Return the slow features of responses that are given as maps of several sizes, resized to a grid.
+
+    Resizing acts on each channel alone and the projection on each cell alone, so they commute: few directions are
+    resized in place of hundreds of channels.
+
+    Args:
+        maps: whose channels together are the responses.
+        projection: of these channels.
+        grid: rows and columns.
+    """
+    channels = [one.shape[1] for one in maps]
+    parts = zip(maps, projection.mean.split(channels), projection.matrix.split(channels), strict=True)
+    return torch.stack([resized(project(one, SlowProjection(*part)), grid) for one, *part in parts]).sum(0)
 
 
 def fit_slow_projection(differences: PairDifferences, directions: int = DIRECTIONS) -> SlowProjection:

@@ -29,15 +29,19 @@ class LocalResponses(nn.Module):
 
     @abstractmethod
     def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
-        """Return maps whose channels together are the responses, of any sizes."""
+        """Return maps whose channels, after the colors, are the responses, of any sizes."""
+
+    @torch.no_grad()
+    def maps(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
+        """Return all channels, colors first, as maps of any sizes."""
+        return [resized(images, grid), *(one.float() for one in self.responses(images, grid))]
 
     @torch.no_grad()
     def forward(
         self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]
     ) -> Float[Tensor, "batch channels rows columns"]:
         """Return the responses of each cell of a grid, colors first, blurred by about a cell."""
-        maps = [resized(images, grid), *(resized(one.float(), grid) for one in self.responses(images, grid))]
-        return gaussian_blur(torch.cat(maps, 1), BLUR)
+        return gaussian_blur(torch.cat([resized(one, grid) for one in self.maps(images, grid)], 1), BLUR)
 
 
 class Lite0Responses(LocalResponses):
