@@ -8,7 +8,7 @@ from astseg.data.store import Bytes
 from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.training.config import Recipe, Scenario
 from astseg.training.phases import phases
-from astseg.training.presets import cpu_recipe, gpu_recipe
+from astseg.training.presets import cpu_recipe, gpu_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds, with_steps
 
 CPU = torch.device("cpu")
@@ -85,6 +85,15 @@ class TestFitting:
         recipe = override(tiny_recipe, {"architecture.background_network": network})
         assert fit_to_steps(recipe, 9_000) == with_steps(recipe, steps, 9_000)
         assert fit_to_steps(recipe, 2) == with_steps(recipe, 1, 2)
+
+    def test_beside_slow_features_the_background_serves_the_colors_alone(self) -> None:
+        recipe = textures_recipe((64, 64), 3, backbone="filters")
+        steps = recipe.background.steps
+        fitted, minutes = fit_to_time(recipe, {"background": 0.1, "objects": 0.1, "preparation": 300.0}, 30.0)
+        assert minutes == pytest.approx(30.0, abs=0.01)
+        assert fitted.background.steps == fit_to_steps(recipe, 9_000).background.steps == steps
+        alone = override(recipe, {"foreground.scenario": "background"})
+        assert fit_to_steps(alone, 9_000).background.steps == 3_000
 
     def test_background_alone(self, tiny_recipe: Recipe) -> None:
         alone = override(tiny_recipe, {"foreground.scenario": "background"})

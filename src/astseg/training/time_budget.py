@@ -106,7 +106,7 @@ def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: floa
 
     Returns:
         The recipe, and how many minutes it takes: more than asked for where these are too few to learn anything, and
-        fewer where a static background alone needs no more.
+        fewer where a static background alone has no use for more.
     """
     scenario = recipe.foreground.scenario
     preparation = step_seconds.get("preparation", 0.0)
@@ -124,12 +124,16 @@ def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: floa
 
 
 def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
-    """Give the foreground a number of steps, the background a third of it, but no more than a static one needs."""
+    """Give the foreground a number of steps, the background a third of it, but no more than it has a use for."""
     return with_steps(recipe, int(_useful_steps(recipe, max(1, foreground // 3))), foreground)
 
 
 def _useful_steps(recipe: Recipe, background: float) -> float:
-    """Return the background's steps without those that a static one does not need."""
+    """Return the background's steps without those that it does not need: a static one has learned soon, and beside slow
+    features it serves the colors alone, for which the recipe's own steps are enough.
+    """
+    if recipe.architecture.slow_features is not None and recipe.foreground.scenario != "background":
+        return min(background, recipe.background.steps)
     static = recipe.architecture.background_network == "static"
     return min(background, MAX_STATIC_BACKGROUND_STEPS) if static else background
 
