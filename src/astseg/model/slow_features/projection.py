@@ -70,7 +70,7 @@ def project_maps(
         grid: rows and columns.
     """
     channels = [one.shape[1] for one in maps]
-    parts = zip(maps, projection.mean.split(channels), projection.matrix.split(channels), strict=True)
+    parts = zip(maps, torch.split(projection.mean, channels), torch.split(projection.matrix, channels), strict=True)
     return torch.stack([resized(project(one, SlowProjection(*part)), grid) for one, *part in parts]).sum(0)
 
 
