@@ -129,8 +129,9 @@ def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
 
 
 def _useful_steps(recipe: Recipe, background: float) -> float:
-    """Return the background's steps without those that it does not need: a static one has learned soon, and beside slow
-    features it serves the colors alone, for which the recipe's own steps are enough.
+    """Return the background's steps without those that it has no use for.
+
+    A static one has soon learned. Beside slow features it serves the colors alone: the recipe's own steps are enough.
     """
     if recipe.architecture.slow_features is not None and recipe.foreground.scenario != "background":
         return min(background, recipe.background.steps)
