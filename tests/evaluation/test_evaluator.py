@@ -16,13 +16,13 @@ from astseg.evaluation.evaluator import (
     LARGEST_WEIGHT_RULE,
     Evaluation,
     evaluate,
-    reconstruct_any_size,
     write_per_image,
 )
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.static import StaticBackground
 from astseg.model.postprocessing import LabelRule
+from astseg.model.resizing import resized
 
 SLOTS = 3
 
@@ -41,14 +41,14 @@ class RedChannelModel(AstSeg):
         self.background = StaticBackground((32, 32)) if paints_background else None
         self.batches: list[int] = []
 
-    def segment(self, images: Tensor, *, use_label_rule: bool = True) -> Any:  # type: ignore[override]
+    def segment_with_rendering(
+        self, images: Tensor, *, use_label_rule: bool = True, paint_background: bool = True
+    ) -> Any:
+        assert paint_background == (self.background is not None)
         self.batches.append(len(images))
         labels = (images[:, 0] * 255).round().long()
-        return SimpleNamespace(labels=labels if use_label_rule else 0 * labels)
-
-    def reconstruct(self, images: Tensor) -> Any:
-        assert tuple(images.shape[-2:]) == self.image_size
-        return SimpleNamespace(image=images - 0.1)
+        rendering = SimpleNamespace(image=resized(images, self.image_size) - 0.1)
+        return SimpleNamespace(labels=labels if use_label_rule else 0 * labels), rendering
 
 
 def block_labels(rng: np.random.Generator, count: int, highest: int) -> np.ndarray:
@@ -103,10 +103,10 @@ class TestEvaluate:
 
     def test_a_non_finite_reconstruction_is_an_error(self, split: Split) -> None:
         class Broken(RedChannelModel):
-            def reconstruct(self, images: Tensor) -> Any:
-                images = images.clone()
-                images[3, 0, 0, 0] = torch.nan
-                return SimpleNamespace(image=images)
+            def segment_with_rendering(self, images: Tensor, **options: bool) -> Any:
+                found, rendering = super().segment_with_rendering(images, **options)
+                rendering.image[3, 0, 0, 0] = torch.nan
+                return found, rendering
 
         with pytest.raises(AstSegError, match="non-finite"):
             evaluate(Broken(), split)
@@ -221,11 +221,6 @@ def test_scores_per_image_are_written(tmp_path: Path, evaluation: Evaluation) ->
     assert [row["foreground_empty"] for row in rows] == ["1", *["0"] * 6]
     assert [row["shadow_claimed"] for row in rows[:2]] == ["0.5", ""]
     assert "lit_claimed" not in rows[0]
-
-
-def test_a_reconstruction_has_the_images_size() -> None:
-    found = reconstruct_any_size(RedChannelModel(), torch.full((1, 3, 12, 20), 0.6))
-    torch.testing.assert_close(found, torch.full((1, 3, 12, 20), 0.5))
 
 
 def test_ignored_pixels_do_not_count() -> None:

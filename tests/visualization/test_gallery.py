@@ -26,20 +26,21 @@ class HalvesModel(AstSeg):
         self.nothing = nn.Parameter(torch.zeros(()))
         self.background = StaticBackground((32, 32)) if paints_background else None
 
-    def segment(self, images: Any, *, use_label_rule: bool = True) -> Any:
+    def segment_with_rendering(
+        self, images: Tensor, *, use_label_rule: bool = True, paint_background: bool = True
+    ) -> Any:
+        assert use_label_rule
+        assert paint_background == (self.background is not None)
         labels = torch.zeros(len(images), *images.shape[-2:], dtype=torch.long)
         labels[:, :, : labels.shape[-1] // 2] = 2
-        return SimpleNamespace(labels=labels)
-
-    def reconstruct(self, images: Tensor) -> Any:
-        assert tuple(images.shape[-2:]) == self.image_size
         weights = torch.zeros(len(images), SLOTS + 1, 8, 8)
         weights[:, 2, :, :4] = 1
         weights[:, 0, :, 4:] = 1
         layers = torch.ones(len(images), SLOTS, 3, 8, 8)
-        background = torch.full_like(images, 0.2)
+        background = torch.full((len(images), 3, 8, 8), 0.2)
         image = weights[:, :1] * background + (weights[:, 1:, None] * layers).sum(1)
-        return SimpleNamespace(image=image, weights=weights, layers=layers, background=background)
+        rendering = SimpleNamespace(image=image, weights=weights, layers=layers, background=background)
+        return SimpleNamespace(labels=labels), rendering
 
 
 @pytest.fixture

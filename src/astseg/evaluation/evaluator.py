@@ -6,8 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64, UInt8
-from torch import Tensor
+from jaxtyping import Bool, Int64, UInt8
 
 from astseg._core.atomic_io import atomic_write
 from astseg._core.errors import AstSegError
@@ -172,13 +171,6 @@ def evaluate(
     )
 
 
-def reconstruct_any_size(
-    model: AstSeg, images: Float[Tensor, "batch 3 height width"]
-) -> Float[Tensor, "batch 3 height width"]:
-    """Return the model's reconstructions of images of any size, at the images' size."""
-    return resized(model.reconstruct(resized(images, model.image_size)).image, images.shape[-2:])
-
-
 def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
     """Write one line per image as CSV: its index, its number of objects, and its scores.
 
@@ -213,9 +205,12 @@ def _predict(
     for start in range(0, len(split), batch_size):
         chosen = slice(start, start + batch_size)
         images = from_uint8_images(split.images[chosen], device)
-        labels[chosen] = model.segment(images, use_label_rule=use_label_rule).labels.cpu().numpy()
+        found, rendering = model.segment_with_rendering(
+            images, use_label_rule=use_label_rule, paint_background=model.background is not None
+        )
+        labels[chosen] = found.labels.cpu().numpy()
         if model.background is not None:
-            errors[chosen] = squared_error(reconstruct_any_size(model, images), images)
+            errors[chosen] = squared_error(resized(rendering.image, images.shape[-2:]), images)
         if progress is not None:
             progress(min(start + batch_size, len(split)), len(split))
     return labels, None if model.background is None else errors

@@ -24,7 +24,7 @@ from astseg.model.rendering import (
     slot_presence,
 )
 from astseg.model.resizing import resized
-from astseg.model.segmentation import Segmentation, evaluation_mode, segment
+from astseg.model.segmentation import Segmentation, evaluation_mode, segment, segment_with_rendering
 from astseg.model.serialization import SavedModel
 from astseg.model.slot_prior import SlotPositionPrior
 from astseg.model.slow_features.features import SlowFeatures, evidence_by_residuals
@@ -242,6 +242,29 @@ class AstSeg(SavedModel):
             AstSegError: a file cannot be read.
         """
         return segment(self, images, use_label_rule=use_label_rule)
+
+    def segment_with_rendering(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        *,
+        use_label_rule: bool = True,
+        paint_background: bool = True,
+    ) -> tuple[Segmentation, Rendering]:
+        """Find the objects in images of any size, and return the rendering that they were found by as well.
+
+        Args:
+            images: in [0, 1], on the model's device.
+            use_label_rule: False to use the paper's rule even if the model has another.
+            paint_background: False to leave the background black where the labels do not depend on it: its network is
+                then not run, and may be missing.
+
+        Returns:
+            The objects at the size of the images, and the rendering at the model's size.
+
+        Raises:
+            ValueError: the background is to be painted, but the model has no background network.
+        """
+        return segment_with_rendering(self, images, use_label_rule, paint_background)
 
     def reconstruct_backgrounds(
         self, images: Float[Tensor, "batch 3 height width"]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from astseg._core.image_conversion import ImageInput, to_float_images
 from astseg.model.postprocessing import posterior_weights, split_parts
+from astseg.model.rendering import Rendering
 from astseg.model.resizing import resized
 
 if TYPE_CHECKING:
@@ -39,36 +40,38 @@ class Segmentation:
         return Segmentation(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
-@torch.no_grad()
 def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True) -> Segmentation:
     """Find the objects in images of any size; see `AstSeg.segment`."""
-    weight = model.background_log_activation
-    batch, single = to_float_images(images, weight.device)
-    batch = batch.to(weight.dtype)
+    batch, single = to_float_images(images, model.background_log_activation.device)
+    found, _ = model.segment_with_rendering(batch, use_label_rule=use_label_rule, paint_background=False)
+    return found[0] if single else found
+
+
+@torch.no_grad()
+def segment_with_rendering(
+    model: "AstSeg", images: Float[Tensor, "batch 3 height width"], use_label_rule: bool, paint_background: bool
+) -> tuple[Segmentation, Rendering]:
+    """Find the objects in images of any size, and how they were rendered; see `AstSeg.segment_with_rendering`."""
     rule = model.label_rule if use_label_rule else None
     with evaluation_mode(model):
-        small = resized(batch, model.image_size)
-        if model.slow_features is not None:
-            residuals = model.slow_features(small)
-            rendering = model.render(model.encode(small, residuals=residuals.coarse), torch.zeros_like(small))
-        else:
-            residuals = None
-            needs_background = rule or model.architecture.residual_attention_bias
-            # The compositing weights do not depend on the background image.
-            background = model.reconstruct_backgrounds(small) if needs_background else torch.zeros_like(small)
-            rendering = model.render(model.encode(small, background), background)
+        small = resized(images.to(model.background_log_activation.dtype), model.image_size)
+        residuals = None if model.slow_features is None else model.slow_features(small)
+        by_colors = residuals is None and (rule or model.architecture.residual_attention_bias)
+        painted = paint_background or by_colors
+        background = model.reconstruct_backgrounds(small) if painted else torch.zeros_like(small)
+        latents = model.encode(small, background, None if residuals is None else residuals.coarse)
+        rendering = model.render(latents, background)
     if rule:
         weights = posterior_weights(rendering, small, rule, None if residuals is None else residuals.fine)
     else:
         weights = rendering.weights
-    latents = rendering.latents
     if rule and rule.split_parts:
         weights, origins = split_parts(weights, rule.min_pixels)
         latents = latents.take(origins)
     # One image at a time: K + 1 weights per pixel of many large images would not fit into memory.
-    labels = torch.stack([resized(one[None], batch.shape[-2:])[0].argmax(0) for one in weights])
+    labels = torch.stack([resized(one[None], images.shape[-2:])[0].argmax(0) for one in weights])
     slots = torch.arange(1, model.num_slots + 1, device=labels.device)
-    found = (
+    found = Segmentation(
         labels,
         labels[:, None] == slots[:, None, None],
         latents.positions,
@@ -76,7 +79,7 @@ def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True)
         latents.log_activations.exp(),
         latents.appearances,
     )
-    return Segmentation(*((part[0] for part in found) if single else found))
+    return found, rendering
 
 
 @contextmanager

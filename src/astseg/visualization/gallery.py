@@ -6,14 +6,14 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Integer, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
-from torch import Tensor
 
 from astseg._core.image_conversion import from_uint8_images, to_uint8_images
 from astseg.evaluation.metrics import contingency_tables
 from astseg.model.ast_seg import AstSeg
+from astseg.model.rendering import Rendering
 from astseg.model.resizing import resized
 from astseg.visualization.colors import contours, label_colors, overlay
 
@@ -72,13 +72,14 @@ def sample(
         truths: their true labels, if known.
     """
     prepared = from_uint8_images(images, next(model.parameters()).device)
-    labels = model.segment(prepared).labels.cpu().numpy()
+    painted = model.background is not None
+    found, rendering = model.segment_with_rendering(prepared, paint_background=painted)
     known = [None] * len(images) if truths is None else [np.array(truth) for truth in truths]
     samples = [
-        VisualizationSample(np.array(image), found, truth)
-        for image, found, truth in zip(images, labels, known, strict=True)
+        VisualizationSample(np.array(image), labels, truth)
+        for image, labels, truth in zip(images, found.labels.cpu().numpy(), known, strict=True)
     ]
-    return samples if model.background is None else _with_layers(model, prepared, samples)
+    return _with_layers(rendering, samples) if painted else samples
 
 
 def panels(sample: VisualizationSample) -> list[Panel]:
@@ -196,14 +197,11 @@ def renumber_like_slots(truth: Labels, labels: Labels) -> Labels:
     return renamed
 
 
-def _with_layers(
-    model: AstSeg, images: Float[Tensor, "batch 3 height width"], samples: list[VisualizationSample]
-) -> list[VisualizationSample]:
-    """Return the samples with the model's renderings at the images' size."""
-    rendering = model.reconstruct(resized(images, model.image_size))
+def _with_layers(rendering: Rendering, samples: list[VisualizationSample]) -> list[VisualizationSample]:
+    """Return the samples with their rendering at the images' size."""
     shares = rendering.weights[:, 1:, None]
     slots = rendering.layers * shares + GRAY_LEVEL * (1 - shares)
-    size = images.shape[-2:]
+    size = samples[0].image.shape[:2]
     return [
         replace(
             one,
