@@ -17,8 +17,8 @@ from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import TransformerLayout
+from astseg.model.slow_features.build import Backbone
 from astseg.model.slow_features.features import SlowFeatureLayout
-from astseg.model.slow_features.responses import Backbone
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
 from astseg.training.schedules import LearningRate
 
@@ -238,7 +238,7 @@ def textures_recipe(
         glimpse_channels=(64, 32, 16),
         residual_attention_bias=8.0,
         slot_position_prior=True,
-        slow_features=SlowFeatureLayout(backbone, directions=16 if backbone == "efficientnet-lite0" else 12),
+        slow_features=SlowFeatureLayout(backbone, directions=12 if backbone == "filters" else 16),
         shadows=False,
     )
     foreground = replace(

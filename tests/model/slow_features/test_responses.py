@@ -7,8 +7,9 @@ from torch import Tensor
 
 from astseg._core.errors import AstSegError
 from astseg.model.slow_features import efficientnet
+from astseg.model.slow_features.build import build_responses
 from astseg.model.slow_features.efficientnet import EfficientNetLite0, read_weights
-from astseg.model.slow_features.responses import build_responses, gaussian_blur
+from astseg.model.slow_features.responses import gaussian_blur
 
 # Of each block: kernel and stride, as the table of EfficientNet-B0 has them.
 KERNELS = (3, 3, 3, 5, 5, 3, 3, 3, 5, 5, 5)
@@ -70,14 +71,14 @@ class TestEfficientNet:
 @pytest.mark.parametrize(("backbone", "channels"), [("efficientnet-lite0", 3 + 24 + 40 + 80 + 112), ("filters", 42)])
 class TestResponses:
     def test_each_cell_has_all_channels(self, backbone: str, channels: int) -> None:
-        network = build_responses(backbone)  # type: ignore[arg-type]
+        network = build_responses(backbone)
         found = network(torch.rand(2, 3, 48, 64), (24, 32))
         assert found.shape == (2, channels, 24, 32)
         assert found.isfinite().all()
         assert not network.state_dict()
 
     def test_an_image_of_one_color_has_no_edges(self, backbone: str, channels: int) -> None:
-        found = build_responses(backbone)(torch.full((1, 3, 32, 32), 0.3), (16, 16))  # type: ignore[arg-type]
+        found = build_responses(backbone)(torch.full((1, 3, 32, 32), 0.3), (16, 16))
         spread = found.amax((2, 3)) - found.amin((2, 3))
         assert spread.max() < 0.05
 

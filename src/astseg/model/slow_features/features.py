@@ -8,9 +8,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from astseg.model.slow_features.build import Backbone, build_responses
 from astseg.model.slow_features.ground import bounded, fit_ground, ground_residual
 from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, project_maps
-from astseg.model.slow_features.responses import BLUR, Backbone, build_responses, gaussian_blur
+from astseg.model.slow_features.responses import BLUR, gaussian_blur
 
 CLEARLY_FOREGROUND = 6.0
 """Standard deviations of the ground: half the way from ground to foreground for the attention."""

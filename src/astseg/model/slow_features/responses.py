@@ -1,7 +1,6 @@
 """Local responses: channels that say what an image looks like around each cell of a grid."""
 
 from abc import abstractmethod
-from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +9,6 @@ from torch import Tensor, nn
 
 from astseg.model.resizing import resized
 from astseg.model.slow_features.efficientnet import EfficientNetLite0
-
-Backbone: TypeAlias = Literal["efficientnet-lite0", "filters"]
-"""``efficientnet-lite0``: frozen ImageNet features. ``filters``: colors and energies of simple filters, without any
-learned weight."""
 
 LITE0_SIDE = 256
 """The longer side, in pixels, of what EfficientNet sees: its finest maps are then those of a 64x64 grid."""
@@ -81,15 +76,6 @@ class FilterResponses(LocalResponses):
             maps += [part.abs() for part in (across, down, laplacian, falling, rising)]
         lightest, darkest = F.max_pool2d(fine, 4, 2, 1), -F.max_pool2d(-fine, 4, 2, 1)
         return [*maps, lightest, darkest, gaussian_blur(resized(images, grid), 2.0)]
-
-
-def build_responses(backbone: Backbone) -> LocalResponses:
-    """Build a backbone by its name.
-
-    Raises:
-        AstSegError: its weights are not installed.
-    """
-    return Lite0Responses() if backbone == "efficientnet-lite0" else FilterResponses()
 
 
 def gaussian_blur(maps: Float[Tensor, "batch channels height width"], deviation: float) -> Tensor:
