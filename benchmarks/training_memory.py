@@ -3,7 +3,8 @@
     python benchmarks/training_memory.py own --size 512x512
     python benchmarks/training_memory.py clevr --size 64x64 --batch-size 4
 
-The first argument is ``small``, ``own`` (a background for each image), ``static`` (one for all images) or a preset. The
+The first argument is ``small``, ``own`` (a background for each image), ``static`` (one for all images), ``textures``
+or a preset. The
 images are noise, by default 160 of them, so that the backgrounds are painted in batches of the largest size.
 """
 
@@ -18,7 +19,7 @@ import torch
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.memory import PROCESS_BYTES, training_memory
-from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe
+from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, textures_recipe
 
 NUM_SLOTS, NUM_STEPS = 8, 2
 
@@ -30,6 +31,8 @@ def named_recipe(name: str, size: tuple[int, int], batch_size: int | None) -> Re
             recipe = cpu_recipe(size, NUM_SLOTS)
         case "own" | "static":
             recipe = custom_images_recipe(size, NUM_SLOTS, static=name == "static")
+        case "textures":
+            recipe = textures_recipe(size, NUM_SLOTS)
         case _:
             recipe = PRESETS[name].recipe
             shape = recipe.architecture

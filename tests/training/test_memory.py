@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from torch import nn
 from astseg._core.settings_io import override
 from astseg.training.config import Recipe, Scenario
 from astseg.training.memory import PROCESS_BYTES, LiveBytes, Memory, machine_memory, training_memory
-from astseg.training.presets import cpu_recipe, custom_images_recipe
+from astseg.training.presets import cpu_recipe, custom_images_recipe, textures_recipe
 
 MEASURE = Path(__file__).parents[2] / "benchmarks" / "training_memory.py"
 
@@ -74,12 +75,13 @@ class TestEstimate:
         assert training_memory(unsure)["background"] > 1.5 * training_memory(recipe)["background"]
 
     @pytest.mark.skipif(sys.platform != "linux", reason="measured by what Linux tells of a process")
-    def test_against_a_process_that_trains(self) -> None:
+    @pytest.mark.parametrize(("name", "build"), [("small", cpu_recipe), ("textures", textures_recipe)])
+    def test_against_a_process_that_trains(self, name: str, build: Callable[[tuple[int, int], int], Recipe]) -> None:
         """Its most resident memory; docs/own-pictures.md has more of them."""
-        command = [sys.executable, str(MEASURE), "small", "--size", "128x128", "--images", "64"]
+        command = [sys.executable, str(MEASURE), name, "--size", "128x128", "--images", "64"]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         measured, estimated = (float(word) for word in output.split()[-5:-1:3])
-        estimate = max(training_memory(cpu_recipe((128, 128), 8), 64).values()) + PROCESS_BYTES
+        estimate = max(training_memory(build((128, 128), 8), 64).values()) + PROCESS_BYTES
         assert estimated == pytest.approx(estimate / 1e9, abs=0.01)
         assert estimated == pytest.approx(measured, rel=0.3)
 

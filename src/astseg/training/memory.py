@@ -18,10 +18,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from astseg.model.ast_seg import AstSeg
+from astseg.model.slow_features.features import SlowFeatures
+from astseg.model.slow_features.projection import PAIRS
 from astseg.training.backgrounds import PAINTING_BATCH_SIZE
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.phases import Phase, phases
+from astseg.training.residuals import batch_size
 
 PROCESS_BYTES = 0.45e9
 """What Python and the libraries take on a CPU before any image is read, with what their first step loads."""
@@ -61,7 +64,7 @@ def training_memory(recipe: Recipe, images: int | None = None) -> dict[str, floa
         images: the number of training images; by default many.
 
     Returns:
-        The bytes by the phase's name, for "painting" the backgrounds, and for "saving".
+        The bytes by the phase's name, for "painting" the backgrounds, for fitting slow "features", and for "saving".
     """
     with torch.device("meta"):
         model = AstSeg(recipe.architecture, recipe.label_rule)
@@ -73,6 +76,8 @@ def training_memory(recipe: Recipe, images: int | None = None) -> dict[str, floa
         parts["saving"] = max(parts.get("saving", 0.0), saving)
     if any(phase.needs_backgrounds for phase in phases(recipe)):
         parts["painting"] = _painting(model, min(images or PAINTING_BATCH_SIZE, PAINTING_BATCH_SIZE))
+    if model.slow_features is not None and any(phase.trains_objects for phase in phases(recipe)):
+        parts["features"] = _fitting(model.slow_features, model.image_size)
     if recipe.background.automatic_complexity and recipe.architecture.background_network == "simple":
         wide = replace(recipe.architecture, background_network="complex")
         settled = replace(recipe.background, automatic_complexity=False)
@@ -135,6 +140,16 @@ def _painting(model: AstSeg, count: int) -> float:
     with LiveBytes(model) as live:
         model.background(torch.empty(count, 3, *model.image_size, device="meta"))
     return _bytes(model.state_dict().values()) + _with_overhead(live.peak)
+
+
+@torch.no_grad()
+def _fitting(features: SlowFeatures, size: tuple[int, int]) -> float:
+    """Return what fitting the projection takes: its cells' responses, and those of a batch or the copies of the fit."""
+    backbone = features.backbone.to("meta")  # its weights were read
+    with LiveBytes(backbone) as live:
+        backbone(torch.empty(batch_size(size), 3, *size, device="meta"), size)
+    cells = 4 * PAIRS * backbone.channels * torch.float32.itemsize
+    return _bytes(backbone.buffers()) + cells + max(_with_overhead(live.peak), cells)
 
 
 def _with_overhead(live: float) -> float:

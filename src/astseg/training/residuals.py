@@ -25,6 +25,7 @@ IDENTITY_FILE = "residuals.json"
 FITTED_IMAGES = 250
 """Images whose pairs of cells the projection is fitted to."""
 BATCH = 16
+"""Images that are looked at together; fewer if they are larger than 64x64."""
 STEP = 512
 """Images between two notes of what is done."""
 
@@ -40,10 +41,19 @@ def fit_projection(model: SlowFeatures, images: TrainingImages, seed: int, progr
         (height, width),
         lambda batch: model.backbone(images[chosen[batch]], (height, width)),
         seed,
-        batch_size=BATCH,
+        batch_size=batch_size((height, width)),
         progress=lambda done, total: progress("Fitting slow features", done, total),
     )
     model.projection = fit_slow_projection(differences, model.layout.directions)
+
+
+def batch_size(size: tuple[int, int]) -> int:
+    """Return how many images of this height and width are looked at together, so that memory does not grow with them.
+
+    >>> batch_size((64, 64)), batch_size((128, 128)), batch_size((1024, 1024))
+    (16, 4, 1)
+    """
+    return max(1, int(BATCH * min(1.0, 64 * 64 / math.prod(size))))
 
 
 @torch.no_grad()
@@ -59,6 +69,7 @@ def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progre
     identity = _identity(features, images)
     shape = (len(images), features.layout.directions, *model.grid)
     bytes_per_image = 2 * math.prod(shape[1:])
+    together = batch_size(model.image_size)
     done = _images_done(path, noted, identity, bytes_per_image)
     # Written, not mapped: on a full disk, a map kills the process without a word.
     with path.open("r+b" if done else "wb") as file:
@@ -67,8 +78,8 @@ def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progre
         file.seek(done * bytes_per_image, os.SEEK_CUR)
         for start in range(done, len(images), STEP):
             stop = min(start + STEP, len(images))
-            for first in range(start, stop, BATCH):
-                indices = np.arange(first, min(first + BATCH, stop))
+            for first in range(start, stop, together):
+                indices = np.arange(first, min(first + together, stop))
                 values = features(images[indices]).coarse.half().cpu().numpy()
                 file.write(np.ascontiguousarray(values, "<f2").data)
                 progress(COMPUTING_RESIDUALS, int(indices[-1]) + 1, len(images))

@@ -120,16 +120,17 @@ def sample_differences(
     """
     random = np.random.default_rng(seed)
     kinds = _draw_cells(count, grid, pairs, random)
-    values = torch.empty(len(kinds), pairs, channels)
+    values = [torch.empty(pairs, channels) for _ in kinds]
     for start in range(0, count, batch_size):
         batch = slice(start, min(start + batch_size, count))
         found = responses_of(batch).permute(0, 2, 3, 1)
         for kind, (image, row, column) in enumerate(kinds):
             inside = np.flatnonzero((image >= batch.start) & (image < batch.stop))
-            values[kind, inside] = found[image[inside] - start, row[inside], column[inside]].float().cpu()
+            values[kind][inside] = found[image[inside] - start, row[inside], column[inside]].float().cpu()
         progress(batch.stop, count)
-    at, beside, anywhere, elsewhere = values
-    return PairDifferences(at - beside, at - anywhere, at - elsewhere, at.mean(0))
+    at, *others = values
+    near, far, between = (torch.sub(at, other, out=other) for other in others)  # in place: they are large
+    return PairDifferences(near, far, between, at.mean(0))
 
 
 Cells = tuple[np.ndarray, np.ndarray, np.ndarray]
