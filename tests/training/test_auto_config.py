@@ -267,6 +267,27 @@ class TestTextures:
         choice = choose_recipe(textured, CPU, RecipeRequest(**asked, steps=9))
         assert (choice.recipe.architecture.slow_features is not None) == slow
         assert any("told by" in reason.text for reason in choice.reasons) == ("textured" not in asked)
+        assert any("one surface" in reason.text for reason in choice.reasons) == slow
+
+    def test_are_looked_for_where_asked_even_if_the_camera_stands_still(self, tmp_path: Path) -> None:
+        with StoreWriter(tmp_path / "still", (32, 32), "s", "p") as writer, writer.split("train") as split:
+            split.append(np.random.default_rng(0).integers(0, 9, (12, 32, 32, 3), np.uint8))
+        choice = choose_recipe(Store(tmp_path / "still"), CPU, RecipeRequest(textured=True, steps=9))
+        assert choice.recipe.architecture.slow_features is not None
+
+    def test_a_ground_of_several_surfaces(self, tmp_path: Path) -> None:
+        random = np.random.default_rng(0)
+        images = random.integers(0, 60, (12, 32, 32, 3), np.uint8)
+        images[:, :12] += random.integers(0, 190, (12, 1, 1, 3), np.uint8)
+        with StoreWriter(tmp_path / "rooms", (32, 32), "s", "p") as writer, writer.split("train") as split:
+            split.append(images)
+        filters = {"architecture.slow_features.backbone": "filters", "architecture.slow_features.directions": 12}
+        for changes, surfaces in ((filters, 3), (filters | {"architecture.slow_features.surfaces": 2}, 2)):
+            request = RecipeRequest(textured=True, steps=9, changes=changes)
+            choice = choose_recipe(Store(tmp_path / "rooms"), CPU, request)
+            assert choice.recipe.architecture.slow_features is not None
+            assert choice.recipe.architecture.slow_features.surfaces == surfaces
+            assert any("up to 3 surfaces" in reason.text for reason in choice.reasons) == (surfaces == 3)
 
     def test_what_contradicts_itself(self) -> None:
         with pytest.raises(AstSegError, match="give one"):

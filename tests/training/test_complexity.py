@@ -13,6 +13,7 @@ from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.base import Background, BackgroundReconstruction
+from astseg.model.slow_features.features import SlowFeatureLayout
 from astseg.training.auto_config import TEXTURE_THRESHOLD
 from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback
@@ -20,6 +21,7 @@ from astseg.training.complexity import (
     COMPLEXITY_THRESHOLD,
     ComplexityCheck,
     background_variation,
+    far_border_share,
     painted_variation,
     static_share,
     texture_strength,
@@ -171,6 +173,17 @@ class TestStillShare:
 
     def test_few_images_tell_nothing(self) -> None:
         assert static_share(np.zeros((9, 2, 2, 3), np.uint8)) == 0
+
+
+def test_the_border_is_far_where_the_ground_has_several_surfaces() -> None:
+    random = np.random.default_rng(0)
+    colors = random.integers(0, 200, (12, 1, 1, 3), np.uint8)
+    one = colors + random.integers(0, 30, (12, 32, 32, 3), np.uint8)
+    several = one.copy()
+    several[:, :12] = random.permutation(colors) + random.integers(0, 30, (12, 12, 32, 3), np.uint8)
+    layout = SlowFeatureLayout("filters", directions=12)
+    assert far_border_share(one, layout) < 0.1
+    assert far_border_share(several, layout) > 0.25
 
 
 def test_textures_are_told_from_flat_colors_whatever_these_are() -> None:

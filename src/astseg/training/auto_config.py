@@ -14,7 +14,8 @@ from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
 from astseg.model.architecture import MAX_SLOTS
 from astseg.model.ast_seg import AstSeg
-from astseg.training.complexity import MIN_STATIC_IMAGES, static_share, texture_strength
+from astseg.model.slow_features.ground import FAR_BORDER_SHARE
+from astseg.training.complexity import MIN_STATIC_IMAGES, far_border_share, static_share, texture_strength
 from astseg.training.config import BackgroundTraining, Recipe
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe, textures_recipe
@@ -28,6 +29,8 @@ STATIC_THRESHOLD = 0.75
 TEXTURE_THRESHOLD = 0.025
 """The least ``texture_strength`` of textured images: between 0.019 (towers at 64 pixels, whose walls have a pattern)
 and 0.038 (the CLEVRTEX look-alike at 128; 0.077 at 64); rooms and CLEVR have 0.003."""
+MAX_SURFACES = 3
+SURFACES_SETTING = "architecture.slow_features.surfaces"
 TIME_TOLERANCE = 1.25
 """The ratio of requested and estimated time, either way, beyond which the difference is reported."""
 
@@ -66,7 +69,8 @@ class RecipeRequest:
         if "architecture.image_size" in self.changes:
             raise AstSegError("A model works at the size of its images: give the size to prepare them at instead.")
         with _refusing("This recipe cannot be"):
-            override(self.base or custom_images_recipe((64, 64), 1), self.changes)
+            make = textures_recipe if self.textured else custom_images_recipe
+            override(self.base or make((64, 64), 1), self.changes)
         if self.base and (self.static is not None or self.textured is not None):
             raise AstSegError(
                 "Give either a preset or a recipe, or whether the camera stands still and the images are textured: "
@@ -128,7 +132,7 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     else:
         reasons.append(Reason(f"Recipe: the one for a {'GPU' if device.type == 'cuda' else 'CPU'}.", "preset"))
         if request.static is None:
-            static, why = _is_static(images)
+            static, why = (False, "as textures ask for") if request.textured else _is_static(images)
             reasons.append(_background_reason(static, why, "static"))
             request = replace(request, static=static)
         else:
@@ -142,6 +146,9 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
         changes = ", ".join(f"{name} = {value}" for name, value in request.changes.items())
         reasons.append(Reason(f"Changed: {changes}."))
     (recipe,) = _candidates(store.image_size, device, request)
+    if not base and recipe.architecture.slow_features is not None and SURFACES_SETTING not in request.changes:
+        recipe, reason = _choose_surfaces(recipe, images)
+        reasons.append(reason)
     other_size = ""
     if base and base.architecture.image_size != store.image_size:
         other_size = f" (the recipe's own size is {format_value(base.architecture.image_size)})"
@@ -346,6 +353,17 @@ def _choose_by_texture(request: RecipeRequest, images: Bytes) -> tuple[RecipeReq
     by = "textures" if textured else "colors"
     why = "" if request.static else f" (a typical pixel differs by {strength:.3f} from its surroundings)"
     return replace(request, textured=textured), Reason(f"Objects are told by {by}{why}.", "textured")
+
+
+def _choose_surfaces(recipe: Recipe, images: Bytes) -> tuple[Recipe, Reason]:
+    """Decide whether the ground of an image has several surfaces."""
+    layout = recipe.architecture.slow_features
+    assert layout is not None
+    share = far_border_share(images, layout)
+    surfaces = MAX_SURFACES if share > FAR_BORDER_SHARE else 1
+    many = f"up to {surfaces} surfaces" if surfaces > 1 else "one surface"
+    reason = Reason(f"Ground: {many} an image ({share:.0%} of the border is clearly not the largest).")
+    return override(recipe, {SURFACES_SETTING: surfaces}), reason
 
 
 def _describe_time(requested: float, estimate: float) -> str:

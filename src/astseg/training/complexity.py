@@ -12,11 +12,14 @@ from astseg._core.image_conversion import scale_uint8_images
 from astseg._core.sampling import evenly_spaced
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
+from astseg.model.slow_features.features import SlowFeatureLayout, SlowFeatures
+from astseg.model.slow_features.ground import border, far_border, fit_ground, ground_residual
 from astseg.model.slow_features.responses import gaussian_blur
 from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback, RestartPhase
 from astseg.training.config import BackgroundTraining
 from astseg.training.phases import BackgroundPhase
+from astseg.training.residuals import fit_projection
 from astseg.training.state import TrainState
 
 COMPLEXITY_STEPS = 2000
@@ -26,6 +29,8 @@ COMPLEXITY_THRESHOLD = 0.24
 COMPLEXITY_SCALE = 0.25
 MAX_STATIC_IMAGES = 200
 """The number of images by which ``static_share`` and ``texture_strength`` are measured."""
+MAX_BORDER_IMAGES = 40
+"""The number of images by which ``far_border_share`` is measured."""
 MIN_STATIC_IMAGES = 10
 """Fewer images do not show what comes and goes."""
 STATIC_DISTANCE = 0.25
@@ -68,6 +73,25 @@ def texture_strength(images: Bytes) -> float:
     floats = scale_uint8_images(chosen)
     pattern = (floats - gaussian_blur(floats, 1.0)).abs().sum(1)
     return float(pattern.flatten(1).median(1).values.median())
+
+
+def far_border_share(images: Bytes, layout: SlowFeatureLayout) -> float:
+    """Return the share of the border of images that is clearly not the largest surface of their ground.
+
+    Objects seldom reach the border: much of it is far only where the ground has several surfaces.
+
+    Args:
+        images: images as bytes, at the size of the model, of which up to 40 evenly spaced ones are used.
+        layout: the slow features that are looked at.
+    """
+    chosen = TrainingImages(images[evenly_spaced(len(images), MAX_BORDER_IMAGES)], torch.device("cpu"))
+    features = SlowFeatures(layout)
+    fit_projection(features, chosen, 0, lambda what, done, total: None)
+    far = []
+    for index in range(len(chosen)):
+        coarse, _ = features.project(chosen[np.array([index])])
+        far.append(far_border(ground_residual(coarse, fit_ground(coarse))))
+    return float(torch.cat(far).sum() / (len(far) * border(far[0].shape[1:]).sum()))
 
 
 def background_variation(backgrounds: Float[Tensor, "batch 3 height width"]) -> float:

@@ -3,7 +3,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from astseg.model.slow_features.ground import COVARIANCE_FACTOR, bounded, fit_ground, ground_residual
+from astseg.model.slow_features.ground import (
+    COVARIANCE_FACTOR,
+    border,
+    bounded,
+    far_border,
+    fit_ground,
+    fit_surfaces,
+    ground_residual,
+    residual_from_surfaces,
+)
 
 
 def textured(seed: int = 0, *, images: int = 3, directions: int = 4, side: int = 8) -> Tensor:
@@ -74,6 +83,58 @@ def test_does_not_depend_on_where_a_pattern_begins() -> None:
 def test_a_ground_of_one_color_is_no_division_by_zero() -> None:
     residual = ground_residual(torch.ones(1, 3, 4, 4), fit_ground(torch.ones(1, 3, 4, 4)))
     assert (residual == 0).all()
+
+
+class TestSurfaces:
+    """Images of 16x16 cells: the first has one surface, the others a wall of five rows, and all have an object."""
+
+    @staticmethod
+    def images() -> Tensor:
+        features = textured(side=16)
+        features[1:, :, :5] += torch.tensor([40.0, 0, -40, 0], dtype=torch.float64)[:, None, None]
+        features[:, :, 7:10, 6:10] += torch.tensor([0, 30.0, 0, 0], dtype=torch.float64)[:, None, None]
+        return features
+
+    def test_another_is_found_where_much_of_the_border_is_far(self) -> None:
+        features = self.images()
+        largest, others = fit_surfaces(features, 3)
+        assert [surface.images.tolist() for surface in others] == [[1, 2]]
+        distance = residual_from_surfaces(features, largest, others).norm(dim=1)
+        is_object = torch.zeros(16, 16, dtype=torch.bool)
+        is_object[7:10, 6:10] = True
+        assert distance[:, ~is_object].max() < 6 < distance[:, is_object].min()
+
+    def test_the_distance_is_that_of_the_nearest_and_the_direction_that_of_the_largest(self) -> None:
+        features = self.images()
+        largest, others = fit_surfaces(features, 2)
+        found = residual_from_surfaces(features, largest, others)
+        first = ground_residual(features, largest)
+        ((_, wall),) = others
+        distances = torch.minimum(first[1:].norm(dim=1), ground_residual(features[1:], wall).norm(dim=1))
+        torch.testing.assert_close(found.norm(dim=1), torch.cat((first[:1].norm(dim=1), distances)))
+        torch.testing.assert_close(torch.cosine_similarity(found, first), torch.ones(3, 16, 16, dtype=torch.float64))
+
+    def test_one_surface_is_the_ground(self) -> None:
+        features = self.images()
+        largest, others = fit_surfaces(features, 1)
+        assert not others
+        expected = ground_residual(features, fit_ground(features))
+        assert torch.equal(residual_from_surfaces(features, largest, others), expected)
+
+    def test_no_more_than_asked_for(self) -> None:
+        features = textured(images=1, side=16)
+        features[:, :, 0] += 40
+        features[:, :, 1:, 0] -= 40
+        assert [len(fit_surfaces(features, most)[1]) for most in (1, 2, 3, 4)] == [0, 1, 2, 2]
+
+    @pytest.mark.parametrize(("size", "width"), [((8, 8), 1), ((32, 48), 2), ((64, 64), 4)])
+    def test_the_border_is_as_wide_as_the_grid_is_large(self, size: tuple[int, int], width: int) -> None:
+        cells = border(size)
+        assert not cells[width:-width, width:-width].any()
+        assert cells.sum() == size[0] * size[1] - (size[0] - 2 * width) * (size[1] - 2 * width)
+        residual = torch.full((1, 2, *size), 10.0)
+        assert torch.equal(far_border(residual)[0], cells)
+        assert not far_border(residual / 10).any()
 
 
 def test_bounded_vectors_keep_their_direction() -> None:

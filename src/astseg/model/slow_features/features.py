@@ -9,14 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg.model.slow_features.build import Backbone, build_responses
-from astseg.model.slow_features.ground import bounded, fit_ground, ground_residual
+from astseg.model.slow_features.ground import CLEARLY_FOREGROUND, bounded, fit_surfaces, residual_from_surfaces
 from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, project_maps
 from astseg.model.slow_features.responses import BLUR, gaussian_blur
 
-CLEARLY_FOREGROUND = 6.0
-"""Standard deviations of the ground: half the way from ground to foreground for the attention."""
 GROUND_SHARE = 0.25
-"""What of that the ground itself reaches, by its own spread."""
+"""How sure the distance alone is of the ground's own cells, by their spread."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +32,12 @@ class SlowFeatureLayout:
     """The distance from the ground, in its standard deviations, whose bounded residual has the length 1/sqrt(2)."""
     stride: int = 2
     """Pixels of the model's image size for each cell of the grid on which slots learn to explain residuals."""
+    surfaces: int = 1
+    """How many surfaces, such as a floor and walls, the ground of an image may have at most."""
 
     def __post_init__(self) -> None:
-        if min(self.directions, self.stride) < 1 or self.scale <= 0:
-            raise ValueError(f"slow features need directions, a stride and a scale above 0: {self}")
+        if min(self.directions, self.stride, self.surfaces) < 1 or self.scale <= 0:
+            raise ValueError(f"slow features need directions, a stride, a scale and surfaces above 0: {self}")
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Return the rows and columns of the grid for a model's image size."""
@@ -87,14 +87,21 @@ class SlowFeatures(nn.Module):
         self.matrix.copy_(projection.matrix)
 
     @torch.no_grad()
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> GroundResiduals:
-        """Return the residuals of images in [0, 1] of the model's size."""
+    def project(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> tuple[Float[Tensor, "batch directions rows columns"], Float[Tensor, "batch directions height width"]]:
+        """Return the slow features of images in [0, 1], on the grid on which slots learn and of each pixel."""
         size = (images.shape[-2], images.shape[-1])
         # The blur commutes with the projection as well.
         fine = gaussian_blur(project_maps(self.backbone.maps(images, size), self.projection, size), BLUR)
-        coarse = F.adaptive_avg_pool2d(fine, self.layout.grid(size))
-        ground = fit_ground(coarse)
-        found = (bounded(ground_residual(features, ground), self.layout.scale) for features in (coarse, fine))
+        return F.adaptive_avg_pool2d(fine, self.layout.grid(size)), fine
+
+    @torch.no_grad()
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> GroundResiduals:
+        """Return the residuals of images in [0, 1] of the model's size."""
+        coarse, fine = self.project(images)
+        surfaces = fit_surfaces(coarse, self.layout.surfaces)
+        found = (bounded(residual_from_surfaces(one, *surfaces), self.layout.scale) for one in (coarse, fine))
         return GroundResiduals(*found)
 
 
@@ -109,5 +116,5 @@ def evidence_by_residuals(
     """
     length = residuals.square().sum(1, keepdim=True).clamp(max=1 - 1e-4)
     distance = scale**2 * length / (1 - length)
-    share = distance / (CLEARLY_FOREGROUND**2 + distance)
+    share = distance / (CLEARLY_FOREGROUND**2 + distance)  # half, where it is taken for foreground
     return ((share - GROUND_SHARE) / (1 - GROUND_SHARE)).clamp(min=0)

@@ -1,14 +1,18 @@
-"""The ground of an image as one Gaussian in slow features, fitted so that objects do not count.
+"""The ground of an image as a Gaussian in slow features, fitted so that objects do not count.
 
 Where less than half of an image is objects, the half of its cells that lie nearest to each other are ground. Their mean
 and covariance, found in a few rounds of trimming as in FAST-MCD (Rousseeuw and Van Driessen, 1999), are the background
 model: nothing is trained. Whitened by them, the ground is near 0 and objects are far, whatever the ground looks like.
+
+Where the ground has several surfaces, such as a floor and walls, the first Gaussian fits the largest. Objects seldom
+reach the border, so that another surface is looked for where much of the border is far from all that were found.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 ROUNDS = 12
@@ -18,10 +22,16 @@ COVARIANCE_FACTOR = 2.0
 """A trimmed half underestimates the spread."""
 RIDGE = 1.0
 """Added to each variance: the mean variance within textures is 1 in slow features, and none is taken for less."""
+CLEARLY_FOREGROUND = 6.0
+"""Standard deviations of the ground at which a cell is taken for none of it."""
+BORDER = 1 / 16
+"""The width of the border, as a share of the grid's shorter side."""
+FAR_BORDER_SHARE = 0.2
+"""The share of the border that has to be far from all surfaces found for another one to be looked for."""
 
 
 class Ground(NamedTuple):
-    """The robust Gaussian of each image's ground."""
+    """The robust Gaussian of a ground of each image."""
 
     mean: Float[Tensor, "batch directions"]
     whitening: Float[Tensor, "batch directions directions"]
@@ -68,6 +78,72 @@ def ground_residual(
     """Return how far each cell is from the ground, in standard deviations of the ground: near 0 on it."""
     centered = features - ground.mean[:, :, None, None]
     return torch.einsum("bij, bjhw -> bihw", ground.whitening, centered)
+
+
+class Surface(NamedTuple):
+    """A surface beside the largest one of an image's ground, of those images that have it."""
+
+    images: Int64[Tensor, "chosen"]
+    """Their indices in the batch."""
+    ground: Ground
+
+
+def fit_surfaces(
+    features: Float[Tensor, "batch directions height width"], most: int
+) -> tuple[Ground, Sequence[Surface]]:
+    """Fit the surfaces of each image's ground, one after the other.
+
+    Another one is fitted to those cells of the border that are far from the surfaces found so far, in images where they
+    are more than `FAR_BORDER_SHARE` of it.
+
+    Args:
+        features: slow features, scaled so that the mean variance within textures is 1.
+        most: how many surfaces an image may have.
+    """
+    largest, others = fit_ground(features), list[Surface]()
+    for _ in range(most - 1):
+        far = far_border(residual_from_surfaces(features, largest, others))
+        lacking = far.flatten(1).sum(1) > FAR_BORDER_SHARE * border(far.shape[1:]).sum()
+        images = lacking.nonzero()[:, 0]
+        if not len(images):
+            break
+        fitted = [fit_ground(features[index][None, :, None, far[index]]) for index in images]
+        others.append(Surface(images, Ground(*(torch.cat(parts) for parts in zip(*fitted, strict=True)))))
+    return largest, others
+
+
+def residual_from_surfaces(
+    features: Float[Tensor, "batch directions height width"], largest: Ground, others: Sequence[Surface]
+) -> Float[Tensor, "batch directions height width"]:
+    """Return how far each cell is from the nearest surface, as a vector.
+
+    Its direction is that of the residual from the largest surface, so that an object before several surfaces has one
+    residual; its length is the distance from the nearest.
+    """
+    residual = ground_residual(features, largest)
+    if not others:
+        return residual
+    distance = residual.norm(dim=1, keepdim=True)
+    nearest = distance.clone()
+    for images, ground in others:
+        from_other = ground_residual(features[images], ground).norm(dim=1, keepdim=True)
+        nearest[images] = torch.minimum(nearest[images], from_other)
+    shorter: Tensor = nearest / distance.clamp(min=torch.finfo(distance.dtype).tiny)
+    return residual * shorter
+
+
+def far_border(residual: Float[Tensor, "batch directions height width"]) -> Bool[Tensor, "batch height width"]:
+    """Return the cells of the border that are clearly no ground."""
+    at_border = border(residual.shape[2:]).to(residual.device)
+    return at_border.logical_and(residual.norm(dim=1) > CLEARLY_FOREGROUND)
+
+
+def border(size: Sequence[int]) -> Bool[Tensor, "height width"]:
+    """Return which cells of a grid lie at its border."""
+    width = max(1, round(min(size) * BORDER))
+    cells = torch.ones(tuple(size), dtype=torch.bool)
+    cells[width:-width, width:-width] = False
+    return cells
 
 
 def bounded(
