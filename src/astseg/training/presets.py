@@ -244,12 +244,12 @@ def textures_recipe(
     foreground = replace(
         small.foreground,
         scenario="frozen",
-        steps=9_000,
+        steps=18_000,
         flips=True,
         color_weight=0.03,
         entropy_warmup_steps=1_000,
         slot_use_weight=8.0 / (image_size[0] * image_size[1]),
-        slot_use_warmup_steps=9_000,
+        slot_use_warmup_steps=18_000,
         reinitialize_slots_until=2_500,
     )
     rule = LabelRule(
