@@ -12,6 +12,7 @@ Use a trained model::
 * `AstSeg`, `Architecture`: the model, and the settings that its weights' shapes depend on
 * `Segmentation`: the result of `AstSeg.segment`
 * `segment_source`, `open_source`: turn a folder, a video or an array into labels, overlays and objects.json
+* `convert_results`, `FormatRequest`: write these in the formats of other programs, such as COCO and YOLO
 
 Train one::
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from astseg.evaluation.evaluator import Evaluation, evaluate
     from astseg.evaluation.metrics import score_segmentations
     from astseg.hub.loading import list_models, load_model
+    from astseg.inference.formats.converting import FormatRequest, convert_results
     from astseg.inference.segmenting import segment_source
     from astseg.model.architecture import Architecture
     from astseg.model.ast_seg import AstSeg
@@ -68,6 +70,7 @@ __all__ = [
     "BackgroundTraining",
     "Evaluation",
     "ForegroundTraining",
+    "FormatRequest",
     "Recipe",
     "RecipeRequest",
     "Segmentation",
@@ -75,6 +78,7 @@ __all__ = [
     "Trainer",
     "__version__",
     "choose_recipe",
+    "convert_results",
     "evaluate",
     "get_preset",
     "import_source",
@@ -102,6 +106,7 @@ _NAMES_BY_MODULE = {
     "_core.settings_io": ("override",),
     "training.presets": ("PRESETS", "get_preset"),
     "hub.loading": ("list_models", "load_model"),
+    "inference.formats.converting": ("FormatRequest", "convert_results"),
     "inference.segmenting": ("segment_source",),
     "training.auto_config": ("RecipeRequest", "choose_recipe"),
     "training.loop": ("Trainer",),

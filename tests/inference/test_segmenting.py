@@ -8,9 +8,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from astseg import __version__
 from astseg._core.errors import AstSegError
+from astseg._core.provenance import commit
 from astseg.data.sources import open_source
 from astseg.data.store import Bytes
+from astseg.data.store_writer import StoreWriter
 from astseg.data.video import VideoWriter, read_facts, read_frames
 from astseg.inference.segmenting import same_sized_batches, segment_source
 from astseg.model.architecture import Architecture
@@ -96,7 +99,11 @@ def test_lists_the_objects(tmp_path: Path, folder: Path) -> None:
     content = json.loads((tmp_path / "out/objects.json").read_text())
     assert content["source"] == str(folder)
     assert content["slots"] == 3
+    assert content["astseg"] == __version__
+    assert content.get("commit", "") == commit()
+    assert not {"model", "split", "fps"} & set(content)
     assert [entry["name"] for entry in content["skipped"]] == ["d"]
+    assert [entry["file_name"] for entry in content["images"]] == ["a.png", "deep/b.x.png", "deep/c.png", "e.png"]
     entries = {entry["name"]: entry for entry in content["images"]}
     assert list(entries) == ["a", "deep/b.x", "deep/c", "e"]
     assert (entries["a"]["width"], entries["a"]["height"]) == (30, 20)
@@ -127,6 +134,16 @@ def test_lists_the_objects(tmp_path: Path, folder: Path) -> None:
     assert summary.objects == 5
     assert summary.out == tmp_path / "out"
     assert [name for name, _ in summary.skipped] == ["d"]
+
+
+def test_names_the_model_and_the_split(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "data", (8, 8), "black", "none") as writer, writer.split("train") as split:
+        split.append(np.zeros((1, 8, 8, 3), np.uint8))
+    source = open_source(tmp_path / "data", "train")
+    segment_source(FakeModel(), source, tmp_path / "out", model_name="fake")
+    content = json.loads((tmp_path / "out/objects.json").read_text())
+    assert (content["model"], content["split"]) == ("fake", "train")
+    assert "file_name" not in content["images"][0]
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,14 @@ class RunNotFoundError(AstSegError):
     """A folder without a training run."""
 
 
+class ResultsNotFoundError(AstSegError):
+    """A folder without results."""
+
+
+class ImagesNotFoundError(AstSegError):
+    """The images of some results are not where they were."""
+
+
 class ModelNotFoundError(AstSegError):
     """A name that no model has."""
 

@@ -14,6 +14,7 @@ from astseg import __version__
 from astseg.cli import (
     ablate,
     background,
+    convert,
     data_benchmarks,
     data_check,
     data_download,
@@ -36,6 +37,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     demo.demo,
     train.train,
     segment.segment,
+    convert.convert,
     evaluate.evaluate,
     export.export,
     background.background,

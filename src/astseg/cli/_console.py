@@ -13,12 +13,14 @@ from rich.table import Table
 
 from astseg._core.errors import (
     AstSegError,
+    ImagesNotFoundError,
     InvalidRecipeError,
     MemoryShortageError,
     ModelNotFoundError,
     NonFiniteWeightsError,
     NotPreparedError,
     OtherRunError,
+    ResultsNotFoundError,
     RunExistsError,
     RunNotFoundError,
 )
@@ -39,6 +41,8 @@ HINTS: dict[type[AstSegError], str] = {
     NotPreparedError: "The command is 'astseg data import', or 'astseg data make' to generate images.",
     InvalidRecipeError: "'astseg presets NAME' prints one.",
     RunNotFoundError: "Runs are made by 'astseg train' and 'astseg ablate'.",
+    ResultsNotFoundError: "Results are made by 'astseg segment'.",
+    ImagesNotFoundError: "The option is --images.",
     ModelNotFoundError: "Training runs are made by 'astseg train'.",
 }
 """What to add to the library's error on the command line; the first type that matches counts."""

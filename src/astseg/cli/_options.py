@@ -10,6 +10,8 @@ from astseg._core.errors import AstSegError
 if TYPE_CHECKING:
     import torch
 
+    from astseg.inference.formats.categories import CategoryChoice
+
 Model = Annotated[
     str,
     typer.Argument(
@@ -35,6 +37,28 @@ Ignore = Annotated[
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to create.")]
 Destination = Annotated[Path, typer.Argument(help="The folder to create.")]
+Formats = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        "-f",
+        metavar="NAMES",
+        help="Masks for other tools, each kind in a folder of its name in the results: coco, yolo, cvat, labelstudio, "
+        "cutouts, parquet, grey.",
+    ),
+]
+Categories = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAMES|NUMBER",
+        help="Of --format, what kinds of objects there are: names of slots, such as 1=car,2=car,3=person (others are "
+        "'object'), or a number, such as 4, to group what looks alike. By default all are of one kind.",
+    ),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(help="Of yolo: by how many pixels outlines may be simplified; 0 keeps every corner.", min=0),
+]
 Every = Annotated[int, typer.Option(help="Of a video, take every n-th frame.", min=1)]
 Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:1.")]
 
@@ -91,6 +115,35 @@ def parse_values(text: str | None) -> frozenset[int] | None:
     if not all(part.isdecimal() for part in parts):
         raise AstSegError(f"Values to ignore look like 255 or 85,170, or none, not '{text}'.")
     return frozenset(map(int, parts))
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Parse names separated by commas.
+
+    >>> parse_names("coco, yolo")
+    ('coco', 'yolo')
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def parse_categories(text: str | None) -> "CategoryChoice":
+    """Parse a number of kinds, or names of slots such as ``1=car,2=bus``.
+
+    Raises:
+        AstSegError: the text is neither.
+
+    >>> parse_categories("4"), parse_categories("1=car, 2=bus"), parse_categories(None)
+    (4, {1: 'car', 2: 'bus'}, {})
+    """
+    if text is not None and text.strip().isdecimal():
+        return int(text)
+    names = {}
+    for part in parse_names(text or ""):
+        slot, equals, name = part.partition("=")
+        if not equals or not slot.strip().isdecimal():
+            raise AstSegError(f"Categories look like 1=car,2=bus (slot=name), or 4 (kinds), not '{text}'.")
+        names[int(slot)] = name.strip()
+    return names
 
 
 def parse_changes(texts: list[str]) -> dict[str, Any]:

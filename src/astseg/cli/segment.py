@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from astseg._core.errors import AstSegError
 from astseg.cli._console import format_count, output, print_note
+from astseg.cli._formats import convert_and_report, parse_request
 from astseg.cli._inputs import open_images, report_left_out, report_notes, report_skipped
 from astseg.cli._models import open_model
-from astseg.cli._options import Device, Every, Model, Out, Source, find_device
+from astseg.cli._options import Categories, Device, Every, Formats, Model, Out, Source, Tolerance, find_device
 from astseg.cli._progress import progress
 
 
@@ -19,6 +21,9 @@ def segment(
     every: Every = 1,
     batch_size: Annotated[int, typer.Option(help="The number of images at a time.", min=1)] = 16,
     device: Device = "auto",
+    formats: Formats = "",
+    categories: Categories = None,
+    tolerance: Tolerance = 0.5,
 ) -> None:
     """Find the objects in images or a video.
 
@@ -29,19 +34,26 @@ def segment(
     ```
     astseg segment my-run images/ --out masks
     astseg segment my-run film.mp4 --every 5 --out film-masks
+    astseg segment my-run images/ --out masks --format coco,yolo
     ```
     """
     images = open_images(source, every)  # before torch is imported, so that a wrong name is reported at once
     from astseg.inference.segmenting import segment_source
 
+    if categories is not None and not formats:
+        raise AstSegError("--categories is for the formats of --format. Name one, or omit --categories.")
+    request = parse_request(formats, categories, tolerance)
     where = find_device(device)
     report_left_out(images.left_out)
     report_notes(images.notes)
     segmenter = open_model(model, where)
+    request.check_slots(segmenter.num_slots)
     with progress("Segmenting", "images") as show:
-        summary = segment_source(segmenter, images, out, batch_size, where, show)
+        summary = segment_source(segmenter, images, out, batch_size, where, show, model)
     report_skipped(list(summary.skipped))
     if summary.note:
         print_note("Note", summary.note)
     found = f"{format_count(summary.images, 'image')}, {format_count(summary.objects, 'object')}"
     output.print(f"{found}: {out}", markup=False)
+    if request.formats:
+        convert_and_report(out, request)

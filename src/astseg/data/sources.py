@@ -50,6 +50,8 @@ class Sample:
     """Why an existing mask cannot be used, as a sentence."""
     time: float | None = None
     """For videos, seconds from the first frame."""
+    file_name: str | None = None
+    """The path below the source's folder of the file that holds this image alone; None if there is none."""
 
 
 class Source(ABC):
@@ -65,6 +67,8 @@ class Source(ABC):
     """For videos, the mean number of frames per second."""
     duration: float | None = None
     """For videos, seconds from the first frame to the end of the last."""
+    split: str | None = None
+    """Of prepared data, which split."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -207,10 +211,12 @@ class FileSource(Source):
         paths = self.masks.get(file, ())
         masks = self._read_masks(file, paths) if paths else iter(())
         turned = read_exif_transpose(file) if paths else None
+        alone = self._counts[file] == 1
+        file_name = file.relative_to(self._root).as_posix() if alone else None
         for index, image in enumerate(read_images(file)):
-            own_name = name if self._counts[file] == 1 else f"{self._prefix(name)}{index:06d}"
+            own_name = name if alone else f"{self._prefix(name)}{index:06d}"
             if not paths:
-                yield Sample(own_name, image)
+                yield Sample(own_name, image, file_name=file_name)
                 continue
             mask, problem = next(masks, (None, f"The mask {paths[0]} has fewer frames than its image."))
             if mask is not None:
@@ -218,7 +224,7 @@ class FileSource(Source):
                 if mask.shape != image.shape[:2]:
                     problem = f"The mask {paths[0]} has {mask.shape} pixels, its image {image.shape[:2]}."
                     mask = None
-            yield Sample(own_name, image, mask, problem)
+            yield Sample(own_name, image, mask, problem, file_name=file_name)
 
     def _read_masks(self, file: Path, paths: Sequence[Path]) -> Iterator[tuple[Bytes | None, str | None]]:
         """Yield the mask of each frame of an image file, or the reason why it cannot be used."""
@@ -294,6 +300,7 @@ class StoreSource(Source):
 
     def __init__(self, path: Path, split: str) -> None:
         super().__init__(path)
+        self.split = split
         self._split = Store(path)[split]
 
     def estimated_length(self) -> int | None:

@@ -67,6 +67,7 @@ def segment_source(
     batch_size: int = 16,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    model_name: str | None = None,
 ) -> SegmentationResult:
     """Segment every image of a source, and write the files of all `WRITERS`.
 
@@ -79,6 +80,7 @@ def segment_source(
         batch_size: images of one size that go through the model together.
         device: where the model is.
         progress: called with the number of images done, and of all.
+        model_name: what objects.json calls the model, if anything.
 
     Raises:
         AstSegError: the folder is not empty or cannot be written, no image can be read, the model has too many slots
@@ -93,7 +95,7 @@ def segment_source(
     objects = 0
     shares: list[float] = []
     with atomic_folder(out) as folder, ExitStack() as stack:
-        writers = [stack.enter_context(make(folder, source, model.num_slots)) for make in WRITERS]
+        writers = [stack.enter_context(make(folder, source, model.num_slots, model_name)) for make in WRITERS]
         for batch in same_sized_batches(source, batch_size):
             segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
             for index, sample in enumerate(batch):

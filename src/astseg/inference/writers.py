@@ -9,9 +9,11 @@ The output folder holds::
 
 all of the size of the source's images.
 
-objects.json has the keys ``source``, ``slots``, ``fps`` (of a video: the mean number of frames per second), ``images``
-and ``skipped``; each image has ``name``, ``time`` (of a video: seconds since the first frame, by the file's time
-stamps), ``width``, ``height`` and ``objects``.
+objects.json has the keys ``source``, ``slots``, ``model`` and ``commit`` (where they are known), ``astseg`` (the
+program's version), ``split`` (of prepared data), ``fps`` (of a video: the mean number of frames per second), ``images``
+and ``skipped``; each image, on a line of its own, has ``name``, ``file_name`` (if it is a file of its own: its path
+below the source's folder), ``time`` (of a video: seconds since the first frame, by the file's time stamps), ``width``,
+``height`` and ``objects``.
 """
 
 import json
@@ -23,7 +25,9 @@ from typing import Any, Self, TextIO
 
 from PIL import Image
 
+from astseg import __version__
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
+from astseg._core.provenance import commit
 from astseg.data.sources import Sample, Source
 from astseg.data.store import Bytes
 from astseg.data.video import VideoWriter
@@ -43,12 +47,14 @@ class ResultWriter(ABC):
         folder: the folder of all results.
         source: what is segmented.
         num_slots: K of the model.
+        model_name: what to call the model, if anything.
     """
 
-    def __init__(self, folder: Path, source: Source, num_slots: int) -> None:
+    def __init__(self, folder: Path, source: Source, num_slots: int, model_name: str | None = None) -> None:
         self.folder = folder
         self.source = source
         self.num_slots = num_slots
+        self.model_name = model_name
 
     def __enter__(self) -> Self:
         return self
@@ -115,9 +121,17 @@ class ObjectsWriter(ResultWriter):
     def __enter__(self) -> Self:
         self._file: TextIO = (self.folder / OBJECTS_FILE).open("w", encoding="utf-8", errors=ENCODING_ERRORS)
         self._separator = "\n"
-        head = {"source": str(self.source.path), "slots": self.num_slots}
-        if self.source.fps is not None:
-            head["fps"] = float(self.source.fps)
+        fps = None if self.source.fps is None else float(self.source.fps)
+        facts = {
+            "source": str(self.source.path),
+            "slots": self.num_slots,
+            "model": self.model_name,
+            "astseg": __version__,
+            "commit": commit() or None,
+            "split": self.source.split,
+            "fps": fps,
+        }
+        head = {key: value for key, value in facts.items() if value is not None}
         self._file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "images": [')
         return self
 
@@ -132,7 +146,8 @@ class ObjectsWriter(ResultWriter):
         """Write the image's entry."""
         height, width = labels.shape
         time = {} if sample.time is None else {"time": round(sample.time, DECIMALS)}
-        entry = {"name": sample.name, **time, "width": width, "height": height, "objects": objects}
+        file_name = {} if sample.file_name is None else {"file_name": sample.file_name}
+        entry = {"name": sample.name, **file_name, **time, "width": width, "height": height, "objects": objects}
         self._file.write(self._separator + json.dumps(entry, ensure_ascii=False))
         self._separator = ",\n"
 

@@ -1,0 +1,163 @@
+"""Results in other formats, made from the folder that holds them: one way for results of any age."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import find_objects
+
+from astseg._core.atomic_io import atomic_folder
+from astseg._core.errors import AstSegError, unknown_name
+from astseg._core.image_files import Bytes
+from astseg._core.progress import Progress
+from astseg.inference.formats.categories import (
+    Categories,
+    CategoryChoice,
+    check_choice,
+    check_slots,
+    find_categories,
+)
+from astseg.inference.formats.coco import CocoWriter, CvatWriter
+from astseg.inference.formats.image_files import CutoutWriter, GreyWriter
+from astseg.inference.formats.label_studio import LabelStudioWriter
+from astseg.inference.formats.parquet import ParquetWriter, check_pyarrow
+from astseg.inference.formats.results import IMAGE_SUFFIX, ImageRecord, Results, read_results
+from astseg.inference.formats.writer import FormatWriter, FoundImage, FoundObject
+from astseg.inference.formats.yolo import YoloWriter
+
+FORMATS: Mapping[str, type[FormatWriter]] = {
+    "coco": CocoWriter,
+    "yolo": YoloWriter,
+    "cvat": CvatWriter,
+    "labelstudio": LabelStudioWriter,
+    "cutouts": CutoutWriter,
+    "parquet": ParquetWriter,
+    "grey": GreyWriter,
+}
+"""The formats by name, which is also that of the folder that they are written to."""
+
+
+@dataclass(frozen=True)
+class FormatRequest:
+    """What to write.
+
+    Raises:
+        AstSegError: a format is unknown or needs a package that is missing, a number is out of range, or a category
+            cannot have its name.
+    """
+
+    formats: tuple[str, ...]
+    """Names of `FORMATS`."""
+    categories: CategoryChoice = field(default_factory=dict)
+    """How objects are told apart by kind; by default they are all of one."""
+    tolerance: float = 0.5
+    """By how many pixels outlines may be simplified, 0 or more; formats of pixels do not need it."""
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            if name not in FORMATS:
+                raise unknown_name("format", name, FORMATS)
+        if "parquet" in self.formats:
+            check_pyarrow()
+        if not 0 <= self.tolerance < np.inf:
+            raise AstSegError(f"The tolerance should be 0 pixels or more, not {self.tolerance}.")
+        check_choice(self.categories)
+
+    def check_slots(self, num_slots: int) -> None:
+        """Raise an `AstSegError` if a category is asked for a slot that a model does not have."""
+        check_slots(self.categories, num_slots)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """One format that was written."""
+
+    format: str
+    path: Path
+    """What to name to the other program."""
+    note: str | None
+    """What was lost, if anything."""
+
+
+def convert_results(
+    folder: Path | str, request: FormatRequest, images: Path | None = None, progress: Progress | None = None
+) -> list[Conversion]:
+    """Write a folder of results in other formats, each into a folder in it of the format's name.
+
+    A format that is there already is written anew. Each appears once it is whole. The same results and request give
+    the same bytes. Memory use does not depend on the number of images.
+
+    Args:
+        folder: what `segment_source` wrote.
+        request: which formats, and how.
+        images: where the images are now, for formats that hold them; by default where they were.
+        progress: called with the number of images done.
+
+    Raises:
+        AstSegError: the folder holds no results or damaged ones, too few objects differ for the kinds asked for, the
+            images that a format needs are not there, or nothing can be written.
+    """
+    folder = Path(folder)
+    if not request.formats:
+        raise AstSegError(f"Name a format: {', '.join(FORMATS)}.")
+    results = read_results(folder)
+    categories = find_categories(request.categories, results)
+    names = tuple(dict.fromkeys(request.formats))
+    with ExitStack() as stack:
+        writers = []
+        for name in names:
+            made = stack.enter_context(atomic_folder(folder / name, replace=True))
+            writer = FORMATS[name](made, results.head, categories.names, request.tolerance)
+            writers.append(stack.enter_context(writer))
+        needs_pixels = any(writer.needs_pixels for writer in writers)
+        for image in _found_images(results, categories, images, needs_pixels):
+            for writer in writers:
+                writer.append(image)
+            if progress is not None:
+                progress(image.number, None)
+    return [
+        Conversion(name, folder / name / writer.main_file, writer.note)
+        for name, writer in zip(names, writers, strict=True)
+    ]
+
+
+def _found_images(
+    results: Results, categories: Categories, images: Path | None, needs_pixels: bool
+) -> Iterator[FoundImage]:
+    pixels = results.images(images) if needs_pixels else None
+    for number, record in enumerate(results.records(), 1):
+        labels = results.labels(record)
+        yield FoundImage(
+            number=number,
+            name=record.name,
+            file_name=record.file_name or record.name + IMAGE_SUFFIX,
+            labels=labels,
+            objects=tuple(_found_objects(results, categories, record, labels)),
+            time=record.time,
+            file=results.image_file(record, images),
+            pixels=None if pixels is None else next(pixels),
+        )
+
+
+def _found_objects(
+    results: Results, categories: Categories, record: ImageRecord, labels: Bytes
+) -> Iterator[FoundObject]:
+    """Yield the objects that have pixels, which somebody may have corrected since they were found."""
+    described = {found.label: found for found in record.objects}
+    for label, place in enumerate(find_objects(labels), 1):
+        if place is None:
+            continue
+        if label not in described:
+            raise AstSegError(f"{record.name} of {results.folder} has a label {label}, which objects.json does not.")
+        rows, columns = place
+        left, top = columns.start, rows.start
+        yield FoundObject(
+            label=label,
+            category=categories.category_of(described[label]),
+            box=(left, top, columns.stop - left, rows.stop - top),
+            area=int((labels[place] == label).sum()),
+            activation=described[label].activation,
+            appearance=tuple(described[label].appearance),
+        )

@@ -1,0 +1,157 @@
+"""Reading a folder of results back, image by image; `astseg.inference.writers` says what is in it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path, PurePath
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from astseg._core.errors import AstSegError, ImagesNotFoundError, ResultsNotFoundError
+from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
+from astseg._core.image_files import Bytes, open_image
+from astseg.data.sources import open_source
+from astseg.data.store import MAX_LABELS
+
+IMAGE_SUFFIX = ".png"
+"""Of the file name that an image is given if it is no file of its own, such as a frame of a video."""
+Kind = TypeVar("Kind")
+Side = Annotated[int, Meta(ge=1)]
+
+
+class ObjectRecord(msgspec.Struct, frozen=True):
+    """What objects.json says of an object, beside what its pixels say."""
+
+    label: Annotated[int, Meta(ge=1, le=MAX_LABELS)]
+    activation: float
+    appearance: list[float]
+
+
+class ImageRecord(msgspec.Struct, frozen=True):
+    """What objects.json says of an image."""
+
+    name: str
+    width: Side
+    height: Side
+    objects: list[ObjectRecord]
+    time: float | None = None
+    file_name: str | None = None
+    """The path of its file below the folder of images; None if it is no file of its own, or the results are older."""
+
+
+class Head(msgspec.Struct, frozen=True):
+    """What objects.json says of all images."""
+
+    source: str
+    slots: Annotated[int, Meta(ge=1, le=MAX_LABELS)]
+    split: str | None = None
+    """Of prepared data."""
+    model: str | None = None
+    astseg: str | None = None
+    """The version of the program."""
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class Results:
+    """A folder of results."""
+
+    folder: Path
+    head: Head
+
+    def records(self) -> Iterator[ImageRecord]:
+        """Yield what objects.json says of each image; only one is in memory.
+
+        Raises:
+            AstSegError: the file is damaged, or the name of an image leads out of the folder.
+        """
+        path = self.folder / OBJECTS_FILE
+        with path.open(encoding="utf-8", errors="replace") as file:
+            next(file)
+            for line in takewhile(lambda line: not line.startswith("]"), file):
+                record = _parse(line.rstrip(",\n"), ImageRecord, path)
+                for name in (record.name, record.file_name):
+                    if name is not None and not _stays_inside(name):
+                        raise AstSegError(f"{path} names an image '{name}', which is no path below a folder.")
+                yield record
+
+    def labels(self, record: ImageRecord) -> Bytes:
+        """Read the label image of an image: H x W, 0 is the background.
+
+        Raises:
+            AstSegError: it cannot be read, or is not of the image's size.
+        """
+        path = self.folder / LABELS_FOLDER / f"{record.name}.png"
+        with open_image(path, ("PNG",)) as image:
+            if image.size != (record.width, record.height) or image.mode not in ("L", "P"):
+                raise AstSegError(
+                    f"should have {record.width} x {record.height} pixels with 8-bit labels, "
+                    f"not {image.width} x {image.height} of mode {image.mode}."
+                )
+            labels: Bytes = np.array(image)
+        return labels
+
+    def images(self, place: Path | None = None) -> Iterator[Bytes]:
+        """Yield the images themselves, H x W x 3 RGB, in the order of the records.
+
+        Args:
+            place: where the source is now; by default where it was.
+
+        Raises:
+            AstSegError: the source is not there, or no longer holds these images.
+        """
+        place = place or Path(self.head.source)
+        if not place.exists():
+            raise ImagesNotFoundError(f"The images of {self.folder} are not in {place}. Say where they are now.")
+        samples = iter(open_source(place, self.head.split or "test"))
+        for record in self.records():
+            # Of a video, frames may have been left out.
+            image = next((sample.image for sample in samples if sample.name == record.name), None)
+            if image is None or image.shape[:2] != (record.height, record.width):
+                how = "is not there" if image is None else "has another size"
+                raise ImagesNotFoundError(f"{record.name} of {self.folder} {how} in {place}. Say where the images are.")
+            yield image
+
+    def image_file(self, record: ImageRecord, place: Path | None = None) -> Path | None:
+        """Return the file of an image; None if it is no file of its own.
+
+        Args:
+            record: the image.
+            place: where the source is now; by default where it was.
+        """
+        place = place or Path(self.head.source)
+        if record.file_name is None:
+            return None
+        # The folder need not be there: most formats only name the images.
+        return (place.parent if place.name == record.file_name else place) / record.file_name
+
+
+def read_results(folder: Path) -> Results:
+    """Open a folder of results.
+
+    Raises:
+        AstSegError: it is none, or its objects.json is damaged.
+    """
+    path = folder / OBJECTS_FILE
+    if not path.is_file() or not (folder / LABELS_FOLDER).is_dir():
+        raise ResultsNotFoundError(f"{folder} holds no results: {OBJECTS_FILE} and {LABELS_FOLDER}/ should be in it.")
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return Results(folder, _parse(file.readline() + "]}", Head, path))
+
+
+def _parse(line: str, kind: type[Kind], path: Path) -> Kind:
+    """Parse a line of objects.json: each image is written on one, so that the file need not fit into memory."""
+    try:
+        content: Any = json.loads(line)  # msgspec's own parser refuses file names that are not valid UTF-8
+        return msgspec.convert(content, kind)
+    except ValueError as error:
+        raise AstSegError(f"{path} is damaged, or was written anew by another program: {error}.") from error
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePath(name)
+    return bool(path.parts) and not path.is_absolute() and not path.drive and ".." not in path.parts

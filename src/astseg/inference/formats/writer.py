@@ -1,0 +1,116 @@
+"""What every format's writer is given, and must do."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+from astseg._core.image_files import Bytes
+from astseg.inference.formats.results import Head
+
+ENCODING_ERRORS = "backslashreplace"
+"""How text files write file names that are not valid UTF-8."""
+
+
+@dataclass(frozen=True)
+class FoundObject:
+    """An object of an image, by its pixels."""
+
+    label: int
+    category: int
+    """The index of its category."""
+    box: tuple[int, int, int, int]
+    """Left, top, width and height of its pixels."""
+    area: int
+    """How many pixels it has."""
+    activation: float
+    appearance: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FoundImage:
+    """An image with its objects."""
+
+    number: int
+    """1 for the first."""
+    name: str
+    """Unique, and a relative path without suffix."""
+    file_name: str
+    """The path of its file below the folder of images, or the name that it would have there."""
+    labels: Bytes
+    """H x W, 0 is the background."""
+    objects: tuple[FoundObject, ...]
+    time: float | None
+    """Of a video, seconds from the first frame."""
+    file: Path | None
+    """The file, if it is one of its own."""
+    pixels: Bytes | None
+    """H x W x 3 RGB, if the writer needs them."""
+
+    def mask(self, found: FoundObject) -> npt.NDArray[np.bool_]:
+        """Return an object's pixels in its box, height x width."""
+        left, top, width, height = found.box
+        mask: npt.NDArray[np.bool_] = self.labels[top : top + height, left : left + width] == found.label
+        return mask
+
+    def rle(self, found: FoundObject) -> dict[str, Any]:
+        """Return an object's pixels as COCO's compressed RLE: ``size``, height and width, and ``counts``, a text."""
+        mask = (self._columns == found.label).astype(np.uint8, order="F")
+        encoded = coco_mask.encode(mask)
+        return {"size": encoded["size"], "counts": encoded["counts"].decode()}
+
+    @cached_property
+    def _columns(self) -> Bytes:
+        """The labels in the order of the RLE, which runs down the columns."""
+        return np.asfortranarray(self.labels)
+
+
+class FormatWriter(ABC):
+    """Writes a format image by image: thousands do not fit into memory.
+
+    Args:
+        folder: where to write; it exists, and appears to others once all is written.
+        head: what is known of all images.
+        categories: the names.
+        tolerance: by how many pixels an outline may be simplified.
+    """
+
+    needs_pixels: ClassVar[bool] = False
+    """Whether `FoundImage.pixels` are needed."""
+    main_file: ClassVar[str] = ""
+    """The file to name to other programs; empty if it is the folder."""
+
+    def __init__(self, folder: Path, head: Head, categories: tuple[str, ...], tolerance: float) -> None:
+        self.folder = folder
+        self.head = head
+        self.categories = categories
+        self.tolerance = tolerance
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(  # noqa: B027  (a writer of one file for each image has nothing to complete)
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Complete the files."""
+
+    @abstractmethod
+    def append(self, image: FoundImage) -> None:
+        """Write an image's objects."""
+
+    @property
+    def note(self) -> str | None:
+        """A sentence about what was lost, if anything."""
+        return None
+
+    def path(self, *parts: str) -> Path:
+        """Return a path in the folder, and make its parents: names may have several parts."""
+        path = self.folder.joinpath(*parts)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path

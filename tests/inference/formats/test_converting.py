@@ -1,0 +1,218 @@
+import hashlib
+import json
+import os
+import shutil
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.inference.formats.conftest import make_results
+
+from astseg._core.errors import AstSegError
+from astseg._core.image_files import Bytes
+from astseg.inference.formats.converting import FORMATS, FormatRequest, convert_results
+from astseg.inference.formats.yolo import YoloWriter
+
+EVERY = FormatRequest(tuple(FORMATS), categories=2)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_again_and_from_elsewhere_gives_the_same_bytes(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = convert_results(results, EVERY)
+    first = digests(results)
+    assert {path.split("/")[0] for path in first} == {*FORMATS, "labels", "overlays", "objects.json"}
+    assert all(one.path.exists() for one in written)
+    monkeypatch.chdir(tmp_path)
+    convert_results(Path("results"), EVERY, Path("pictures"))
+    assert digests(results) == first
+    assert not list(results.glob(".*"))
+
+
+def test_progress_tells_how_far_it_is(results: Path, masks: dict[str, Bytes]) -> None:
+    done: list[int] = []
+    convert_results(results, FormatRequest(("grey",)), progress=lambda count, total: done.append(count))
+    assert done == list(range(1, len(masks) + 1))
+
+
+def test_memory_does_not_grow_with_the_number_of_images(tmp_path: Path) -> None:
+    def peak(count: int) -> int:
+        labels = np.zeros((48, 64), np.uint8)
+        labels[8:30, 9:40] = 5
+        results = make_results(tmp_path / str(count), {f"{index}.png": labels for index in range(count)})
+        request = FormatRequest(("coco", "labelstudio", "cutouts", "grey"))
+        convert_results(results, request)  # what is kept for good
+        tracemalloc.start()
+        convert_results(results, request)
+        _, highest = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return highest
+
+    few, many = peak(10), peak(110)
+    # Sources list the files that they read: about a kilobyte for each, less than a mask.
+    assert many - few < 100 * 48 * 64 / 2
+
+
+def test_a_failure_leaves_the_former_files(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    convert_results(results, FormatRequest(("coco", "yolo")))
+    before = digests(results)
+    append, count = YoloWriter.append, 0
+
+    def fail(writer: YoloWriter, image: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
+            raise KeyboardInterrupt
+        append(writer, image)
+
+    monkeypatch.setattr(YoloWriter, "append", fail)
+    with pytest.raises(KeyboardInterrupt):
+        convert_results(results, FormatRequest(("coco", "yolo", "cvat"), {1: "other"}))
+    assert digests(results) == before
+    assert not list(results.glob(".*"))
+
+
+def test_corrected_labels_are_converted_as_they_are(tmp_path: Path) -> None:
+    labels = np.repeat(np.array([[1, 2, 3]], np.uint8), 8, 1)
+    results = make_results(tmp_path, {"a.png": labels})
+    corrected = np.where(labels == 2, 3, labels)
+    Image.fromarray(corrected).save(results / "labels/a.png")
+    convert_results(results, FormatRequest(("coco",)))
+    found = json.loads((results / "coco/instances.json").read_text())["annotations"]
+    assert [(one["area"], one["bbox"]) for one in found] == [(8, [0, 0, 8, 1]), (16, [8, 0, 16, 1])]
+    Image.fromarray(np.full_like(labels, 4)).save(results / "labels/a.png")
+    with pytest.raises(AstSegError, match="has a label 4, which"):
+        convert_results(results, FormatRequest(("coco",)))
+
+
+def test_results_of_before_file_names(tmp_path: Path) -> None:
+    results = make_results(tmp_path, {"b/a.png": np.eye(3, dtype=np.uint8)})
+    path = results / "objects.json"
+    content = path.read_text()
+    for word in ('"file_name": "b/a.png", ', '"model": "reader", ', '"astseg": "0.1.0", '):
+        assert word in content
+        content = content.replace(word, "")
+    path.write_text(content)
+    convert_results(results, FormatRequest(("coco", "yolo")))
+    content = json.loads((results / "coco/instances.json").read_text())
+    assert content["images"][0]["file_name"] == "b/a.png"
+    assert "model" not in content["info"]
+    assert (results / "yolo/images/b/a.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"formats": ("cocoa",)}, "no format 'cocoa'. Did you mean 'coco'"),
+        ({"formats": ("yolo",), "tolerance": -1.0}, "tolerance should be 0"),
+        ({"formats": ("yolo",), "tolerance": float("nan")}, "tolerance should be 0"),
+        ({"formats": ("coco",), "categories": 0}, "1 kind"),
+        ({"formats": ("coco",), "categories": {1: "a/b"}}, "'a/b' cannot name"),
+        ({"formats": ("coco",), "categories": {1: ".."}}, "'..' cannot name"),
+        ({"formats": ("coco",), "categories": {1: ""}}, "'' cannot name"),
+        ({"formats": ("coco",), "categories": {1: "a\nb"}}, "cannot name"),
+    ],
+)
+def test_refuses_requests(request_: dict[str, Any], message: str) -> None:
+    with pytest.raises(AstSegError, match=message):
+        FormatRequest(**request_)
+
+
+def test_refuses_no_format(results: Path) -> None:
+    with pytest.raises(AstSegError, match="Name a format: coco, yolo"):
+        convert_results(results, FormatRequest(()))
+
+
+def test_parquet_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("astseg.inference.formats.parquet.find_spec", lambda name: None)
+    with pytest.raises(AstSegError, match=r"pip install 'astseg\[parquet\]'"):
+        FormatRequest(("parquet",))
+    FormatRequest(("coco",))
+
+
+def rewrite(old: str, new: str) -> Callable[[Path], None]:
+    def change(results: Path) -> None:
+        path = results / "objects.json"
+        content = path.read_text()
+        assert old in content
+        path.write_text(content.replace(old, new))
+
+    return change
+
+
+def drop_labels(results: Path) -> None:
+    shutil.rmtree(results / "labels")
+
+
+def pretty_print(results: Path) -> None:
+    path = results / "objects.json"
+    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+
+
+def color_labels(results: Path) -> None:
+    with Image.open(results / "labels/a.png") as image:
+        image.convert("RGB").save(results / "labels/a.png")
+
+
+def shrink_labels(results: Path) -> None:
+    with Image.open(results / "labels/a.png") as image:
+        image.resize((2, 2)).save(results / "labels/a.png")
+
+
+def no_text(results: Path) -> None:
+    (results / "objects.json").write_bytes(os.urandom(300).replace(b"\n", b""))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (drop_labels, "holds no results"),
+        (pretty_print, "objects.json is damaged, or was written anew"),
+        (no_text, "objects.json is damaged"),
+        (rewrite('"slots": 255', '"slots": 1000'), "objects.json is damaged"),
+        (rewrite('"width": 5', '"width": "5"'), "objects.json is damaged"),
+        (rewrite('"name": "a"', '"name": "../a"'), "no path below a folder"),
+        (rewrite('"name": "a"', '"name": "/a"'), "no path below a folder"),
+        (rewrite('"file_name": "a.png"', '"file_name": "x/../../a.png"'), "no path below a folder"),
+        (rewrite('"width": 5', '"width": 6'), "a.png should have 6 x 5 pixels with 8-bit labels, not 5 x 5"),
+        (color_labels, "not 5 x 5 of mode RGB"),
+        (shrink_labels, "not 2 x 2 of mode"),
+        (lambda results: (results / "labels/a.png").write_bytes(b"no"), "a.png is not a readable image"),
+        (lambda results: (results / "labels/a.png").unlink(), "There is no image"),
+    ],
+)
+def test_damaged_results(tmp_path: Path, damage: Callable[[Path], None], message: str) -> None:
+    results = make_results(tmp_path, {"a.png": np.eye(5, dtype=np.uint8)})
+    damage(results)
+    with pytest.raises(AstSegError, match=message):
+        convert_results(results, FormatRequest(("coco",)))
+    assert not (results / "coco").exists()
+
+
+def test_images_that_are_no_longer_there(tmp_path: Path) -> None:
+    results = make_results(tmp_path, {"a.png": np.eye(5, dtype=np.uint8), "b.png": np.eye(5, dtype=np.uint8)})
+    request = FormatRequest(("cutouts",))
+    moved = tmp_path / "moved"
+    (tmp_path / "pictures").rename(moved)
+    with pytest.raises(AstSegError, match=r"images of .* are not in .*pictures. Say where they are now."):
+        convert_results(results, request)
+    convert_results(results, FormatRequest(("coco", "labelstudio")))  # which only name them
+    (task, _) = json.loads((results / "labelstudio/tasks.json").read_text())
+    assert task["data"]["image"].endswith("?d=pictures/a.png")
+    convert_results(results, request, moved)
+    assert len(list((results / "cutouts/object").iterdir())) == 2
+    Image.new("RGB", (6, 5)).save(moved / "b.png")
+    with pytest.raises(AstSegError, match=r"b of .* has another size in"):
+        convert_results(results, request, moved)
+    (moved / "b.png").unlink()
+    with pytest.raises(AstSegError, match=r"b of .* is not there in"):
+        convert_results(results, request, moved)
