@@ -47,7 +47,7 @@ def test_textures(astseg: Program, tmp_path: Path) -> None:
     (textures / "notes.txt").write_text("dear diary")
     counts = ("--train", 2, "--test", 1, "--size", 32)
     assert astseg("data", "make", "clevrtex-2", tmp_path / "out", *counts, "--textures", textures) == 0
-    assert "Skipped: broken.png" in astseg.err
+    assert "Skipped broken.png" in astseg.err
     assert "Left out: files of other kinds: 1 (.txt)" in astseg.err
     assert Store(tmp_path / "out").manifest.details["textures"]["images"] == 2
     (tmp_path / "empty").mkdir()
