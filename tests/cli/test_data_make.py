@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from tests.cli.conftest import Program
 
 from astseg.data.store import Store
@@ -35,6 +36,27 @@ def test_counts_size_masks_and_shadows(rooms: Path) -> None:
 def test_mistakes(name: str, options: tuple[object, ...], message: str, astseg: Program, tmp_path: Path) -> None:
     assert message in astseg.mistake("data", "make", name, tmp_path / "out", *options)
     assert not any(tmp_path.iterdir())
+
+
+def test_textures(astseg: Program, tmp_path: Path) -> None:
+    textures = tmp_path / "textures"
+    textures.mkdir()
+    for color in ("red", "blue"):
+        Image.new("RGB", (30, 30), color).save(textures / f"{color}.png")
+    (textures / "broken.png").write_bytes(b"")
+    (textures / "notes.txt").write_text("dear diary")
+    counts = ("--train", 2, "--test", 1, "--size", 32)
+    assert astseg("data", "make", "clevrtex-2", tmp_path / "out", *counts, "--textures", textures) == 0
+    assert "Skipped broken.png" in astseg.err
+    assert "Left out: files of other kinds: 1 (.txt)" in astseg.err
+    assert Store(tmp_path / "out").manifest.details["textures"]["images"] == 2
+    (tmp_path / "empty").mkdir()
+    command = ("data", "make", "clevrtex-2", tmp_path / "other", *counts, "--textures")
+    assert "holds no images" in astseg.mistake(*command, tmp_path / "empty")
+    assert "is no folder" in astseg.mistake(*command, tmp_path / "nowhere")
+    message = astseg.mistake("data", "make", "clevr", tmp_path / "other", *counts, "--textures", textures)
+    assert "clevrtex-2, ood-2, camo-2, but not of clevr" in message
+    assert not (tmp_path / "other").exists()
 
 
 def test_an_occupied_folder_stays_as_it_is(astseg: Program, tmp_path: Path) -> None:

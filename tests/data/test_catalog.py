@@ -46,6 +46,8 @@ def test_the_papers_sets() -> None:
     }
     assert found == PUBLISHED
     assert {name: spec.look_alike for name, spec in DATASETS.items() if spec.look_alike} == LOOK_ALIKES
+    natural = {name: spec.look_alikes[1:] for name, spec in DATASETS.items() if spec.natural_look_alike}
+    assert natural == {"clevrtex": ("clevrtex-2",), "clevrtex-ood": ("ood-2",), "clevrtex-camo": ("camo-2",)}
     assert set(DATASETS) - set(PUBLISHED) == {"clevrtex-pbg", "clevrtex-vbg", "clevrtex-grassbg"}
     assert all(
         (DATASETS[name].image_size, DATASETS[name].num_slots) == (128, 10) for name in DATASETS.keys() - PUBLISHED
@@ -69,7 +71,10 @@ def test_every_spelling_means_one_set() -> None:
         assert spec.look_alike not in SPELLINGS or SPELLINGS[spec.look_alike] is spec
 
 
-@pytest.mark.parametrize(("look_alike", "name"), [("rooms", "objectsroom"), ("towers", "shapestacks")])
+@pytest.mark.parametrize(
+    ("look_alike", "name"),
+    [("rooms", "objectsroom"), ("towers", "shapestacks"), ("clevrtex-2", "clevrtex"), ("ood-2", "clevrtex-ood")],
+)
 def test_a_look_alike_is_not_the_data_set(look_alike: str, name: str) -> None:
     for find in (find_dataset, rows_of):
         with pytest.raises(

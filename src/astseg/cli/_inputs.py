@@ -29,10 +29,16 @@ def make_scenes(
     size: int | None = None,
     workers: int | None = None,
     device: str = "cpu",
+    textures: Path | None = None,
 ) -> None:
-    """Generate scenes under a progress bar."""
-    from astseg.data.scenes import make_store
+    """Generate scenes under a progress bar, in the materials of the catalogue or of a folder of images."""
+    from astseg.data.scenes import make_store, open_textures
 
+    opened = None
+    if textures is not None:
+        opened = open_textures(textures)
+        report_left_out(opened.left_out)
+        report_skipped(opened.skipped)
     done = 0
     with progress(f"Rendering {name}", "images", sum(counts.values())) as show:
 
@@ -41,7 +47,7 @@ def make_scenes(
             done += count
             show(done, None)
 
-        make_store(destination, name, counts, seed, size, workers, find_device(device), add)
+        make_store(destination, name, counts, seed, size, workers, find_device(device), add, opened)
 
 
 def prepare(
@@ -190,7 +196,7 @@ def report_notes(notes: Sequence[str]) -> None:
         messages.print(f"... and {len(notes) - MAX_REPORTED} more files.", style="dim")
 
 
-def report_skipped(skipped: list[tuple[str, str]]) -> None:
+def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
     """Print the first few unreadable images with the reason, and how many more there are."""
     for name, reason in skipped[:MAX_REPORTED]:
         print_note("Skipped", f"{name}: {reason}")

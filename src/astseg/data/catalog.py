@@ -37,6 +37,13 @@ class DatasetSpec:
     """Other names of the set, or of a variant of its files."""
     fixed_background: bool = False
     """Whether all images show the same background, for which the simple channels and few steps suffice."""
+    natural_look_alike: str = ""
+    """A generated set in materials like photographs, nearer to it than `look_alike` is; empty if there is none."""
+
+    @property
+    def look_alikes(self) -> tuple[str, ...]:
+        """The generated sets that resemble it; its own name stands for the first."""
+        return tuple(name for name in (self.look_alike, self.natural_look_alike) if name)
 
     @property
     def only_evaluated(self) -> bool:
@@ -45,9 +52,12 @@ class DatasetSpec:
 
 
 _CLEVRTEX = DatasetSpec("clevrtex", "CLEVRTEX", 128, 10, True, "clevrtex", "clevrtex", ("clevrtex-full",))
+_CLEVRTEX = replace(_CLEVRTEX, natural_look_alike="clevrtex-2")
 _UNSEEN = replace(_CLEVRTEX, name="clevrtex-ood", title="OOD", look_alike="ood", aliases=("clevrtex-outd", "ood"))
+_UNSEEN = replace(_UNSEEN, natural_look_alike="ood-2")
 _CAMOUFLAGED = replace(_CLEVRTEX, name="clevrtex-camo", title="CAMO", look_alike="camo", aliases=("camo",))
-_IN_NO_TABLE = replace(_CLEVRTEX, trained_on="", look_alike="", aliases=())
+_CAMOUFLAGED = replace(_CAMOUFLAGED, natural_look_alike="camo-2")
+_IN_NO_TABLE = replace(_CLEVRTEX, trained_on="", look_alike="", natural_look_alike="", aliases=())
 
 DATASETS: Mapping[str, DatasetSpec] = MappingProxyType(
     {
@@ -87,7 +97,7 @@ def find_dataset(name: str) -> DatasetSpec:
     if name in SPELLINGS:
         return SPELLINGS[name]
     for spec in DATASETS.values():
-        if name == spec.look_alike:
+        if name in spec.look_alikes:
             raise AstSegError(f"'{name}' is the generated look-alike of {spec.title}; the data set is '{spec.name}'.")
     raise unknown_name("data set", name, DATASETS)
 

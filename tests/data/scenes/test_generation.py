@@ -22,6 +22,10 @@ GOLDEN = {
     ("camo", 64): "323634571232b4ae0ac4bf51f6daa9ba73630094ad0beaff26b9d259ce5e566c",
     ("clevr", 128): "5e06cfc0ce2ea166a5b901744c46cc8cbedf929e21cac338e544bd8edc94991b",
     ("clevrtex", 128): "0ea23b07e1b0a4073b6ed82080a2621a390503a472cea7aaede1290d1f4f3f7b",
+    ("clevrtex-2", 64): "07755eb0b00508ab98985a8159131081827be06bca65395dec9cf0dc9b01c7c9",
+    ("ood-2", 64): "0c51bb99bb11d00168ea4a49c87128883da09f350e8a9912804cf05f58b68711",
+    ("camo-2", 64): "5db70b26cc02bc40623940da66ac6b5c4cdd6387f287de0c372397a3ae32016b",
+    ("clevrtex-2", 128): "a22130f1303ba543aa83e9f4e3b01f5b9277445c8366453862bb710cc75c80ee",
 }
 
 
@@ -39,7 +43,7 @@ def test_images_never_change(name: str, size: int) -> None:
 def test_images_do_not_depend_on_the_instruction_set(capability: str) -> None:
     program = (
         "import hashlib; from astseg.data.scenes import render\n"
-        "for name in ('towers', 'clevr', 'ood'):\n"
+        "for name in ('towers', 'clevr', 'ood', 'camo-2'):\n"
         "    scenes = render(name, 0, range(3), 64)\n"
         "    content = scenes.images.tobytes() + scenes.masks.tobytes() + scenes.shadows.tobytes()\n"
         "    print(name, hashlib.sha256(content).hexdigest())"
@@ -49,7 +53,7 @@ def test_images_do_not_depend_on_the_instruction_set(capability: str) -> None:
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
     )
     assert dict(line.split() for line in result.stdout.splitlines()) == {
-        name: GOLDEN[name, 64] for name in ("towers", "clevr", "ood")
+        name: GOLDEN[name, 64] for name in ("towers", "clevr", "ood", "camo-2")
     }
 
 

@@ -45,6 +45,12 @@ def test_fill_and_ambient_light_reach_shadows() -> None:
     assert light_at(scene, (0.0, 0.0, 0.0), sideways, 0.0) == pytest.approx([0.5 * 0.6 + 0.2] * 3)
 
 
+def test_back_light_reaches_surfaces_that_face_it() -> None:
+    scene = make_scene(ball(), back=(0.5, 0.25, 0.0), back_direction=(0.6, 0.0, 0.8))
+    assert light_at(scene, (0.0, 0.0, 0.0), visible=0.0) == pytest.approx([0.4, 0.2, 0.0])
+    assert light_at(scene, (0.0, 0.0, 0.0), -UP) == [0, 0, 0]
+
+
 @pytest.mark.parametrize(("gloss", "exponent"), [(0, 1), (3, 8), (6, 64)])
 def test_highlight_is_blinn_and_phongs(gloss: int, exponent: int) -> None:
     material = Material((0.0, 0.0, 0.0), specular=0.5, gloss=gloss)

@@ -6,8 +6,8 @@ from astseg.data.scenes.scene_sets import SCENES, get_scene_set
 
 
 def test_each_look_alike_is_made_for_its_data_set() -> None:
-    like = {spec.look_alike: spec for spec in DATASETS.values() if spec.look_alike}
-    assert set(SCENES) == {"rooms", "towers", "clevr", "clevrtex", "ood", "camo"}
+    like = {name: spec for spec in DATASETS.values() for name in spec.look_alikes}
+    assert set(SCENES) == {"rooms", "towers", "clevr", "clevrtex", "ood", "camo", "clevrtex-2", "ood-2", "camo-2"}
     for name, chosen in SCENES.items():
         assert (chosen.name, chosen.image_size) == (name, like[name].image_size)
         assert chosen.max_objects == like[name].num_slots

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from astseg._core.errors import AstSegError
 from astseg.data.scenes import store_generation
 from astseg.data.scenes.generation import render, split_indices
+from astseg.data.scenes.materials.images import open_textures
 from astseg.data.scenes.store_generation import make_store
 
 ENDLESS = """
@@ -50,6 +52,22 @@ def test_workers_give_the_same_bytes_in_order(tmp_path: Path, monkeypatch: pytes
     alone = make_store(tmp_path / "alone", "rooms", {"a": 17, "b": 2}, image_size=32, workers=1)
     shared = make_store(tmp_path / "shared", "rooms", {"a": 17, "b": 2}, image_size=32, workers=2)
     assert alone.manifest == shared.manifest  # with the sha256 of every array
+
+
+def test_workers_take_textures_and_the_manifest_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_generation, "MIN_IMAGES_FOR_WORKERS", 0)
+    monkeypatch.setattr(store_generation, "IMAGES_PER_TASK", 2)
+    for color in ("red", "blue"):
+        Image.new("RGB", (30, 30), color).save(tmp_path / f"{color}.png")
+    textures = open_textures(tmp_path)
+    store = make_store(tmp_path / "out", "camo-2", {"a": 4}, image_size=32, workers=2, textures=textures)
+    expected = render("camo-2", 0, split_indices("a", 4), 32, textures=textures)
+    np.testing.assert_array_equal(store["a"].images, expected.images)
+    assert store.manifest.details["textures"] == {"sha256": textures.digest, "images": 2}
+    assert textures.description in store.manifest.protocol
+    with pytest.raises(AstSegError, match="but not of rooms"):
+        make_store(tmp_path / "rooms", "rooms", {"a": 4}, textures=textures)
+    assert not (tmp_path / "rooms").exists()
 
 
 def fail(_count: int) -> None:

@@ -4,7 +4,7 @@ from tests.data.scenes.scene_builders import ball, make_scene
 
 from astseg.data.scenes.description import Body, Material, Shape, Texture
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, WALL, pack
-from astseg.data.scenes.surfaces import albedo, body_indices, body_normals, footprints, room_normals
+from astseg.data.scenes.surfaces import appearance, body_indices, body_normals, footprints, room_normals
 
 
 def test_floor_faces_up_and_walls_face_inwards() -> None:
@@ -28,16 +28,17 @@ def test_body_numbers_count_over_all_scenes() -> None:
     assert body_indices(packed, rows).tolist() == [0, 1, 2, 3]
 
 
-def test_albedo_mixes_the_two_colors_by_the_texture() -> None:
+def test_a_texture_mixes_the_two_colors_by_the_texture() -> None:
     red, blue = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
     material = Material(red, blue, Texture.DOTS, frequency=0.5)
     packed = pack([make_scene(ball((0.0, 0.0, 0.0), material=material))])
     row = torch.tensor([FIRST_BODY, FIRST_BODY, FIRST_BODY, SKY])
     # Dots of radius 0.34 periods, two lengths apart, about the body's center.
     point = torch.tensor([[0.0, 0.5, 1.0, 0.0], [0.0] * 4, [0.0] * 4])
-    colors = albedo(packed, row, point, torch.full((4,), 1e-3))
+    up = torch.tensor([[0.0], [0.0], [1.0]]).expand(3, 4)
+    seen = appearance(packed, row, point, up, torch.full((4,), 1e-3))
     torch.testing.assert_close(
-        colors.T, torch.tensor([[0.0, 0, 1], [0, 0, 1], [1, 0, 0], [0.04, 0.16, 0.64]]), atol=1e-6, rtol=0
+        seen.color.T, torch.tensor([[0.0, 0, 1], [0, 0, 1], [1, 0, 0], [0.04, 0.16, 0.64]]), atol=1e-6, rtol=0
     )
 
 

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
+from astseg.data.scenes.materials.tiles import TileSource
 from astseg.data.scenes.vectors import Vector, add, cross, inner, scale, subtract, unit
 
 
@@ -57,8 +58,12 @@ class Material:
     second_color: Vector = (0.0, 0.0, 0.0)
     """The color that the texture mixes in; unused by the plain texture."""
     texture: Texture = Texture.PLAIN
+    tile: TileSource | None = None
+    """What paints the surface in place of the colors and the texture, from the sides that it faces."""
+    tile_turn: tuple[float, float] = (1.0, 0.0)
+    """Cosine and sine of the tile's rotation on each side."""
     frequency: float = 1.0
-    """Periods of the texture per unit of length."""
+    """Periods of the texture, or tiles, per unit of length."""
     offset: Vector = (0.0, 0.0, 0.0)
     """Shift of the texture in periods."""
     specular: float = 0.0
@@ -155,7 +160,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """A square lamp that casts shadows, a fill light at infinity that casts none, and ambient light."""
+    """A square lamp that casts shadows, fill and back light at infinity that cast none, and ambient light."""
 
     position: Vector
     half_size: float
@@ -170,6 +175,10 @@ class Light:
     """Linear color of ambient light on a surface that faces up."""
     ambient_ground: Vector
     """Linear color of ambient light on a surface that faces down."""
+    back: Vector = (0.0, 0.0, 0.0)
+    """Linear color of the back light."""
+    back_direction: Vector = (0.0, 0.0, 1.0)
+    """Unit vector towards the back light."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 from astseg._core.errors import AstSegError
 from astseg.data.scenes.culling import TILE_SIDE
 from astseg.data.scenes.description import Scene
+from astseg.data.scenes.materials.images import TextureFolder
 from astseg.data.scenes.random_source import RandomSource
 from astseg.data.scenes.rendering import RenderedScenes, shade_scenes, trace_scenes
 from astseg.data.scenes.scene_sets import SceneSet, get_scene_set
@@ -50,11 +51,13 @@ def render(
     indices: Sequence[int],
     image_size: int | None = None,
     device: torch.device | str = "cpu",
+    textures: TextureFolder | None = None,
 ) -> Scenes:
     """Render the images of a data set with the given indices.
 
-    An image depends only on the name, the data set's version, the seed, the index and the image size. On a CPU it is
-    the same to the bit whatever is rendered with it, on any number of threads. CUDA may differ in single bits.
+    An image depends only on the name, the data set's version, the seed, the index, the image size and the textures.
+    On a CPU it is the same to the bit whatever is rendered with it, on any number of threads. CUDA may differ in single
+    bits.
 
     Args:
         name: one of SCENES, or the data set that it resembles.
@@ -62,11 +65,14 @@ def render(
         indices: each 0 to 2^64 - 1.
         image_size: height and width in pixels, a multiple of 8 from 32 to 512; None for the data set's own.
         device: the device to render on.
+        textures: the user's images to take as materials; None for the data set's own.
 
     Raises:
-        AstSegError: no such data set, seed, index or image size.
+        AstSegError: no such data set, seed, index or image size, or the data set takes no textures.
     """
     chosen = get_scene_set(name)
+    if textures is not None:
+        chosen = chosen.dressed_in(textures.images)
     size = checked_size(chosen, image_size)
     check_seed_and_indices(seed, indices)
     device = checked_device(device)

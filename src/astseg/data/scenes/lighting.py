@@ -1,4 +1,4 @@
-"""Light on surfaces: lamp, fill light and ambient light on matt ones, highlights on glossy ones."""
+"""Light on surfaces: lamp, fill, back and ambient light on matt ones, highlights on glossy ones."""
 
 import torch
 from jaxtyping import Float, Int
@@ -23,10 +23,12 @@ def diffuse(
     lambert = dot(normal, to_lamp).clamp(min=0) / torch.sqrt(square)
     ground = scenes.ambient_ground[:, scene]
     fill = dot(normal, scenes.fill_direction[:, scene]).clamp(min=0)
+    back = dot(normal, scenes.back_direction[:, scene]).clamp(min=0)
     return (
         scenes.key[:, scene] * (lambert * visible * _strength(scenes, scene, square))
         + scenes.fill[:, scene] * fill
         + (ground + (scenes.ambient_sky[:, scene] - ground) * (normal[2] * 0.5 + 0.5))
+        + scenes.back[:, scene] * back
     )
 
 

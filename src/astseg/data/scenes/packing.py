@@ -1,15 +1,16 @@
 """Pack the descriptions of many scenes into tensors."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from astseg.data.scenes.description import Body, Material, Scene, Shape
+from astseg.data.scenes.materials.tiles import LEVEL_STARTS, TileSource, painted
 from astseg.data.scenes.vectors import Vector, inner, scale, subtract
 
 FLOOR, WALL, SKY = 0, 1, 2
@@ -44,6 +45,11 @@ class PackedSurfaces:
     specular: Float[Tensor, "scenes surfaces"]
     gloss: Int[Tensor, "scenes surfaces"]
     mirror: Float[Tensor, "scenes surfaces"]
+    tile: Int[Tensor, "scenes surfaces"]
+    """Where the surface's tile begins among the texels; -1 if it has none."""
+    tile_turn: Float[Tensor, "2 scenes surfaces"]
+    texels: UInt8[Tensor, "texels 5"]
+    """The tiles of all surfaces, each with all its sizes (see `Tile`)."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,8 @@ class PackedScenes:
     fill_direction: Float[Tensor, "3 scenes"]
     ambient_sky: Float[Tensor, "3 scenes"]
     ambient_ground: Float[Tensor, "3 scenes"]
+    back: Float[Tensor, "3 scenes"]
+    back_direction: Float[Tensor, "3 scenes"]
     bodies: PackedBodies
     surfaces: PackedSurfaces
 
@@ -107,6 +115,8 @@ def pack(scenes: Sequence[Scene], device: torch.device | str = "cpu") -> PackedS
         fill_direction=floats(lambda scene: scene.light.fill_direction),
         ambient_sky=floats(lambda scene: scene.light.ambient_sky),
         ambient_ground=floats(lambda scene: scene.light.ambient_ground),
+        back=floats(lambda scene: scene.light.back),
+        back_direction=floats(lambda scene: scene.light.back_direction),
         bodies=_pack_bodies(scenes, device),
         surfaces=_pack_surfaces(scenes, device),
     )
@@ -136,6 +146,7 @@ def _pack_surfaces(scenes: Sequence[Scene], device: torch.device | str) -> Packe
         for room, bodies in zip(rooms, _padded_bodies(scenes), strict=True)
     ]
     materials = [[body.material for body in row] for row in rows]
+    starts, texels = _pack_tiles(material.tile for row in materials for material in row)
     return PackedSurfaces(
         color=_floats([[_linear(material.color) for material in row] for row in materials], device),
         second_color=_floats([[_linear(material.second_color) for material in row] for row in materials], device),
@@ -146,7 +157,18 @@ def _pack_surfaces(scenes: Sequence[Scene], device: torch.device | str) -> Packe
         specular=_floats([[material.specular for material in row] for row in materials], device),
         gloss=torch.tensor([[material.gloss for material in row] for row in materials], device=device),
         mirror=_floats([[material.mirror for material in row] for row in materials], device),
+        tile=torch.tensor([[starts[material.tile] for material in row] for row in materials], device=device),
+        tile_turn=_floats([[material.tile_turn for material in row] for row in materials], device),
+        texels=texels.to(device),
     )
+
+
+def _pack_tiles(sources: Iterable[TileSource | None]) -> tuple[dict[TileSource | None, int], UInt8[Tensor, "texels 5"]]:
+    """Put the tiles one after another; return where each begins, and their texels."""
+    distinct = [source for source in dict.fromkeys(sources) if source is not None]
+    starts: dict[TileSource | None, int] = {source: i * LEVEL_STARTS[-1] for i, source in enumerate(distinct)}
+    texels = [painted(source).texels for source in distinct]
+    return starts | {None: -1}, torch.from_numpy(np.concatenate(texels) if texels else np.zeros((0, 5), np.uint8))
 
 
 def _floats(values: Any, device: torch.device | str) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from astseg.data.scenes.lighting import diffuse
 from astseg.data.scenes.packing import FIRST_BODY, SKY, PackedScenes
 from astseg.data.scenes.shapes import MISS
-from astseg.data.scenes.surfaces import albedo, body_normals, room_normals
+from astseg.data.scenes.surfaces import appearance, body_normals, room_normals
 from astseg.data.scenes.tracing import room_hits, single_rays
 from astseg.data.scenes.vectors import dot
 
@@ -57,8 +57,8 @@ def _radiance(scenes: PackedScenes, scene: Tensor, start: Tensor, direction: Ten
     normal = room_normals(point, surface)
     on_body = (nearer & (entered < MISS)).nonzero()[:, 0]
     normal[:, on_body] = body_normals(scenes, body[on_body], point[:, on_body])
-    own_color = albedo(scenes, surface + scene * scenes.surfaces_per_scene, point, t * REFLECTION_BLUR)
-    light = own_color * diffuse(scenes, scene, point, normal, torch.ones_like(t))
+    seen = appearance(scenes, surface + scene * scenes.surfaces_per_scene, point, normal, t * REFLECTION_BLUR)
+    light = seen.color * diffuse(scenes, scene, point, seen.normal, torch.ones_like(t))
     sky = scenes.surfaces.color[:, :, SKY][:, scene]
     # The sky is bright all around and dark overhead, as in a studio that is lit from the sides.
     height = direction[2].clamp(0, 1)

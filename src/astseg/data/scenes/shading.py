@@ -9,7 +9,7 @@ from torch import Tensor
 from astseg.data.scenes.lighting import diffuse, highlight
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, SKY, PackedScenes
 from astseg.data.scenes.reflections import mirrored_light
-from astseg.data.scenes.surfaces import albedo, body_indices, body_normals, footprints, room_normals
+from astseg.data.scenes.surfaces import appearance, body_indices, body_normals, footprints, room_normals
 from astseg.data.scenes.tracing import Hits, lamp_visibility
 from astseg.data.scenes.vectors import dot, normalize
 
@@ -45,16 +45,16 @@ def shade(scenes: PackedScenes, hits: Hits, image_size: int) -> Shaded:
     facing = on_surface & (dot(normal, scenes.lamp[:, scene] - point) > 0)
     visible = lamp_visibility(scenes, point + normal * SHADOW_OFFSET, facing)
     width = footprints(scenes, scene, image_size, hits.direction, hits.depth, normal)
-    own_color = albedo(scenes, row, point, width)
-    light = diffuse(scenes, scene, point, normal, visible)
-    color = own_color * torch.where(on_surface, light, 1.0)
+    surface = appearance(scenes, row, point, normal, width)
+    light = diffuse(scenes, scene, point, surface.normal, visible)
+    color = surface.color * torch.where(on_surface, light, 1.0)
 
     flat = color.view(3, -1)
     view = normalize(hits.direction.flatten(1)[:, on_body])
-    body_point, body_normal = point.flatten(1)[:, on_body], normal.flatten(1)[:, on_body]
+    body_point, body_normal = point.flatten(1)[:, on_body], surface.normal.flatten(1)[:, on_body]
     shine = highlight(scenes, body_row, body_point, body_normal, view, visible.flatten()[on_body])
     glow, mirror = mirrored_light(scenes, body_row, body_point, body_normal, view)
-    flat[:, on_body] = flat[:, on_body] * (1 - mirror) + own_color.flatten(1)[:, on_body] * glow + shine
+    flat[:, on_body] = flat[:, on_body] * (1 - mirror) + surface.color.flatten(1)[:, on_body] * glow + shine
 
     share = haze(scenes, scene, hits)
     sky = scenes.surfaces.color[:, :, SKY][:, scene]

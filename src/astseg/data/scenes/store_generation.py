@@ -9,9 +9,11 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from functools import partial
 from itertools import chain, islice
 from multiprocessing import forkserver
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
@@ -26,6 +28,7 @@ from astseg.data.scenes.generation import (
     render,
     split_indices,
 )
+from astseg.data.scenes.materials.images import TextureFolder
 from astseg.data.scenes.scene_sets import get_scene_set
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
@@ -39,7 +42,7 @@ MAX_TASKS_PER_WORKER = 3
 MIN_IMAGES_FOR_WORKERS = 96
 """Fewer images than this are rendered before a worker would have started."""
 
-_Job = tuple[str, int, Sequence[int], int]
+_Job: TypeAlias = Callable[[], Scenes]
 
 
 def make_store(
@@ -51,6 +54,7 @@ def make_store(
     workers: int | None = None,
     device: torch.device | str = "cpu",
     progress: Callable[[int], None] | None = None,
+    textures: TextureFolder | None = None,
 ) -> Store:
     """Generate a data set with its splits as a store.
 
@@ -67,11 +71,14 @@ def make_store(
         workers: number of processes, each with one thread; None for one per core. A GPU is used by this process alone.
         device: the device to render on.
         progress: called with the number of images just finished.
+        textures: the user's images to take as materials in all splits; None for the data set's own.
 
     Raises:
         AstSegError: an argument is invalid, or the folder is in use.
     """
     chosen = get_scene_set(name)
+    if textures is not None:
+        chosen.dressed_in(textures.images)
     size = checked_size(chosen, image_size)
     check_seed_and_indices(seed, ())
     device = checked_device(device)
@@ -84,15 +91,23 @@ def make_store(
         (size, size),
         GENERATOR,
         f"{chosen.name} version {chosen.version}, seed {seed}, {size} x {size} pixels, 2 x 2 samples a pixel, "
-        "masks by majority of the samples",
-        {"name": chosen.name, "version": chosen.version, "seed": seed},
+        f"masks by majority of the samples{f', {textures.description}' if textures else ''}",
+        {
+            "name": chosen.name,
+            "version": chosen.version,
+            "seed": seed,
+            **({"textures": textures.identity} if textures else {}),
+        },
     )
     at_once = IMAGES_PER_TASK if device.type == "cpu" else IMAGES_PER_TASK_CUDA
     tasks = {split: _tasks(split, count, at_once) for split, count in counts.items()}
-    jobs = [(chosen.name, seed, indices, size) for indices in chain.from_iterable(tasks.values())]
+    jobs = [
+        partial(render, chosen.name, seed, indices, size, device, textures)
+        for indices in chain.from_iterable(tasks.values())
+    ]
     alone = device.type != "cpu" or sum(counts.values()) < MIN_IMAGES_FOR_WORKERS
     processes = 1 if alone else min(workers or _num_cores(), len(jobs))
-    finished = _render_here(jobs, device) if processes == 1 else _render_in_workers(jobs, processes)
+    finished = _render_here(jobs) if processes == 1 else _render_in_workers(jobs, processes)
     # On any error, the workers end before the writer removes its files.
     with writer, closing(finished):
         for split, its_tasks in tasks.items():
@@ -110,9 +125,9 @@ def _tasks(split: str, count: int, at_once: int) -> list[range]:
     return [indices[start : start + at_once] for start in range(0, count, at_once)]
 
 
-def _render_here(jobs: Sequence[_Job], device: torch.device) -> Generator[Scenes, None, None]:
+def _render_here(jobs: Sequence[_Job]) -> Generator[Scenes, None, None]:
     for job in jobs:
-        yield render(*job, device=device)
+        yield job()
 
 
 def _render_in_workers(jobs: Sequence[_Job], processes: int) -> Generator[Scenes, None, None]:
@@ -121,7 +136,7 @@ def _render_in_workers(jobs: Sequence[_Job], processes: int) -> Generator[Scenes
     waiting: deque[Future[Scenes]] = deque()
     try:
         for job in jobs:
-            waiting.append(executor.submit(render, *job))
+            waiting.append(executor.submit(job))
             if len(waiting) >= MAX_TASKS_PER_WORKER * processes:
                 yield waiting.popleft().result()
         while waiting:

@@ -1,5 +1,7 @@
 """Compute the normals and colors of surfaces where rays hit them."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -8,7 +10,18 @@ from astseg.data.scenes.description import Shape, Texture
 from astseg.data.scenes.packing import FIRST_BODY, FLOOR, PackedScenes
 from astseg.data.scenes.shapes import outward_vectors
 from astseg.data.scenes.textures import second_color_share
+from astseg.data.scenes.tile_sampling import sample_sides
 from astseg.data.scenes.vectors import dot, normalize, transform
+
+
+@dataclass(frozen=True)
+class Appearance:
+    """What surfaces look like before they are lit."""
+
+    color: Float[Tensor, "3 *rays"]
+    """Linear."""
+    normal: Float[Tensor, "3 *rays"]
+    """Unit vectors out of the surfaces, with the relief of their materials."""
 
 
 def room_normals(point: Float[Tensor, "3 *rays"], surface: Int[Tensor, "*rays"]) -> Float[Tensor, "3 *rays"]:
@@ -48,20 +61,46 @@ def body_indices(scenes: PackedScenes, row: Int[Tensor, " rays"]) -> Int[Tensor,
     return row - scene * FIRST_BODY - FIRST_BODY
 
 
-def albedo(
+def appearance(
     scenes: PackedScenes,
     row: Int[Tensor, "*rays"],
     point: Float[Tensor, "3 *rays"],
+    normal: Float[Tensor, "3 *rays"],
     footprint: Float[Tensor, "*rays"],
-) -> Float[Tensor, "3 *rays"]:
-    """Return the linear colors of surfaces, with their textures.
+) -> Appearance:
+    """Return the colors of surfaces, with their textures, and their normals.
 
     Args:
         scenes: the scenes.
         row: the surfaces' indices among all scenes' surfaces.
         point: points on the surfaces.
+        normal: unit vectors out of the surfaces.
         footprint: width of the surface patch of a sample; textures are averaged over it.
     """
+    color = _albedo(scenes, row, point, footprint)
+    some = (scenes.surfaces.tile.flatten()[row.flatten()] >= 0).nonzero()[:, 0]
+    if not len(some):
+        return Appearance(color, normal)
+    normal = normal.clone()
+    number = row.flatten()[some]
+    turned = scenes.surfaces.texture_matrix.flatten(2)[:, :, number]
+    place = transform(turned, point.flatten(1)[:, some]) + scenes.surfaces.texture_origin.flatten(1)[:, number]
+    out = normalize(transform(turned, normal.flatten(1)[:, some]))
+    width = footprint.flatten()[some] * scenes.surfaces.frequency.flatten()[number]
+    own_color, slope = sample_sides(scenes.surfaces, number, place, out, width)
+    color.view(3, -1)[:, some] = own_color
+    # The transposed matrix maps normals back to space.
+    normal.view(3, -1)[:, some] = normalize(transform(turned.transpose(0, 1), out - slope))
+    return Appearance(color, normal)
+
+
+def _albedo(
+    scenes: PackedScenes,
+    row: Int[Tensor, "*rays"],
+    point: Float[Tensor, "3 *rays"],
+    footprint: Float[Tensor, "*rays"],
+) -> Float[Tensor, "3 *rays"]:
+    """Return the linear colors of surfaces, with their solid textures."""
     surfaces = scenes.surfaces
     color = surfaces.color.flatten(1)[:, row.flatten()]
     texture = surfaces.texture.flatten()

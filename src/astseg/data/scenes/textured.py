@@ -66,7 +66,7 @@ def _scene(source: RandomSource, shapes: Sequence[Shape], textures: Sequence[Tex
             material = replace(ground, offset=offset)
         else:
             material = _material(source, textures, BODY_FREQUENCY)
-        return _body(source, shapes, material)
+        return standing_body(source, shapes, material)
 
     bodies = scatter(source, camera, source.integer(MIN_OBJECTS, MAX_OBJECTS), draw)
     room = Room(ground, ground, (0.3, 0.3, 0.3), GROUND_HALF_WIDTH, 0.0)
@@ -89,7 +89,7 @@ def _material(source: RandomSource, textures: Sequence[Texture], frequency: tupl
     )
 
 
-def _body(source: RandomSource, shapes: Sequence[Shape], material: Material) -> Body:
+def standing_body(source: RandomSource, shapes: Sequence[Shape], material: Material) -> Body:
     """Sample a body that stands on the ground at the origin."""
     shape = source.choice(shapes)
     radius = source.choice(RADII) * source.uniform(0.9, 1.1)

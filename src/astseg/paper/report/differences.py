@@ -33,7 +33,7 @@ def data_mark(dataset: str | None, data: DataDescription) -> str | None:
     if dataset is None:
         return None
     if data.source == GENERATOR:
-        return LOOK_ALIKE if data.dataset == DATASETS[dataset].look_alike else OTHER_DATA
+        return LOOK_ALIKE if data.dataset in DATASETS[dataset].look_alikes else OTHER_DATA
     return None if data.dataset == dataset else OTHER_DATA
 
 
