@@ -8,6 +8,7 @@ There are two layouts. Both hold `image`, N x H x W x 3 bytes:
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,7 @@ import numpy as np
 
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.multi_object import EntityLayout, RecordSample, sample_from_entities
-from astseg.data.benchmarks.preprocessing import prepare_image, prepare_labels
-from astseg.data.store import MAX_LABELS, Bytes
+from astseg.data.store import Bytes
 
 BLOCK_SIZE = 64  # images per read; reading them one by one is slow
 
@@ -79,11 +79,7 @@ def _is_valid_layout(image: tuple[int, ...], image_type: Any, mask: tuple[int, .
 
 
 def _sample(image: Bytes, mask: Any, layout: EntityLayout, size: int) -> RecordSample:
-    low, high = int(mask.min()), int(mask.max())
-    if not 0 <= low <= high <= MAX_LABELS:
-        raise ValueError(f"its mask holds values from {low} to {high}; they should lie in 0 to {MAX_LABELS}")
-    mask = mask[..., 0].astype(np.uint8)
-    if mask.ndim == 3:
-        return sample_from_entities(image, mask, layout, size)
-    labels = np.where(mask < layout.background, 0, mask - np.uint8(layout.background - 1))  # cropped already
-    return RecordSample(prepare_image(image, None, size), prepare_labels(labels.astype(np.uint8), None, size))
+    if mask.ndim == 3:  # a label map, which is already cropped
+        entities = mask[..., 0] == np.arange(max(layout.entities, int(mask.max()) + 1))[:, None, None]
+        return sample_from_entities(image, entities * np.uint8(255), replace(layout, crop=None), size)
+    return sample_from_entities(image, mask[..., 0].astype(np.uint8), layout, size)
