@@ -149,6 +149,7 @@ def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path: Path, monkeypatch: 
     def forbidden(path: Path, formats: list[str]) -> None:
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "a.png").write_bytes(b"")
     monkeypatch.setattr(Image, "open", forbidden)
     with pytest.raises(AstSegError, match=r"a\.png .*permission denied"):
         read_image(tmp_path / "a.png")

@@ -12,19 +12,22 @@ MAX_JSON_DEPTH = 64
 """Lists and objects within each other; ours have six."""
 
 
+class NotAFileError(OSError):
+    """A path leads to a folder, a pipe, a device or the like."""
+
+
 def regular_size(path: Path) -> int:
     """Return the size of a regular file, or of the one that a link leads to, in bytes.
 
     Opening a pipe waits for a writer, and a device may have no end, so neither is ever opened.
 
     Raises:
-        OSError: there is nothing, or something other than a regular file.
+        OSError: there is nothing, or something other than a regular file (`NotAFileError`).
     """
     facts = path.stat()
-    if stat.S_ISDIR(facts.st_mode):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     if not stat.S_ISREG(facts.st_mode):
-        raise OSError(errno.EINVAL, "it is a pipe, a device or the like, not a file", str(path))
+        what = "a folder" if stat.S_ISDIR(facts.st_mode) else "a pipe, a device or the like"
+        raise NotAFileError(errno.EINVAL, f"it is {what}, not a file", str(path))
     return facts.st_size
 
 

@@ -1,13 +1,14 @@
 """Conversion of settings dataclasses to and from the builtin types of JSON, with checks of names and types."""
 
 import difflib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from astseg._core.input_files import parse_json
 
 Settings = TypeVar("Settings")
 
@@ -86,7 +87,7 @@ def parse_change(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise ValueError(f"a change looks like foreground.entropy_weight=1e-3, not '{text}'")
     try:
-        return name, json.loads(value)
+        return name, parse_json(value)
     except ValueError:
         return name, value
 

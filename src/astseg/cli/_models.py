@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import messages, print_note
+from astseg.cli._console import print_note
 
 if TYPE_CHECKING:
     import torch
@@ -18,13 +18,9 @@ def open_model(name: str, device: "torch.device") -> "AstSeg":
     Raises:
         AstSegError: there is no such model, it cannot be read, or only its background is trained.
     """
-    from huggingface_hub import constants
-
-    from astseg.hub.loading import load_model, local_model
+    from astseg.hub.loading import load_model
 
     check_trained(Path(name))
-    if local_model(name) is None and not constants.HF_HUB_OFFLINE:
-        messages.print(f"There is no folder {name}; asking the model hub...", style="dim", markup=False)
     return load_model(name).to(device)
 
 

@@ -1,6 +1,5 @@
 """Export a trained model for others: in half precision, with a model card that says where it comes from."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ import torch
 
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.file_names import RUN_FILE
+from astseg._core.input_files import read_json
 from astseg._core.progress import Progress
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, ScoreSummary, evaluate
@@ -133,6 +133,7 @@ def _steps(settings: RunSettings) -> str:
 
 
 def _origin(run: Path) -> list[tuple[str, Any]]:
-    origin = json.loads((run / RUN_FILE).read_text()).get("provenance", {})
+    origin = read_json(run / RUN_FILE).get("provenance")  # `read_run` has seen that it is an object
+    origin = origin if isinstance(origin, dict) else {}
     titles = {"machine": "Machine", "commit": "Commit", "astseg": "astseg", "torch": "torch"}
     return [(title, origin[key]) for key, title in titles.items() if origin.get(key)]

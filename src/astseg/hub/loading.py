@@ -1,9 +1,11 @@
 """Find a trained model by its folder, by its name, or on the model hub."""
 
+import logging
 import threading
 import urllib.error
 import urllib.request
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
 from huggingface_hub import constants
@@ -21,6 +23,8 @@ from astseg._core.errors import AstSegError, ModelNotFoundError
 from astseg.model.ast_seg import AstSeg
 from astseg.model.serialization import CONFIG_FILE
 
+logger = logging.getLogger(__name__)
+
 HUB_TIMEOUT = 4.0
 """Seconds in which the model hub must answer; its own library waits for half a minute."""
 
@@ -37,7 +41,8 @@ def load_model(where: Path | str) -> AstSeg:
     """Load a trained model.
 
     It is given by the folder of a training run or of a model, by the name of a model that comes with astseg, or by a
-    name on the model hub. A folder that holds a model takes precedence over a name.
+    name on the model hub. A folder that holds a model takes precedence over a name, and a warning is logged before the
+    hub is asked. What begins with the name of a folder here is a path, for which it never is.
 
     If the hub does not answer within `HUB_TIMEOUT` seconds, or HF_HUB_OFFLINE is set, a copy from an earlier download
     is used.
@@ -56,7 +61,7 @@ def local_model(where: Path | str) -> Path | None:
     """Return the folder of a model that is on this machine; None for a name that the hub may have.
 
     Raises:
-        AstSegError: there is no such model, and the hub can have none of this name.
+        AstSegError: there is no such model, and the hub can have none of this name, or it begins with that of a folder.
     """
     folder = Path(where)
     candidates = [folder, folder / "model"]
@@ -70,19 +75,29 @@ def local_model(where: Path | str) -> Path | None:
             f"{folder} holds no model: neither {CONFIG_FILE} nor model/{CONFIG_FILE} is there. "
             "Give the folder of a training run or of a saved model."
         )
+    owner, slash, name = str(where).partition("/")
+    if Path(owner).is_dir():  # a path with a mistake in it, which no server has to learn of
+        near = get_close_matches(name, [path.name for path in Path(owner).iterdir() if path.is_dir()], n=1)
+        nearest = f" Did you mean '{owner}/{near[0]}'?" if near else ""
+        raise ModelNotFoundError(
+            f"There is no '{name}' in the folder {owner}.{nearest} The model hub is not asked for it, since the name "
+            "begins with that of a folder here."
+        )
     with suppress(HFValidationError):
         validate_repo_id(str(where))
-        if "/" in str(where):  # OWNER/NAME
+        if slash:  # OWNER/NAME
             return None
     raise ModelNotFoundError(f"There is no model '{where}': no such folder. {_hint()}")
 
 
 def _from_hub(name: str) -> AstSeg:
     offline = constants.HF_HUB_OFFLINE
+    if not offline:
+        logger.warning("There is no folder %s; asking the model hub at %s for it.", name, constants.ENDPOINT)
     unreached = "it was not asked, since HF_HUB_OFFLINE is set" if offline else _unreached(name)
     try:
         model: AstSeg = AstSeg.from_pretrained(name, local_files_only=unreached is not None)
-    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError, TypeError) as error:
+    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError, TypeError, RecursionError) as error:
         match error:
             case LocalEntryNotFoundError():
                 why = f"the model hub could not be used: {unreached or str(error).splitlines()[0]}. {_hint()}"
