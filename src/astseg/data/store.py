@@ -72,7 +72,11 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Split:
-    """The arrays of one split, memory-mapped and read-only."""
+    """The arrays of one split, memory-mapped and read-only.
+
+    Raises:
+        ValueError: an array is not uint8, or its shape does not fit.
+    """
 
     name: str
     images: Bytes
@@ -83,6 +87,16 @@ class Split:
     """N x H x W, 1 where a shadow falls."""
     ignored_label: int | None = None
     """The label, in masks, of pixels that are not scored; None if all are."""
+
+    def __post_init__(self) -> None:
+        size = self.images.shape[:3]
+        for kind, shape in (("images", (*size, 3)), ("masks", size), ("shadows", size)):
+            array = getattr(self, kind)
+            if array is not None and (array.dtype != np.uint8 or array.shape != shape or len(shape) < 3):
+                raise ValueError(
+                    f"the {kind} of a split are uint8 of shape {'N x H x W' + ' x 3' * (kind == 'images')}, as the "
+                    f"images are, not {array.dtype} of shape {array.shape}"
+                )
 
     def __len__(self) -> int:
         return len(self.images)

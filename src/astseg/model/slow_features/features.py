@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from astseg._core.settings_io import check_numbers
 from astseg.model.slow_features.ground import bounded, fit_ground, ground_residual
 from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, project
 from astseg.model.slow_features.responses import Backbone, build_responses
@@ -35,6 +36,7 @@ class SlowFeatureLayout:
     """Pixels of the model's image size for each cell of the grid on which slots learn to explain residuals."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if min(self.directions, self.stride) < 1 or self.scale <= 0:
             raise ValueError(f"slow features need directions, a stride and a scale above 0: {self}")
 
