@@ -409,3 +409,18 @@ def test_refuses_invalid_ignored_labels(tmp_path: Path, label: object) -> None:
     change_manifest(tmp_path / "s", lambda content: content["splits"]["train"].update(ignored_label=label))
     with pytest.raises(AstSegError, match="cannot be understood"):
         Store(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"images": np.zeros((2, 4, 4, 3), np.float32)},
+        {"images": np.zeros((2, 4, 4), np.uint8)},
+        {"images": np.zeros((2, 4, 4, 3), np.uint8), "masks": np.full((2, 4, 4), 300)},
+        {"images": np.zeros((2, 4, 4, 3), np.uint8), "masks": np.zeros((2, 4, 5), np.uint8)},
+        {"images": np.zeros((2, 4, 4, 3), np.uint8), "shadows": np.zeros((3, 4, 4), np.uint8)},
+    ],
+)
+def test_a_split_of_other_arrays(arrays: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="of a split are uint8 of shape"):
+        Split("test", **arrays)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import print_note
+from astseg.cli._console import messages, print_note
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,7 @@ def open_model(name: str, device: "torch.device") -> "AstSeg":
     from astseg.hub.loading import load_model
 
     check_trained(Path(name))
-    return load_model(name).to(device)
+    return load_model(name, lambda text: messages.print(text, style="dim", markup=False)).to(device)
 
 
 def check_trained(run: Path) -> None:

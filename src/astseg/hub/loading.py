@@ -4,6 +4,7 @@ import logging
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -37,12 +38,16 @@ def list_models() -> tuple[str, ...]:
     return tuple(sorted(folder.parent.name for folder in SHIPPED_MODELS.glob(f"*/{CONFIG_FILE}")))
 
 
-def load_model(where: Path | str) -> AstSeg:
+def load_model(where: Path | str, tell: Callable[[str], object] = logger.warning) -> AstSeg:
     """Load a trained model.
 
     It is given by the folder of a training run or of a model, by the name of a model that comes with astseg, or by a
-    name on the model hub. A folder that holds a model takes precedence over a name, and a warning is logged before the
-    hub is asked. What begins with the name of a folder here is a path, for which it never is.
+    name on the model hub. A folder that holds a model takes precedence over a name, and and the hub is not asked
+    without a word. What begins with the name of a folder here is a path, for which it never is.
+
+    Args:
+        where: a folder or a name.
+        tell: called with a sentence before the hub is asked; by default it is logged as a warning.
 
     If the hub does not answer within `HUB_TIMEOUT` seconds, or HF_HUB_OFFLINE is set, a copy from an earlier download
     is used.
@@ -52,6 +57,8 @@ def load_model(where: Path | str) -> AstSeg:
     """
     local = local_model(where)
     if local is None:
+        if not constants.HF_HUB_OFFLINE:
+            tell(f"There is no folder {where}; asking the model hub at {constants.ENDPOINT} for it.")
         return _from_hub(str(where))
     model: AstSeg = AstSeg.from_pretrained(local)
     return model
@@ -92,8 +99,6 @@ def local_model(where: Path | str) -> Path | None:
 
 def _from_hub(name: str) -> AstSeg:
     offline = constants.HF_HUB_OFFLINE
-    if not offline:
-        logger.warning("There is no folder %s; asking the model hub at %s for it.", name, constants.ENDPOINT)
     unreached = "it was not asked, since HF_HUB_OFFLINE is set" if offline else _unreached(name)
     try:
         model: AstSeg = AstSeg.from_pretrained(name, local_files_only=unreached is not None)
