@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from astseg._core.errors import AstSegError
-from astseg.data.store import Bytes, Store, file_sha256
+from astseg.data.store import Bytes, Split, Store, file_sha256
 from astseg.data.store_writer import HEADER_BYTES, StoreWriter
 
 SIZE = (5, 7)

@@ -77,7 +77,9 @@ def _images(*suffixes: str) -> Callable[[Path], list[bytes]]:
     def write(folder: Path) -> list[bytes]:
         contents = []
         for suffix in suffixes:
-            for image in (Image.fromarray(NOISE), Image.fromarray(LABELS), Image.fromarray(NOISE).convert("P")):
+            grey, colored = Image.fromarray(LABELS), Image.fromarray(NOISE)
+            palette = [colored.convert("P")] if suffix in ("png", "gif", "bmp", "tga", "pcx") else []
+            for image in (grey, colored, *palette):
                 buffer = io.BytesIO()
                 image.save(buffer, suffix)
                 contents.append(buffer.getvalue())

@@ -42,15 +42,15 @@ def load_model(where: Path | str, tell: Callable[[str], object] = logger.warning
     """Load a trained model.
 
     It is given by the folder of a training run or of a model, by the name of a model that comes with astseg, or by a
-    name on the model hub. A folder that holds a model takes precedence over a name, and and the hub is not asked
+    name on the model hub. A folder that holds a model takes precedence over a name, and the hub is not asked
     without a word. What begins with the name of a folder here is a path, for which it never is.
+
+    If the hub does not answer within `HUB_TIMEOUT` seconds, or HF_HUB_OFFLINE is set, a copy from an earlier download
+    is used.
 
     Args:
         where: a folder or a name.
         tell: called with a sentence before the hub is asked; by default it is logged as a warning.
-
-    If the hub does not answer within `HUB_TIMEOUT` seconds, or HF_HUB_OFFLINE is set, a copy from an earlier download
-    is used.
 
     Raises:
         AstSegError: there is no such model, it cannot be read, or the hub was not reached and there is no copy.

@@ -1,10 +1,19 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from astseg.data.benchmarks.preprocessing import labels_from_entities, prepare_image, prepare_labels, square_crop
+from astseg.data.benchmarks.preprocessing import (
+    labels_from_entities,
+    open_png,
+    prepare_image,
+    prepare_labels,
+    square_crop,
+)
 
 
 def test_square_crop_of_the_published_sizes() -> None:
