@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--reader")
+    parser.add_argument("--reader", help="one of them, or all from it on if it ends in +")
     parser.add_argument("--case", type=int)
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_AS, (MAX_BYTES, MAX_BYTES))
@@ -91,11 +91,13 @@ def main() -> None:
     first = options.first if options.case is None else options.case
     count = options.cases if options.case is None else 1
     lost = 0
-    for reader in READERS:
-        if options.reader in (None, reader.name):
-            ends = fuzz(reader, range(first, first + count), show=options.case is not None)
-            lost += sum(number for end, number in ends.items() if end.startswith("LOST"))
-            print(f"{reader.name}: {', '.join(f'{number} {end}' for end, number in sorted(ends.items()))}", flush=True)
+    names = [reader.name for reader in READERS]
+    begin = names.index(options.reader.rstrip("+")) if options.reader else 0
+    end = begin + 1 if options.reader in names else len(names)
+    for reader in READERS[begin:end]:
+        ends = fuzz(reader, range(first, first + count), show=options.case is not None)
+        lost += sum(number for end, number in ends.items() if end.startswith("LOST"))
+        print(f"{reader.name}: {', '.join(f'{number} {end}' for end, number in sorted(ends.items()))}", flush=True)
     sys.exit(bool(lost))
 
 

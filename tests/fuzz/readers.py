@@ -92,7 +92,7 @@ def _tiff(folder: Path) -> list[bytes]:
     contents = []
     for mode, compression in (("RGB", "tiff_deflate"), ("L", "tiff_lzw"), ("F", "raw"), ("I;16", "tiff_deflate")):
         buffer = io.BytesIO()
-        values = {"F": LABELS / np.float32(2), "I;16": LABELS.astype(np.uint16) * 30_000}
+        values = {"F": (LABELS > 0).astype(np.float32), "I;16": LABELS.astype(np.uint16) * 30_000}
         pages = [Image.fromarray(values[mode]) if mode in values else Image.fromarray(NOISE).convert(mode)] * 2
         pages[0].save(buffer, "TIFF", compression=compression, save_all=True, append_images=pages[1:])
         contents.append(buffer.getvalue())

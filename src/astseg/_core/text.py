@@ -5,7 +5,7 @@ import unicodedata
 from typing import Any
 
 MARKDOWN_MARKS = re.compile(
-    r"[\\`*\[\]<>|&~$@]|(?<!\w)_|_(?!\w)|(?:(?<=http)|(?<=https)):|(?<=www)\.|^[#+-]", re.IGNORECASE
+    r"[\\`*\[\]<>|~$@]|&(?=[\w#])|(?<!\w)_|_(?!\w)|(?:(?<=http)|(?<=https)):|(?<=www)\.|^[#+-]", re.IGNORECASE
 )
 """What begins emphasis, links, HTML, tables, code, formulas, mentions, lists and headings, and addresses, which some
 readers make links of."""
