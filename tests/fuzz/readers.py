@@ -41,6 +41,7 @@ from astseg.training.run import read_progress, read_recipe, read_run
 from astseg.training.state import TrainState
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+NUM_ROOMS = 2
 LABELS = np.random.default_rng(1).integers(0, 3, (12, 10), dtype=np.uint8)
 
 
@@ -131,7 +132,7 @@ def _read_masks(path: Path) -> list[Any]:
 
 
 def _records(compressed: bool, folder: Path) -> list[bytes]:
-    messages = [formats.scene_message(*formats.room(index)) for index in range(2)]
+    messages = [formats.scene_message(*formats.room(index)) for index in range(NUM_ROOMS)]
     return [formats.write_records(folder / "records", messages, compressed).read_bytes()]
 
 
@@ -140,7 +141,10 @@ def _read_samples(samples: Iterator[Any]) -> list[Any]:
 
 
 def _read_rooms(path: Path) -> list[Any]:
-    return _read_samples(read_records(path, OBJECTS_ROOM, 32))
+    samples = _read_samples(read_records(path, OBJECTS_ROOM, 32))
+    if len(samples) < NUM_ROOMS:  # as the import says of a file that was cut off between two records
+        raise AstSegError(f"{len(samples)} records of {NUM_ROOMS}")
+    return samples
 
 
 def _hdf5(folder: Path) -> list[bytes]:
@@ -156,7 +160,9 @@ def _hdf5(folder: Path) -> list[bytes]:
 
 
 def _tar(folder: Path) -> list[bytes]:
-    plain = formats.tar({f"folder/{index}.bin": bytes([index]) * 300 for index in range(3)} | {"x" * 120: b"long"})
+    plain = formats.tar(
+        {f"folder/{index}.bin": bytes([index]) * 300 for index in range(3)} | {"folder/" * 18 + "x": b"long"}
+    )
     return [plain]
 
 

@@ -95,7 +95,6 @@ NAN, INFINITE = float("nan"), float("inf")
         lambda: Architecture((64, 64.5), 2),  # type: ignore[arg-type]
         lambda: Architecture((64, 64), 2, initial_background_log_activation=NAN),
         lambda: LatentLayout(max_inverse_scale=NAN),
-        lambda: TransformerLayout(layers=1.5),  # type: ignore[arg-type]
         lambda: TransformerLayout(dropout=NAN),
         lambda: SlowFeatureLayout(scale=NAN),
     ],

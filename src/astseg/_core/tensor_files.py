@@ -8,35 +8,31 @@ from typing import Any
 
 import torch
 
-from astseg._core.errors import AstSegError
 from astseg._core.input_files import regular_size
 
 
-def load_tensors(path: Path, advice: str, globals_allowed: Sequence[Any] = ()) -> Any:
+def load_tensors(path: Path, globals_allowed: Sequence[Any] = ()) -> Any:
     """Read a file of tensors and plain values on the CPU.
 
     Args:
         path: the file.
-        advice: what to do if it cannot be read, as a sentence.
         globals_allowed: what the file may hold beside tensors, as for ``torch.serialization.safe_globals``.
 
     Raises:
-        FileNotFoundError: there is no file.
-        AstSegError: it cannot be read, is damaged, or holds anything else.
+        OSError: there is no regular file, or it cannot be opened.
+        ValueError: it is damaged, or holds anything else.
     """
     try:
         _check_sizes(path, regular_size(path))
         with torch.serialization.safe_globals(list(globals_allowed)):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    except OSError:
         raise
-    except OSError as error:
-        raise AstSegError(f"Cannot read {path}: {error.strerror or error}. {advice}") from error
     except Exception as error:  # a file of another kind makes torch's reader raise almost anything
         # torch suggests loading the file unsafely, so only the object that it found is reported.
         found = re.search(r"GLOBAL (\S+) ", str(error))
         what = f"it holds an object of {found[1]}" if found else "it is damaged or was not written by torch.save"
-        raise AstSegError(f"{path} cannot be read safely: {what}. {advice}") from error
+        raise ValueError(what) from error
 
 
 def _check_sizes(path: Path, size: int) -> None:

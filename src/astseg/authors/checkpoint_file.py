@@ -57,9 +57,11 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
 
 def _load(path: Path) -> Any:
     try:
-        return load_tensors(path, "Give the file as it was published.", _numpy_numbers())
-    except FileNotFoundError as error:
-        raise AstSegError(f"Cannot read {path}: {error.strerror}.") from error
+        return load_tensors(path, _numpy_numbers())
+    except OSError as error:
+        raise AstSegError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise AstSegError(f"{path} cannot be read safely: {error}. Give the file as it was published.") from error
 
 
 def _numpy_numbers() -> list[Any]:

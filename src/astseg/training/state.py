@@ -80,7 +80,7 @@ class TrainState:
             AstSegError: there is no file, or this version cannot read it.
         """
         try:
-            content = load_tensors(path, "Start a new run.")
+            content = load_tensors(path)
             if content["version"] != STATE_VERSION:
                 raise AstSegError(
                     f"{path} is a checkpoint of another version of astseg. Resume with the version that wrote it."
