@@ -329,7 +329,7 @@ def test_labels_without_a_place_in_a_table(label: int, side: int) -> None:
     maps = [np.zeros((1, 4, 4), np.int64), np.zeros((1, 4, 4), np.int64)]
     maps[side][0, 0, 0] = label
     with pytest.raises(ValueError, match="must lie in 0 to 4095"):
-        metrics.score_segmentations(*maps)
+        metrics.score_segmentations(maps[0], maps[1])
 
 
 @pytest.mark.parametrize("ignored", [-100, -1, 255, 2**40, 2**63 - 1])

@@ -93,7 +93,7 @@ def _tiff(folder: Path) -> list[bytes]:
     contents = []
     for mode, compression in (("RGB", "tiff_deflate"), ("L", "tiff_lzw"), ("F", "raw"), ("I;16", "tiff_deflate")):
         buffer = io.BytesIO()
-        values = {"F": (LABELS > 0).astype(np.float32), "I;16": LABELS.astype(np.uint16) * 30_000}
+        values: dict[str, Any] = {"F": (LABELS > 0).astype(np.float32), "I;16": LABELS.astype(np.uint16) * 30_000}
         pages = [Image.fromarray(values[mode]) if mode in values else Image.fromarray(NOISE).convert(mode)] * 2
         pages[0].save(buffer, "TIFF", compression=compression, save_all=True, append_images=pages[1:])
         contents.append(buffer.getvalue())
@@ -160,10 +160,8 @@ def _hdf5(folder: Path) -> list[bytes]:
 
 
 def _tar(folder: Path) -> list[bytes]:
-    plain = formats.tar(
-        {f"folder/{index}.bin": bytes([index]) * 300 for index in range(3)} | {"folder/" * 18 + "x": b"long"}
-    )
-    return [plain]
+    files = {f"folder/{index}.bin": bytes([index]) * 300 for index in range(3)}
+    return [formats.tar(files | {"folder/" * 18 + "x": b"long"})]
 
 
 def _tgz(folder: Path) -> list[bytes]:
@@ -215,18 +213,19 @@ def _decode(decoder: Callable[[bytes, int, int], Any], kind: int, path: Path) ->
     return decoder(path.read_bytes(), kind, 32)
 
 
-def _store(part: str, folder: Path) -> list[bytes]:
-    writer = StoreWriter(folder / "store", (12, 10), "squares", "a protocol", {"seed": 1, "slots": 3})
+def _write_store(path: Path) -> None:
+    writer = StoreWriter(path, (12, 10), "squares", "a protocol", {"seed": 1, "slots": 3})
     with writer, writer.split("test") as split:
         split.append(NOISE[None].repeat(2, 0), LABELS[None].repeat(2, 0))
-    return [(folder / "store" / part).read_bytes()]
+
+
+def _store(part: str, folder: Path) -> list[bytes]:
+    _write_store(folder / "whole")
+    return [(folder / "whole" / part).read_bytes()]
 
 
 def _read_store(part: str, path: Path) -> Any:
     folder = path.parent / "whole"
-    if not folder.exists():
-        _store(part, path.parent)
-        (path.parent / "store").rename(folder)
     before = (folder / part).read_bytes()
     try:
         (folder / part).write_bytes(path.read_bytes())

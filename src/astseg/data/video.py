@@ -347,6 +347,8 @@ def _open_video(path: Path) -> Iterator[tuple[Any, Any]]:
             kinds = ["a cover image" if s.type == "video" else s.type for s in container.streams]
             raise AstSegError(f"{path} holds no video, only {', '.join(kinds) or 'nothing'}.")
         stream = _default_track(container, tracks)
+        if stream.codec_context is None:
+            raise AstSegError(f"{path} cannot be read as video: the form of its frames is unknown.")
         if stream.width * stream.height > MAX_FRAME_PIXELS:
             raise AstSegError(
                 f"{path} has frames of {stream.width} x {stream.height} pixels; at most {MAX_FRAME_PIXELS} are read."
