@@ -49,7 +49,7 @@ def check_numbers(settings: Any) -> None:
     hints = get_type_hints(type(settings))
     for field in fields(settings):
         value, kinds = getattr(settings, field.name), (hints[field.name], *get_args(hints[field.name]))
-        values = value if isinstance(value, tuple) else (value,)
+        values = value if isinstance(value, tuple | list) else (value,)  # the hub library makes lists of tuples
         if float in kinds or int in kinds:
             wanted, words = (Real, "a finite number") if float in kinds else (Integral, "a whole number")
             for one in values:
