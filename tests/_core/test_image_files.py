@@ -260,3 +260,16 @@ def test_a_large_image_of_16_bits_needs_no_copy_in_floating_point(tmp_path: Path
     read_image(tmp_path / f"a.{suffix}")
     assert tracemalloc.get_traced_memory()[1] < 10 * side * side  # bytes; the result takes three a pixel
     tracemalloc.stop()
+
+
+def test_a_damaged_pixel_of_a_png_is_noticed(tmp_path: Path) -> None:
+    Image.new("P", (64, 64), 3).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    start = content.index(b"IDAT") + 4
+    size = int.from_bytes(content[start - 8 : start - 4], "big")
+    assert size > 8
+    for place in range(start, start + size + 4):
+        damaged = content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+        (tmp_path / "b.png").write_bytes(damaged)
+        with pytest.raises(AstSegError, match="damaged"):
+            read_image(tmp_path / "b.png")

@@ -119,9 +119,11 @@ def _npz(folder: Path) -> list[bytes]:
 
 
 def _read_array(path: Path) -> list[Any]:
-    items = list(open_arrays(path))
-    if any(item.problem for item in items):
-        raise AstSegError(str(next(item.problem for item in items if item.problem)))
+    file = open_arrays(path)
+    items = list(file)
+    told = [*file.unread, *(item.problem for item in items if item.problem)]
+    if told:  # users are told, too
+        raise AstSegError(f"{len(told)} arrays or images are not read.")
     return [(item.image, item.mask) for item in items]
 
 
@@ -303,12 +305,12 @@ def _read_state(path: Path) -> Any:
 
 READERS: tuple[Reader, ...] = (
     *(
-        Reader(f"image {suffix}", f"a.{suffix}", _images(suffix), lambda path: list(read_images(path)))
+        Reader(f"image {suffix}", f"a.{suffix}", _images(suffix), lambda path: list(read_images(path)), suffix == "png")
         for suffix in ("png", "gif", "webp", "bmp", "jpeg", "ppm", "tga", "pcx", "sgi")
     ),
     Reader("image tiff", "a.tif", _tiff, lambda path: list(read_images(path))),
     Reader("headers of an image", "a.tif", _tiff, lambda path: (count_images(path), str(read_exif_transpose(path)))),
-    Reader("mask png", "a.png", _images("png"), _read_masks),
+    Reader("mask png", "a.png", _images("png"), _read_masks, checked=True),
     Reader("mask tiff", "a.tif", _tiff, _read_masks),
     Reader("npy", "a.npy", _npy, _read_array),
     Reader("npz", "a.npz", _npz, _read_array, checked=True),
@@ -330,9 +332,9 @@ READERS: tuple[Reader, ...] = (
     Reader("tar", "a.tar", _tar, _read_archive),
     Reader("tar.gz", "a.tar.gz", _tgz, _read_archive, checked=True),
     Reader("lists of shapestacks", "a.tar", _lists, _read_lists),
-    Reader("clevrtex image", "a.png", _png, partial(_decode, clevrtex.decode, IMAGE)),
-    Reader("clevrtex mask", "a.png", _png, partial(_decode, clevrtex.decode, MASK)),
-    Reader("shapestacks map", "a.png", _png, partial(_decode, shapestacks.decode, MASK)),
+    Reader("clevrtex image", "a.png", _png, partial(_decode, clevrtex.decode, IMAGE), checked=True),
+    Reader("clevrtex mask", "a.png", _png, partial(_decode, clevrtex.decode, MASK), checked=True),
+    Reader("shapestacks map", "a.png", _png, partial(_decode, shapestacks.decode, MASK), checked=True),
     Reader("film avi", "a.avi", partial(_film, "avi", "mpeg4"), _read_film),
     Reader("film mp4", "a.mp4", partial(_film, "mp4", "mpeg4"), _read_film),
     Reader("film mkv", "a.mkv", partial(_film, "matroska", "mjpeg"), _read_film),

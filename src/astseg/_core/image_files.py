@@ -2,6 +2,7 @@
 
 import math
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,9 @@ TIFF_NOT_A_PAGE = 0b101
 """The bits of a TIFF subfile that is a smaller copy of a page, or its mask."""
 
 WHITE = (255, 255, 255, 255)
+PNG_SIGNATURE_SIZE = 8
+PNG_PIXELS = (b"IDAT", b"fdAT")
+"""The parts of a PNG file that hold pixels."""
 VALUES_AT_ONCE = 1 << 20
 MIN_SIXTEEN_BIT_VALUE = 4096
 """A 16-bit image with only smaller values is 10 or 12 bits deep, and would look black."""
@@ -128,14 +132,36 @@ def load_frames(image: Image.Image) -> Iterator[int]:
     """Load the frames of an open file one after another, and yield their indices.
 
     Raises:
-        AstSegError: a frame has too many pixels.
+        AstSegError: a frame has too many pixels, or the file is a PNG with a wrong checksum.
     """
+    check_png(image)
     for index in _seek_frames(image):
         if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
             raise AstSegError(f"has a page of more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.")
         with _metadata_warnings_ignored():
             image.load()
         yield index
+
+
+def check_png(image: Image.Image) -> None:
+    """Compare the checksums of the pixels in a PNG file that has just been opened; Pillow compares only the others.
+
+    Raises:
+        AstSegError: one is wrong.
+    """
+    if image.format != "PNG":
+        return
+    file = image.fp
+    place = file.tell()
+    file.seek(PNG_SIGNATURE_SIZE)
+    while len(head := file.read(8)) == 8:
+        left, kind = int.from_bytes(head[:4], "big"), head[4:]
+        found = zlib.crc32(kind)
+        while left and (part := file.read(min(left, VALUES_AT_ONCE))):
+            found, left = zlib.crc32(part, found), left - len(part)
+        if file.read(4) != found.to_bytes(4, "big") and kind in PNG_PIXELS:
+            raise AstSegError(f"is damaged: the checksum of its {kind.decode()} part does not match.")
+    file.seek(place)
 
 
 @contextmanager

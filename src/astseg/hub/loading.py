@@ -82,19 +82,24 @@ def local_model(where: Path | str) -> Path | None:
             f"{folder} holds no model: neither {CONFIG_FILE} nor model/{CONFIG_FILE} is there. "
             "Give the folder of a training run or of a saved model."
         )
-    owner, slash, name = str(where).partition("/")
-    if Path(owner).is_dir():  # a path with a mistake in it, which no server has to learn of
-        near = get_close_matches(name, [path.name for path in Path(owner).iterdir() if path.is_dir()], n=1)
-        nearest = f" Did you mean '{owner}/{near[0]}'?" if near else ""
-        raise ModelNotFoundError(
-            f"There is no '{name}' in the folder {owner}.{nearest} The model hub is not asked for it, since the name "
-            "begins with that of a folder here."
-        )
     with suppress(HFValidationError):
         validate_repo_id(str(where))
+        owner, slash, name = str(where).partition("/")
+        if slash and Path(owner).is_dir():
+            raise _mistyped(owner, name)
         if slash:  # OWNER/NAME
             return None
     raise ModelNotFoundError(f"There is no model '{where}': no such folder. {_hint()}")
+
+
+def _mistyped(owner: str, name: str) -> ModelNotFoundError:
+    """Return the error for a path with a mistake in it, which no server has to learn of."""
+    near = get_close_matches(name, [path.name for path in Path(owner).iterdir() if path.is_dir()], n=1)
+    nearest = f" Did you mean '{owner}/{near[0]}'?" if near else ""
+    return ModelNotFoundError(
+        f"There is no '{name}' in the folder {owner}.{nearest} The model hub is not asked for it, since the name "
+        "begins with that of a folder here."
+    )
 
 
 def _from_hub(name: str) -> AstSeg:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image
 
+from astseg._core.image_files import check_png
 from astseg.data.image_fitting import center_slices, resize
 from astseg.data.store import MAX_LABELS, Bytes
 
@@ -29,6 +30,7 @@ def open_png(data: bytes) -> Iterator[Image.Image]:
         with warnings.catch_warnings(action="error"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"it has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are read")
+            check_png(image)
             yield image
     except Exception as error:  # on damaged files Pillow's decoders raise errors of any type
         raise ValueError(str(error)) from error
