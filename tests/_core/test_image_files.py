@@ -1,4 +1,6 @@
+import os
 import struct
+import tracemalloc
 import warnings
 import zlib
 from pathlib import Path
@@ -11,6 +13,7 @@ from PIL import Image, TiffImagePlugin
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import (
     IMAGE_SUFFIXES,
+    convert_by_rows,
     count_images,
     read_exif_transpose,
     read_image,
@@ -149,6 +152,7 @@ def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path: Path, monkeypatch: 
     def forbidden(path: Path, formats: list[str]) -> None:
         raise PermissionError(13, "Permission denied")
 
+    (tmp_path / "a.png").write_bytes(b"")
     monkeypatch.setattr(Image, "open", forbidden)
     with pytest.raises(AstSegError, match=r"a\.png .*permission denied"):
         read_image(tmp_path / "a.png")
@@ -223,3 +227,49 @@ def test_counts_what_cannot_be_read_as_one(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("")
     assert count_images(tmp_path / "a.png") == 1
     assert read_exif_transpose(tmp_path / "a.png") is None
+
+
+def test_formats_that_run_programs_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *arguments, **options: pytest.fail("it was run"))
+    for name in ("a.png", "a.eps", "a"):
+        (tmp_path / name).write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+        with pytest.raises(AstSegError, match="not a readable image"):
+            read_image(tmp_path / name)
+
+
+def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("/dev/zero")
+    (tmp_path / "c.png").mkdir()
+    for name in "abc":
+        with pytest.raises(AstSegError, match="is no image: it is a"):
+            read_image(tmp_path / f"{name}.png")
+
+
+def test_a_conversion_by_rows_gives_the_same() -> None:
+    values = RANDOM.random((1500, 1100))
+    assert np.array_equal(convert_by_rows(values, lambda rows: np.rint(255 * rows)), np.rint(255 * values))
+    assert convert_by_rows(values[:1], lambda rows: rows + 1).shape == (1, 1100)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_a_large_image_of_16_bits_needs_no_copy_in_floating_point(tmp_path: Path, suffix: str) -> None:
+    side = 4000
+    Image.new("I;16", (side, side), 30_000).save(tmp_path / f"a.{suffix}")
+    tracemalloc.start()
+    read_image(tmp_path / f"a.{suffix}")
+    assert tracemalloc.get_traced_memory()[1] < 10 * side * side  # bytes; the result takes three a pixel
+    tracemalloc.stop()
+
+
+def test_a_damaged_pixel_of_a_png_is_noticed(tmp_path: Path) -> None:
+    Image.new("P", (64, 64), 3).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    start = content.index(b"IDAT") + 4
+    size = int.from_bytes(content[start - 8 : start - 4], "big")
+    assert size > 8
+    for place in range(start, start + size + 4):
+        damaged = content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :]
+        (tmp_path / "b.png").write_bytes(damaged)
+        with pytest.raises(AstSegError, match="damaged"):
+            read_image(tmp_path / "b.png")

@@ -10,7 +10,8 @@ from rich.table import Table
 
 from astseg._core.errors import AstSegError, OtherRunError, RunExistsError
 from astseg.cli import _console as console
-from astseg.cli._console import Stopped, deferred_interrupt, format_count, print_table, run
+from astseg.cli import _progress
+from astseg.cli._console import SafeConsole, Stopped, deferred_interrupt, format_count, print_table, run
 from astseg.cli._options import find_device, parse_size
 
 
@@ -132,3 +133,53 @@ def test_devices() -> None:
     for name in ("cuda:99", "toaster"):
         with pytest.raises(AstSegError, match=name):
             find_device(name)
+
+
+NAME = "a\x1b[31m\n\u202e\x1b]8;;http://evil\x1b\\b"
+SHOWN = r"a\x1b[31m\n\u202e\x1b]8;;http://evil\x1b\b"
+
+
+class TestNames:
+    """Names of files never reach the terminal raw, however they are printed."""
+
+    @pytest.fixture
+    def screen(self, monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+        screen = io.StringIO()
+        for name in ("output", "messages"):
+            safe = SafeConsole(file=screen, force_terminal=True, width=200, highlight=False, soft_wrap=True)
+            monkeypatch.setattr(console, name, safe)
+        return screen
+
+    def test_in_lines_and_notes(self, screen: io.StringIO) -> None:
+        console.output.print(NAME, NAME, sep="\n", markup=False)
+        console.print_note("Note", NAME)
+        assert screen.getvalue().count(SHOWN) == 3
+        assert "\x1b[31m" not in screen.getvalue()
+        assert screen.getvalue().count("\n") == 3
+
+    def test_in_errors(self, screen: io.StringIO) -> None:
+        assert run(command_that(AstSegError(f"There is no {NAME}.")), []) == 2
+        assert run(command_that(PermissionError(errno.EACCES, "Permission denied", NAME)), []) == 2
+        assert screen.getvalue().count(SHOWN) == 2
+        assert screen.getvalue().count("\n") == 2
+
+    def test_in_tables(self, screen: io.StringIO) -> None:
+        table = Table("name")
+        table.add_row(NAME)
+        print_table(table)
+        assert "\x1b[31m" not in screen.getvalue()
+        assert "\x1b]8" not in screen.getvalue()
+        assert r"a\x1b[31m" in screen.getvalue()
+
+    def test_in_bars(self, screen: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(_progress, "messages", console.messages)
+        with _progress.progress_by_name("images") as show:
+            show(NAME, 1, 2)
+        assert "a\x1b[31m" not in screen.getvalue()
+        assert "\x1b]8" not in screen.getvalue()
+
+    def test_in_wrong_options(self, capsys: pytest.CaptureFixture[str]) -> None:
+        app = typer.Typer()
+        app.command()(lambda: None)
+        assert run(app, [f"--{NAME}"]) == 2
+        assert "\x1b]8" not in capsys.readouterr().err

@@ -1,4 +1,7 @@
+import os
 import re
+import tracemalloc
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -274,3 +277,63 @@ def test_names_a_file_that_is_cut_off(tmp_path: Path, name: str, share: float) -
 def test_names_a_file_that_is_absent(tmp_path: Path) -> None:
     with pytest.raises(AstSegError, match="There is no file"):
         open_arrays(tmp_path / "a.npz")
+
+
+def claim(path: Path, shape: tuple[int, ...], data: bytes = b"", kind: str = "|u1") -> None:
+    """Write an array whose header claims a shape."""
+    with path.open("wb") as file:
+        header = {"descr": kind, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(data)
+
+
+def test_a_count_is_held_against_the_length_of_the_file(tmp_path: Path) -> None:
+    claim(tmp_path / "a.npy", (10**9, 5, 6, 3), IMAGES.tobytes()[: 3 * 90 + 7])
+    file = open_arrays(tmp_path / "a.npy")
+    assert file.count == 4, "three, and one that is cut off"
+    tracemalloc.start()
+    with pytest.raises(AstSegError, match="cut off"):
+        list(file)
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("shape", [(1, 30_000, 30_000, 3), (1, 2**40, 3, 3), (-1, 5, 6, 3), (2, -5, -6, 3)])
+def test_impossible_shapes(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    claim(tmp_path / "a.npy", shape)
+    with pytest.raises(AstSegError, match=r"impossible shape|images of .* bytes|should hold"):
+        open_arrays(tmp_path / "a.npy")
+
+
+def test_an_archive_that_claims_more_than_it_can_hold(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", images=IMAGES)
+    content = (tmp_path / "a.npz").read_bytes()
+    place = content.rindex(b"PK\x01\x02") + 24
+    (tmp_path / "a.npz").write_bytes(content[:place] + (2**31).to_bytes(4, "little") + content[place + 4 :])
+    with pytest.raises(AstSegError, match="claims 2147483648 bytes"):
+        open_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("key", ["images", "masks"])
+def test_nothing_is_read_of_a_member_whose_checksum_is_wrong(
+    tmp_path: Path, save: Callable[..., None], key: str
+) -> None:
+    save(tmp_path / "a.npz", images=IMAGES, masks=MASKS)
+    with zipfile.ZipFile(tmp_path / "a.npz") as archive:
+        member = archive.getinfo(f"{key}.npy")
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[member.header_offset + 14] ^= 1  # the checksum in front of the member
+    directory = content.rindex(b"PK\x01\x02") if key == "masks" else content.index(b"PK\x01\x02")
+    content[directory + 16] ^= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    read_images: list[object] = []
+    with pytest.raises(AstSegError, match="CRC"):
+        read_images.extend(open_arrays(tmp_path / "a.npz"))
+    assert read_images == []
+
+
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.npy")
+    with pytest.raises(AstSegError, match="a pipe"):
+        open_arrays(tmp_path / "a.npy")

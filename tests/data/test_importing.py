@@ -242,8 +242,9 @@ def test_reports_progress(tmp_path: Path) -> None:
     [
         ({"test_share": 1}, "share"),
         ({"test_share": -0.1}, "share"),
-        ({"image_size": (4, 64)}, "at least 8 pixels"),
-        ({"image_size": (0, 0)}, "at least 8 pixels"),
+        ({"image_size": (4, 64)}, "8 to 8192 pixels"),
+        ({"image_size": (0, 0)}, "8 to 8192 pixels"),
+        ({"image_size": (64, 100_000)}, "8 to 8192 pixels"),
     ],
 )
 def test_refuses_impossible_numbers(tmp_path: Path, settings: dict[str, Any], message: str) -> None:

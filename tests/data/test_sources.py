@@ -583,3 +583,18 @@ def test_arrays_that_are_not_read_are_named(tmp_path: Path) -> None:
     images = np.full((2, 8, 8, 3), 90, np.uint8)
     np.savez(tmp_path / "a.npz", images=images, labels=images[..., 0])
     assert open_source(tmp_path / "a.npz").notes == (f"Not read: the arrays labels in {tmp_path / 'a.npz'}.",)
+
+
+def test_a_folder_with_pipes_and_devices_is_read_without_them(tmp_path: Path) -> None:
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    for name in ("b.png", "manifest.json", "run.json"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "c.png").symlink_to("b.png")
+    (tmp_path / "d.png").symlink_to("/dev/zero")
+    (tmp_path / "e.png").symlink_to("nowhere")
+    source = open_source(tmp_path)
+    assert [sample.name for sample in source] == ["a"]
+    assert "pipes, devices and the like: 5 (b.png, c.png, d.png and 2 more)" in source.left_out
+    assert "links that lead nowhere: 1 (e.png)" in source.left_out
+    with pytest.raises(AstSegError, match="no mask files"):
+        open_source(tmp_path, masks=tmp_path / "b.png")

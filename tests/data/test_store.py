@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from astseg._core.errors import AstSegError
-from astseg.data.store import Bytes, Store, file_sha256
+from astseg.data.store import Bytes, Split, Store, file_sha256
 from astseg.data.store_writer import HEADER_BYTES, StoreWriter
 
 SIZE = (5, 7)
@@ -118,7 +119,10 @@ def test_no_store(tmp_path: Path) -> None:
         (lambda content: content.pop("version"), "cannot be understood"),
         (lambda content: content.update(splits=3), "cannot be understood"),
         (lambda content: content["splits"]["train"]["arrays"]["images"].pop("shape"), "cannot be understood"),
-        (lambda content: content["splits"]["train"]["arrays"]["images"].update(shape=[9, 5, 7, 3]), "should hold"),
+        (
+            lambda content: content["splits"]["train"]["arrays"]["images"].update(shape=[9, 5, 7, 3]),
+            "should have the shape",
+        ),
     ],
 )
 def test_a_wrong_manifest(tmp_path: Path, change: Callable[[dict[str, Any]], object], words: str) -> None:
@@ -141,7 +145,60 @@ def test_a_file_outside_the_store_is_not_followed(tmp_path: Path) -> None:
     change_manifest(
         tmp_path / "s", lambda content: content["splits"]["train"]["arrays"]["masks"].update(file="../outside.npy")
     )
-    assert Store(tmp_path / "s")["train"].masks is None
+    with pytest.raises(AstSegError, match=r"'\.\./outside\.npy' is no file of the store"):
+        Store(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda content: content.update(details=[1]),
+        lambda content: content["details"].update(slots="7"),
+        lambda content: content["details"].update(unreadable=[["a"]]),
+        lambda content: content["details"].update(skipped=5),
+        lambda content: content["details"].update(records_needed={"a": "b"}),
+        lambda content: content.update(source=None),
+        lambda content: content.update(image_size=[5]),
+        lambda content: content["splits"].update(train=[]),
+        lambda content: content["splits"]["train"].update(count=10**9),
+        lambda content: content["splits"]["train"].update(count=0),
+        lambda content: content["splits"]["train"].update(label_histogram="x"),
+        lambda content: content["splits"]["train"].update(ignored_label=True),
+        lambda content: content["splits"]["train"]["arrays"].pop("images"),
+        lambda content: content["splits"]["train"]["arrays"].update(depth={"file": "a", "shape": [1], "sha256": ""}),
+        lambda content: content["splits"]["train"]["arrays"]["images"].update(file=".."),
+    ],
+)
+def test_a_damaged_manifest(tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    write(tmp_path / "s")
+    change_manifest(tmp_path / "s", change)
+    with pytest.raises(AstSegError, match=r"manifest\.json cannot be understood|Cannot read"):
+        Store(tmp_path / "s")
+
+
+def test_a_header_that_claims_more_than_the_file(tmp_path: Path) -> None:
+    write(tmp_path / "s")
+    file = tmp_path / "s" / "train.images.npy"
+    content = file.read_bytes()
+    grown = content[:128].replace(b"(6, 5, 7, 3), }" + 9 * b" ", b"(6000000000, 5, 7, 3), }")
+    assert len(grown) == 128
+    assert grown != content[:128]
+    file.write_bytes(grown + content[128:])
+    with pytest.raises(AstSegError, match="Cannot read"):
+        Store(tmp_path / "s")
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(AstSegError, match="is a pipe"):
+        Store(tmp_path / "s")
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"format": ' + "[" * 200_000])
+def test_a_manifest_of_brackets(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    assert not Store.is_store(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    os.mkfifo(tmp_path / "manifest.json")
+    assert not Store.is_store(tmp_path)
 
 
 def test_a_missing_or_short_file(tmp_path: Path) -> None:
@@ -352,3 +409,18 @@ def test_refuses_invalid_ignored_labels(tmp_path: Path, label: object) -> None:
     change_manifest(tmp_path / "s", lambda content: content["splits"]["train"].update(ignored_label=label))
     with pytest.raises(AstSegError, match="cannot be understood"):
         Store(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"images": np.zeros((2, 4, 4, 3), np.float32)},
+        {"images": np.zeros((2, 4, 4), np.uint8)},
+        {"images": np.zeros((2, 4, 4, 3), np.uint8), "masks": np.full((2, 4, 4), 300)},
+        {"images": np.zeros((2, 4, 4, 3), np.uint8), "masks": np.zeros((2, 4, 5), np.uint8)},
+        {"images": np.zeros((2, 4, 4, 3), np.uint8), "shadows": np.zeros((3, 4, 4), np.uint8)},
+    ],
+)
+def test_a_split_of_other_arrays(arrays: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="of a split are uint8 of shape"):
+        Split("test", **arrays)

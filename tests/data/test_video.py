@@ -338,3 +338,24 @@ class TestTracks:
         write_tracks(tmp_path / "b.mp4", (), cover=True)
         with pytest.raises(AstSegError, match="only a cover image"):
             read_facts(tmp_path / "b.mp4")
+
+
+def test_a_title_in_latin_1(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.avi"), "w") as container:
+        container.metadata["title"] = "Gruesse"
+        stream: Any = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        for image in drawn_frames(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    content = (tmp_path / "a.avi").read_bytes()
+    assert b"Gruesse" in content
+    (tmp_path / "a.avi").write_bytes(content.replace(b"Gruesse", "Grüße".encode("latin-1") + b"  "))
+    assert len(list(read_frames(tmp_path / "a.avi"))) == 3
+
+
+def test_frames_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "a.mp4", 2)
+    monkeypatch.setattr(video, "MAX_FRAME_PIXELS", 32 * 48 - 1)
+    with pytest.raises(AstSegError, match="48 x 32 pixels; at most 1535"):
+        read_facts(tmp_path / "a.mp4")

@@ -305,3 +305,54 @@ class TestIgnoredLabel:
         everything = np.full((1, 2, 2), 255)
         scores = metrics.score_segmentations(np.zeros((1, 2, 2), int), everything, 2, ignored_label=255)
         assert [*scores.ari_fg, *scores.miou, *scores.msc_fg] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", ">i4"])
+def test_integers_of_all_types(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    predicted, true = rng.integers(0, 5, (2, 3, 8, 8))
+    expected = metrics.score_segmentations(predicted, true, ignored_label=4)
+    found = metrics.score_segmentations(predicted.astype(kind), true.astype(kind), ignored_label=4)
+    for field in fields(expected):
+        np.testing.assert_array_equal(getattr(found, field.name), getattr(expected, field.name))
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.uint16, torch.uint32, torch.uint64, torch.int16])
+def test_unsigned_tensors(kind: torch.dtype) -> None:
+    labels = torch.tensor([[[0, 1], [2, 2]]]).to(kind)
+    assert metrics.mean_iou(labels, labels) == [1]
+
+
+@pytest.mark.parametrize("label", [-1, 4096, 2**40, 2**63 - 1])
+@pytest.mark.parametrize("side", [0, 1])
+def test_labels_without_a_place_in_a_table(label: int, side: int) -> None:
+    maps = [np.zeros((1, 4, 4), np.int64), np.zeros((1, 4, 4), np.int64)]
+    maps[side][0, 0, 0] = label
+    with pytest.raises(ValueError, match="must lie in 0 to 4095"):
+        metrics.score_segmentations(maps[0], maps[1])
+
+
+@pytest.mark.parametrize("ignored", [-100, -1, 255, 2**40, 2**63 - 1])
+def test_any_integer_can_be_ignored(ignored: int) -> None:
+    rng = np.random.default_rng(6)
+    predicted, true = rng.integers(0, 4, (2, 2, 6, 6))
+    where = rng.random(true.shape) < 0.3
+    expected = metrics.contingency_tables(predicted, np.where(where, 9, true), 9)
+    np.testing.assert_array_equal(
+        metrics.contingency_tables(predicted, np.where(where, ignored, true), ignored), expected
+    )
+    assert expected.sum() == (~where).sum()
+
+
+@pytest.mark.parametrize("ignored", [2.5, "255", True, np.nan])
+def test_what_cannot_be_ignored(ignored: Any) -> None:
+    labels = np.zeros((1, 2, 2), np.int64)
+    with pytest.raises(ValueError, match="must be an integer"):
+        metrics.mean_iou(labels, labels, ignored_label=ignored)
+
+
+def test_tables_that_would_fill_the_memory() -> None:
+    labels = np.zeros((64, 2, 2), np.int64)
+    labels[:, 0, 0] = 4095
+    with pytest.raises(ValueError, match="score fewer images at a time"):
+        metrics.mean_iou(labels, labels)

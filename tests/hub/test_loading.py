@@ -250,3 +250,21 @@ class TestHub:
         asking, error = capsys.readouterr().err.splitlines()[:2]
         assert "asking the model hub" in asking
         assert error.startswith("Error: There is no folder 'runs/first', and the model hub has no model")
+
+
+def test_a_mistyped_path_is_not_asked_of_the_hub(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent.parent)
+    monkeypatch.setattr(loading, "_from_hub", lambda name: pytest.fail("the hub was asked"))
+    folder = run.parent.name
+    with pytest.raises(AstSegError, match=f"no 'rum' in the folder {folder}. Did you mean '{folder}/run'"):
+        load_model(f"{folder}/rum")
+    with pytest.raises(AstSegError, match=r"no 'zzzzz' in the folder [^?]*hub is not asked"):
+        load_model(f"{folder}/zzzzz")
+
+
+def test_the_hub_is_not_asked_without_a_word(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(loading, "_unreached", lambda name: "no server in this test")
+    with pytest.raises(AstSegError, match="no server in this test"):
+        load_model("nobody-there/no-model")
+    assert "There is no folder nobody-there/no-model; asking the model hub" in caplog.text

@@ -1,10 +1,16 @@
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from astseg.model.architecture import Architecture
+from astseg.model.latents import LatentLayout
+from astseg.model.postprocessing import LabelRule
+from astseg.model.refinement import TransformerLayout
+from astseg.model.slow_features.features import SlowFeatureLayout
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe, Scenario
+from astseg.training.schedules import LearningRate
 
 
 class TestBackgroundTraining:
@@ -65,3 +71,34 @@ class TestRecipe:
             Recipe(
                 replace(self.ARCHITECTURE, background_network="region"), BackgroundTraining(automatic_complexity=True)
             )
+
+
+NAN, INFINITE = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LearningRate(NAN),
+        lambda: LearningRate(INFINITE),
+        lambda: LearningRate(1e-3, warmup_steps=2.5),  # type: ignore[arg-type]
+        lambda: LearningRate(1e-3, decay_start=NAN),
+        lambda: LearningRate("1e-3"),  # type: ignore[arg-type]
+        lambda: BackgroundTraining(steps=2.5),  # type: ignore[arg-type]
+        lambda: BackgroundTraining(batch_size=True),
+        lambda: ForegroundTraining(steps=NAN),  # type: ignore[arg-type]
+        lambda: ForegroundTraining(entropy_weight=NAN),
+        lambda: ForegroundTraining(slot_use_weight=INFINITE),
+        lambda: LabelRule(object_error=NAN),
+        lambda: LabelRule(min_pixels=1.5),  # type: ignore[arg-type]
+        lambda: Architecture((64, 64), 2.5),  # type: ignore[arg-type]
+        lambda: Architecture((64, 64.5), 2),  # type: ignore[arg-type]
+        lambda: Architecture((64, 64), 2, initial_background_log_activation=NAN),
+        lambda: LatentLayout(max_inverse_scale=NAN),
+        lambda: TransformerLayout(dropout=NAN),
+        lambda: SlowFeatureLayout(scale=NAN),
+    ],
+)
+def test_numbers_that_are_none(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"should be a (finite|whole) number, not"):
+        make()

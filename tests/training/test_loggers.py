@@ -92,10 +92,25 @@ def test_a_phase_that_starts_again_is_written_once(tiny_recipe: Recipe, tiny_ima
     assert tensorboard_steps(tmp_path, "background/total") == [1, 2]
 
 
+def entry(step: int, **others: object) -> dict[str, object]:
+    return {"step": step, "phase": "joint", "phase_step": step, "seconds": 1.5, "total": float(step), **others}
+
+
 def test_reading_leaves_out_a_line_that_was_cut_short(tmp_path: Path) -> None:
     file = tmp_path / "metrics.jsonl"
-    file.write_text(json.dumps({"step": 1}) + "\n" + json.dumps({"step": 2}) + '\n{"st')
-    assert read_metrics(file) == [{"step": 1}, {"step": 2}]
+    file.write_text(json.dumps(entry(1, other="kept")) + "\n" + json.dumps(entry(2)) + '\n{"st')
+    assert read_metrics(file) == [entry(1, other="kept"), entry(2)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"[]", b"3", b"{}", b"\xff\xfe", b"", b"[" * 200_000]
+    + [json.dumps({**entry(2), key: [1]}).encode() for key in entry(2)],
+)
+def test_reading_leaves_out_damaged_lines(tmp_path: Path, line: bytes) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_bytes(b"\n".join([json.dumps(entry(1)).encode(), line, json.dumps(entry(3)).encode()]))
+    assert [entry["step"] for entry in read_metrics(file)] == [1, 3]
 
 
 def test_closing_before_anything_began(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,53 @@ def test_a_full_disk_leaves_the_older_checkpoint(
     monkeypatch.undo()
     assert TrainState.load(file, CPU).step == 1
     assert [path.name for path in file.parent.iterdir()] == ["checkpoint.pt"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"phase_index": -1},
+        {"phase_index": 9},
+        {"phase_index": True},
+        {"step": -1},
+        {"step": 3},
+        {"step": 1.5},
+        {"seed": "x"},
+        {"num_images": -5},
+        {"seconds": {"background": "x"}},
+        {"seconds": [1]},
+        {"random": {}},
+        {"random": {"cpu": torch.zeros(3), "cuda": []}},
+        {"random": {"cpu": torch.zeros(3, dtype=torch.uint8), "cuda": []}},
+        {"random": None},
+        {"recipe": []},
+        {"optimizer": {"state": 5}},
+        {"optimizer": []},
+        {"model": {"a": 1}},
+        {"model": None},
+        {"version": torch.zeros(2)},
+    ],
+)
+def test_impossible_fields(state: TrainState, file: Path, change: dict[str, object]) -> None:
+    state.save(file)
+    torch.save({**torch.load(file, weights_only=True), **change}, file)
+    with pytest.raises(AstSegError, match=r"checkpoint\.pt (is|holds)"):
+        TrainState.load(file, CPU)
+
+
+def test_what_torch_advises_is_not_passed_on(file: Path) -> None:
+    torch.save({"version": Path("x")}, file)
+    with pytest.raises(AstSegError, match="holds an object of pathlib") as caught:
+        TrainState.load(file, CPU)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_compressed_file_is_not_unpacked(state: TrainState, file: Path) -> None:
+    state.save(file)
+    with zipfile.ZipFile(file) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content + bytes(1 << 20) * name.endswith("data/0"))
+    with pytest.raises(AstSegError, match="not a readable"):
+        TrainState.load(file, CPU)

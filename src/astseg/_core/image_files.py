@@ -2,16 +2,18 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from astseg._core.errors import AstSegError
+from astseg._core.input_files import NotAFileError, regular_size
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 
@@ -43,6 +45,10 @@ TIFF_NOT_A_PAGE = 0b101
 """The bits of a TIFF subfile that is a smaller copy of a page, or its mask."""
 
 WHITE = (255, 255, 255, 255)
+PNG_SIGNATURE_SIZE = 8
+PNG_PIXELS = (b"IDAT", b"fdAT")
+"""The parts of a PNG file that hold pixels."""
+VALUES_AT_ONCE = 1 << 20
 MIN_SIXTEEN_BIT_VALUE = 4096
 """A 16-bit image with only smaller values is 10 or 12 bits deep, and would look black."""
 TOO_DARK_MESSAGE = (
@@ -99,6 +105,7 @@ def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
         AstSegError: as `read_images`.
     """
     try:
+        regular_size(path)
         with _metadata_warnings_ignored():
             Image.init()
             # Not every Pillow has all formats (AVIF, for instance). MPO counts as JPEG until it has been opened.
@@ -109,6 +116,8 @@ def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
         raise AstSegError(str(error) if str(path) in str(error) else f"{path} {error}") from error
     except FileNotFoundError as error:
         raise AstSegError(f"There is no image {path}.") from error
+    except NotAFileError as error:
+        raise AstSegError(f"{path} is no image: {error.strerror}.") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise AstSegError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.") from error
     except PermissionError as error:
@@ -123,14 +132,36 @@ def load_frames(image: Image.Image) -> Iterator[int]:
     """Load the frames of an open file one after another, and yield their indices.
 
     Raises:
-        AstSegError: a frame has too many pixels.
+        AstSegError: a frame has too many pixels, or the file is a PNG with a wrong checksum.
     """
+    check_png(image)
     for index in _seek_frames(image):
         if image.width * image.height > (Image.MAX_IMAGE_PIXELS or math.inf):
             raise AstSegError(f"has a page of more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.")
         with _metadata_warnings_ignored():
             image.load()
         yield index
+
+
+def check_png(image: Image.Image) -> None:
+    """Compare the checksums of the pixels in a PNG file that has just been opened; Pillow compares only the others.
+
+    Raises:
+        AstSegError: one is wrong.
+    """
+    if image.format != "PNG":
+        return
+    file = image.fp
+    place = file.tell()
+    file.seek(PNG_SIGNATURE_SIZE)
+    while len(head := file.read(8)) == 8:
+        left, kind = int.from_bytes(head[:4], "big"), head[4:]
+        found = zlib.crc32(kind)
+        while left and (part := file.read(min(left, VALUES_AT_ONCE))):
+            found, left = zlib.crc32(part, found), left - len(part)
+        if file.read(4) != found.to_bytes(4, "big") and kind in PNG_PIXELS:
+            raise AstSegError(f"is damaged: the checksum of its {kind.decode()} part does not match.")
+    file.seek(place)
 
 
 @contextmanager
@@ -203,4 +234,12 @@ def _to_eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
         raise AstSegError(f"holds {values.dtype} values from {low:g} to {high:g}; they should lie in 0 to {top:g}.")
     if values.dtype.kind != "f" and 0 < high < MIN_SIXTEEN_BIT_VALUE:
         raise AstSegError(TOO_DARK_MESSAGE.format(high=f"{high:g} of {top:g}"))
-    return np.rint(values.astype(np.float64) * (255 / top)).astype(np.uint8)
+    return convert_by_rows(values, lambda rows: np.rint(rows.astype(np.float64) * (255 / top)).astype(np.uint8))
+
+
+def convert_by_rows(
+    values: npt.NDArray[np.generic], convert: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]
+) -> npt.NDArray[Any]:
+    """Convert an array some rows at a time, so that what the conversion needs meanwhile stays small."""
+    step = max(1, VALUES_AT_ONCE * len(values) // values.size)
+    return np.concatenate([convert(values[start : start + step]) for start in range(0, len(values), step)])

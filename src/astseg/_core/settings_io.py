@@ -1,13 +1,15 @@
 """Conversion of settings dataclasses to and from the builtin types of JSON, with checks of names and types."""
 
 import difflib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
+from numbers import Integral, Real
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from astseg._core.input_files import parse_json
 
 Settings = TypeVar("Settings")
 
@@ -34,6 +36,26 @@ def from_builtins(kind: type[Settings], content: Any) -> Settings:
     for problem in _problems(kind, content, kind.__name__):
         raise ValueError(problem)
     return msgspec.convert(content, kind, str_keys=True)  # its ValidationError is a ValueError
+
+
+def check_numbers(settings: Any) -> None:
+    """Raise unless a dataclass has whole numbers where it says ``int``, and finite ones where it says ``float``.
+
+    For settings made by a program: those of files are checked by ``from_builtins``.
+
+    Raises:
+        ValueError: another value is there, such as NaN or half a step.
+    """
+    hints = get_type_hints(type(settings))
+    for field in fields(settings):
+        value, kinds = getattr(settings, field.name), (hints[field.name], *get_args(hints[field.name]))
+        values = value if isinstance(value, tuple | list) else (value,)  # the hub library makes lists of tuples
+        if float in kinds or int in kinds:
+            wanted, words = (Real, "a finite number") if float in kinds else (Integral, "a whole number")
+            for one in values:
+                known = isinstance(one, wanted) and not isinstance(one, bool) and math.isfinite(one)
+                if not known and not (one is None and type(None) in kinds):
+                    raise ValueError(f"{field.name} should be {words}, not {one!r}")
 
 
 def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
@@ -86,7 +108,7 @@ def parse_change(text: str) -> tuple[str, Any]:
     if not equals or not name:
         raise ValueError(f"a change looks like foreground.entropy_weight=1e-3, not '{text}'")
     try:
-        return name, json.loads(value)
+        return name, parse_json(value)
     except ValueError:
         return name, value
 

@@ -1,6 +1,44 @@
 """Values as text for people."""
 
+import re
+import unicodedata
 from typing import Any
+
+MARKDOWN_MARKS = re.compile(
+    r"[\\`*\[\]<>|~$@]|&(?=[\w#])|(?<!\w)_|_(?!\w)|(?:(?<=http)|(?<=https)):|(?<=www)\.|^[#+-]", re.IGNORECASE
+)
+"""What begins emphasis, links, HTML, tables, code, formulas, mentions, lists and headings, and addresses, which some
+readers make links of."""
+
+
+def printable(text: str) -> str:
+    r"""Return a text in which nothing moves the cursor, colors, links, breaks lines or turns the direction of writing.
+
+    Names of files may hold any of these. They are shown as Python's escapes, and so are invisible characters.
+
+    >>> print(printable("a\x1b[31m.png\nb"), printable("Æsop ☺ \u202egnp.exe"))
+    a\x1b[31m.png\nb Æsop ☺ \u202egnp.exe
+    """
+    return "".join(_escape(character) if _is_hidden(character) else character for character in text)
+
+
+def escape_markdown(text: str) -> str:
+    r"""Return a text for one line of Markdown in which nothing has a meaning.
+
+    >>> print(escape_markdown("<b>|*a*|[x](http://y)"))
+    \<b\>\|\*a\*\|\[x\](http\://y)
+    """
+    return MARKDOWN_MARKS.sub(r"\\\g<0>", printable(text))
+
+
+def _is_hidden(character: str) -> bool:
+    kind = unicodedata.category(character)
+    # Joiners belong to the writing of some languages, and to emoji.
+    return kind in ("Cc", "Zl", "Zp", "Cs") or (kind == "Cf" and character not in "\u200c\u200d")
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def format_duration(seconds: float) -> str:

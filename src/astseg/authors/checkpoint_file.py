@@ -1,15 +1,14 @@
 """The authors' checkpoint file: up to four state dicts, and values that only training needs."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
+from astseg._core.tensor_files import load_tensors
 
 # The state dicts' keys in the file, and the prefix common to all names in each, if any.
 SECTIONS = {
@@ -58,15 +57,11 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
 
 def _load(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(_numpy_numbers()):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        return load_tensors(path, _numpy_numbers())
     except OSError as error:
         raise AstSegError(f"Cannot read {path}: {error.strerror or error}.") from error
-    except Exception as error:  # a file of another kind makes torch's reader raise almost anything
-        # torch suggests loading the file unsafely, so only the object that it found is reported.
-        found = re.search(r"GLOBAL (\S+) ", str(error))
-        what = f"it holds an object of {found[1]}" if found else "it is damaged or was not written by torch.save"
-        raise AstSegError(f"{path} cannot be read safely: {what}. Give the file as it was published.") from error
+    except ValueError as error:
+        raise AstSegError(f"{path} cannot be read safely: {error}. Give the file as it was published.") from error
 
 
 def _numpy_numbers() -> list[Any]:

@@ -3,12 +3,14 @@
 import errno
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
 from astseg._core.errors import (
@@ -24,10 +26,28 @@ from astseg._core.errors import (
     RunExistsError,
     RunNotFoundError,
 )
+from astseg._core.text import printable
 
-output = Console(highlight=False, soft_wrap=True)
+
+class SafeConsole(Console):
+    """A console that lets no control character of a name reach the terminal; see `printable`.
+
+    A text to print is one line, of which `sep` may join several.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as rich does, with the texts made printable."""
+        super().print(*(printable(one) if isinstance(one, str) else one for one in objects), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render as rich does: tables, bars and all else that is no plain text pass through here."""
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else "\n".join(map(printable, text.split("\n"))), style, control)
+
+
+output = SafeConsole(highlight=False, soft_wrap=True)
 """For results, which a user may redirect into a file."""
-messages = Console(stderr=True, highlight=False, soft_wrap=True)
+messages = SafeConsole(stderr=True, highlight=False, soft_wrap=True)
 """For progress, warnings and errors."""
 
 EXIT_MISTAKE = 2
@@ -71,7 +91,7 @@ def print_table(table: Table) -> None:
             if column.no_wrap:
                 column.header = "\n".join(str(column.header).split())
         width = max(output.width, output.measure(table, options=wide).minimum)
-    Console(file=output.file, width=width).print(table)
+    SafeConsole(file=output.file, width=width).print(table)
 
 
 def print_note(label: str, text: str, where: Console | None = None) -> None:
@@ -152,6 +172,7 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
         show = getattr(error, "show", None)  # a method of typer's own errors
         if show is None:
             raise
+        error.message = printable(error.message)  # type: ignore[attr-defined]
         show(sys.stderr)
         return EXIT_MISTAKE
 

@@ -179,7 +179,7 @@ def report_reading(store: "Store") -> None:
         messages.print(f"Masks: {details['masks']}.", style="dim", markup=False)
     left_behind = details.get("masks_left_behind")
     if left_behind:
-        print_note("Left out", f"{format_count(left_behind, 'mask')}: {details['mask_problem']}")
+        print_note("Left out", f"{format_count(left_behind, 'mask')}: {details.get('mask_problem')}")
 
 
 def report_left_out(left_out: Iterable[str]) -> None:

@@ -18,14 +18,10 @@ def open_model(name: str, device: "torch.device") -> "AstSeg":
     Raises:
         AstSegError: there is no such model, it cannot be read, or only its background is trained.
     """
-    from huggingface_hub import constants
-
-    from astseg.hub.loading import load_model, local_model
+    from astseg.hub.loading import load_model
 
     check_trained(Path(name))
-    if local_model(name) is None and not constants.HF_HUB_OFFLINE:
-        messages.print(f"There is no folder {name}; asking the model hub...", style="dim", markup=False)
-    return load_model(name).to(device)
+    return load_model(name, lambda text: messages.print(text, style="dim", markup=False)).to(device)
 
 
 def check_trained(run: Path) -> None:

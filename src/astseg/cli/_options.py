@@ -63,6 +63,10 @@ Every = Annotated[int, typer.Option(help="Of a video, take every n-th frame.", m
 Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:1.")]
 
 
+MAX_DIGITS = 9
+"""Of a number that a user writes: colors have eight."""
+
+
 def find_device(name: str) -> "torch.device":
     """Return the device of a name; ``auto`` is a GPU if there is one.
 
@@ -94,7 +98,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) for part in parts):
+    if len(parts) > 2 or not all(part.isdecimal() and len(part) <= MAX_DIGITS and int(part) for part in parts):
         raise AstSegError(f"A size looks like 96x128 (height x width) or 64, not '{text}'.")
     sides = [int(part) for part in parts]
     return sides[0], sides[-1]
@@ -112,7 +116,7 @@ def parse_values(text: str | None) -> frozenset[int] | None:
     if text is None or text == "none":
         return None if text is None else frozenset()
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
+    if not all(part.isdecimal() and len(part) <= MAX_DIGITS for part in parts):
         raise AstSegError(f"Values to ignore look like 255 or 85,170, or none, not '{text}'.")
     return frozenset(map(int, parts))
 

@@ -21,6 +21,7 @@ from rich.table import Column
 from rich.text import Text
 
 from astseg._core.progress import Progress as ProgressCallback
+from astseg._core.text import printable
 from astseg.cli._console import messages
 
 MIN_LONG_BAR_WIDTH = 116
@@ -115,7 +116,7 @@ def progress_by_name(units: str, describe: Callable[[str], str] = str) -> Iterat
 
         def show(name: str, done: int, total: int | None = None) -> None:
             if name not in tasks:
-                tasks[name] = bars.add_task(describe(name), completed=done, begun=done)
+                tasks[name] = bars.add_task(printable(describe(name)), completed=done, begun=done)
             bars.update(tasks[name], completed=done, total=total)
 
         yield show

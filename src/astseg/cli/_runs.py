@@ -71,7 +71,7 @@ def train_and_score(
         from astseg.cli._scores import print_scores
 
         print_scores(summary)
-    output.print(f"Model:  {folder / 'model'}\nPage:   {folder / PAGE_FILE}", markup=False)
+    output.print(f"Model:  {folder / 'model'}", f"Page:   {folder / PAGE_FILE}", sep="\n", markup=False)
 
 
 def resume_run(folder: Path, context: typer.Context, device: str) -> None:

@@ -36,7 +36,8 @@ def _print_report(report: "StoreReport") -> None:
     from rich.table import Table
 
     num_slots = "not given (--objects)" if report.num_slots is None else report.num_slots
-    output.print(f"Source:   {report.source}\nProtocol: {report.protocol}\nK:        {num_slots}", markup=False)
+    lines = (f"Source:   {report.source}", f"Protocol: {report.protocol}", f"K:        {num_slots}")
+    output.print(*lines, sep="\n", markup=False)
     table = Table(
         "split", "images", "most objects", "highest label", "without objects", "more than K", box=None, pad_edge=False
     )

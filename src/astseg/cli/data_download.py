@@ -6,7 +6,7 @@ import typer
 from rich.filesize import decimal
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import format_count, output
+from astseg.cli._console import format_count, output, print_note
 from astseg.cli._options import Destination
 from astseg.cli._progress import progress_by_name
 
@@ -17,6 +17,8 @@ def download(
     mirror: Annotated[str | None, typer.Option(help="Another server with the same files by the same names.")] = None,
 ) -> None:
     """Download a benchmark's files from their documented addresses. An interrupted download continues.
+
+    Says of each file what was checked: checksums are published only for ShapeStacks.
 
     ```
     astseg data download clevr downloads/clevr
@@ -33,5 +35,6 @@ def download(
     output.print(f"{files}, {size}, {remaining} still to download.")
     with progress_by_name("bytes") as show:
         fetched = fetch(plan, show)
-    for file in fetched:
+    for file, planned in zip(fetched, plan.files, strict=True):
         output.print(str(file), markup=False)
+        print_note("Checked", f"{planned.verification}.")

@@ -58,10 +58,10 @@ def demo(
             raise AstSegError(f"{out} holds no demo to resume. Omit --resume to start one.")
         else:
             print_ignored_options(context, ("out", "device", "resume"))
-            seed = Store(data).manifest.details["seed"]
+            seed = Store(data).manifest.details.get("seed", seed)
         settings = RunSettings("astseg demo: rooms", PRESETS["demo"].recipe, str(data.resolve()), seed, "demo")
         train_and_score(out, settings, device=device, seconds=seconds)
-    output.print(f"Scores: {out / SCORES_FILE}\nPage:   {out / PAGE_FILE}", markup=False)
+    output.print(f"Scores: {out / SCORES_FILE}", f"Page:   {out / PAGE_FILE}", sep="\n", markup=False)
 
 
 def _first_look(image: Path) -> None:

@@ -13,7 +13,7 @@ def doctor() -> None:
     from astseg.doctor import environment, examine
 
     with messages.status("Examining..."):
-        output.print(environment(), end="\n\n", markup=False)
+        output.print(*environment().splitlines(), sep="\n", end="\n\n", markup=False)
         findings = examine()
     table = Table("", "what", "found", box=None, show_header=False)
     for finding in findings:

@@ -27,7 +27,8 @@ def presets(
     from astseg.training.presets import PRESETS, get_preset
 
     if name is not None:
-        output.print(json.dumps(to_builtins(get_preset(name).recipe), indent=2), markup=False)
+        lines = json.dumps(to_builtins(get_preset(name).recipe), indent=2).splitlines()
+        output.print(*lines, sep="\n", markup=False)
         return
     table = Table("name", "what it is", "size", "K", box=None, pad_edge=False)
     for preset in PRESETS.values():

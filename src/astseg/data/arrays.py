@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias
 
@@ -19,7 +19,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import MIN_SIXTEEN_BIT_VALUE, TOO_DARK_MESSAGE, WHITE, Bytes
+from astseg._core.image_files import (
+    MIN_SIXTEEN_BIT_VALUE,
+    TOO_DARK_MESSAGE,
+    WHITE,
+    Bytes,
+    convert_by_rows,
+)
+from astseg._core.input_files import regular_size
 from astseg.data.store import MAX_LABELS
 
 Numbers: TypeAlias = npt.NDArray[np.generic]
@@ -33,6 +40,10 @@ CHANNEL_COUNTS = (1, 3, 4)
 """Grey, RGB, RGBA."""
 MAX_UNIT_RANGE_VALUE = 2.0
 """Larger values in a floating-point image are no overshoot beyond 1: its range is [0, 255]."""
+MAX_IMAGE_BYTES = 1 << 28
+"""The limit for one image, which has to be in memory as a whole."""
+MAX_COMPRESSION = 1032
+"""Deflate cannot do better, so that a larger member of an archive is no member."""
 MAX_COLUMN_MAJOR_BYTES = 1 << 28
 """The limit for column-major arrays, which have to be in memory as a whole to be read."""
 
@@ -89,6 +100,8 @@ class ArrayFile:
         """
         with _path_in_errors(self.path), _open_member(self.path, self.image_key) as images:
             scale = self._scale()
+            if self.mask_key is not None:
+                self._check_member(self.mask_key)
             if self.mask_key is None:
                 for image in _iterate_images(images, self.layout.single):
                     yield self._item(image, scale)
@@ -108,8 +121,15 @@ class ArrayFile:
         )
 
     def _scale(self) -> "_Scale":
+        self._check_member(self.image_key)
         facts = self.path.stat()
         return _read_scale(self.path, self.image_key, self.layout.single, facts.st_mtime_ns, facts.st_size)
+
+    def _check_member(self, key: str) -> None:
+        """Raise before anything is read if a member of an archive is damaged: only its end tells, by its checksum."""
+        facts = self.path.stat()
+        if key:
+            _read_through(self.path, key, facts.st_mtime_ns, facts.st_size)
 
 
 class Layout(NamedTuple):
@@ -155,13 +175,14 @@ def open_arrays(path: Path) -> ArrayFile:
         AstSegError: the file cannot be read, or holds something else.
     """
     with _path_in_errors(path):
+        regular_size(path)
         if path.suffix.lower() == ".npy":
             image_key, mask_key, unread = "", None, tuple[str, ...]()
         else:
             image_key, mask_key, unread = _find_keys(path)
         shape, layout = _checked_image_shape(path, image_key)
         problem = None if mask_key is None else _mask_problem(path, mask_key, layout.mask_shape(shape))
-        count = 1 if layout.single else shape[0]
+        count = 1 if layout.single else min(shape[0], _images_that_fit(path, image_key))
         return ArrayFile(path, count, image_key, None if problem else mask_key, problem, layout, unread)
 
 
@@ -185,7 +206,34 @@ def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]
         raise AstSegError(f"{path} should hold {EXPECTED_ARRAY}, but holds {dtype} of shape {shape}.")
     if not all(shape):
         raise AstSegError(f"{path} holds no images: its shape is {shape}.")
+    size = prod(shape if layout.single else shape[1:]) * dtype.itemsize
+    if size > MAX_IMAGE_BYTES:
+        raise AstSegError(f"{path} holds images of {size} bytes; at most {MAX_IMAGE_BYTES} fit into memory safely.")
     return shape, layout
+
+
+def _images_that_fit(path: Path, key: str) -> int:
+    """Return how many of the images that a file claims it can hold, by its length; the last may be cut off."""
+    with _open_member(path, key) as file:
+        shape, dtype, _ = _read_header(file)
+        room = _member_size(path, key) - file.tell()
+    return ceil(max(0, room) / (prod(shape[1:]) * dtype.itemsize))
+
+
+def _member_size(path: Path, key: str) -> int:
+    """Return the length of an array's file, which for a member of an archive is held against the compressed length.
+
+    Raises:
+        AstSegError: a member is compressed by other means than NumPy's, or claims more than it can hold.
+    """
+    if not key:
+        return path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo(f"{key}.npy")
+    limits = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: MAX_COMPRESSION}
+    if member.file_size > limits.get(member.compress_type, 0) * member.compress_size:
+        raise AstSegError(f"claims {member.file_size} bytes of '{key}' in {member.compress_size}. It is damaged.")
+    return member.file_size
 
 
 def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None:
@@ -217,6 +265,8 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]
     if np.lib.format.read_magic(file) != (1, 0):
         read = np.lib.format.read_array_header_2_0
     shape, columns_first, dtype = read(file)
+    if min(shape, default=0) < 0:
+        raise AstSegError(f"has an impossible shape: {shape}.")
     if dtype.hasobject:
         raise AstSegError("holds Python objects, which are not read. Save an array of numbers.")
     if columns_first and prod(shape) * dtype.itemsize > MAX_COLUMN_MAJOR_BYTES:
@@ -252,6 +302,15 @@ class _Scale(NamedTuple):
     """"u1" for bytes, "f" for floating-point numbers, empty for others."""
     highest: float = 0.0
     """The highest value in a file of integers with more than 8 bits."""
+
+
+@lru_cache(maxsize=4096)  # as for `_read_scale`
+def _read_through(path: Path, key: str, modified: int, size: int) -> None:
+    """Read a member of an archive to its end, where its checksum is compared."""
+    _member_size(path, key)
+    with _open_member(path, key) as file:
+        while file.read(1 << 20):
+            pass
 
 
 @lru_cache(maxsize=4096)  # needed in every pass over the file; the time and size notice changes
@@ -320,7 +379,8 @@ def _to_rgb(image: Numbers, scale: _Scale) -> Bytes:
         raise AstSegError(f"holds {what} from {low:g} to {high:g}; they should lie in [0, {white}].")
     if white == 65535 and scale.highest < MIN_SIXTEEN_BIT_VALUE:
         raise AstSegError(TOO_DARK_MESSAGE.format(high=f"{scale.highest:g} of {white}"))
-    values = np.rint(image.astype(np.float32) * np.float32(255 / white)).astype(np.uint8)
+    factor = np.float32(255 / white)
+    values = convert_by_rows(image, lambda rows: np.rint(rows.astype(np.float32) * factor).astype(np.uint8))
     values = values.reshape(*values.shape[:2], -1)
     if values.shape[-1] == 4:  # composited over white, as image files are
         colors = Image.fromarray(np.ascontiguousarray(values))

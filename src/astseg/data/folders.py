@@ -1,6 +1,5 @@
 """Finding the images in a folder and their true masks, and naming them."""
 
-import json
 import os
 import re
 from collections import Counter
@@ -19,6 +18,7 @@ from astseg._core.file_names import (
     SUMMARY_FILE,
 )
 from astseg._core.image_files import IMAGE_SUFFIXES, is_image_file
+from astseg._core.input_files import NotAFileError, read_json
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import could_hold_masks_of, parse_name
 from astseg.data.pairing import pair
@@ -122,7 +122,7 @@ class _FolderSearch:
             if _entry_is(entry.is_file):
                 (self.readable if _is_readable(path) else self.others).append(path)
             elif not _entry_is(entry.is_dir):
-                (self.broken_links if entry.is_symlink() else self.special).append(path)
+                (self.special if path.exists() else self.broken_links).append(path)
             elif entry.is_symlink():
                 self.links.append(path)
             elif _is_made_by_astseg(path):
@@ -173,7 +173,7 @@ def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
     files = [masks]
     if masks.is_dir():
         files = _find_image_files(masks)
-    if not files or not masks.exists():
+    if not files or not (masks.is_dir() or masks.is_file()):
         raise AstSegError(f"There are no mask files in {masks}. Give a folder of label images, one for each image.")
     root = folder.absolute()
     return [
@@ -241,8 +241,8 @@ def _is_made_by_astseg(folder: Path) -> bool:
 def _is_run(file: Path) -> bool:
     """Tell whether a file holds the settings of a training run; other programs write a run.json too."""
     try:
-        content = json.loads(file.read_text())
-    except (FileNotFoundError, ValueError):
+        content = read_json(file)
+    except (FileNotFoundError, NotAFileError, ValueError):
         return False
     return isinstance(content, dict) and content.keys() >= RUN_KEYS
 

@@ -2,13 +2,14 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import open_image
+from astseg._core.image_files import convert_by_rows, open_image
 
 MIN_EVEN_SHARE = 0.5
 """In a mask at least this share of pixels equal their right neighbors; in a photograph hardly any do."""
@@ -51,14 +52,19 @@ def _measure_file(path: Path, changed: int, size: int) -> _Statistics | None:
             values = np.array(_opaque(image) if not deep else image)
     except AstSegError:
         return None
-    flat = values.reshape(*values.shape[:2], -1).astype(np.int64)
-    codes = flat @ 256 ** np.arange(flat.shape[-1]) if flat.shape[-1] > 1 else flat[..., 0]
+    codes = convert_by_rows(values.reshape(*values.shape[:2], -1), _to_codes)
     even = codes[:, 1:] == codes[:, :-1]
     counts = np.sort(np.unique(codes, return_counts=True)[1])[::-1]
     common = int(np.searchsorted(np.cumsum(counts), COMMON_COLOR_COVERAGE * codes.size)) + 1
     return _Statistics(
-        (flat.shape[0], flat.shape[1]), float(even.mean()) if even.size else 1.0, len(counts), common, deep
+        (codes.shape[0], codes.shape[1]), float(even.mean()) if even.size else 1.0, len(counts), common, deep
     )
+
+
+def _to_codes(values: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+    """Return one number for each color: H x W of H x W x channels."""
+    channels = values.astype(np.int64)
+    return channels @ 256 ** np.arange(channels.shape[-1]) if channels.shape[-1] > 1 else channels[..., 0]
 
 
 def _opaque(image: Image.Image) -> Image.Image:

@@ -23,6 +23,9 @@ from astseg.data.store_writer import SplitWriter, StoreWriter
 MIN_SIDE = 8
 """In pixels; images with a shorter side are left out."""
 
+MAX_SIDE = 8192
+"""In pixels; far more than any model takes."""
+
 NUM_PROBED_IMAGES = 16
 """The number of images that decide the size, and whether masks can be used."""
 
@@ -104,8 +107,8 @@ def import_source(
     source = open_source(path, every=every, masks=masks, ignored=ignored)
     parts = _predefined_parts(source) or [_hold_out(source, test_share, seed)]
     size = image_size or _size_for(parts[0].source, longer_side)
-    if min(size) < MIN_SIDE:
-        raise AstSegError(f"Images should be at least {MIN_SIDE} pixels a side, not {size[0]} x {size[1]}.")
+    if min(size) < MIN_SIDE or max(size) > MAX_SIDE:
+        raise AstSegError(f"Images should have {MIN_SIDE} to {MAX_SIDE} pixels a side, not {size[0]} x {size[1]}.")
     check_size(size)
     usable = [_has_usable_masks(part.source) for part in parts]
     with_masks = {

@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import apply_exif_transpose, load_frames, open_image
+from astseg._core.image_files import apply_exif_transpose, convert_by_rows, load_frames, open_image
 from astseg.data.mask_edges import CDNET_CODES, CDNET_IGNORED, CDNET_SHADOW, Codes, RawMask, find_nearly_even, harden
 from astseg.data.store import MAX_LABELS
 
@@ -205,19 +205,19 @@ def _decode_raw(image: Image.Image) -> RawMask:
         if not np.array_equal(numbers, np.rint(numbers)) or numbers.min() < 0:
             raise AstSegError(f"has values from {numbers.min():g} to {numbers.max():g}; labels are integers from 0 on.")
         return RawMask(numbers.astype(np.int64), "number")
-    colors = np.array(image.convert("RGBA")).astype(np.int64)
+    colors = np.array(image.convert("RGBA"))
     alpha = colors[..., 3]
-    if alpha.min() == 0 and alpha.max() > 0 and _is_cut_out(colors[alpha > 0]):
-        return RawMask(alpha, "grey")
-    colors *= colors[..., 3:] > 0
-    if (colors[..., 0] == colors[..., 1]).all() and (colors[..., 1] == colors[..., 2]).all():
-        return RawMask(colors[..., 0], "grey")
-    return RawMask(colors[..., 0] << 16 | colors[..., 1] << 8 | colors[..., 2], "color")
+    codes = convert_by_rows(colors, lambda rows: rows[..., :3].astype(np.int64) @ (1 << 16, 1 << 8, 1))
+    if alpha.min() == 0 and alpha.max() > 0 and _is_cut_out(codes[alpha > 0]):
+        return RawMask(alpha.astype(np.int64), "grey")
+    codes *= alpha > 0
+    greys = codes & 0xFF
+    return RawMask(greys, "grey") if np.array_equal(codes, greys * GREY_TO_RGB) else RawMask(codes, "color")
 
 
-def _is_cut_out(visible: Int64[np.ndarray, "pixels 4"]) -> bool:
+def _is_cut_out(visible: Int64[np.ndarray, " pixels"]) -> bool:
     """Tell whether the transparency of an image is the mask: the visible part is a photograph or all black."""
-    seen = np.unique(visible[:, :3], axis=0)
+    seen = np.unique(visible)
     return len(seen) > MAX_DRAWN_COLORS or not seen.any()
 
 

@@ -13,17 +13,18 @@ in which convolutions are fastest. ``store_writer`` writes stores.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from astseg._core.errors import AstSegError, NotPreparedError
 from astseg._core.image_files import Bytes as Bytes
+from astseg._core.input_files import NotAFileError, read_json, regular_size
 
 FORMAT = "astseg-store"
 VERSION = 1
@@ -71,7 +72,11 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Split:
-    """The arrays of one split, memory-mapped and read-only."""
+    """The arrays of one split, memory-mapped and read-only.
+
+    Raises:
+        ValueError: an array is not uint8, or its shape does not fit.
+    """
 
     name: str
     images: Bytes
@@ -82,6 +87,16 @@ class Split:
     """N x H x W, 1 where a shadow falls."""
     ignored_label: int | None = None
     """The label, in masks, of pixels that are not scored; None if all are."""
+
+    def __post_init__(self) -> None:
+        size = self.images.shape[:3]
+        for kind, shape in (("images", (*size, 3)), ("masks", size), ("shadows", size)):
+            array = getattr(self, kind)
+            if array is not None and (array.dtype != np.uint8 or array.shape != shape or len(shape) < 3):
+                raise ValueError(
+                    f"the {kind} of a split are uint8 of shape {'N x H x W' + ' x 3' * (kind == 'images')}, as the "
+                    f"images are, not {array.dtype} of shape {array.shape}"
+                )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -112,8 +127,8 @@ class Store:
     def is_store(path: Path | str) -> bool:
         """Tell whether a folder looks like a store, without opening it; other programs write a manifest.json too."""
         try:
-            content = json.loads((Path(path) / MANIFEST_FILE).read_bytes())
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            content = read_json(Path(path) / MANIFEST_FILE)
+        except (FileNotFoundError, NotADirectoryError, NotAFileError):
             return False
         except ValueError:
             # Damaged, but the manifest of a store if arrays of one are there, which must not be taken for images.
@@ -156,8 +171,9 @@ class Store:
         for kind, array_record in record.arrays.items():
             file = self.path / array_record.file
             try:
-                array: Bytes = np.load(file, mmap_mode="r", allow_pickle=False)
-            except (OSError, ValueError) as error:
+                regular_size(file)
+                array: Bytes = np.lib.format.open_memmap(file, mode="r")
+            except Exception as error:  # a damaged header raises errors of any type
                 raise AstSegError(f"Cannot read {file}: {error}. Prepare the data again.") from error
             if array.shape != array_record.shape or array.dtype != np.uint8:
                 raise AstSegError(
@@ -181,24 +197,58 @@ def _read_manifest(path: Path) -> Manifest:
             f"{path} is no prepared data set: it has no {MANIFEST_FILE} of astseg. Prepare it first."
         )
     try:
-        content = json.loads(file.read_bytes())
+        content = read_json(file)
         content.pop("format")
         if content.pop("version") != VERSION:
             raise AstSegError(f"{file} is not of format {FORMAT}, version {VERSION}. Prepare the data again.")
-        content["image_size"] = tuple(content["image_size"])
-        content["splits"] = {name: _split_record(split) for name, split in content["splits"].items()}
-        return Manifest(**content)
+        manifest = msgspec.convert(content, Manifest)
+        msgspec.convert(manifest.details, _KnownDetails)
+        for name, split in manifest.splits.items():
+            _check_split(name, split, manifest.image_size)
+        return manifest
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AstSegError(f"{file} cannot be understood ({error!r}). Prepare the data again.") from error
+        raise AstSegError(f"{file} cannot be understood ({_describe(error)}). Prepare the data again.") from error
 
 
-def _split_record(content: dict[str, Any]) -> SplitRecord:
-    arrays = {
-        kind: ArrayRecord(array["file"], tuple(array["shape"]), array["sha256"])
-        for kind, array in content["arrays"].items()
-        if kind in ARRAYS and Path(array["file"]).name == array["file"]
-    }
-    ignored = content.get("ignored_label")
-    if ignored is not None and (type(ignored) is not int or not 0 < ignored <= MAX_LABELS):
-        raise ValueError(f"an ignored label of {ignored!r}")
-    return SplitRecord(int(content["count"]), arrays, tuple(content["label_histogram"]), ignored)
+def _describe(error: Exception) -> str:
+    return f"there is no {error}" if isinstance(error, KeyError) else str(error)
+
+
+class _KnownDetails(TypedDict, total=False):
+    """The details that are read again; all others are only kept."""
+
+    benchmark: str
+    name: str
+    seed: int
+    slots: int | None
+    images_published: int | None
+    images_found: int
+    unreadable: list[tuple[str, str]]
+    skipped: list[tuple[str, str]]
+    left_out: list[str]
+    notes: list[str]
+    masks: str
+    masks_left_behind: int
+    mask_problem: str
+    missing: int
+    unassigned: dict[str, int]
+    records_read: dict[str, int]
+    records_needed: dict[str, int | None]
+
+
+def _check_split(name: str, split: SplitRecord, image_size: tuple[int, int]) -> None:
+    """Raise unless a split's arrays are named like files of the store and fit each other.
+
+    Raises:
+        ValueError: they do not.
+    """
+    if split.count < 1 or "images" not in split.arrays or split.arrays.keys() - set(ARRAYS):
+        raise ValueError(f"'{name}' has {split.count} images and the arrays {', '.join(split.arrays) or '(none)'}")
+    for kind, record in split.arrays.items():
+        shape = (split.count, *image_size, *((3,) if kind == "images" else ()))
+        if Path(record.file).name != record.file:
+            raise ValueError(f"'{record.file}' is no file of the store")
+        if record.shape != shape:
+            raise ValueError(f"the {kind} of '{name}' should have the shape {shape}, not {record.shape}")
+    if split.ignored_label is not None and not 0 < split.ignored_label <= MAX_LABELS:
+        raise ValueError(f"an ignored label of {split.ignored_label!r}")

@@ -38,6 +38,9 @@ and none takes text for a video."""
 FORMATS_BY_SUFFIX = {".mjpeg": ",mjpeg", ".mjpg": ",mjpeg"}
 """Formats read only with these suffixes, as they have no signature: FFmpeg also finds JPEG images in a PDF."""
 
+MAX_FRAME_PIXELS = 1 << 26
+"""8K video has half as many."""
+
 DEFAULT_RATE = Fraction(25)
 """In frames per second, for files that declare no rate."""
 
@@ -332,7 +335,8 @@ def _open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     try:
         formats = READ_FORMATS + FORMATS_BY_SUFFIX.get(path.suffix.lower(), "")
         only_this = {"protocol_whitelist": "file", "format_whitelist": formats}
-        container = av.open(f"file:{path}", options=only_this)
+        # Titles need not be UTF-8: AVI's are often Latin-1.
+        container = av.open(f"file:{path}", options=only_this, metadata_errors="replace")
     except av.error.ArgumentError as error:
         raise AstSegError(f"{path} cannot be read as video: its format is not supported.") from error
     except (av.error.FFmpegError, OSError) as error:
@@ -343,6 +347,13 @@ def _open_video(path: Path) -> Iterator[tuple[Any, Any]]:
             kinds = ["a cover image" if s.type == "video" else s.type for s in container.streams]
             raise AstSegError(f"{path} holds no video, only {', '.join(kinds) or 'nothing'}.")
         stream = _default_track(container, tracks)
+        if stream.codec_context is None:
+            raise AstSegError(f"{path} cannot be read as video: the form of its frames is unknown.")
+        if stream.width * stream.height > MAX_FRAME_PIXELS:
+            raise AstSegError(
+                f"{path} has frames of {stream.width} x {stream.height} pixels; at most {MAX_FRAME_PIXELS} are read."
+            )
+        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # the size may change on the way
         stream.thread_type = "AUTO"
         yield container, stream
 

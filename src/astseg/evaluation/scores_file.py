@@ -7,6 +7,7 @@ from pathlib import Path
 
 from astseg._core.atomic_io import atomic_write
 from astseg._core.errors import AstSegError
+from astseg._core.input_files import read_json
 from astseg._core.provenance import Provenance
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.data.store import Store
@@ -82,6 +83,6 @@ def read_scores(path: Path) -> ScoreRecord:
         AstSegError: the file is missing or invalid.
     """
     try:
-        return from_builtins(ScoreRecord, json.loads(path.read_text()))
+        return from_builtins(ScoreRecord, read_json(path))
     except (OSError, ValueError) as error:
         raise AstSegError(f"{path} cannot be understood ({error}). Score the model again.") from error

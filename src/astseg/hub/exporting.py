@@ -1,6 +1,5 @@
 """Export a trained model for others: in half precision, with a model card that says where it comes from."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,9 @@ import torch
 
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.file_names import RUN_FILE
+from astseg._core.input_files import read_json
 from astseg._core.progress import Progress
+from astseg._core.text import escape_markdown
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, ScoreSummary, evaluate
 from astseg.evaluation.scores_file import describe_data
@@ -67,7 +68,6 @@ def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | Non
     data = describe_data(Store(settings.data))
     shape = settings.recipe.architecture
     name = data.dataset or "the owner's images"
-    seconds = phase_seconds(run)
     lines = [
         "---",
         "license: mit",
@@ -76,7 +76,7 @@ def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | Non
         "tags: [object-centric-learning, unsupervised-segmentation]",
         "---",
         "",
-        f"# {settings.title}",
+        f"# {escape_markdown(settings.title)}",
         "",
         "Finds the objects in images like those that it was trained on, by astseg and without any labels.",
         "",
@@ -89,17 +89,24 @@ def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | Non
         "",
         "| | |",
         "| --- | --- |",
-        f"| Data | {name}: {_counts(data.images)} images; {data.protocol} |",
+        f"| Data | {escape_markdown(f'{name}: {_counts(data.images)} images; {data.protocol}')} |",
         f"| Images | {shape.image_size[0]} x {shape.image_size[1]}, up to K = {shape.num_slots} objects |",
-        f"| Recipe | {settings.preset or 'chosen by astseg'}, seed {settings.seed} |",
+        f"| Recipe | {escape_markdown(settings.preset or 'chosen by astseg')}, seed {settings.seed} |",
         f"| Steps | {_steps(settings)} |",
         *([f"| **Not finished** | trained up to {stopped} |"] if (stopped := where_stopped(run)) else []),
-        f"| Time | {', '.join(f'{phase} {round(time)} s' for phase, time in seconds.items()) or 'not recorded'} |",
-        *(f"| {title} | {value} |" for title, value in _origin(run)),
+        f"| Time | {_times(phase_seconds(run))} |",
+        *(f"| {title} | {escape_markdown(str(value))} |" for title, value in _origin(run)),
         f"| File | {size / 1e6:.1f} MB, half precision |",
     ]
     if halved is not None and whole is not None:
-        lines += ["", "## Scores on held-out images", "", *_score_table(whole, halved), "", halved.protocol]
+        lines += [
+            "",
+            "## Scores on held-out images",
+            "",
+            *_score_table(whole, halved),
+            "",
+            escape_markdown(halved.protocol),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -124,6 +131,10 @@ def _counts(images: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in images.items())
 
 
+def _times(seconds: Mapping[str, float]) -> str:
+    return escape_markdown(", ".join(f"{phase} {time:.0f} s" for phase, time in seconds.items())) or "not recorded"
+
+
 def _steps(settings: RunSettings) -> str:
     background, foreground = settings.recipe.background, settings.recipe.foreground
     return (
@@ -133,6 +144,7 @@ def _steps(settings: RunSettings) -> str:
 
 
 def _origin(run: Path) -> list[tuple[str, Any]]:
-    origin = json.loads((run / RUN_FILE).read_text()).get("provenance", {})
+    origin = read_json(run / RUN_FILE).get("provenance")  # `read_run` has seen that it is an object
+    origin = origin if isinstance(origin, dict) else {}
     titles = {"machine": "Machine", "commit": "Commit", "astseg": "astseg", "torch": "torch"}
     return [(title, origin[key]) for key, title in titles.items() if origin.get(key)]

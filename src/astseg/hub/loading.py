@@ -1,9 +1,12 @@
 """Find a trained model by its folder, by its name, or on the model hub."""
 
+import logging
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
+from difflib import get_close_matches
 from pathlib import Path
 
 from huggingface_hub import constants
@@ -21,6 +24,8 @@ from astseg._core.errors import AstSegError, ModelNotFoundError
 from astseg.model.ast_seg import AstSeg
 from astseg.model.serialization import CONFIG_FILE
 
+logger = logging.getLogger(__name__)
+
 HUB_TIMEOUT = 4.0
 """Seconds in which the model hub must answer; its own library waits for half a minute."""
 
@@ -33,20 +38,27 @@ def list_models() -> tuple[str, ...]:
     return tuple(sorted(folder.parent.name for folder in SHIPPED_MODELS.glob(f"*/{CONFIG_FILE}")))
 
 
-def load_model(where: Path | str) -> AstSeg:
+def load_model(where: Path | str, tell: Callable[[str], object] = logger.warning) -> AstSeg:
     """Load a trained model.
 
     It is given by the folder of a training run or of a model, by the name of a model that comes with astseg, or by a
-    name on the model hub. A folder that holds a model takes precedence over a name.
+    name on the model hub. A folder that holds a model takes precedence over a name, and the hub is not asked
+    without a word. What begins with the name of a folder here is a path, for which it never is.
 
     If the hub does not answer within `HUB_TIMEOUT` seconds, or HF_HUB_OFFLINE is set, a copy from an earlier download
     is used.
+
+    Args:
+        where: a folder or a name.
+        tell: called with a sentence before the hub is asked; by default it is logged as a warning.
 
     Raises:
         AstSegError: there is no such model, it cannot be read, or the hub was not reached and there is no copy.
     """
     local = local_model(where)
     if local is None:
+        if not constants.HF_HUB_OFFLINE:
+            tell(f"There is no folder {where}; asking the model hub at {constants.ENDPOINT} for it.")
         return _from_hub(str(where))
     model: AstSeg = AstSeg.from_pretrained(local)
     return model
@@ -56,7 +68,7 @@ def local_model(where: Path | str) -> Path | None:
     """Return the folder of a model that is on this machine; None for a name that the hub may have.
 
     Raises:
-        AstSegError: there is no such model, and the hub can have none of this name.
+        AstSegError: there is no such model, and the hub can have none of this name, or it begins with that of a folder.
     """
     folder = Path(where)
     candidates = [folder, folder / "model"]
@@ -72,9 +84,22 @@ def local_model(where: Path | str) -> Path | None:
         )
     with suppress(HFValidationError):
         validate_repo_id(str(where))
-        if "/" in str(where):  # OWNER/NAME
+        owner, slash, name = str(where).partition("/")
+        if slash and Path(owner).is_dir():
+            raise _mistyped(owner, name)
+        if slash:  # OWNER/NAME
             return None
     raise ModelNotFoundError(f"There is no model '{where}': no such folder. {_hint()}")
+
+
+def _mistyped(owner: str, name: str) -> ModelNotFoundError:
+    """Return the error for a path with a mistake in it, which no server has to learn of."""
+    near = get_close_matches(name, [path.name for path in Path(owner).iterdir() if path.is_dir()], n=1)
+    nearest = f" Did you mean '{owner}/{near[0]}'?" if near else ""
+    return ModelNotFoundError(
+        f"There is no '{name}' in the folder {owner}.{nearest} The model hub is not asked for it, since the name "
+        "begins with that of a folder here."
+    )
 
 
 def _from_hub(name: str) -> AstSeg:
@@ -82,7 +107,7 @@ def _from_hub(name: str) -> AstSeg:
     unreached = "it was not asked, since HF_HUB_OFFLINE is set" if offline else _unreached(name)
     try:
         model: AstSeg = AstSeg.from_pretrained(name, local_files_only=unreached is not None)
-    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError, TypeError) as error:
+    except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError, TypeError, RecursionError) as error:
         match error:
             case LocalEntryNotFoundError():
                 why = f"the model hub could not be used: {unreached or str(error).splitlines()[0]}. {_hint()}"

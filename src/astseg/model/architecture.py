@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
+from astseg._core.settings_io import check_numbers
 from astseg.model.attention import CornerConvention
 from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.model.features.build import FeatureNetwork
@@ -57,6 +58,7 @@ class Architecture:
     """None for a model that only segments."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if len(self.image_size) != 2 or min(self.image_size) < 1:
             raise ValueError(f"the image size must be a height and a width, not {self.image_size}")
         if not self.glimpse_channels:

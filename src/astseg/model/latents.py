@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from astseg._core.settings_io import check_numbers
 from astseg.model.attention import ObjectQueries
 
 
@@ -51,6 +52,7 @@ class LatentLayout:
     Only for weights trained in this way."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         start = self.initial_inverse_scale
         if self.appearance_dim < 1:
             raise ValueError(f"the appearance needs at least one value, not {self.appearance_dim}")

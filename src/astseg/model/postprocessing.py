@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
+from astseg._core.settings_io import check_numbers
 from astseg.model.rendering import MAX_SHADOW, Rendering
 
 NUM_MEAN_FIELD_STEPS = 5  # after three, hardly any label still changes
@@ -66,6 +67,7 @@ class LabelRule:
     parts of fewer pixels than ``min_pixels`` go like slots of so few."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if min(float(getattr(self, field.name)) for field in fields(self)) < 0 or not self.likeness:
             raise ValueError(f"a label rule needs values of at least 0 and a likeness above 0, not {self}")
         if self.max_shade >= 1:

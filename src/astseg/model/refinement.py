@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from astseg._core.settings_io import check_numbers
 from astseg.model.attention import ObjectQueries
 
 
@@ -24,6 +25,7 @@ class TransformerLayout:
     """The probability of dropping a unit while training."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if min(self.dimension, self.heads, self.feedforward, self.layers) < 1 or not 0 <= self.dropout < 1:
             raise ValueError(f"impossible transformer: {self}")
         if self.dimension % self.heads:

@@ -10,6 +10,7 @@ from torch import nn
 
 from astseg._core.atomic_io import atomic_write
 from astseg._core.errors import AstSegError
+from astseg._core.input_files import read_json
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.architecture import Architecture
 from astseg.model.postprocessing import LabelRule
@@ -95,7 +96,7 @@ class SavedModel(
 
 def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
     try:
-        content = json.loads(file.read_text())
+        content = read_json(file)
         version = content["format_version"]
         if version != FORMAT_VERSION:
             raise AstSegError(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
+from astseg._core.settings_io import check_numbers
 from astseg.model.architecture import Architecture
 from astseg.model.postprocessing import LabelRule
 from astseg.training.schedules import LearningRate
@@ -34,6 +35,7 @@ class BackgroundTraining:
     """The least number of epochs with the complex channels, if they are chosen automatically."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         ramp = (self.exponent_ramp_start, self.exponent_ramp_steps)
         if min(self.steps, self.complex_steps, self.batch_size) < 1 or min(*ramp, self.complex_epochs) < 0:
             raise ValueError(f"impossible background training: {self}")
@@ -71,6 +73,7 @@ class ForegroundTraining:
     before the slots paint well, is a cheap way to explain a dark object."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.scenario not in get_args(Scenario):
             raise ValueError(f"the scenario should be one of {', '.join(get_args(Scenario))}, not {self.scenario!r}")
         weights = (self.entropy_weight, self.slot_use_weight, self.color_weight)

@@ -1,17 +1,31 @@
 """A run's metrics, as JSON lines and in TensorBoard."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+import msgspec
 from torch.utils.tensorboard import SummaryWriter
 
 from astseg._core.atomic_io import atomic_write
+from astseg._core.input_files import parse_json
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.state import TrainState
 
 METRICS_FILE = "metrics.jsonl"
 TENSORBOARD_FOLDER = "tensorboard"
+
+
+class _KnownMetrics(TypedDict):
+    """What readers of an entry rely on; its other values are only kept."""
+
+    step: int
+    phase: str
+    phase_step: int
+    seconds: float
+    total: float
+    active_slots: NotRequired[float]
 
 
 class MetricsLogger(Callback):
@@ -68,11 +82,12 @@ class MetricsLogger(Callback):
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the entries of ``metrics.jsonl``, oldest first, without a last line that was cut short."""
+    """Return the entries of ``metrics.jsonl``, oldest first, without lines that were cut short or damaged."""
     entries = []
-    for line in path.read_text().splitlines():
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            break
+    with path.open("rb") as file:
+        for line in file:
+            with suppress(ValueError):
+                entry = parse_json(line)
+                msgspec.convert(entry, _KnownMetrics)
+                entries.append(entry)
     return entries

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from astseg._core.atomic_io import atomic_write
+from astseg._core.input_files import read_json
 from astseg._core.progress import NamedProgress
 from astseg._core.sampling import evenly_spaced
 from astseg._core.settings_io import to_builtins
@@ -93,7 +94,7 @@ def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progre
 def _images_done(path: Path, noted: Path, identity: str, bytes_per_image: int) -> int:
     """Return how many images' residuals of these features lie whole in a file."""
     try:
-        known = json.loads(noted.read_text())
+        known = read_json(noted)
         whole = path.stat().st_size >= known["done"] * bytes_per_image
         return int(known["done"]) if known["identity"] == identity and whole else 0
     except (OSError, ValueError, KeyError, TypeError):

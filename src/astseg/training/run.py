@@ -25,6 +25,7 @@ import torch
 from astseg._core.atomic_io import atomic_write, lock_folder, remove_leftovers
 from astseg._core.errors import AstSegError, InvalidRecipeError, RunExistsError, RunNotFoundError
 from astseg._core.file_names import RUN_FILE
+from astseg._core.input_files import parse_json, read_json
 from astseg._core.progress import Progress
 from astseg._core.provenance import provenance
 from astseg._core.settings_io import from_builtins, to_builtins
@@ -73,7 +74,7 @@ def read_run(folder: Path) -> RunSettings:
         AstSegError: the folder holds no run of this version.
     """
     try:
-        content = json.loads((folder / RUN_FILE).read_text())
+        content = read_json(folder / RUN_FILE)
         content.pop("provenance", None)
         return from_builtins(RunSettings, content)
     except OSError as error:
@@ -89,7 +90,7 @@ def read_recipe(file: Path) -> Recipe:
         AstSegError: the file cannot be read, or holds no recipe.
     """
     try:
-        content = json.loads(file.read_text())
+        content = parse_json(file.read_text())  # which may be a pipe: the user named it
         if isinstance(content, dict) and "recipe" in content:
             content = content["recipe"]
         return from_builtins(Recipe, content)
@@ -270,7 +271,7 @@ def read_progress(folder: Path) -> TrainingProgress | None:
     """Return how far a model was trained, by the file beside it; None without a valid one."""
     for place in (folder, folder / MODEL_FOLDER):  # as `load_model` looks for the model
         try:
-            return from_builtins(TrainingProgress, json.loads((place / PROGRESS_FILE).read_text()))
+            return from_builtins(TrainingProgress, read_json(place / PROGRESS_FILE))
         except (OSError, ValueError, TypeError, AttributeError):
             continue
     return None

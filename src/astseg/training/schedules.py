@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
+from astseg._core.settings_io import check_numbers
+
 Decay: TypeAlias = Literal["drop", "cosine"]
 """``drop``: a tenth of the rate from a given share of the steps on, as in the paper. ``cosine``: from that share on,
 the rate falls to 0 along half a cosine."""
@@ -40,6 +42,7 @@ class LearningRate:
     """The share of all steps after which the rate decays."""
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.decay not in get_args(Decay):
             raise ValueError(f"the decay should be one of {', '.join(get_args(Decay))}, not {self.decay!r}")
         if self.peak <= 0 or self.warmup_steps < 0 or not 0 <= self.decay_start <= 1:

@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from astseg._core.atomic_io import atomic_write
 from astseg._core.errors import AstSegError
 from astseg._core.settings_io import from_builtins, to_builtins
+from astseg._core.tensor_files import load_tensors
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.backbone_weights import load_backbone
 from astseg.training.batches import TrainingSet
@@ -78,7 +80,7 @@ class TrainState:
             AstSegError: there is no file, or this version cannot read it.
         """
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_tensors(path)
             if content["version"] != STATE_VERSION:
                 raise AstSegError(
                     f"{path} is a checkpoint of another version of astseg. Resume with the version that wrote it."
@@ -86,6 +88,7 @@ class TrainState:
             recipe = from_builtins(Recipe, content["recipe"])
             kept = {name: content[name] for name in ("seed", "num_images", "phase_index", "step", "seconds")}
             weights, optimizer, random = (content[name] for name in ("model", "optimizer", "random"))
+            _check_fields(recipe, random=random, **kept)
         except FileNotFoundError as error:
             raise AstSegError(f"There is no checkpoint {path} to resume from. Start a new run.") from error
         except AstSegError:
@@ -97,9 +100,12 @@ class TrainState:
             state.model.load_state_dict(weights)
             if optimizer is not None:
                 state.start_phase().load_state_dict(optimizer)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise AstSegError(f"{path} holds the weights of another configuration. Start a new run.") from error
-        _restore_random_state(random)
+        try:
+            _restore_random_state(random)
+        except RuntimeError as error:
+            raise AstSegError(f"{path} is not a readable checkpoint: {_first_line(error)}") from error
         return state
 
     def save(self, path: Path) -> None:
@@ -166,6 +172,33 @@ class TrainState:
             AstSegError: the backbone's weights cannot be read.
         """
         self.recipe, self.model, self.step, self.optimizer = recipe, _pretrained(recipe, self.device), 0, None
+
+
+def _check_fields(
+    recipe: Recipe, seed: Any, num_images: Any, phase_index: Any, step: Any, seconds: Any, random: Any
+) -> None:
+    """Raise unless the values of a checkpoint are possible ones.
+
+    Raises:
+        ValueError: they are not.
+    """
+    whole = {"seed": seed, "num_images": num_images, "phase_index": phase_index, "step": step}
+    for name, value in whole.items():
+        if type(value) is not int or value < 0:
+            raise ValueError(f"{name} should be a whole number of at least 0, not {value!r:.80}")
+    own = phases(recipe)
+    most = own[phase_index].steps - 1 if phase_index < len(own) else 0
+    if phase_index > len(own) or step > most:
+        raise ValueError(f"there is no step {step} of phase {phase_index}")
+    from_builtins(_Seconds, {"phases": seconds})
+    states = [random["cpu"], *random["cuda"]]
+    if not all(isinstance(state, Tensor) and state.dtype == torch.uint8 and state.ndim == 1 for state in states):
+        raise ValueError("the states of the random generators should be bytes")
+
+
+@dataclass(frozen=True)
+class _Seconds:
+    phases: dict[str, float]
 
 
 def _built(recipe: Recipe, device: torch.device) -> AstSeg:

@@ -1,5 +1,8 @@
 import gzip
+import io
+import os
 import tarfile
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +10,7 @@ import pytest
 from tests.data.benchmarks import formats
 
 from astseg._core.errors import AstSegError
+from astseg.data.benchmarks import archives
 from astseg.data.benchmarks.archives import ArchiveSource, open_sources
 
 FILES = {f"folder/{i:03d}.bin": bytes([i]) * (997 * i % 5000) for i in range(40)}
@@ -131,3 +135,54 @@ def test_only_files_are_read_and_nothing_is_written(tmp_path: Path) -> None:
 def test_a_missing_path(tmp_path: Path) -> None:
     with pytest.raises(AstSegError, match="does not exist"):
         open_sources([tmp_path / "none"])
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
+def test_a_long_name_is_not_read(tmp_path: Path, kind: bytes) -> None:
+    member = tarfile.TarInfo("x")
+    member.type, member.size = kind, 3 << 30
+    (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    (source,) = open_sources([tmp_path / "a.tar"])
+    tracemalloc.start()
+    with pytest.raises(AstSegError, match="a name of 3221225472 bytes"):
+        contents(source)
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()
+
+
+def test_names_of_usual_length(tmp_path: Path) -> None:
+    long = {"folder/" * 30 + "a.bin": b"1"}
+    for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+        with tarfile.open(tmp_path / "a.tar", "w", format=form) as archive:
+            for name, data in long.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
+        (source,) = open_sources([tmp_path / "a.tar"])
+        assert contents(source) == long
+
+
+def test_a_large_member_is_only_read_if_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_MEMBER_SIZE", 10)
+    files = {"large": b"x" * 11, "small": b"x" * 10}
+    (tmp_path / "a.tar").write_bytes(formats.tar(files))
+    formats.unpack(tmp_path / "folder", files)
+    for place in (tmp_path / "a.tar", tmp_path / "folder"):
+        (source,) = open_sources([place])
+        for member in source.members():
+            if member.name == "small":
+                assert member.read() == files["small"]
+            else:
+                with pytest.raises(ValueError, match="11 bytes"):
+                    member.read()
+
+
+def test_pipes_and_devices_are_left_out(tmp_path: Path) -> None:
+    formats.unpack(tmp_path / "set", {"a": b"1"})
+    os.mkfifo(tmp_path / "set" / "b")
+    (tmp_path / "set" / "c").symlink_to("b")
+    (tmp_path / "set" / "d").symlink_to("/dev/zero")
+    (source,) = open_sources([tmp_path / "set"])
+    assert contents(source) == {"a": b"1"}
+    with pytest.raises(AstSegError, match="is a pipe"):
+        open_sources([tmp_path / "set" / "b"])

@@ -4,6 +4,8 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,8 +16,8 @@ from astseg._core.errors import AstSegError
 from astseg.cli import app
 from astseg.cli._console import run
 from astseg.data.benchmarks import downloading as module
-from astseg.data.benchmarks.downloading import download, plan_download, plan_files
-from astseg.data.benchmarks.registry import RemoteFile
+from astseg.data.benchmarks.downloading import PlannedFile, download, plan_download, plan_files
+from astseg.data.benchmarks.registry import BENCHMARKS, RemoteFile
 
 NO_SERVER = "http://127.0.0.1:9/a.tar"
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
@@ -31,10 +33,13 @@ class Server(http.server.ThreadingHTTPServer):
         self.ranges = True
         self.status = 200
         self.tells_length = True
+        self.length: str | None = None  # what it says instead of the true length
+        self.range: str | None = None  # what it says instead of the true range
+        self.endless = False
 
-    def remote(self, name: str = "a.tar.gz", md5: str | None = None) -> RemoteFile:
+    def remote(self, name: str = "a.tar.gz", md5: str | None = None, size: int | None = None) -> RemoteFile:
         address = f"http://127.0.0.1:{self.server_port}/{name}"
-        return RemoteFile(address, md5 and f"http://127.0.0.1:{self.server_port}/{md5}")
+        return RemoteFile(address, md5 and f"http://127.0.0.1:{self.server_port}/{md5}", size)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -61,14 +66,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if match and server.ranges and self.headers.get("If-Range") == (server.tag or None):
             start = int(match[1])
         self.send_response(206 if start else 200)
-        if server.tells_length:
-            self.send_header("Content-Length", str(len(content) - start))
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if server.tells_length and not (server.endless and body):
+            self.send_header("Content-Length", server.length or str(len(content) - start))
+        if start and server.range != "":
+            self.send_header("Content-Range", server.range or f"bytes {start}-{len(content) - 1}/{len(content)}")
         if server.tag:
             self.send_header("ETag", server.tag)
         self.end_headers()
         if body:
+            if server.endless:
+                with suppress(ConnectionError):  # the reader hangs up
+                    while True:
+                        self.wfile.write(content)
             stop = start + server.drop_after.pop(0) if server.drop_after else len(content)
             self.wfile.write(content[start:stop])
 
@@ -122,9 +131,11 @@ def test_the_command_prints_sizes_and_paths(server: Server, tmp_path: Path, caps
     server.files["clevrtex_camo.tar.gz"] = CONTENT
     mirror = f"http://127.0.0.1:{server.server_port}"
     assert run(app, ["data", "download", "clevrtex-camo", str(tmp_path / "d"), "--mirror", mirror]) == 0
-    sizes, path = capsys.readouterr().out.splitlines()
+    printed = capsys.readouterr()
+    sizes, path = printed.out.splitlines()
     assert sizes.startswith("1 file, 1.0 MB, 1.0 MB ")
     assert path == str(tmp_path / "d" / "clevrtex_camo.tar.gz")
+    assert "Checked the size that the server says; its content is NOT verified" in printed.err
 
 
 def test_refused_plans(server: Server, tmp_path: Path) -> None:
@@ -245,7 +256,83 @@ def test_a_folder_that_cannot_be_written(server: Server, tmp_path: Path) -> None
         download(blocked)
 
 
-def test_by_name_from_a_mirror(server: Server, tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["abc", "-5", "1e6", "9" * 5000, "²", ""])
+def test_a_length_that_is_no_number(server: Server, tmp_path: Path, text: str) -> None:
+    plan = plan_files([server.remote()], tmp_path)
+    server.length = text or " "
+    with pytest.raises(AstSegError, match="says its server"):
+        plan_files([server.remote()], tmp_path)
+    with pytest.raises(AstSegError, match="says its server"):
+        download(plan)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "bytes 0-999999/1000000",
+        "bytes 300001-999999/1000000",
+        "bytes 300000-999999/2000000",
+        "bytes */1000000",
+        "x",
+    ],
+)
+def test_another_range_than_the_requested_one(server: Server, tmp_path: Path, text: str) -> None:
+    stop_early(server, tmp_path)
+    server.range = text
+    with pytest.raises(AstSegError, match="was asked for its bytes from 300000 to 999999"):
+        download(plan_files([server.remote()], tmp_path))
+    assert (tmp_path / "a.tar.gz.part").read_bytes() == CONTENT[:300_000]
+
+
+def test_an_endless_answer_is_cut_off(server: Server, tmp_path: Path) -> None:
+    plan = plan_files([server.remote()], tmp_path)
+    server.endless = True
+    with pytest.raises(AstSegError, match="sends more than the 1000000 bytes"):
+        download(plan)
+    assert (tmp_path / "a.tar.gz.part").stat().st_size <= 1_000_000
+    assert not (tmp_path / "a.tar.gz").exists()
+
+
+@pytest.mark.parametrize(("size", "right"), [(1_200_000, True), (850_000, True), (2_000_000, False), (500, False)])
+def test_the_published_size_vouches_for_the_servers(server: Server, tmp_path: Path, size: int, right: bool) -> None:
+    if right:
+        assert plan_files([server.remote(size=size)], tmp_path).size == 1_000_000
+        return
+    with pytest.raises(AstSegError, match=f"should have about {size} bytes, but its server says 1000000"):
+        plan_files([server.remote(size=size)], tmp_path)
+    (tmp_path / "a.tar.gz").write_bytes(CONTENT)
+    server.tells_length = False
+    with pytest.raises(AstSegError, match=r"but .*a\.tar\.gz has 1000000"):
+        plan_files([server.remote(size=size)], tmp_path)
+
+
+def test_what_vouches_for_the_published_files() -> None:
+    words = {
+        name: {PlannedFile(file, 0, 0).verification for file in benchmark.files}
+        for name, benchmark in BENCHMARKS.items()
+        if benchmark.files
+    }
+    assert all("NOT verified" in text for name, texts in words.items() if name != "shapestacks" for text in texts)
+    (shapestacks,) = words["shapestacks"]
+    assert "shows damage, not an exchange, as both come unencrypted" in shapestacks
+    unsized = {file.name for benchmark in BENCHMARKS.values() for file in benchmark.files if file.size is None}
+    assert unsized == {"clevrtex_camo.tar.gz", "shapestacks-iseg.tar.gz"}
+
+
+@pytest.mark.parametrize("kept", ["[1]", '"a\\nX-Evil: 1"', "[" * 200_000, '{"a": 1}'])
+def test_a_validator_that_is_none_begins_anew(server: Server, tmp_path: Path, kept: str) -> None:
+    stop_early(server, tmp_path)
+    (tmp_path / "a.tar.gz.part.json").write_text(kept)
+    (path,) = download(plan_files([server.remote()], tmp_path))
+    assert path.read_bytes() == CONTENT
+    assert gets(server) == [None]
+
+
+def test_by_name_from_a_mirror(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    published = BENCHMARKS["shapestacks"]
+    small = tuple(replace(file, size=4) for file in published.files)
+    monkeypatch.setattr(module, "get_benchmark", lambda name: replace(published, files=small))
     for part in ("meta", "rgb", "iseg"):
         server.files[f"mirror/shapestacks-{part}.tar.gz"] = part.encode()
         server.files[f"mirror/shapestacks-{part}.md5"] = hashlib.md5(part.encode()).hexdigest().encode()

@@ -1,10 +1,19 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from astseg.data.benchmarks.preprocessing import labels_from_entities, prepare_image, prepare_labels, square_crop
+from astseg.data.benchmarks.preprocessing import (
+    labels_from_entities,
+    open_png,
+    prepare_image,
+    prepare_labels,
+    square_crop,
+)
 
 
 def test_square_crop_of_the_published_sizes() -> None:
@@ -54,3 +63,16 @@ def test_labels_from_entities_is_the_published_formula(count: int, background: i
     entities = np.random.default_rng(seed).choice(np.array([0, 255], np.uint8), (count, 6, 5))
     expected = np.maximum(0, entities.argmax(0) - (background - 1))
     np.testing.assert_array_equal(labels_from_entities(entities, background), expected)
+
+
+def test_more_pixels_than_a_published_image_has() -> None:
+    header = struct.pack(">IIBBBBB", 9000, 9000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+    content = b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    with pytest.raises(ValueError, match="9000 x 9000 pixels"), open_png(content):
+        pass
+
+
+def test_more_entities_than_labels() -> None:
+    with pytest.raises(ValueError, match="300 entities"):
+        labels_from_entities(np.zeros((300, 2, 2), np.uint8), 4)

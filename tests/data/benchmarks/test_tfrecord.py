@@ -1,4 +1,7 @@
 import gzip
+import os
+import struct
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +130,19 @@ def test_strings_that_only_look_like_single_bytes() -> None:
 def test_a_message_that_is_no_example_is_refused(message: bytes) -> None:
     with pytest.raises(ValueError, match="not a tf"):
         parse_example(message, ("image",))
+
+
+def test_a_length_that_is_not_believed(tmp_path: Path) -> None:
+    length = struct.pack("<Q", 1 << 30)
+    (tmp_path / "a").write_bytes(length + formats.masked(length) + b"short")
+    tracemalloc.start()
+    with TFRecordFile(tmp_path / "a") as records, pytest.raises(AstSegError, match="has 1073741824 bytes"):
+        list(records)
+    assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    tracemalloc.stop()
+
+
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    with pytest.raises(AstSegError, match="a pipe"):
+        TFRecordFile(tmp_path / "a")

@@ -17,10 +17,16 @@ from pathlib import Path
 from typing import IO, Any, Self, cast
 
 from astseg._core.errors import AstSegError
+from astseg._core.input_files import regular_size
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 TAR_BLOCK_SIZE = 512  # bytes of a tar header
-MAX_MEMBER_SIZE = 1 << 28  # bytes; benchmark images are far smaller
+MAX_MEMBER_SIZE = 1 << 25  # bytes; benchmark images and lists have at most a megabyte
+MAX_NAME_HEADER_SIZE = 1 << 16  # bytes of a long name or of other headers in front of a member
+NAME_HEADERS = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class ArchiveMember:
 
     name: str
     read: Callable[[], bytes]
+    """Raises a ValueError if the file is too large."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,8 @@ def open_sources(paths: Sequence[Path | str]) -> list[ArchiveSource]:
     for path in map(Path, paths):
         if not path.exists():
             raise AstSegError(f"{path} does not exist.")
+        if not (path.is_dir() or path.is_file()):
+            raise AstSegError(f"{path} is a pipe, a device or the like, not a file.")
         if path.is_dir() or _is_archive_start(path):
             groups.append([path])
         elif groups and groups[-1][0].is_file():
@@ -97,7 +106,18 @@ def _folder_members(folder: Path) -> Iterator[ArchiveMember]:
         folders[:] = [name for name in sorted(folders) if os.path.realpath(f"{place}/{name}") not in walked]
         for name in sorted(files):
             path = Path(place, name)
-            yield ArchiveMember(path.relative_to(folder).as_posix(), path.read_bytes)
+            if path.is_file():  # reading a pipe or a device need not end
+                yield ArchiveMember(path.relative_to(folder).as_posix(), partial(_read_file, path))
+
+
+def _read_file(path: Path) -> bytes:
+    _check_member_size(regular_size(path))
+    return path.read_bytes()
+
+
+def _check_member_size(size: int) -> None:
+    if size > MAX_MEMBER_SIZE:
+        raise ValueError(f"it has {size} bytes; at most {MAX_MEMBER_SIZE} are read")
 
 
 def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) -> Iterator[ArchiveMember]:
@@ -107,7 +127,7 @@ def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) ->
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=buffered) if pieces.compressed else buffered)
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as archive:
             for member in archive:
-                if member.isfile() and member.size <= MAX_MEMBER_SIZE:
+                if member.isreg() and not member.issparse():
                     yield ArchiveMember(member.name, partial(_read_member, archive, member, name))
         # gzip verifies its checksum at the very end.
         while stream.read(1 << 20):
@@ -121,14 +141,20 @@ class _StrictTarInfo(tarfile.TarInfo):
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Parse a header; only a block of zeros ends an archive."""
         try:
-            return super().frombuf(buf, encoding, errors)
+            member = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
             if len(buf) == TAR_BLOCK_SIZE and not any(buf):
                 raise
             raise tarfile.ReadError(str(error)) from error
+        if member.type in NAME_HEADERS and member.size > MAX_NAME_HEADER_SIZE:  # tarfile would read it at once
+            raise tarfile.ReadError(f"a name of {member.size} bytes")
+        if member.size < 0:
+            raise tarfile.ReadError("a negative size")
+        return member
 
 
 def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -> bytes:
+    _check_member_size(member.size)
     with _report_damage(name):
         file = archive.extractfile(member)
         return file.read() if file is not None else b""
@@ -138,7 +164,7 @@ def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -
 def _report_damage(name: str) -> Iterator[None]:
     try:
         yield
-    except (tarfile.ReadError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
         raise AstSegError(
             f"The archive {name} is damaged or truncated ({error}). A part is missing, or the download is incomplete. "
             f"Download it again, then run the import again; it resumes where it stopped."

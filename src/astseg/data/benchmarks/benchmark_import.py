@@ -22,7 +22,7 @@ from astseg.data.store import Store
 RECORD_SUFFIXES = (".tfrecords", ".tfrecord", *HDF5_SUFFIXES)
 ARCHIVE_INFIXES = (".tar", ".tgz")
 NON_DATA_SUFFIXES = (".part", ".md5", ".json")
-MIN_SIDE = 8
+MIN_SIDE, MAX_SIDE = 8, 8192
 
 
 def import_benchmark(
@@ -57,8 +57,8 @@ def import_benchmark(
     chosen = get_benchmark(name)
     if limit is not None and limit < 1:
         raise AstSegError(f"The limit must be at least 1 image per split, not {limit}.")
-    if image_size is not None and image_size < MIN_SIDE:
-        raise AstSegError(f"The image size must be at least {MIN_SIDE} pixels, not {image_size}.")
+    if image_size is not None and not MIN_SIDE <= image_size <= MAX_SIDE:
+        raise AstSegError(f"The image size must be {MIN_SIDE} to {MAX_SIDE} pixels, not {image_size}.")
     files = _expand_folders([paths] if isinstance(paths, Path | str) else paths, chosen)
 
     def settings(division: Protocol) -> ImportSettings:

@@ -4,13 +4,11 @@ The palette's colors mean nothing: a reader that converts the mask to colors, as
 is the background, label i the i-th object of the image's JSON file.
 """
 
-import io
 import re
 
 import numpy as np
-from PIL import Image
 
-from astseg.data.benchmarks.preprocessing import prepare_image, prepare_labels
+from astseg.data.benchmarks.preprocessing import open_png, prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
 from astseg.data.store import Bytes
 
@@ -34,10 +32,9 @@ def decode(data: bytes, kind: int, size: int) -> Bytes:
     """Decode and prepare an image or a mask: crop 192 x 192 from the center, resize to size x size.
 
     Raises:
-        ValueError: a mask is a color image, or the image is too small.
-        OSError: the file is damaged.
+        ValueError: a mask is a color image, the image is too small or too large, or the file is damaged.
     """
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+    with open_png(data) as image:
         if kind == IMAGE:
             return prepare_image(np.asarray(image.convert("RGB")), CROP, size)
         if image.mode not in INDEXED_MODES:

@@ -3,6 +3,9 @@
 A file is written as `NAME.part` and renamed when it is complete. An interrupted download resumes where it stopped if
 the server still has the same file (its ETag or date is kept beside the part). Archives are not unpacked: the import
 reads them directly.
+
+A server is not trusted with sizes: what it announces must be near the published size, no more than that is written, and
+the rest of a file must begin where it was asked to. `PlannedFile.verification` says what vouches for the content.
 """
 
 import hashlib
@@ -16,10 +19,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
+from astseg._core.input_files import read_json
 from astseg._core.progress import NamedProgress
 from astseg.data.benchmarks.registry import RemoteFile, get_benchmark
 
@@ -28,6 +32,7 @@ TIMEOUT_SECONDS = 60
 MAX_ATTEMPTS = 5  # consecutive attempts without progress before giving up
 RETRY_DELAY = 2.0  # seconds, times the number of such attempts
 MIN_FREE_BYTES = 64 << 20  # disk space to leave free
+SIZE_TOLERANCE = 0.25  # published sizes are rounded, in units of 1000 or 1024
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,15 @@ class PlannedFile:
     """Size in bytes, as reported by the server."""
     present: int
     """Bytes already downloaded."""
+
+    @property
+    def verification(self) -> str:
+        """What is checked of the file, and what is not, in words."""
+        if self.remote.md5_address is not None:
+            checked = "its MD5 sum, which comes from the same server: this shows damage, not an exchange"
+            return checked + (", as both come unencrypted" if self.remote.address.startswith("http:") else "")
+        size = "its size (about the published one)" if self.remote.size is not None else "the size that the server says"
+        return f"{size}; its content is NOT verified, since no checksum is published"
 
 
 @dataclass(frozen=True)
@@ -80,7 +94,8 @@ def plan_files(files: Sequence[RemoteFile], folder: Path | str) -> DownloadPlan:
     """Query the sizes of files and check the free disk space.
 
     Raises:
-        AstSegError: a server does not answer, space is short, or an existing file has another size.
+        AstSegError: a server does not answer, space is short, an existing file has another size, or a size is far from
+            the published one.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -107,7 +122,8 @@ def download(plan: DownloadPlan, report: NamedProgress | None = None) -> list[Pa
         The files' paths.
 
     Raises:
-        AstSegError: a server does not answer, a file has changed, or a checksum does not match.
+        AstSegError: a server does not answer, or not with what was asked for; a file has changed; or a checksum does
+            not match.
     """
     report = report or (lambda *_: None)
     try:
@@ -158,14 +174,21 @@ def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         done = start if resumed else 0
-        total = done + int(answer.headers.get("Content-Length") or file.size)
-        if total != file.size:
+        if resumed:
+            _check_range(answer.headers.get("Content-Range"), start, file)
+        length = _content_length(answer.headers, file.remote.address)
+        if length is not None and done + length != file.size:
             raise AstSegError(
-                f"{file.remote.address} now has {total} bytes instead of {file.size}. Run the download again."
+                f"{file.remote.address} now has {done + length} bytes instead of {file.size}. Run the download again."
             )
         _write_validator(part, answer.headers)
         with part.open("ab" if resumed else "wb") as target:
-            while chunk := answer.read(CHUNK_SIZE):
+            while chunk := answer.read(min(CHUNK_SIZE, file.size - done + 1)):
+                if done + len(chunk) > file.size:  # without a length, an answer need not end
+                    raise AstSegError(
+                        f"{file.remote.address} sends more than the {file.size} bytes that were announced. "
+                        "Try again later, or another server."
+                    )
                 target.write(chunk)
                 done += len(chunk)
                 report(file.remote.name, done, file.size)
@@ -179,21 +202,54 @@ def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
     request = urllib.request.Request(remote.address, method="HEAD")
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            length = answer.headers.get("Content-Length")
+            length = _content_length(answer.headers, remote.address)
     except (http.client.HTTPException, OSError) as error:
         if not present:
             raise AstSegError(f"{remote.address} does not answer: {error}. Is the address still correct?") from error
         length = None
     if length is None and not present:
         raise AstSegError(f"{remote.address} does not report its size. Download it by hand.")
-    size = present if length is None else int(length)
+    size = present if length is None else length
     if not size:
         raise AstSegError(f"{remote.address} is empty, according to its server.")
+    if remote.size is not None and abs(size - remote.size) > SIZE_TOLERANCE * remote.size:
+        whose = "its server says" if length is not None else f"{path} has"
+        raise AstSegError(
+            f"{remote.address} should have about {remote.size} bytes, but {whose} {size}. "
+            "This is another file than the published one: look at its page before you download it by hand."
+        )
     if present and present != size:
         raise AstSegError(
             f"{path} has {present} bytes, but the server's file has {size}. Remove it to download it again."
         )
     return PlannedFile(remote, size, present or min(_length(_part_path(path)), size))
+
+
+def _content_length(headers: http.client.HTTPMessage, address: str) -> int | None:
+    """Return the length that a server announces; None if it announces none.
+
+    Raises:
+        AstSegError: it is no number.
+    """
+    text = headers.get("Content-Length")
+    if text is None or re.fullmatch("[0-9]{1,15}", text):
+        return None if text is None else int(text)
+    raise AstSegError(f"{address} has a length of '{text[:40]}', says its server. Try again later, or another server.")
+
+
+def _check_range(text: str | None, start: int, file: PlannedFile) -> None:
+    """Raise unless a partial answer is the requested rest of the file.
+
+    Raises:
+        AstSegError: it is another part, or does not say which.
+    """
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", text or "")
+    wanted = (str(start), str(file.size - 1))
+    if not match or match.groups()[:2] != wanted or match[3] not in (str(file.size), "*"):
+        raise AstSegError(
+            f"{file.remote.address} was asked for its bytes from {start} to {file.size - 1}, but answers with "
+            f"'{(text or 'no range')[:80]}'. Remove {file.remote.name}.part to begin anew, or try another server."
+        )
 
 
 def _published_md5(remote: RemoteFile) -> str | None:
@@ -220,7 +276,10 @@ def _mirror_files(files: Sequence[RemoteFile], mirror: str) -> tuple[RemoteFile,
     def moved(address: str) -> str:
         return f"{mirror.rstrip('/')}/{address.rpartition('/')[2]}"
 
-    return tuple(RemoteFile(moved(file.address), file.md5_address and moved(file.md5_address)) for file in files)
+    return tuple(
+        replace(file, address=moved(file.address), md5_address=file.md5_address and moved(file.md5_address))
+        for file in files
+    )
 
 
 def _part_path(path: Path) -> Path:
@@ -234,7 +293,8 @@ def _validator_file(part: Path) -> Path:
 def _read_validator(part: Path) -> str | None:
     """Return the ETag or date of this part's file; empty if the server sent neither, None if unknown."""
     try:
-        return str(json.loads(_validator_file(part).read_text()))
+        found = read_json(_validator_file(part))
+        return found if isinstance(found, str) and found.isprintable() and found.isascii() else None
     except (OSError, ValueError):
         return None
 

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 from astseg._core.atomic_io import lock_folder
 from astseg._core.errors import AstSegError
@@ -104,10 +103,9 @@ def _put(member: ArchiveMember, staging: Staging, reader: ImageReader, size: int
     if found is None or staging.has(*found):
         return
     index, kind = found
-    data = member.read()
     try:
-        pixels = reader.decode(data, kind, size)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        pixels = reader.decode(member.read(), kind, size)
+    except ValueError as error:
         staging.mark_unreadable(index, member.name, str(error))
     else:
         staging.put(index, kind, pixels)

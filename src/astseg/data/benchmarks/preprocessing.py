@@ -3,11 +3,37 @@
 Images are resized bilinearly with antialiasing (Pillow), masks by the nearest pixel. Both are cropped first.
 """
 
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 from PIL import Image
 
+from astseg._core.image_files import check_png
 from astseg.data.image_fitting import center_slices, resize
-from astseg.data.store import Bytes
+from astseg.data.store import MAX_LABELS, Bytes
+
+MAX_PIXELS = 1 << 24
+"""Of an image in an archive; the published ones have 76800."""
+
+
+@contextmanager
+def open_png(data: bytes) -> Iterator[Image.Image]:
+    """Open the content of a PNG file.
+
+    Raises:
+        ValueError: it is no PNG, or has too many pixels; errors of the block too, whatever their type.
+    """
+    try:
+        with warnings.catch_warnings(action="error"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"it has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are read")
+            check_png(image)
+            yield image
+    except Exception as error:  # on damaged files Pillow's decoders raise errors of any type
+        raise ValueError(str(error)) from error
 
 
 def square_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
@@ -49,7 +75,12 @@ def labels_from_entities(entities: Bytes, background: int) -> Bytes:
     Returns:
         H x W: max(0, strongest entity - (background - 1)), so 0 is the background and 1 the first object.
         Ties go to the first entity, as in `argmax`.
+
+    Raises:
+        ValueError: there are more objects than labels.
     """
+    if len(entities) - background > MAX_LABELS:
+        raise ValueError(f"{len(entities)} entities are more than there are labels")
     strongest = np.zeros(entities.shape[1:], np.uint8)
     best = entities[0].copy()
     for index, mask in enumerate(entities[1:], start=1):

@@ -12,6 +12,14 @@ CLEVRTEX_URL = "https://thor.robots.ox.ac.uk/datasets/clevrtex"
 DEEPMIND_URL = "https://storage.googleapis.com/multi-object-datasets"
 SHAPESTACKS_URL = "http://shapestacks-file.robots.ox.ac.uk/static/download/v1"
 
+# As the data sets' pages say them (CLEVRTEX's, ShapeStacks', the README of multi_object_datasets): two digits at most.
+# Exact sizes and checksums are published nowhere, but for ShapeStacks' MD5 sums on its own server.
+KB, MB, GB = 10**3, 10**6, 10**9
+CLEVRTEX_PART_SIZE, CLEVRTEX_OOD_SIZE = 4_700 * MB, 5_300 * MB
+CLEVR_SIZE = 10_500 * MB
+OBJECTS_ROOM_SIZE, OBJECTS_ROOM_TEST_SIZE = 7 * GB, 7 * MB
+SHAPESTACKS_SIZES = {"meta": 156 * KB, "rgb": 33 * GB, "iseg": None}
+
 OBJECTS_ROOM_TEST_SETS = ("empty_room", "six_objects", "identical_color")
 
 
@@ -22,6 +30,8 @@ class RemoteFile:
     address: str
     md5_address: str | None = None
     """Address of its published MD5 checksum, if any."""
+    size: int | None = None
+    """Its size in bytes, rounded as its page says it; None if it does not."""
 
     @property
     def name(self) -> str:
@@ -98,14 +108,16 @@ class Benchmark:
         return self.protocols[names.index(name) if name else 0]
 
 
-def _clevrtex(name: str, variant: str, description: str, count: int | None, *files: str) -> Benchmark:
+def _clevrtex(
+    name: str, variant: str, description: str, count: int | None, *files: str, size: int | None = None
+) -> Benchmark:
     return Benchmark(
         name=name,
         description=description,
         format=PngFormat(variant),
         protocols=protocols.OUTD_PROTOCOLS if variant == "outd" else protocols.CLEVRTEX_PROTOCOLS,
         count=count,
-        files=tuple(RemoteFile(f"{CLEVRTEX_URL}/{file}") for file in files),
+        files=tuple(RemoteFile(f"{CLEVRTEX_URL}/{file}", size=size) for file in files),
     )
 
 
@@ -116,6 +128,7 @@ _ALL = (
         "CLEVRTEX: 3-10 textured objects",
         50_000,
         *(f"clevrtex_full_part{part}.tar.gz" for part in range(1, 6)),
+        size=CLEVRTEX_PART_SIZE,
     ),
     _clevrtex("clevrtex-pbg", "pbg", "CLEVRTEX with plain backgrounds", None),
     _clevrtex("clevrtex-vbg", "vbg", "CLEVRTEX with varied backgrounds and plain objects", None),
@@ -123,14 +136,21 @@ _ALL = (
     _clevrtex(
         "clevrtex-camo", "camo", "CLEVRTEX whose objects wear the ground's texture", None, "clevrtex_camo.tar.gz"
     ),
-    _clevrtex("clevrtex-ood", "outd", "CLEVRTEX with unseen shapes and textures (OOD)", 10_000, "clevrtex_outd.tar.gz"),
+    _clevrtex(
+        "clevrtex-ood",
+        "outd",
+        "CLEVRTEX with unseen shapes and textures (OOD)",
+        10_000,
+        "clevrtex_outd.tar.gz",
+        size=CLEVRTEX_OOD_SIZE,
+    ),
     Benchmark(
         name="clevr",
         description="CLEVR with masks: 3-10 objects, TFRecord or HDF5",
         format=RecordFormat(multi_object.CLEVR),
         protocols=protocols.CLEVR_PROTOCOLS,
         count=100_000,
-        files=(RemoteFile(f"{DEEPMIND_URL}/clevr_with_masks/clevr_with_masks_train.tfrecords"),),
+        files=(RemoteFile(f"{DEEPMIND_URL}/clevr_with_masks/clevr_with_masks_train.tfrecords", size=CLEVR_SIZE),),
     ),
     Benchmark(
         name="clevr-png",
@@ -146,8 +166,11 @@ _ALL = (
         protocols=protocols.OBJECTS_ROOM_PROTOCOLS,
         count=1_000_000,
         files=tuple(
-            RemoteFile(f"{DEEPMIND_URL}/objects_room/objects_room_{name}.tfrecords")
-            for name in ("train", *(f"test_{name}" for name in OBJECTS_ROOM_TEST_SETS))
+            RemoteFile(f"{DEEPMIND_URL}/objects_room/objects_room_{name}.tfrecords", size=size)
+            for name, size in (
+                ("train", OBJECTS_ROOM_SIZE),
+                *((f"test_{name}", OBJECTS_ROOM_TEST_SIZE) for name in OBJECTS_ROOM_TEST_SETS),
+            )
         ),
     ),
     Benchmark(
@@ -156,8 +179,10 @@ _ALL = (
         format=ShapeStacksFormat(),
         protocols=(),
         files=tuple(
-            RemoteFile(f"{SHAPESTACKS_URL}/shapestacks-{part}.tar.gz", f"{SHAPESTACKS_URL}/shapestacks-{part}.md5")
-            for part in ("meta", "rgb", "iseg")
+            RemoteFile(
+                f"{SHAPESTACKS_URL}/shapestacks-{part}.tar.gz", f"{SHAPESTACKS_URL}/shapestacks-{part}.md5", size
+            )
+            for part, size in SHAPESTACKS_SIZES.items()
         ),
     ),
 )

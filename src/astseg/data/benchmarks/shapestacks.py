@@ -4,16 +4,14 @@ The instance maps end in `.map` but are PNG images. The label is the first chann
 1 to 6 are shapes, and 7 marks unassigned pixels, which become background and are counted.
 """
 
-import io
 import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg.data.benchmarks.archives import ArchiveSource
-from astseg.data.benchmarks.preprocessing import prepare_image, prepare_labels
+from astseg.data.benchmarks.archives import ArchiveMember, ArchiveSource
+from astseg.data.benchmarks.preprocessing import open_png, prepare_image, prepare_labels
 from astseg.data.benchmarks.staging import IMAGE, MASK
 from astseg.data.store import Bytes
 
@@ -22,6 +20,7 @@ CAMERAS = 16
 UNASSIGNED_LABEL = 7
 LEVELS_PER_LABEL = 32
 SPLIT_FILES = {"train": "train", "validation": "eval", "test": "test"}  # our name of a split, and theirs
+MAX_SCENARIOS, MAX_NAME_LENGTH = 200_000, 255  # 20 000 are published
 MAX_LIST_ARCHIVE_SIZE = 100 << 20  # bytes; larger archives are not searched for the lists
 
 IMAGE_NAME = re.compile(r"(?:.*/)?recordings/([^/]+)/rgb-[^/]*cam_(\d+)-mono-0\.png")
@@ -35,7 +34,7 @@ def read_lists(sources: Sequence[ArchiveSource], folder: str) -> dict[str, list[
         The scenarios of train, validation and test, in the order of the lists.
 
     Raises:
-        AstSegError: a list is missing.
+        AstSegError: a list is missing, or is none.
     """
     found: dict[str, list[str]] = {}
     wanted = {f"splits/{folder}/{theirs}.txt": ours for ours, theirs in SPLIT_FILES.items()}
@@ -45,7 +44,7 @@ def read_lists(sources: Sequence[ArchiveSource], folder: str) -> dict[str, list[
         for member in source.members():
             split = next((ours for end, ours in wanted.items() if f"/{member.name}".endswith(f"/{end}")), None)
             if split is not None:
-                found[split] = member.read().decode().split()
+                found[split] = _scenarios(member)
         if len(found) == len(SPLIT_FILES):
             return {split: found[split] for split in SPLIT_FILES}
     missing = [theirs for theirs, ours in wanted.items() if ours not in found]
@@ -53,6 +52,25 @@ def read_lists(sources: Sequence[ArchiveSource], folder: str) -> dict[str, list[
         f"No {missing[0]} was found. Give the folder that holds splits, recordings and iseg, "
         f"or all three archives: shapestacks-meta, shapestacks-rgb and shapestacks-iseg."
     )
+
+
+def _scenarios(member: ArchiveMember) -> list[str]:
+    """Return the names in a list.
+
+    Raises:
+        AstSegError: the file is no text, or holds something that is no name or too many of them.
+    """
+    try:
+        names = member.read().decode().split()
+    except ValueError as error:
+        raise AstSegError(f"{member.name} is no list of scenarios: {error}.") from error
+    wrong = next((name for name in names if not name.isprintable() or len(name) > MAX_NAME_LENGTH), None)
+    if wrong is not None or not len(set(names)) == len(names) <= MAX_SCENARIOS:
+        raise AstSegError(
+            f"{member.name} is no list of scenarios, which should be at most {MAX_SCENARIOS} different names of up to "
+            f"{MAX_NAME_LENGTH} characters. Download it again."
+        )
+    return names
 
 
 def scenario_numbers(lists: Mapping[str, Sequence[str]]) -> dict[str, int]:
@@ -79,10 +97,9 @@ def decode(data: bytes, kind: int, size: int) -> Bytes:
     Labels are 0 to 7, including 7 for unassigned pixels.
 
     Raises:
-        ValueError: the image is too small.
-        OSError: the file is damaged.
+        ValueError: the image is too small or too large, or the file is damaged.
     """
-    with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+    with open_png(data) as image:
         pixels = np.asarray(image.convert("RGB"))
     if kind == IMAGE:
         return prepare_image(pixels, CROP, size)

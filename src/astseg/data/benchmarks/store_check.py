@@ -127,11 +127,11 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
     if pixels := details.get("unassigned", {}).get("pixels"):
         problems.append(f"{pixels} pixels belong to no object and count as background.")
     for file, needed in details.get("records_needed", {}).items():
-        read = details["records_read"][file]
-        if needed is not None and read < needed:
+        read = details.get("records_read", {}).get(file)
+        if None not in (read, needed) and read < needed:
             problems.append(f"{file} holds only {read} records, but the protocol needs {needed}.")
     if details.get("masks_left_behind"):
-        problems.append(f"{details['masks_left_behind']} masks were left out: {details['mask_problem']}")
+        problems.append(f"{details['masks_left_behind']} masks were left out: {details.get('mask_problem')}")
     if details.get("skipped"):
         problems.append(f"{len(details['skipped'])} images could not be used when the store was made.")
     if details.get("missing"):

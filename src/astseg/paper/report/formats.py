@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
 from astseg._core.errors import AstSegError
+from astseg._core.text import escape_markdown, printable
 from astseg.paper.report.tables import Report, Table
 from astseg.visualization.html import render
 
@@ -39,19 +40,20 @@ def write_as(report: Report, form: str) -> str:
 def _markdown(report: Report) -> Iterator[str]:
     yield f"# {report.title}"
     for warning in report.warnings:
-        yield from ("", f"> **{_escape_markdown(warning)}**")
+        yield from ("", f"> **{escape_markdown(warning)}**")
     for table in report.tables:
-        yield from ("", f"## {table.title}", "", table.note, "", *_markdown_table(table))
+        yield from ("", f"## {escape_markdown(table.title)}", "", escape_markdown(table.note), "")
+        yield from _markdown_table(table)
     yield from ("", f"## {DIFFERENCES}")
     for heading, lines in report.remarks.items():
-        yield from ("", f"**{heading}**", "", *(f"- {line}" for line in lines))
+        yield from ("", f"**{heading}**", "", *(f"- {escape_markdown(line)}" for line in lines))
 
 
 def _markdown_table(table: Table) -> Iterator[str]:
-    yield "| " + " | ".join(map(_escape_markdown, table.columns)) + " |"
+    yield "| " + " | ".join(map(escape_markdown, table.columns)) + " |"
     yield "|---|" + "---:|" * (len(table.columns) - 1)
     for row in table.rows:
-        cells = [f"**{_escape_markdown(cell)}**" if row.own and cell else _escape_markdown(cell) for cell in row.cells]
+        cells = [f"**{escape_markdown(cell)}**" if row.own and cell else escape_markdown(cell) for cell in row.cells]
         yield "| " + " | ".join(cells) + " |"
 
 
@@ -87,12 +89,8 @@ def _html(report: Report) -> Iterator[str]:
     yield page.removesuffix("\n")
 
 
-def _escape_markdown(text: str) -> str:
-    return text.replace("|", r"\|").replace("*", r"\*")
-
-
 def _escape_latex(text: str) -> str:
-    return text.translate(_LATEX_ESCAPES)
+    return printable(text).translate(_LATEX_ESCAPES)
 
 
 _WRITERS: Mapping[str, Callable[[Report], Iterator[str]]] = MappingProxyType(

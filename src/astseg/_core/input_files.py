@@ -1,0 +1,67 @@
+"""Reading files that anybody may have made: only regular files, of a bounded size and depth."""
+
+import errno
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+MAX_JSON_BYTES = 1 << 26
+"""A larger JSON file is none of ours: a store of a million images has a manifest of a few kilobytes."""
+MAX_JSON_DEPTH = 64
+"""Lists and objects within each other; ours have six."""
+
+
+class NotAFileError(OSError):
+    """A path leads to a folder, a pipe, a device or the like."""
+
+
+def regular_size(path: Path) -> int:
+    """Return the size of a regular file, or of the one that a link leads to, in bytes.
+
+    Opening a pipe waits for a writer, and a device may have no end, so neither is ever opened.
+
+    Raises:
+        OSError: there is nothing, or something other than a regular file (`NotAFileError`).
+    """
+    facts = path.stat()
+    if not stat.S_ISREG(facts.st_mode):
+        what = "a folder" if stat.S_ISDIR(facts.st_mode) else "a pipe, a device or the like"
+        raise NotAFileError(errno.EINVAL, f"it is {what}, not a file", str(path))
+    return facts.st_size
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        OSError: there is no regular file, or it cannot be read.
+        ValueError: it is too large, or no JSON; see `parse_json`.
+    """
+    size = regular_size(path)
+    if size > MAX_JSON_BYTES:
+        raise ValueError(f"it has {size} bytes; at most {MAX_JSON_BYTES} are read")
+    return parse_json(path.read_bytes())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON that is nested no deeper than `MAX_JSON_DEPTH`, so that whatever walks through it ends.
+
+    Raises:
+        ValueError: it is no JSON, or nested too deeply.
+
+    >>> parse_json('{"a": [1, 2]}')
+    {'a': [1, 2]}
+    """
+    too_deep = f"it is nested deeper than {MAX_JSON_DEPTH} levels"
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    level = [content]
+    for _ in range(MAX_JSON_DEPTH):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
+        level = [child for children in inner for child in children]
+        if not level:
+            return content
+    raise ValueError(too_deep)

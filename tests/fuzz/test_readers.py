@@ -1,0 +1,41 @@
+"""A minute of `python -m tests.fuzz`, and the cases that it once found."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.fuzz.mutations import OPERATIONS, Edit, apply_edits
+from tests.fuzz.readers import READERS, Reader, digest, legitimate
+
+EXAMPLES = 20
+EDITS = st.lists(
+    st.builds(Edit, st.integers(0, len(OPERATIONS) - 1), st.floats(0, 1), st.integers(0, 65535)), min_size=1, max_size=4
+)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
+def test_a_damaged_file_is_refused_in_a_sentence_or_read(reader: Reader, tmp_path: Path) -> None:
+    seeds = reader.seeds(tmp_path)
+    file = tmp_path / reader.file
+    expected = []
+    for seed in seeds:
+        file.write_bytes(seed)
+        expected.append(digest(reader.read(file)))
+
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(st.integers(0, len(seeds) - 1), EDITS)
+    def damage(chosen: int, edits: list[Edit]) -> None:
+        file.write_bytes(apply_edits(seeds[chosen], edits))
+        try:
+            found = digest(reader.read(file))
+        except Exception as error:
+            if not legitimate(error):
+                raise
+        else:
+            assert found == expected[chosen] or not reader.checked
+
+    damage()
