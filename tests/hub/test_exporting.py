@@ -77,8 +77,8 @@ def test_what_comes_from_files_has_no_meaning_in_a_card(run: Path, tmp_path: Pat
     (run / "run.json").write_text(json.dumps(content))
     export_model(run, tmp_path / "out", CPU)
     card = (tmp_path / "out/README.md").read_text()
-    assert r"# \[x\](http\://evil)\\n\\n# \<b\>" in card.splitlines()
-    assert r"| Machine | a\|b \<script\>\\x1b\[31m |" in card.splitlines()
+    assert r"# [x\](http\://evil)\\n\\n# \<b\>" in card.splitlines()
+    assert r"| Machine | a\|b \<script\>\\x1b[31m |" in card.splitlines()
     content["provenance"] = [1]
     (run / "run.json").write_text(json.dumps(content))
     export_model(run, tmp_path / "again", CPU)
