@@ -46,8 +46,9 @@ def test_other_names_stay_as_they_are(name: str) -> None:
     ("text", "escaped"),
     [
         ("plain objects_room, 3 x 4 (test)", "plain objects_room, 3 x 4 (test)"),
-        ("[x](http://e)", r"\[x\](http\://e)"),
-        ("![x](y)", r"!\[x\](y)"),
+        ("[x](http://e)", r"[x\](http\://e)"),
+        ("![x](y)", r"![x\](y)"),
+        ("[a][b] [c]: d [e]", r"[a\][b] [c\]: d [e]"),
         ("<script>", r"\<script\>"),
         ("a|b", r"a\|b"),
         ("*a* _b_ ~~c~~ `d`", r"\*a\* \_b\_ \~\~c\~\~ \`d\`"),

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from astseg._core.errors import AstSegError
+from astseg._core.text import escape_markdown
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.evaluation.evaluator import evaluate
@@ -62,11 +63,25 @@ def test_the_card_tells_where_it_comes_from(run: Path, settings: RunSettings, tm
         f"| all | 4 | {100 * expected.overall.miou:.1f} | {100 * expected.overall.ari_fg:.1f} |",
         "before halving",
         "background everywhere",
-        expected.protocol,
+        escape_markdown(expected.protocol),
         torch.__version__,
     ):
         assert part in card
     assert "Not finished" not in card
+
+
+def test_what_comes_from_files_has_no_meaning_in_a_card(run: Path, tmp_path: Path) -> None:
+    content = json.loads((run / "run.json").read_text())
+    content["title"] = "[x](http://evil)\n\n# <b>"
+    content["provenance"]["machine"] = "a|b <script>\x1b[31m"
+    (run / "run.json").write_text(json.dumps(content))
+    export_model(run, tmp_path / "out", CPU)
+    card = (tmp_path / "out/README.md").read_text()
+    assert r"# [x\](http\://evil)\\n\\n# \<b\>" in card.splitlines()
+    assert r"| Machine | a\|b \<script\>\\x1b[31m |" in card.splitlines()
+    content["provenance"] = [1]
+    (run / "run.json").write_text(json.dumps(content))
+    export_model(run, tmp_path / "again", CPU)
 
 
 def test_the_card_of_a_run_that_was_stopped_says_so(settings: RunSettings, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import NotAFileError, regular_size
@@ -149,9 +149,9 @@ def check_png(image: Image.Image) -> None:
     Raises:
         AstSegError: one is wrong.
     """
-    if image.format != "PNG":
+    file = image.fp if isinstance(image, ImageFile.ImageFile) else None
+    if image.format != "PNG" or file is None:
         return
-    file = image.fp
     place = file.tell()
     file.seek(PNG_SIGNATURE_SIZE)
     while len(head := file.read(8)) == 8:

@@ -5,7 +5,7 @@ import unicodedata
 from typing import Any
 
 MARKDOWN_MARKS = re.compile(
-    r"[\\`*\[\]<>|~$@]|&(?=[\w#])|(?<!\w)_|_(?!\w)|(?:(?<=http)|(?<=https)):|(?<=www)\.|^[#+-]", re.IGNORECASE
+    r"[\\`*<>|~$@]|\](?=[(\[:])|&(?=[\w#])|(?<!\w)_|_(?!\w)|(?:(?<=http)|(?<=https)):|(?<=www)\.|^[#+-]", re.IGNORECASE
 )
 """What begins emphasis, links, HTML, tables, code, formulas, mentions, lists and headings, and addresses, which some
 readers make links of."""
@@ -26,7 +26,7 @@ def escape_markdown(text: str) -> str:
     r"""Return a text for one line of Markdown in which nothing has a meaning.
 
     >>> print(escape_markdown("<b>|*a*|[x](http://y)"))
-    \<b\>\|\*a\*\|\[x\](http\://y)
+    \<b\>\|\*a\*\|[x\](http\://y)
     """
     return MARKDOWN_MARKS.sub(r"\\\g<0>", printable(text))
 

@@ -21,8 +21,8 @@ def test_markdown(report: Report) -> None:
     start = lines.index("| model | x_1 | y |")
     assert lines[start + 1 : start + 4] == [
         "|---|---:|---:|",
-        r"| Gen_V2 & \<b\> \[15\] | 79.58\* | 1 ± 2 |",
-        r"| **\[ours\] 100 %** |  | **a\|b** |",
+        r"| Gen_V2 & \<b\> [15] | 79.58\* | 1 ± 2 |",
+        r"| **[ours] 100 %** |  | **a\|b** |",
     ]
     assert r"- from C:\\x {y} \~ ^ \$" in lines
 
