@@ -252,8 +252,14 @@ def textures_recipe(
         slot_use_warmup_steps=18_000,
         reinitialize_slots_until=2_500,
     )
+    # Objects are nearer to the ground, and to each other, in features that nobody has learned.
+    background_error, likeness = (9.0, 0.8) if backbone == "filters" else (5.5, 1.3)
     rule = LabelRule(
-        object_error=6.0, background_error=5.5, neighbor_pull=6.0, duplicate_likeness=1.3, split_parts=True
+        object_error=6.0,
+        background_error=background_error,
+        neighbor_pull=6.0,
+        duplicate_likeness=likeness,
+        split_parts=True,
     )
     # The background is for the colors alone, which need none of its details.
     background = replace(small.background, steps=600, exponent_ramp_start=300, exponent_ramp_steps=200)
