@@ -21,6 +21,23 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+def test_tracks_go_into_the_formats(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "tracked"
+    assert (
+        astseg("segment", finished, images, "--out", out, "--track", "--format", "coco,cvat", "--categories", "1=left")
+        == 0
+    )
+    entries = json.loads((out / "objects.json").read_text())["images"]
+    expected = [(found["track"], found["slot"]) for image in entries for found in image["objects"]]
+    assert expected
+    coco = json.loads((out / "coco/instances.json").read_text())["annotations"]
+    cvat = json.loads((out / "cvat/annotations/instances_default.json").read_text())["annotations"]
+    assert [one["track_id"] for one in coco] == [track for track, _ in expected]
+    assert [(one["attributes"]["track_id"], one["attributes"]["slot"]) for one in cvat] == expected
+    names = [one["name"] for one in json.loads((out / "coco/instances.json").read_text())["categories"]]
+    assert [names[one["category_id"] - 1] == "left" for one in coco] == [slot == 1 for _, slot in expected]
+
+
 def test_at_once_or_afterwards(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
     choices = ("--categories", "1=left", "--tolerance", 1)
     at_once, afterwards = tmp_path / "once[1]", tmp_path / "after"

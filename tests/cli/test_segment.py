@@ -43,6 +43,15 @@ def test_a_film(astseg: Program, finished: Path, tmp_path: Path) -> None:
     assert sorted(path.stem for path in (tmp_path / "out" / "labels").iterdir()) == ["000000", "000002", "000004"]
 
 
+def test_tracks(astseg: Program, finished: Path, tmp_path: Path) -> None:
+    assert astseg("data", "moving", tmp_path / "in", "--sequences", 1, "--frames", 4, "--size", 32) == 0
+    assert astseg("segment", finished, tmp_path / "in" / "000", "--track", "--out", tmp_path / "out") == 0
+    assert " tracks: " in astseg.out.replace("1 track:", "1 tracks:")
+    entries = json.loads((tmp_path / "out" / "objects.json").read_text())["images"]
+    assert len(entries) == 4
+    assert all(entry["track"] >= 1 for image in entries for entry in image["objects"])
+
+
 def test_one_pixel_by_a_model_saved_by_hand(astseg: Program, finished: Path, tmp_path: Path) -> None:
     AstSeg.from_pretrained(finished / "model").save_pretrained(tmp_path / "mine")
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")

@@ -291,3 +291,42 @@ def test_refuses_impossible_numbers(tmp_path: Path, folder: Path) -> None:
     many.num_slots = 256
     with pytest.raises(AstSegError, match="256 slots"):
         segment_source(many, open_source(folder), tmp_path / "out")
+
+
+def write_moving_film(folder: Path, frames: int = 12) -> Path:
+    """A block that is red, and found by slot 1, in the first half, and then blue, and found by slot 3."""
+    for frame in range(frames):
+        image = np.zeros((20, 40, 3), np.uint8)
+        image[5:12, 4 + frame : 12 + frame, 0 if frame < frames // 2 else 2] = 255
+        save(folder / f"{frame:03d}.png", image)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_tracked_objects_keep_their_label(tmp_path: Path) -> None:
+    film = write_moving_film(tmp_path / "in")
+    assert segment_source(FakeModel(), open_source(film), tmp_path / "by-slot").tracks is None
+    assert segment_source(FakeModel(), open_source(film), tmp_path / "out", track=True).tracks == 1
+    entries = json.loads((tmp_path / "out/objects.json").read_text())["images"]
+    assert [[(entry["label"], entry["track"]) for entry in image["objects"]] for image in entries] == [[(1, 1)]] * 12
+    with Image.open(tmp_path / "out/labels/011.png") as labels:
+        np.testing.assert_array_equal(np.array(labels), np.pad(np.ones((7, 8), np.uint8), ((5, 8), (15, 17))))
+    assert contents(tmp_path / "out")["overlays/011.jpg"] != contents(tmp_path / "by-slot")["overlays/011.jpg"]
+
+
+def test_tracks_do_not_depend_on_batches_nor_on_an_attempt_that_was_stopped(tmp_path: Path) -> None:
+    class Stopped(FakeModel):
+        def segment(self, images: Tensor) -> Segmentation:
+            if len(self.batches) == 2:
+                raise KeyboardInterrupt
+            return super().segment(images)
+
+    film = write_moving_film(tmp_path / "in")
+    segment_source(FakeModel(), open_source(film), tmp_path / "whole", batch_size=16, track=True)
+    with pytest.raises(KeyboardInterrupt):
+        segment_source(Stopped(), open_source(film), tmp_path / "again", batch_size=3, track=True)
+    segment_source(FakeModel(), open_source(film), tmp_path / "again", batch_size=3, track=True)
+    assert contents(tmp_path / "again") == contents(tmp_path / "whole")

@@ -20,6 +20,7 @@ from astseg.cli import (
     data_download,
     data_import,
     data_make,
+    data_moving,
     demo,
     doctor,
     evaluate,
@@ -50,6 +51,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
 )
 DATA_COMMANDS: Mapping[str, Callable[..., None]] = {
     "make": data_make.make,
+    "moving": data_moving.moving,
     "import": data_import.import_,
     "benchmarks": data_benchmarks.benchmarks,
     "download": data_download.download,

@@ -20,6 +20,9 @@ def segment(
     out: Out = Path("masks"),
     every: Every = 1,
     batch_size: Annotated[int, typer.Option(help="The number of images at a time.", min=1)] = 16,
+    track: Annotated[
+        bool, typer.Option("--track", help="Follow the objects from frame to frame, and label each by its track.")
+    ] = False,
     device: Device = "auto",
     formats: Formats = "",
     categories: Categories = None,
@@ -31,10 +34,14 @@ def segment(
     objects.json with the box, area, centroid, position, scale, activation and appearance of every object, and for a
     video an overlaid video. Of prepared data, the test split is segmented.
 
+    With --track, an object keeps its number from frame to frame, and the overlays show its way. The images of a folder
+    are then taken for frames in the order of their names.
+
     ```
     astseg segment my-run images/ --out masks
     astseg segment my-run film.mp4 --every 5 --out film-masks
     astseg segment my-run images/ --out masks --format coco,yolo
+    astseg segment my-run film.mp4 --track --out film-tracks
     ```
     """
     images = open_images(source, every)  # before torch is imported, so that a wrong name is reported at once
@@ -49,11 +56,13 @@ def segment(
     segmenter = open_model(model, where)
     request.check_slots(segmenter.num_slots)
     with progress("Segmenting", "images") as show:
-        summary = segment_source(segmenter, images, out, batch_size, where, show, model)
+        summary = segment_source(segmenter, images, out, batch_size, where, show, model, track=track)
     report_skipped(list(summary.skipped))
     if summary.note:
         print_note("Note", summary.note)
     found = f"{format_count(summary.images, 'image')}, {format_count(summary.objects, 'object')}"
+    if summary.tracks is not None:
+        found += f", {format_count(summary.tracks, 'track')}"
     output.print(f"{found}: {out}", markup=False)
     if request.formats:
         convert_and_report(out, request)

@@ -1,5 +1,6 @@
 """The objects of a segmentation by numbers."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,15 @@ DECIMALS = 5
 """Of all numbers that are no integers."""
 
 
-def describe_objects(labels: Bytes, segmentation: Segmentation) -> list[dict[str, Any]]:
+def describe_objects(
+    labels: Bytes, segmentation: Segmentation, slots: Mapping[int, int] | None = None
+) -> list[dict[str, Any]]:
     """Describe the objects of one image by plain numbers.
 
     Args:
         labels: H x W, 0 is the background.
         segmentation: of this image alone, without a batch dimension.
+        slots: the slot of each label, from 0 on; by default, label k is slot k - 1.
 
     Returns:
         For each label that owns a pixel: `label`; `box` (left, top, width and height of its pixels); `area` in pixels;
@@ -34,17 +38,18 @@ def describe_objects(labels: Bytes, segmentation: Segmentation) -> list[dict[str
     scales, activations = _to_numpy(segmentation.scales), _to_numpy(segmentation.activations)
     appearances = _to_numpy(segmentation.appearances)
     described = []
-    for slot, box in enumerate(find_objects(labels)):
+    for label, box in enumerate(find_objects(labels), 1):
         if box is None:
             continue
+        slot = label - 1 if slots is None else slots[label]
         rows, columns = box
-        down, across = np.nonzero(labels[box] == slot + 1)
+        down, across = np.nonzero(labels[box] == label)
         centroid = np.array([columns.start + across.mean(), rows.start + down.mean()]) + 0.5
         described.append(
             {
-                "label": slot + 1,
+                "label": label,
                 "box": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
-                "area": int(areas[slot + 1]),
+                "area": int(areas[label]),
                 "centroid": centroid.round(DECIMALS).tolist(),
                 "position": positions[slot].round(DECIMALS).tolist(),
                 "scale": scales[slot].round(DECIMALS).tolist(),

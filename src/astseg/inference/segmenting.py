@@ -22,6 +22,7 @@ from astseg.data.sources import Sample, Source
 from astseg.data.store import MAX_LABELS
 from astseg.inference.foreground_share import foreground_note
 from astseg.inference.objects import describe_objects
+from astseg.inference.tracked_objects import ObjectTracker
 from astseg.inference.writers import WRITERS
 from astseg.model.segmentation import Segmentation
 
@@ -56,6 +57,8 @@ class SegmentationResult:
     """The number of objects found in all images together."""
     skipped: tuple[tuple[str, str], ...]
     """(name, reason) for each image that could not be read."""
+    tracks: int | None = None
+    """The number of tracks; None if objects were not tracked."""
     note: str | None = None
     """What looks wrong with the labels, if anything, and what to try."""
 
@@ -68,6 +71,8 @@ def segment_source(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
     model_name: str | None = None,
+    *,
+    track: bool = False,
 ) -> SegmentationResult:
     """Segment every image of a source, and write the files of all `WRITERS`.
 
@@ -81,10 +86,12 @@ def segment_source(
         device: where the model is.
         progress: called with the number of images done, and of all.
         model_name: what objects.json calls the model, if anything.
+        track: take the images for successive frames, and label objects by tracks in place of slots; see
+            `ObjectTracker`.
 
     Raises:
         AstSegError: the folder is not empty or cannot be written, no image can be read, the model has too many slots
-            for 8-bit labels, or the batch size is below 1.
+            or the image too many tracks for 8-bit labels, or the batch size is below 1.
     """
     out = Path(out)
     if model.num_slots > MAX_LABELS:
@@ -93,6 +100,7 @@ def segment_source(
         raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
     total = source.estimated_length()
     objects = 0
+    tracker = ObjectTracker() if track else None
     shares: list[float] = []
     with atomic_folder(out) as folder, ExitStack() as stack:
         writers = [stack.enter_context(make(folder, source, model.num_slots, model_name)) for make in WRITERS]
@@ -100,7 +108,10 @@ def segment_source(
             segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
             for index, sample in enumerate(batch):
                 labels = segmentation.labels[index].cpu().numpy().astype(np.uint8)
-                found = describe_objects(labels, segmentation[index])
+                if tracker is None:
+                    found = describe_objects(labels, segmentation[index])
+                else:
+                    labels, found = tracker.update(labels, segmentation[index])
                 for writer in writers:
                     writer.append(sample, labels, found)
                 objects += len(found)
@@ -108,7 +119,8 @@ def segment_source(
                 if progress is not None:
                     progress(len(shares), total)
     note = foreground_note(shares, if_empty=EMPTY_ADVICE, if_full=FULL_ADVICE)
-    return SegmentationResult(out, len(shares), objects, tuple(source.skipped), note)
+    tracks = None if tracker is None else tracker.tracks
+    return SegmentationResult(out, len(shares), objects, tuple(source.skipped), tracks, note)
 
 
 def same_sized_batches(

@@ -2,7 +2,7 @@
 
 The output folder holds::
 
-    labels/NAME.png      a palette image whose index is the label: 0 background, k the object of slot k
+    labels/NAME.png      a palette image whose index is the label: 0 background, k the object of slot k, or of track k
     overlays/NAME.jpg    the image with its objects colored and outlined
     overlay.mp4          the overlays as a video, if the source is one: each frame at its own time
     objects.json         the objects of each image; see `describe_objects`
@@ -32,6 +32,7 @@ from astseg.data.sources import Sample, Source
 from astseg.data.store import Bytes
 from astseg.data.video import VideoWriter
 from astseg.inference.objects import DECIMALS
+from astseg.inference.tails import Tails
 from astseg.visualization.colors import label_colors, overlay
 
 OVERLAYS_FOLDER = "overlays"
@@ -70,7 +71,7 @@ class ResultWriter(ABC):
 
         Args:
             sample: the image.
-            labels: H x W, 0 is the background, k slot k.
+            labels: H x W, 0 is the background, k slot k, or a track.
             objects: what `describe_objects` says of them.
         """
 
@@ -87,7 +88,7 @@ class LabelWriter(ResultWriter):
     def append(self, sample: Sample, labels: Bytes, objects: list[dict[str, Any]]) -> None:
         """Write the label image."""
         image = Image.fromarray(labels)
-        image.putpalette(label_colors(self.num_slots).reshape(-1).tolist())
+        image.putpalette(label_colors(max(self.num_slots, int(labels.max()))).reshape(-1).tolist())
         image.save(self.path(LABELS_FOLDER, f"{sample.name}.png"))
 
 
@@ -98,6 +99,7 @@ class OverlayWriter(ResultWriter):
         fps, file = self.source.fps, self.folder / OVERLAY_VIDEO
         self._video = nullcontext() if fps is None else VideoWriter(file, fps, self.source.duration)
         self._video.__enter__()
+        self._tails = Tails()
         return self
 
     def __exit__(
@@ -107,7 +109,7 @@ class OverlayWriter(ResultWriter):
 
     def append(self, sample: Sample, labels: Bytes, objects: list[dict[str, Any]]) -> None:
         """Write the overlay and the video's frame."""
-        overlaid = overlay(sample.image, labels)
+        overlaid = self._tails.draw(overlay(sample.image, labels), objects)
         # Without chroma subsampling, which would blur the contours.
         path = self.path(OVERLAYS_FOLDER, f"{sample.name}.jpg")
         Image.fromarray(overlaid).save(path, quality=90, subsampling=0)

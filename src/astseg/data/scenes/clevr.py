@@ -1,6 +1,6 @@
 """Sample scenes like CLEVR's: boxes, balls and cylinders of rubber or metal in two sizes on a gray studio floor."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from astseg.data.catalog import DATASETS
 from astseg.data.scenes.description import Body, Camera, Light, Material, Room, Scene, Shape
@@ -30,10 +30,8 @@ def compose(source: RandomSource) -> Scene:
     """Sample a scene."""
     camera = studio_camera(source)
     count = source.integer(MIN_OBJECTS, MAX_OBJECTS)
-    bodies = scatter(source, camera, count, _body)
-    floor = Material((0.50, 0.497, 0.49))
-    room = Room(floor, floor, (0.40, 0.40, 0.40), GROUND_HALF_WIDTH, 0.0, haze=15.5)
-    return Scene(camera, room, studio_light(source), bodies)
+    bodies = scatter(source, camera, count, draw_body)
+    return Scene(camera, studio_floor(), studio_light(source), bodies)
 
 
 def scatter(source: RandomSource, camera: Camera, count: int, draw: Callable[[RandomSource], Body]) -> tuple[Body, ...]:
@@ -69,6 +67,12 @@ def studio_camera(source: RandomSource) -> Camera:
     return Camera(position, (0.0, 0.0, 0.1), 0.29)
 
 
+def studio_floor() -> Room:
+    """Return the gray floor that fades into the distance."""
+    floor = Material((0.50, 0.497, 0.49))
+    return Room(floor, floor, (0.40, 0.40, 0.40), GROUND_HALF_WIDTH, 0.0, haze=15.5)
+
+
 def studio_light(source: RandomSource) -> Light:
     """Sample a large lamp on the right, weaker light from the left, and bright surroundings."""
     jitter = (source.uniform(-1.0, 1.0), source.uniform(-1.0, 1.0), source.uniform(-1.0, 1.0))
@@ -83,9 +87,10 @@ def studio_light(source: RandomSource) -> Light:
     )
 
 
-def _body(source: RandomSource) -> Body:
+def draw_body(source: RandomSource, radii: Sequence[float] = RADII) -> Body:
+    """Draw an object, at the origin, of one of the given sizes."""
     shape = source.choice(SHAPES)
-    radius = source.choice(RADII)
+    radius = source.choice(radii)
     side = radius * 0.7071 if shape is Shape.BOX else radius
     color = source.choice(COLORS)
     rubber = Material(color, specular=0.06, gloss=4)

@@ -144,15 +144,19 @@ def _with_hidden_objects(scenes: Sequence[Scene], masks: npt.NDArray[np.uint8]) 
 
 
 def checked_size(chosen: SceneSet, image_size: int | None) -> int:
+    """Return the side of a data set's images in pixels; see `checked_side`."""
+    return checked_side(chosen.image_size if image_size is None else image_size)
+
+
+def checked_side(side: int) -> int:
     """Return the side of the images in pixels.
 
     Raises:
         AstSegError: images of this size cannot be rendered.
     """
-    size = chosen.image_size if image_size is None else image_size
-    if size % TILE_SIDE or not MIN_SIDE <= size <= MAX_SIDE:
-        raise AstSegError(f"An image side must be a multiple of {TILE_SIDE} from {MIN_SIDE} to {MAX_SIDE}, not {size}.")
-    return size
+    if side % TILE_SIDE or not MIN_SIDE <= side <= MAX_SIDE:
+        raise AstSegError(f"An image side must be a multiple of {TILE_SIDE} from {MIN_SIDE} to {MAX_SIDE}, not {side}.")
+    return side
 
 
 def checked_device(device: torch.device | str) -> torch.device:

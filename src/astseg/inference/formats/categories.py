@@ -47,7 +47,7 @@ class SlotCategories:
 
     def category_of(self, found: ObjectRecord) -> int:
         """Return the category of an object's slot."""
-        return self.by_slot[found.label]
+        return self.by_slot[found.found_by]
 
 
 @dataclass(frozen=True, eq=False)

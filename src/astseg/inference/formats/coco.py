@@ -66,6 +66,7 @@ class CocoWriter(FormatWriter):
                 "area": found.area,
                 "bbox": list(found.box),
                 "iscrowd": 0,
+                **({} if found.track is None else {"track_id": found.track}),
                 **self.attributes(found),
             }
             self._rest.write(separator + "\n" + _dump(annotation))
@@ -94,7 +95,8 @@ class CvatWriter(CocoWriter):
 
     def attributes(self, found: FoundObject) -> dict[str, Any]:
         """Return the attributes that CVAT shows."""
-        return {"attributes": {"occluded": False, "slot": found.label}}
+        track = {} if found.track is None else {"track_id": found.track}
+        return {"attributes": {"occluded": False, "slot": found.slot, **track}}
 
 
 def _dump(value: Any) -> str:

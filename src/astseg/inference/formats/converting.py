@@ -160,4 +160,6 @@ def _found_objects(
             area=int((labels[place] == label).sum()),
             activation=described[label].activation,
             appearance=tuple(described[label].appearance),
+            slot=described[label].found_by,
+            track=described[label].track,
         )

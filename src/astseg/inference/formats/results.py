@@ -29,6 +29,15 @@ class ObjectRecord(msgspec.Struct, frozen=True):
     label: Annotated[int, Meta(ge=1, le=MAX_LABELS)]
     activation: float
     appearance: list[float]
+    track: Annotated[int, Meta(ge=1)] | None = None
+    """The number of its track, if objects were followed; the label is then the track's, not the slot's."""
+    slot: Annotated[int, Meta(ge=1, le=MAX_LABELS)] | None = None
+    """The slot that found it, if the label does not tell."""
+
+    @property
+    def found_by(self) -> int:
+        """The slot that found it."""
+        return self.label if self.slot is None else self.slot
 
 
 class ImageRecord(msgspec.Struct, frozen=True):

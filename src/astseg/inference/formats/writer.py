@@ -31,6 +31,10 @@ class FoundObject:
     """How many pixels it has."""
     activation: float
     appearance: tuple[float, ...]
+    slot: int
+    """The slot that found it."""
+    track: int | None
+    """The number of its track, if objects were followed."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,76 @@
+"""Labels and objects of a video by tracks: a thing keeps its label as it goes from slot to slot."""
+
+from typing import Any
+
+import numpy as np
+
+from astseg._core.errors import AstSegError
+from astseg.data.store import MAX_LABELS, Bytes
+from astseg.inference.objects import describe_objects
+from astseg.inference.tracking import Tracker
+from astseg.model.segmentation import Segmentation
+
+
+class ObjectTracker:
+    """Follows the objects of successive images.
+
+    A track's label is its number; beyond 255, the numbers begin again at 1 (256 is 1), and labels of tracks that may
+    still be seen again are passed over. A label stays as long as its track.
+    """
+
+    def __init__(self) -> None:
+        self.tracker = Tracker()
+        self._labels: dict[int, int] = {}
+        """Of the tracks that go on, by number."""
+
+    @property
+    def tracks(self) -> int:
+        """How many tracks have begun."""
+        return self.tracker.begun
+
+    def update(self, labels: Bytes, segmentation: Segmentation) -> tuple[Bytes, list[dict[str, Any]]]:
+        """Take the next image.
+
+        Args:
+            labels: H x W, by slot; 0 is the background.
+            segmentation: of this image alone.
+
+        Returns:
+            The labels by track; and what `describe_objects` says of them, with the ``track`` and the ``slot`` of each
+            object. Of several slots in one track, the one of most pixels tells the slot, position, scale, activation
+            and appearance.
+
+        Raises:
+            AstSegError: there are more than 255 objects.
+        """
+        tracks = self.tracker.update(labels, segmentation.appearances.cpu().double().numpy())
+        numbers = [int(number) for number in np.unique(tracks) if number]
+        self._label(numbers)
+        tracked = np.zeros(labels.shape, np.uint8)
+        slots = {}
+        for number in numbers:
+            pixels = tracks == number
+            tracked[pixels] = self._labels[number]
+            slots[self._labels[number]] = int(np.bincount(labels[pixels]).argmax()) - 1
+        by_label = {label: number for number, label in self._labels.items()}
+        found = describe_objects(tracked, segmentation, slots)
+        return tracked, [
+            {"label": label, "track": by_label[label], "slot": slots[label] + 1, **entry}
+            for entry in found
+            for label in [entry["label"]]
+        ]
+
+    def _label(self, numbers: list[int]) -> None:
+        """Give labels to tracks that are new, and take them from those that have ended."""
+        alive = {track.number for track in self.tracker.tracks}
+        kept = {number: label for number, label in self._labels.items() if number in alive}
+        new = [number for number in numbers if number not in kept]
+        if len(kept) + len(new) > MAX_LABELS:  # then the hidden tracks lose theirs
+            kept = {number: label for number, label in kept.items() if number in numbers}
+        if len(kept) + len(new) > MAX_LABELS:
+            raise AstSegError(f"Label images hold up to {MAX_LABELS} objects; here are {len(numbers)}.")
+        for number in new:
+            taken = set(kept.values())
+            candidates = ((number - 1 + step) % MAX_LABELS + 1 for step in range(MAX_LABELS))
+            kept[number] = next(label for label in candidates if label not in taken)
+        self._labels = kept
