@@ -15,6 +15,10 @@ class NonFiniteWeightsError(AstSegError):
     """Training has made the weights non-finite."""
 
 
+class DamagedCheckpointError(AstSegError):
+    """A checkpoint is not as it was written."""
+
+
 class RunExistsError(AstSegError):
     """The folder for a new run holds a run already."""
 

@@ -3,16 +3,18 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from zipfile import ZipFile
 
 import torch
 
 from astseg._core.atomic_io import atomic_write
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, DamagedCheckpointError
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.backbone_weights import load_backbone
 from astseg.training.batches import TrainingSet
 from astseg.training.config import Recipe, Scenario
+from astseg.training.data_identity import DataIdentity
 from astseg.training.phases import Phase, PhaseName, phases
 
 STATE_VERSION = 4
@@ -49,6 +51,8 @@ class TrainState:
     num_images: int
     """The number of training images, to notice if a run is resumed on others."""
     model: AstSeg
+    data: DataIdentity | None = None
+    """The identity of the training images; None in a checkpoint of an older astseg."""
     optimizer: torch.optim.Optimizer | None = None
     """The phase's optimizer; None between two phases."""
     phase_index: int = 0
@@ -75,9 +79,11 @@ class TrainState:
         """Read a state without executing code from the file, and restore torch's random generators.
 
         Raises:
+            DamagedCheckpointError: the file is not as it was written.
             AstSegError: there is no file, or this version cannot read it.
         """
         try:
+            _check_whole(path)
             content = torch.load(path, map_location="cpu", weights_only=True)
             if content["version"] != STATE_VERSION:
                 raise AstSegError(
@@ -85,13 +91,16 @@ class TrainState:
                 )
             recipe = from_builtins(Recipe, content["recipe"])
             kept = {name: content[name] for name in ("seed", "num_images", "phase_index", "step", "seconds")}
+            data = content.get("data")  # not in files of an older astseg
+            kept["data"] = None if data is None else from_builtins(DataIdentity, data)
             weights, optimizer, random = (content[name] for name in ("model", "optimizer", "random"))
         except FileNotFoundError as error:
             raise AstSegError(f"There is no checkpoint {path} to resume from. Start a new run.") from error
         except AstSegError:
             raise
         except Exception as error:  # a damaged file makes torch's reader raise almost anything
-            raise AstSegError(f"{path} is not a readable checkpoint: {_first_line(error)}") from error
+            reason = _first_line(error).rstrip(".")
+            raise DamagedCheckpointError(f"{path} is not a readable checkpoint: {reason}.") from error
         state = cls(recipe, model=_built(recipe, device), **kept)
         try:
             state.model.load_state_dict(weights)
@@ -102,8 +111,12 @@ class TrainState:
         _restore_random_state(random)
         return state
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, former: Path | None = None) -> None:
         """Write the state; an older file stays until the new one is complete.
+
+        Args:
+            path: the file to write.
+            former: where the older file is kept; by default it is replaced.
 
         Raises:
             AstSegError: the file cannot be written, or the disk is full.
@@ -111,12 +124,13 @@ class TrainState:
         content = {
             **{name: value for name, value in vars(self).items() if name != "training_set"},
             "recipe": to_builtins(self.recipe),
+            "data": None if self.data is None else to_builtins(self.data),
             "model": self.model.state_dict(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "random": _random_state(),
             "version": STATE_VERSION,
         }
-        with atomic_write(path) as partial:
+        with atomic_write(path, former=former) as partial:
             try:
                 torch.save(content, partial)
             except RuntimeError as error:  # how torch's writer reports a full disk
@@ -177,6 +191,19 @@ def _pretrained(recipe: Recipe, device: torch.device) -> AstSeg:
     if recipe.backbone:
         load_backbone(model, recipe.backbone)
     return model
+
+
+def _check_whole(path: Path) -> None:
+    """Compare all parts of a file with the checksums that torch wrote, which it does not do itself.
+
+    Raises:
+        ValueError: a part is damaged.
+        BadZipFile: the file is.
+    """
+    with ZipFile(path) as parts:
+        damaged = parts.testzip()
+    if damaged is not None:
+        raise ValueError(f"its part {damaged} is damaged")
 
 
 def _first_line(error: Exception) -> str:
