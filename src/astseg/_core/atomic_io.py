@@ -9,6 +9,7 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -22,6 +23,8 @@ UNSUPPORTED_LOCK_ERRNOS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPN
 """Errors of network disks that do not support locks."""
 UNSUPPORTED_SYNC_ERRNOS = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
 """Errors of disks that cannot synchronize a folder, or anything; that the content was lost has other numbers."""
+SYNCS_AT_ONCE = 16
+"""Files whose turns a disk takes together, which is several times faster than one after the other."""
 
 
 def sync(path: Path) -> None:
@@ -60,9 +63,10 @@ def sync_tree(folder: Path) -> None:
     Raises:
         OSError: something could not be written.
     """
-    for place, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            sync(Path(place, name))
+    places = list(os.walk(folder, topdown=False))
+    with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
+        list(pool.map(sync, (Path(place, name) for place, _, files in places for name in files)))
+    for place, _, _ in places:
         sync(Path(place))
 
 
