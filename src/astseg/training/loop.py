@@ -33,6 +33,10 @@ from astseg.training.state import TrainState
 
 MODEL_FOLDER = "model"
 PROGRESS_FILE = "progress.json"
+DIVERGED_ADVICE = (
+    "Start a new run with another seed, in another folder; if that diverges too, with a lower learning rate "
+    "(foreground.learning_rate.peak in the recipe)."
+)
 
 
 class Trainer:
@@ -215,12 +219,16 @@ class Trainer:
         if not all(bool(torch.isfinite(value).all()) for value in weights):
             raise NonFiniteWeightsError(
                 "Training diverged: the weights are no longer finite. What was saved before is kept, but would diverge "
-                "again. Start a new run with another seed, in another folder."
+                f"again. {DIVERGED_ADVICE}"
             )
 
     def _report(self, phase: Phase, losses: Losses) -> None:
         if not torch.isfinite(losses.total.detach()):  # at once, not only when something is saved
             self._check_weights()
+            raise NonFiniteWeightsError(
+                f"Training diverged: the loss is no longer finite in the phase '{phase.name}', step {self.state.step}. "
+                f"What was saved before is kept, but would diverge again. {DIVERGED_ADVICE}"
+            )
         terms = {name: float(term.detach()) for name, term in losses.terms.items()}
         diagnostics = {}
         if losses.rendering is not None:
