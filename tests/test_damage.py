@@ -1,6 +1,7 @@
 """One flipped bit, anywhere in what astseg keeps: the result is the same, or an error says what is damaged."""
 
 import shutil
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +98,25 @@ class TestCheckpoints:
                 for name, value in values.items()
             ), bit
         assert damaged > TRIES / 4
+
+    def test_one_of_an_older_version_is_checked_by_its_parts(self, stopped: Path) -> None:
+        file = stopped / "checkpoint.pt"
+        whole = file.read_bytes()
+        content = bytearray(whole[: whole.rindex(b"\nastseg-crc32 ")])
+        file.write_bytes(content)
+        assert TrainState.load(file, CPU).step == 2
+        listed = content.rindex(b"/data/13")  # the list of the parts is at the end
+        for byte in (listed + 7, len(content) // 2):  # a name becomes that of another part; the content changes
+            content[byte] ^= 1
+            file.write_bytes(content)
+            with pytest.raises(DamagedCheckpointError):
+                TrainState.load(file, CPU)
+            content[byte] ^= 1
+
+    def test_the_checksum_is_at_the_end(self, stopped: Path) -> None:
+        content = (stopped / "checkpoint.pt").read_bytes()
+        rest, total = content.split(b"\nastseg-crc32 ")
+        assert f"{zlib.crc32(rest):08x}".encode() == total
 
     def test_a_damaged_one_is_resumed_from_the_one_before(
         self, stopped: Path, tiny_images: Bytes, whole: AstSeg

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from astseg._core import checksums
-from astseg._core.checksums import damaged_row, read_sums, row_sums, seal, unseal
+from astseg._core.checksums import damaged_row, is_intact, read_sums, row_sums, seal, seal_file, unseal
 
 
 def slow_crc32(content: bytes) -> int:
@@ -88,3 +88,22 @@ def test_a_flipped_bit_of_a_sealed_object_is_found(data: st.DataObject) -> None:
         return
     # The bit was in the name of the checksum, or in the case of a letter that means the same: nothing else is changed.
     assert {name: value for name, value in found.items() if name in content} == content
+
+
+def test_every_flipped_bit_of_a_sealed_file_is_found_or_is_in_the_seal(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint.pt"
+    file.write_bytes(bytes(range(60)))
+    assert is_intact(file) is None
+    seal_file(file)
+    assert is_intact(file)
+    content = file.read_bytes()
+    assert content[:60] == bytes(range(60))
+    for bit in range(8 * len(content)):
+        damaged = bytearray(content)
+        damaged[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(damaged)
+        in_mark = 60 <= bit // 8 < len(content) - 8
+        assert is_intact(file) is (None if in_mark else False)
+    for length in (0, 5, 60, 70, len(content) - 1):
+        file.write_bytes(content[:length])
+        assert is_intact(file) is None

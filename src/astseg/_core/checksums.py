@@ -1,4 +1,4 @@
-"""Checksums that tell damaged files: of the rows of an array, and of a JSON object, in itself.
+"""Checksums that tell damaged files: of the rows of an array, of a JSON object, in itself, and of a file, at its end.
 
 They are CRC-32, which notices every change within 32 neighboring bits, and of other changes all but one in 4 billion.
 They tell damage, not malice.
@@ -21,6 +21,9 @@ Sums: TypeAlias = npt.NDArray[np.uint32]
 
 SUM_KEY = "crc32"
 """The key of a JSON object under which the checksum of the rest stands."""
+FILE_SEAL = b"\nastseg-crc32 "
+"""What comes before the checksum at the end of a file."""
+SEAL_BYTES = len(FILE_SEAL) + 8
 SUMS_SUFFIX = ".crc32"
 SUM_BYTES = 4
 """The size of a row's checksum in its file."""
@@ -30,6 +33,7 @@ SAMPLED_ROWS = 256
 """The number of rows that are checked in a larger array."""
 BLOCK_ROWS = 64
 """Rows that are in memory at once."""
+BLOCK_BYTES = 1 << 24
 
 
 def sums_file(array: Path) -> Path:
@@ -71,6 +75,22 @@ def read_sums(file: Path) -> Sums:
     return np.frombuffer(content[: len(content) // SUM_BYTES * SUM_BYTES], "<u4")
 
 
+def seal_file(file: Path) -> None:
+    """Write a file's checksum behind its content, for readers that do not mind, such as those of zip files."""
+    total = _file_sum(file, file.stat().st_size)
+    with file.open("ab") as end:
+        end.write(FILE_SEAL + total)
+
+
+def is_intact(file: Path) -> bool | None:
+    """Tell whether a file with a checksum at its end is as it was written; None if it has none."""
+    with file.open("rb") as content:
+        size = content.seek(0, 2) - SEAL_BYTES
+        content.seek(max(0, size))
+        mark, total = content.read(len(FILE_SEAL)), content.read()
+    return total == _file_sum(file, size) if mark == FILE_SEAL else None
+
+
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return a JSON object with the checksum of its content.
 
@@ -90,6 +110,16 @@ def unseal(content: Mapping[str, Any]) -> dict[str, Any]:
     if SUM_KEY in content and content[SUM_KEY] != _json_sum(rest):
         raise ValueError(f"the checksum does not match: damaged, or changed by hand (then delete its line '{SUM_KEY}')")
     return rest
+
+
+def _file_sum(file: Path, size: int) -> bytes:
+    """Return the checksum of a file's first bytes, in eight hexadecimal digits."""
+    total = 0
+    with file.open("rb") as content:
+        while size > 0 and (block := content.read(min(size, BLOCK_BYTES))):
+            total = zlib.crc32(block, total)
+            size -= len(block)
+    return f"{total:08x}".encode()
 
 
 def _json_sum(content: Mapping[str, Any]) -> str:
