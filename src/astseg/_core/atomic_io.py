@@ -19,6 +19,8 @@ from astseg._core.errors import AstSegError
 
 LOCK_FILE = ".lock"
 """The file in a folder that a process locks while it writes there."""
+LEFTOVERS = ".*.partial*"
+"""What killed processes leave, as a pattern of names."""
 UNSUPPORTED_LOCK_ERRNOS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
 """Errors of network disks that do not support locks."""
 UNSUPPORTED_SYNC_ERRNOS = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
@@ -251,7 +253,7 @@ def remove_leftovers(folder: Path) -> None:
 
     What cannot be removed stays.
     """
-    for leftover in folder.glob(".*.partial*"):
+    for leftover in folder.glob(LEFTOVERS):
         with suppress(OSError):
             leftover.unlink()
 
