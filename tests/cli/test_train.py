@@ -265,7 +265,28 @@ class TestStopAndResume:
         (run / "run.json").write_text(json.dumps({**json.loads(good), "data": str(tmp_path / "larger")}))
         assert "these have 64x64" in astseg.mistake(*resume)
         (run / "run.json").write_text(good)
+        expected = (run / "model" / "model.safetensors").read_bytes()
         (run / "checkpoint.pt").write_bytes(b"damaged")
-        assert "checkpoint" in astseg.mistake(*resume)
+        assert astseg(*resume) == 0
+        assert "Training goes on from the checkpoint before it" in " ".join(astseg.err.split())
+        assert (run / "model" / "model.safetensors").read_bytes() == expected
+        for name in ("checkpoint.pt", "checkpoint.previous.pt"):
+            (run / name).write_bytes(b"damaged")
+        assert "Start a new run" in astseg.mistake(*resume)
         (run / "run.json").write_text("{}")
         assert "run.json cannot be understood" in astseg.mistake(*resume)
+
+
+def test_begins_where_a_process_was_killed_before_it_wrote_anything(
+    astseg: Program, rooms: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    out.mkdir()
+    for name in (".run.4711.partial.json", ".lock"):
+        (out / name).write_text("{")
+    assert astseg("train", rooms, *TINY, *SHORT, "--out", out) == 0
+    assert not has_leftovers(out)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "partial.txt").write_text("by hand")
+    assert "holds other files" in astseg.mistake("train", rooms, *TINY, *SHORT, "--out", other)

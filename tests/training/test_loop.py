@@ -11,13 +11,13 @@ from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training import state as training_state
-from astseg.training.batches import TrainingImages
+from astseg.training.batches import Batch, TrainingImages
 from astseg.training.callbacks import Callback, RestartPhase, StepMetrics
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe, Scenario
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.loop import Trainer, recipe_callbacks
-from astseg.training.phases import phases
+from astseg.training.phases import BackgroundPhase, Losses, phases
 from astseg.training.state import TrainState
 
 CPU = torch.device("cpu")
@@ -110,6 +110,21 @@ class TestRun:
         assert (tmp_path / "checkpoint.pt").read_bytes() == before
         assert trainer.state.step == (2 if when == "report" else 0 if when == "end of a phase" else 1)
         assert not (tmp_path / "model").exists()
+
+    def test_a_loss_that_is_no_number_stops_though_the_weights_are_finite(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        learned = BackgroundPhase.losses
+
+        def losses(phase: BackgroundPhase, model: AstSeg, batch: Batch, step: int) -> Losses:
+            found = learned(phase, model, batch, step)
+            return found._replace(total=found.total + (torch.inf if step == 1 else 0))
+
+        monkeypatch.setattr(BackgroundPhase, "losses", losses)
+        trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, report_every=1)
+        with pytest.raises(NonFiniteWeightsError, match=r"loss is no longer finite.*'background', step 2.*seed"):
+            trainer.run()
+        assert not (tmp_path / "checkpoint.pt").exists()
 
     def test_same_seed_same_result(
         self, dropout_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, whole: Trainer

@@ -80,7 +80,7 @@ class TestCache:
         assert not cached_residuals(model, images, tmp_path, stop).flags.writeable
         np.testing.assert_array_equal(found, cached_residuals(model, images, tmp_path / "..", silent))
 
-    @pytest.mark.parametrize("damage", ["note", "file", "images"])
+    @pytest.mark.parametrize("damage", ["note", "file", "bit", "sums", "older", "images"])
     def test_what_is_damaged_or_of_other_images_is_computed_again(
         self, model: AstSeg, stored: np.ndarray, tmp_path: Path, damage: str
     ) -> None:
@@ -89,9 +89,18 @@ class TestCache:
             (tmp_path / "residuals.json").write_text("{")
         elif damage == "file":
             (tmp_path / "residuals.npy").write_bytes(b"")
+        elif damage in ("bit", "sums"):
+            file = tmp_path / ("residuals.npy" if damage == "bit" else "residuals.crc32")
+            content = bytearray(file.read_bytes())
+            content[-9] ^= 1
+            file.write_bytes(content)
+        elif damage == "older":  # an older astseg wrote no checksums
+            (tmp_path / "residuals.crc32").unlink()
         images = TrainingImages(255 - stored if damage == "images" else stored, CPU)
-        found = cached_residuals(model, images, tmp_path, silent)
+        told: list[int] = []
+        found = cached_residuals(model, images, tmp_path, lambda what, done, total: told.append(done))
         assert np.array_equal(found, expected) == (damage != "images")
+        assert bool(told) == (damage != "older"), "computed again"
 
     def test_other_features_are_computed_again(self, model: AstSeg, stored: np.ndarray, tmp_path: Path) -> None:
         images = TrainingImages(stored, CPU)

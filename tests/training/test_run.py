@@ -1,7 +1,8 @@
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
+from itertools import count as counted
 from pathlib import Path
 from typing import Any
 
@@ -57,15 +58,17 @@ class Counter(Callback):
 
 
 def stop_after(steps: int) -> Callable[[], bool]:
-    asked = count(1)
+    asked = counted(1)
     return lambda: next(asked) == steps
 
 
-def black_store(path: Path, *splits: str, size: tuple[int, int] = (32, 32), masks: bool = False) -> str:
+def black_store(path: Path, *splits: str, size: tuple[int, int] = (32, 32), masks: bool = False, count: int = 3) -> str:
     with StoreWriter(path, size, "s", "p") as writer:
         for name in splits:
             with writer.split(name) as split:
-                split.append(np.zeros((3, *size, 3), np.uint8), np.ones((3, *size), np.uint8) if masks else None)
+                split.append(
+                    np.zeros((count, *size, 3), np.uint8), np.ones((count, *size), np.uint8) if masks else None
+                )
     return str(path)
 
 
@@ -108,8 +111,9 @@ class TestTraining:
         assert train_run(folder, settings, CPU, callbacks=[counter])
         assert counter.steps == 9
         names = {path.name for path in folder.iterdir()}
-        expected = {"run.json", "checkpoint.pt", "backgrounds.npy", "metrics.jsonl", "tensorboard", "images", "model"}
-        assert names == expected
+        checkpoints, backgrounds = {"checkpoint.pt", "checkpoint.previous.pt"}, {"backgrounds.npy", "backgrounds.crc32"}
+        others = {"run.json", "metrics.jsonl", "tensorboard", "images", "model"}
+        assert names == checkpoints | backgrounds | others
         assert not list(folder.rglob("*.partial*"))
 
     def test_stops_and_goes_on_to_the_identical_result(
@@ -203,11 +207,35 @@ class TestTraining:
         assert replace(written, recipe=recipe) == replace(settings, recipe=recipe)
 
     def test_what_a_killed_process_left_is_removed(self, settings: RunSettings, folder: Path) -> None:
-        folder.mkdir()
-        leftover = folder / ".backgrounds.4711.partial.npy"
-        leftover.write_bytes(b"half")
+        (folder / "images").mkdir(parents=True)
+        leftovers = (
+            folder / ".backgrounds.4711.partial.npy",
+            folder / "images" / ".0-background-000001.4711.partial.png",
+        )
+        for leftover in leftovers:
+            leftover.write_bytes(b"half")
         train_run(folder, settings, CPU)
-        assert not leftover.exists()
+        assert not any(leftover.exists() for leftover in leftovers)
+
+    def test_a_finished_run_whose_model_is_gone_writes_it_again(self, settings: RunSettings, folder: Path) -> None:
+        train_run(folder, settings, CPU)
+        files = {path.name: path.read_bytes() for path in (folder / "model").iterdir()}
+        checkpoint = (folder / "checkpoint.pt").read_bytes()
+        shutil.rmtree(folder / "model")
+        assert train_run(folder, settings, CPU, resume=True)
+        assert {path.name: path.read_bytes() for path in (folder / "model").iterdir()} == files
+        assert (folder / "checkpoint.pt").read_bytes() == checkpoint
+
+    def test_exchanged_data_is_refused_by_its_file(self, settings: RunSettings, folder: Path, tmp_path: Path) -> None:
+        train_run(folder, settings, CPU, stop=stop_after(1))
+        other = replace(settings, data=black_store(tmp_path / "other", "train", count=12))
+        with pytest.raises(AstSegError, match="other images of the same number and size"):
+            train_run(folder, other, CPU, resume=True)
+
+    def test_resumes_from_the_checkpoint_before(self, settings: RunSettings, folder: Path) -> None:
+        train_run(folder, settings, CPU, stop=stop_after(5))
+        (folder / "checkpoint.pt").rename(folder / "checkpoint.previous.pt")
+        assert train_run(folder, settings, CPU, resume=True)
 
     def test_data_of_another_size(self, settings: RunSettings, folder: Path, tmp_path: Path) -> None:
         train_run(folder, settings, CPU, stop=stop_after(1))

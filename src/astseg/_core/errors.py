@@ -12,7 +12,11 @@ class AstSegError(Exception):
 
 
 class NonFiniteWeightsError(AstSegError):
-    """Training has made the weights non-finite."""
+    """Training has made the weights or the loss non-finite."""
+
+
+class DamagedCheckpointError(AstSegError):
+    """A checkpoint is not as it was written."""
 
 
 class RunExistsError(AstSegError):

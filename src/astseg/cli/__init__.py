@@ -33,6 +33,7 @@ from astseg.cli import (
     train,
 )
 from astseg.cli._console import output, run
+from astseg.cli._stderr import keep_stderr
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     demo.demo,
@@ -94,9 +95,9 @@ def main() -> None:
     # The hub library writes a long text if there is no network; the command line needs only a sentence.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     _limit_thread_spinning()
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # for names that the encoding cannot represent
+    keep_stderr()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for names that the encoding cannot represent
     sys.exit(run(app))
 
 

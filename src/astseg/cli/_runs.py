@@ -111,11 +111,13 @@ def check_out_folder(folder: Path, allowed: str = "data") -> None:
     Raises:
         AstSegError: it does.
     """
-    from astseg._core.atomic_io import LOCK_FILE, partial_folder
+    from astseg._core.atomic_io import LEFTOVERS, LOCK_FILE
     from astseg.training.run import is_run
 
     if is_run(folder):
         raise RunExistsError(f"{folder} holds a training run already. Resume it, or choose another folder.")
-    names = {allowed, partial_folder(folder / "data").name, LOCK_FILE}
-    if folder.exists() and not (folder.is_dir() and all(path.name in names for path in folder.iterdir())):
+    own = (allowed, LOCK_FILE, LEFTOVERS)
+    if folder.exists() and not (
+        folder.is_dir() and all(any(path.match(name) for name in own) for path in folder.iterdir())
+    ):
         raise AstSegError(f"{folder} exists and holds other files. Choose another --out for the run.")

@@ -7,7 +7,7 @@ from typing import Self
 
 from rich.progress import TaskID
 
-from astseg.cli._console import messages
+from astseg.cli._console import messages, print_note
 from astseg.cli._progress import Bars
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.state import TrainState
@@ -51,6 +51,10 @@ class TrainingBars(Callback):
         if what not in self._preparations:
             self._preparations[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._preparations[what], completed=done)
+
+    def on_note(self, text: str) -> None:
+        """Print a note above the bars."""
+        print_note("Note", text)
 
     def on_step_end(self, state: TrainState) -> None:
         """Move the bar."""

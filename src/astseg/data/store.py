@@ -4,9 +4,13 @@ A store is a folder::
 
     manifest.json
     train.images.npy     uint8, N x H x W x 3, RGB
+    train.images.crc32   the checksum of each image, 4 N bytes; likewise of the other arrays
     train.masks.npy      uint8, N x H x W, 0 is the background      (only if the truth is known)
     train.shadows.npy    uint8, N x H x W, 1 where a shadow falls   (only for generated scenes)
     test.images.npy      ... and so on, one set of arrays for every split
+
+Opening a store checks its manifest, the size of every array, and the checksums of all images of an array up to 256 MiB,
+of 256 images of a larger one. ``Store.verify`` reads everything. Stores of an older astseg have no checksums of images.
 
 Batches are read without decoding. Channels are last, so that a batch permuted to N x 3 x H x W has the memory format
 in which convolutions are fastest. ``store_writer`` writes stores.
@@ -22,6 +26,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from astseg._core.checksums import damaged_row, read_sums, sums_file, unseal
 from astseg._core.errors import AstSegError, NotPreparedError
 from astseg._core.image_files import Bytes as Bytes
 from astseg._core.input_files import NotAFileError, read_json, regular_size
@@ -41,6 +46,8 @@ class ArrayRecord:
     file: str
     shape: tuple[int, ...]
     sha256: str
+    sums_sha256: str = ""
+    """Of the file with the checksums of the images; empty in a store of an older astseg, which has none."""
 
 
 @dataclass(frozen=True)
@@ -114,12 +121,17 @@ class Split:
 class Store:
     """A prepared data set on disk.
 
+    Args:
+        path: its folder.
+        check_sums: whether to look at the checksums of images, as far as this is quick; `verify` reads everything.
+
     Raises:
-        AstSegError: there is no store, it has another version, or its files do not fit its manifest.
+        AstSegError: there is no store, it has another version, its files do not fit its manifest, or are damaged.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, *, check_sums: bool = True) -> None:
         self.path = Path(path)
+        self._checks_sums = check_sums
         self.manifest = _read_manifest(self.path)
         self._splits = {name: self._open_split(name, record) for name, record in self.manifest.splits.items()}
 
@@ -180,8 +192,29 @@ class Store:
                     f"{file} should hold uint8 of shape {array_record.shape}, "
                     f"but holds {array.dtype} of shape {array.shape}. Prepare the data again."
                 )
+            self._check_sums(array, array_record)
             arrays[kind] = array
         return Split(name, **arrays, ignored_label=record.ignored_label)
+
+    def _check_sums(self, array: Bytes, record: ArrayRecord) -> None:
+        """Refuse an array that is not as it was written, as far as is looked at.
+
+        Raises:
+            AstSegError: the array or its checksums are damaged.
+        """
+        if not self._checks_sums or not record.sums_sha256:
+            return
+        file = self.path / record.file
+        try:
+            row = damaged_row(array, read_sums(sums_file(file))) if self._sums_intact(record) else -1
+        except OSError as error:
+            raise AstSegError(f"Cannot read {sums_file(file)}: {error.strerror}. Prepare the data again.") from error
+        if row is not None:
+            what = f"{sums_file(file)} is" if row < 0 else f"Image {row} in {file} is"
+            raise AstSegError(f"{what} not as it was written: damaged, or exchanged. Prepare the data again.")
+
+    def _sums_intact(self, record: ArrayRecord) -> bool:
+        return file_sha256(sums_file(self.path / record.file)) == record.sums_sha256
 
 
 def file_sha256(path: Path) -> str:
@@ -197,7 +230,7 @@ def _read_manifest(path: Path) -> Manifest:
             f"{path} is no prepared data set: it has no {MANIFEST_FILE} of astseg. Prepare it first."
         )
     try:
-        content = read_json(file)
+        content = unseal(read_json(file))
         content.pop("format")
         if content.pop("version") != VERSION:
             raise AstSegError(f"{file} is not of format {FORMAT}, version {VERSION}. Prepare the data again.")

@@ -1,4 +1,8 @@
-"""Writing stores of prepared data; see ``store`` for their format."""
+"""Writing stores of prepared data; see ``store`` for their format.
+
+The checksums of images are written once the images are on the disk, so that an unfinished split is whole as far as its
+checksums go, however it was interrupted.
+"""
 
 import json
 import math
@@ -7,18 +11,22 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 
 from astseg._core.atomic_io import (
+    atomic_write,
     check_free,
     lock_folder,
     move_into_place,
     partial_folder,
     remove_contents,
     resolve_link,
+    sync,
+    sync_opened,
 )
+from astseg._core.checksums import SUM_BYTES, damaged_row, read_sums, row_sums, seal, sums_file
 from astseg._core.errors import AstSegError
 from astseg.data.store import (
     ARRAYS,
@@ -35,13 +43,18 @@ from astseg.data.store import (
 HEADER_BYTES = 128
 """The size of numpy's header for these arrays, including the padding in which the first dimension can grow."""
 PENDING_FILE = "begun.json"
-"""The file in an unfinished store with the settings by which it was begun."""
+"""The file beside an unfinished store with the settings by which it was begun."""
+BYTES_BETWEEN_SYNCS = 1 << 27
+"""How much of a split an interruption of the power can cost."""
 
 
 class SplitWriter:
     """Appends images to one split of an unfinished store.
 
-    With `resume` it continues after the last image that is complete in all files of the split.
+    With `resume` it continues after the last image that is known to be complete in all files of the split.
+
+    Raises:
+        AstSegError: what is to be continued is damaged.
     """
 
     def __init__(
@@ -59,7 +72,12 @@ class SplitWriter:
         """The number of images written so far, also before an interruption."""
         self._folder = folder
         self._image_size = image_size
+        self._resume = resume
         self._files: dict[str, BinaryIO] = {}
+        self._sums: dict[str, BinaryIO] = {}
+        self._unsynced: dict[str, list[bytes]] = {}
+        """The checksums of images that may not be on the disk yet."""
+        self._unsynced_bytes = 0
         self._histogram = np.zeros(256, np.int64)
         if resume:
             self._reopen()
@@ -80,47 +98,80 @@ class SplitWriter:
                     f"{kind} should be uint8 of shape {expected}, not {array.dtype} of shape {array.shape}"
                 )
             if kind not in self._files:
-                self._files[kind] = (self._folder / self._file_name(kind)).open("w+b")
+                self._open(kind, "w+b")
                 self._write_header(kind)
             self._files[kind].write(np.ascontiguousarray(array).data)  # tofile would hide why writing failed
+            self._unsynced[kind].append(row_sums(array).tobytes())
+            self._unsynced_bytes += array.nbytes
         if masks is not None:
             self._histogram += np.bincount(masks.reshape(-1), minlength=256)
         self.count += len(images)
+        if self._unsynced_bytes > BYTES_BETWEEN_SYNCS:
+            self._sync()
 
     def finish(self) -> SplitRecord:
         """Write the final counts into the headers of the files and return the record for the manifest."""
         records = {}
+        self._sync()
         for kind, file in self._files.items():
             self._write_header(kind)
             file.close()
-            path = self._folder / self._file_name(kind)
-            records[kind] = ArrayRecord(path.name, (self.count, *self._item_shape(kind)), file_sha256(path))
+            self._sums[kind].close()
+            path = self._path(kind)
+            shape = (self.count, *self._item_shape(kind))
+            records[kind] = ArrayRecord(path.name, shape, file_sha256(path), file_sha256(sums_file(path)))
         labels = int(self._histogram.nonzero()[0].max(initial=-1)) + 1
         ignored = self.ignored_label if "masks" in records else None
         return SplitRecord(self.count, records, tuple(self._histogram[:labels].tolist()), ignored)
 
     def close(self) -> None:
-        """Close the files without finishing them."""
+        """Close the files without finishing them, so that writing can be resumed."""
+        with ExitStack() as stack:
+            for file in (*self._files.values(), *self._sums.values()):
+                stack.callback(file.close)
+            if self._resume and not any(file.closed for file in self._files.values()):
+                self._sync()
+
+    def _open(self, kind: str, mode: Literal["w+b", "r+b"]) -> None:
+        path = self._path(kind)
+        self._files[kind], self._sums[kind] = path.open(mode), sums_file(path).open(mode)
+        self._unsynced[kind] = []
+
+    def _sync(self) -> None:
+        """Put the images on the disk, and then their checksums."""
         for file in self._files.values():
-            file.close()
+            file.flush()
+            sync_opened(file.fileno())
+        for kind, file in self._sums.items():
+            file.writelines(self._unsynced[kind])
+            file.flush()
+            sync_opened(file.fileno())
+            self._unsynced[kind].clear()
+        self._unsynced_bytes = 0
+        sync(self._folder)
 
     def _reopen(self) -> None:
         # Writing can stop between the files or within an image: the shortest file decides which images are complete.
         item = {kind: math.prod(self._item_shape(kind)) for kind in ARRAYS}
         for kind in ARRAYS:
-            path = self._folder / self._file_name(kind)
-            if path.exists():
-                self._files[kind] = path.open("r+b")
+            if self._path(kind).exists() and sums_file(self._path(kind)).exists():
+                self._open(kind, "r+b")
         counts = [max(0, file.seek(0, 2) - HEADER_BYTES) // item[kind] for kind, file in self._files.items()]
+        counts += [file.seek(0, 2) // SUM_BYTES for file in self._sums.values()]
         self.count = min(counts, default=0)
         if not self.count:
             self.close()
             self._files.clear()
+            self._sums.clear()
             return
         for kind, file in self._files.items():
             self._write_header(kind)
             file.truncate(HEADER_BYTES + self.count * item[kind])
             file.seek(0, 2)
+            self._sums[kind].truncate(self.count * SUM_BYTES)
+            self._sums[kind].seek(0, 2)
+            self._check(kind)
+        self._sync()  # the shorter checksums, before anything is written behind
         if "masks" in self._files:
             self._files["masks"].seek(HEADER_BYTES)
             while block := self._files["masks"].read(1 << 24):
@@ -129,8 +180,20 @@ class SplitWriter:
     def _item_shape(self, kind: str) -> tuple[int, ...]:
         return (*self._image_size, 3) if kind == "images" else self._image_size
 
-    def _file_name(self, kind: str) -> str:
-        return f"{self.name}.{kind}.npy"
+    def _check(self, kind: str) -> None:
+        """Refuse to continue behind damaged images.
+
+        Raises:
+            AstSegError: an image that was looked at is damaged.
+        """
+        path = self._path(kind)
+        shape = (self.count, *self._item_shape(kind))
+        written = np.memmap(path, np.uint8, "r", HEADER_BYTES, shape)
+        if damaged_row(written, read_sums(sums_file(path))) is not None:
+            raise AstSegError(f"{path}, which was to be continued, is damaged. Remove {path.parent} and begin again.")
+
+    def _path(self, kind: str) -> Path:
+        return self._folder / f"{self.name}.{kind}.npy"
 
     def _write_header(self, kind: str) -> None:
         # numpy pads the header so that the first dimension can grow without moving the data.
@@ -172,6 +235,7 @@ class StoreWriter:
         self._protocol = protocol
         self._around = partial_folder(self.path)
         self._partial = self._around / self.path.name
+        self._pending = self._around / PENDING_FILE
         self._splits: dict[str, SplitRecord] = {}
         self._kept = ExitStack()
 
@@ -187,13 +251,14 @@ class StoreWriter:
         with ExitStack() as stack:
             stack.enter_context(lock_folder(self._around, self.path))
             self.check_destination()
-            if self.resume and (self._partial / PENDING_FILE).is_file():
+            if self.resume and self._pending.is_file() and self._partial.is_dir():
                 self._check_begun()
             else:
                 remove_contents(self._around)
                 self._partial.mkdir()
                 if self.resume:
-                    (self._partial / PENDING_FILE).write_text(json.dumps(self._settings()))
+                    with atomic_write(self._pending) as partial:
+                        partial.write_text(json.dumps(self._settings()))
             self._kept = stack.pop_all()
         return self
 
@@ -233,21 +298,21 @@ class StoreWriter:
         return any(file.stat().st_size > HEADER_BYTES for file in self._partial.glob("*.npy"))
 
     def _finish(self) -> None:
-        (self._partial / PENDING_FILE).unlink(missing_ok=True)
         manifest = Manifest(self._source, self._protocol, self.image_size, self._splits, self.details)
         content = {"format": FORMAT, "version": VERSION, **asdict(manifest)}
         for split in content["splits"].values():
             if split["ignored_label"] is None:  # the format has the key only where there is a label
                 del split["ignored_label"]
-        (self._partial / MANIFEST_FILE).write_text(json.dumps(content, indent=2) + "\n")
+        (self._partial / MANIFEST_FILE).write_text(json.dumps(seal(content), indent=2) + "\n")
         move_into_place(self._partial, self.path)
+        self._pending.unlink(missing_ok=True)
 
     def _settings(self) -> dict[str, Any]:
         return {"source": self._source, "protocol": self._protocol, "image_size": list(self.image_size)}
 
     def _check_begun(self) -> None:
         try:
-            begun = json.loads((self._partial / PENDING_FILE).read_text())
+            begun = json.loads(self._pending.read_text())
         except ValueError:
             begun = None
         if begun != self._settings():

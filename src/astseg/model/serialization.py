@@ -1,14 +1,22 @@
-"""Saving models and reading them from a folder or the model hub: config.json and model.safetensors."""
+"""Saving models and reading them from a folder or the model hub: config.json and model.safetensors.
+
+Each of the two files holds the checksum of its content. Models of an older astseg have none and are read as they are.
+"""
 
 import json
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import torch
 from huggingface_hub import ModelHubMixin, hf_hub_download
-from safetensors.torch import load_file, save
-from torch import nn
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from astseg._core.atomic_io import atomic_write
+from astseg._core.checksums import SUM_KEY, seal, unseal
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
 from astseg._core.settings_io import from_builtins, to_builtins
@@ -38,9 +46,10 @@ class SavedModel(
         config = {"format_version": FORMAT_VERSION, "architecture": to_builtins(self.architecture), "label_rule": rule}
         weights = {name: value.contiguous() for name, value in self.state_dict().items()}
         with atomic_write(save_directory / WEIGHTS_FILE) as partial:
-            partial.write_bytes(save(weights))  # save_file makes a file that only its owner can read
+            sealed = save(weights, {SUM_KEY: _weights_sum(weights)})
+            partial.write_bytes(sealed)  # save_file makes a file that only its owner can read
         with atomic_write(save_directory / CONFIG_FILE) as partial:
-            partial.write_text(json.dumps(config, indent=2) + "\n")
+            partial.write_text(json.dumps(seal(config), indent=2) + "\n")
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:
@@ -96,7 +105,7 @@ class SavedModel(
 
 def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
     try:
-        content = read_json(file)
+        content = unseal(read_json(file))
         version = content["format_version"]
         if version != FORMAT_VERSION:
             raise AstSegError(
@@ -116,9 +125,13 @@ def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
 
 def _load_weights(model: nn.Module, file: Path) -> None:
     try:
-        found = load_file(file)
+        with safe_open(file, "pt") as stored:
+            found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (it is no mapping)
+            written = (stored.metadata() or {}).get(SUM_KEY)
     except Exception as error:  # safetensors raises its own errors as well as OSError
         raise AstSegError(f"Cannot read the weights in {file}: {error}.") from error
+    if written is not None and written != _weights_sum(found):
+        raise AstSegError(f"The weights in {file} are damaged: their checksum does not match. Get the model again.")
     expected = model.state_dict()
     missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
     misshapen = sorted(name for name in expected.keys() & found.keys() if expected[name].shape != found[name].shape)
@@ -127,7 +140,18 @@ def _load_weights(model: nn.Module, file: Path) -> None:
             f"{file} holds the weights of another configuration: {_list_names('missing', missing)}, "
             f"{_list_names('not expected', extra)}, {_list_names('of another shape', misshapen)}."
         )
+    if not all(bool(torch.isfinite(value).all()) for value in found.values() if value.is_floating_point()):
+        raise AstSegError(f"{file} holds weights that are not finite, which find nothing. Its training diverged.")
     model.load_state_dict(found)
+
+
+def _weights_sum(weights: Mapping[str, Tensor]) -> str:
+    """Return the checksum of the names, types, shapes and bytes of tensors."""
+    total = 0
+    for name, value in sorted(weights.items()):
+        total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
+        total = zlib.crc32(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"
 
 
 def _list_names(what: str, names: list[str]) -> str:

@@ -1,12 +1,15 @@
 """The backgrounds of all training images, painted once for the phase on the frozen background."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from astseg._core.atomic_io import atomic_write
+from astseg._core.checksums import Sums, damaged_row, read_sums, row_sums, sums_file
 from astseg._core.image_conversion import to_uint8_images
+from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import TrainingImages
 
@@ -14,24 +17,72 @@ BACKGROUNDS_FILE = "backgrounds.npy"
 PAINTING_BATCH_SIZE = 128
 
 
-def frozen_backgrounds(model: AstSeg, images: TrainingImages, folder: Path, *, paint: bool) -> TrainingImages:
-    """Return the backgrounds from their file in a folder, which is written if ``paint`` is set or it is missing."""
+def frozen_backgrounds(
+    model: AstSeg,
+    images: TrainingImages,
+    folder: Path,
+    *,
+    paint: bool,
+    note: Callable[[str], None] = lambda text: None,
+) -> TrainingImages:
+    """Return the backgrounds from their file in a folder.
+
+    The file is written if ``paint`` is set or it is missing, and again if it is damaged: the network that painted it is
+    frozen, so that the bytes are the same (on a GPU up to rounding). Its checksums are in a file beside it; without
+    them, as an older astseg wrote it, it is taken as it is.
+
+    Args:
+        model: the model.
+        images: the training images.
+        folder: where the file is.
+        paint: whether to write the file, whatever there is.
+        note: told in a sentence if the file is damaged.
+    """
     path = folder / BACKGROUNDS_FILE
-    if paint or not path.is_file():
+    found = None
+    if path.is_file() and not paint:
+        found = _intact_backgrounds(path, (len(images), *model.image_size, 3))
+        if found is None:
+            note(f"{path} is damaged; the backgrounds are painted again.")
+    if found is None:
         with atomic_write(path) as partial:
-            paint_backgrounds(model, images, partial)
-    return TrainingImages(np.load(path, mmap_mode="r"), images.device)
+            sums = paint_backgrounds(model, images, partial)
+            with atomic_write(sums_file(path)) as partial_sums:
+                partial_sums.write_bytes(sums.tobytes())
+        found = np.load(path, mmap_mode="r")
+    return TrainingImages(found, images.device)
 
 
 @torch.no_grad()
-def paint_backgrounds(model: AstSeg, images: TrainingImages, path: Path, batch_size: int = PAINTING_BATCH_SIZE) -> None:
-    """Write the backgrounds of all images, as painted by the network now: uint8, N x H x W x 3."""
+def paint_backgrounds(model: AstSeg, images: TrainingImages, path: Path, batch_size: int = PAINTING_BATCH_SIZE) -> Sums:
+    """Write the backgrounds of all images, as painted by the network now; return their checksums.
+
+    The file is an array of uint8, N x H x W x 3.
+    """
     assert model.background is not None
     model.background.eval()
     shape = (len(images), *model.image_size, 3)
+    sums = np.empty(len(images), "<u4")
     # Not by a memory map: on a full disk, writing to it would kill the process without an error.
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for start in range(0, len(images), batch_size):
             indices = np.arange(start, min(start + batch_size, len(images)))
-            file.write(np.ascontiguousarray(to_uint8_images(model.background(images[indices]).image)).data)
+            painted = np.ascontiguousarray(to_uint8_images(model.background(images[indices]).image))
+            sums[indices] = row_sums(painted)
+            file.write(painted.data)
+    return sums
+
+
+def _intact_backgrounds(path: Path, shape: tuple[int, ...]) -> Bytes | None:
+    """Return what is in a file; None if it is damaged, as far as is looked at."""
+    try:
+        found: Bytes = np.load(path, mmap_mode="r", allow_pickle=False)
+        if found.shape != shape or found.dtype != np.uint8:
+            return None
+        if not sums_file(path).is_file():
+            return found
+        sums = read_sums(sums_file(path))
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if len(sums) == len(found) and damaged_row(found, sums) is None else None

@@ -38,6 +38,9 @@ class Callback:
     def on_preparation(self, what: str, done: int, total: int) -> None:
         """Something is prepared before the first step of a phase, such as the slow features of all images."""
 
+    def on_note(self, text: str) -> None:
+        """Something happened that people should know, in a sentence or two."""
+
     def on_step_end(self, state: TrainState) -> RestartPhase | None:
         """Run after each step, so quickly; return what training should do next, if anything special.
 

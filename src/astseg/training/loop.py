@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from astseg._core.atomic_io import atomic_folder
+from astseg._core.checksums import seal
 from astseg._core.errors import AstSegError, NonFiniteWeightsError
 from astseg._core.settings_io import to_builtins
 from astseg._core.text import format_value
@@ -21,16 +22,21 @@ from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Batch, TrainingImages, batch_indices, flipped
 from astseg.training.callbacks import Callback, StepMetrics
+from astseg.training.checkpoints import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
+from astseg.training.data_identity import identify
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.diagnostics import diagnose
 from astseg.training.phases import Losses, Phase
 from astseg.training.state import TrainState
 
-CHECKPOINT_FILE = "checkpoint.pt"
 MODEL_FOLDER = "model"
 PROGRESS_FILE = "progress.json"
+DIVERGED_ADVICE = (
+    "Start a new run with another seed, in another folder; if that diverges too, with a lower learning rate "
+    "(foreground.learning_rate.peak in the recipe)."
+)
 
 
 class Trainer:
@@ -45,6 +51,7 @@ class Trainer:
         callbacks: run after those that the recipe asks for.
         report_every: steps between reports.
         save_every: seconds between checkpoints.
+        images_sha256: of the images' file, if known: tells them from others of which only some are looked at.
 
     Raises:
         ValueError: the images are not uint8 of the model's size, or there are none.
@@ -61,6 +68,7 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         report_every: int = 20,
         save_every: float = 120.0,
+        images_sha256: str = "",
     ) -> None:
         recipe = start.recipe if isinstance(start, TrainState) else start
         if not len(images) or images.shape[1:] != (*recipe.architecture.image_size, 3) or images.dtype != np.uint8:
@@ -71,6 +79,8 @@ class Trainer:
             )
         device = torch.device(device)
         self.state = start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed)
+        known = "" if self.state.data is None else self.state.data.file_sha256
+        self.state.data = identify(images, images_sha256 or known)
         self.images = TrainingImages(images, device)
         self.folder = Path(folder)
         self.report_every = report_every
@@ -86,23 +96,29 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         report_every: int = 20,
         save_every: float = 120.0,
+        images_sha256: str = "",
     ) -> "Trainer":
-        """Return a trainer that continues the run in a folder.
+        """Return a trainer that continues the run in a folder, from the newest checkpoint that is whole.
 
         Raises:
-            AstSegError: the folder holds no readable checkpoint, or one of another configuration.
+            AstSegError: the folder holds no readable checkpoint, or one of another configuration or of other images.
         """
         file = Path(folder) / CHECKPOINT_FILE
-        state = TrainState.load(file, torch.device(device))
+        state, note = read_checkpoint(Path(folder), torch.device(device))
         here, there = images.shape[1:3], state.recipe.architecture.image_size
         difference = ""
         if here != there:
             difference = f"images of {format_value(there)}, but these have {format_value(here)}"
         elif len(images) != state.num_images:
             difference = f"{state.num_images} images, but these are {len(images)}"
+        elif state.data is not None and state.data.differs_from(identify(images, images_sha256)):
+            difference = "other images of the same number and size"
         if difference:
             raise AstSegError(f"{file} is of a run on {difference}. Resume it with its own data, or start a new run.")
-        return cls(state, images, folder, device, callbacks=callbacks, report_every=report_every, save_every=save_every)
+        trainer = cls(state, images, folder, device, 0, callbacks, report_every, save_every, images_sha256)
+        if note:
+            trainer._note(note)
+        return trainer
 
     @property
     def recipe(self) -> Recipe:
@@ -117,11 +133,13 @@ class Trainer:
     def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or until ``stop`` returns True after a step; return whether the end was reached.
 
-        The checkpoint and the model are saved in both cases.
+        The checkpoint and the model are saved in both cases. A finished run whose model is gone gets it again.
 
         Raises:
             NonFiniteWeightsError: a weight is no longer finite.
         """
+        if self.state.finished and not (self.folder / MODEL_FOLDER).is_dir():
+            self._save_model()
         while not self.state.finished:
             if not self._run_phase(self.state.phase, stop):
                 return False
@@ -136,7 +154,7 @@ class Trainer:
             NonFiniteWeightsError: a weight is no longer finite.
         """
         self._check_weights()
-        self.state.save(self.folder / CHECKPOINT_FILE)
+        write_checkpoint(self.state, self.folder)
 
     def _run_phase(self, phase: Phase, stop: Callable[[], bool]) -> bool:
         """Run a phase until it ends or has to restart; return False if it was stopped."""
@@ -145,7 +163,13 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_phase_start(state)
         state.training_set = phase.prepare(
-            state.model, self.images, self.folder, state.seed, begun=state.step > 0, progress=self._tell
+            state.model,
+            self.images,
+            self.folder,
+            state.seed,
+            begun=state.step > 0,
+            progress=self._tell,
+            note=self._note,
         )
         earlier = state.seconds.get(phase.name, 0.0)
         started = saved = time.monotonic()
@@ -181,6 +205,10 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_preparation(what, done, total)
 
+    def _note(self, text: str) -> None:
+        for callback in self.callbacks:
+            callback.on_note(text)
+
     def _check_weights(self) -> None:
         """Stop before non-finite weights are saved over good ones.
 
@@ -191,12 +219,16 @@ class Trainer:
         if not all(bool(torch.isfinite(value).all()) for value in weights):
             raise NonFiniteWeightsError(
                 "Training diverged: the weights are no longer finite. What was saved before is kept, but would diverge "
-                "again. Start a new run with another seed, in another folder."
+                f"again. {DIVERGED_ADVICE}"
             )
 
     def _report(self, phase: Phase, losses: Losses) -> None:
         if not torch.isfinite(losses.total.detach()):  # at once, not only when something is saved
             self._check_weights()
+            raise NonFiniteWeightsError(
+                f"Training diverged: the loss is no longer finite in the phase '{phase.name}', step {self.state.step}. "
+                f"What was saved before is kept, but would diverge again. {DIVERGED_ADVICE}"
+            )
         terms = {name: float(term.detach()) for name, term in losses.terms.items()}
         diagnostics = {}
         if losses.rendering is not None:
@@ -214,12 +246,15 @@ class Trainer:
             callback.on_metrics(self.state, metrics)
 
     def _save_all(self) -> None:
-        self._check_weights()
         # The model first: if saving it fails, the checkpoint must not say yet that training is finished.
+        self._save_model()
+        self.save()
+
+    def _save_model(self) -> None:
+        self._check_weights()
         with atomic_folder(self.folder / MODEL_FOLDER, replace=True) as partial:
             self.model.save_pretrained(partial)
-            (partial / PROGRESS_FILE).write_text(json.dumps(to_builtins(self.state.progress)) + "\n")
-        self.save()
+            (partial / PROGRESS_FILE).write_text(json.dumps(seal(to_builtins(self.state.progress))) + "\n")
 
 
 def train_step(

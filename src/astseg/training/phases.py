@@ -4,6 +4,7 @@ The model does not depend on phases, and the training loop only on the interface
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
@@ -95,6 +96,7 @@ class Phase(ABC):
         *,
         begun: bool,
         progress: NamedProgress = lambda what, done, total: None,
+        note: Callable[[str], None] = lambda text: None,
     ) -> TrainingSet:
         """Prepare for the first step; return what the batches are taken from.
 
@@ -108,10 +110,11 @@ class Phase(ABC):
             seed: decides all random choices.
             begun: whether the phase resumes, so that its files may be in the folder already.
             progress: told how far the preparation is.
+            note: told in a sentence if a file was damaged.
         """
         found = TrainingSet(images)
         if self.needs_backgrounds:
-            found.backgrounds = frozen_backgrounds(model, images, folder, paint=not begun)
+            found.backgrounds = frozen_backgrounds(model, images, folder, paint=not begun, note=note)
         if self.trains_objects and model.slow_features is not None:
             if not begun and self.offset == 0:
                 fit_projection(model.slow_features, images, seed, progress)

@@ -1,6 +1,7 @@
 """The ground residuals of all training images: the projection fitted to them, and computed once, into a file."""
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -9,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from astseg._core.atomic_io import atomic_write
+from astseg._core.atomic_io import atomic_write, sync_opened
+from astseg._core.checksums import Sums, damaged_row, read_sums, row_sums, sums_file
 from astseg._core.input_files import read_json
 from astseg._core.progress import NamedProgress
 from astseg._core.sampling import evenly_spaced
@@ -29,6 +31,7 @@ BATCH = 16
 """Images that are looked at together; fewer if they are larger than 64x64."""
 STEP = 512
 """Images between two notes of what is done."""
+NO_SUMS = np.empty(0, "<u4")
 
 
 @torch.no_grad()
@@ -61,44 +64,61 @@ def batch_size(size: tuple[int, int]) -> int:
 def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progress: NamedProgress) -> np.ndarray:
     """Return the coarse ground residuals of all images, N x directions x rows x columns in half precision.
 
-    They are kept in a folder. What lies there is used if it was computed by the same features from as many images; what
-    was interrupted goes on behind the last block that is whole.
+    They are kept in a folder. What lies there is used if it was computed by the same features from as many images, and
+    is not damaged as far as is looked at; what was interrupted goes on behind the last block that is whole.
     """
     features = model.slow_features
     assert features is not None
     path, noted = folder / RESIDUALS_FILE, folder / IDENTITY_FILE
     identity = _identity(features, images)
     shape = (len(images), features.layout.directions, *model.grid)
-    bytes_per_image = 2 * math.prod(shape[1:])
     together = batch_size(model.image_size)
-    done = _images_done(path, noted, identity, bytes_per_image)
+    header = _header(shape)
+    kept = _kept_sums(path, noted, identity, shape)
+    sums, done = np.empty(len(images), "<u4"), len(kept)
+    sums[:done] = kept
     # Written, not mapped: on a full disk, a map kills the process without a word.
     with path.open("r+b" if done else "wb") as file:
-        header = {"descr": "<f2", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.seek(done * bytes_per_image, os.SEEK_CUR)
+        file.write(header)
+        file.seek(2 * math.prod(shape[1:]) * done, os.SEEK_CUR)
         for start in range(done, len(images), STEP):
             stop = min(start + STEP, len(images))
             for first in range(start, stop, together):
                 indices = np.arange(first, min(first + together, stop))
-                values = features(images[indices]).coarse.half().cpu().numpy()
-                file.write(np.ascontiguousarray(values, "<f2").data)
+                values = np.ascontiguousarray(features(images[indices]).coarse.half().cpu().numpy(), "<f2")
+                sums[indices] = row_sums(values)
+                file.write(values.data)
                 progress(COMPUTING_RESIDUALS, int(indices[-1]) + 1, len(images))
             file.flush()
+            sync_opened(file.fileno())  # before it is said to be there
+            with atomic_write(sums_file(path)) as partial:
+                partial.write_bytes(sums[:stop].tobytes())
             with atomic_write(noted) as partial:
                 partial.write_text(json.dumps({"identity": identity, "done": stop}) + "\n")
     found: np.ndarray = np.load(path, mmap_mode="r")
     return found
 
 
-def _images_done(path: Path, noted: Path, identity: str, bytes_per_image: int) -> int:
-    """Return how many images' residuals of these features lie whole in a file."""
+def _header(shape: tuple[int, ...]) -> bytes:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f2", "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _kept_sums(path: Path, noted: Path, identity: str, shape: tuple[int, ...]) -> Sums:
+    """Return the checksums of the residuals of these features that lie whole in a file, which may be none."""
     try:
         known = read_json(noted)
-        whole = path.stat().st_size >= known["done"] * bytes_per_image
-        return int(known["done"]) if known["identity"] == identity and whole else 0
+        done = known["done"] if known["identity"] == identity else 0
+        if type(done) is not int or not 0 < done <= shape[0]:
+            return NO_SUMS
+        rows = np.memmap(path, "<f2", "r", len(_header(shape)), (done, *shape[1:]))
+        if not sums_file(path).is_file():  # of an older astseg
+            return row_sums(rows)
+        sums = read_sums(sums_file(path))[:done]
+        return sums if len(sums) == done and damaged_row(rows, sums) is None else NO_SUMS
     except (OSError, ValueError, KeyError, TypeError):
-        return 0
+        return NO_SUMS
 
 
 def _identity(features: SlowFeatures, images: TrainingImages) -> str:

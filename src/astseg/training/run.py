@@ -3,8 +3,8 @@
 ::
 
     run.json          the recipe, the data, the seed, and the version of the program
-    checkpoint.pt     all that resuming needs
-    backgrounds.npy   the training images' backgrounds, painted once for phase 2
+    checkpoint.pt     all that resuming needs; checkpoint.previous.pt is the one before, in case the newest is damaged
+    backgrounds.npy   the training images' backgrounds, painted once for phase 2; their checksums in backgrounds.crc32
     metrics.jsonl     losses and diagnostics; the same in tensorboard/
     images/           the reconstruction of the same few images, at intervals
     model/            the model: config.json, model.safetensors, and progress.json: how far it was trained
@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from astseg._core.atomic_io import atomic_write, lock_folder, remove_leftovers
+from astseg._core.atomic_io import atomic_write, lock_folder, make_folder, remove_leftovers
+from astseg._core.checksums import unseal
 from astseg._core.errors import AstSegError, InvalidRecipeError, RunExistsError, RunNotFoundError
 from astseg._core.file_names import RUN_FILE
 from astseg._core.input_files import parse_json, read_json
@@ -34,10 +35,11 @@ from astseg.evaluation.evaluator import PER_IMAGE_FILE, ScoreSummary, evaluate, 
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, describe_data, write_scores
 from astseg.model.ast_seg import AstSeg
 from astseg.training.callbacks import Callback
+from astseg.training.checkpoints import has_checkpoint
 from astseg.training.config import Recipe
-from astseg.training.image_grid import ImageGridCallback
+from astseg.training.image_grid import IMAGES_FOLDER, ImageGridCallback
 from astseg.training.loggers import METRICS_FILE, MetricsLogger, read_metrics
-from astseg.training.loop import CHECKPOINT_FILE, MODEL_FOLDER, PROGRESS_FILE, Trainer
+from astseg.training.loop import MODEL_FOLDER, PROGRESS_FILE, Trainer
 from astseg.training.state import TrainingProgress
 from astseg.visualization.gallery import sample
 from astseg.visualization.page import Page, write_page
@@ -129,7 +131,7 @@ def lock_run(folder: Path) -> Iterator[None]:
     """
     with ExitStack() as stack:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             stack.enter_context(lock_folder(folder, folder))
         except OSError as error:
             raise AstSegError(f"Cannot write {folder}: {error.strerror}.") from error
@@ -156,18 +158,19 @@ def train_run(
     store = Store(settings.data)
     if is_run(folder) and not resume:
         raise RunExistsError(f"{folder} holds a training run already. Resume it, or choose another folder.")
-    remove_leftovers(folder)
+    for place in (folder, folder / IMAGES_FOLDER):
+        remove_leftovers(place)
     shown = shown_split(store)
     logger = MetricsLogger(folder)
     truths = shown.masks_to_show(slice(GRID_IMAGES))
     callbacks = (logger, ImageGridCallback(folder, shown.images[:GRID_IMAGES], truths), *callbacks)
-    images = store["train"].images
+    images, sha256 = store["train"].images, store.manifest.splits["train"].arrays["images"].sha256
     try:
-        if resume and (folder / CHECKPOINT_FILE).is_file():
-            trainer = Trainer.resume(images, folder, device, callbacks)
+        if resume and has_checkpoint(folder):
+            trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=sha256)
         else:
             write_run(folder, settings, device)
-            trainer = Trainer(settings.recipe, images, folder, device, settings.seed, callbacks)
+            trainer = Trainer(settings.recipe, images, folder, device, settings.seed, callbacks, images_sha256=sha256)
         finished = trainer.run(stop)
     finally:
         logger.close()
@@ -271,7 +274,7 @@ def read_progress(folder: Path) -> TrainingProgress | None:
     """Return how far a model was trained, by the file beside it; None without a valid one."""
     for place in (folder, folder / MODEL_FOLDER):  # as `load_model` looks for the model
         try:
-            return from_builtins(TrainingProgress, read_json(place / PROGRESS_FILE))
+            return from_builtins(TrainingProgress, unseal(read_json(place / PROGRESS_FILE)))
         except (OSError, ValueError, TypeError, AttributeError):
             continue
     return None

@@ -3,18 +3,22 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from zipfile import ZipFile
 
 import torch
 from torch import Tensor
 
 from astseg._core.atomic_io import atomic_write
-from astseg._core.errors import AstSegError
+from astseg._core.checksums import BLOCK_BYTES, is_intact, seal_file
+from astseg._core.errors import AstSegError, DamagedCheckpointError
+from astseg._core.input_files import regular_size
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg._core.tensor_files import load_tensors
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.backbone_weights import load_backbone
 from astseg.training.batches import TrainingSet
 from astseg.training.config import Recipe, Scenario
+from astseg.training.data_identity import DataIdentity
 from astseg.training.phases import Phase, PhaseName, phases
 
 STATE_VERSION = 4
@@ -51,6 +55,8 @@ class TrainState:
     num_images: int
     """The number of training images, to notice if a run is resumed on others."""
     model: AstSeg
+    data: DataIdentity | None = None
+    """The identity of the training images; None in a checkpoint of an older astseg."""
     optimizer: torch.optim.Optimizer | None = None
     """The phase's optimizer; None between two phases."""
     phase_index: int = 0
@@ -77,9 +83,11 @@ class TrainState:
         """Read a state without executing code from the file, and restore torch's random generators.
 
         Raises:
+            DamagedCheckpointError: the file is not as it was written.
             AstSegError: there is no file, or this version cannot read it.
         """
         try:
+            _check_whole(path)
             content = load_tensors(path)
             if content["version"] != STATE_VERSION:
                 raise AstSegError(
@@ -87,6 +95,8 @@ class TrainState:
                 )
             recipe = from_builtins(Recipe, content["recipe"])
             kept = {name: content[name] for name in ("seed", "num_images", "phase_index", "step", "seconds")}
+            data = content.get("data")  # not in files of an older astseg
+            kept["data"] = None if data is None else from_builtins(DataIdentity, data)
             weights, optimizer, random = (content[name] for name in ("model", "optimizer", "random"))
             _check_fields(recipe, random=random, **kept)
         except FileNotFoundError as error:
@@ -94,7 +104,8 @@ class TrainState:
         except AstSegError:
             raise
         except Exception as error:  # a damaged file makes torch's reader raise almost anything
-            raise AstSegError(f"{path} is not a readable checkpoint: {_first_line(error)}") from error
+            reason = _first_line(error).rstrip(".")
+            raise DamagedCheckpointError(f"{path} is not a readable checkpoint: {reason}.") from error
         state = cls(recipe, model=_built(recipe, device), **kept)
         try:
             state.model.load_state_dict(weights)
@@ -108,8 +119,12 @@ class TrainState:
             raise AstSegError(f"{path} is not a readable checkpoint: {_first_line(error)}") from error
         return state
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, former: Path | None = None) -> None:
         """Write the state; an older file stays until the new one is complete.
+
+        Args:
+            path: the file to write.
+            former: where the older file is kept; by default it is replaced.
 
         Raises:
             AstSegError: the file cannot be written, or the disk is full.
@@ -117,16 +132,18 @@ class TrainState:
         content = {
             **{name: value for name, value in vars(self).items() if name != "training_set"},
             "recipe": to_builtins(self.recipe),
+            "data": None if self.data is None else to_builtins(self.data),
             "model": self.model.state_dict(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "random": _random_state(),
             "version": STATE_VERSION,
         }
-        with atomic_write(path) as partial:
+        with atomic_write(path, former=former) as partial:
             try:
                 torch.save(content, partial)
             except RuntimeError as error:  # how torch's writer reports a full disk
                 raise OSError(_first_line(error)) from error
+            seal_file(partial)
 
     @property
     def device(self) -> torch.device:
@@ -210,6 +227,29 @@ def _pretrained(recipe: Recipe, device: torch.device) -> AstSeg:
     if recipe.backbone:
         load_backbone(model, recipe.backbone)
     return model
+
+
+def _check_whole(path: Path) -> None:
+    """Refuse a file that is not as it was written, which torch does not notice.
+
+    A file of an older astseg has no checksum at its end. Its parts have theirs, which torch wrote but does not look at.
+
+    Raises:
+        OSError: there is no regular file.
+        ValueError: the file is damaged.
+        BadZipFile: a part is damaged, or the list of them.
+    """
+    regular_size(path)  # a pipe would never end
+    intact = is_intact(path)
+    if intact is False:
+        raise ValueError("it is damaged")
+    if intact is None:
+        with ZipFile(path) as archive:
+            # Not by `testzip`, which looks parts up by their names: a damaged name may be that of another part.
+            for part in archive.infolist():
+                with archive.open(part) as content:
+                    while content.read(BLOCK_BYTES):
+                        pass
 
 
 def _first_line(error: Exception) -> str:

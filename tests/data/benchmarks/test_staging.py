@@ -59,3 +59,44 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(AstSegError, match="other settings"):
         Staging(tmp_path / "s", SIZE, {"set": "b"})
+
+
+def test_what_was_killed_while_it_noted_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "s"
+    with Staging(folder, SIZE, {"set": "a"}) as staging:
+        staging.put(0, IMAGE, numbered_image(0)[0])
+        staging.finish("first.tar")
+
+    def killed(self: Path, content: bytes) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", killed)
+        with pytest.raises(KeyboardInterrupt), Staging(folder, SIZE, {"set": "a"}) as staging:
+            staging.finish("second.tar")
+    with Staging(folder, SIZE, {"set": "a"}) as staging:
+        assert staging.finished("first.tar")
+        assert not staging.finished("second.tar")
+        assert staging.has(0, IMAGE)
+
+
+def test_notes_that_an_older_version_left_half_written(tmp_path: Path) -> None:
+    folder = tmp_path / "s"
+    with Staging(folder, SIZE, {}) as staging:
+        staging.mark_unreadable(1, "1.png", "broken")
+        staging.mark_unreadable(2, "2.png", "broken")
+        staging.put(0, IMAGE, numbered_image(0)[0])
+    (folder / "finished.json").write_text('["first.t')
+    (folder / "unreadable").write_text((folder / "unreadable").read_text()[:-4])
+    with Staging(folder, SIZE, {}) as staging:
+        assert not staging.finished("first.tar")
+        assert staging.unreadable == [["1.png", "broken"]]
+        staging.finish("first.tar")
+        assert staging.finished("first.tar")
+
+
+def test_an_unreadable_file_is_named_once(tmp_path: Path) -> None:
+    with Staging(tmp_path / "s", SIZE, {}) as staging:
+        staging.mark_unreadable(1, "1.png", "broken")
+        staging.mark_unreadable(1, "1.png", "broken")
+        assert staging.unreadable == [["1.png", "broken"]]

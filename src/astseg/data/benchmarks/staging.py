@@ -2,8 +2,8 @@
 
 Archives hold images and masks in any order, and the splits depend on the total number of images. So each prepared
 image and mask is first written at its index in a sparse file, and the store is written from there. What has arrived
-is recorded, so that an interrupted import resumes without decoding anything twice. The folder lies beside the
-destination and needs as much space as the store.
+is recorded once it is on the disk, so that an interrupted import resumes without decoding much twice. The folder lies
+beside the destination and needs as much space as the store.
 """
 
 import errno
@@ -17,11 +17,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from astseg._core.atomic_io import remove_contents
+from astseg._core.atomic_io import atomic_write, make_folder, remove_contents, sync_opened
 from astseg._core.errors import AstSegError
 from astseg.data.store import Bytes
 
 IMAGE, MASK, UNREADABLE = 1, 2, 4
+BYTES_BETWEEN_NOTES = 1 << 27
+"""How much a killed import decodes again."""
 
 
 def write_at(file: int, data: bytes, offset: int) -> None:
@@ -56,15 +58,18 @@ class Staging:
                 f"{folder} was started with other settings and cannot be resumed. "
                 f"Remove it or choose another destination."
             )
-        folder.mkdir(parents=True, exist_ok=True)
-        note.write_text(json.dumps(settings))
+        make_folder(folder)
+        if not note.is_file():
+            with atomic_write(note) as partial:
+                partial.write_text(json.dumps(settings))
         self._files = {
             kind: os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
             for kind, name in ((IMAGE, "images"), (MASK, "masks"))
         }
-        # One byte of flags per index; writing past the end extends the file.
-        self._seen_file = os.open(folder / "seen", os.O_RDWR | os.O_CREAT, 0o644)
-        self._seen = bytearray((folder / "seen").read_bytes())
+        # One byte of flags per index.
+        self._seen = bytearray(_content(folder / "seen"))
+        self._unreadable: dict[str, str] = dict(_entries(folder / "unreadable"))
+        self._unnoted_bytes = 0
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +77,11 @@ class Staging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for file in (*self._files.values(), self._seen_file):
+        # What cannot be noted, because the disk is full or the folder was removed, is decoded again.
+        with suppress(OSError, AstSegError):
+            if self.folder.is_dir():
+                self._note()
+        for file in self._files.values():
             os.close(file)
         if kind is not None and not any(seen & (IMAGE | MASK) for seen in self._seen):
             self.remove()
@@ -91,11 +100,13 @@ class Staging:
         """Store an image (size x size x 3) or a label map (size x size)."""
         write_at(self._files[kind], pixels.tobytes(), index * self._bytes[kind])
         self._mark(index, kind)
+        self._unnoted_bytes += pixels.nbytes
+        if self._unnoted_bytes > BYTES_BETWEEN_NOTES:
+            self._note()
 
     def mark_unreadable(self, index: int, name: str, reason: str) -> None:
         """Record that a file of an index cannot be read."""
-        with (self.folder / "unreadable").open("a") as file:
-            file.write(json.dumps([name, reason]) + "\n")
+        self._unreadable[name] = reason
         self._mark(index, UNREADABLE)
 
     @property
@@ -111,8 +122,7 @@ class Staging:
     @property
     def unreadable(self) -> list[list[str]]:
         """Names of the unreadable files, each with the reason."""
-        file = self.folder / "unreadable"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        return [[name, reason] for name, reason in self._unreadable.items()]
 
     @property
     def num_complete(self) -> int:
@@ -131,11 +141,14 @@ class Staging:
 
     def finish(self, source: str) -> None:
         """Record that a source was read to its end."""
-        (self.folder / "finished.json").write_text(json.dumps([*self._finished(), source]))
+        self._note()
+        self._write("finished.json", json.dumps([*self._finished(), source]).encode())
 
     def _finished(self) -> list[str]:
-        file = self.folder / "finished.json"
-        return list(json.loads(file.read_text())) if file.exists() else []
+        try:
+            return list(json.loads(_content(self.folder / "finished.json") or "[]"))
+        except ValueError:  # cut short, by an older astseg that was killed: the sources are read again
+            return []
 
     def _get(self, index: int, kind: int) -> Bytes:
         shape = (self._size, self._size, 3) if kind == IMAGE else (self._size, self._size)
@@ -146,4 +159,26 @@ class Staging:
         if index >= len(self._seen):
             self._seen.extend(bytes(index + 1 - len(self._seen)))
         self._seen[index] |= kind
-        write_at(self._seen_file, bytes(self._seen[index : index + 1]), index)
+
+    def _note(self) -> None:
+        """Record what has arrived, once it is on the disk."""
+        for file in self._files.values():
+            sync_opened(file)
+        self._write("unreadable", "".join(json.dumps(entry) + "\n" for entry in self.unreadable).encode())
+        self._write("seen", self._seen)
+        self._unnoted_bytes = 0
+
+    def _write(self, name: str, content: bytes | bytearray) -> None:
+        with atomic_write(self.folder / name) as partial:
+            partial.write_bytes(content)
+
+
+def _entries(file: Path) -> Iterator[list[str]]:
+    """Yield the names and reasons in a file; a line may be cut short, by an older astseg that was killed."""
+    for line in _content(file).splitlines():
+        with suppress(ValueError):
+            yield json.loads(line)
+
+
+def _content(file: Path) -> bytes:
+    return file.read_bytes() if file.is_file() else b""

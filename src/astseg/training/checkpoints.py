@@ -1,0 +1,63 @@
+"""The checkpoints in a run's folder: the newest, and the one before it in case the newest is damaged."""
+
+from pathlib import Path
+
+import torch
+
+from astseg._core.atomic_io import sync
+from astseg._core.errors import DamagedCheckpointError
+from astseg.training.state import TrainState
+
+CHECKPOINT_FILE = "checkpoint.pt"
+PREVIOUS_CHECKPOINT_FILE = "checkpoint.previous.pt"
+DAMAGED_CHECKPOINT_FILE = "checkpoint.damaged.pt"
+"""Where a damaged checkpoint is kept, out of the way."""
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Tell whether a run can be resumed from a checkpoint."""
+    return any((folder / name).is_file() for name in (CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE))
+
+
+def write_checkpoint(state: TrainState, folder: Path) -> None:
+    """Write a checkpoint, and keep the one before.
+
+    Raises:
+        AstSegError: it cannot be written, or the disk is full; the one before stays.
+    """
+    state.save(folder / CHECKPOINT_FILE, former=folder / PREVIOUS_CHECKPOINT_FILE)
+
+
+def read_checkpoint(folder: Path, device: torch.device) -> tuple[TrainState, str]:
+    """Read the newest checkpoint that is whole.
+
+    Returns:
+        The state, and in a sentence that it is an older one, if it is; the damaged one is then moved aside, so that it
+        does not take the place of a whole one when the next is written.
+
+    Raises:
+        AstSegError: there is no checkpoint, none is whole, or this version cannot read it.
+    """
+    newest, previous = folder / CHECKPOINT_FILE, folder / PREVIOUS_CHECKPOINT_FILE
+    if not previous.is_file():
+        return TrainState.load(newest, device), ""
+    if not newest.is_file():  # as after a kill between two renames
+        return _previous(previous, device, f"{newest} is missing.")
+    try:
+        return TrainState.load(newest, device), ""
+    except DamagedCheckpointError as error:
+        found = _previous(previous, device, str(error))
+    newest.replace(folder / DAMAGED_CHECKPOINT_FILE)
+    sync(folder)
+    return found
+
+
+def _previous(path: Path, device: torch.device, reason: str) -> tuple[TrainState, str]:
+    """Read the checkpoint before the newest, and say why."""
+    try:
+        state = TrainState.load(path, device)
+    except DamagedCheckpointError as error:
+        raise DamagedCheckpointError(f"{reason} {error} Start a new run.") from error
+    progress = state.progress
+    where = f"step {progress.step} of {progress.steps} of the phase '{progress.phase}'"
+    return state, f"{reason} Training goes on from the checkpoint before it, {path.name}: from {where}."
