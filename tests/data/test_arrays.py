@@ -337,3 +337,13 @@ def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.npy")
     with pytest.raises(AstSegError, match="a pipe"):
         open_arrays(tmp_path / "a.npy")
+
+
+def test_an_archive_whose_list_hides_an_array(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=IMAGES, masks=MASKS)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    place = content.index(b"PK\x01\x02") + 32  # the length of the first array's comment
+    content[place : place + 2] = (64).to_bytes(2, "little")
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(AstSegError, match="damaged list"):
+        open_arrays(tmp_path / "a.npz")

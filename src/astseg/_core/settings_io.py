@@ -116,7 +116,7 @@ def parse_change(text: str) -> tuple[str, Any]:
 def _check_known(name: str, known: Mapping[str, Any], where: str) -> None:
     if name not in known:
         nearest = difflib.get_close_matches(name, known, 1, 0.0)[0]
-        raise ValueError(f"{where}: there is no '{name}'; the nearest is '{nearest}'")
+        raise ValueError(f"{where}: there is no {name!r}; the nearest is '{nearest}'")
 
 
 def _problems(kind: Any, content: Any, where: str) -> Iterator[str]:
@@ -133,7 +133,7 @@ def _problems(kind: Any, content: Any, where: str) -> Iterator[str]:
     options = (kind, *get_args(kind))
     words = [word for option in options if get_origin(option) is Literal for word in get_args(option)]
     if words and isinstance(content, str) and content not in words:
-        yield f"{where} should be one of {', '.join(map(str, words))}, not '{content}'"
+        yield f"{where} should be one of {', '.join(map(str, words))}, not {content!r}"
     group = next((option for option in options if isinstance(option, type) and is_dataclass(option)), None)
     if group is not None and isinstance(content, Mapping):
         hints = get_type_hints(group)

@@ -190,6 +190,9 @@ def _find_keys(path: Path) -> tuple[str, str | None, tuple[str, ...]]:
     """Return the names of the images, of the masks, and of the other arrays in an `.npz`."""
     with zipfile.ZipFile(path) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
+        if any(member.comment for member in archive.infolist()):
+            # NumPy writes none; a wrong length of one hides the next array.
+            raise AstSegError("has a damaged list of its arrays.")
     mask_key = next((key for key in MASK_KEYS if key in names), None)
     others = [name for name in names if name != mask_key]
     image_key = next((key for key in IMAGE_KEYS if key in names), others[0] if len(others) == 1 else None)
