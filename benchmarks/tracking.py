@@ -1,0 +1,117 @@
+"""Score tracks in generated sequences of moving objects, of true masks and of a model's.
+
+Compared are linking by the number of the slot, the Hungarian method over the IoU with the frame before, and `Tracker`.
+True masks are numbered from left to right in each frame, as slots are that each keep to a stretch of the image.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+import astseg
+from astseg.data.scenes.moving import render_sequence
+from astseg.data.store import Bytes
+from astseg.evaluation.tracking import TrackingScores, mean_scores, score_tracks
+from astseg.inference.tracking import Tracker
+
+Labels = npt.NDArray[np.int64]
+Features = npt.NDArray[np.float64]
+BATCH_SIZE = 20
+
+
+def link_plainly(frames: Sequence[Bytes]) -> list[Labels]:
+    """Link each object to the one of the frame before with which it overlaps, by the Hungarian method over IoU."""
+    linked: list[Labels] = []
+    latest = 0
+    for frame in frames:
+        names = [int(name) for name in np.unique(frame) if name]
+        before = linked[-1] if linked else np.zeros(frame.shape, np.int64)
+        tracks = [int(track) for track in np.unique(before) if track]
+        iou = np.array(
+            [
+                [((before == t) & (frame == n)).sum() / ((before == t) | (frame == n)).sum() for n in names]
+                for t in tracks
+            ]
+        ).reshape(len(tracks), len(names))
+        numbers = np.zeros(256, np.int64)
+        for row, column in zip(*linear_sum_assignment(-iou), strict=True):
+            if iou[row, column] > 0:
+                numbers[names[column]] = tracks[row]
+        for name in names:
+            if not numbers[name]:
+                latest += 1
+                numbers[name] = latest
+        linked.append(numbers[frame])
+    return linked
+
+
+def track(frames: Sequence[Bytes], features: Sequence[Features] | None = None) -> list[Labels]:
+    """Link objects by a `Tracker`."""
+    tracker = Tracker()
+    return [tracker.update(frame, None if features is None else features[i]) for i, frame in enumerate(frames)]
+
+
+def number_from_left(mask: Bytes) -> Bytes:
+    """Number the objects of a mask by the x of their centroids."""
+    names = [name for name in np.unique(mask) if name]
+    names.sort(key=lambda name: np.nonzero(mask == name)[1].mean())
+    numbers = np.zeros(256, np.uint8)
+    numbers[names] = np.arange(1, len(names) + 1)
+    numbered: Bytes = numbers[mask]
+    return numbered
+
+
+def mean_colors(image: Bytes, labels: Bytes) -> Features:
+    """Return the mean color of each label from 1 on; zeros for one that is not there."""
+    counts = np.bincount(labels.ravel()).clip(min=1)
+    sums = [np.bincount(labels.ravel(), weights=channel.ravel()) for channel in np.moveaxis(image, -1, 0)]
+    means: Features = np.stack(sums, 1) / counts[:, None]
+    return means[1:]
+
+
+def score_sequence(seed: int, index: int, frames: int, model: astseg.AstSeg) -> Iterator[tuple[str, TrackingScores]]:
+    """Yield the name and the scores of each way of linking."""
+    scenes = render_sequence(seed, index, frames)
+    masks = [number_from_left(mask) for mask in scenes.masks]
+    colors = [mean_colors(image, mask) for image, mask in zip(scenes.images, masks, strict=True)]
+    parts = [model.segment(list(scenes.images[start : start + BATCH_SIZE])) for start in range(0, frames, BATCH_SIZE)]
+    labels = np.concatenate([part.labels.numpy() for part in parts]).astype(np.uint8)
+    looks = np.concatenate([part.appearances.numpy() for part in parts]).astype(np.float64)
+    ways: dict[str, Sequence[npt.NDArray[np.integer]]] = {
+        "true masks, number from the left": masks,
+        "true masks, plain": link_plainly(masks),
+        "true masks, Tracker": track(masks),
+        "true masks, Tracker with mean colors": track(masks, colors),
+        "model, slot number": list(labels),
+        "model, plain": link_plainly(list(labels)),
+        "model, Tracker": track(list(labels)),
+        "model, Tracker with z_what": track(list(labels), list(looks)),
+    }
+    for name, linked in ways.items():
+        yield name, score_tracks(scenes.masks, linked)
+
+
+def main() -> None:
+    """Print a row for each way of linking."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="clevr", help="a run, a model's folder, or a model that comes with astseg")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sequences", type=int, default=10)
+    parser.add_argument("--frames", type=int, default=100)
+    arguments = parser.parse_args()
+    model = astseg.load_model(arguments.model)
+    scores: dict[str, list[TrackingScores]] = {}
+    for index in range(arguments.sequences):
+        for name, score in score_sequence(arguments.seed, index, arguments.frames, model):
+            scores.setdefault(name, []).append(score)
+    print("| linked by | switches | IDF1 | HOTA |\n| --- | ---: | ---: | ---: |")
+    for name, found in scores.items():
+        mean = mean_scores(found)
+        print(f"| {name} | {mean.switches} | {100 * mean.idf1:.1f} | {100 * mean.hota:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
