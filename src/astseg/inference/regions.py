@@ -49,6 +49,13 @@ class Region:
         place, window = self._overlap(image.shape, shift)
         return np.bincount(image[place][self.mask[window]], minlength=int(image.max()) + 1)
 
+    def most(self, image: Int[np.ndarray, "height width"], shift: Floats) -> int:
+        """Return the most frequent value above 0 under the region after a shift by whole pixels; 0 if there is none."""
+        place, window = self._overlap(image.shape, shift)
+        values = image[place][self.mask[window]]
+        names, counts = np.unique(values[values > 0], return_counts=True)
+        return int(names[counts.argmax()]) if len(names) else 0
+
     def _overlap(self, shape: tuple[int, ...], shift: Floats) -> tuple[Box, Box]:
         """Return the box of an image into which a shift takes the region, and the part of the region in it."""
         corner = self.corner + np.rint(shift).astype(np.int64)
@@ -75,21 +82,22 @@ def find_pieces(labels: Int[np.ndarray, "height width"]) -> Pieces:
 
     Pieces of a label with only other objects between them stay together, as one that is partly hidden.
     """
-    islands, count = label(labels > 0, np.ones((3, 3)))
-    keys = labels.astype(np.int64) * (count + 1) + islands
-    names, first, image, areas = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
-    image = image.reshape(labels.shape)
+    foreground = labels > 0
+    islands, count = label(foreground, np.ones((3, 3)))
+    keys = labels[foreground].astype(np.int64) * (count + 1) + islands[foreground]
+    names, first, places, areas = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     owners, homes = np.divmod(names, count + 1)
-    kept = np.arange(len(names))
-    for piece in range(len(names)):
-        largest = np.flatnonzero(owners == owners[piece])[areas[owners == owners[piece]].argmax()]
-        if areas[piece] < MIN_PIECE_SHARE * areas[largest]:
-            kept[piece] = largest
-    np.minimum.at(first, kept, first)
-    order = [piece for piece in first.argsort() if kept[piece] == piece and owners[piece]]
+    by_area = np.lexsort((-areas, owners))
+    _, begins, label_places = np.unique(owners[by_area], return_index=True, return_inverse=True)
+    largest = np.empty(len(names), np.int64)
+    largest[by_area] = by_area[begins][label_places]
+    whole = np.where(areas < MIN_PIECE_SHARE * areas[largest], largest, np.arange(len(names)))
+    np.minimum.at(first, whole, first)
+    order = np.array([piece for piece in first.argsort() if whole[piece] == piece], np.int64)
     numbers = np.zeros(len(names), np.int64)
     numbers[order] = np.arange(1, len(order) + 1)
-    image = numbers[kept][image]
+    image = np.zeros(labels.shape, np.int64)
+    image[foreground] = numbers[whole][places]
     return Pieces(image, owners[order], homes[order], list(cut_regions(image).values()))
 
 

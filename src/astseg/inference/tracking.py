@@ -165,7 +165,8 @@ class Tracker:
             owners: the place of each pixel's track, from 1 on; 0 for none.
         """
         divided = owners.copy()
-        left_over = [place for place in range(len(self.tracks)) if not (owners == place + 1).any()]
+        counts = np.bincount(owners.ravel(), minlength=len(self.tracks) + 1)[1:]
+        left_over = np.flatnonzero(counts == 0).tolist()
         if not left_over:
             return divided
         expected = [track.region.paint(owners.shape, track.shift) for track in self.tracks]
@@ -194,9 +195,7 @@ class Tracker:
         hider = track.hider
         if hider is None:
             wide = Region(track.region.corner - 1, binary_dilation(np.pad(track.region.mask, 1)))
-            names, image = np.unique(tracks, return_inverse=True)
-            covered = wide.count(image.reshape(tracks.shape), track.shift) * (names > 0)
-            hider = int(names[covered.argmax()]) if covered.any() else None
+            hider = wide.most(tracks, track.shift) or None
         return replace(track, missed=track.missed + 1, hider=hider)
 
     def _may_return(self, track: Track, shape: Sequence[int]) -> bool:
@@ -240,9 +239,7 @@ def pair_costs(
 
 def _island(track: Track, pieces: Pieces) -> int:
     """Return the island that covers most of where a track should be, 0 for none."""
-    covered = track.region.count(np.append(0, pieces.islands)[pieces.image], track.shift)
-    covered[0] = 0
-    return int(covered.argmax())
+    return track.region.most(np.append(0, pieces.islands)[pieces.image], track.shift)
 
 
 def _mean_distance(features: Floats) -> float:
