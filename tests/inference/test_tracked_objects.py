@@ -32,7 +32,7 @@ def test_a_thing_keeps_its_label_as_it_changes_its_slot() -> None:
         tracked, objects = tracker.update(labels, segmentation(labels))
         np.testing.assert_array_equal(tracked, labels > 0)
         (expected,) = describe_objects(labels, segmentation(labels))
-        assert objects == [{**expected, "label": 1, "track": 1}]
+        assert objects == [{**expected, "label": 1, "track": 1, "slot": slot}]
     assert tracker.tracks == 1
 
 

@@ -95,10 +95,10 @@ class TrainState:
                 )
             recipe = from_builtins(Recipe, content["recipe"])
             kept = {name: content[name] for name in ("seed", "num_images", "phase_index", "step", "seconds")}
-            data = content.get("data")  # not in files of an older astseg
-            kept["data"] = None if data is None else from_builtins(DataIdentity, data)
             weights, optimizer, random = (content[name] for name in ("model", "optimizer", "random"))
             _check_fields(recipe, random=random, **kept)
+            data = content.get("data")  # not in files of an older astseg
+            kept["data"] = None if data is None else from_builtins(DataIdentity, data)
         except FileNotFoundError as error:
             raise AstSegError(f"There is no checkpoint {path} to resume from. Start a new run.") from error
         except AstSegError:
