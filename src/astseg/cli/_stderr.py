@@ -6,11 +6,16 @@ import sys
 
 
 class LastingStream(io.TextIOWrapper):
-    """A text stream to a file descriptor that writes to nowhere once its reader has gone."""
+    """A text stream to a file descriptor that writes to nowhere once its reader has gone.
 
-    def __init__(self, descriptor: int) -> None:
+    Args:
+        descriptor: where to write.
+        encoding: by default the locale's. Letters that it lacks appear as escapes.
+    """
+
+    def __init__(self, descriptor: int, encoding: str | None = None) -> None:
         raw = io.FileIO(descriptor, "w", closefd=False)
-        super().__init__(io.BufferedWriter(raw), errors="backslashreplace", line_buffering=True)
+        super().__init__(io.BufferedWriter(raw), encoding, errors="backslashreplace", line_buffering=True)
 
     def write(self, text: str, /) -> int:
         """Write a text, if there is still somebody to read it."""
@@ -41,4 +46,4 @@ def keep_stderr() -> None:
     if sys.stderr is None:
         while os.open(os.devnull, os.O_WRONLY) < 2:  # until the number of standard error is taken
             pass
-    sys.stderr = LastingStream(2)
+    sys.stderr = LastingStream(2, getattr(sys.stderr, "encoding", None))
