@@ -17,7 +17,7 @@ below the source's folder), ``time`` (of a video: seconds since the first frame,
 """
 
 import json
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -31,17 +31,16 @@ from astseg._core.provenance import commit
 from astseg.data.sources import Sample, Source
 from astseg.data.store import Bytes
 from astseg.data.video import VideoWriter
+from astseg.inference.folder_writer import ENCODING_ERRORS, FolderWriter
 from astseg.inference.objects import DECIMALS
 from astseg.inference.tails import Tails
 from astseg.visualization.colors import label_colors, overlay
 
 OVERLAYS_FOLDER = "overlays"
 OVERLAY_VIDEO = "overlay.mp4"
-ENCODING_ERRORS = "backslashreplace"
-"""How objects.json writes file names that are not valid UTF-8."""
 
 
-class ResultWriter(ABC):
+class ResultWriter(FolderWriter):
     """Writes one form of the results, image by image: a long video does not fit into memory.
 
     Args:
@@ -52,18 +51,10 @@ class ResultWriter(ABC):
     """
 
     def __init__(self, folder: Path, source: Source, num_slots: int, model_name: str | None = None) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.source = source
         self.num_slots = num_slots
         self.model_name = model_name
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(  # noqa: B027  (a writer of one file for each image has nothing to complete)
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Complete the files."""
 
     @abstractmethod
     def append(self, sample: Sample, labels: Bytes, objects: list[dict[str, Any]]) -> None:
@@ -74,12 +65,6 @@ class ResultWriter(ABC):
             labels: H x W, 0 is the background, k slot k, or a track.
             objects: what `describe_objects` says of them.
         """
-
-    def path(self, kind: str, name: str) -> Path:
-        """Return the path of a file in a folder of the results, and make its parents: names may have several parts."""
-        path = self.folder / kind / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path
 
 
 class LabelWriter(ResultWriter):

@@ -4,7 +4,8 @@ import json
 from types import TracebackType
 from typing import Any, ClassVar, Self, TextIO
 
-from astseg.inference.formats.writer import ENCODING_ERRORS, FormatWriter, FoundImage, FoundObject
+from astseg.inference.folder_writer import ENCODING_ERRORS
+from astseg.inference.formats.writer import FormatWriter, FoundImage, FoundObject
 
 ANNOTATIONS_SUFFIX = ".annotations"
 """Of the file that holds the annotations until all images are written, because they come after them."""

@@ -10,7 +10,8 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import numpy.typing as npt
 
-from astseg.inference.formats.writer import ENCODING_ERRORS, FormatWriter, FoundImage
+from astseg.inference.folder_writer import ENCODING_ERRORS
+from astseg.inference.formats.writer import FormatWriter, FoundImage
 
 IMAGE_TAG, BRUSH_TAG = "image", "objects"
 """The names by which tasks refer to the tags of the configuration."""

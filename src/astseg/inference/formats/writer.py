@@ -1,21 +1,18 @@
 """What every format's writer is given, and must do."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from astseg._core.image_files import Bytes
+from astseg.inference.folder_writer import FolderWriter
 from astseg.inference.formats.results import Head
-
-ENCODING_ERRORS = "backslashreplace"
-"""How text files write file names that are not valid UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class FoundImage:
         return np.asfortranarray(self.labels)
 
 
-class FormatWriter(ABC):
+class FormatWriter(FolderWriter):
     """Writes a format image by image: thousands do not fit into memory.
 
     Args:
@@ -91,18 +88,10 @@ class FormatWriter(ABC):
     """The file to name to other programs; empty if it is the folder."""
 
     def __init__(self, folder: Path, head: Head, categories: tuple[str, ...], tolerance: float) -> None:
-        self.folder = folder
+        super().__init__(folder)
         self.head = head
         self.categories = categories
         self.tolerance = tolerance
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(  # noqa: B027  (a writer of one file for each image has nothing to complete)
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Complete the files."""
 
     @abstractmethod
     def append(self, image: FoundImage) -> None:
@@ -112,9 +101,3 @@ class FormatWriter(ABC):
     def note(self) -> str | None:
         """A sentence about what was lost, if anything."""
         return None
-
-    def path(self, *parts: str) -> Path:
-        """Return a path in the folder, and make its parents: names may have several parts."""
-        path = self.folder.joinpath(*parts)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 from astseg._core.image_files import read_exif_transpose
+from astseg.inference.folder_writer import ENCODING_ERRORS
 from astseg.inference.formats.outlines import Mask, Points, mask_to_polygon, polygon_to_mask
-from astseg.inference.formats.writer import ENCODING_ERRORS, FormatWriter, FoundImage
+from astseg.inference.formats.writer import FormatWriter, FoundImage
 
 COPIED_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 """Of image files that YOLO reads; all others are written as PNG."""
