@@ -1,10 +1,9 @@
 """Pretrained weights for SegFormer's backbone."""
 
-from typing import Any
-
 from astseg._core.errors import AstSegError
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.segformer import SegformerMaps
+from astseg.model.transformers_networks import read_network
 
 
 def load_backbone(model: AstSeg, source: str) -> None:
@@ -19,18 +18,11 @@ def load_backbone(model: AstSeg, source: str) -> None:
         raise AstSegError(f"Backbone weights need SegFormer; this model has {model.architecture.feature_network}.")
     from transformers import SegformerModel  # as in `SegformerMaps`
 
-    try:
-        loaded: Any = SegformerModel.from_pretrained(source, output_loading_info=True)
-    except Exception as error:  # missing or damaged files raise errors of several libraries
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+    advice = "Give a folder with config.json and the weights, a name on the model hub, or no backbone."
+    backbone, missing = read_network(SegformerModel, source, f"Cannot read backbone weights from '{source}'", advice)
+    if missing:
         raise AstSegError(
-            f"Cannot read backbone weights from '{source}': {reason} "
-            "Give a folder with config.json and the weights, a name on the model hub, or no backbone."
-        ) from error
-    backbone, report = loaded
-    if report["missing_keys"]:  # transformers only warns and leaves these weights random
-        raise AstSegError(
-            f"'{source}' is not a SegFormer backbone: {len(report['missing_keys'])} weights are missing. "
+            f"'{source}' is not a SegFormer backbone: {len(missing)} weights are missing. "
             "Give the weights of a Mix Transformer, such as nvidia/mit-b3."
         )
     try:

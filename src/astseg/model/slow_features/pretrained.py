@@ -1,7 +1,7 @@
 """Any pretrained network of the transformers library as local responses: SegFormer, DINOv2, ResNet and their kin."""
 
 from inspect import signature
-from typing import Any, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from astseg._core.errors import AstSegError
 from astseg.model.slow_features.responses import LocalResponses
+from astseg.model.transformers_networks import read_network
 
 NUM_MAPS = 4
 """Maps that are taken, evenly spaced through the network; the last layer's is one of them."""
@@ -84,20 +85,13 @@ def _patch_map(
 def _read(source: str) -> nn.Module:
     from transformers import AutoModel  # slow to import, and other models do not need it
 
-    try:
-        loaded: Any = AutoModel.from_pretrained(
-            source, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-        )
-    except Exception as error:  # missing or damaged files raise errors of several libraries
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise AstSegError(
-            f"Cannot read the network '{source}' for slow features: {reason} Give efficientnet-lite0, filters, a "
-            "folder with config.json and model.safetensors, or a name on the model hub."
-        ) from error
-    network, report = loaded
-    # transformers only warns and leaves these weights random. A pooled output is not used here.
-    if missing := [name for name in report["missing_keys"] if not name.startswith("pooler.")]:
-        raise AstSegError(f"'{source}' lacks {len(missing)} weights of its network, such as {min(missing)}.")
+    advice = (
+        "Give efficientnet-lite0, filters, a folder with config.json and model.safetensors, or a name on the model hub."
+    )
+    problem = f"Cannot read the network '{source}' for slow features"
+    network, missing = read_network(AutoModel, source, problem, advice, use_safetensors=True, trust_remote_code=False)
+    if needed := [name for name in missing if not name.startswith("pooler.")]:  # a pooled output is not used
+        raise AstSegError(f"'{source}' lacks {len(needed)} weights of its network, such as {min(needed)}.")
     return network  # type: ignore[no-any-return]
 
 
