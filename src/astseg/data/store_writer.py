@@ -28,6 +28,7 @@ from astseg._core.atomic_io import (
 )
 from astseg._core.checksums import SUM_BYTES, damaged_row, read_sums, row_sums, seal, sums_file
 from astseg._core.errors import AstSegError
+from astseg._core.input_files import read_json
 from astseg.data.store import (
     ARRAYS,
     FORMAT,
@@ -312,7 +313,7 @@ class StoreWriter:
 
     def _check_begun(self) -> None:
         try:
-            begun = json.loads(self._pending.read_text())
+            begun = read_json(self._pending)
         except ValueError:
             begun = None
         if begun != self._settings():

@@ -179,6 +179,7 @@ def no_text(results: Path) -> None:
         (pretty_print, "objects.json is damaged, or was written anew"),
         (no_text, "objects.json is damaged"),
         (rewrite('"slots": 255', '"slots": 1000'), "objects.json is damaged"),
+        (rewrite('"slots": 255', '"slots": ' + 200_000 * "["), "objects.json is damaged"),
         (rewrite('"width": 5', '"width": "5"'), "objects.json is damaged"),
         (rewrite('"name": "a"', '"name": "../a"'), "no path below a folder"),
         (rewrite('"name": "a"', '"name": "/a"'), "no path below a folder"),

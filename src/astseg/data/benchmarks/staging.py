@@ -19,6 +19,7 @@ import numpy as np
 
 from astseg._core.atomic_io import atomic_write, make_folder, remove_contents, sync_opened
 from astseg._core.errors import AstSegError
+from astseg._core.input_files import parse_json
 from astseg.data.store import Bytes
 
 IMAGE, MASK, UNREADABLE = 1, 2, 4
@@ -146,7 +147,7 @@ class Staging:
 
     def _finished(self) -> list[str]:
         try:
-            return list(json.loads(_content(self.folder / "finished.json") or "[]"))
+            return list(parse_json(_content(self.folder / "finished.json") or "[]"))
         except ValueError:  # cut short, by an older astseg that was killed: the sources are read again
             return []
 
@@ -177,7 +178,7 @@ def _entries(file: Path) -> Iterator[list[str]]:
     """Yield the names and reasons in a file; a line may be cut short, by an older astseg that was killed."""
     for line in _content(file).splitlines():
         with suppress(ValueError):
-            yield json.loads(line)
+            yield parse_json(line)
 
 
 def _content(file: Path) -> bytes:

@@ -1,11 +1,10 @@
 """Reading a folder of results back, image by image; `astseg.inference.writers` says what is in it."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePath
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 import numpy as np
@@ -14,6 +13,7 @@ from msgspec import Meta
 from astseg._core.errors import AstSegError, ImagesNotFoundError, ResultsNotFoundError
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.image_files import Bytes, open_image
+from astseg._core.input_files import parse_json
 from astseg.data.sources import open_source
 from astseg.data.store import MAX_LABELS
 
@@ -155,7 +155,7 @@ def read_results(folder: Path) -> Results:
 def _parse(line: str, kind: type[Kind], path: Path) -> Kind:
     """Parse a line of objects.json: each image is written on one, so that the file need not fit into memory."""
     try:
-        content: Any = json.loads(line)  # msgspec's own parser refuses file names that are not valid UTF-8
+        content = parse_json(line)  # msgspec's own parser refuses file names that are not valid UTF-8
         return msgspec.convert(content, kind)
     except ValueError as error:
         raise AstSegError(f"{path} is damaged, or was written anew by another program: {error}.") from error
