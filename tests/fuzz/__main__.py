@@ -23,7 +23,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.fuzz.mutations import apply_edits, draw_edits
-from tests.fuzz.readers import READERS, Reader, digest, legitimate
+from tests.fuzz.readers import READERS, Reader, digest, legitimate, read_seeds
 
 MAX_SECONDS = 10
 MAX_BYTES = 6 << 30
@@ -39,12 +39,8 @@ def fuzz(reader: Reader, cases: range, *, show: bool = False) -> Counter[str]:
     ends: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        seeds = reader.seeds(folder)
+        seeds, expected = read_seeds(reader, folder)
         file = folder / reader.file
-        expected = []
-        for seed in seeds:
-            file.write_bytes(seed)
-            expected.append(digest(reader.read(file)))
         for case in cases:
             numbers = random.Random(f"{reader.name} {case}")
             chosen = numbers.randrange(len(seeds))

@@ -60,6 +60,16 @@ class Reader:
     """Whether the format has checksums of all that is read, so that no other content may be read without an error."""
 
 
+def read_seeds(reader: Reader, folder: Path) -> tuple[list[bytes], list[str]]:
+    """Return the contents of valid files, and the digest of what is read of each."""
+    seeds, file = reader.seeds(folder), folder / reader.file
+    expected = []
+    for seed in seeds:
+        file.write_bytes(seed)
+        expected.append(digest(reader.read(file)))
+    return seeds, expected
+
+
 def digest(value: Any) -> str:
     """Return a short text that tells whether two readings are the same."""
     return hashlib.sha256(repr(_plain(value)).encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.fuzz.mutations import OPERATIONS, Edit, apply_edits
-from tests.fuzz.readers import READERS, Reader, digest, legitimate
+from tests.fuzz.readers import READERS, Reader, digest, legitimate, read_seeds
 
 EXAMPLES = 20
 EDITS = st.lists(
@@ -17,12 +17,8 @@ EDITS = st.lists(
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
 def test_a_damaged_file_is_refused_in_a_sentence_or_read(reader: Reader, tmp_path: Path) -> None:
-    seeds = reader.seeds(tmp_path)
+    seeds, expected = read_seeds(reader, tmp_path)
     file = tmp_path / reader.file
-    expected = []
-    for seed in seeds:
-        file.write_bytes(seed)
-        expected.append(digest(reader.read(file)))
 
     @settings(
         max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
