@@ -32,6 +32,8 @@ class Tails:
             track: deque([*self._points.get(track, ()), tuple(entry["centroid"])], TAIL_FRAMES)
             for track, entry in tracked.items()
         }
+        if not tracked:
+            return image
         canvas = Image.fromarray(image)
         pen = ImageDraw.Draw(canvas)
         colors, width = label_colors(MAX_LABELS), 1 + max(image.shape) // SIDE_PER_CONTOUR_PIXEL
