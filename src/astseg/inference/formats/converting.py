@@ -71,7 +71,7 @@ class FormatRequest:
 
 
 @dataclass(frozen=True)
-class Conversion:
+class WrittenFormat:
     """One format that was written."""
 
     format: str
@@ -83,7 +83,7 @@ class Conversion:
 
 def convert_results(
     folder: Path | str, request: FormatRequest, images: Path | None = None, progress: Progress | None = None
-) -> list[Conversion]:
+) -> list[WrittenFormat]:
     """Write a folder of results in other formats, each into a folder in it of the format's name.
 
     A format that is there already is written anew. Each appears once it is whole. The same results and request give
@@ -118,7 +118,7 @@ def convert_results(
             if progress is not None:
                 progress(image.number, None)
     return [
-        Conversion(name, folder / name / writer.main_file, writer.note)
+        WrittenFormat(name, folder / name / writer.main_file, writer.note)
         for name, writer in zip(names, writers, strict=True)
     ]
 
