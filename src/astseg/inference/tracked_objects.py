@@ -55,9 +55,8 @@ class ObjectTracker:
         by_label = {label: number for number, label in self._labels.items()}
         found = describe_objects(tracked, segmentation, slots)
         return tracked, [
-            {"label": label, "track": by_label[label], "slot": slots[label] + 1, **entry}
+            {"label": entry["label"], "track": by_label[entry["label"]], "slot": slots[entry["label"]] + 1, **entry}
             for entry in found
-            for label in [entry["label"]]
         ]
 
     def _label(self, numbers: list[int]) -> None:
