@@ -15,12 +15,20 @@ from astseg.model.postprocessing import (
     merge_duplicate_slots,
     neighbor_affinities,
     posterior_weights,
+    sharpen_weights,
     split_parts,
 )
 from astseg.model.rendering import Rendering, composite
+from astseg.model.resizing import resized
 
 SILENT = LabelRule(
-    0.0, background_error=0.0, background_margin=0.0, neighbor_pull=0.0, min_pixels=0, duplicate_likeness=0.0
+    0.0,
+    background_error=0.0,
+    background_margin=0.0,
+    neighbor_pull=0.0,
+    histogram_pull=0.0,
+    min_pixels=0,
+    duplicate_likeness=0.0,
 )
 
 
@@ -64,6 +72,21 @@ class TestPosteriorWeights:
         mean = (objects * errors).sum(1) / objects.sum(1)
         lost = found[:, 1:].sum(1) / found[:, 0] * (alone[:, 0] / (alone[:, 1:] * torch.exp(2 * errors)).sum(1))
         torch.testing.assert_close(lost, torch.exp(-2 * mean))
+
+    def test_histograms_give_a_rim_to_the_layer_of_its_color(self) -> None:
+        """Two stripes of an object's pattern: its mask ends a column too early, and the histogram finds the last."""
+        images = torch.tensor([0.9, 0.9, 0.9, 0.1, 0.1, 0.1]).expand(1, 3, 6, 6).clone()
+        weights = torch.full((1, 2, 6, 6), 0.02)
+        weights[:, 0, :, :2] = weights[:, 1, :, 3:] = 0.98
+        weights[..., 2] = torch.tensor([0.4, 0.6])[:, None]
+        empty = torch.zeros(1, 1, 2)
+        latents = ObjectLatents(empty, empty, empty[..., 0], empty)
+        rendering = Rendering(images, weights, images[:, None], weights[:, 1:], images, latents)
+        labels = [
+            posterior_weights(rendering, images, replace(SILENT, histogram_pull=pull)).argmax(1)[0, 0].tolist()
+            for pull in (0.0, 1.0)
+        ]
+        assert labels == [[0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1]]
 
     def test_a_rule_of_zeros_keeps_the_weights(self) -> None:
         rendering = self.rendering()
@@ -314,3 +337,30 @@ class TestSplitParts:
         weights = self.weights_of([[0, 0], [0, 0]], 2)
         found, _ = split_parts(weights, 1)
         assert (found.argmax(1) == 0).all()
+
+
+class TestSharpenWeights:
+    def scene(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return weights of 8 x 8, an image of 32 x 32 and its labels: a disk between whose cells the rim runs."""
+        down, right = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+        disk = (down - 14.5).square() + (right - 17.5).square() < 9.3**2
+        image = torch.where(
+            disk, torch.tensor([0.8, 0.3, 0.2]).view(3, 1, 1), torch.tensor([0.4, 0.5, 0.4]).view(3, 1, 1)
+        )
+        share = disk.float().reshape(8, 4, 8, 4).mean((1, 3))
+        return torch.stack((1 - share, share))[None], image[None], disk[None].long()
+
+    def test_finds_the_rim_between_the_cells(self) -> None:
+        weights, image, labels = self.scene()
+        enlarged = resized(weights, (32, 32)).argmax(1)
+        assert (enlarged != labels).any()
+        torch.testing.assert_close(sharpen_weights(weights, image, LabelRule()).argmax(1), labels)
+
+    def test_weights_sum_to_one(self) -> None:
+        weights, image, _ = self.scene()
+        torch.testing.assert_close(sharpen_weights(weights, image, LabelRule()).sum(1), torch.ones(1, 32, 32))
+
+    def test_without_pulls_weights_are_enlarged(self) -> None:
+        weights, image, _ = self.scene()
+        expected = resized(weights, (32, 32)).clamp(min=1e-3)
+        torch.testing.assert_close(sharpen_weights(weights, image, SILENT), expected / expected.sum(1, keepdim=True))
