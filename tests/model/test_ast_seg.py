@@ -9,11 +9,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
+from astseg.model import segmentation
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.latents import LatentLayout
-from astseg.model.postprocessing import LabelRule, posterior_weights
+from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights
 from astseg.model.rendering import MAX_SHADOW, composite, place_glimpses
+from astseg.model.resizing import resized
 from astseg.model.segmentation import evaluation_mode
 
 ARCHITECTURE = Architecture(
@@ -210,6 +212,30 @@ class TestSegment:
         by_weights = model.segment(images, use_label_rule=False).labels
         assert (by_weights == rendering.weights.argmax(1)).all()
         assert (found != by_weights).any()
+
+    @pytest.mark.parametrize("limit", [2**17, 2_000])
+    def test_larger_images_are_labeled_by_their_own_edges(self, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+        monkeypatch.setattr(segmentation, "MAX_SHARPENED_PIXELS", limit)
+        images = random_images(4, 3, 64, 80)
+        small = resized(images, (32, 40))
+        rule = LabelRule(2.0, background_error=5.0, background_margin=0.5)
+        model = build()
+        model.label_rule = rule
+        weights = posterior_weights(model.reconstruct(small), small, rule)
+        sharpened = images if limit > 64 * 80 else resized(images, (40, 50))
+        for one, image, found in zip(weights, sharpened, model.segment(images).labels, strict=True):
+            owners = [layer for layer in range(4) if (one.argmax(0) == layer).any()]
+            expected = resized(sharpen_weights(one[owners][None], image[None], rule), (64, 80))[0].argmax(0)
+            assert (found == torch.tensor(owners)[expected]).all()
+            assert (found != resized(one[None], (64, 80))[0].argmax(0)).any()
+
+    def test_smaller_images_are_labeled_at_the_size_of_the_model(self) -> None:
+        images = random_images(4, 3, 16, 20)
+        model = build()
+        model.label_rule = rule = LabelRule(2.0, background_error=5.0, background_margin=0.5)
+        enlarged = resized(images, (32, 40))
+        weights = posterior_weights(model.reconstruct(enlarged.clamp(0, 1)), enlarged, rule)
+        assert (model.segment(images).labels == resized(weights, (16, 20)).argmax(1)).all()
 
     def test_masks_are_the_pixels_of_each_label(self, model: AstSeg) -> None:
         found = model.segment(random_images(4, 3, 45, 64))

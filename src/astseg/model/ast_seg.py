@@ -229,8 +229,9 @@ class AstSeg(SavedModel):
         """Find the objects in images of any size.
 
         The images are resized to the model's size and the compositing weights back to the size of the images, where
-        each pixel is assigned to the layer with the largest weight. The background network is needed only for a
-        residual attention bias or a label rule. The model runs in evaluation mode; its own mode is restored.
+        each pixel is assigned to the layer with the largest weight. With a label rule, the edges and colors of larger
+        images move the weights first (`sharpen_weights`). The background network is needed only for a residual
+        attention bias or a label rule. The model runs in evaluation mode; its own mode is restored.
 
         Args:
             images: one image, or several of one size: a tensor N x 3 x H x W or 3 x H x W in [0, 1] (or bytes), an
