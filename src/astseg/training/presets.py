@@ -253,11 +253,12 @@ def textures_recipe(
         reinitialize_slots_until=2_500,
     )
     # Objects are nearer to the ground, and to each other, in features that nobody has learned.
-    background_error, likeness = (9.0, 0.8) if backbone == "filters" else (5.5, 1.3)
+    background_error, likeness = (9.0, 0.8) if backbone == "filters" else (5.0, 1.3)
     rule = LabelRule(
-        object_error=6.0,
+        object_error=7.0,
         background_error=background_error,
         neighbor_pull=6.0,
+        histogram_pull=2.0,
         duplicate_likeness=likeness,
         split_parts=True,
     )
