@@ -124,6 +124,9 @@ class TestEvaluate:
         large = np.kron(masks, np.ones((1, 2, 2), np.uint8))
         found = evaluate(RedChannelModel(), split_of(large, large))
         assert "resized to 8 x 8" in found.protocol
+        assert "own edges and colors" in found.protocol
+        assert "own edges" not in evaluate(RedChannelModel(), split_of(large, large), use_label_rule=False).protocol
+        assert "own edges" not in evaluate(RedChannelModel(), split_of(masks[:, ::2], masks[:, ::2])).protocol
         assert "resized" not in evaluation.protocol
         np.testing.assert_allclose(found.scores.miou, 1)
 
@@ -164,8 +167,10 @@ class TestEvaluate:
 
     def test_the_protocol_names_dropped_and_merged_slots(self, split: Split) -> None:
         model = RedChannelModel()
-        model.label_rule = LabelRule(background_likeness=0.2, duplicate_likeness=0.0)
+        model.label_rule = LabelRule(background_likeness=0.2, duplicate_likeness=0.0, histogram_pull=0.0)
         protocol = evaluate(model, split).protocol
+        assert "each layer owns" not in protocol
+        assert "each layer owns in the image (1)" in evaluate(RedChannelModel(), split).protocol
         assert "within 0.2 of a shade" in protocol
         assert "touching slots" not in protocol
         assert "touching slots" in evaluate(RedChannelModel(), split).protocol

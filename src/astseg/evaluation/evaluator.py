@@ -218,27 +218,34 @@ def _predict(
 
 def _describe_protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str:
     height, width = split.images.shape[1:3]
+    rule = model.label_rule if use_label_rule else None
     size = f"{len(split)} images of the split '{split.name}' at {height} x {width} pixels."
     if (height, width) != model.image_size:
         own_height, own_width = model.image_size
+        sharpened = (
+            ", the labels by the images' own edges and colors"
+            if rule and height * width > own_height * own_width
+            else ""
+        )
         size += (
             f" The model saw them resized to {own_height} x {own_width}; "
-            "its labels and its reconstruction were resized back."
+            f"its labels and its reconstruction were resized back{sharpened}."
         )
     if split.ignored_label is not None:
         size += f" Pixels whose true label is {split.ignored_label} are not scored."
-    rule = model.label_rule if use_label_rule else None
     by_features = model.slow_features is not None
     return f"{size} {LARGEST_WEIGHT_RULE if rule is None else _describe_rule(rule, by_features)} {PROTOCOL}"
 
 
 def _describe_rule(rule: LabelRule, by_features: bool) -> str:
-    shadows = duplicates = parts = ""
+    histograms = shadows = duplicates = parts = ""
     if by_features:
         errors, shade, looks, edges = "distances in slow features", "", "features", ""
     else:
         errors, shade = "errors", f", in a shade of up to {rule.max_shade:.0%}"
         looks, edges = "colors", " with no edge between them"
+    if rule.histogram_pull:
+        histograms = f" and the colors that each layer owns in the image ({rule.histogram_pull:g})"
     if rule.background_likeness:
         shadows = f"slots dropped whose median pixel is within {rule.background_likeness:g} of a shade, "
     if rule.duplicate_likeness:
@@ -248,9 +255,9 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
     return (
         f"Labels: each pixel to the layer with the largest weight, given the layers' {errors} at the pixel "
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, "
-        f"margin {rule.background_margin:g}{shade}) "
-        f"and its neighbors ({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g}), "
-        f"{shadows}{duplicates}slots of fewer than {rule.min_pixels} pixels dropped{parts}. "
+        f"margin {rule.background_margin:g}{shade}), "
+        f"its neighbors ({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g})"
+        f"{histograms}, {shadows}{duplicates}slots of fewer than {rule.min_pixels} pixels dropped{parts}. "
         "The paper does none of this."
     )
 
