@@ -3,7 +3,7 @@
 With the rims of objects decided by such histograms, the label rule is a fast relative of GrabCut (Rother et al., 2004).
 """
 
-import torch.nn.functional as F
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -32,12 +32,13 @@ def color_log_likelihoods(
         ln((n + a g) / (N + a)) for a bin with n of the layer's N pixels and a share g of the image's, where a is
         `HISTOGRAM_PRIOR` of the image's pixels: a Dirichlet prior.
     """
-    layers = weights.shape[1]
-    owners = F.one_hot(weights.argmax(1).flatten(1), layers).mT.to(weights.dtype)
-    indices = bins.flatten(1)[:, None].expand_as(owners)
-    counts = owners.new_zeros(*owners.shape[:2], BINS_PER_CHANNEL**3).scatter_add_(2, indices, owners)
-    pixels = indices.shape[2]
-    shares = counts.sum(1, keepdim=True) / pixels
+    batch, layers, height, width = weights.shape
+    colors, pixels = BINS_PER_CHANNEL**3, height * width
+    images = torch.arange(batch, device=bins.device)[:, None, None]
+    indices = (images * layers + weights.argmax(1)) * colors + bins
+    counts = indices.flatten().bincount(minlength=batch * layers * colors).view(batch, layers, colors).to(weights.dtype)
     prior = HISTOGRAM_PRIOR * pixels
+    shares = counts.sum(1, keepdim=True) / pixels
     likelihoods = (counts + prior * shares) / (counts.sum(2, keepdim=True) + prior)
-    return likelihoods.gather(2, indices).log().view_as(weights)
+    # Colors that the image lacks have the logarithm of 0, and no pixel looks them up.
+    return likelihoods.log().gather(2, bins.flatten(1)[:, None].expand(-1, layers, -1)).view_as(weights)
