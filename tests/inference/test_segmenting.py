@@ -40,7 +40,6 @@ class FakeModel:
         labels = (images[:, 0] > 0.6).long() + 3 * (images[:, 2] > 0.6).long()
         return Segmentation(
             labels,
-            labels[:, None] == torch.arange(1, 4).view(3, 1, 1),
             torch.tensor([[-1.0, 1.0], [0.0, 0.0], [0.5, 0.0]]).expand(count, 3, 2),
             torch.full((count, 3, 2), 0.25),
             torch.tensor([1.5, 0.0, 2.5]).expand(count, 3),

@@ -14,7 +14,7 @@ def segmentation(labels: Bytes, slots: int = 4) -> Segmentation:
     tenths = torch.arange(slots) / 10
     pairs = tenths[:, None].expand(slots, 2)
     whole = torch.from_numpy(labels.astype(np.int64))
-    return Segmentation(whole, whole[None] == torch.arange(1, slots + 1)[:, None, None], pairs, pairs, tenths, pairs)
+    return Segmentation(whole, pairs, pairs, tenths, pairs)
 
 
 def image(*columns: tuple[int, int, int]) -> Bytes:

@@ -1,6 +1,8 @@
+import pytest
 import torch
 
-from astseg.model.resizing import resized
+from astseg.model import resizing
+from astseg.model.resizing import enlarged_argmax, resized
 
 
 class TestResized:
@@ -17,3 +19,13 @@ class TestResized:
 
     def test_growing_keeps_constants(self) -> None:
         torch.testing.assert_close(resized(torch.full((1, 2, 3, 3), 0.25), (7, 9)), torch.full((1, 2, 7, 9), 0.25))
+
+
+class TestEnlargedArgmax:
+    @pytest.mark.parametrize("size", [(60, 90), (61, 47), (200, 30)])
+    def test_strips_equal_the_whole(self, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+        maps = torch.rand(4, 20, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        whole = enlarged_argmax(maps, size)
+        assert (whole == resized(maps[None], size)[0].argmax(0)).all()
+        monkeypatch.setattr(resizing, "STRIP_PIXELS", 700)
+        assert (enlarged_argmax(maps, size) == whole).all()

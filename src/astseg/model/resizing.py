@@ -2,8 +2,11 @@
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
+
+STRIP_PIXELS = 2**20
+"""The pixels of a strip of rows in which maps are enlarged together."""
 
 
 def resized(
@@ -13,3 +16,27 @@ def resized(
     if images.shape[-2:] == tuple(size):
         return images
     return F.interpolate(images, tuple(size), mode="bilinear", align_corners=False, antialias=True)
+
+
+def enlarged_argmax(
+    maps: Float[Tensor, "channels rows columns"], size: tuple[int, int] | torch.Size
+) -> Int64[Tensor, "height width"]:
+    """Return the channel that is largest at each pixel once the maps are enlarged to a size, as by `resized`.
+
+    Strip by strip, so that the enlarged maps need never be in memory as a whole.
+    """
+    height, width = size
+    if height * width <= STRIP_PIXELS:
+        return resized(maps[None], size)[0].argmax(0)
+    across = _cell_centers(width, maps)
+    strips = []
+    for down in torch.split(_cell_centers(height, maps), max(1, STRIP_PIXELS // width)):
+        grid = torch.stack((across.expand(len(down), width), down[:, None].expand(len(down), width)), -1)
+        strip = F.grid_sample(maps[None], grid[None], padding_mode="border", align_corners=False)
+        strips.append(strip[0].argmax(0))
+    return torch.cat(strips)
+
+
+def _cell_centers(count: int, like: Tensor) -> Float[Tensor, "count"]:
+    """Return the centers of as many cells, where -1 and 1 are the borders of the first and the last."""
+    return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from astseg._core.image_conversion import ImageInput, to_float_images
 from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights, split_parts
 from astseg.model.rendering import Rendering
-from astseg.model.resizing import resized
+from astseg.model.resizing import enlarged_argmax, resized
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
@@ -28,8 +28,6 @@ class Segmentation:
 
     labels: Int64[Tensor, "*batch height width"]
     """The slot that owns each pixel, from 1 to K; 0 is the background."""
-    masks: Bool[Tensor, "*batch slots height width"]
-    """The pixels that each slot owns; empty for a slot that found nothing."""
     positions: Float[Tensor, "*batch slots 2"]
     """x and y of each object's center: -1 and +1 are the image's left and right, top and bottom."""
     scales: Float[Tensor, "*batch slots 2"]
@@ -38,6 +36,12 @@ class Segmentation:
     """The activation of each object in equation 17, to be compared with the background's."""
     appearances: Float[Tensor, "*batch slots appearance"]
     """``z_what``."""
+
+    @property
+    def masks(self) -> Bool[Tensor, "*batch slots height width"]:
+        """The pixels that each slot owns; empty for a slot that found nothing."""
+        slots = torch.arange(1, self.positions.shape[-2] + 1, device=self.labels.device)
+        return self.labels[..., None, :, :] == slots[:, None, None]
 
     def __getitem__(self, index: int) -> "Segmentation":
         """Return the segmentation of one of several images, without a batch dimension."""
@@ -74,10 +78,8 @@ def segment_with_rendering(
         latents = latents.take(origins)
     # One image at a time: K + 1 weights per pixel of many large images would not fit into memory.
     labels = torch.stack([_labels_at_size(one, image, rule) for one, image in zip(weights, images, strict=True)])
-    slots = torch.arange(1, model.num_slots + 1, device=labels.device)
     found = Segmentation(
         labels,
-        labels[:, None] == slots[:, None, None],
         latents.positions,
         1 / latents.inverse_scales,
         latents.log_activations.exp(),
@@ -97,7 +99,7 @@ def _labels_at_size(
     sharpened = max(1, round(size[0] * shrinkage)), max(1, round(size[1] * shrinkage))
     owners = weights.argmax(0).flatten().bincount().nonzero().squeeze(1)  # the fewer layers, the faster
     found = sharpen_weights(weights[owners][None], resized(image[None].to(weights.dtype), sharpened), rule)
-    return owners[resized(found, size)[0].argmax(0)]
+    return owners[enlarged_argmax(found[0], size)]
 
 
 @contextmanager

@@ -27,7 +27,6 @@ class ReadingModel:
         count = len(images)
         return Segmentation(
             labels,
-            labels[:, None] == slots.view(-1, 1, 1),
             torch.zeros(count, SLOTS, 2),
             torch.ones(count, SLOTS, 2),
             torch.ones(count, SLOTS),
