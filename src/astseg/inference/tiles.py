@@ -1,0 +1,247 @@
+"""Segmentation of large images by tiles: what is too small for the model in the whole image fills more of a tile."""
+
+from itertools import pairwise
+from math import ceil
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+from astseg.data.store import MAX_LABELS
+from astseg.inference.segmenting import MAX_BATCH_PIXELS, Segmenter
+from astseg.model.segmentation import Segmentation
+
+Numbers = npt.NDArray[np.int64]
+OVERLAP = 0.25
+"""The share of its height and width that a tile has in common with the next."""
+MIN_SHARED = 0.5
+"""Objects of two tiles are one if they share this much of what the smaller of them has where the tiles overlap."""
+
+
+class Stretch(NamedTuple):
+    """The rows, or the columns, of a tile."""
+
+    start: int
+    stop: int
+    core_start: int
+    """The pixels from here on are labeled by this tile, those before by the one before."""
+    core_stop: int
+
+
+class Tile(NamedTuple):
+    """A tile of an image."""
+
+    rows: Stretch
+    columns: Stretch
+
+
+class TiledSegmenter:
+    """Segments each image in overlapping tiles, and joins the objects that go on in the next tile.
+
+    Where tiles overlap, each labels the half that is nearer to its own center. Objects of two tiles are one if each is
+    the one that the other shares most pixels with in the overlap, and these are at least half of the smaller's.
+
+    Args:
+        model: what segments the tiles.
+        rows: the number of tiles from top to bottom.
+        columns: the number of tiles from left to right.
+
+    Raises:
+        ValueError: there are no tiles.
+    """
+
+    num_slots = MAX_LABELS
+
+    def __init__(self, model: Segmenter, rows: int, columns: int) -> None:
+        if rows < 1 or columns < 1:
+            raise ValueError(f"expected at least one row and one column of tiles, not {rows} x {columns}")
+        self.model = model
+        self.rows = rows
+        self.columns = columns
+
+    def segment(self, images: Float[Tensor, "batch 3 height width"]) -> Segmentation:
+        """Find the objects in images in [0, 1].
+
+        Returns:
+            The objects of each image, 1, 2, ..., in the order of the tiles, at most 255: the largest. The tile with
+            most of an object's pixels tells its position, scale, activation and appearance. Images with fewer objects
+            than others have zeros after them.
+        """
+        found = [self._segment_one(image) for image in images]
+        most = max(len(one.activations) for one in found)
+        return Segmentation(
+            torch.stack([one.labels for one in found]),
+            torch.stack([_padded(one.positions, most) for one in found]),
+            torch.stack([_padded(one.scales, most) for one in found]),
+            torch.stack([_padded(one.activations, most) for one in found]),
+            torch.stack([_padded(one.appearances, most) for one in found]),
+        )
+
+    def _segment_one(self, image: Float[Tensor, "3 height width"]) -> Segmentation:
+        height, width = image.shape[1:]
+        tiles = [
+            Tile(rows, columns)
+            for rows in tile_stretches(height, self.rows)
+            for columns in tile_stretches(width, self.columns)
+        ]
+        found = self._segment_tiles(image, tiles)
+        slots = len(found[0].activations)
+        # Slot k of tile t has the number t K + k, from 1 on.
+        offsets = np.arange(len(tiles)) * slots
+        labels = [
+            np.where(own > 0, own + offset, 0)
+            for own, offset in zip((one.labels.cpu().numpy() for one in found), offsets, strict=True)
+        ]
+        objects = join_tiles(labels, tiles, len(tiles) * slots)
+        numbers = np.zeros((height, width), np.int64)
+        for own, (rows, columns) in zip(labels, tiles, strict=True):
+            numbers[_core(rows), _core(columns)] = own[_inner_core(rows), _inner_core(columns)]
+        areas = np.bincount(numbers.reshape(-1), minlength=len(objects))
+        names, parts = _largest_objects(objects, areas)
+        which, slot = (torch.from_numpy(part).to(image.device) for part in np.divmod(parts - 1, slots))
+        positions, scales, activations, appearances = (
+            torch.stack([getattr(one, name) for one in found])[which, slot]
+            for name in ("positions", "scales", "activations", "appearances")
+        )
+        shares, centers = (
+            torch.tensor(values, dtype=positions.dtype, device=image.device).view(-1, 2)[which]
+            for values in (
+                [_share(tile, height, width) for tile in tiles],
+                [_center(tile, height, width) for tile in tiles],
+            )
+        )
+        return Segmentation(
+            torch.from_numpy(names[numbers]).to(image.device),
+            centers + shares * positions,
+            shares * scales,
+            activations,
+            appearances,
+        )
+
+    def _segment_tiles(self, image: Float[Tensor, "3 height width"], tiles: list[Tile]) -> list[Segmentation]:
+        crops = [image[:, rows.start : rows.stop, columns.start : columns.stop] for rows, columns in tiles]
+        count = max(1, MAX_BATCH_PIXELS // crops[0][0].numel())
+        batches = [self.model.segment(torch.stack(crops[i : i + count])) for i in range(0, len(crops), count)]
+        return [batch[index] for batch in batches for index in range(len(batch.labels))]
+
+
+def tile_stretches(size: int, count: int) -> list[Stretch]:
+    """Divide a side of an image into stretches of one length that overlap by a quarter of it.
+
+    Args:
+        size: pixels of the side.
+        count: how many stretches; no more than pixels are made.
+
+    >>> [(stretch.start, stretch.stop) for stretch in tile_stretches(100, 3)]
+    [(0, 40), (30, 70), (60, 100)]
+    """
+    count = min(count, size)
+    length = ceil(size / (count - (count - 1) * OVERLAP))
+    starts = np.linspace(0, size - length, count).round().astype(int).tolist()
+    # Halfway through the overlap of each with the next.
+    cuts = [0, *((after + before + length) // 2 for before, after in pairwise(starts)), size]
+    return [
+        Stretch(start, start + length, cut, next_cut)
+        for start, (cut, next_cut) in zip(starts, pairwise(cuts), strict=True)
+    ]
+
+
+def join_tiles(labels: list[Numbers], tiles: list[Tile], count: int) -> Numbers:
+    """Find which objects of tiles are one.
+
+    Args:
+        labels: the objects of each tile by numbers that no other tile has, from 1 to ``count``; 0 is the background.
+        tiles: where they lie.
+        count: the largest number.
+
+    Returns:
+        For each number from 0 to ``count`` the object that it belongs to: the same for parts of one object.
+    """
+    pairs = [(0, 0)]
+    for first, second in zip(*np.triu_indices(len(tiles), 1), strict=True):
+        shared = _overlap(tiles[first], tiles[second])
+        if shared is not None:
+            ours, theirs = (labels[index][_within(tiles[index], shared)].reshape(-1) for index in (first, second))
+            pairs += _same_objects(ours, theirs)
+    one, other = np.array(pairs).T
+    _, objects = connected_components(coo_array((np.ones(len(pairs)), (one, other)), (count + 1, count + 1)), False)
+    return np.asarray(objects, np.int64)
+
+
+def _same_objects(ours: Numbers, theirs: Numbers) -> list[tuple[int, int]]:
+    """Return which objects of two tiles are one, given the objects of both at the same pixels."""
+    ours_there, our_index, our_areas = np.unique(ours, return_inverse=True, return_counts=True)
+    theirs_there, their_index, their_areas = np.unique(theirs, return_inverse=True, return_counts=True)
+    shared = np.zeros((len(ours_there), len(theirs_there)), np.int64)
+    np.add.at(shared, (our_index, their_index), 1)
+    shared[ours_there == 0] = 0
+    shared[:, theirs_there == 0] = 0
+    best = (shared == shared.max(0)) & (shared == shared.max(1, keepdims=True)) & (shared > 0)
+    enough = shared >= MIN_SHARED * np.minimum(our_areas[:, None], their_areas)
+    return [(int(ours_there[one]), int(theirs_there[other])) for one, other in np.argwhere(best & enough)]
+
+
+def _largest_objects(objects: Numbers, areas: Numbers) -> tuple[Numbers, Numbers]:
+    """Name the objects that own pixels 1, 2, ..., the 255 largest at most.
+
+    Args:
+        objects: the object that each number belongs to; number 0 is the background.
+        areas: the pixels that each number owns.
+
+    Returns:
+        The name of each number, 0 for what is left out; and of each named object, the number that owns most pixels.
+    """
+    areas = areas.copy()
+    areas[0] = 0
+    wholes = np.bincount(objects, weights=areas)
+    kept = np.sort(np.argsort(-wholes, kind="stable")[:MAX_LABELS])
+    kept = kept[wholes[kept] > 0]
+    by_object = np.zeros(len(wholes), np.int64)
+    by_object[kept] = np.arange(1, len(kept) + 1)
+    parts = [np.where(objects == one, areas, -1).argmax() for one in kept]
+    return by_object[objects], np.array(parts, np.int64)
+
+
+def _overlap(one: Tile, other: Tile) -> tuple[slice, slice] | None:
+    """Return the rows and columns of the image that two tiles share, if any."""
+    shared = [
+        slice(max(mine.start, others.start), min(mine.stop, others.stop))
+        for mine, others in ((one.rows, other.rows), (one.columns, other.columns))
+    ]
+    rows, columns = shared
+    return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
+
+
+def _within(tile: Tile, region: tuple[slice, slice]) -> tuple[slice, slice]:
+    rows, columns = region
+    return (
+        slice(rows.start - tile.rows.start, rows.stop - tile.rows.start),
+        slice(columns.start - tile.columns.start, columns.stop - tile.columns.start),
+    )
+
+
+def _core(stretch: Stretch) -> slice:
+    return slice(stretch.core_start, stretch.core_stop)
+
+
+def _inner_core(stretch: Stretch) -> slice:
+    return slice(stretch.core_start - stretch.start, stretch.core_stop - stretch.start)
+
+
+def _share(tile: Tile, height: int, width: int) -> tuple[float, float]:
+    """Return the tile's width and height as a share of the image's."""
+    return (tile.columns.stop - tile.columns.start) / width, (tile.rows.stop - tile.rows.start) / height
+
+
+def _center(tile: Tile, height: int, width: int) -> tuple[float, float]:
+    """Return x and y of the tile's center, where the image goes from -1 to 1."""
+    return (tile.columns.start + tile.columns.stop) / width - 1, (tile.rows.start + tile.rows.stop) / height - 1
+
+
+def _padded(values: Float[Tensor, "objects ..."], count: int) -> Float[Tensor, "count ..."]:
+    return torch.cat((values, values.new_zeros(count - len(values), *values.shape[1:])))
