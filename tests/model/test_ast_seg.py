@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
-from astseg.model import segmentation
+from astseg.model import postprocessing
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.latents import LatentLayout
@@ -215,17 +215,18 @@ class TestSegment:
 
     @pytest.mark.parametrize("limit", [2**17, 2_000])
     def test_larger_images_are_labeled_by_their_own_edges(self, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-        monkeypatch.setattr(segmentation, "MAX_SHARPENED_PIXELS", limit)
+        monkeypatch.setattr(postprocessing, "MAX_SHARPENED_PIXELS", limit)
         images = random_images(4, 3, 64, 80)
         small = resized(images, (32, 40))
         rule = LabelRule(2.0, background_error=5.0, background_margin=0.5)
         model = build()
         model.label_rule = rule
         weights = posterior_weights(model.reconstruct(small), small, rule)
-        sharpened = images if limit > 64 * 80 else resized(images, (40, 50))
-        for one, image, found in zip(weights, sharpened, model.segment(images).labels, strict=True):
+        for one, image, found in zip(weights, images, model.segment(images).labels, strict=True):
             owners = [layer for layer in range(4) if (one.argmax(0) == layer).any()]
-            expected = resized(sharpen_weights(one[owners][None], image[None], rule), (64, 80))[0].argmax(0)
+            sharpened = sharpen_weights(one[owners][None], image[None], rule)
+            assert sharpened.shape[2:] == ((64, 80) if limit > 64 * 80 else (40, 50))
+            expected = resized(sharpened, (64, 80))[0].argmax(0)
             assert (found == torch.tensor(owners)[expected]).all()
             assert (found != resized(one[None], (64, 80))[0].argmax(0)).any()
 

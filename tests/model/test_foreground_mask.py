@@ -11,6 +11,7 @@ from astseg.model.foreground_mask import (
     background_noise,
     noise_foreground_mask,
 )
+from astseg.model.resizing import resized
 
 
 def expected_mask(image: np.ndarray, background: np.ndarray, error: np.ndarray) -> np.ndarray:
@@ -177,10 +178,23 @@ class TestNoiseRule:
         assert found[5:15, 5:15].all()
         assert found.sum() == 100
 
-    def test_masks_have_the_requested_size(self) -> None:
+    def test_larger_originals_decide_the_rims(self) -> None:
+        """An object whose rim runs through the pixels that the network saw, and a speck smaller than one of them."""
+        original = torch.zeros(1, 3, 48, 64)
+        original[..., 11:35, 17:47] = 1
+        expected = original[0, 0] > 0
+        original[..., 40, 5] = 1
+        image = resized(original, (24, 32))
+        (found,) = noise_foreground_mask(image, torch.zeros_like(image), torch.full((24, 32), 0.005), original)
+        wrong = (found != expected).nonzero()
+        assert len(wrong) <= 12, "three pixels of a corner have more neighbors without than within"
+        assert {*wrong[:, 0].tolist()} <= {11, 12, 33, 34}
+
+    def test_smaller_originals_do_not(self) -> None:
         image = torch.zeros(1, 3, 24, 32)
         image[..., 6:18, 8:24] = 1
-        (found,) = noise_foreground_mask(image, torch.zeros_like(image), torch.full((24, 32), 0.01), (48, 64))
-        expected = torch.zeros(48, 64, dtype=torch.bool)
-        expected[12:36, 16:48] = True
-        assert (found & expected).sum() / (found | expected).sum() > 0.97
+        original = resized(image, (12, 16))
+        (found,) = noise_foreground_mask(image, torch.zeros_like(image), torch.full((24, 32), 0.01), original)
+        expected = torch.zeros(12, 16, dtype=torch.bool)
+        expected[3:9, 4:12] = True
+        assert (found == expected).all()

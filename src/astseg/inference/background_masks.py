@@ -126,12 +126,13 @@ def write_background_masks(
     with atomic_folder(out) as folder:
         for sample in source:
             size = sample.image.shape[:2]
-            images = resized(from_uint8_images(sample.image[None], device), model.image_size)
+            originals = from_uint8_images(sample.image[None], device)
+            images = resized(originals, model.image_size)
             painted = background(images)
             found = (
                 ae_ne_foreground_mask(images, painted, size)
                 if noise is None
-                else noise_foreground_mask(images, painted.image, noise, size)
+                else noise_foreground_mask(images, painted.image, noise, originals)
             )
             mask = found[0].cpu().numpy()
             _save(folder / BACKGROUNDS_FOLDER / f"{sample.name}.png", to_uint8_images(resized(painted.image, size))[0])

@@ -13,8 +13,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from astseg.model.backgrounds.base import BackgroundReconstruction
-from astseg.model.postprocessing import LabelRule, mean_field_smoothing, neighbor_affinities
-from astseg.model.resizing import resized
+from astseg.model.postprocessing import LabelRule, mean_field_smoothing, neighbor_affinities, sharpen_weights
+from astseg.model.resizing import enlarged_argmax, resized
 
 NOISE_MULTIPLE = 6.0
 """A pixel is foreground if its distance from the background exceeds its noise times this, without its neighbors."""
@@ -105,24 +105,37 @@ def noise_foreground_mask(
     images: Float[Tensor, "batch 3 height width"],
     backgrounds: Float[Tensor, "batch 3 height width"],
     noise: Float[Tensor, "height width"],
-    size: tuple[int, int] | None = None,
+    originals: Float[Tensor, "batch 3 mask_height mask_width"] | None = None,
 ) -> Bool[Tensor, "batch mask_height mask_width"]:
     """Return the pixels that differ from the background by more than its noise explains. Not in the paper.
 
     With T six times the noise, a pixel at distance d has log-odds of 2 (d / T - 1) for foreground: 0 at T, and -2 where
     it equals the background. Mean-field smoothing then makes neighbors of similar colors agree, as strongly as in the
     default label rule: a car's windows, which look like the road, join the car, and specks join their surroundings.
+    Larger originals then decide the rims (`sharpen_weights`), and each pixel goes with most of those within a pixel
+    that the network saw.
 
     Args:
         images: images in [0, 1], as the network saw them.
         backgrounds: the network's reconstructions of their backgrounds.
         noise: the result of `background_noise`.
-        size: height and width of the masks, by default the images'.
+        originals: the images at the size of the masks; by default as the network saw them.
     """
     threshold = NOISE_MULTIPLE * noise
     log_odds = 2 * (background_distance(images, backgrounds) / threshold - 1)
     log_weights = torch.stack((-log_odds / 2, log_odds / 2), 1)
     affinities = neighbor_affinities(images, LabelRule.likeness)
     weights = mean_field_smoothing(log_weights, affinities, LabelRule.neighbor_pull)
-    background, foreground = torch.split(weights, 1, 1)
-    return resized(foreground - background, size or images.shape[-2:])[:, 0] > 0
+    if originals is None:
+        originals = images
+    size = originals.shape[-2:]
+    if size.numel() > noise.numel():
+        mask = sharpen_weights(weights, originals, LabelRule()).argmax(1, keepdim=True).to(weights.dtype)
+        foreground = _majority(mask, reach=mask.shape[-2] // noise.shape[0])
+        weights = torch.cat((1 - foreground, foreground), 1)
+    return torch.stack([enlarged_argmax(layers, size) for layers in weights]).bool()
+
+
+def _majority(masks: Float[Tensor, "batch 1 height width"], reach: int) -> Float[Tensor, "batch 1 height width"]:
+    """Return the share of ones up to so many pixels away, across and down."""
+    return F.avg_pool2d(F.pad(masks, [reach] * 4, mode="replicate"), 2 * reach + 1, 1)

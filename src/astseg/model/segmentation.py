@@ -18,10 +18,6 @@ if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
 
 
-MAX_SHARPENED_PIXELS = 2**17
-"""Weights are sharpened at no larger size and enlarged from there: this takes a tenth of a second on one core."""
-
-
 @dataclass(frozen=True)
 class Segmentation:
     """The objects found in N images. For a single image all fields lack the leading N."""
@@ -95,11 +91,8 @@ def _labels_at_size(
     size = image.shape[-2:]
     if rule is None or size.numel() <= weights[0].numel():
         return resized(weights[None], size)[0].argmax(0)
-    shrinkage = min(1.0, (MAX_SHARPENED_PIXELS / size.numel()) ** 0.5)
-    sharpened = max(1, round(size[0] * shrinkage)), max(1, round(size[1] * shrinkage))
     owners = weights.argmax(0).flatten().bincount().nonzero().squeeze(1)  # the fewer layers, the faster
-    found = sharpen_weights(weights[owners][None], resized(image[None].to(weights.dtype), sharpened), rule)
-    return owners[enlarged_argmax(found[0], size)]
+    return owners[enlarged_argmax(sharpen_weights(weights[owners][None], image[None], rule)[0], size)]
 
 
 @contextmanager
