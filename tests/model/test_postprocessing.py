@@ -88,6 +88,28 @@ class TestPosteriorWeights:
         ]
         assert labels == [[0, 0, 1, 1, 1, 1], [0, 0, 0, 1, 1, 1]]
 
+    def test_without_between_objects_histograms_do_not_decide_between_them(self) -> None:
+        """A red object and a blue one: slot 2 reaches a row into the red, and both end a column too early."""
+        images = torch.zeros(1, 3, 6, 6)
+        images[:, 0, :3], images[:, 2, 3:] = 0.9, 0.9
+        images[..., 4:] = 0.4
+        weights = torch.full((1, 3, 6, 6), 0.02)
+        weights[:, 1, :2], weights[:, 2, 3:], weights[:, 2, 2] = 0.96, 0.96, 0.53
+        weights[:, 1, 2] = 0.45
+        weights[:, :, :, 3] = weights[:, :, :, 3] * 0.4
+        weights[:, 0, :, 3] = 0.6
+        weights[..., 4:] = torch.tensor([0.96, 0.02, 0.02]).view(3, 1, 1)
+        empty = torch.zeros(1, 2, 2)
+        latents = ObjectLatents(empty, empty, empty[..., 0], empty)
+        rendering = Rendering(images, weights, images[:, None].expand(1, 2, 3, 6, 6), weights[:, 1:], images, latents)
+        found = [
+            posterior_weights(rendering, images, replace(SILENT, histogram_pull=2.0, between_objects=between)).argmax(1)
+            for between in (False, True)
+        ]
+        ends = [0, 0]
+        assert found[0][0].tolist() == 2 * [[1, 1, 1, 1, *ends]] + 4 * [[2, 2, 2, 2, *ends]]
+        assert found[1][0].tolist() == 3 * [[1, 1, 1, 1, *ends]] + 3 * [[2, 2, 2, 2, *ends]]
+
     def test_a_rule_of_zeros_keeps_the_weights(self) -> None:
         rendering = self.rendering()
         found = posterior_weights(rendering, random(2, 3, 3, 5, seed=4), SILENT)

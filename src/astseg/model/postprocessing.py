@@ -50,8 +50,8 @@ class LabelRule:
     object_error: float = 4.0
     """The penalty on an object's log-weight per unit of its L1 error (0 to 3, equation 19)."""
     between_objects: bool = True
-    """Whether errors also decide between objects. If not, all objects get the mean of their errors, by weight, so that
-    an object shared by several slots is not split by their colors."""
+    """Whether errors and histograms also decide between objects. If not, all objects get the mean of their errors, by
+    weight, and one histogram, so that an object shared by several slots is not split by their colors."""
     background_error: float = 25.0
     """The penalty on the background's log-weight per unit of the L1 error of its best-fitting shade."""
     background_margin: float = 0.0
@@ -124,7 +124,7 @@ def posterior_weights(
     if rule.histogram_pull:
         bins = color_bins(images)
         for _ in range(NUM_HISTOGRAM_STEPS):
-            gains = rule.histogram_pull * color_log_likelihoods(weights, bins)
+            gains = _histogram_gains(weights, bins, rule)
             weights = mean_field_smoothing(log_weights + gains, affinities, rule.neighbor_pull)
     weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
     weights = merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness)
@@ -140,7 +140,7 @@ def sharpen_weights(
     the image, and by neighbors of like color.
 
     Args:
-        weights: the weights at the model's size, of layers that may all own pixels.
+        weights: the weights at the model's size, of layers that may all own pixels. The first is the background's.
         images: the same images at a larger size, in [0, 1].
         rule: the weight of histograms and neighbors.
 
@@ -154,8 +154,20 @@ def sharpen_weights(
     images, enlarged = resized(images.to(weights.dtype), size), resized(weights, size)
     log_weights = enlarged.clamp(min=MIN_ENLARGED_WEIGHT).log()
     if rule.histogram_pull:
-        log_weights = log_weights + rule.histogram_pull * color_log_likelihoods(enlarged, color_bins(images))
+        log_weights = log_weights + _histogram_gains(enlarged, color_bins(images), rule)
     return mean_field_smoothing(log_weights, neighbor_affinities(images, rule.likeness), rule.neighbor_pull)
+
+
+def _histogram_gains(
+    weights: Float[Tensor, "batch layers height width"], bins: Int64[Tensor, "batch height width"], rule: LabelRule
+) -> Float[Tensor, "batch layers height width"]:
+    """Return what the colors that each layer owns add to its log-weights."""
+    if not rule.between_objects:
+        background = (weights.argmax(1, keepdim=True) == 0).to(weights.dtype)
+        pair = torch.cat((background, 1 - background), 1)
+        behind, before = torch.split(color_log_likelihoods(pair, bins), 1, 1)
+        return rule.histogram_pull * torch.cat((behind, before.expand(-1, weights.shape[1] - 1, -1, -1)), 1)
+    return rule.histogram_pull * color_log_likelihoods(weights, bins)
 
 
 def _color_errors(

@@ -91,7 +91,9 @@ def _labels_at_size(
     size = image.shape[-2:]
     if rule is None or size.numel() <= weights[0].numel():
         return resized(weights[None], size)[0].argmax(0)
-    owners = weights.argmax(0).flatten().bincount().nonzero().squeeze(1)  # the fewer layers, the faster
+    pixels = weights.argmax(0).flatten().bincount()
+    pixels[0] += 1  # the background takes part even where it owns nothing yet
+    owners = pixels.nonzero().squeeze(1)  # the fewer layers, the faster
     return owners[enlarged_argmax(sharpen_weights(weights[owners][None], image[None], rule)[0], size)]
 
 
