@@ -150,3 +150,14 @@ def test_regions_without_scores_are_told() -> None:
     one = regions_of_labels(np.ones(SIZE, int))
     assert score([(one, Truth(one))]).protocol.endswith(WITHOUT_SCORES)
     assert WITHOUT_SCORES not in score([(replace(one, scores=(0.5,)), Truth(one))]).protocol
+    assert WITHOUT_SCORES not in score([(regions_of_labels(np.zeros(SIZE, int)), Truth(one))]).protocol
+
+
+def test_larger_regions_are_taken_for_surer_where_nothing_says_more() -> None:
+    true = np.zeros(SIZE, int)
+    true[:5, :5] = 1
+    found = np.where(true, 2, 0)
+    found[8, 8] = 1
+    images = [(regions_of_labels(found), Truth(regions_of_labels(true)))]
+    assert score(images).precision.ap == 1
+    assert score([(replace(images[0][0], scores=(0.9, 0.1)), images[0][1])]).precision.ap == pytest.approx(0.5)

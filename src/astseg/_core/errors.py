@@ -51,6 +51,10 @@ class ImagesNotFoundError(AstSegError):
     """The images of some results are not where they were."""
 
 
+class TruthNotFoundError(AstSegError):
+    """Images of which nothing true is known."""
+
+
 class ModelNotFoundError(AstSegError):
     """A name that no model has."""
 

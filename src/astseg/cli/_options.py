@@ -55,6 +55,14 @@ Categories = Annotated[
         "'object'), or a number, such as 4, to group what looks alike. By default all are of one kind.",
     ),
 ]
+MinArea = Annotated[
+    int,
+    typer.Option(
+        help="Of the scores of regions: true regions of fewer pixels need not be found, and smaller found ones do not "
+        "count unless they match.",
+        min=0,
+    ),
+]
 Tolerance = Annotated[
     float,
     typer.Option(help="Of yolo: by how many pixels outlines may be simplified; 0 keeps every corner.", min=0),

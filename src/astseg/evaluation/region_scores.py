@@ -18,7 +18,7 @@ PROTOCOL = (
     "AP, AR: COCO's, whatever the category, at IoU 0.5 and as the mean over 0.5, 0.55, ... 0.95, "
     "with up to 100 found regions of an image, ranked by their activation or the score in their file."
 )
-WITHOUT_SCORES = " Nothing says how sure the found regions are, so AP takes them in the order of images and labels."
+WITHOUT_SCORES = " Nothing says how sure the found regions are, so larger ones are taken for surer."
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class RegionCounter:
         scored = ~crowds if truth.unscored is None else ~(crowds | truth.unscored)
         self._foreground.add(found.labels > 0, truth.regions.labels > 0, scored, truth.shadow)
         self._overlap |= found.overlap or truth.regions.overlap
-        self._ranked &= found.scores is not None
+        self._ranked &= found.scores is not None or not found.masks
         self._add_regions(found, truth)
 
     def _add_regions(self, found: Regions, truth: Truth) -> None:
@@ -76,7 +76,7 @@ class RegionCounter:
         pardoned = (areas < self.min_area) | ((areas == 0) & (coco_mask.area(list(found.masks)) > 0))
         ignored = np.concatenate([small, np.ones(len(crowds), bool)])
         crowd = np.arange(len(ignored)) >= len(small)
-        scores = np.ones(len(found.masks)) if found.scores is None else np.array(found.scores, np.float64)
+        scores = np.array(areas if found.scores is None else found.scores, np.float64)
         self._precision.add(np.concatenate([ious, shares], 1), scores, ignored, crowd, pardoned)
         self._panoptic.add(ious, pardoned | (shares.sum(1) > MAX_CROWD_SHARE), small)
 
