@@ -25,6 +25,7 @@ from astseg._core.errors import (
     ResultsNotFoundError,
     RunExistsError,
     RunNotFoundError,
+    TracksNeededError,
     TruthNotFoundError,
 )
 from astseg._core.text import printable
@@ -64,6 +65,7 @@ HINTS: dict[type[AstSegError], str] = {
     RunNotFoundError: "Runs are made by 'astseg train' and 'astseg ablate'.",
     ResultsNotFoundError: "Results are made by 'astseg segment'.",
     ImagesNotFoundError: "The option is --images.",
+    TracksNeededError: "The option of 'astseg segment' is --track.",
     TruthNotFoundError: "Of 'astseg evaluate', the option is --truth.",
     ModelNotFoundError: "Training runs are made by 'astseg train'.",
 }

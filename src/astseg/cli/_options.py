@@ -43,8 +43,8 @@ Formats = Annotated[
         "--format",
         "-f",
         metavar="NAMES",
-        help="Masks for other tools, each kind in a folder of its name in the results: coco, yolo, cvat, labelstudio, "
-        "cutouts, parquet, grey.",
+        help="Masks for other tools, each kind in a folder of its name in the results: coco, yolo, cvat, mots, "
+        "labelstudio, cutouts, parquet, grey.",
     ),
 ]
 Categories = Annotated[
