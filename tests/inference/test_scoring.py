@@ -179,6 +179,21 @@ def test_values_that_are_not_scored(tmp_path: Path) -> None:
     assert "Some pixels are not scored." in scored.protocol
 
 
+def test_label_images_of_a_video_are_counted_from_zero(tmp_path: Path) -> None:
+    for number in range(1, 4):
+        codes = np.zeros(SIZE, np.uint8)
+        codes[2 * number : 2 * number + 6, 4:12] = 255
+        save(tmp_path / f"truth/groundtruth/gt{number:06d}.png", codes)
+        save(tmp_path / f"of-video/{number - 1:06d}.png", codes)
+        save(tmp_path / f"of-frames/bin{number:06d}.png", codes)
+    for results in ("of-video", "of-frames"):
+        scored = score_results(tmp_path / results, tmp_path / "truth")
+        assert scored.left_out == 0
+        assert scored.evaluation.scores.miou.tolist() == [1.0] * 3
+    with pytest.raises(AstSegError, match="says itself which pixels"):
+        score_results(tmp_path / "of-video", tmp_path / "truth", frozenset({255}))
+
+
 def test_refuses_what_does_not_belong_together(tmp_path: Path) -> None:
     save(tmp_path / "found/a.png", np.ones(SIZE, np.uint8))
     save(tmp_path / "small/a.png", np.ones((4, 5), np.uint8))

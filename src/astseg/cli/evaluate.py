@@ -123,9 +123,8 @@ def _score_images(
     from astseg.data.truth import open_truth
     from astseg.data.truth.cdnet import find_cdnet
 
-    sequence = find_cdnet(data) if truth is None else None
-    named = None if truth is None else open_truth(truth, None)
-    known = open_truth(sequence, None) if sequence is not None else named
+    place = find_cdnet(data) if truth is None else truth
+    known = None if place is None else open_truth(place, None, ignored)
     source = open_source(data, masks=truth if known is None else None, ignored=ignored)
     from astseg._core.atomic_io import atomic_folder
     from astseg.evaluation.scores_file import describe_images

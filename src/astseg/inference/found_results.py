@@ -71,11 +71,13 @@ class LabelImages(FoundResults):
     """
 
     def __init__(self, folder: Path) -> None:
-        files = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
+        files = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
         self._files = sorted(files, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
         if not self._files:
             raise ResultsNotFoundError(f"{folder} holds no results: neither {OBJECTS_FILE} nor label images.")
-        self.names = [ImageName(file.relative_to(folder).with_suffix("").as_posix()) for file in self._files]
+        names = [file.relative_to(folder).with_suffix("").as_posix() for file in self._files]
+        in_video = names[0].isdecimal() and int(names[0]) == 0  # no other frames are counted from 0
+        self.names = [ImageName(name, in_video=in_video) for name in names]
         probed = evenly_spaced(len(self._files), NUM_PROBED_LABELS).tolist()
         raw = (next(read_raw_masks(self._files[index])) for index in probed)
         self._coding = choose_coding(raw, frozenset())

@@ -95,7 +95,7 @@ def score_results(
     Raises:
         AstSegError: results or truth cannot be read, or do not belong together.
     """
-    known = open_truth(truth, None)
+    known = open_truth(truth, None, ignored)
     found = open_results(results, known.file if isinstance(known, CocoTruth) else None)
     true = known or open_truth(truth, [name.name for name in found.names], ignored)
     assert true is not None

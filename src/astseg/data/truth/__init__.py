@@ -26,12 +26,13 @@ def open_truth(path: Path, names: Sequence[str] | None, ignored: frozenset[int] 
         None if it holds masks, and no names are given.
 
     Raises:
-        AstSegError: it cannot be read, or belongs to no image.
+        AstSegError: it cannot be read, belongs to no image, or says itself which pixels are not scored.
     """
     if not path.exists():
         raise AstSegError(f"There is no file or folder {path}.")
-    if path.suffix.lower() == COCO_SUFFIX:
-        return CocoTruth(path)
-    if (sequence := find_cdnet(path)) is not None:
-        return CdnetTruth(sequence)
-    return None if names is None else MaskTruth(path, names, ignored)
+    sequence = find_cdnet(path)
+    if sequence is None and path.suffix.lower() != COCO_SUFFIX:
+        return None if names is None else MaskTruth(path, names, ignored)
+    if ignored is not None:
+        raise AstSegError(f"{path} says itself which pixels are not scored, so no values can be named that are not.")
+    return CocoTruth(path) if sequence is None else CdnetTruth(sequence)
