@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import Program
 
+from astseg.data.sources import open_source
 from astseg.data.video import VideoWriter
 from astseg.evaluation.scores_file import read_scores
 
@@ -55,6 +56,12 @@ def test_a_video_and_a_sequence(astseg: Program, sequence: Path, finished: Path,
         astseg("evaluate", finished, tmp_path / "film.mp4", "--truth", sequence, "--out", out, "--device", "cpu") == 0
     )
     assert read_scores(out / "scores.json").summary.overall.images == 3
+    # And so is one on the frames beside the truth.
+    (sequence / "input").mkdir()
+    for sample in open_source(tmp_path / "film.mp4"):
+        Image.fromarray(sample.image).save(sequence / f"input/in{int(sample.name) + 1:06d}.png")
+    assert astseg("evaluate", finished, sequence, "--out", tmp_path / "beside", "--device", "cpu") == 0
+    assert read_scores(tmp_path / "beside/scores.json").summary == read_scores(out / "scores.json").summary
 
 
 def test_mistakes(astseg: Program, sequence: Path, tmp_path: Path) -> None:
@@ -63,6 +70,8 @@ def test_mistakes(astseg: Program, sequence: Path, tmp_path: Path) -> None:
     message = astseg.mistake("score", tmp_path / "empty", sequence, "--out", tmp_path / "out")
     assert "holds no results" in message
     assert "Results are made by 'astseg segment'" in message
+    film = tmp_path / "film.mp4"
+    assert f"Nothing true is known of {film}" in astseg.mistake("evaluate", "rooms", film, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -140,7 +140,7 @@ def test_results_with_images_of_their_own(tmp_path: Path) -> None:
     path = write(tmp_path / "found.json", [{"segmentation": SQUARE}])
     results = CocoResults(path)
     assert results.regions(results.images[0]).scores is None
-    entry = {"segmentation": SQUARE}
+    entry: dict[str, Any] = {"segmentation": SQUARE}
     for entries, message in (
         ([entry | {"score": 1}, entry], "only some objects of a.jpg a score"),
         ([entry | {"score": "x"}], "no finite number"),

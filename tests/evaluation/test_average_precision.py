@@ -47,7 +47,8 @@ def random_images(seed: int, most: int = 8) -> Images:
 
 
 def coco_scores(images: Images, min_area: int = 0) -> PrecisionScores:
-    annotations, results = [], []
+    annotations: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     for number, (found, truth) in enumerate(images, 1):
         for mask, crowd in [(one, 0) for one in truth.regions.masks] + [(one, 1) for one in truth.crowds]:
             area = int(coco_mask.area(mask))

@@ -43,12 +43,13 @@ def test_the_foreground_pixel_by_pixel(seed: int) -> None:
         for place in np.ndindex(SIZE):
             if truth.unscored[place]:
                 continue
-            is_found, is_true = found.labels[place] > 0, truth.regions.labels[place] > 0
+            is_found, is_true = bool(found.labels[place] > 0), bool(truth.regions.labels[place] > 0)
+            is_shadow = bool(truth.shadow[place]) and not is_true
             both += is_found and is_true
             false += is_found and not is_true
             missed += is_true and not is_found
-            shadow += truth.shadow[place] and not is_true
-            claimed += truth.shadow[place] and not is_true and is_found
+            shadow += is_shadow
+            claimed += is_shadow and is_found
     scores = score(images).foreground
     precision, recall = both / (both + false), both / (both + missed)
     assert scores.precision == pytest.approx(precision)

@@ -81,7 +81,7 @@ def test_images_without_truth_are_told(tmp_path: Path) -> None:
         score_source(model, open_source(tmp_path / "data/images/2.png"))
     sequence = tmp_path / "sequence"
     save(sequence / "groundtruth/gt000009.png", mask)
-    with pytest.raises(AstSegError, match="Nothing true is known of any image"):
+    with pytest.raises(AstSegError, match=r"says nothing of any image in .*data; one is called images/2\.png"):
         score_source(model, open_source(tmp_path / "data"), open_truth(sequence, None))
 
 
@@ -158,12 +158,14 @@ def test_masks_of_single_objects_are_not_cut_into_pieces(tmp_path: Path) -> None
     parts = np.zeros((2, *SIZE), np.uint8)
     parts[0, 2:5, 2:8] = parts[0, 8:12, 2:8] = parts[1, 2:8, 20:26] = 255
     save(tmp_path / "found/a.png", (parts[0] // 255 + parts[1] // 255 * 2).astype(np.uint8))
+    save(tmp_path / "found/b.png", parts[0] // 255)
     for index, part in enumerate(parts):
         save(tmp_path / f"true/a_{index}.png", part)
+    save(tmp_path / "true/b_0.png", parts[0])
     scored = score_results(tmp_path / "found", tmp_path / "true").evaluation
     assert scored.regions is not None
-    assert (scored.regions.true_regions, scored.regions.matched_regions) == (2, 2)
-    assert scored.scores.miou.tolist() == [1.0]
+    assert (scored.regions.true_regions, scored.regions.matched_regions) == (3, 3)
+    assert scored.scores.miou.tolist() == [1.0, 1.0]
 
 
 def test_values_that_are_not_scored(tmp_path: Path) -> None:
@@ -214,6 +216,10 @@ def test_refuses_what_does_not_belong_together(tmp_path: Path) -> None:
     for results, truth, message in cases:
         with pytest.raises(AstSegError, match=message):
             score_results(tmp_path / results, tmp_path / truth)
+    many = np.arange(600, dtype=np.uint16).reshape(SIZE)
+    Image.fromarray(many).save(tmp_path / "found/a.png")
+    with pytest.raises(AstSegError, match=r"found/a\.png has objects up to number 599"):
+        score_results(tmp_path / "found", tmp_path / "noise")
     (tmp_path / "found/a.png").write_bytes(b"no image")
     with pytest.raises(AstSegError, match=r"a\.png"):
         score_results(tmp_path / "found", coco)

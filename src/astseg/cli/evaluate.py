@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from astseg._core.errors import AstSegError
-from astseg.cli._inputs import report_left_out, report_skipped
+from astseg.cli._inputs import report_left_out, report_notes, report_skipped
 from astseg.cli._models import open_model
 from astseg.cli._options import Device, Ignore, MinArea, Model, find_device, parse_values
 from astseg.cli._progress import progress
@@ -132,6 +132,7 @@ def _score_images(
 
     where = find_device(device)
     report_left_out(source.left_out)
+    report_notes(source.notes)
     with atomic_folder(out) as folder:
         segmenter = open_model(model, where)
         with progress("Scoring", "images") as show:
@@ -139,7 +140,7 @@ def _score_images(
                 segmenter, source, known, batch_size, show, min_area=min_area, use_label_rule=use_label_rule
             )
         evaluation = scored.evaluation
-        described = describe_images(str(data.resolve()), evaluation.protocol, IMAGES, len(evaluation.index))
+        described = describe_images(str(data.resolve()), IMAGES, len(evaluation.index))
         write_evaluation(folder, evaluation, model, described, IMAGES, where, label_rule=use_label_rule)
     report_skipped(scored.skipped)
     print_evaluation(evaluation, out, scored.left_out)

@@ -47,6 +47,6 @@ def score(
         with progress("Scoring", "images") as show:
             scored = score_results(results, truth, parse_values(ignore), show, min_area=min_area)
         evaluation = scored.evaluation
-        described = describe_images(str(truth.resolve()), evaluation.protocol, IMAGES, len(evaluation.index))
+        described = describe_images(str(truth.resolve()), IMAGES, len(evaluation.index))
         write_evaluation(folder, evaluation, str(results), described, IMAGES, torch.device("cpu"), label_rule=True)
     print_evaluation(evaluation, out, scored.left_out)

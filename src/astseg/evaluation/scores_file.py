@@ -67,9 +67,9 @@ def describe_data(store: Store) -> DataDescription:
     )
 
 
-def describe_images(source: str, protocol: str, split: str, count: int) -> DataDescription:
-    """Return the description of images that were scored at their own sizes, without being prepared."""
-    return DataDescription(source, protocol, None, None, {split: count})
+def describe_images(source: str, split: str, count: int) -> DataDescription:
+    """Return the description of images that were scored without being prepared."""
+    return DataDescription(source, "as they are, at their own sizes", None, None, {split: count})
 
 
 def write_scores(path: Path, record: ScoreRecord) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from astseg._core.errors import TruthNotFoundError
+from astseg._core.errors import AstSegError, TruthNotFoundError
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
 from astseg.data.regions import Truth, regions_of_labels
@@ -55,8 +55,6 @@ def score_source(
     Raises:
         AstSegError: nothing true is known of any image, or images or truth cannot be read.
     """
-    if truth is None and not isinstance(source, FileSource):
-        raise TruthNotFoundError(f"Nothing true is known of {source.path}. Name its true masks.")
     known = _TruthOfSource(source, truth)
     device = next(model.parameters()).device
     evaluator = ImageEvaluator(model.num_slots, min_area)
@@ -71,7 +69,7 @@ def score_source(
             progress(evaluator.images + known.left_out, total)
     protocol = f"{known.description} {describe_labels(model, use_label_rule)}"
     if not evaluator.images:
-        raise TruthNotFoundError(f"Nothing true is known of any image in {source.path}. Name their true masks.")
+        raise known.error()
     return ScoredImages(evaluator.evaluation(protocol), known.left_out, (*source.skipped, *known.skipped))
 
 
@@ -109,11 +107,15 @@ def score_results(
         if progress is not None:
             progress(index + 1, len(found.names))
     if not evaluator.images:
-        raise TruthNotFoundError(
-            f"{truth} says nothing of any image in {results}, of which one is called "
-            f"{found.names[0].file_name or found.names[0].name}."
-        )
+        raise _unrelated(results, found.names[0])
     return ScoredImages(evaluator.evaluation(f"{found.description} {true.description}"), left_out)
+
+
+def _unrelated(images: Path, name: ImageName) -> AstSegError:
+    """Return the error for a truth that knows none of some images."""
+    return AstSegError(
+        f"What is named as true says nothing of any image in {images}; one is called {name.file_name or name.name}."
+    )
 
 
 class _TruthOfSource:
@@ -121,13 +123,15 @@ class _TruthOfSource:
 
     def __init__(self, source: Source, truth: TrueImages | None) -> None:
         self._source, self._truth = source, truth
-        self._objects = True
-        self.description = "Truth: masks; their values are the labels."
         if truth is not None:
             self.description = truth.description
         elif isinstance(source, FileSource):
             self._objects = tells_objects(source.coding, source.masks.values())
             self.description = describe_masks(source.coding, self._objects)
+        else:
+            raise TruthNotFoundError(f"Nothing true is known of {source.path}. Name its true masks.")
+        self._last: ImageName | None = None
+        """The latest image that a truth was asked for."""
         self.truths: dict[str, Truth] = {}
         self.left_out = 0
         self.skipped: list[tuple[str, str]] = []
@@ -144,9 +148,16 @@ class _TruthOfSource:
             else:
                 self.left_out += 1
 
+    def error(self) -> AstSegError:
+        """Return what to raise where nothing true is known of any image."""
+        if self._last is not None:
+            return _unrelated(self._source.path, self._last)
+        return TruthNotFoundError(f"Nothing true is known of any image in {self._source.path}. Name their true masks.")
+
     def _find(self, sample: Sample) -> Truth | None:
         if self._truth is not None:
-            return self._truth.find(ImageName(sample.name, sample.file_name, sample.time is not None))
+            self._last = ImageName(sample.name, sample.file_name, sample.time is not None)
+            return self._truth.find(self._last)
         if sample.mask is None:
             return None
         return truth_of_labels(sample.mask, self._source.ignored_label, objects=self._objects)

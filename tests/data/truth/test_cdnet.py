@@ -39,9 +39,8 @@ def sequence(tmp_path: Path) -> Path:
 
 def test_values_become_regions(sequence: Path) -> None:
     for path in (sequence, sequence / "groundtruth"):
-        truth = open_truth(path, None)
-        assert isinstance(truth, CdnetTruth)
-    found = truth.find(ImageName("in000004"))
+        assert isinstance(open_truth(path, None), CdnetTruth)
+    found = CdnetTruth(sequence / "groundtruth").find(ImageName("in000004"))
     assert found is not None
     assert found.unscored is not None
     assert found.shadow is not None

@@ -35,7 +35,8 @@ class MaskTruth(TrueImages):
         self.masks: Mapping[str, tuple[Path, ...]] = find_masks_by_name(names, path)
         source = FileSource(path, (), masks={paths[0]: paths for paths in self.masks.values()}, ignored=ignored)
         self.coding = source.coding
-        self.description = describe_masks(self.coding, tells_objects(self.coding, self.masks.values()))
+        self._objects = tells_objects(self.coding, self.masks.values())
+        self.description = describe_masks(self.coding, self._objects)
 
     def find(self, image: ImageName) -> Truth | None:
         """Return what the masks of an image say."""
@@ -44,7 +45,7 @@ class MaskTruth(TrueImages):
             return None
         labels = merge_object_masks([self._read(path) for path in paths], paths[0])
         ignored_label = IGNORED_LABEL if self.coding.ignored else None
-        return truth_of_labels(labels, ignored_label, objects=tells_objects(self.coding, [paths]))
+        return truth_of_labels(labels, ignored_label, objects=self._objects)
 
     def _read(self, path: Path) -> Bytes:
         try:
