@@ -31,6 +31,7 @@ Score it::
     astseg.evaluate(model, store["test"]).summary().overall
 
 * `evaluate`, `Evaluation`, `score_segmentations`: mIoU, ARI-FG, ARI, MSC-FG, MSC, MSE per image
+* `score_source`, `score_results`: a model on images as they are, or results of any program, with F-measure, AP, AR, PQ
 
 What a user can get wrong (files, data, folders, machines) raises an `AstSegError`, whose message says what to do;
 wrong arguments of a call raise ValueError or TypeError. Everything else is imported from its own
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
     from astseg.evaluation.metrics import score_segmentations
     from astseg.hub.loading import list_models, load_model
     from astseg.inference.formats.converting import FormatRequest, convert_results
+    from astseg.inference.scoring import score_results, score_source
     from astseg.inference.segmenting import segment_source
     from astseg.model.architecture import Architecture
     from astseg.model.ast_seg import AstSeg
@@ -87,7 +89,9 @@ __all__ = [
     "make_store",
     "open_source",
     "override",
+    "score_results",
     "score_segmentations",
+    "score_source",
     "segment_source",
 ]
 
@@ -107,6 +111,7 @@ _NAMES_BY_MODULE = {
     "training.presets": ("PRESETS", "get_preset"),
     "hub.loading": ("list_models", "load_model"),
     "inference.formats.converting": ("FormatRequest", "convert_results"),
+    "inference.scoring": ("score_results", "score_source"),
     "inference.segmenting": ("segment_source",),
     "training.auto_config": ("RecipeRequest", "choose_recipe"),
     "training.loop": ("Trainer",),

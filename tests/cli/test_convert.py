@@ -13,7 +13,8 @@ from tests.cli.conftest import Program
 
 from astseg.inference.formats.converting import FORMATS
 
-EVERY = ",".join(FORMATS)
+OF_ANY_RESULTS = [name for name in FORMATS if name != "mots"]  # which is for tracks
+EVERY = ",".join(OF_ANY_RESULTS)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -24,7 +25,9 @@ def digests(folder: Path) -> dict[str, str]:
 def test_tracks_go_into_the_formats(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "tracked"
     assert (
-        astseg("segment", finished, images, "--out", out, "--track", "--format", "coco,cvat", "--categories", "1=left")
+        astseg(
+            "segment", finished, images, "--out", out, "--track", "--format", "coco,cvat,mots", "--categories", "1=left"
+        )
         == 0
     )
     entries = json.loads((out / "objects.json").read_text())["images"]
@@ -34,8 +37,16 @@ def test_tracks_go_into_the_formats(astseg: Program, finished: Path, images: Pat
     cvat = json.loads((out / "cvat/annotations/instances_default.json").read_text())["annotations"]
     assert [one["track_id"] for one in coco] == [track for track, _ in expected]
     assert [(one["attributes"]["track_id"], one["attributes"]["slot"]) for one in cvat] == expected
+    assert len((out / "mots/instances.txt").read_text().splitlines()) == len(expected)
     names = [one["name"] for one in json.loads((out / "coco/instances.json").read_text())["categories"]]
     assert [names[one["category_id"] - 1] == "left" for one in coco] == [slot == 1 for _, slot in expected]
+
+
+def test_mots_needs_tracks(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    message = astseg.mistake("segment", finished, images, "--out", out, "--format", "mots")
+    assert "The option of 'astseg segment' is --track." in message
+    assert not out.exists()
 
 
 def test_at_once_or_afterwards(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
@@ -44,7 +55,7 @@ def test_at_once_or_afterwards(astseg: Program, finished: Path, images: Path, tm
     assert astseg("segment", finished, images, "--out", at_once, "--format", EVERY, *choices) == 0
     lines = astseg.out.splitlines()
     assert lines[0].endswith(f": {at_once}")
-    assert [line.partition(":")[0] for line in lines if not line.startswith(" ")][1:] == list(FORMATS)
+    assert [line.partition(":")[0] for line in lines if not line.startswith(" ")][1:] == OF_ANY_RESULTS
     assert f"coco: {at_once}/coco/instances.json" in lines
     assert re.search(
         r"of \d+ objects, outlines simplified by 1 pixels keep an IoU of [01]\.\d{3} on average", astseg.out

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tests.cli.conftest import Program
 
 from astseg.data.store import Store
@@ -31,12 +32,44 @@ def test_scores_and_files(astseg: Program, finished: Path, rooms: Path, tmp_path
 def test_mistakes(astseg: Program, finished: Path, rooms: Path, images: Path, tmp_path: Path) -> None:
     assert astseg("data", "import", images, "--size", 32, "--out", tmp_path / "data") == 0
     cases: list[tuple[tuple[object, ...], str]] = [
-        ((finished, images), "no prepared data set"),
+        ((finished, images), "Nothing true is known"),
         ((finished, rooms, "--split", "val"), "no split 'val'"),
         ((finished, tmp_path / "data"), "no masks"),
         (("nowhere", rooms), "no model 'nowhere'"),
     ]
     for arguments, message in cases:
         assert message in astseg.mistake("evaluate", *arguments, "--out", tmp_path / "out")
-        assert "Scoring" not in astseg.err
+        assert "Scoring" not in astseg.err or arguments[1] == images  # whose masks are looked for one by one
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "images"]
+
+
+def test_images_with_masks_beside_them(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
+    out, masks = tmp_path / "out", tmp_path / "masks"
+    names = []
+    for file in [file for file in images.rglob("*.*g") if "broken" not in file.name][:4]:
+        with Image.open(file) as image:
+            mask = np.zeros((image.height, image.width), np.uint8)
+        mask[5:20, 6:30] = 3
+        (masks / file.relative_to(images)).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save((masks / file.relative_to(images)).with_suffix(".png"))
+        names.append(file.relative_to(images).with_suffix("").as_posix())
+    assert astseg("evaluate", finished, images, "--out", out, "--device", "cpu") == 0
+    record = read_scores(out / "scores.json")
+    assert record.regions is not None
+    assert record.regions.true_regions == 4
+    assert record.data.image_size is None
+    assert "Skipped broken[b]" in astseg.err
+    assert "Note 2 images not scored" in astseg.out
+    masks.rename(tmp_path / "elsewhere")
+    again = tmp_path / "again"
+    command = ("evaluate", finished, images, "--out", again, "--device", "cpu")
+    assert "Nothing true is known of any image" in astseg.mistake(*command)
+    assert "the option is --truth" in astseg.err
+    assert astseg(*command, "--truth", tmp_path / "elsewhere") == 0
+    assert read_scores(again / "scores.json").summary == record.summary
+    assert "nowhere" in astseg.mistake(*command, "--truth", tmp_path / "nowhere")
+
+
+def test_prepared_data_have_their_truth(astseg: Program, finished: Path, rooms: Path, tmp_path: Path) -> None:
+    message = astseg.mistake("evaluate", finished, rooms, "--truth", rooms, "--out", tmp_path / "out")
+    assert "--truth and --ignore have no effect" in message

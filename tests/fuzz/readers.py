@@ -29,9 +29,11 @@ from astseg.data.benchmarks.hdf5 import read_hdf5
 from astseg.data.benchmarks.multi_object import OBJECTS_ROOM, read_records
 from astseg.data.benchmarks.staging import IMAGE, MASK
 from astseg.data.benchmarks.store_check import check_store
+from astseg.data.coco import CocoFile
 from astseg.data.masks import choose_coding, decode_mask, read_raw_masks
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
+from astseg.data.truth import CdnetTruth, ImageName
 from astseg.data.video import read_frames
 from astseg.evaluation.scores_file import read_scores
 from astseg.training.config import Recipe
@@ -249,6 +251,28 @@ def _read_store(part: str, path: Path) -> Any:
         (folder / part).write_bytes(before)
 
 
+def _coco(folder: Path) -> list[bytes]:
+    image = {"id": 1, "file_name": "a.jpg", "height": 12, "width": 10}
+    forms: list[Any] = [[[1, 1, 6, 1, 6, 5.5, 1, 5]], {"size": [12, 10], "counts": [30, 40, 50]}]
+    forms.append({"size": [12, 10], "counts": "n0X1b1"})
+    entries = [{"image_id": 1, "iscrowd": index // 2, "segmentation": form} for index, form in enumerate(forms)]
+    content = {"images": [image], "annotations": entries, "categories": [{"id": 1, "name": "object"}]}
+    return [json.dumps(content).encode()]
+
+
+def _read_truth(path: Path) -> Any:
+    file = CocoFile(path)
+    truths = [file.truth(image) for image in file.images.values()]
+    return [(truth.regions.labels, repr(truth.regions.masks), repr(truth.crowds)) for truth in truths]
+
+
+def _read_sequence(path: Path) -> Any:
+    masks = path.parent / "groundtruth"
+    masks.mkdir(exist_ok=True)
+    Image.fromarray(np.zeros((12, 10), np.uint8)).save(masks / "gt000001.png")
+    return [CdnetTruth(masks).find(ImageName(f"in{number:06d}")) is not None for number in range(3)]
+
+
 def _json(content: Any) -> Callable[[Path], list[bytes]]:
     return lambda folder: [json.dumps(content).encode()]
 
@@ -351,6 +375,8 @@ READERS: tuple[Reader, ...] = (
     Reader("manifest", "manifest.json", partial(_store, "manifest.json"), partial(_read_store, "manifest.json")),
     Reader("store's array", "a.npy", partial(_store, "test.images.npy"), partial(_read_store, "test.images.npy"), True),
     Reader("run.json", "run.json", _json(RUN), _read_run),
+    Reader("coco", "a.json", _coco, _read_truth),
+    Reader("frames of cdnet", "temporalROI.txt", lambda folder: [b"1 80\n"], _read_sequence),
     Reader(
         "recipe",
         "recipe.json",

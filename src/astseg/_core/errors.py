@@ -51,6 +51,14 @@ class ImagesNotFoundError(AstSegError):
     """The images of some results are not where they were."""
 
 
+class TracksNeededError(AstSegError):
+    """A form of results that needs objects followed from frame to frame, and they were not."""
+
+
+class TruthNotFoundError(AstSegError):
+    """Images of which nothing true is known."""
+
+
 class ModelNotFoundError(AstSegError):
     """A name that no model has."""
 

@@ -31,16 +31,21 @@ def regular_size(path: Path) -> int:
     return facts.st_size
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, max_bytes: int | None = None) -> Any:
     """Read a JSON file.
+
+    Args:
+        path: the file.
+        max_bytes: a larger one is refused; by default `MAX_JSON_BYTES`.
 
     Raises:
         OSError: there is no regular file, or it cannot be read.
         ValueError: it is too large, or no JSON; see `parse_json`.
     """
     size = regular_size(path)
-    if size > MAX_JSON_BYTES:
-        raise ValueError(f"it has {size} bytes; at most {MAX_JSON_BYTES} are read")
+    limit = MAX_JSON_BYTES if max_bytes is None else max_bytes
+    if size > limit:
+        raise ValueError(f"it has {size} bytes; at most {limit} are read")
     return parse_json(path.read_bytes())
 
 

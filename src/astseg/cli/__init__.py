@@ -29,6 +29,7 @@ from astseg.cli import (
     import_authors,
     presets,
     report,
+    score,
     segment,
     train,
 )
@@ -41,6 +42,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     segment.segment,
     convert.convert,
     evaluate.evaluate,
+    score.score,
     export.export,
     background.background,
     ablate.ablate,

@@ -25,6 +25,8 @@ from astseg._core.errors import (
     ResultsNotFoundError,
     RunExistsError,
     RunNotFoundError,
+    TracksNeededError,
+    TruthNotFoundError,
 )
 from astseg._core.text import printable
 
@@ -63,6 +65,8 @@ HINTS: dict[type[AstSegError], str] = {
     RunNotFoundError: "Runs are made by 'astseg train' and 'astseg ablate'.",
     ResultsNotFoundError: "Results are made by 'astseg segment'.",
     ImagesNotFoundError: "The option is --images.",
+    TracksNeededError: "The option of 'astseg segment' is --track.",
+    TruthNotFoundError: "Of 'astseg evaluate', the option is --truth.",
     ModelNotFoundError: "Training runs are made by 'astseg train'.",
 }
 """What to add to the library's error on the command line; the first type that matches counts."""

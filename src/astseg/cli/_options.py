@@ -43,8 +43,8 @@ Formats = Annotated[
         "--format",
         "-f",
         metavar="NAMES",
-        help="Masks for other tools, each kind in a folder of its name in the results: coco, yolo, cvat, labelstudio, "
-        "cutouts, parquet, grey.",
+        help="Masks for other tools, each kind in a folder of its name in the results: coco, yolo, cvat, mots, "
+        "labelstudio, cutouts, parquet, grey.",
     ),
 ]
 Categories = Annotated[
@@ -53,6 +53,14 @@ Categories = Annotated[
         metavar="NAMES|NUMBER",
         help="Of --format, what kinds of objects there are: names of slots, such as 1=car,2=car,3=person (others are "
         "'object'), or a number, such as 4, to group what looks alike. By default all are of one kind.",
+    ),
+]
+MinArea = Annotated[
+    int,
+    typer.Option(
+        help="Of the scores of regions: true regions of fewer pixels need not be found, and smaller found ones do not "
+        "count unless they match.",
+        min=0,
     ),
 ]
 Tolerance = Annotated[

@@ -19,7 +19,7 @@ def convert(
         typer.Option(help="Where the images are now, for yolo and cutouts. By default where they were segmented."),
     ] = None,
 ) -> None:
-    """Write masks for other tools: COCO, YOLO, CVAT, Label Studio, cut-outs, Parquet, grey label images.
+    """Write masks for other tools: COCO, YOLO, CVAT, MOTS, Label Studio, cut-outs, Parquet, grey label images.
 
     Each goes into a folder in the results that has the format's name. Nothing is segmented again, and the label images
     are what counts: corrected ones are converted as they are.

@@ -1,38 +1,77 @@
-"""``astseg evaluate``: score a model on data with masks."""
+"""``astseg evaluate``: score a model on images with known truth."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from astseg.cli._console import output
+from astseg._core.errors import AstSegError
+from astseg.cli._inputs import report_left_out, report_notes, report_skipped
 from astseg.cli._models import open_model
-from astseg.cli._options import Device, Model, find_device
+from astseg.cli._options import Device, Ignore, MinArea, Model, find_device, parse_values
 from astseg.cli._progress import progress
-from astseg.cli._scores import print_scores
+from astseg.cli._scores import IMAGES, print_evaluation, write_evaluation
+
+BATCH_SIZE = 64
 
 
 def evaluate(
     model: Model,
-    data: Annotated[Path, typer.Argument(help="Prepared data with masks.")],
-    split: Annotated[str, typer.Option(help="The split to score.")] = "test",
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="Images with masks beside them, an array with masks, a video, or prepared data with masks."
+        ),
+    ],
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="What is true of the images: a folder of masks, a COCO file (.json), or a folder of a CDnet sequence. "
+            "By default the masks beside them."
+        ),
+    ] = None,
+    ignore: Ignore = None,
+    split: Annotated[str, typer.Option(help="Of prepared data, the split to score.")] = "test",
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the files.")] = Path("evaluation"),
-    batch_size: Annotated[int, typer.Option(help="The number of images at a time.", min=1)] = 64,
+    batch_size: Annotated[int, typer.Option(help="The number of images at a time.", min=1)] = BATCH_SIZE,
+    min_area: MinArea = 0,
     by_weights_alone: Annotated[
         bool,
         typer.Option("--by-weights-alone", help="Label pixels by the paper's rule, not by the model's own."),
     ] = False,
     device: Device = "auto",
 ) -> None:
-    """Score a model on data with masks: mIoU, ARI-FG, ARI, MSC-FG, MSC, MSE.
+    """Score a model on images whose truth is known.
 
-    Every image of the split counts once. Writes scores.json and the scores of every image in per_image.csv.
+    First the benchmark's scores (mIoU, ARI-FG, ARI, MSC-FG, MSC; of prepared data MSE), then those of the foreground
+    (F-measure) and of the regions (PQ, AP, AR). Writes scores.json and the scores of every image in per_image.csv.
+    Results that are there already are scored by 'astseg score'.
 
     ```
+    astseg evaluate my-run pictures/                             # pictures/a.jpg, pictures/a_mask.png
+    astseg evaluate my-run pictures/ --truth instances.json
+    astseg evaluate my-run highway.avi --truth highway/          # a sequence of CDnet
     astseg evaluate my-run my-data --split test --out scores
     ```
     """
-    score_model(model, data, out, device, split, batch_size, use_label_rule=not by_weights_alone)
+    from astseg.data.store import Store
+
+    if Store.is_store(data):
+        if truth is not None or ignore is not None:
+            raise AstSegError(f"{data} is prepared with its masks, so --truth and --ignore have no effect. Omit them.")
+        score_model(model, data, out, device, split, batch_size, use_label_rule=not by_weights_alone, min_area=min_area)
+    else:
+        _score_images(
+            model,
+            data,
+            truth,
+            parse_values(ignore),
+            out,
+            device,
+            batch_size,
+            use_label_rule=not by_weights_alone,
+            min_area=min_area,
+        )
 
 
 def score_model(
@@ -41,28 +80,67 @@ def score_model(
     out: Path,
     device: str,
     split: str = "test",
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     *,
     use_label_rule: bool = True,
+    min_area: int = 0,
 ) -> None:
-    """Score a model under a progress bar, write the files, and print the scores."""
+    """Score a model on prepared data under a progress bar, write the files, and print the scores."""
     from astseg._core.atomic_io import atomic_folder
-    from astseg._core.provenance import provenance
     from astseg.data.store import Store
-    from astseg.evaluation.evaluator import PER_IMAGE_FILE, write_per_image
     from astseg.evaluation.evaluator import evaluate as evaluate_split
-    from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, describe_data, write_scores
+    from astseg.evaluation.region_scores import RegionCounter
+    from astseg.evaluation.scores_file import describe_data
 
     where = find_device(device)
     store = Store(data)
     chosen = store[split]
     with atomic_folder(out) as folder:
         segmenter = open_model(model, where)
+        counter = RegionCounter(min_area)
         with progress("Scoring", "images") as show:
-            evaluation = evaluate_split(segmenter, chosen, batch_size, show, use_label_rule=use_label_rule)
-        write_per_image(folder / PER_IMAGE_FILE, evaluation)
-        summary = evaluation.summary()
-        record = ScoreRecord(summary, model, describe_data(store), split, provenance(where), use_label_rule)
-        write_scores(folder / SCORES_FILE, record)
-    print_scores(summary)
-    output.print(f"Files: {out / SCORES_FILE}, {out / PER_IMAGE_FILE}", markup=False)
+            evaluation = evaluate_split(
+                segmenter, chosen, batch_size, show, use_label_rule=use_label_rule, regions=counter
+            )
+        write_evaluation(folder, evaluation, model, describe_data(store), split, where, label_rule=use_label_rule)
+    print_evaluation(evaluation, out)
+
+
+def _score_images(
+    model: str,
+    data: Path,
+    truth: Path | None,
+    ignored: frozenset[int] | None,
+    out: Path,
+    device: str,
+    batch_size: int,
+    *,
+    use_label_rule: bool,
+    min_area: int,
+) -> None:
+    """Score a model on images as they are."""
+    from astseg.data.sources import open_source
+    from astseg.data.truth import open_truth
+    from astseg.data.truth.cdnet import find_cdnet
+
+    place = find_cdnet(data) if truth is None else truth
+    known = None if place is None else open_truth(place, None, ignored)
+    source = open_source(data, masks=truth if known is None else None, ignored=ignored)
+    from astseg._core.atomic_io import atomic_folder
+    from astseg.evaluation.scores_file import describe_images
+    from astseg.inference.scoring import score_source
+
+    where = find_device(device)
+    report_left_out(source.left_out)
+    report_notes(source.notes)
+    with atomic_folder(out) as folder:
+        segmenter = open_model(model, where)
+        with progress("Scoring", "images") as show:
+            scored = score_source(
+                segmenter, source, known, batch_size, show, min_area=min_area, use_label_rule=use_label_rule
+            )
+        evaluation = scored.evaluation
+        described = describe_images(str(data.resolve()), IMAGES, len(evaluation.index))
+        write_evaluation(folder, evaluation, model, described, IMAGES, where, label_rule=use_label_rule)
+    report_skipped(scored.skipped)
+    print_evaluation(evaluation, out, scored.left_out)

@@ -50,6 +50,7 @@ def segment(
     if categories is not None and not formats:
         raise AstSegError("--categories is for the formats of --format. Name one, or omit --categories.")
     request = parse_request(formats, categories, tolerance)
+    request.check_tracks(track)
     where = find_device(device)
     report_left_out(images.left_out)
     report_notes(images.notes)

@@ -21,7 +21,7 @@ from astseg._core.image_files import IMAGE_SUFFIXES, is_image_file
 from astseg._core.input_files import NotAFileError, read_json
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import could_hold_masks_of, parse_name
-from astseg.data.pairing import pair
+from astseg.data.pairing import match_masks, pair
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
 
@@ -86,6 +86,22 @@ def find_masks(file: Path, masks: Path | None = None) -> FoundFiles:
     paired = pair([file.absolute()], folder, _list_named_masks(folder, masks), list(_list_sibling_masks(folder)))
     own = paired.masks.get(file.absolute())
     return FoundFiles((file,), {file: own} if own else {}, paired.notes if masks else ())
+
+
+def find_masks_by_name(names: Sequence[str], masks: Path) -> Mapping[str, tuple[Path, ...]]:
+    """Find the masks of images by the images' names alone, which are paths below some folder.
+
+    Args:
+        names: of the images, without suffix.
+        masks: a file or folder of masks.
+
+    Raises:
+        AstSegError: there are no masks, or none belongs to an image.
+    """
+    root = masks.absolute().parent / "images"  # there may be no such folder, nor need there be
+    files = _list_named_masks(root, masks) or []
+    matched = match_masks([root / name for name in names], root, files)
+    return {image.relative_to(root).as_posix(): paths for image, paths in matched.items()}
 
 
 def _find_mask_arrays(files: Sequence[Path], folder: Path) -> list[Path]:

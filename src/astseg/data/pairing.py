@@ -95,6 +95,17 @@ def pair(
     return Pairing(kept, chosen.masks if chosen else {}, tuple(_notes(companions, chosen)))
 
 
+def match_masks(images: Sequence[Path], root: Path, masks: Sequence[Path]) -> Mapping[Path, tuple[Path, ...]]:
+    """Return the masks, of those that the user named, that belong to each image below a folder.
+
+    Raises:
+        AstSegError: none belongs to any.
+    """
+    index = _ImageIndex([_File(path, parse_name(path.relative_to(root))) for path in images])
+    chosen = _match_named_masks(masks, index)
+    return {} if chosen is None else chosen.masks
+
+
 def _best(companions: Iterable["_Companions"]) -> "_Companions | None":
     return min(
         (companion for companion in companions if companion.masks),

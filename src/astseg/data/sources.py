@@ -233,7 +233,7 @@ class FileSource(Source):
                 missing = [str(path) for path, mask in zip(paths, masks, strict=True) if mask is None]
                 if missing:
                     raise AstSegError(f"{', '.join(missing)} has fewer frames than the other masks of {file}.")
-                yield _merge_object_masks([decode_mask(mask, self.coding) for mask in masks], file), None
+                yield merge_object_masks([decode_mask(mask, self.coding) for mask in masks], file), None
         except AstSegError as error:
             named = any(str(path) in str(error) for path in paths)
             yield None, str(error) if named else f"The mask {paths[0]} {error}"
@@ -391,7 +391,7 @@ def _raw_labels(mask: Bytes) -> RawMask:
     return RawMask(mask.astype(np.int64), "grey")
 
 
-def _merge_object_masks(masks: Sequence[Bytes], file: Path) -> Bytes:
+def merge_object_masks(masks: Sequence[Bytes], file: Path) -> Bytes:
     """Merge one mask for each object into one mask.
 
     Raises:

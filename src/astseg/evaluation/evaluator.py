@@ -1,7 +1,7 @@
 """Scoring of a model on a split with known truth: scores per image, their means, and the protocol in words."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,20 +12,25 @@ from astseg._core.atomic_io import atomic_write
 from astseg._core.errors import AstSegError
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
+from astseg.data.regions import regions_of_labels
 from astseg.data.store import Split
+from astseg.data.truth.mask_files import truth_of_labels
 from astseg.evaluation.metrics import PerImage, SegmentationScores, score_segmentations, squared_error
+from astseg.evaluation.region_scores import RegionCounter, RegionScores
 from astseg.model.ast_seg import AstSeg
 from astseg.model.postprocessing import LabelRule
 from astseg.model.resizing import resized
 
-PROTOCOL = (
-    "Means over images; every image of the split counts once. "
+LABEL_SCORES = (
     "mIoU: the background counts as a label; labels are matched one to one so that the sum of IoU is largest, "
     "and the sum is divided by the number of pairs with a pixel on either side. "
     "ARI-FG: adjusted Rand index over the pixels of true objects, where a predicted background is a cluster "
     "like any other; 1 where there is no object. ARI: over all pixels. "
     "MSC-FG: best IoU of each true object with any predicted label, all objects alike; MSC: the background too; "
-    "scaled SC: objects by area; 0 where there is nothing to cover. "
+    "scaled SC: objects by area; 0 where there is nothing to cover."
+)
+PROTOCOL = (
+    f"Means over images; every image of the split counts once. {LABEL_SCORES} "
     "MSE: squared error in [0, 1], summed over channels and pixels."
 )
 
@@ -38,8 +43,8 @@ LARGEST_WEIGHT_RULE = "Labels: each pixel to the layer with the largest weight, 
 class Evaluation:
     """The scores of one model on one split; all arrays have one value per image."""
 
-    num_slots: int
-    """K, the largest number of objects that the model can find."""
+    num_slots: int | None
+    """K, the largest number of objects that the model can find; None if unknown."""
     protocol: str
     """The definition of the scores, in words."""
     index: Int64[np.ndarray, "images"]
@@ -56,6 +61,10 @@ class Evaluation:
     any. None if the data has no shadow maps."""
     lit_claimed: PerImage | None
     """The same share for the other pixels of the true background, for comparison."""
+    regions: RegionScores | None = None
+    """Scores beside the benchmark's, over all images; None if they were not asked for."""
+    names: tuple[str, ...] | None = None
+    """What the images are called; None for those of a split."""
 
     def summary(self) -> "ScoreSummary":
         """Return the means over all images and over those of each number of true objects."""
@@ -68,7 +77,9 @@ class Evaluation:
             two_or_more_objects=self._means(several) if several.any() else None,
             background_everywhere=_average_scores(self.background_everywhere, everything),
             images_without_foreground=int(np.sum(self.objects == 0)),
-            images_with_more_objects_than_slots=int(np.sum(self.objects > self.num_slots)),
+            images_with_more_objects_than_slots=0
+            if self.num_slots is None
+            else int(np.sum(self.objects > self.num_slots)),
             num_slots=self.num_slots,
             protocol=self.protocol,
         )
@@ -110,7 +121,7 @@ class ScoreSummary:
     images_without_foreground: int
     images_with_more_objects_than_slots: int
     """These images count like all others, but the model has too few slots to segment them correctly."""
-    num_slots: int
+    num_slots: int | None
     protocol: str
 
 
@@ -121,6 +132,7 @@ def evaluate(
     progress: Progress | None = None,
     *,
     use_label_rule: bool = True,
+    regions: RegionCounter | None = None,
 ) -> Evaluation:
     """Segment and reconstruct every image of a split and compare with the truth.
 
@@ -134,6 +146,7 @@ def evaluate(
         batch_size: images at a time; affects only speed and memory.
         progress: called after every batch with the number of images done and their total.
         use_label_rule: False to use the paper's label rule even if the model has another.
+        regions: counts for the scores beside the benchmark's, if they are wanted.
 
     Raises:
         ValueError: the batch size is less than 1.
@@ -148,7 +161,7 @@ def evaluate(
         raise ValueError(f"the batch size must be at least 1, not {batch_size}")
     if not len(split):
         raise AstSegError(f"The split '{split.name}' has no images, so nothing can be scored.")
-    labels, mse = _predict(model, split, batch_size, progress, use_label_rule)
+    labels, mse = _predict(model, split, batch_size, progress, use_label_rule, regions)
     if mse is not None and (broken := int(np.sum(~np.isfinite(mse)))):
         raise AstSegError(f"{broken} of {len(split)} reconstructions are non-finite: the model's weights are damaged.")
     scores = score_segmentations(labels, split.masks, model.num_slots + 1, split.ignored_label)
@@ -168,11 +181,12 @@ def evaluate(
         mse=mse,
         shadow_claimed=shadow_claimed,
         lit_claimed=lit_claimed,
+        regions=None if regions is None else regions.scores(),
     )
 
 
 def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
-    """Write one line per image as CSV: its index, its number of objects, and its scores.
+    """Write one line per image as CSV: its index (and name, if it has one), its number of objects, and its scores.
 
     Cells without a value are empty (the share of shadow pixels in an image without shadow). Scores that the evaluation
     lacks have no column.
@@ -181,8 +195,10 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
         AstSegError: the file cannot be written.
     """
     optional = {name: getattr(evaluation, name) for name in OPTIONAL_SCORES}
+    names = {} if evaluation.names is None else {"name": np.array(evaluation.names, np.object_)}
     columns = {
         "index": evaluation.index,
+        **names,
         "objects": evaluation.objects,
         "foreground_empty": (evaluation.objects == 0).astype(np.int64),
         **{field.name: getattr(evaluation.scores, field.name) for field in fields(evaluation.scores)},
@@ -196,7 +212,12 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
 
 
 def _predict(
-    model: AstSeg, split: Split, batch_size: int, progress: Progress | None, use_label_rule: bool
+    model: AstSeg,
+    split: Split,
+    batch_size: int,
+    progress: Progress | None,
+    use_label_rule: bool,
+    regions: RegionCounter | None,
 ) -> tuple[UInt8[np.ndarray, "images height width"], PerImage | None]:
     """Return the labels of all images as bytes, and the images' squared errors."""
     device = next(model.parameters()).device
@@ -209,11 +230,29 @@ def _predict(
             images, use_label_rule=use_label_rule, paint_background=model.background is not None
         )
         labels[chosen] = found.labels.cpu().numpy()
+        if regions is not None:
+            _count_regions(regions, split, start, labels[chosen], found.activations.cpu().tolist())
         if model.background is not None:
             errors[chosen] = squared_error(resized(rendering.image, images.shape[-2:]), images)
         if progress is not None:
             progress(min(start + batch_size, len(split)), len(split))
     return labels, None if model.background is None else errors
+
+
+def _count_regions(
+    regions: RegionCounter,
+    split: Split,
+    start: int,
+    labels: UInt8[np.ndarray, "images height width"],
+    activations: Sequence[Sequence[float]],
+) -> None:
+    """Add some successive images of a split."""
+    assert split.masks is not None
+    for index, (found, scores) in enumerate(zip(labels, activations, strict=True), start):
+        shadow = None if split.shadows is None else split.shadows[index] > 0
+        regions.add(
+            regions_of_labels(found, scores), truth_of_labels(split.masks[index], split.ignored_label, shadow=shadow)
+        )
 
 
 def _describe_protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str:
@@ -233,8 +272,13 @@ def _describe_protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str
         )
     if split.ignored_label is not None:
         size += f" Pixels whose true label is {split.ignored_label} are not scored."
-    by_features = model.slow_features is not None
-    return f"{size} {LARGEST_WEIGHT_RULE if rule is None else _describe_rule(rule, by_features)} {PROTOCOL}"
+    return f"{size} {describe_labels(model, use_label_rule)} {PROTOCOL}"
+
+
+def describe_labels(model: AstSeg, use_label_rule: bool) -> str:
+    """Return a sentence on how a model's labels are made."""
+    rule = model.label_rule if use_label_rule else None
+    return LARGEST_WEIGHT_RULE if rule is None else _describe_rule(rule, model.slow_features is not None)
 
 
 def _describe_rule(rule: LabelRule, by_features: bool) -> str:

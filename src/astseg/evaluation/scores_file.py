@@ -12,6 +12,7 @@ from astseg._core.provenance import Provenance
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import ScoreSummary
+from astseg.evaluation.region_scores import RegionScores
 
 SCORES_FILE = "scores.json"
 
@@ -26,8 +27,8 @@ class DataDescription:
     """How images were selected, cropped and split, in words."""
     dataset: str | None
     """The name of the published or generated data set; None for other images."""
-    image_size: tuple[int, int]
-    """Height and width in pixels."""
+    image_size: tuple[int, int] | None
+    """Height and width in pixels; None where images were scored at their own sizes."""
     images: Mapping[str, int]
     """The number of images of each split."""
 
@@ -38,7 +39,7 @@ class ScoreRecord:
 
     summary: ScoreSummary
     model: str
-    """The path or name of the model."""
+    """The path or name of the model, or the path of results that were there already."""
     data: DataDescription
     split: str
     provenance: Provenance
@@ -50,6 +51,8 @@ class ScoreRecord:
     """The seed of the training; None if unknown."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """The seconds of each training phase; empty if unknown."""
+    regions: RegionScores | None = None
+    """Scores beside the benchmark's; None, and then not in the file, if they were not asked for."""
 
 
 def describe_data(store: Store) -> DataDescription:
@@ -64,6 +67,11 @@ def describe_data(store: Store) -> DataDescription:
     )
 
 
+def describe_images(source: str, split: str, count: int) -> DataDescription:
+    """Return the description of images that were scored without being prepared."""
+    return DataDescription(source, "as they are, at their own sizes", None, None, {split: count})
+
+
 def write_scores(path: Path, record: ScoreRecord) -> None:
     """Write a record as JSON.
 
@@ -71,7 +79,10 @@ def write_scores(path: Path, record: ScoreRecord) -> None:
         AstSegError: the file cannot be written.
         ValueError: a score is non-finite.
     """
-    text = json.dumps(to_builtins(record), indent=2, allow_nan=False)
+    content = to_builtins(record)
+    if record.regions is None:
+        del content["regions"]
+    text = json.dumps(content, indent=2, allow_nan=False)
     with atomic_write(path) as partial:
         partial.write_text(text + "\n")
 

@@ -1,5 +1,8 @@
 """Slow readers of the formats, each by its specification, that share nothing with the writers."""
 
+import struct
+import zlib
+
 import numpy as np
 import numpy.typing as npt
 
@@ -57,3 +60,31 @@ def cover_centres(polygon: npt.NDArray[np.float64], height: int, width: int) -> 
         places = x0 + (y - y0) * (x1 - x0) / (y1 - y0)
         mask[row] = (places[:, None] < np.arange(width) + 0.5).sum(0) % 2 == 1
     return mask
+
+
+def decode_grey_png(content: bytes) -> npt.NDArray[np.int64]:
+    """Return a grey PNG of 8 or 16 bits as numbers, by the PNG specification: H x W."""
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    parts: dict[bytes, bytes] = {}
+    place = 8
+    while place < len(content):
+        size, kind = struct.unpack(">I4s", content[place : place + 8])
+        parts[kind] = parts.get(kind, b"") + content[place + 8 : place + 8 + size]
+        place += size + 12
+    width, height, depth, color, compression, method, interlace = struct.unpack(">IIBBBBB", parts[b"IHDR"])
+    assert (color, compression, method, interlace) == (0, 0, 0, 0)
+    step = depth // 8
+    data = zlib.decompress(parts[b"IDAT"])
+    rows, above = [], bytes(width * step)
+    for start in range(0, len(data), 1 + width * step):
+        row = bytearray(data[start + 1 : start + 1 + width * step])
+        for index in range(len(row)):
+            left, corner = (row[index - step], above[index - step]) if index >= step else (0, 0)
+            up = above[index]
+            nearest = min((left, up, corner), key=lambda one: abs(left + up - corner - one))
+            predicted = (0, left, up, (left + up) // 2, nearest)[data[start]]
+            row[index] = (row[index] + predicted) % 256
+        rows.append(row)
+        above = bytes(row)
+    assert len(rows) == height
+    return np.frombuffer(b"".join(rows), f">u{step}").reshape(height, width).astype(np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from astseg._core.atomic_io import atomic_folder
-from astseg._core.errors import AstSegError, unknown_name
+from astseg._core.errors import AstSegError, TracksNeededError, unknown_name
 from astseg._core.image_files import Bytes
 from astseg._core.progress import Progress
 from astseg.inference.formats.categories import (
@@ -22,6 +22,7 @@ from astseg.inference.formats.categories import (
 from astseg.inference.formats.coco import CocoWriter, CvatWriter
 from astseg.inference.formats.image_files import CutoutWriter, GreyWriter
 from astseg.inference.formats.label_studio import LabelStudioWriter
+from astseg.inference.formats.mots import MotsWriter
 from astseg.inference.formats.parquet import ParquetWriter, check_pyarrow
 from astseg.inference.formats.results import IMAGE_SUFFIX, ImageRecord, Results, read_results
 from astseg.inference.formats.writer import FormatWriter, FoundImage, FoundObject
@@ -31,6 +32,7 @@ FORMATS: Mapping[str, type[FormatWriter]] = {
     "coco": CocoWriter,
     "yolo": YoloWriter,
     "cvat": CvatWriter,
+    "mots": MotsWriter,
     "labelstudio": LabelStudioWriter,
     "cutouts": CutoutWriter,
     "parquet": ParquetWriter,
@@ -68,6 +70,11 @@ class FormatRequest:
     def check_slots(self, num_slots: int) -> None:
         """Raise an `AstSegError` if a category is asked for a slot that a model does not have."""
         check_slots(self.categories, num_slots)
+
+    def check_tracks(self, tracked: bool) -> None:
+        """Raise an `AstSegError` if a format is asked for that needs tracks, and objects are not followed."""
+        if "mots" in self.formats and not tracked:
+            raise TracksNeededError("MOTS is for objects that are followed from frame to frame.")
 
 
 @dataclass(frozen=True)

@@ -249,6 +249,6 @@ def _format_estimate(estimate: Estimate | None, name: ScoreName) -> str:
 
 def _size_note(group: Group, name: ScoreName, dataset: DatasetSpec) -> str:
     """Return the image size to print with a squared error that cannot be compared with the published ones."""
-    height, width = group.first.record.data.image_size
+    size = group.first.record.data.image_size
     published = (dataset.image_size, dataset.image_size)
-    return f" at {height} x {width}" if name == "mse" and (height, width) != published else ""
+    return f" at {size[0]} x {size[1]}" if name == "mse" and size not in (None, published) else ""

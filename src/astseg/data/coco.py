@@ -1,0 +1,167 @@
+"""COCO's files of other programs: true instances, and what a program has found."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from astseg._core.errors import AstSegError
+from astseg._core.input_files import read_json
+from astseg.data.coco_masks import check_size, read_mask
+from astseg.data.regions import Regions, Truth, regions_of_masks
+
+MAX_COCO_BYTES = 1 << 30
+"""COCO's own training set has half of it."""
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """An image of a file, with its annotations as they stand there."""
+
+    id: Any
+    file_name: str
+    size: tuple[int, int]
+    """Height and width."""
+    annotations: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+class CocoFile:
+    """A file of images and annotations.
+
+    Raises:
+        AstSegError: it cannot be read, or is no such file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        content = read_coco(path)
+        if not isinstance(content, dict):
+            raise AstSegError(f"{path} is a list of what was found; what names the images is a file with 'images'.")
+        try:
+            images = (
+                CocoImage(image["id"], str(image["file_name"]), check_size(image["height"], image["width"]))
+                for image in content["images"]
+            )
+            self.images: dict[Any, CocoImage] = {image.id: image for image in images}
+            for annotation in content["annotations"]:
+                self.images[annotation["image_id"]].annotations.append(annotation)
+        except (ValueError, KeyError, TypeError) as error:
+            raise AstSegError(f"{path} is no file of COCO's instances: {_describe(error)}.") from error
+        self._index = _index_names({image.file_name: image for image in self.images.values()})
+
+    def find(self, names: Sequence[str]) -> CocoImage | None:
+        """Return the image of a name: a path or its end, with or without suffix; None if there is none, or several."""
+        return next((self._index[key] for name in names for key in _keys(name) if key in self._index), None)
+
+    def truth(self, image: CocoImage) -> Truth:
+        """Return what is true of an image.
+
+        Raises:
+            AstSegError: an annotation is damaged.
+        """
+        crowds = [one for one in image.annotations if one.get("iscrowd")]
+        others = [one for one in image.annotations if not one.get("iscrowd")]
+        masks = [read_annotation(one, image, self.path) for one in others]
+        return Truth(
+            regions_of_masks(masks, image.size), crowds=tuple(read_annotation(one, image, self.path) for one in crowds)
+        )
+
+
+class CocoResults:
+    """What a program has found: a list of annotations with scores, or a file with images of its own.
+
+    Args:
+        path: the file.
+        images: names the images of a list.
+
+    Raises:
+        AstSegError: it cannot be read, or is no such file.
+    """
+
+    def __init__(self, path: Path, images: CocoFile | None = None) -> None:
+        content = read_coco(path)
+        self.path = path
+        if isinstance(content, dict):
+            self.images = list(CocoFile(path).images.values())
+            return
+        if images is None:
+            raise AstSegError(
+                f"{path} tells its images by number, so the truth should be a COCO file with these numbers."
+            )
+        found: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
+        try:
+            for annotation in content:
+                found[annotation["image_id"]].append(annotation)
+        except (KeyError, TypeError) as error:
+            raise AstSegError(f"{path} is no file of COCO's results: {_describe(error)}.") from error
+        if unknown := found.keys() - images.images.keys():
+            raise AstSegError(f"{path} has an image {min(unknown, key=str)}, which {images.path} has not.")
+        # Images in which nothing is found are not in the list.
+        self.images = [CocoImage(one.id, one.file_name, one.size, found[one.id]) for one in images.images.values()]
+
+    def regions(self, image: CocoImage) -> Regions:
+        """Return what was found in an image.
+
+        Raises:
+            AstSegError: an annotation is damaged.
+        """
+        masks = [read_annotation(one, image, self.path) for one in image.annotations]
+        scores = [one["score"] for one in image.annotations if one.get("score") is not None]
+        if not all(isinstance(score, int | float) and abs(score) < math.inf for score in scores):
+            raise AstSegError(f"{self.path} has, of {image.file_name}, a score that is no finite number.")
+        if len(scores) not in (0, len(masks)):
+            raise AstSegError(f"{self.path} gives only some objects of {image.file_name} a score.")
+        return regions_of_masks(masks, image.size, scores if scores else None)
+
+
+def read_coco(path: Path) -> Any:
+    """Read a COCO file.
+
+    Raises:
+        AstSegError: it is missing, too large, or no list or object of JSON.
+    """
+    try:
+        content = read_json(path, MAX_COCO_BYTES)
+    except FileNotFoundError as error:
+        raise AstSegError(f"There is no file {path}.") from error
+    except (OSError, ValueError) as error:
+        raise AstSegError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(content, dict | list):
+        raise AstSegError(f"{path} is no COCO file: it holds {type(content).__name__}, not objects or a list.")
+    return content
+
+
+def read_annotation(annotation: Mapping[str, Any], image: CocoImage, path: Path) -> Any:
+    """Return the mask of an annotation as RLE.
+
+    Raises:
+        AstSegError: it is damaged.
+    """
+    try:
+        return read_mask(annotation["segmentation"], image.size)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise AstSegError(f"{path} has, of {image.file_name}, {_describe(error)}.") from error
+
+
+def _describe(error: Exception) -> str:
+    return f"there is no {error}" if isinstance(error, KeyError) else str(error)
+
+
+def _index_names(images: Mapping[str, CocoImage]) -> dict[str, CocoImage]:
+    """Index images by their names, and by all keys of these that belong to one image alone."""
+    counts = Counter(key for name in images for key in set(_keys(name)))
+    index = {key: image for name, image in images.items() for key in _keys(name) if counts[key] == 1}
+    return {**index, **images}
+
+
+def _keys(name: str) -> list[str]:
+    """Return a name, its ends without folders, and these without suffix, the longest first.
+
+    >>> _keys("a/b.jpg")
+    ['a/b.jpg', 'b.jpg', 'a/b', 'b']
+    """
+    path = PurePosixPath(name.replace("\\", "/"))
+    ends = [PurePosixPath(*path.parts[start:]) for start in range(len(path.parts))]
+    return [str(end) for end in ends] + [str(end.with_suffix("")) for end in ends if end.name]

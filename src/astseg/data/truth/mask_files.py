@@ -1,0 +1,87 @@
+"""True masks in files, of any kind that `astseg.data.masks` reads."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32
+from scipy import ndimage
+
+from astseg._core.errors import AstSegError
+from astseg._core.image_files import Bytes
+from astseg.data.folders import find_masks_by_name
+from astseg.data.masks import IGNORED_LABEL, MaskCoding, decode_mask, read_raw_masks
+from astseg.data.regions import Mask, Truth, regions_of_labels
+from astseg.data.sources import FileSource, merge_object_masks
+from astseg.data.truth.true_images import ImageName, TrueImages
+
+PIECES = " The truth does not tell objects apart, so what is connected is one."
+
+
+class MaskTruth(TrueImages):
+    """Mask files, of any kind that `masks` reads.
+
+    Args:
+        path: a file or folder of masks.
+        names: of the images, to which masks are matched as in a folder of both.
+        ignored: the values of pixels that are not scored; None to detect them.
+
+    Raises:
+        AstSegError: there are no masks, or none belongs to an image.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str], ignored: frozenset[int] | None = None) -> None:
+        self.path = path
+        self.masks: Mapping[str, tuple[Path, ...]] = find_masks_by_name(names, path)
+        source = FileSource(path, (), masks={paths[0]: paths for paths in self.masks.values()}, ignored=ignored)
+        self.coding = source.coding
+        self._objects = tells_objects(self.coding, self.masks.values())
+        self.description = describe_masks(self.coding, self._objects)
+
+    def find(self, image: ImageName) -> Truth | None:
+        """Return what the masks of an image say."""
+        paths = self.masks.get(image.name)
+        if paths is None:
+            return None
+        labels = merge_object_masks([self._read(path) for path in paths], paths[0])
+        ignored_label = IGNORED_LABEL if self.coding.ignored else None
+        return truth_of_labels(labels, ignored_label, objects=self._objects)
+
+    def _read(self, path: Path) -> Bytes:
+        try:
+            return decode_mask(next(read_raw_masks(path)), self.coding)
+        except AstSegError as error:
+            raise error if str(path) in str(error) else AstSegError(f"The mask {path} {error}") from error
+
+
+def tells_objects(coding: MaskCoding, masks: Iterable[Sequence[Path]]) -> bool:
+    """Tell whether masks, one or several for each image, are of objects, not only of the foreground."""
+    return coding.rule != "halves" or any(len(paths) > 1 for paths in masks)
+
+
+def describe_masks(coding: MaskCoding, objects: bool) -> str:
+    """Return a sentence on how masks are read."""
+    return f"Truth: masks; {coding.description}." + ("" if objects else PIECES)
+
+
+def truth_of_labels(
+    labels: Bytes, ignored_label: int | None, *, objects: bool = True, shadow: Mask | None = None
+) -> Truth:
+    """Return what a label image says.
+
+    Args:
+        labels: H x W, 0 is the background.
+        ignored_label: of pixels that are not scored; None if all are.
+        objects: False if labels only say what is foreground.
+        shadow: pixels of shadows; None if unknown.
+    """
+    unscored = None if ignored_label is None else labels == ignored_label
+    kept = labels if unscored is None else np.where(unscored, 0, labels)
+    pieces = kept if objects else connected_pieces(kept > 0)
+    return Truth(regions_of_labels(pieces), unscored, shadow=shadow)
+
+
+def connected_pieces(foreground: Mask) -> Int32[np.ndarray, "height width"]:
+    """Number the pieces of a mask from 1 on; pixels that touch, also by corners, are of one."""
+    pieces: Int32[np.ndarray, "height width"] = ndimage.label(foreground, np.ones((3, 3)))[0]
+    return pieces

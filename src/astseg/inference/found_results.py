@@ -1,0 +1,137 @@
+"""What was found in images, in files of any program: astseg's own results, label images, COCO's results."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from astseg._core.errors import AstSegError, ResultsNotFoundError
+from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
+from astseg._core.image_files import IMAGE_SUFFIXES
+from astseg._core.sampling import evenly_spaced
+from astseg.data.coco import CocoFile, CocoResults
+from astseg.data.folders import natural_key
+from astseg.data.masks import choose_coding, decode_mask, read_raw_masks
+from astseg.data.regions import Regions, regions_of_labels
+from astseg.data.truth.mask_files import connected_pieces
+from astseg.data.truth.true_images import ImageName
+from astseg.inference.formats.results import read_results
+
+NUM_PROBED_LABELS = 16
+"""The number of label images that decide how all are read."""
+
+
+class FoundResults(ABC):
+    """The results of a program."""
+
+    names: Sequence[ImageName]
+    """What the images are called."""
+    num_slots: int | None = None
+    """The largest number of objects that could be found; None if unknown."""
+    description: str
+    """A sentence on what is scored."""
+
+    @abstractmethod
+    def read(self, index: int) -> Regions:
+        """Return what was found in an image.
+
+        Raises:
+            AstSegError: it cannot be read.
+        """
+
+
+class OwnResults(FoundResults):
+    """A folder of astseg's results; the score of an object is its activation.
+
+    Raises:
+        AstSegError: see `read_results`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._results = read_results(folder)
+        self._records = list(self._results.records())
+        self.num_slots = self._results.head.slots
+        self.names = [ImageName(one.name, one.file_name, one.time is not None) for one in self._records]
+        self.description = f"Results of {self._results.head.model or 'astseg'}."
+
+    def read(self, index: int) -> Regions:
+        """Return the objects of an image; labels that objects.json does not have, such as drawn ones, come last."""
+        record = self._records[index]
+        labels = self._results.labels(record)
+        activations = {found.label: found.activation for found in record.objects}
+        return regions_of_labels(labels, [activations.get(label, 0.0) for label in range(1, int(labels.max()) + 1)])
+
+
+class LabelImages(FoundResults):
+    """A folder of label images: a value for each object, 0 for the background; or black and white.
+
+    Of black and white ones, what is connected is an object.
+
+    Raises:
+        AstSegError: there are none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        files = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+        self._files = sorted(files, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
+        if not self._files:
+            raise ResultsNotFoundError(f"{folder} holds no results: neither {OBJECTS_FILE} nor label images.")
+        names = [file.relative_to(folder).with_suffix("").as_posix() for file in self._files]
+        in_video = names[0].isdecimal() and int(names[0]) == 0  # no other frames are counted from 0
+        self.names = [ImageName(name, in_video=in_video) for name in names]
+        probed = evenly_spaced(len(self._files), NUM_PROBED_LABELS).tolist()
+        raw = (next(read_raw_masks(self._files[index])) for index in probed)
+        self._coding = choose_coding(raw, frozenset())
+        self.description = f"Results: label images; {self._coding.description}" + (
+            ", and what is connected is one." if self._coding.rule == "halves" else "."
+        )
+
+    def read(self, index: int) -> Regions:
+        """Return the regions of an image."""
+        file = self._files[index]
+        try:
+            labels = decode_mask(next(read_raw_masks(file)), self._coding)
+        except AstSegError as error:
+            raise error if str(file) in str(error) else AstSegError(f"{file} {error}") from error
+        return regions_of_labels(connected_pieces(labels > 0) if self._coding.rule == "halves" else labels)
+
+
+class CocoFound(FoundResults):
+    """COCO's results.
+
+    Args:
+        path: the file.
+        images: names the images of a list of results.
+
+    Raises:
+        AstSegError: see `CocoResults`.
+    """
+
+    def __init__(self, path: Path, images: CocoFile | None) -> None:
+        self._results = CocoResults(path, images)
+        self.names = [
+            ImageName(Path(one.file_name).with_suffix("").as_posix(), one.file_name) for one in self._results.images
+        ]
+        self.description = "Results: a COCO file; where objects overlap, pixels belong to the one of the higher score."
+
+    def read(self, index: int) -> Regions:
+        """Return the regions of an image."""
+        return self._results.regions(self._results.images[index])
+
+
+def open_results(path: Path, images: CocoFile | None = None) -> FoundResults:
+    """Open the results of a program.
+
+    Args:
+        path: a folder of astseg's results or of label images, or a COCO file.
+        images: names the images of a COCO file that does not.
+
+    Raises:
+        AstSegError: there are no results, or they cannot be read.
+    """
+    if path.is_file():
+        return CocoFound(path, images)
+    if not path.is_dir():
+        raise AstSegError(f"There is no file or folder {path}.")
+    if (path / OBJECTS_FILE).is_file() and (path / LABELS_FOLDER).is_dir():
+        return OwnResults(path)
+    return LabelImages(path)

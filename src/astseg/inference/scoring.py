@@ -1,0 +1,163 @@
+"""What was found in images, by a model or by any program, held against what is true of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from astseg._core.errors import AstSegError, TruthNotFoundError
+from astseg._core.image_conversion import from_uint8_images
+from astseg._core.progress import Progress
+from astseg.data.regions import Truth, regions_of_labels
+from astseg.data.sources import FileSource, Sample, Source
+from astseg.data.truth import CocoTruth, ImageName, TrueImages, open_truth
+from astseg.data.truth.mask_files import describe_masks, tells_objects, truth_of_labels
+from astseg.evaluation.evaluator import Evaluation, describe_labels
+from astseg.evaluation.image_evaluator import ImageEvaluator
+from astseg.inference.found_results import open_results
+from astseg.inference.segmenting import same_sized_batches
+from astseg.model.ast_seg import AstSeg
+
+
+@dataclass(frozen=True)
+class ScoredImages:
+    """The result of a scoring."""
+
+    evaluation: Evaluation
+    left_out: int
+    """The number of images of which nothing true is known."""
+    skipped: tuple[tuple[str, str], ...] = ()
+    """(name, reason) for each image that could not be read."""
+
+
+def score_source(
+    model: AstSeg,
+    source: Source,
+    truth: TrueImages | None = None,
+    batch_size: int = 16,
+    progress: Progress | None = None,
+    *,
+    min_area: int = 0,
+    use_label_rule: bool = True,
+) -> ScoredImages:
+    """Segment the images of a source of which something is true, and score them at their own sizes.
+
+    Args:
+        model: the model, on any device.
+        source: the images.
+        truth: what is true; by default the masks of the source.
+        batch_size: images of one size that go through the model together.
+        progress: called with the number of images done, and of all.
+        min_area: see `RegionCounter`.
+        use_label_rule: False to use the paper's label rule even if the model has another.
+
+    Raises:
+        AstSegError: nothing true is known of any image, or images or truth cannot be read.
+    """
+    known = _TruthOfSource(source, truth)
+    device = next(model.parameters()).device
+    evaluator = ImageEvaluator(model.num_slots, min_area)
+    total = source.estimated_length()
+    for batch in same_sized_batches(known, batch_size):
+        images = from_uint8_images(np.stack([sample.image for sample in batch]), device)
+        found = model.segment(images, use_label_rule=use_label_rule)
+        for sample, labels, activations in zip(batch, found.labels, found.activations, strict=True):
+            regions = regions_of_labels(labels.cpu().numpy().astype(np.uint8), activations.cpu().tolist())
+            evaluator.add(sample.name, regions, known.truths.pop(sample.name))
+        if progress is not None:
+            progress(evaluator.images + known.left_out, total)
+    protocol = f"{known.description} {describe_labels(model, use_label_rule)}"
+    if not evaluator.images:
+        raise known.error()
+    return ScoredImages(evaluator.evaluation(protocol), known.left_out, (*source.skipped, *known.skipped))
+
+
+def score_results(
+    results: Path,
+    truth: Path,
+    ignored: frozenset[int] | None = None,
+    progress: Progress | None = None,
+    *,
+    min_area: int = 0,
+) -> ScoredImages:
+    """Score results that are there already.
+
+    Args:
+        results: see `open_results`.
+        truth: see `open_truth`.
+        ignored: the values of true masks' pixels that are not scored; None to detect them.
+        progress: called with the number of images done, and of all.
+        min_area: see `RegionCounter`.
+
+    Raises:
+        AstSegError: results or truth cannot be read, or do not belong together.
+    """
+    known = open_truth(truth, None, ignored)
+    found = open_results(results, known.file if isinstance(known, CocoTruth) else None)
+    true = known or open_truth(truth, [name.name for name in found.names], ignored)
+    assert true is not None
+    evaluator = ImageEvaluator(found.num_slots, min_area)
+    left_out = 0
+    for index, name in enumerate(found.names):
+        if (one := true.find(name)) is None:
+            left_out += 1
+        else:
+            evaluator.add(name.name, found.read(index), one)
+        if progress is not None:
+            progress(index + 1, len(found.names))
+    if not evaluator.images:
+        raise _unrelated(results, found.names[0])
+    return ScoredImages(evaluator.evaluation(f"{found.description} {true.description}"), left_out)
+
+
+def _unrelated(images: Path, name: ImageName) -> AstSegError:
+    """Return the error for a truth that knows none of some images."""
+    return AstSegError(
+        f"What is named as true says nothing of any image in {images}; one is called {name.file_name or name.name}."
+    )
+
+
+class _TruthOfSource:
+    """An iterable of the images of a source of which something true is known, which is kept by name meanwhile."""
+
+    def __init__(self, source: Source, truth: TrueImages | None) -> None:
+        self._source, self._truth = source, truth
+        if truth is not None:
+            self.description = truth.description
+        elif isinstance(source, FileSource):
+            self._objects = tells_objects(source.coding, source.masks.values())
+            self.description = describe_masks(source.coding, self._objects)
+        else:
+            raise TruthNotFoundError(f"Nothing true is known of {source.path}. Name its true masks.")
+        self._last: ImageName | None = None
+        """The latest image that a truth was asked for."""
+        self.truths: dict[str, Truth] = {}
+        self.left_out = 0
+        self.skipped: list[tuple[str, str]] = []
+        """(name, reason) for each image whose mask cannot be used."""
+
+    def __iter__(self) -> Iterator[Sample]:
+        for sample in self._source:
+            truth = self._find(sample)
+            if truth is not None:
+                self.truths[sample.name] = truth
+                yield sample
+            elif sample.mask_problem is not None and self._truth is None:
+                self.skipped.append((sample.name, sample.mask_problem))
+            else:
+                self.left_out += 1
+
+    def error(self) -> AstSegError:
+        """Return what to raise where nothing true is known of any image."""
+        if self._last is not None:
+            return _unrelated(self._source.path, self._last)
+        return TruthNotFoundError(f"Nothing true is known of any image in {self._source.path}. Name their true masks.")
+
+    def _find(self, sample: Sample) -> Truth | None:
+        if self._truth is not None:
+            self._last = ImageName(sample.name, sample.file_name, sample.time is not None)
+            return self._truth.find(self._last)
+        if sample.mask is None:
+            return None
+        return truth_of_labels(sample.mask, self._source.ignored_label, objects=self._objects)

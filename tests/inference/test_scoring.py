@@ -1,0 +1,225 @@
+"""Scoring of images from anywhere: the same scores as of prepared data, and the same by every form of truth."""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from astseg._core.errors import AstSegError
+from astseg._core.image_files import Bytes
+from astseg.data.scenes import make_store
+from astseg.data.sources import open_source
+from astseg.data.truth import open_truth
+from astseg.evaluation.evaluator import Evaluation, evaluate
+from astseg.evaluation.region_scores import WITHOUT_SCORES, RegionCounter
+from astseg.hub.loading import load_model
+from astseg.inference.scoring import score_results, score_source
+
+SIZE = (20, 30)
+
+
+def save(path: Path, values: Bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def assert_same_scores(first: Evaluation, second: Evaluation) -> None:
+    for field in fields(first.scores):
+        np.testing.assert_allclose(getattr(first.scores, field.name), getattr(second.scores, field.name))
+    assert first.regions is not None
+    assert second.regions is not None
+    for name in ("foreground", "panoptic", "precision", "true_regions", "matched_regions", "found_regions"):
+        assert getattr(first.regions, name) == getattr(second.regions, name)
+
+
+def test_a_model_scores_on_images_as_on_prepared_data(tmp_path: Path) -> None:
+    split = make_store(tmp_path / "store", "rooms", {"test": 4}, seed=1, image_size=64, workers=1)["test"]
+    assert split.masks is not None
+    for index, (image, mask) in enumerate(zip(split.images, split.masks, strict=True)):
+        save(tmp_path / f"data/images/{index}.png", np.array(image))
+        save(tmp_path / f"data/masks/{index}.png", np.array(mask))
+    model = load_model("rooms")
+    prepared = evaluate(model, split, regions=RegionCounter())
+    done: list[tuple[int, int | None]] = []
+    source = open_source(tmp_path / "data")
+    scored = score_source(model, source, batch_size=3, progress=lambda *state: done.append(state))
+    assert prepared.regions is not None
+    assert prepared.regions.foreground.shadow_claimed is not None
+    assert scored.evaluation.regions is not None
+    assert scored.evaluation.regions.precision == prepared.regions.precision
+    assert scored.evaluation.regions.panoptic == prepared.regions.panoptic
+    assert scored.evaluation.regions.foreground.f_measure == prepared.regions.foreground.f_measure
+    for field in fields(prepared.scores):
+        np.testing.assert_allclose(getattr(scored.evaluation.scores, field.name), getattr(prepared.scores, field.name))
+    assert scored.evaluation.names == tuple(f"images/{index}" for index in range(4))
+    assert (scored.left_out, scored.skipped) == (0, ())
+    assert scored.evaluation.summary().num_slots == model.num_slots
+    assert done == [(3, 4), (4, 4)]
+    assert "the layer with the largest weight" in scored.evaluation.protocol
+
+
+def test_images_without_truth_are_told(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[8:20, 8:20] = 1
+    for index in range(3):
+        save(tmp_path / f"data/images/{index}.png", image)
+    save(tmp_path / "data/masks/0.png", mask)
+    save(tmp_path / "data/masks/1.png", mask[:9])
+    model = load_model("rooms")
+    scored = score_source(model, open_source(tmp_path / "data"))
+    assert (scored.evaluation.names, scored.left_out) == (("images/0",), 1)
+    ((name, reason),) = scored.skipped
+    assert name == "images/1"
+    assert "pixels, its image" in reason
+    with pytest.raises(AstSegError, match="Nothing true is known of any image"):
+        score_source(model, open_source(tmp_path / "data/images/2.png"))
+    sequence = tmp_path / "sequence"
+    save(sequence / "groundtruth/gt000009.png", mask)
+    with pytest.raises(AstSegError, match=r"says nothing of any image in .*data; one is called images/2\.png"):
+        score_source(model, open_source(tmp_path / "data"), open_truth(sequence, None))
+
+
+@pytest.fixture
+def pairs() -> dict[str, tuple[Bytes, Bytes]]:
+    """What was found, and what is true: rectangles that grow, shrink and go."""
+    random = np.random.default_rng(0)
+    made = {}
+    for name in ("a", "b/c", "b/d"):
+        found, true = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+        for label in range(1, 5):
+            top, left = random.integers(0, 12), random.integers(0, 3) + 7 * (label - 1)
+            true[top : top + 8, left : left + 5] = label
+            found[top + label // 3 : top + 8, left : left + 5] = 5 - label
+        found[:, 24:] = 0
+        made[name] = found, true
+    return made
+
+
+def write_coco(path: Path, labels: dict[str, Bytes], scores: bool = False) -> Path:
+    images, annotations = [], []
+    for number, (name, image) in enumerate(labels.items(), 1):
+        images.append({"id": number, "file_name": f"{name}.jpg", "height": SIZE[0], "width": SIZE[1]})
+        for label in sorted(set(np.unique(image)) - {0}):
+            rle = coco_mask.encode(np.asfortranarray(image == label, np.uint8))
+            entry: dict[str, Any] = {"image_id": number, "category_id": 1, "iscrowd": 0}
+            entry["segmentation"] = {"size": rle["size"], "counts": rle["counts"].decode()}
+            annotations.append(entry | ({"score": int((image == label).sum())} if scores else {}))
+    content = annotations if scores else {"images": images, "annotations": annotations}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_every_form_of_results_and_truth_scores_the_same(tmp_path: Path, pairs: dict[str, tuple[Bytes, Bytes]]) -> None:
+    for name, (found, true) in pairs.items():
+        save(tmp_path / f"found/{name}.png", found)
+        save(tmp_path / f"true/{name}_mask.png", true)
+    found_coco = write_coco(tmp_path / "found.json", {name: found for name, (found, _) in pairs.items()})
+    listed = write_coco(tmp_path / "list.json", {name: found for name, (found, _) in pairs.items()}, scores=True)
+    true_coco = write_coco(tmp_path / "true.json", {name: true for name, (_, true) in pairs.items()})
+    first = score_results(tmp_path / "found", tmp_path / "true").evaluation
+    assert first.names == tuple(pairs)
+    assert first.regions is not None
+    assert 0 < first.regions.matched_regions < first.regions.true_regions
+    assert WITHOUT_SCORES in first.regions.protocol
+    for results, truth in (
+        (tmp_path / "found", true_coco),
+        (found_coco, tmp_path / "true"),
+        (found_coco, true_coco),
+        (listed, true_coco),
+    ):
+        assert_same_scores(score_results(results, truth).evaluation, first)
+    with pytest.raises(AstSegError, match="by number"):
+        score_results(listed, tmp_path / "true")
+
+
+def test_black_and_white_results_and_truth_are_taken_by_pieces(tmp_path: Path) -> None:
+    true = np.zeros(SIZE, np.uint8)
+    true[2:8, 2:8] = true[10:16, 12:20] = 255
+    found = true.copy()
+    found[10:16, 12:20] = 0
+    save(tmp_path / "found/a.png", found)
+    save(tmp_path / "true/a.png", true)
+    scored = score_results(tmp_path / "found", tmp_path / "true")
+    assert scored.evaluation.regions is not None
+    assert (scored.evaluation.regions.true_regions, scored.evaluation.regions.matched_regions) == (2, 1)
+    assert scored.evaluation.protocol.count("what is connected is one") == 2
+    small = score_results(tmp_path / "found", tmp_path / "true", min_area=40).evaluation.regions
+    assert small is not None
+    assert small.true_regions == 1
+
+
+def test_masks_of_single_objects_are_not_cut_into_pieces(tmp_path: Path) -> None:
+    parts = np.zeros((2, *SIZE), np.uint8)
+    parts[0, 2:5, 2:8] = parts[0, 8:12, 2:8] = parts[1, 2:8, 20:26] = 255
+    save(tmp_path / "found/a.png", (parts[0] // 255 + parts[1] // 255 * 2).astype(np.uint8))
+    save(tmp_path / "found/b.png", parts[0] // 255)
+    for index, part in enumerate(parts):
+        save(tmp_path / f"true/a_{index}.png", part)
+    save(tmp_path / "true/b_0.png", parts[0])
+    scored = score_results(tmp_path / "found", tmp_path / "true").evaluation
+    assert scored.regions is not None
+    assert (scored.regions.true_regions, scored.regions.matched_regions) == (3, 3)
+    assert scored.scores.miou.tolist() == [1.0, 1.0]
+
+
+def test_values_that_are_not_scored(tmp_path: Path) -> None:
+    true = np.zeros(SIZE, np.uint8)
+    true[4:10, 4:10], true[4:10, 10:14], true[:2] = 1, 7, 7
+    found = np.where(true == 7, 3, true).astype(np.uint8)
+    save(tmp_path / "found/a.png", found)
+    save(tmp_path / "true/a.png", true)
+    assert score_results(tmp_path / "found", tmp_path / "true").evaluation.objects.tolist() == [2]
+    scored = score_results(tmp_path / "found", tmp_path / "true", frozenset({7})).evaluation
+    assert scored.objects.tolist() == [1]
+    assert scored.scores.miou.tolist() == [1.0]
+    assert "Some pixels are not scored." in scored.protocol
+
+
+def test_label_images_of_a_video_are_counted_from_zero(tmp_path: Path) -> None:
+    for number in range(1, 4):
+        codes = np.zeros(SIZE, np.uint8)
+        codes[2 * number : 2 * number + 6, 4:12] = 255
+        save(tmp_path / f"truth/groundtruth/gt{number:06d}.png", codes)
+        save(tmp_path / f"of-video/{number - 1:06d}.png", codes)
+        save(tmp_path / f"of-frames/bin{number:06d}.png", codes)
+    for results in ("of-video", "of-frames"):
+        scored = score_results(tmp_path / results, tmp_path / "truth")
+        assert scored.left_out == 0
+        assert scored.evaluation.scores.miou.tolist() == [1.0] * 3
+    with pytest.raises(AstSegError, match="says itself which pixels"):
+        score_results(tmp_path / "of-video", tmp_path / "truth", frozenset({255}))
+
+
+def test_refuses_what_does_not_belong_together(tmp_path: Path) -> None:
+    save(tmp_path / "found/a.png", np.ones(SIZE, np.uint8))
+    save(tmp_path / "small/a.png", np.ones((4, 5), np.uint8))
+    save(tmp_path / "others/b.png", np.ones(SIZE, np.uint8))
+    coco = write_coco(tmp_path / "true.json", {"b": np.ones(SIZE, np.uint8)})
+    (tmp_path / "empty").mkdir()
+    noise = np.zeros((200, 200), np.uint8)
+    noise[::2, ::2] = 255
+    save(tmp_path / "noise/a.png", noise)
+    cases = [
+        ("found", "small", r"found in a has 20 x 30 pixels, what is true of it 4 x 5"),
+        ("found", "nowhere", "There is no file or folder"),
+        ("nowhere", "found", "There is no file or folder"),
+        ("empty", "found", "holds no results"),
+        ("found", coco.name, "says nothing of any image"),
+        ("noise", "noise", "has 10000 found regions; up to 4095"),
+    ]
+    for results, truth, message in cases:
+        with pytest.raises(AstSegError, match=message):
+            score_results(tmp_path / results, tmp_path / truth)
+    many = np.arange(600, dtype=np.uint16).reshape(SIZE)
+    Image.fromarray(many).save(tmp_path / "found/a.png")
+    with pytest.raises(AstSegError, match=r"found/a\.png has objects up to number 599"):
+        score_results(tmp_path / "found", tmp_path / "noise")
+    (tmp_path / "found/a.png").write_bytes(b"no image")
+    with pytest.raises(AstSegError, match=r"a\.png"):
+        score_results(tmp_path / "found", coco)
