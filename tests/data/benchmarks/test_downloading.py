@@ -199,6 +199,7 @@ def test_what_a_power_cut_may_have_lost_is_downloaded_again(server: Server, tmp_
     part, note = tmp_path / "a.tar.gz.part", tmp_path / "a.tar.gz.part.json"
     part.write_bytes(CONTENT[:200_000] + bytes(int(stays) - 200_000))  # names survive, zeros stand for content
     note.write_text('{"validator": "\\"one\\"", "size": 200000}')
+    (tmp_path / ".a.tar.gz.part.7.partial.json").write_text("{")  # of a process that was killed
     plan = plan_files([server.remote()], tmp_path)
     assert plan.remaining == 800_000
     (path,) = download(plan)

@@ -8,6 +8,7 @@ A server is not trusted with sizes: what it announces must be near the published
 the rest of a file must begin where it was asked to. `PlannedFile.verification` says what vouches for the content.
 """
 
+import glob
 import hashlib
 import http
 import http.client
@@ -143,7 +144,7 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path
     path = folder / file.remote.name
     part = _part_path(path)
     if _length(path) == file.size:
-        _note_file(part).unlink(missing_ok=True)
+        _remove_note(part)
         report(path.name, file.size, file.size)
         return path
     checksum = _published_md5(file.remote)
@@ -161,12 +162,12 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path
             time.sleep(RETRY_DELAY * failures)
     if checksum is not None and _md5(part) != checksum:
         part.unlink()
-        _note_file(part).unlink(missing_ok=True)
+        _remove_note(part)
         raise AstSegError(f"{path.name} was damaged: its MD5 is not {checksum}. It was removed; download it again.")
     sync(part)
     part.rename(path)
     sync(folder)
-    _note_file(part).unlink(missing_ok=True)
+    _remove_note(part)
     return path
 
 
@@ -336,6 +337,13 @@ def _kept(part: Path) -> int:
 def _write_note(part: Path, note: _Note) -> None:
     with atomic_write(_note_file(part)) as partial:
         partial.write_text(json.dumps(note._asdict()))
+
+
+def _remove_note(part: Path) -> None:
+    """Remove what is known of a part, also where a kill left it half written."""
+    note = _note_file(part)
+    for file in (note, *note.parent.glob(f".{glob.escape(note.stem)}.*.partial{note.suffix}")):
+        file.unlink(missing_ok=True)
 
 
 def _sync_and_note(target: BinaryIO, part: Path, note: _Note) -> None:
