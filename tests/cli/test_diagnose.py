@@ -17,7 +17,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 def test_what_is_well_and_what_is_not(astseg: Program, run: Path) -> None:
     assert astseg("diagnose", run, "--device", "cpu") == 1  # after four steps no slot has found anything
     assert "Well: All weights are finite." in astseg.out
-    assert "Problem No slot finds anything" in astseg.out
+    assert "Problem No slot outweighs the background" in astseg.out
     assert "The options are --objects, --minutes and --steps." in astseg.out
     assert f"1 problem. Page: {run / 'diagnosis.html'}" in astseg.out
     assert "<html" in (run / "diagnosis.html").read_text(encoding="utf-8")
@@ -38,7 +38,7 @@ class TestTrain:
     def test_says_a_problem_and_goes_on(self, astseg: Program, rooms: Path, tmp_path: Path) -> None:
         options = ("--objects", 2, "--steps", 4, "--device", "cpu", "--out", tmp_path / "run")
         assert astseg("train", rooms, *options) == 0
-        assert astseg.err.count("Problem No slot finds anything") == 1
+        assert astseg.err.count("Problem No slot outweighs the background") == 1
 
     def test_strict_stops(self, astseg: Program, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("astseg.training.health_check.judge_measures", lambda measures, *, objects: [PROBLEM])

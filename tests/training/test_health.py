@@ -160,15 +160,15 @@ def test_slots_may_be_empty(shares: tuple[float, ...], finding: str) -> None:
 def test_most_slots_should_find_something() -> None:
     judgment = judge_empty_slots(found(0.3, 0.01, 0.0))
     assert not judgment.healthy
-    assert judgment.finding == "2 of 3 slots find next to nothing in the 100 images that were looked at."
+    assert judgment.finding == "2 of 3 slots outweigh the others next to nowhere in the 100 images that were looked at."
     assert "architecture.num_slots" in judgment.advice
 
 
 def test_some_slot_should_find_something() -> None:
     judgment = judge_empty_slots(found(0.0, 0.0))
     assert not judgment.healthy
-    assert "No slot finds anything" in judgment.finding
-    assert "num_slots" not in judgment.advice
+    assert "No slot outweighs the background" in judgment.finding
+    assert "lower learning rate" in judgment.advice
 
 
 @pytest.mark.parametrize(("share", "healthy"), [(0.95, True), (0.61, True), (0.59, False)])

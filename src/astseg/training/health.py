@@ -182,14 +182,14 @@ def judge_empty_slots(found: Bool[Tensor, "images slots"]) -> Judgment:
         return Judgment(
             "empty slots",
             False,
-            f"No slot finds anything: the background paints all of the {len(found)} images that were looked at.",
-            "Train longer; if that does not help, with a smaller foreground.entropy_weight or "
-            "foreground.slot_use_weight, or a lower learning rate (foreground.learning_rate.peak).",
+            f"No slot outweighs the background anywhere in the {len(found)} images that were looked at.",
+            "Train longer; if that does not help, with a lower learning rate (foreground.learning_rate.peak), fewer "
+            "slots (architecture.num_slots), or a smaller foreground.entropy_weight or foreground.slot_use_weight.",
         )
     return Judgment(
         "empty slots",
         False,
-        f"{empty} of {slots} slots find next to nothing in the {len(found)} images that were looked at.",
+        f"{empty} of {slots} slots outweigh the others next to nowhere in the {len(found)} images that were looked at.",
         "Train with fewer slots, about as many as the images have objects (architecture.num_slots), or longer.",
     )
 
