@@ -13,7 +13,7 @@ from astseg.training.batches import TrainingImages, TrainingSet
 from astseg.training.callbacks import Callback
 from astseg.training.config import Recipe
 from astseg.training.health import Judgment
-from astseg.training.health_check import HealthCheck, health_batches, slots_are_settled
+from astseg.training.health_check import HealthCheck, health_batches, slots_are_settled, watched_loss
 from astseg.training.loop import Trainer
 from astseg.training.phases import phases
 from astseg.training.run import RunSettings, read_progress, train_run
@@ -124,6 +124,11 @@ def test_watching_changes_no_bit(
         weights.append(trainer.model.state_dict())
     watched, alone = weights
     assert all(torch.equal(watched[name], value) for name, value in alone.items())
+
+
+def test_the_robust_loss_of_the_background_may_rise() -> None:
+    assert watched_loss({"total": 1.0, "background": 1.0}) is None
+    assert watched_loss({"total": 3.0, "reconstruction": 1.0, "features": 2.0}) == 2.0
 
 
 def test_slots_are_judged_from_half_of_the_objects_steps_on(tiny_recipe: Recipe) -> None:

@@ -90,7 +90,9 @@ def judge_losses(folder: Path) -> list[Judgment]:
     path = folder / METRICS_FILE
     courses: dict[str, list[float]] = {}
     for entry in read_metrics(path) if path.is_file() else []:
-        courses.setdefault(entry["phase"], []).append(watched_loss(entry))
+        loss = watched_loss(entry)
+        if loss is not None:
+            courses.setdefault(entry["phase"], []).append(loss)
     judged = [judgment for course in courses.values() if (judgment := judge_loss(course))]
     return [one for one in judged if not one.healthy][:1] or judged[-1:]
 

@@ -142,8 +142,7 @@ def judge_loss(losses: Sequence[float]) -> Judgment | None:
         "loss",
         False,
         f"The loss rises: it is {rise:.1f} times as large as it was at its lowest.",
-        "The learning rate is too high: start a new run with a tenth of it (foreground.learning_rate.peak, or "
-        "background.learning_rate.peak for the background).",
+        "The learning rate is too high: start a new run with a tenth of it (foreground.learning_rate.peak).",
     )
 
 

@@ -1,6 +1,6 @@
 """Judging a training while it goes on: each problem is told once, in words with what to try."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
@@ -48,9 +48,11 @@ class HealthCheck(Callback):
 
     def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
         """Look at the course of the loss."""
-        losses = self._losses[metrics.phase.name]
-        losses.append(watched_loss(metrics.losses))
-        self._judge([judgment] if (judgment := judge_loss(losses)) else [])
+        loss = watched_loss(metrics.losses)
+        if loss is not None:
+            losses = self._losses[metrics.phase.name]
+            losses.append(loss)
+            self._judge([judgment] if (judgment := judge_loss(losses)) else [])
 
     def _judge(self, judgments: list[Judgment]) -> None:
         for judgment in judgments:
@@ -64,13 +66,15 @@ def slots_are_settled(phase: Phase, step: int) -> bool:
     return phase.trains_objects and 2 * (phase.offset + step) >= phase.settings.steps
 
 
-def watched_loss(terms: dict[str, float]) -> float:
-    """Return the term of a loss that counts most and has a constant weight.
+def watched_loss(terms: Mapping[str, float]) -> float | None:
+    """Return the term of a loss that counts most and has a constant weight; None of the background alone.
+
+    AE-NE's robust loss may rise while the background gets better: it hardly counts what is not learned yet.
 
     >>> watched_loss({"total": 3.0, "reconstruction": 1.0, "entropy": 2.0})
     1.0
     """
-    return next(terms[name] for name in ("features", "reconstruction", "background") if name in terms)
+    return terms.get("features", terms.get("reconstruction"))
 
 
 def health_batches(images: TrainingSet, image_size: tuple[int, int]) -> Iterator[Batch]:

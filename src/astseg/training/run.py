@@ -9,7 +9,7 @@
     images/           the reconstruction of the same few images, at intervals
     model/            the model: config.json, model.safetensors, and progress.json: how far it was trained
     scores.json       the scores on held-out images, if their masks are known; per_image.csv beside it
-    page.html         all of it to look at
+    page.html         all of it to look at; diagnosis.html shows problems, where they were asked for
 """
 
 import json
