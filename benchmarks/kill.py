@@ -4,6 +4,7 @@
 
     python benchmarks/kill.py          # sixty kills: six minutes on a free core
     python benchmarks/kill.py 200      # more
+    python benchmarks/kill.py 60 demo  # of one command
 
 Every command runs in a process forked from one that has imported everything. Half of the kills come before a random
 operation on files (opening to write, renaming, removing: Python's audit events count them), so that each save is met;
@@ -12,15 +13,18 @@ killed once more while it goes on, one time in three. Prints how often what was 
 """
 
 import hashlib
+import http.server
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +33,7 @@ import numpy as np
 from PIL import Image
 
 from astseg._core.settings_io import to_builtins
+from astseg.data.benchmarks.registry import Benchmark, get_benchmark
 from astseg.training.presets import cpu_recipe
 
 OPERATIONS = frozenset({"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"})
@@ -36,6 +41,11 @@ OPERATIONS = frozenset({"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"
 PRELOADED = ["astseg.cli", "astseg.training.run", "astseg.inference.segmenting", "astseg.data.importing"]
 SIDE = 32
 NUM_IMAGES = 12
+SERVED_NAMES = ("meta", "rgb", "iseg")
+SERVED_BYTES = 1 << 20
+"""The size of each file that is downloaded."""
+SERVED_BLOCK = 1 << 16
+SECONDS_PER_BLOCK = 0.005
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ def _command(arguments: list[str], operation: int, log: str, sender: "multiproce
     from astseg.cli._console import run
 
     torch.set_num_threads(1)
+    make_small()
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -122,6 +133,81 @@ def _writes(about: tuple[object, ...]) -> bool:
     if isinstance(mode, str):
         return any(letter in mode for letter in "wax+")
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
+
+
+def make_small() -> None:
+    """Let commands whose sizes cannot be chosen take seconds, with the same steps every time."""
+    from astseg.cli import demo
+    from astseg.data.benchmarks import downloading
+    from astseg.training import presets, time_budget
+
+    recipe = presets.PRESETS["demo"].recipe
+    recipe = replace(
+        recipe,
+        background=replace(recipe.background, steps=4, batch_size=4, exponent_ramp_start=0, exponent_ramp_steps=2),
+        foreground=replace(recipe.foreground, steps=6, frozen_steps=3, batch_size=4),
+    )
+
+    def without_sizes(name: str) -> Benchmark:
+        files = tuple(replace(file, size=None) for file in get_benchmark(name).files)
+        return replace(get_benchmark(name), files=files)
+
+    small = {**presets.PRESETS, "demo": replace(presets.PRESETS["demo"], recipe=recipe)}
+    for module, values in (
+        (presets, {"PRESETS": small}),
+        (demo, {"NUM_TRAIN_IMAGES": 8, "NUM_TEST_IMAGES": 4, "NUM_FIRST_LOOK_IMAGES": 2}),
+        (time_budget, {"MIN_STEPS": 6, "NUM_TIMED_STEPS": 2}),
+        (downloading, {"CHUNK_SIZE": 1 << 16, "BYTES_BETWEEN_SYNCS": 1 << 18, "get_benchmark": without_sizes}),
+    ):
+        for name, value in values.items():
+            setattr(module, name, value)
+
+
+class _SlowServer(http.server.BaseHTTPRequestHandler):
+    """Serves the files of ShapeStacks, or the rest of one, block by block."""
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._answer()
+
+    def do_GET(self) -> None:
+        content, start = self._answer()
+        with suppress(ConnectionError):  # the command was killed
+            for at in range(start, len(content), SERVED_BLOCK):
+                self.wfile.write(content[at : at + SERVED_BLOCK])
+                time.sleep(SECONDS_PER_BLOCK)
+
+    def _answer(self) -> tuple[bytes, int]:
+        content = served(self.path.lstrip("/"))
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        start = int(match[1]) if match else 0
+        self.send_response(206 if match else 200)
+        self.send_header("Content-Length", str(len(content) - start))
+        self.send_header("ETag", '"one"')
+        if match:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.end_headers()
+        return content, start
+
+
+def served(name: str) -> bytes:
+    """Return the content of a file of the server."""
+    part, kind = name.removeprefix("shapestacks-").split(".", 1)
+    content = np.random.default_rng(SERVED_NAMES.index(part)).bytes(SERVED_BYTES)
+    return hashlib.md5(content, usedforsecurity=False).hexdigest().encode() if kind == "md5" else content
+
+
+@contextmanager
+def local_server() -> Iterator[str]:
+    """Serve the files to download; yield the address."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _SlowServer) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def make_inputs(folder: Path) -> None:
@@ -154,14 +240,27 @@ def _train(inputs: Path, folder: Path) -> list[str]:
     return ["train", str(inputs / "store"), *options]
 
 
-def scenarios(inputs: Path) -> list[Scenario]:
-    """Return the commands to kill."""
+def scenarios(inputs: Path, server: str) -> list[Scenario]:
+    """Return the commands to kill, with the first as the most important.
+
+    Args:
+        inputs: the folder of `make_inputs`.
+        server: the address of `local_server`.
+    """
     images, model = str(inputs / "images"), str(inputs / "run")
 
     def resume_train(folder: Path) -> list[str]:
         begun = (folder / "run" / "run.json").is_file()
         return ["train", "--resume", "--out", str(folder / "run")] if begun else _train(inputs, folder)
 
+    def demo(folder: Path) -> list[str]:
+        return ["demo", "--out", str(folder / "demo"), "--device", "cpu"]
+
+    def resume_demo(folder: Path) -> list[str]:
+        begun = (folder / "demo" / "data").is_dir()
+        return [*demo(folder), "--resume"] if begun else demo(folder)
+
+    learn = ["--minutes", "1e-4", "--size", f"{SIDE}x{SIDE}", "--device", "cpu"]
     return [
         Scenario("train", lambda folder: _train(inputs, folder), ("run/model/*", "run/backgrounds.npy"), resume_train),
         Scenario(
@@ -180,6 +279,17 @@ def scenarios(inputs: Path) -> list[Scenario]:
             ("out/**/*",),
         ),
         Scenario("export", lambda folder: ["export", model, "--out", str(folder / "out")], ("out/*",)),
+        Scenario(
+            "data download",
+            lambda folder: ["data", "download", "shapestacks", str(folder / "d"), "--mirror", server],
+            ("d/*",),
+        ),
+        Scenario(
+            "background",
+            lambda folder: ["background", images, "--out", str(folder / "b"), *learn],
+            ("b/images/**/*", "b/run/model/*", "b/run/data/*"),
+        ),
+        Scenario("demo", demo, ("demo/model/*", "demo/data/*", "demo/first-look.png"), resume_demo),
     ]
 
 
@@ -228,15 +338,17 @@ def kill_often(scenario: Scenario, root: Path, kills: int, seed: int = 0) -> Tal
 
 
 def main() -> None:
-    """Kill all commands and print the table."""
-    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 60
-    with TemporaryDirectory() as name:
+    """Kill the commands of the command line, by default all, and print the table."""
+    kills, chosen = int(sys.argv[1]) if len(sys.argv) > 1 else 60, sys.argv[2:]
+    with TemporaryDirectory() as name, local_server() as server:
         folder = Path(name)
         make_inputs(folder / "inputs")
-        commands = scenarios(folder / "inputs")
+        commands = [one for one in scenarios(folder / "inputs", server) if not chosen or one.name in chosen]
         print("command       tried  killed  held  lost")
         for number, scenario in enumerate(commands):
-            share = kills // 2 if number == 0 else kills // 2 // (len(commands) - 1) + 1
+            share = kills // 2 // max(1, len(commands) - 1) + 1
+            if number == 0:
+                share = kills // 2 if len(commands) > 1 else kills
             tally = kill_often(scenario, folder / scenario.name.replace(" ", "-"), share)
             print(f"{scenario.name:13} {share:5}  {tally.killed:6}  {tally.held:4}  {len(tally.lost):4}", flush=True)
             for loss in tally.lost:

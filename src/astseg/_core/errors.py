@@ -15,6 +15,14 @@ class NonFiniteWeightsError(AstSegError):
     """Training has made the weights or the loss non-finite."""
 
 
+class NonFiniteModelError(AstSegError):
+    """The weights of a model that was read are not finite."""
+
+
+class UnhealthyTrainingError(AstSegError):
+    """Training was stopped because it does not go well, as was asked for."""
+
+
 class DamagedCheckpointError(AstSegError):
     """A checkpoint is not as it was written."""
 

@@ -82,7 +82,7 @@ def read_images(path: Path | str) -> Iterator[Bytes]:
         deep = ";16" in str(getattr(image, "tile", ""))  # 16-bit colors, of which Pillow keeps the upper eight bits
         for _ in load_frames(image):
             with _metadata_warnings_ignored():
-                rgb = np.array(to_rgb(image))
+                rgb = _to_array(to_rgb(image))
             if deep and 0 < rgb.max() < MIN_SIXTEEN_BIT_VALUE / 256:
                 raise AstSegError(TOO_DARK_MESSAGE.format(high=f"{rgb.max()} of 255 once they have 8 bits"))
             yield rgb
@@ -202,8 +202,10 @@ def is_image_file(path: Path, formats: tuple[str, ...] = MAGIC_FORMATS) -> bool:
 
 
 def apply_exif_transpose(image: Image.Image) -> Image.Image:
-    """Transpose an image as its EXIF data say, as viewers do."""
+    """Transpose an image as its EXIF data say, as viewers do; an upright one is returned as it is, not copied."""
     try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) not in EXIF_TRANSPOSES:
+            return image
         return ImageOps.exif_transpose(image)
     except Exception:  # invalid EXIF data say nothing about the rotation
         return image
@@ -223,7 +225,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
         return Image.alpha_composite(Image.new("RGBA", colored.size, WHITE), colored).convert("RGB")
     if image.mode == "L" and image.getextrema() == (0, 1):  # black and white, not two shades of black
         image = image.point(lambda value: 255 * value)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _to_array(image: Image.Image) -> Bytes:
+    """Return the pixels of an RGB image, copied some rows at a time: Pillow would hold all of them once more."""
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    step = max(1, VALUES_AT_ONCE // (3 * image.width))
+    for top in range(0, image.height, step):
+        bottom = min(top + step, image.height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)))
+    return pixels
 
 
 def _to_eight_bits(values: npt.NDArray[np.generic]) -> Bytes:

@@ -27,6 +27,7 @@ from astseg._core.errors import (
     RunNotFoundError,
     TracksNeededError,
     TruthNotFoundError,
+    UnhealthyTrainingError,
 )
 from astseg._core.text import printable
 
@@ -58,6 +59,7 @@ EXIT_INTERRUPTED = 130
 HINTS: dict[type[AstSegError], str] = {
     OtherRunError: "The option is --out.",
     RunExistsError: "The options are --resume and --out.",
+    UnhealthyTrainingError: "'astseg diagnose' shows it in images; --resume without --strict goes on.",
     NonFiniteWeightsError: "The options are --seed and --out.",
     MemoryShortageError: "The options are --size and, for train, --objects.",
     NotPreparedError: "The command is 'astseg data import', or 'astseg data make' to generate images.",

@@ -38,5 +38,16 @@ def check_trained(run: Path) -> None:
         resumable = stopped and progress and progress.scenario != "background"
         remedy = f" It stopped at {stopped}. Resume it by 'astseg train --resume'." if resumable else ""
         raise AstSegError(f"{run} has trained only the background, so its model finds no objects.{remedy}")
+    _print_where_stopped(run, stopped)
+
+
+def say_progress(run: Path) -> None:
+    """Say how far a run was trained if it is not finished."""
+    from astseg.training.run import where_stopped
+
+    _print_where_stopped(run, where_stopped(run))
+
+
+def _print_where_stopped(run: Path, stopped: str | None) -> None:
     if stopped:
         print_note("Note", f"{run} is not finished: its model stopped at {stopped}.")

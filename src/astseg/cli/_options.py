@@ -67,6 +67,13 @@ Tolerance = Annotated[
     float,
     typer.Option(help="Of yolo: by how many pixels outlines may be simplified; 0 keeps every corner.", min=0),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Stop at the first problem of training, with exit code 2 and everything saved; --resume goes on.",
+    ),
+]
 Every = Annotated[int, typer.Option(help="Of a video, take every n-th frame.", min=1)]
 Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:1.")]
 

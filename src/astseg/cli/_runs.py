@@ -28,18 +28,25 @@ SAME_COMMAND = "The same command continues."
 
 
 def train_with_bars(
-    folder: Path, settings: "RunSettings", device: "torch.device", *, resume: bool, how_to_resume: str
+    folder: Path,
+    settings: "RunSettings",
+    device: "torch.device",
+    *,
+    resume: bool,
+    how_to_resume: str,
+    strict: bool = False,
 ) -> None:
-    """Train under progress bars, until the end or Ctrl-C.
+    """Train under progress bars, until the end or Ctrl-C, or a problem if ``strict`` is set.
 
     Raises:
+        UnhealthyTrainingError: ``strict`` is set, and a problem was found.
         Stopped: the user stopped it; the message says ``how_to_resume``.
     """
     from astseg.cli._training_progress import TrainingBars
     from astseg.training.run import train_run
 
     with deferred_interrupt() as stop, TrainingBars() as bars:
-        finished = train_run(folder, settings, device, resume=resume, callbacks=[bars], stop=stop)
+        finished = train_run(folder, settings, device, resume=resume, strict=strict, callbacks=[bars], stop=stop)
     if not finished:
         raise Stopped(f"Everything learned is saved. {how_to_resume}")
 
@@ -50,19 +57,21 @@ def train_and_score(
     *,
     device: str,
     resume: bool = False,
+    strict: bool = False,
     seconds: dict[str, float] | None = None,
     how_to_resume: str = "The same command with --resume continues.",
 ) -> None:
     """Train under progress bars, then score the model and write the page.
 
     Raises:
+        UnhealthyTrainingError: ``strict`` is set, and a problem was found.
         Stopped: the user stopped it; the message says ``how_to_resume``.
     """
     from astseg.training.run import PAGE_FILE, finish_run, lock_run, phase_seconds, read_run, trained_model
 
     where = find_device(device)
     with lock_run(folder):
-        train_with_bars(folder, settings, where, resume=resume, how_to_resume=how_to_resume)
+        train_with_bars(folder, settings, where, resume=resume, how_to_resume=how_to_resume, strict=strict)
         settings = replace(settings, recipe=read_run(folder).recipe)  # training may have chosen another background
         times = {**(seconds or {}), **phase_seconds(folder)}
         with progress("Scoring", "images") as show:
@@ -74,7 +83,7 @@ def train_and_score(
     output.print(f"Model:  {folder / 'model'}", f"Page:   {folder / PAGE_FILE}", sep="\n", markup=False)
 
 
-def resume_run(folder: Path, context: typer.Context, device: str) -> None:
+def resume_run(folder: Path, context: typer.Context, device: str, *, strict: bool = False) -> None:
     """Resume a run with its own settings, and say which options of the command are therefore ignored.
 
     Raises:
@@ -84,8 +93,8 @@ def resume_run(folder: Path, context: typer.Context, device: str) -> None:
     from astseg.training.run import read_run_with_data
 
     settings = read_run_with_data(folder)
-    print_ignored_options(context, ("out", "device", "resume"))
-    train_and_score(folder, settings, device=device, resume=True)
+    print_ignored_options(context, ("out", "device", "resume", "strict"))
+    train_and_score(folder, settings, device=device, resume=True, strict=strict)
 
 
 def print_reasons(choice: "RecipeChoice") -> None:

@@ -8,8 +8,10 @@ from typing import Self
 from rich.progress import TaskID
 
 from astseg.cli._console import messages, print_note
+from astseg.cli._health import print_problem
 from astseg.cli._progress import Bars
 from astseg.training.callbacks import Callback, StepMetrics
+from astseg.training.health import Judgment
 from astseg.training.state import TrainState
 
 PHASE_TITLES = {
@@ -55,6 +57,10 @@ class TrainingBars(Callback):
     def on_note(self, text: str) -> None:
         """Print a note above the bars."""
         print_note("Note", text)
+
+    def on_problem(self, judgment: Judgment) -> None:
+        """Print what is wrong and what to try above the bars."""
+        print_problem(judgment)
 
     def on_step_end(self, state: TrainState) -> None:
         """Move the bar."""

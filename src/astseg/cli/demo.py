@@ -9,7 +9,7 @@ import typer
 from astseg._core.errors import AstSegError
 from astseg.cli._console import messages, output
 from astseg.cli._inputs import make_scenes
-from astseg.cli._options import Device, Seed, find_device
+from astseg.cli._options import Device, Seed, Strict, find_device
 from astseg.cli._runs import check_out_folder, print_ignored_options, resume_run, train_and_score
 
 NUM_TRAIN_IMAGES, NUM_TEST_IMAGES = 8_000, 500
@@ -24,6 +24,7 @@ def demo(
     seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Resume the demo in --out.")] = False,
+    strict: Strict = False,
 ) -> None:
     """Generate rooms, learn to find their objects without labels, and show the result.
 
@@ -43,7 +44,7 @@ def demo(
     find_device(device)
     data = out / "data"
     if resume and is_run(out):
-        resume_run(out, context, device)
+        resume_run(out, context, device, strict=strict)
     else:
         seconds = {}
         if not resume:
@@ -60,7 +61,7 @@ def demo(
             print_ignored_options(context, ("out", "device", "resume"))
             seed = Store(data).manifest.details.get("seed", seed)
         settings = RunSettings("astseg demo: rooms", PRESETS["demo"].recipe, str(data.resolve()), seed, "demo")
-        train_and_score(out, settings, device=device, seconds=seconds)
+        train_and_score(out, settings, device=device, seconds=seconds, strict=strict)
     output.print(f"Scores: {out / SCORES_FILE}", f"Page:   {out / PAGE_FILE}", sep="\n", markup=False)
 
 

@@ -9,7 +9,7 @@ import typer
 from astseg._core.errors import AstSegError
 from astseg.cli._console import messages
 from astseg.cli._inputs import prepare
-from astseg.cli._options import Device, Ignore, Masks, Seed, find_device, parse_changes, parse_size
+from astseg.cli._options import Device, Ignore, Masks, Seed, Strict, find_device, parse_changes, parse_size
 from astseg.cli._runs import check_out_folder, print_reasons, resume_run, train_and_score
 
 
@@ -71,12 +71,14 @@ def train(
     seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
+    strict: Strict = False,
 ) -> None:
     """Learn to find the objects in unlabeled images.
 
     Takes a folder of images, a video from a fixed camera, or prepared data. Whatever you leave open is chosen for you:
     size and background by the images, the number of steps by your time and the speed of the machine.
     Ctrl-C stops after the current step and saves; --resume continues to the same result (on a GPU, up to rounding).
+    What goes wrong meanwhile is said, with what to try: objects in the background, empty slots, a rising loss.
 
     ```
     astseg train my-pictures/ --objects 5 --minutes 60 --out my-run
@@ -90,7 +92,7 @@ def train(
 
     where = find_device(device)
     if resume:
-        resume_run(out, context, device)
+        resume_run(out, context, device, strict=strict)
         return
     if source is None:
         raise AstSegError("No source is given. Give a folder of images, a video or prepared data.")
@@ -112,4 +114,4 @@ def train(
         choice = choose_recipe(Store(data), where, request)
     print_reasons(choice)
     settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
-    train_and_score(out, settings, device=device)
+    train_and_score(out, settings, device=device, strict=strict)

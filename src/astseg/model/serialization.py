@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from astseg._core.atomic_io import atomic_write
 from astseg._core.checksums import SUM_KEY, seal, unseal
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, NonFiniteModelError
 from astseg._core.input_files import read_json
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.architecture import Architecture
@@ -141,7 +141,9 @@ def _load_weights(model: nn.Module, file: Path) -> None:
             f"{_list_names('not expected', extra)}, {_list_names('of another shape', misshapen)}."
         )
     if not all(bool(torch.isfinite(value).all()) for value in found.values() if value.is_floating_point()):
-        raise AstSegError(f"{file} holds weights that are not finite, which find nothing. Its training diverged.")
+        raise NonFiniteModelError(
+            f"{file} holds weights that are not finite, which find nothing. Its training diverged."
+        )
     model.load_state_dict(found)
 
 

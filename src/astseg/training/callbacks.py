@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from astseg.training.config import Recipe
+from astseg.training.health import Judgment
 from astseg.training.phases import Phase
 from astseg.training.state import TrainState
 
@@ -40,6 +41,9 @@ class Callback:
 
     def on_note(self, text: str) -> None:
         """Something happened that people should know, in a sentence or two."""
+
+    def on_problem(self, judgment: Judgment) -> None:
+        """Training does not go well, as was just found for the first time."""
 
     def on_step_end(self, state: TrainState) -> RestartPhase | None:
         """Run after each step, so quickly; return what training should do next, if anything special.

@@ -17,13 +17,13 @@ from astseg.model.resizing import resized
 from astseg.model.segmentation import evaluation_mode
 from astseg.training.batches import Batch, batch_indices
 from astseg.training.callbacks import Callback
+from astseg.training.health import DEAD_THRESHOLD
 from astseg.training.phases import ForegroundPhase
 from astseg.training.state import TrainState
 
 RESET_INTERVAL = 500  # steps; a reset slot takes about as many to come into use again
 NUM_RESET_IMAGES = 256
 BATCH_SIZE = 32
-DEAD_THRESHOLD = 0.02  # a slot is dead if it owns pixels in a smaller share of the images
 
 
 @torch.no_grad()

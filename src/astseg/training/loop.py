@@ -28,15 +28,12 @@ from astseg.training.config import Recipe
 from astseg.training.data_identity import identify
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.diagnostics import diagnose
+from astseg.training.health import DIVERGED_ADVICE, judge_weights
 from astseg.training.phases import Losses, Phase
 from astseg.training.state import TrainState
 
 MODEL_FOLDER = "model"
 PROGRESS_FILE = "progress.json"
-DIVERGED_ADVICE = (
-    "Start a new run with another seed, in another folder; if that diverges too, with a lower learning rate "
-    "(foreground.learning_rate.peak in the recipe)."
-)
 
 
 class Trainer:
@@ -215,11 +212,10 @@ class Trainer:
         Raises:
             NonFiniteWeightsError: a weight is not finite.
         """
-        weights = (value for value in self.model.state_dict().values() if value.is_floating_point())
-        if not all(bool(torch.isfinite(value).all()) for value in weights):
+        judgment = judge_weights(self.model)
+        if not judgment.healthy:
             raise NonFiniteWeightsError(
-                "Training diverged: the weights are no longer finite. What was saved before is kept, but would diverge "
-                f"again. {DIVERGED_ADVICE}"
+                f"{judgment.finding} What was saved before is kept, but would diverge again. {judgment.advice}"
             )
 
     def _report(self, phase: Phase, losses: Losses) -> None:

@@ -9,7 +9,7 @@
     images/           the reconstruction of the same few images, at intervals
     model/            the model: config.json, model.safetensors, and progress.json: how far it was trained
     scores.json       the scores on held-out images, if their masks are known; per_image.csv beside it
-    page.html         all of it to look at
+    page.html         all of it to look at; diagnosis.html shows problems, where they were asked for
 """
 
 import json
@@ -24,7 +24,13 @@ import torch
 
 from astseg._core.atomic_io import atomic_write, lock_folder, make_folder, remove_leftovers
 from astseg._core.checksums import unseal
-from astseg._core.errors import AstSegError, InvalidRecipeError, RunExistsError, RunNotFoundError
+from astseg._core.errors import (
+    AstSegError,
+    InvalidRecipeError,
+    RunExistsError,
+    RunNotFoundError,
+    UnhealthyTrainingError,
+)
 from astseg._core.file_names import RUN_FILE
 from astseg._core.input_files import parse_json, read_json
 from astseg._core.progress import Progress
@@ -37,6 +43,8 @@ from astseg.model.ast_seg import AstSeg
 from astseg.training.callbacks import Callback
 from astseg.training.checkpoints import has_checkpoint
 from astseg.training.config import Recipe
+from astseg.training.health import Judgment
+from astseg.training.health_check import HealthCheck
 from astseg.training.image_grid import IMAGES_FOLDER, ImageGridCallback
 from astseg.training.loggers import METRICS_FILE, MetricsLogger, read_metrics
 from astseg.training.loop import MODEL_FOLDER, PROGRESS_FILE, Trainer
@@ -144,14 +152,16 @@ def train_run(
     device: torch.device,
     *,
     resume: bool = False,
+    strict: bool = False,
     callbacks: Sequence[Callback] = (),
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Train by the settings, from the start or from the checkpoint; return whether the end was reached.
 
-    Use `lock_run` if another process might train the same run.
+    Use `lock_run` if another process might train the same run. Whether training goes well is judged meanwhile.
 
     Raises:
+        UnhealthyTrainingError: ``strict`` is set, and a problem was found; everything learned is saved.
         RunExistsError: the folder holds a run already, and ``resume`` is not set.
         AstSegError: the run cannot be resumed.
     """
@@ -163,7 +173,14 @@ def train_run(
     shown = shown_split(store)
     logger = MetricsLogger(folder)
     truths = shown.masks_to_show(slice(GRID_IMAGES))
-    callbacks = (logger, ImageGridCallback(folder, shown.images[:GRID_IMAGES], truths), *callbacks)
+    watchers = (logger, ImageGridCallback(folder, shown.images[:GRID_IMAGES], truths), *callbacks)
+
+    def tell(problem: Judgment) -> None:
+        for watcher in watchers:
+            watcher.on_problem(problem)
+
+    health = HealthCheck(tell)
+    callbacks = (*watchers, health)
     images, sha256 = store["train"].images, store.manifest.splits["train"].arrays["images"].sha256
     try:
         if resume and has_checkpoint(folder):
@@ -171,11 +188,14 @@ def train_run(
         else:
             write_run(folder, settings, device)
             trainer = Trainer(settings.recipe, images, folder, device, settings.seed, callbacks, images_sha256=sha256)
-        finished = trainer.run(stop)
+        finished = trainer.run(lambda: stop() or (strict and bool(health.problems)))
     finally:
         logger.close()
     if trainer.recipe != settings.recipe:  # the backgrounds needed the larger network
         write_run(folder, replace(settings, recipe=trainer.recipe), device)
+    if strict and health.problems:
+        first = next(iter(health.problems.values()))
+        raise UnhealthyTrainingError(f"Training was stopped at a problem, with everything saved. {first}")
     return finished
 
 

@@ -4,6 +4,7 @@ Colors and fonts come from the page's style sheet by class, so that one drawing 
 """
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -138,7 +139,7 @@ def _phases(points: Sequence[CurvePoint]) -> list[tuple[int, list[CurvePoint]]]:
 
 def _loss_axis(values: Sequence[float]) -> _Axis:
     low, high = min(values), max(values)
-    if low > 0 and high / low > LOG_AXIS_RATIO:
+    if low > sys.float_info.min and high / low > LOG_AXIS_RATIO:
         return _Axis(low / 1.1, high * 1.1, PHASE_NAMES_HEIGHT + 20, LOSS_HEIGHT, logarithmic=True)
     low, high = min(low, 0.0), max(high, 0.0)  # without its zero a linear axis makes small changes look large
     return _Axis(low, high + (0.05 * (high - low) or 1.0), PHASE_NAMES_HEIGHT + 20, LOSS_HEIGHT)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tests.power_cuts import restore, watched_disk
 
 from astseg._core.errors import AstSegError
 from astseg.cli import app
@@ -191,6 +192,49 @@ def test_a_part_that_cannot_be_resumed_is_downloaded_again(server: Server, tmp_p
         (tmp_path / "a.tar.gz.part").write_bytes(CONTENT + b"more")
     (path,) = download(plan_files([server.remote()], tmp_path))
     assert path.read_bytes() == server.files["a.tar.gz"]
+
+
+@pytest.mark.parametrize("stays", ["300000", "1000000"])
+def test_what_a_power_cut_may_have_lost_is_downloaded_again(server: Server, tmp_path: Path, stays: str) -> None:
+    part, note = tmp_path / "a.tar.gz.part", tmp_path / "a.tar.gz.part.json"
+    part.write_bytes(CONTENT[:200_000] + bytes(int(stays) - 200_000))  # names survive, zeros stand for content
+    note.write_text('{"validator": "\\"one\\"", "size": 200000}')
+    (tmp_path / ".a.tar.gz.part.7.partial.json").write_text("{")  # of a process that was killed
+    plan = plan_files([server.remote()], tmp_path)
+    assert plan.remaining == 800_000
+    (path,) = download(plan)
+    assert path.read_bytes() == CONTENT
+    assert gets(server) == ["bytes=200000-"]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tar.gz"]
+
+
+def test_no_power_cut_loses_what_is_named(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHUNK_SIZE", 1 << 16)
+    monkeypatch.setattr(module, "BYTES_BETWEEN_SYNCS", 1 << 18)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    plan = plan_files([server.remote()], disk)
+    with watched_disk(disk) as watched:
+        download(plan)
+    assert watched.cuts[-1] == {"a.tar.gz": CONTENT}
+    begun = 0
+    for number, cut in enumerate(watched.cuts):
+        assert cut.get("a.tar.gz") in (None, CONTENT)
+        root = tmp_path / str(number)
+        restore(cut, root)
+        server.requests.clear()
+        (path,) = download(plan_files([server.remote()], root))
+        assert path.read_bytes() == CONTENT
+        begun += any(gets(server))  # some went on in the middle
+    assert begun
+
+
+def test_a_note_of_an_older_version_goes_on(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "a.tar.gz.part").write_bytes(CONTENT[:300_000])
+    (tmp_path / "a.tar.gz.part.json").write_text('"\\"one\\""')
+    (path,) = download(plan_files([server.remote()], tmp_path))
+    assert path.read_bytes() == CONTENT
+    assert gets(server) == ["bytes=300000-"]
 
 
 def test_a_size_that_changes_between_plan_and_download(server: Server, tmp_path: Path) -> None:

@@ -100,3 +100,30 @@ def test_an_unreadable_file_is_named_once(tmp_path: Path) -> None:
         staging.mark_unreadable(1, "1.png", "broken")
         staging.mark_unreadable(1, "1.png", "broken")
         assert staging.unreadable == [["1.png", "broken"]]
+
+
+@pytest.mark.parametrize(("name", "bytes_each"), [("images", 3 * SIZE * SIZE), ("masks", SIZE * SIZE)])
+def test_a_flipped_bit_is_noticed(tmp_path: Path, name: str, bytes_each: int) -> None:
+    with Staging(tmp_path / "s", SIZE, {}) as staging:
+        for index in range(3):
+            for kind, pixels in zip((IMAGE, MASK), numbered_image(index), strict=True):
+                staging.put(index, kind, pixels)
+    file = tmp_path / "s" / name
+    content = bytearray(file.read_bytes())
+    content[bytes_each + 5] ^= 1
+    file.write_bytes(content)
+    with Staging(tmp_path / "s", SIZE, {}) as staging:
+        assert len(list(staging.read([0, 2]))) == 2
+        with pytest.raises(AstSegError, match=r"image 1 in .* has another checksum. Remove that folder"):
+            list(staging.read(range(3)))
+
+
+def test_a_folder_without_checksums_is_read_as_it_is(tmp_path: Path) -> None:
+    with Staging(tmp_path / "s", SIZE, {}) as staging:
+        for kind, pixels in zip((IMAGE, MASK), numbered_image(1), strict=True):
+            staging.put(1, kind, pixels)
+    for file in (tmp_path / "s").glob("*.crc32"):
+        file.unlink()
+    with Staging(tmp_path / "s", SIZE, {}) as staging:
+        ((image, _),) = staging.read(range(2))
+    np.testing.assert_array_equal(image, numbered_image(1)[0])

@@ -1,13 +1,14 @@
 """Download the published files: check sizes and disk space first, resume, and verify checksums.
 
 A file is written as `NAME.part` and renamed when it is complete. An interrupted download resumes where it stopped if
-the server still has the same file (its ETag or date is kept beside the part). Archives are not unpacked: the import
-reads them directly.
+the server still has the same file: its ETag or date is kept beside the part, and how much of it is on the disk, so that
+nothing is believed that a power cut may have lost. Archives are not unpacked: the import reads them directly.
 
 A server is not trusted with sizes: what it announces must be near the published size, no more than that is written, and
 the rest of a file must begin where it was asked to. `PlannedFile.verification` says what vouches for the content.
 """
 
+import glob
 import hashlib
 import http
 import http.client
@@ -21,13 +22,17 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
+from astseg._core.atomic_io import atomic_write, make_folder, sync, sync_opened
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
 from astseg._core.progress import NamedProgress
 from astseg.data.benchmarks.registry import RemoteFile, get_benchmark
 
 CHUNK_SIZE = 1 << 18
+BYTES_BETWEEN_SYNCS = 1 << 26
+"""How much is downloaded again after a kill or a power cut."""
 TIMEOUT_SECONDS = 60
 MAX_ATTEMPTS = 5  # consecutive attempts without progress before giving up
 RETRY_DELAY = 2.0  # seconds, times the number of such attempts
@@ -127,7 +132,7 @@ def download(plan: DownloadPlan, report: NamedProgress | None = None) -> list[Pa
     """
     report = report or (lambda *_: None)
     try:
-        plan.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(plan.folder)
         return [_fetch_whole(file, plan.folder, report) for file in plan.files]
     except OSError as error:
         raise AstSegError(
@@ -137,40 +142,43 @@ def download(plan: DownloadPlan, report: NamedProgress | None = None) -> list[Pa
 
 def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path:
     path = folder / file.remote.name
+    part = _part_path(path)
     if _length(path) == file.size:
+        _remove_note(part)
         report(path.name, file.size, file.size)
         return path
-    part = _part_path(path)
     checksum = _published_md5(file.remote)
     failures = 0
-    while (before := _length(part)) != file.size:
+    while (before := _kept(part)) != file.size:
         try:
             _fetch(file, part, report)
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            failures = 0 if _length(part) > before else failures + 1
+            failures = 0 if _kept(part) > before else failures + 1
             refused = isinstance(error, urllib.error.HTTPError) and error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
             if refused or failures == MAX_ATTEMPTS:
                 raise AstSegError(
                     f"Cannot download {file.remote.address}: {error}. Run the download again to resume it."
                 ) from error
             time.sleep(RETRY_DELAY * failures)
-    _validator_file(part).unlink(missing_ok=True)
     if checksum is not None and _md5(part) != checksum:
         part.unlink()
+        _remove_note(part)
         raise AstSegError(f"{path.name} was damaged: its MD5 is not {checksum}. It was removed; download it again.")
+    sync(part)
     part.rename(path)
+    sync(folder)
+    _remove_note(part)
     return path
 
 
 def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
     """Download the rest of a file, or all of it if the server's file has changed."""
-    start = _length(part)
+    start, note = _kept(part), _read_note(part)
     request = urllib.request.Request(file.remote.address)
-    validator = _read_validator(part)
-    if validator is not None and 0 < start < file.size:
+    if note is not None and 0 < start < file.size:
         request.add_header("Range", f"bytes={start}-")
-        if validator:  # without one, only the size shows that the file has changed
-            request.add_header("If-Range", validator)
+        if note.validator:  # without one, only the size shows that the file has changed
+            request.add_header("If-Range", note.validator)
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         done = start if resumed else 0
@@ -181,17 +189,27 @@ def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
             raise AstSegError(
                 f"{file.remote.address} now has {done + length} bytes instead of {file.size}. Run the download again."
             )
-        _write_validator(part, answer.headers)
-        with part.open("ab" if resumed else "wb") as target:
-            while chunk := answer.read(min(CHUNK_SIZE, file.size - done + 1)):
-                if done + len(chunk) > file.size:  # without a length, an answer need not end
-                    raise AstSegError(
-                        f"{file.remote.address} sends more than the {file.size} bytes that were announced. "
-                        "Try again later, or another server."
-                    )
-                target.write(chunk)
-                done += len(chunk)
-                report(file.remote.name, done, file.size)
+        validator = _validator(answer.headers)
+        _write_note(part, _Note(validator, done))
+        with part.open("r+b" if resumed else "wb") as target:
+            target.truncate(done)
+            target.seek(done)
+            noted = done
+            try:
+                while chunk := answer.read(min(CHUNK_SIZE, file.size - done + 1)):
+                    if done + len(chunk) > file.size:  # without a length, an answer need not end
+                        raise AstSegError(
+                            f"{file.remote.address} sends more than the {file.size} bytes that were announced. "
+                            "Try again later, or another server."
+                        )
+                    target.write(chunk)
+                    done += len(chunk)
+                    report(file.remote.name, done, file.size)
+                    if done - noted >= BYTES_BETWEEN_SYNCS:
+                        noted = done
+                        _sync_and_note(target, part, _Note(validator, done))
+            finally:  # also after Ctrl-C and when the connection breaks
+                _sync_and_note(target, part, _Note(validator, done))
     if done != file.size:
         raise ConnectionError(f"the connection ended after {done} of {file.size} bytes")
 
@@ -222,7 +240,7 @@ def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
         raise AstSegError(
             f"{path} has {present} bytes, but the server's file has {size}. Remove it to download it again."
         )
-    return PlannedFile(remote, size, present or min(_length(_part_path(path)), size))
+    return PlannedFile(remote, size, present or min(_kept(_part_path(path)), size))
 
 
 def _content_length(headers: http.client.HTTPMessage, address: str) -> int | None:
@@ -286,24 +304,58 @@ def _part_path(path: Path) -> Path:
     return path.with_name(path.name + ".part")
 
 
-def _validator_file(part: Path) -> Path:
+class _Note(NamedTuple):
+    """What is known of a part."""
+
+    validator: str
+    """The ETag or date of the server's file; empty if the server sent neither."""
+    size: int
+    """The number of its bytes that are surely on the disk."""
+
+
+def _note_file(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
-def _read_validator(part: Path) -> str | None:
-    """Return the ETag or date of this part's file; empty if the server sent neither, None if unknown."""
+def _read_note(part: Path) -> _Note | None:
+    """Return what is known of a part; None if nothing is."""
     try:
-        found = read_json(_validator_file(part))
-        return found if isinstance(found, str) and found.isprintable() and found.isascii() else None
-    except (OSError, ValueError):
+        found = read_json(_note_file(part))
+        note = _Note(found, _length(part)) if isinstance(found, str) else _Note(**found)  # a text in an older astseg
+        valid = isinstance(note.validator, str) and note.validator.isprintable() and note.validator.isascii()
+        return note if valid and type(note.size) is int and note.size >= 0 else None
+    except (OSError, ValueError, TypeError):
         return None
 
 
-def _write_validator(part: Path, headers: http.client.HTTPMessage) -> None:
+def _kept(part: Path) -> int:
+    """Return how many bytes of a part are kept."""
+    note = _read_note(part)
+    return 0 if note is None else min(_length(part), note.size)
+
+
+def _write_note(part: Path, note: _Note) -> None:
+    with atomic_write(_note_file(part)) as partial:
+        partial.write_text(json.dumps(note._asdict()))
+
+
+def _remove_note(part: Path) -> None:
+    """Remove what is known of a part, also where a kill left it half written."""
+    note = _note_file(part)
+    for file in (note, *note.parent.glob(f".{glob.escape(note.stem)}.*.partial{note.suffix}")):
+        file.unlink(missing_ok=True)
+
+
+def _sync_and_note(target: BinaryIO, part: Path, note: _Note) -> None:
+    target.flush()
+    sync_opened(target.fileno())
+    _write_note(part, note)
+
+
+def _validator(headers: http.client.HTTPMessage) -> str:
     tag = headers.get("ETag", "")
     # A weak ETag promises equivalent content, not the same bytes.
-    validator = headers.get("Last-Modified") if not tag or tag.startswith("W/") else tag
-    _validator_file(part).write_text(json.dumps(validator or ""))
+    return (headers.get("Last-Modified") if not tag or tag.startswith("W/") else tag) or ""
 
 
 def _length(path: Path) -> int:

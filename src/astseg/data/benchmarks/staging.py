@@ -9,6 +9,7 @@ beside the destination and needs as much space as the store.
 import errno
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -18,11 +19,13 @@ from typing import Any, Self
 import numpy as np
 
 from astseg._core.atomic_io import atomic_write, make_folder, remove_contents, sync_opened
+from astseg._core.checksums import SUM_BYTES
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import parse_json
 from astseg.data.store import Bytes
 
 IMAGE, MASK, UNREADABLE = 1, 2, 4
+SUM_FILES = {IMAGE: "images.crc32", MASK: "masks.crc32"}
 BYTES_BETWEEN_NOTES = 1 << 27
 """How much a killed import decodes again."""
 
@@ -69,6 +72,8 @@ class Staging:
         }
         # One byte of flags per index.
         self._seen = bytearray(_content(folder / "seen"))
+        # Checksums by index, four bytes each; 0 if unknown, as in the folder of an older astseg.
+        self._sums = {kind: bytearray(_content(folder / name)) for kind, name in SUM_FILES.items()}
         self._unreadable: dict[str, str] = dict(_entries(folder / "unreadable"))
         self._unnoted_bytes = 0
 
@@ -99,7 +104,9 @@ class Staging:
 
     def put(self, index: int, kind: int, pixels: Bytes) -> None:
         """Store an image (size x size x 3) or a label map (size x size)."""
-        write_at(self._files[kind], pixels.tobytes(), index * self._bytes[kind])
+        data = pixels.tobytes()
+        write_at(self._files[kind], data, index * self._bytes[kind])
+        self._set_sum(index, kind, data)
         self._mark(index, kind)
         self._unnoted_bytes += pixels.nbytes
         if self._unnoted_bytes > BYTES_BETWEEN_NOTES:
@@ -131,7 +138,11 @@ class Staging:
         return self._seen.count(IMAGE | MASK)
 
     def read(self, indices: Iterable[int]) -> Iterator[tuple[Bytes, Bytes]]:
-        """Yield the image and label map of each index that has both."""
+        """Yield the image and label map of each index that has both.
+
+        Raises:
+            AstSegError: one of them is not as it was put.
+        """
         for index in indices:
             if self._seen[index] == IMAGE | MASK:
                 yield self._get(index, IMAGE), self._get(index, MASK)
@@ -154,7 +165,20 @@ class Staging:
     def _get(self, index: int, kind: int) -> Bytes:
         shape = (self._size, self._size, 3) if kind == IMAGE else (self._size, self._size)
         data = os.pread(self._files[kind], self._bytes[kind], index * self._bytes[kind])
+        if self._sum(index, kind) not in (0, zlib.crc32(data)):
+            raise AstSegError(
+                f"What was imported so far is damaged: image {index} in {self.folder} has another checksum. "
+                "Remove that folder and import again."
+            )
         return np.frombuffer(data, np.uint8).reshape(shape)
+
+    def _set_sum(self, index: int, kind: int, data: bytes) -> None:
+        sums, end = self._sums[kind], SUM_BYTES * (index + 1)
+        sums.extend(bytes(max(0, end - len(sums))))
+        sums[end - SUM_BYTES : end] = zlib.crc32(data).to_bytes(SUM_BYTES, "little")
+
+    def _sum(self, index: int, kind: int) -> int:
+        return int.from_bytes(self._sums[kind][SUM_BYTES * index : SUM_BYTES * (index + 1)], "little")
 
     def _mark(self, index: int, kind: int) -> None:
         if index >= len(self._seen):
@@ -165,6 +189,8 @@ class Staging:
         """Record what has arrived, once it is on the disk."""
         for file in self._files.values():
             sync_opened(file)
+        for kind, name in SUM_FILES.items():
+            self._write(name, self._sums[kind])
         self._write("unreadable", "".join(json.dumps(entry) + "\n" for entry in self.unreadable).encode())
         self._write("seen", self._seen)
         self._unnoted_bytes = 0

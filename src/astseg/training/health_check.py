@@ -1,0 +1,83 @@
+"""Judging a training while it goes on: each problem is told once, in words with what to try."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from astseg._core.sampling import evenly_spaced
+from astseg.training.batches import Batch, TrainingSet
+from astseg.training.callbacks import Callback, StepMetrics
+from astseg.training.health import Aspect, Judgment, judge_loss, judge_measures, measure_health
+from astseg.training.phases import Phase, PhaseName
+from astseg.training.residuals import batch_size
+from astseg.training.state import TrainState
+
+HEALTH_IMAGES = 64
+"""Images that are looked at, spread evenly over the training images."""
+CHECKS_PER_PHASE = 4
+
+
+class HealthCheck(Callback):
+    """Judges the loss at each report, and a few images four times a phase.
+
+    Slots are judged from half of the objects' steps on: before, it is normal that they share objects or find none. No
+    random number is drawn and no weight changes, so that training ends with the same bits as without it.
+
+    Args:
+        tell: told each problem, the first time that it is found.
+    """
+
+    def __init__(self, tell: Callable[[Judgment], None]) -> None:
+        self._tell = tell
+        self._losses: dict[PhaseName, list[float]] = {}
+        self.problems: dict[Aspect, Judgment] = {}
+        """What was told so far."""
+
+    def on_phase_start(self, state: TrainState) -> None:
+        """Begin a new course of the loss."""
+        self._losses[state.phase.name] = []
+
+    def on_step_end(self, state: TrainState) -> None:
+        """Look at images after each quarter of a phase."""
+        interval = max(1, state.phase.steps // CHECKS_PER_PHASE)
+        if state.step % interval == 0 or state.step == state.phase.steps:
+            assert state.training_set is not None, "a phase has started"
+            batches = health_batches(state.training_set, state.model.image_size)
+            measures = measure_health(state.model, batches)
+            self._judge(judge_measures(measures, objects=slots_are_settled(state.phase, state.step)))
+
+    def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
+        """Look at the course of the loss."""
+        loss = watched_loss(metrics.losses)
+        if loss is not None:
+            losses = self._losses[metrics.phase.name]
+            losses.append(loss)
+            self._judge([judgment] if (judgment := judge_loss(losses)) else [])
+
+    def _judge(self, judgments: list[Judgment]) -> None:
+        for judgment in judgments:
+            if not judgment.healthy and judgment.aspect not in self.problems:
+                self.problems[judgment.aspect] = judgment
+                self._tell(judgment)
+
+
+def slots_are_settled(phase: Phase, step: int) -> bool:
+    """Tell whether slots should have found their objects after so many steps of a phase."""
+    return phase.trains_objects and 2 * (phase.offset + step) >= phase.settings.steps
+
+
+def watched_loss(terms: Mapping[str, float]) -> float | None:
+    """Return the term of a loss that counts most and has a constant weight; None of the background alone.
+
+    AE-NE's robust loss may rise while the background gets better: it hardly counts what is not learned yet.
+
+    >>> watched_loss({"total": 3.0, "reconstruction": 1.0, "entropy": 2.0})
+    1.0
+    """
+    return terms.get("features", terms.get("reconstruction"))
+
+
+def health_batches(images: TrainingSet, image_size: tuple[int, int]) -> Iterator[Batch]:
+    """Yield the images that are looked at, so few at once that memory does not grow with their size."""
+    chosen, together = evenly_spaced(len(images), HEALTH_IMAGES), batch_size(image_size)
+    return (images[indices] for indices in np.split(chosen, range(together, len(chosen), together)))
