@@ -119,18 +119,18 @@ class TestPrepare:
 
 class TestOpenImages:
     def test_the_test_split_of_prepared_data(self, rooms: Path) -> None:
-        images = [sample.image for sample in open_images(rooms)]
+        images = [sample.image for sample in open_images([rooms])]
         assert np.array_equal(np.stack(images), Store(rooms)["test"].images)
 
     def test_the_first_split_without_a_test_split(self, tmp_path: Path) -> None:
         with StoreWriter(tmp_path / "data", (8, 8), "gray", "none") as writer, writer.split("all") as split:
             split.append(np.full((3, 8, 8, 3), 99, np.uint8))
-        assert open_images(tmp_path / "data").estimated_length() == 3
+        assert open_images([tmp_path / "data"]).estimated_length() == 3
 
     def test_other_sources(self, images: Path, tmp_path: Path) -> None:
-        assert open_images(images).estimated_length() == 7
+        assert open_images([images]).estimated_length() == 7
         with pytest.raises(AstSegError, match="no file or folder"):
-            open_images(tmp_path / "nowhere")
+            open_images([tmp_path / "nowhere"])
 
 
 def test_a_few_skipped_images_are_named_and_the_others_counted(capsys: pytest.CaptureFixture[str]) -> None:

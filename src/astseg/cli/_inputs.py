@@ -152,21 +152,21 @@ def _signature(source: Path, run: Path) -> str:
 
 
 def open_images(
-    path: Path, every: int = 1, masks: Path | None = None, ignored: frozenset[int] | None = None
+    places: Sequence[Path], every: int = 1, masks: Path | None = None, ignored: frozenset[int] | None = None
 ) -> "Source":
-    """Open a source of images; of prepared data, open the test split, or else the first one.
+    """Open one source of images or several; of prepared data, open the test split, or else the first one.
 
     Raises:
         AstSegError: there is no such source, or it cannot be read.
     """
-    from astseg.data.sources import open_source
+    from astseg.data.several import open_sources
     from astseg.data.store import Store
 
     split = "test"
-    if Store.is_store(path):
-        splits = Store(path).splits
+    if len(places) == 1 and Store.is_store(places[0]):
+        splits = Store(places[0]).splits
         split = split if split in splits else splits[0]
-    return open_source(path, split, every, masks, ignored)
+    return open_sources(places, split, every, masks, ignored)
 
 
 def report_reading(store: "Store") -> None:

@@ -74,7 +74,7 @@ def background(
     data = prepare(source, store, sides, check_size=check, resume=resume, masks=masks, ignore=ignore)
     model = _train_background(out / "run", data, minutes, seed, where, resume=resume).to(where)
     noise = None if by_predicted_error else measure_noise(model, Store(data)["train"].images, where)
-    images = open_images(source, masks=masks, ignored=parse_values(ignore))
+    images = open_images([source], masks=masks, ignored=parse_values(ignore))
     with progress("Painting", "images") as show:
         result = write_background_masks(model, images, out / "images", where, show, noise=noise)
     report_skipped(list(result.skipped))
