@@ -20,6 +20,13 @@ Model = Annotated[
     ),
 ]
 Source = Annotated[Path, typer.Argument(help="A folder of images, an image, a video, an array file, or prepared data.")]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        help="Folders of images, images, videos, array files, or prepared data; '*.jpg', a list.txt, -, https://..., "
+        "camera:0, rtsp://... (see above)."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="The seed for the initial weights and the order of the images.", min=0)]
 Masks = Annotated[
     Path | None,
