@@ -137,11 +137,13 @@ def same_sized_batches(
     """Group successive images of the same size, up to ``batch_size`` of them and ``max_pixels`` together."""
     batch: list[Sample] = []
     for sample in source:
-        pixels = sample.image.shape[0] * sample.image.shape[1]
-        full = len(batch) == min(batch_size, max(1, max_pixels // pixels))
-        if batch and (full or sample.image.shape != batch[0].image.shape):
+        if batch and sample.image.shape != batch[0].image.shape:
             yield batch
             batch = []
         batch.append(sample)
+        pixels = sample.image.shape[0] * sample.image.shape[1]
+        if len(batch) >= min(batch_size, max(1, max_pixels // pixels)):  # at once: the next image may be long in coming
+            yield batch
+            batch = []
     if batch:
         yield batch
