@@ -42,6 +42,9 @@ class FolderWriter(ABC):  # noqa: B024  (what is appended differs)
         Others may read the folder while it grows. Nothing is synchronized: that is done for all files together.
         """
         path = self.path(*parts)
-        partial = path.with_name(f".{path.name}")
-        yield partial
-        partial.replace(path)
+        partial = path.with_name(f".partial{path.suffix}")  # a name that cannot become too long
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
