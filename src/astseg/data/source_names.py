@@ -79,7 +79,7 @@ def _match(pattern: str) -> list[Path]:
         kept = [path for path in kept if path.is_file()]
     if not kept:
         what = f"only files of other kinds, such as {found[0]}" if found else "nothing"
-        raise AstSegError(f"The pattern '{pattern}' matches {what}. It should match images, videos or folders.")
+        raise AstSegError(f"There is no file or folder {pattern}, and as a pattern it matches {what}.")
     return kept
 
 
