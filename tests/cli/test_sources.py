@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -97,15 +98,16 @@ def test_an_image_from_standard_input(
 def test_standard_input_that_is_neither(
     astseg: Program, finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for content, message in ((b"nowhere.png", "names 'nowhere.png'"), (b"", "names no files"), (b"12345", "5 bytes")):
-        monkeypatch.setattr(_sources, "MAX_STANDARD_INPUT", 4 if content == b"12345" else 100)
+    for content, message in ((b"nowhere.png", "names 'nowhere.png'"), (b"", "standard input names no files")):
         pipe(content, monkeypatch)
-        error = astseg.mistake("segment", finished, "-", "--out", "out")
-        assert message in error or "4 bytes at most" in error
+        assert message in astseg.mistake("segment", finished, "-", "--out", "out")
     pipe(b"x/1.png", monkeypatch)
     monkeypatch.setattr(sys.stdin.buffer, "isatty", lambda: True)
     assert astseg("segment", finished, "-", "--out", "out") == 0
     assert "Ctrl-D ends them" in astseg.err
+    monkeypatch.setattr(_sources, "MAX_STANDARD_INPUT", 4)
+    pipe(b"x/1.png", monkeypatch)
+    assert "of 4 bytes at most" in astseg.mistake("segment", finished, "-", "--out", "out")
 
 
 def test_an_address(astseg: Program, finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,10 +208,41 @@ def test_mistakes(astseg: Program, finished: Path, folder: Path) -> None:
         (("film.avi", "--watch"), "Only a folder can be watched"),
         (("x", "camera:0"), "camera:0 is live video"),
         (("camera:nothing",), "camera:0 is the first"),
-        (("x/*.bmp",), "'x/*.bmp' matches nothing"),
+        (("x/*.bmp",), "x/*.bmp, and as a pattern it matches nothing"),
         (("x", "film.avi", "--track"), "one video or folder"),
         (("https://[nowhere/a.png",), "https://[nowhere/a.png does not answer"),
     ]
     for arguments, message in cases:
         assert message in astseg.mistake("segment", finished, *arguments, "--out", "out")
     assert sorted(path.name for path in folder.iterdir()) == ["film.avi", "x", "y"]
+
+
+def test_json_and_quiet(astseg: Program, finished: Path, folder: Path) -> None:
+    (folder / "x/3.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    options = ("--json", "--quiet", "--format", "coco")
+    assert astseg("segment", finished, "x", "--out", "out", *options) == 0
+    assert astseg.err == ""
+    found = json.loads(astseg.out)
+    assert (found["out"], found["images"]) == ("out", 2)
+    assert found["objects"] == sum(
+        len(entry["objects"]) for entry in json.loads((folder / "out/objects.json").read_text())["images"]
+    )
+    assert [name for name, _ in found["skipped"]] == ["3"]
+    assert [(one["format"], one["path"]) for one in found["formats"]] == [("coco", "out/coco/instances.json")]
+    assert astseg("convert", "out", "--format", "grey", "--json") == 0
+    assert "Converting" in astseg.err
+    assert json.loads(astseg.out)["formats"][0]["format"] == "grey"
+    assert astseg("data", "import", "x", "film.avi", "--out", "data", "--size", "16", *options[:2]) == 0
+    assert json.loads(astseg.out)["images"] == {"train": 10, "test": 2}
+    assert astseg.err == ""
+    assert "exists already" in astseg.mistake("segment", finished, "x", "--out", "out", "--quiet")
+    assert astseg("segment", finished, "x", "--out", "loud") == 0
+    assert "Skipped 3" in astseg.err
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_completion(shell: str) -> None:
+    variables = {**os.environ, "_ASTSEG_COMPLETE": f"source_{shell}"}
+    command = [sys.executable, "-c", "import sys; sys.argv[0] = 'astseg'; from astseg.cli import main; main()"]
+    shown = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+    assert "_ASTSEG_COMPLETE=complete_" in shown

@@ -84,7 +84,7 @@ def resume_run(folder: Path, context: typer.Context, device: str) -> None:
     from astseg.training.run import read_run_with_data
 
     settings = read_run_with_data(folder)
-    print_ignored_options(context, ("out", "device", "resume"))
+    print_ignored_options(context, ("out", "device", "resume", "quiet"))
     train_and_score(folder, settings, device=device, resume=True)
 
 

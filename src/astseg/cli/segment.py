@@ -1,17 +1,30 @@
 """``astseg segment``: find the objects in images or a video."""
 
 from collections import deque
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import deferred_interrupt, format_count, messages, output, print_note
-from astseg.cli._formats import convert_and_report, parse_request
+from astseg.cli._console import deferred_interrupt, format_count, messages, print_note, print_result
+from astseg.cli._formats import convert_with_bar, describe_formats, parse_request
 from astseg.cli._inputs import report_left_out, report_notes, report_skipped
 from astseg.cli._models import open_model
-from astseg.cli._options import Categories, Device, Every, Formats, Model, Out, Sources, Tolerance, find_device
+from astseg.cli._options import (
+    AsJson,
+    Categories,
+    Device,
+    Every,
+    Formats,
+    Model,
+    Out,
+    Quiet,
+    Sources,
+    Tolerance,
+    find_device,
+)
 from astseg.cli._progress import progress
 from astseg.cli._sources import open_given
 
@@ -43,6 +56,8 @@ def segment(
     formats: Formats = "",
     categories: Categories = None,
     tolerance: Tolerance = 0.5,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find the objects in images or a video.
 
@@ -81,9 +96,9 @@ def segment(
         found = f"{format_count(summary.images, 'image')}, {format_count(summary.objects, 'object')}"
         if summary.tracks is not None:
             found += f", {format_count(summary.tracks, 'track')}"
-        output.print(f"{found}: {out}", markup=False)
-        if request.formats and summary.images:
-            convert_and_report(out, request)
+        written = convert_with_bar(out, request) if request.formats and summary.images else []
+        facts = {**asdict(summary), "formats": list(map(asdict, written))}
+        print_result([f"{found}: {out}", *describe_formats(written)], facts, as_json=as_json)
 
 
 def _check(images: "Source", formats: str, categories: str | None, tolerance: float, *, track: bool) -> "FormatRequest":
