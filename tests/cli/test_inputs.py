@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.cli.conftest import Program, press_ctrl_c
+from tests.data.films import plain_images, write_film
 
 from astseg._core.errors import AstSegError
 from astseg.cli._inputs import MAX_REPORTED, open_images, prepare, report_skipped
@@ -70,6 +71,22 @@ class TestPrepare:
             prepare([rooms], data, None, masks=masks_of_images)
         with pytest.raises(AstSegError, match="so --masks, --ignore"):
             prepare([rooms], data, None, ignore="9")
+
+    def test_several_sources_are_prepared_once(
+        self, images: Path, rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_film(tmp_path / "film.avi", plain_images(range(0, 200, 10)))
+        sources, data = [images, tmp_path / "film.avi"], tmp_path / "run" / "data"
+        for most, said in (
+            (5, "Preparing 12 images"),
+            (5, "Using the images prepared earlier"),
+            (4, "Preparing the images again"),
+        ):
+            prepare(sources, data, (16, 16), max_frames=most)
+            assert said in capsys.readouterr().err
+            assert sum(len(Store(data)[split]) for split in ("train", "test")) == 6 + most
+        with pytest.raises(AstSegError, match="--every and --max-frames have no effect"):
+            prepare([rooms], data, None, every=2)
 
     def test_how_values_are_read_is_reported(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 2, (4, 3, 40, 40), dtype=np.uint8))
