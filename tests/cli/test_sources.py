@@ -149,7 +149,7 @@ def test_ctrl_c_leaves_whole_results_of_live_video(astseg: Program, finished: Pa
     results = read_results(folder / "out")
     assert results.head.source == server.address
     times = [record.time or 0.0 for record in results.records()]
-    assert times[0] == 0
+    assert times[0] < 1  # the first frames may have been dropped
     assert times == sorted(times)
     assert not (folder / "out/.lock").exists()
 
