@@ -11,7 +11,8 @@ Use a trained model::
 * `load_model`, `list_models`: trained models by name
 * `AstSeg`, `Architecture`: the model, and the settings that its weights' shapes depend on
 * `Segmentation`: the result of `AstSeg.segment`
-* `segment_source`, `open_source`: turn a folder, a video or an array into labels, overlays and objects.json
+* `segment_source`, `open_source`, `open_sources`: turn a folder, a video or an array, or several, into labels, overlays
+  and objects.json
 * `convert_results`, `FormatRequest`: write these in the formats of other programs, such as COCO and YOLO
 
 Train one::
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from astseg._core.settings_io import override
     from astseg.data.importing import import_source
     from astseg.data.scenes import make_store
+    from astseg.data.several import open_sources
     from astseg.data.sources import open_source
     from astseg.data.store import Store
     from astseg.evaluation.evaluator import Evaluation, evaluate
@@ -88,6 +90,7 @@ __all__ = [
     "load_model",
     "make_store",
     "open_source",
+    "open_sources",
     "override",
     "score_results",
     "score_segmentations",
@@ -99,6 +102,7 @@ _NAMES_BY_MODULE = {
     "training.config": ("BackgroundTraining", "ForegroundTraining", "Recipe"),
     "data.importing": ("import_source",),
     "data.scenes": ("make_store",),
+    "data.several": ("open_sources",),
     "data.sources": ("open_source",),
     "data.store": ("Store",),
     "_core.errors": ("AstSegError",),

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from astseg._core.atomic_io import atomic_folder, atomic_write, lock_folder, remove_leftovers, sibling_path
+from astseg._core.atomic_io import (
+    atomic_folder,
+    atomic_write,
+    growing_folder,
+    lock_folder,
+    remove_leftovers,
+    sibling_path,
+)
 from astseg._core.errors import AstSegError
 
 
@@ -254,3 +261,32 @@ def test_a_link_stays_a_link(tmp_path: Path, exists: bool) -> None:
         (partial / "labels").write_text("whole")
     assert (tmp_path / "masks").is_symlink()
     assert (place / "labels").read_text() == "whole"
+
+
+def test_a_growing_folder_is_there_at_once_and_stays_after_an_error(tmp_path: Path) -> None:
+    def fail() -> None:
+        with growing_folder(tmp_path / "new" / "out") as folder:
+            assert folder == tmp_path / "new" / "out"
+            (folder / "a").touch()
+            with pytest.raises(AstSegError, match="exists already"), growing_folder(folder):
+                pass
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(AstSegError, match=r"Cannot write .*out: No space left on device"):
+        fail()
+    assert [path.name for path in (tmp_path / "new" / "out").iterdir()] == ["a"]
+
+
+def test_a_growing_folder_needs_a_name_and_no_content(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path, message in (
+        (tmp_path, "exists already"),
+        (tmp_path / "file", "exists already"),
+        (Path(".."), "does not end in a name"),
+    ):
+        with pytest.raises(AstSegError, match=message), growing_folder(path):
+            pass
+    with growing_folder(tmp_path / "empty"):
+        pass
+    with growing_folder(tmp_path / "empty"):
+        pass

@@ -129,10 +129,18 @@ def test_no_size(text: str) -> None:
 
 def test_devices() -> None:
     assert find_device("cpu") == torch.device("cpu")
-    assert find_device("auto").type in ("cpu", "cuda")
-    for name in ("cuda:99", "toaster"):
-        with pytest.raises(AstSegError, match=name):
+    for name in ("cuda:99", "toaster", "mps", "xpu:7"):
+        with pytest.raises(AstSegError, match=f"There is no device '{name}' here; there is .*cpu. Name one of these"):
             find_device(name)
+
+
+@pytest.mark.parametrize("kind", [None, "cuda", "mps", "xpu"])
+def test_auto_is_what_torch_finds(kind: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = None if kind is None else torch.device(kind)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: found)
+    assert find_device("auto").type == (kind or "cpu")
+    with pytest.raises(AstSegError, match=f"there is {f'{kind} and cpu' if kind else 'cpu'}"):
+        find_device("toaster")
 
 
 NAME = "a\x1b[31m\n\u202e\x1b]8;;http://evil\x1b\\b"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.cli.conftest import Program
+from tests.data.films import plain_images, write_film
 
 from astseg.data.store import Store
 
@@ -82,8 +83,19 @@ def test_mistakes(options: tuple[object, ...], message: str, astseg: Program, im
     assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
-def test_several_sources_and_prepared_data(astseg: Program, images: Path, rooms: Path, tmp_path: Path) -> None:
-    assert "several sources" in astseg.mistake("data", "import", images, images, "--out", tmp_path / "out")
+def test_several_sources(astseg: Program, images: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_film(tmp_path / f"{name}.avi", plain_images(range(0, 200, 10)))
+    sources = [images, tmp_path / "*.avi", "--max-frames", 5, "--every", 2, "--size", 32]
+    assert astseg("data", "import", *sources, "--out", tmp_path / "out") == 0
+    assert "Preparing 17 images at 32x32: about 0.01 GB on the disk." in astseg.err
+    store = Store(tmp_path / "out")
+    assert len(store["train"]) + len(store["test"]) == 6 + 2 * 5
+    assert store.manifest.details["every"] == 2
+    assert [Path(path).name for path in store.manifest.source.split(", ")] == ["images", "a.avi", "b.avi"]
+
+
+def test_prepared_data(astseg: Program, rooms: Path, tmp_path: Path) -> None:
     assert "prepared data set already" in astseg.mistake("data", "import", rooms, "--out", tmp_path / "out")
 
 

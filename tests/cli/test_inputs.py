@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.cli.conftest import Program, press_ctrl_c
+from tests.data.films import plain_images, write_film
 
 from astseg._core.errors import AstSegError
 from astseg.cli._inputs import MAX_REPORTED, open_images, prepare, report_skipped
@@ -14,17 +15,17 @@ from astseg.data.store_writer import StoreWriter
 
 class TestPrepare:
     def test_prepared_data_is_taken_as_it_is(self, rooms: Path, tmp_path: Path) -> None:
-        assert prepare(rooms, tmp_path / "data", None) == rooms
-        assert prepare(rooms, tmp_path / "data", (32, 32)) == rooms
+        assert prepare([rooms], tmp_path / "data", None) == rooms
+        assert prepare([rooms], tmp_path / "data", (32, 32)) == rooms
         with pytest.raises(AstSegError, match="32x32 already"):
-            prepare(rooms, tmp_path / "data", (32, 48))
+            prepare([rooms], tmp_path / "data", (32, 48))
         assert not (tmp_path / "data").exists()
 
     def test_images_are_prepared_once(self, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
         data = images / "run" / "data"  # inside the source, where it does not count as a change
-        assert prepare(images, data, (32, 32)) == data
+        assert prepare([images], data, (32, 32)) == data
         before = (data / "manifest.json").stat().st_mtime_ns
-        assert prepare(images, data, (32, 32)) == data
+        assert prepare([images], data, (32, 32)) == data
         assert "prepared earlier" in capsys.readouterr().err
         assert (data / "manifest.json").stat().st_mtime_ns == before
 
@@ -33,7 +34,7 @@ class TestPrepare:
         self, change: str, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         first, data = (None if change == "longer side" else (32, 32)), tmp_path / "run" / "data"
-        prepare(images, data, first, 40)
+        prepare([images], data, first, 40)
         size, longer_side, source = first, 40, images
         match change:
             case "size":
@@ -48,7 +49,7 @@ class TestPrepare:
                 os.utime(images / "more" / "b.png", (0, 0))
             case "source":
                 source = Path(shutil.copytree(images, tmp_path / "copy"))
-        prepare(source, data, size, longer_side)
+        prepare([source], data, size, longer_side)
         assert "Preparing the images again" in capsys.readouterr().err
         store = Store(data)
         sizes = {"size": (48, 32), "no size": (40, 40), "longer side": (48, 48)}
@@ -60,20 +61,36 @@ class TestPrepare:
         self, images: Path, masks_of_images: Path, tmp_path: Path, rooms: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         data = tmp_path / "run" / "data"
-        assert Store(prepare(images, data, (32, 32)))["train"].masks is None
+        assert Store(prepare([images], data, (32, 32)))["train"].masks is None
         for ignore, label, values in ((None, None, {1, 7}), ("7", 255, {1, 255})):
-            store = Store(prepare(images, data, (32, 32), masks=masks_of_images, ignore=ignore))
+            store = Store(prepare([images], data, (32, 32), masks=masks_of_images, ignore=ignore))
             assert "Preparing the images again" in capsys.readouterr().err
             assert store["train"].ignored_label == label
             assert set(np.unique(np.array(store["train"].masks)).tolist()) == values
-        with pytest.raises(AstSegError, match="--masks and --ignore"):
-            prepare(rooms, data, None, masks=masks_of_images)
-        with pytest.raises(AstSegError, match="--masks and --ignore"):
-            prepare(rooms, data, None, ignore="9")
+        with pytest.raises(AstSegError, match="so --masks, --ignore"):
+            prepare([rooms], data, None, masks=masks_of_images)
+        with pytest.raises(AstSegError, match="so --masks, --ignore"):
+            prepare([rooms], data, None, ignore="9")
+
+    def test_several_sources_are_prepared_once(
+        self, images: Path, rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_film(tmp_path / "film.avi", plain_images(range(0, 200, 10)))
+        sources, data = [images, tmp_path / "film.avi"], tmp_path / "run" / "data"
+        for most, said in (
+            (5, "Preparing 12 images"),
+            (5, "Using the images prepared earlier"),
+            (4, "Preparing the images again"),
+        ):
+            prepare(sources, data, (16, 16), max_frames=most)
+            assert said in capsys.readouterr().err
+            assert sum(len(Store(data)[split]) for split in ("train", "test")) == 6 + most
+        with pytest.raises(AstSegError, match="--every and --max-frames have no effect"):
+            prepare([rooms], data, None, every=2)
 
     def test_how_values_are_read_is_reported(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 2, (4, 3, 40, 40), dtype=np.uint8))
-        data = prepare(tmp_path / "a.npy", tmp_path / "data", (32, 32))
+        data = prepare([tmp_path / "a.npy"], tmp_path / "data", (32, 32))
         err = capsys.readouterr().err
         assert "Channels come first" in err
         assert "black and white" in err
@@ -85,14 +102,14 @@ class TestPrepare:
 
         for size, message in ((None, "128"), ((16, 16), "16")):
             with pytest.raises(AstSegError, match=f"not \\({message}"):
-                prepare(images, tmp_path / "run" / "data", size, 128, check_size=refuse)
+                prepare([images], tmp_path / "run" / "data", size, 128, check_size=refuse)
         assert not (tmp_path / "run").exists() or not list((tmp_path / "run").iterdir())
 
     @pytest.mark.parametrize(("size", "expected"), [(None, (48, 48)), ((32, 32), (32, 32))])
     def test_the_longer_side_without_a_size(
         self, size: tuple[int, int] | None, expected: tuple[int, int], images: Path, tmp_path: Path
     ) -> None:
-        assert Store(prepare(images, tmp_path / "data", size, 48)).image_size == expected
+        assert Store(prepare([images], tmp_path / "data", size, 48)).image_size == expected
 
     @pytest.mark.parametrize("resume", [True, False])
     def test_data_of_a_begun_run_or_of_the_user_is_not_changed(
@@ -100,37 +117,37 @@ class TestPrepare:
     ) -> None:
         np.save(tmp_path / "other.npy", np.zeros((2, 32, 32, 3), np.uint8))
         if resume:
-            prepare(images, tmp_path / "data", (32, 32))
+            prepare([images], tmp_path / "data", (32, 32))
         else:
             assert astseg("data", "import", images, "--size", 32, "--out", tmp_path / "data") == 0
         before = (tmp_path / "data" / "manifest.json").stat().st_mtime_ns
-        assert prepare(images, tmp_path / "data", None, resume=resume) == tmp_path / "data"
+        assert prepare([images], tmp_path / "data", None, resume=resume) == tmp_path / "data"
         for source, size in ((tmp_path / "other.npy", None), (images, (64, 64))):
             with pytest.raises(AstSegError, match="at 32x32"):
-                prepare(source, tmp_path / "data", size, resume=resume)
+                prepare([source], tmp_path / "data", size, resume=resume)
         assert (tmp_path / "data" / "manifest.json").stat().st_mtime_ns == before
 
     def test_ctrl_c_leaves_nothing(self, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("astseg.data.importing.fit_image", press_ctrl_c)
         with pytest.raises(KeyboardInterrupt):
-            prepare(images, tmp_path / "data", (32, 32))
+            prepare([images], tmp_path / "data", (32, 32))
         assert [path.name for path in tmp_path.iterdir()] == ["images"]
 
 
 class TestOpenImages:
     def test_the_test_split_of_prepared_data(self, rooms: Path) -> None:
-        images = [sample.image for sample in open_images(rooms)]
+        images = [sample.image for sample in open_images([rooms])]
         assert np.array_equal(np.stack(images), Store(rooms)["test"].images)
 
     def test_the_first_split_without_a_test_split(self, tmp_path: Path) -> None:
         with StoreWriter(tmp_path / "data", (8, 8), "gray", "none") as writer, writer.split("all") as split:
             split.append(np.full((3, 8, 8, 3), 99, np.uint8))
-        assert open_images(tmp_path / "data").estimated_length() == 3
+        assert open_images([tmp_path / "data"]).estimated_length() == 3
 
     def test_other_sources(self, images: Path, tmp_path: Path) -> None:
-        assert open_images(images).estimated_length() == 7
+        assert open_images([images]).estimated_length() == 7
         with pytest.raises(AstSegError, match="no file or folder"):
-            open_images(tmp_path / "nowhere")
+            open_images([tmp_path / "nowhere"])
 
 
 def test_a_few_skipped_images_are_named_and_the_others_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,6 @@
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ from tests.data.films import plain_images, write_film
 
 from astseg._core.errors import AstSegError
 from astseg.data.image_fitting import fit_image, fit_mask
-from astseg.data.importing import import_source, suggest_image_size
+from astseg.data.importing import ImportPlan, import_source, suggest_image_size
 from astseg.data.store import Split
 
 
@@ -301,3 +303,35 @@ def test_chooses_the_size_by_the_usual_image(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 3, size=(320, 240))
     save_images(tmp_path / "in", 1, size=(900, 100), start=5)
     assert import_source(tmp_path / "in", tmp_path / "out").image_size == (96, 128)
+
+
+def test_several_films_and_folders(tmp_path: Path) -> None:
+    for index, name in enumerate(("a", "b")):
+        write_film(tmp_path / f"{name}.avi", plain_images(range(100 * index, 100 * index + 100, 10)))
+    save_images(tmp_path / "in", 1)
+    plans: list[ImportPlan] = []
+    places = [tmp_path / "a.avi", tmp_path / "in", tmp_path / "b.avi"]
+    store = import_source(places, tmp_path / "out", (16, 16), test_share=0.2, max_frames=5, on_plan=plans.append)
+    assert plans == [ImportPlan(11, (16, 16))]
+    assert plans[0].num_bytes == 11 * 16 * 16 * 3
+    greys = store["train"].images[..., 0].mean((1, 2)).round(-1).tolist()
+    assert greys[1:] == [0, 20, 40, 60, 100, 120, 140, 160]  # the last fifth of each film is held out
+    assert store["test"].images[..., 0].mean((1, 2)).round(-1).tolist() == [80, 180]
+    assert store.manifest.source == ", ".join(map(str, places))
+    assert "nothing held out; the last frames, 20%, held out" in store.manifest.protocol
+
+
+def test_folders_of_splits_named_one_by_one(tmp_path: Path) -> None:
+    for index, split in enumerate(("train", "val")):
+        save_images(tmp_path / split, 2, start=50 * index)
+    store = import_source([tmp_path / "train", tmp_path / "val"], tmp_path / "out", (16, 16))
+    assert {split: len(store[split]) for split in store.splits} == {"train": 2, "test": 2}
+    assert "as the folder is divided" in store.manifest.protocol
+
+
+def test_a_disk_with_too_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_images(tmp_path / "in", 1)
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=16 * 16 * 3 - 1))
+    with pytest.raises(AstSegError, match=r"1 images at 16 x 16 take 0\.0 GB"):
+        import_source(tmp_path / "in", tmp_path / "new" / "out", (16, 16))
+    assert not (tmp_path / "new").exists()

@@ -31,6 +31,7 @@ from astseg.data.benchmarks.staging import IMAGE, MASK
 from astseg.data.benchmarks.store_check import check_store
 from astseg.data.coco import CocoFile
 from astseg.data.masks import choose_coding, decode_mask, read_raw_masks
+from astseg.data.source_names import read_list
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.data.truth import CdnetTruth, ImageName
@@ -189,6 +190,11 @@ def _read_archive(path: Path) -> list[Any]:
 def _read_lists(path: Path) -> Any:
     lists = shapestacks.read_lists(open_sources([path]), "default")
     return lists, shapestacks.file_index("recordings/a/rgb-cam_1-mono-0.png", shapestacks.scenario_numbers(lists))
+
+
+def _file_list(folder: Path) -> list[bytes]:
+    here = str(folder).encode()
+    return [here + b"\n\n" + here + b"\n", here + b"\0" + here]
 
 
 def _lists(folder: Path) -> list[bytes]:
@@ -365,6 +371,7 @@ READERS: tuple[Reader, ...] = (
     Reader("hdf5", "a.hdf5", _hdf5, lambda path: _read_samples(read_hdf5(path, OBJECTS_ROOM, 32))),
     Reader("tar", "a.tar", _tar, _read_archive),
     Reader("tar.gz", "a.tar.gz", _tgz, _read_archive, checked=True),
+    Reader("list of files", "a.txt", _file_list, lambda path: [str(one) for one in read_list(path)]),
     Reader("lists of shapestacks", "a.tar", _lists, _read_lists),
     Reader("clevrtex image", "a.png", _png, partial(_decode, clevrtex.decode, IMAGE), checked=True),
     Reader("clevrtex mask", "a.png", _png, partial(_decode, clevrtex.decode, MASK), checked=True),

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from astseg import __version__
 from astseg._core.errors import AstSegError
 from astseg._core.provenance import commit
-from astseg.data.sources import open_source
+from astseg.data.sources import Sample, open_source
 from astseg.data.store import Bytes
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import VideoWriter, read_facts, read_frames
@@ -182,6 +183,18 @@ def test_batches_hold_one_size_and_not_too_much(
 ) -> None:
     batches = list(same_sized_batches(open_source(folder), batch_size, max_pixels))
     assert [len(batch) for batch in batches] == sizes
+
+
+def test_a_full_batch_does_not_wait_for_the_next_image(folder: Path) -> None:
+    taken: list[Sample] = []
+
+    def samples() -> Iterator[Sample]:
+        for sample in open_source(folder):
+            taken.append(sample)
+            yield sample
+
+    next(same_sized_batches(samples(), 1))
+    assert len(taken) == 1
 
 
 def test_progress_tells_how_far_it_is(tmp_path: Path, folder: Path) -> None:

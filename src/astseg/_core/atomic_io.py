@@ -156,6 +156,31 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
+@contextmanager
+def growing_folder(path: Path) -> Iterator[Path]:
+    """Create a folder to which files are added for as long as the block lasts, and lock it meanwhile.
+
+    Unlike `atomic_folder`, it is there from the beginning, and stays when the block fails.
+
+    Args:
+        path: the folder to create; if it is a link, its target is created.
+
+    Raises:
+        AstSegError: `path` is in use (see `check_free`), or cannot be written.
+    """
+    path = resolve_link(path)
+    sibling_path(path, path.name)
+    check_free(path)
+    try:
+        with lock_folder(path, path):
+            try:
+                yield path
+            finally:
+                sync_tree(path)
+    except OSError as error:
+        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
 def check_free(path: Path) -> None:
     """Raise if a path is in use.
 

@@ -65,7 +65,6 @@ DATA_COMMANDS: Mapping[str, Callable[..., None]] = {
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     help="Find and segment the objects in images and fixed-camera video, without any labels.",

@@ -1,9 +1,10 @@
 """Printing, interrupts and errors, for all commands."""
 
 import errno
+import json
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -116,6 +117,17 @@ def format_count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
+def be_quiet(quiet: bool) -> bool:
+    """Turn messages off or on; errors are printed in any case."""
+    messages.quiet = quiet
+    return quiet
+
+
+def print_result(lines: Sequence[str], facts: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a result as lines for people, or as a single line of JSON for programs; paths may be among the facts."""
+    output.print(*([json.dumps(facts, default=str)] if as_json else lines), sep="\n", markup=False)
+
+
 class Stopped(Exception):  # noqa: N818  (not an error)
     """The user stopped a long run, which has saved its state; the message says how to resume it."""
 
@@ -184,6 +196,7 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
 
 
 def _print_error(message: str, code: int) -> int:
+    messages.quiet = False
     messages.print(f"[bold red]{'Error' if code == EXIT_MISTAKE else 'Interrupted'}:[/]", end=" ")
     messages.print(message, markup=False)
     return code

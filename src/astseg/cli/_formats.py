@@ -1,14 +1,14 @@
 """Results in the formats of other programs, for the commands that write them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astseg.cli._console import output
 from astseg.cli._options import parse_categories, parse_names
 from astseg.cli._progress import progress
 
 if TYPE_CHECKING:
-    from astseg.inference.formats.converting import FormatRequest
+    from astseg.inference.formats.converting import FormatRequest, WrittenFormat
 
 
 def parse_request(formats: str, categories: str | None, tolerance: float) -> "FormatRequest":
@@ -22,13 +22,15 @@ def parse_request(formats: str, categories: str | None, tolerance: float) -> "Fo
     return FormatRequest(parse_names(formats), parse_categories(categories), tolerance)
 
 
-def convert_and_report(results: Path, request: "FormatRequest", images: Path | None = None) -> None:
-    """Write results in other formats under a progress bar, and print where they are and what they lost."""
+def convert_with_bar(results: Path, request: "FormatRequest", images: Path | None = None) -> list["WrittenFormat"]:
+    """Write results in other formats under a progress bar."""
     from astseg.inference.formats.converting import convert_results
 
     with progress("Converting", "images") as show:
-        written = convert_results(results, request, images, show)
-    for one in written:
-        output.print(f"{one.format}: {one.path}", markup=False)
-        if one.note:
-            output.print(f"  {one.note}", markup=False)
+        return convert_results(results, request, images, show)
+
+
+def describe_formats(written: Sequence["WrittenFormat"]) -> list[str]:
+    """Return lines that say where the formats are and what they lost."""
+    lines = [(f"{one.format}: {one.path}", f"  {one.note}" if one.note else "") for one in written]
+    return [line for pair in lines for line in pair if line]

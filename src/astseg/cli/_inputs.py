@@ -12,6 +12,7 @@ from astseg.cli._options import find_device, parse_values
 from astseg.cli._progress import progress
 
 if TYPE_CHECKING:
+    from astseg.data.importing import ImportPlan
     from astseg.data.sources import Source
     from astseg.data.store import Store
 
@@ -51,7 +52,7 @@ def make_scenes(
 
 
 def prepare(
-    source: Path,
+    sources: Sequence[Path],
     destination: Path,
     size: tuple[int, int] | None,
     longer_side: int | None = None,
@@ -60,14 +61,16 @@ def prepare(
     resume: bool = False,
     masks: Path | None = None,
     ignore: str | None = None,
+    every: int = 1,
+    max_frames: int | None = None,
 ) -> Path:
-    """Prepare a source for a run as a store, unless it is one already; return the store's folder.
+    """Prepare one source or several for a run as a store, unless it is one already; return the store's folder.
 
     A store that was prepared for a run that has not begun is used if it was made from the same unchanged source in the
     same way, and otherwise made again. Any other store in the destination is left unchanged.
 
     Args:
-        source: images, a video, an array or a store.
+        sources: images, videos and arrays, or a store.
         destination: where to make the store.
         size: the requested height and width.
         longer_side: the longer side of the images if no size is requested, with their aspect ratio; by default one
@@ -76,18 +79,23 @@ def prepare(
         resume: whether the run has begun, and therefore needs the data that it has.
         masks: where the masks are, if not beside the images.
         ignore: the values of mask pixels that are not scored, as the user writes them.
+        every: take only every n-th frame of videos.
+        max_frames: take no more frames of each video than these.
 
     Raises:
         AstSegError: the source cannot be used, it is a store of another size, or the destination holds other data.
     """
     from astseg._core.atomic_io import remove_contents
-    from astseg.data.importing import import_source
+    from astseg.data.importing import describe_places, import_source
     from astseg.data.store import Store
 
     ignored = parse_values(ignore)
-    if Store.is_store(source):
-        if masks is not None or ignore is not None:
-            raise AstSegError(f"{source} is prepared already, so --masks and --ignore have no effect. Omit them.")
+    if len(sources) == 1 and Store.is_store(source := sources[0]):
+        if masks is not None or ignore is not None or every != 1 or max_frames is not None:
+            raise AstSegError(
+                f"{source} is prepared already, so --masks, --ignore, --every and --max-frames have no effect. "
+                "Omit them."
+            )
         prepared = Store(source).image_size
         if size not in (None, prepared):
             raise AstSegError(
@@ -100,14 +108,16 @@ def prepare(
     request: dict[str, Any] = {
         "size": size and list(size),
         "longer_side": longer_side,
-        "files": _signature(source, destination.parent),
+        "files": _signature(sources, destination.parent),
     }
+    if every != 1 or max_frames is not None:
+        request |= {"every": every, "max_frames": max_frames}
     if masks is not None or ignore is not None:
         request |= {"masks": masks and str(masks.resolve()), "ignore": ignore}
     if Store.is_store(destination):
         before = Store(destination)
         prepared_for = before.manifest.details.get(PREPARED_FOR_KEY)
-        same_source = before.manifest.source == str(source.resolve())
+        same_source = before.manifest.source == describe_places(sources)
         fixed = resume or prepared_for is None
         if same_source and (prepared_for == request or (fixed and size in (None, before.image_size))):
             if not resume:
@@ -129,9 +139,12 @@ def prepare(
     details = {PREPARED_FOR_KEY: request}
     with progress("Reading images", "images") as show:
         store = import_source(
-            source,
+            sources,
             destination,
             size,
+            every=every,
+            max_frames=max_frames,
+            on_plan=report_plan,
             progress=show,
             longer_side=longer_side,
             check_size=check_and_clear,
@@ -143,30 +156,30 @@ def prepare(
     return destination
 
 
-def _signature(source: Path, run: Path) -> str:
-    """Return a digest of the names, sizes and times of a source's files, without those in the run's folder."""
-    files = sorted(source.rglob("*")) if source.is_dir() else [source]
+def _signature(sources: Sequence[Path], run: Path) -> str:
+    """Return a digest of the names, sizes and times of the sources' files, without those in the run's folder."""
+    files = [file for source in sources for file in (sorted(source.rglob("*")) if source.is_dir() else [source])]
     kept = [file for file in files if file.is_file() and not file.resolve().is_relative_to(run.resolve())]
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in kept]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def open_images(
-    path: Path, every: int = 1, masks: Path | None = None, ignored: frozenset[int] | None = None
+    places: Sequence[Path], every: int = 1, masks: Path | None = None, ignored: frozenset[int] | None = None
 ) -> "Source":
-    """Open a source of images; of prepared data, open the test split, or else the first one.
+    """Open one source of images or several; of prepared data, open the test split, or else the first one.
 
     Raises:
         AstSegError: there is no such source, or it cannot be read.
     """
-    from astseg.data.sources import open_source
+    from astseg.data.several import open_sources
     from astseg.data.store import Store
 
     split = "test"
-    if Store.is_store(path):
-        splits = Store(path).splits
+    if len(places) == 1 and Store.is_store(places[0]):
+        splits = Store(places[0]).splits
         split = split if split in splits else splits[0]
-    return open_source(path, split, every, masks, ignored)
+    return open_sources(places, split, every, masks, ignored)
 
 
 def report_reading(store: "Store") -> None:
@@ -180,6 +193,15 @@ def report_reading(store: "Store") -> None:
     left_behind = details.get("masks_left_behind")
     if left_behind:
         print_note("Left out", f"{format_count(left_behind, 'mask')}: {details.get('mask_problem')}")
+
+
+def report_plan(plan: "ImportPlan") -> None:
+    """Print how many images will be prepared, and how much room they will take."""
+    if plan.images is not None and plan.num_bytes is not None:
+        room = f"{max(plan.num_bytes / 1e9, 0.01):.2f} GB on the disk"
+        messages.print(
+            f"Preparing {format_count(plan.images, 'image')} at {format_value(plan.size)}: about {room}.", style="dim"
+        )
 
 
 def report_left_out(left_out: Iterable[str]) -> None:

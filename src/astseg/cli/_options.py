@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from astseg._core.errors import AstSegError
+from astseg.cli._console import be_quiet
 
 if TYPE_CHECKING:
     import torch
@@ -20,6 +21,13 @@ Model = Annotated[
     ),
 ]
 Source = Annotated[Path, typer.Argument(help="A folder of images, an image, a video, an array file, or prepared data.")]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        help="Folders of images, images, videos, array files, or prepared data; '*.jpg', a list.txt, -, https://..., "
+        "camera:0, rtsp://... (see above)."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="The seed for the initial weights and the order of the images.", min=0)]
 Masks = Annotated[
     Path | None,
@@ -75,7 +83,20 @@ Strict = Annotated[
     ),
 ]
 Every = Annotated[int, typer.Option(help="Of a video, take every n-th frame.", min=1)]
-Device = Annotated[str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda or cuda:1.")]
+MaxFrames = Annotated[
+    int | None,
+    typer.Option(help="Of each video, take at most so many frames, evenly spread over its length.", min=1),
+]
+Device = Annotated[
+    str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1, mps or xpu.")
+]
+
+
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", callback=be_quiet, help="Print results and errors alone, no progress and no notes."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as a line of JSON.")]
 
 
 MAX_DIGITS = 9
@@ -83,7 +104,7 @@ MAX_DIGITS = 9
 
 
 def find_device(name: str) -> "torch.device":
-    """Return the device of a name; ``auto`` is a GPU if there is one.
+    """Return the device of a name; ``auto`` is what torch finds: a GPU (cuda, xpu, or mps on a Mac) if there is one.
 
     Raises:
         AstSegError: the name is unknown, or there is no such device.
@@ -91,13 +112,14 @@ def find_device(name: str) -> "torch.device":
     import torch  # takes seconds, and --help does not need it
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise AstSegError(f"The device '{name}' cannot be used: {reason}. Try auto or cpu.") from error
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        found = torch.accelerator.current_accelerator(check_available=True)
+        there = "cpu" if found is None else f"{found.type} and cpu"
+        raise AstSegError(f"There is no device '{name}' here; there is {there}. Name one of these, or auto.") from error
     return device
 
 

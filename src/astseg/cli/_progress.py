@@ -63,6 +63,8 @@ class Bars(Progress):
     def __init__(self, units: str) -> None:
         self.note = ""
         """The line below the bars."""
+        self.describe: Callable[[], str] = lambda: ""
+        """Returns a further line, which changes by itself."""
         amounts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), RateColumn(units))
         if units == "bytes":
             amounts = (DownloadColumn(), TransferSpeedColumn())
@@ -79,8 +81,9 @@ class Bars(Progress):
     def get_renderables(self) -> Iterable[RenderableType]:
         """Yield the bars and the line below."""
         yield from super().get_renderables()
-        if self.note:
-            yield Text(self.note, style="dim", no_wrap=False)
+        for line in (self.note, self.describe()):
+            if line:
+                yield Text(line, style="dim", no_wrap=False)
 
     def stop(self) -> None:
         """Leave the bars on the screen, except those whose work has not begun."""
@@ -95,9 +98,12 @@ class Bars(Progress):
 
 
 @contextmanager
-def progress(description: str, units: str, total: int | None = None) -> Iterator[ProgressCallback]:
-    """Show a bar during a block, and yield the callback that moves it."""
+def progress(
+    description: str, units: str, total: int | None = None, describe: Callable[[], str] = lambda: ""
+) -> Iterator[ProgressCallback]:
+    """Show a bar during a block, with what ``describe`` returns below it, and yield the callback that moves it."""
     with Bars(units) as bars:
+        bars.describe = describe
         task = bars.add_task(description, total=total)
 
         def show(done: int, of: int | None = None) -> None:

@@ -93,7 +93,7 @@ def resume_run(folder: Path, context: typer.Context, device: str, *, strict: boo
     from astseg.training.run import read_run_with_data
 
     settings = read_run_with_data(folder)
-    print_ignored_options(context, ("out", "device", "resume", "strict"))
+    print_ignored_options(context, ("out", "device", "resume", "strict", "quiet"))
     train_and_score(folder, settings, device=device, resume=True, strict=strict)
 
 

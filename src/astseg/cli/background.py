@@ -1,6 +1,7 @@
 """``astseg background``: learn the background alone, and mask what differs from it."""
 
 import math
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,9 +9,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import format_count, messages, output, print_note
+from astseg.cli._console import format_count, messages, print_note, print_result
 from astseg.cli._inputs import open_images, prepare, report_skipped
-from astseg.cli._options import Device, Ignore, Masks, Out, Seed, Source, find_device, parse_size, parse_values
+from astseg.cli._options import (
+    AsJson,
+    Device,
+    Ignore,
+    Masks,
+    Out,
+    Quiet,
+    Seed,
+    Source,
+    find_device,
+    parse_size,
+    parse_values,
+)
 from astseg.cli._progress import progress
 from astseg.cli._runs import SAME_COMMAND, print_ignored_options, print_reasons, train_with_bars
 
@@ -43,6 +56,8 @@ def background(
     ignore: Ignore = None,
     seed: Seed = 0,
     device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Learn the background alone, and mask what differs from it as foreground.
 
@@ -67,22 +82,25 @@ def background(
         raise AstSegError(f"{out / 'images'} exists already. Choose another --out, or remove it first.")
     resume = is_run(out / "run")
     if resume:
-        print_ignored_options(context, ("source", "out", "masks", "ignore", "by_predicted_error", "device"))
+        print_ignored_options(
+            context, ("source", "out", "masks", "ignore", "by_predicted_error", "device", "quiet", "as_json")
+        )
     check = partial(check_background_size, device=where)
     sides = None if resume else parse_size(size)
     store = out / "run" / "data"
-    data = prepare(source, store, sides, check_size=check, resume=resume, masks=masks, ignore=ignore)
+    data = prepare([source], store, sides, check_size=check, resume=resume, masks=masks, ignore=ignore)
     model = _train_background(out / "run", data, minutes, seed, where, resume=resume).to(where)
     noise = None if by_predicted_error else measure_noise(model, Store(data)["train"].images, where)
-    images = open_images(source, masks=masks, ignored=parse_values(ignore))
+    images = open_images([source], masks=masks, ignored=parse_values(ignore))
     with progress("Painting", "images") as show:
         result = write_background_masks(model, images, out / "images", where, show, noise=noise)
     report_skipped(list(result.skipped))
     if result.note:
         print_note("Note", result.note)
+    lines = [f"{format_count(result.images, 'image')}: {out / 'images'}"]
     if result.f_measure is not None:
-        output.print(f"F-measure: {result.f_measure:.4f} over {format_count(result.scored, 'image')}")
-    output.print(f"{format_count(result.images, 'image')}: {out / 'images'}", markup=False)
+        lines.insert(0, f"F-measure: {result.f_measure:.4f} over {format_count(result.scored, 'image')}")
+    print_result(lines, {"out": out / "images", **asdict(result)}, as_json=as_json)
 
 
 def _train_background(

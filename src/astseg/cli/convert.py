@@ -1,12 +1,14 @@
 """``astseg convert``: results in the formats of other programs."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from astseg.cli._formats import convert_and_report, parse_request
-from astseg.cli._options import Categories, Formats, Tolerance
+from astseg.cli._console import print_result
+from astseg.cli._formats import convert_with_bar, describe_formats, parse_request
+from astseg.cli._options import AsJson, Categories, Formats, Quiet, Tolerance
 
 
 def convert(
@@ -18,6 +20,8 @@ def convert(
         Path | None,
         typer.Option(help="Where the images are now, for yolo and cutouts. By default where they were segmented."),
     ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write masks for other tools: COCO, YOLO, CVAT, MOTS, Label Studio, cut-outs, Parquet, grey label images.
 
@@ -30,4 +34,6 @@ def convert(
     astseg convert masks --format cutouts --categories 4 --images moved-images/
     ```
     """
-    convert_and_report(results, parse_request(formats, categories, tolerance), images)
+    written = convert_with_bar(results, parse_request(formats, categories, tolerance), images)
+    facts = {"results": results, "formats": list(map(asdict, written))}
+    print_result(describe_formats(written), facts, as_json=as_json)

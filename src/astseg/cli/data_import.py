@@ -6,17 +6,22 @@ from typing import Annotated
 import typer
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import output, print_note
-from astseg.cli._inputs import report_reading, report_skipped
-from astseg.cli._options import Every, Ignore, Masks, Out, parse_size, parse_values
+from astseg.cli._console import print_note, print_result
+from astseg.cli._inputs import report_plan, report_reading, report_skipped
+from astseg.cli._options import AsJson, Every, Ignore, Masks, MaxFrames, Out, Quiet, parse_size, parse_values
 from astseg.cli._progress import progress, progress_by_name
+from astseg.cli._sources import find_given
 
 TEST_SHARE = 0.1
 
 
 def import_(
     source: Annotated[
-        list[Path], typer.Argument(help="A folder, a video or an array file; for a benchmark, its files or folders.")
+        list[str],
+        typer.Argument(
+            help="Folders, images, videos or array files, and all else that 'astseg segment' takes but live video; for "
+            "a benchmark, its files or folders."
+        ),
     ],
     out: Out,
     benchmark: Annotated[
@@ -26,6 +31,7 @@ def import_(
     size: Annotated[str | None, typer.Option(help="Height x width, such as 96x128; by default one that suits.")] = None,
     test_share: Annotated[float, typer.Option(help="The share of your own images to hold out.")] = TEST_SHARE,
     every: Every = 1,
+    max_frames: MaxFrames = None,
     masks: Masks = None,
     ignore: Ignore = None,
     limit: Annotated[int | None, typer.Option(help="How many images to take from a benchmark's splits.")] = None,
@@ -36,12 +42,15 @@ def import_(
         ),
     ] = False,
     seed: Annotated[int, typer.Option(help="The seed for which of your own images are held out.", min=0)] = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Prepare your own images, or the published files of a benchmark.
 
     ```
     astseg data import holiday/ --out my-data
     astseg data import film.mp4 --every 5 --size 96x128 --out my-film
+    astseg data import monday.mp4 tuesday.mp4 --max-frames 2000 --out my-road
     astseg data import clevrtex_full_part*.tar.gz --benchmark clevrtex --out clevrtex
     ```
     """
@@ -49,20 +58,29 @@ def import_(
     if benchmark is None:
         from astseg.data.importing import import_source
 
-        if len(source) != 1:
-            raise AstSegError("There are several sources. Put your images into one folder, or name a --benchmark.")
         if protocol is not None or limit is not None or exchange_red_and_blue:
             raise AstSegError("--protocol, --limit and --exchange-red-and-blue need a --benchmark.")
-        with progress("Reading", "images") as show:
+        with find_given(source) as places, progress("Reading", "images") as show:
             store = import_source(
-                source[0], out, sides, test_share, seed, every, show, masks=masks, ignored=parse_values(ignore)
+                places,
+                out,
+                sides,
+                test_share,
+                seed,
+                every,
+                show,
+                masks=masks,
+                ignored=parse_values(ignore),
+                max_frames=max_frames,
+                on_plan=report_plan,
             )
         report_reading(store)
     else:
-        if every != 1 or test_share != TEST_SHARE or seed != 0 or masks is not None or ignore is not None:
+        given = (every != 1, max_frames, test_share != TEST_SHARE, seed != 0, masks, ignore)
+        if any(given):
             raise AstSegError(
-                "--every, --test-share, --seed, --masks and --ignore are for your own images; a benchmark takes a "
-                "--protocol."
+                "--every, --max-frames, --test-share, --seed, --masks and --ignore are for your own images; a "
+                "benchmark takes a --protocol."
             )
         if sides is not None and sides[0] != sides[1]:
             raise AstSegError(f"A benchmark's images are square: give one side, not {size}.")
@@ -71,7 +89,7 @@ def import_(
         with progress_by_name("images") as show:
             store = import_benchmark(
                 benchmark,
-                source,
+                list(map(Path, source)),
                 out,
                 protocol=protocol,
                 image_size=sides[0] if sides else None,
@@ -83,4 +101,11 @@ def import_(
         report_skipped(list(found.unreadable))
         for problem in found.problems:
             print_note("Note", problem)
-    output.print(f"Data: {out}", markup=False)
+    counts = {name: len(store[name]) for name in store.splits}
+    facts = {
+        "data": out,
+        "images": counts,
+        "size": store.image_size,
+        "skipped": store.manifest.details.get("skipped", []),
+    }
+    print_result([f"Data: {out}"], facts, as_json=as_json)

@@ -1,38 +1,73 @@
 """``astseg segment``: find the objects in images or a video."""
 
+from collections import deque
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import format_count, output, print_note
-from astseg.cli._formats import convert_and_report, parse_request
-from astseg.cli._inputs import open_images, report_left_out, report_notes, report_skipped
+from astseg.cli._console import deferred_interrupt, format_count, messages, print_note, print_result
+from astseg.cli._formats import convert_with_bar, describe_formats, parse_request
+from astseg.cli._inputs import report_left_out, report_notes, report_skipped
 from astseg.cli._models import open_model
-from astseg.cli._options import Categories, Device, Every, Formats, Model, Out, Source, Tolerance, find_device
+from astseg.cli._options import (
+    AsJson,
+    Categories,
+    Device,
+    Every,
+    Formats,
+    Model,
+    Out,
+    Quiet,
+    Sources,
+    Tolerance,
+    find_device,
+)
 from astseg.cli._progress import progress
+from astseg.cli._sources import open_given
+
+if TYPE_CHECKING:
+    import torch
+
+    from astseg.data.sources import Source
+    from astseg.inference.formats.converting import FormatRequest
+    from astseg.inference.segmenting import SegmentationResult
+    from astseg.model.ast_seg import AstSeg
+
+NUM_LATEST = 100
+"""The number of images whose objects are averaged below the bar."""
 
 
 def segment(
     model: Model,
-    source: Source,
+    source: Sources,
     out: Out = Path("masks"),
     every: Every = 1,
     batch_size: Annotated[int, typer.Option(help="The number of images at a time.", min=1)] = 16,
     track: Annotated[
         bool, typer.Option("--track", help="Follow the objects from frame to frame, and label each by its track.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Wait for further images in the folder, until Ctrl-C.")
+    ] = False,
     device: Device = "auto",
     formats: Formats = "",
     categories: Categories = None,
     tolerance: Tolerance = 0.5,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find the objects in images or a video.
 
     Writes a label image for each image (a pixel's value is the number of its object, 0 is the background), an overlay,
     objects.json with the box, area, centroid, position, scale, activation and appearance of every object, and for a
     video an overlaid video. Of prepared data, the test split is segmented.
+
+    Takes folders, images, videos and arrays, one or several; patterns in quotes; a .txt file with a path on each line;
+    - for paths or an image from standard input; http and https addresses of files; live video (camera:0, rtsp://...,
+    live:http://...). With --watch, or of live video, results appear image by image, and Ctrl-C ends them whole.
 
     With --track, an object keeps its number from frame to frame, and the overlays show its way. The images of a folder
     are then taken for frames in the order of their names.
@@ -42,28 +77,71 @@ def segment(
     astseg segment my-run film.mp4 --every 5 --out film-masks
     astseg segment my-run images/ --out masks --format coco,yolo
     astseg segment my-run film.mp4 --track --out film-tracks
+    astseg segment my-run 'images/*.jpg' https://example.org/a.jpg --out masks
+    astseg segment my-run camera:0 --out masks
     ```
     """
-    images = open_images(source, every)  # before torch is imported, so that a wrong name is reported at once
-    from astseg.inference.segmenting import segment_source
+    # The source is opened before torch is imported, so that a wrong name is reported at once.
+    with open_given(source, every, watch=watch) as images:
+        request = _check(images, formats, categories, tolerance, track=track)
+        where = find_device(device)
+        report_left_out(images.left_out)
+        report_notes(images.notes)
+        segmenter = open_model(model, where)
+        request.check_slots(segmenter.num_slots)
+        summary = _segment(segmenter, images, out, batch_size, where, model, track=track)
+        report_skipped(list(summary.skipped))
+        if summary.note:
+            print_note("Note", summary.note)
+        found = f"{format_count(summary.images, 'image')}, {format_count(summary.objects, 'object')}"
+        if summary.tracks is not None:
+            found += f", {format_count(summary.tracks, 'track')}"
+        written = convert_with_bar(out, request) if request.formats and summary.images else []
+        facts = {**asdict(summary), "formats": list(map(asdict, written))}
+        print_result([f"{found}: {out}", *describe_formats(written)], facts, as_json=as_json)
+
+
+def _check(images: "Source", formats: str, categories: str | None, tolerance: float, *, track: bool) -> "FormatRequest":
+    """Return which formats are asked for, if the source can have them.
+
+    Raises:
+        AstSegError: the options do not fit together, or not to the source.
+    """
+    from astseg.data.live import LiveSource
+    from astseg.data.several import JoinedSource
 
     if categories is not None and not formats:
         raise AstSegError("--categories is for the formats of --format. Name one, or omit --categories.")
+    if track and isinstance(images, JoinedSource):
+        raise AstSegError("--track follows objects through one video or folder. Name one source at a time.")
     request = parse_request(formats, categories, tolerance)
     request.check_tracks(track)
-    where = find_device(device)
-    report_left_out(images.left_out)
-    report_notes(images.notes)
-    segmenter = open_model(model, where)
-    request.check_slots(segmenter.num_slots)
-    with progress("Segmenting", "images") as show:
-        summary = segment_source(segmenter, images, out, batch_size, where, show, model, track=track)
-    report_skipped(list(summary.skipped))
-    if summary.note:
-        print_note("Note", summary.note)
-    found = f"{format_count(summary.images, 'image')}, {format_count(summary.objects, 'object')}"
-    if summary.tracks is not None:
-        found += f", {format_count(summary.tracks, 'track')}"
-    output.print(f"{found}: {out}", markup=False)
-    if request.formats:
-        convert_and_report(out, request)
+    if request.needs_pixels and isinstance(images, LiveSource):
+        raise AstSegError("Of live video no images are kept, and one of the formats needs them. Omit it.")
+    return request
+
+
+def _segment(
+    segmenter: "AstSeg", images: "Source", out: Path, batch_size: int, device: "torch.device", name: str, *, track: bool
+) -> "SegmentationResult":
+    """Segment under a progress bar; a source without an end until Ctrl-C, with the latest objects below the bar."""
+    from astseg.data.sources import EndlessSource
+    from astseg.inference.segmenting import segment_source
+
+    if not isinstance(images, EndlessSource):
+        with progress("Segmenting", "images") as show:
+            return segment_source(segmenter, images, out, batch_size, device, show, name, track=track)
+    latest: deque[int] = deque(maxlen=NUM_LATEST)
+
+    def describe() -> str:
+        rate = f"{sum(latest) / len(latest):.1f} objects an image" if latest else "waiting for images"
+        return ", ".join(filter(None, (rate, images.state)))
+
+    messages.print(f"Segmenting into {out} until Ctrl-C.", style="dim", markup=False)
+    with deferred_interrupt() as images.stop, progress("Segmenting", "images", describe=describe) as show:
+        summary = segment_source(
+            segmenter, images, out, device=device, progress=show, model_name=name, track=track, found_in=latest.append
+        )
+    if images.state:
+        print_note("Note", images.state)
+    return summary

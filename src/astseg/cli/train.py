@@ -9,15 +9,31 @@ import typer
 from astseg._core.errors import AstSegError
 from astseg.cli._console import messages
 from astseg.cli._inputs import prepare
-from astseg.cli._options import Device, Ignore, Masks, Seed, Strict, find_device, parse_changes, parse_size
+from astseg.cli._options import (
+    Device,
+    Every,
+    Ignore,
+    Masks,
+    MaxFrames,
+    Quiet,
+    Seed,
+    Strict,
+    find_device,
+    parse_changes,
+    parse_size,
+)
 from astseg.cli._runs import check_out_folder, print_reasons, resume_run, train_and_score
+from astseg.cli._sources import find_given
 
 
 def train(
     context: typer.Context,
     source: Annotated[
-        Path | None,
-        typer.Argument(help="A folder of images, a video, an .npy or .npz array, or data prepared by 'astseg data'."),
+        list[str] | None,
+        typer.Argument(
+            help="Folders of images, images, videos, .npy or .npz arrays; or data prepared by 'astseg data'. All that "
+            "'astseg segment' takes but live video."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the run.")] = Path("run"),
     preset: Annotated[
@@ -66,23 +82,27 @@ def train(
             help="Whether to tell objects by textures rather than colors. By default the images tell.",
         ),
     ] = None,
+    every: Every = 1,
+    max_frames: MaxFrames = None,
     masks: Masks = None,
     ignore: Ignore = None,
     seed: Seed = 0,
     device: Device = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out.")] = False,
     strict: Strict = False,
+    quiet: Quiet = False,
 ) -> None:
     """Learn to find the objects in unlabeled images.
 
-    Takes a folder of images, a video from a fixed camera, or prepared data. Whatever you leave open is chosen for you:
-    size and background by the images, the number of steps by your time and the speed of the machine.
+    Takes folders of images, videos from a fixed camera, one or several, or prepared data. Whatever you leave open is
+    chosen for you: size and background by the images, the number of steps by your time and the speed of the machine.
     Ctrl-C stops after the current step and saves; --resume continues to the same result (on a GPU, up to rounding).
     What goes wrong meanwhile is said, with what to try: objects in the background, empty slots, a rising loss.
 
     ```
     astseg train my-pictures/ --objects 5 --minutes 60 --out my-run
     astseg train my-pictures/ --set foreground.entropy_weight=1e-3 --set architecture.shadows=true --out my-run
+    astseg train monday.mp4 tuesday.mp4 --max-frames 2000 --out my-road
     astseg segment my-run more-pictures/ --out masks
     ```
     """
@@ -94,7 +114,7 @@ def train(
     if resume:
         resume_run(out, context, device, strict=strict)
         return
-    if source is None:
+    if not source:
         raise AstSegError("No source is given. Give a folder of images, a video or prepared data.")
     request = RecipeRequest(
         preset=preset,
@@ -109,9 +129,21 @@ def train(
     check_out_folder(out)
     longer_side = max(request.base.architecture.image_size) if request.base else None
     check = partial(check_size, device=where, request=request)
-    data = prepare(source, out / "data", parse_size(size), longer_side, check_size=check, masks=masks, ignore=ignore)
+    with find_given(source) as places:
+        data = prepare(
+            places,
+            out / "data",
+            parse_size(size),
+            longer_side,
+            check_size=check,
+            masks=masks,
+            ignore=ignore,
+            every=every,
+            max_frames=max_frames,
+        )
     with messages.status("Choosing a recipe for the images and the machine..."):
         choice = choose_recipe(Store(data), where, request)
     print_reasons(choice)
-    settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
+    name = places[0].resolve().name if len(places) == 1 else f"{len(places)} sources"
+    settings = RunSettings(f"astseg on {name}", choice.recipe, str(data.resolve()), seed, preset)
     train_and_score(out, settings, device=device, strict=strict)

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
@@ -62,13 +62,26 @@ def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
         beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
         raise AstSegError(f"{folder} holds no images and no arrays of images.{hint}{beside}")
     files = sorted(search.readable, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
+    found = find_among(files, folder, masks)
+    return replace(found, left_out=(*found.left_out, *left_out))
+
+
+def find_among(files: Sequence[Path], folder: Path, masks: Path | None = None) -> FoundFiles:
+    """Find the images among image and array files below a folder, and their masks.
+
+    Args:
+        files: the files, in the order in which they are to be read.
+        folder: the folder that holds them, with its subfolders.
+        masks: a file or folder of masks; by default the masks beside the images.
+
+    Raises:
+        AstSegError: no mask that the user named belongs to an image.
+    """
+    left_out: tuple[str, ...] = ()
     arrays_of_masks = _find_mask_arrays(files, folder)
     if arrays_of_masks:
         names = _first_names([file.relative_to(folder).as_posix() for file in arrays_of_masks])
-        left_out = (
-            f"arrays of masks, which should be in the .npz of their images: {len(arrays_of_masks)} ({names})",
-            *left_out,
-        )
+        left_out = (f"arrays of masks, which should be in the .npz of their images: {len(arrays_of_masks)} ({names})",)
         files = [file for file in files if file not in arrays_of_masks]
     images = [file for file in files if file.suffix.lower() not in ARRAY_SUFFIXES]
     paired = pair(images, folder, _list_named_masks(folder, masks), list(_list_sibling_masks(folder)))
@@ -136,7 +149,7 @@ class _FolderSearch:
         for entry in entries:
             path = folder / entry.name
             if _entry_is(entry.is_file):
-                (self.readable if _is_readable(path) else self.others).append(path)
+                (self.readable if is_readable(path) else self.others).append(path)
             elif not _entry_is(entry.is_dir):
                 (self.special if path.exists() else self.broken_links).append(path)
             elif entry.is_symlink():
@@ -163,7 +176,7 @@ class _FolderSearch:
         return {folder.relative_to(self.root).as_posix() for folder in folders}
 
 
-def _is_readable(file: Path) -> bool:
+def is_readable(file: Path) -> bool:
     """Tell whether a file is an image or an array, by its suffix or, if that is unknown, by its first bytes."""
     suffix = file.suffix.lower()
     if suffix in IMAGE_SUFFIXES | ARRAY_SUFFIXES:
@@ -171,8 +184,13 @@ def _is_readable(file: Path) -> bool:
     return suffix not in VIDEO_SUFFIXES and is_image_file(file)
 
 
+def list_readable(folder: Path) -> list[Path]:
+    """List the images and arrays in a folder and its subfolders, masks included, in no particular order."""
+    return _FolderSearch(folder).readable
+
+
 def _find_image_files(folder: Path) -> list[Path]:
-    return [file for file in _FolderSearch(folder).readable if file.suffix.lower() in IMAGE_SUFFIXES]
+    return [file for file in list_readable(folder) if file.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:

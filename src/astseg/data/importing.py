@@ -1,10 +1,11 @@
 """Importing the user's own images and videos into a store."""
 
+import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from math import log
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from astseg._core.progress import Progress
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import split_of
 from astseg.data.image_fitting import fit_image, fit_mask
-from astseg.data.sources import FileSource, Sample, Source, VideoSource, open_source
+from astseg.data.several import JoinedSource, open_sources
+from astseg.data.sources import FileSource, Sample, Source, VideoSource
 from astseg.data.store import Store
 from astseg.data.store_writer import SplitWriter, StoreWriter
 
@@ -47,6 +49,8 @@ class _Part:
     """The split of the other images."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     """(name, reason) of readable images that are not used."""
+    predefined: bool = False
+    """Whether the folder's own division is kept."""
 
     @property
     def splits(self) -> set[str]:
@@ -54,8 +58,23 @@ class _Part:
         return {self.split, "test"} if self.test_indices else {self.split}
 
 
+@dataclass(frozen=True)
+class ImportPlan:
+    """What an import will write."""
+
+    images: int | None
+    """How many images there are if all are readable; None if counting means reading."""
+    size: tuple[int, int]
+    """Height and width."""
+
+    @property
+    def num_bytes(self) -> int | None:
+        """What the images will take on the disk, without masks."""
+        return None if self.images is None else self.images * self.size[0] * self.size[1] * 3
+
+
 def import_source(
-    path: Path | str,
+    path: Path | str | Sequence[Path | str],
     destination: Path | str,
     image_size: tuple[int, int] | None = None,
     test_share: float = 0.1,
@@ -68,67 +87,84 @@ def import_source(
     ignored: frozenset[int] | None = None,
     check_size: Callable[[tuple[int, int]], None] = lambda size: None,
     details: Mapping[str, Any] | None = None,
+    max_frames: int | None = None,
+    on_plan: Callable[[ImportPlan], None] = lambda plan: None,
 ) -> Store:
-    """Prepare images, arrays or a video for training.
+    """Prepare images, arrays or videos for training.
 
     Every image is cropped in the center to the proportions of `image_size` and resized bilinearly with antialiasing;
     masks are cropped likewise and resized by the nearest pixel. A split gets masks if all its images have one; images
     whose mask turns out to be unusable are then left out.
 
-    The split `test` holds out the last frames of a video, or a random choice of images. Existing divisions are kept:
+    The split `test` holds out the last frames of each video, or a random choice of images. Existing divisions are kept:
     folders named `train` and `test` or `val` (`valid/images`, `images/val2017`), and arrays, numbered or not
     (`train_0.npz`, `train_1.npz`, `val.npz`); without `test`, `val` becomes the split `test`.
 
     Args:
-        path: a folder, an image, an array file or a video.
+        path: a folder, an image, an array file or a video, or several of these.
         destination: where the store is created; nothing may be there yet.
         image_size: height and width; by default `suggest_image_size` for the first images.
         test_share: the share of images to hold out, from 0 (none) to below 1.
         seed: the seed of the random choice.
-        every: take only every n-th frame of a video.
+        every: take only every n-th frame of videos.
         progress: called with the number of images read, and the total.
         longer_side: the longer side for `suggest_image_size`, if `image_size` is not given.
         masks: a file or folder of masks; by default the masks beside the images.
         ignored: the values in masks of pixels that are not scored; by default they are detected.
         check_size: called with height and width before anything is prepared; raises to refuse them.
         details: further details for the manifest.
+        max_frames: take no more frames of each video than these, evenly spread.
+        on_plan: called with what will be written, before anything is.
 
     Returns:
         The store. The details in its manifest name what was skipped and why, name what else was in the folder, and
         count the masks that were left out, with the first reason.
 
     Raises:
-        AstSegError: nothing can be read, the destination is in use, or a number is out of range.
+        AstSegError: nothing can be read, the destination is in use, its disk has too little room, or a number is out of
+            range.
     """
     if not 0 <= test_share < 1:
         raise AstSegError(f"The share to hold out should lie in 0 to below 1, not {test_share}.")
-    if Store.is_store(path):
-        raise AstSegError(f"{path} is a prepared data set already. Train on it as it is.")
-    source = open_source(path, every=every, masks=masks, ignored=ignored)
-    parts = _predefined_parts(source) or [_hold_out(source, test_share, seed)]
-    size = image_size or _size_for(parts[0].source, longer_side)
+    places = [Path(path)] if isinstance(path, str | Path) else list(map(Path, path))
+    for place in places:
+        if Store.is_store(place):
+            raise AstSegError(f"{place} is a prepared data set already. Train on it as it is.")
+    source = open_sources(places, every=every, masks=masks, ignored=ignored, max_frames=max_frames)
+    divided = [_predefined_parts(one) or [_hold_out(one, test_share, seed)] for one in _sources(source)]
+    size = image_size or _size_for([parts[0].source for parts in divided], longer_side)
+    parts = list(chain.from_iterable(divided))
     if min(size) < MIN_SIDE or max(size) > MAX_SIDE:
         raise AstSegError(f"Images should have {MIN_SIDE} to {MAX_SIDE} pixels a side, not {size[0]} x {size[1]}.")
     check_size(size)
+    plan = ImportPlan(_add(part.source.estimated_length() for part in parts), size)
+    _check_room(plan, Path(destination))
+    on_plan(plan)
     usable = [_has_usable_masks(part.source) for part in parts]
     with_masks = {
         split: all(has for part, has in zip(parts, usable, strict=True) if split in part.splits)
         for split in set().union(*(part.splits for part in parts))
     }
-    rule = "as the folder is divided" if len(parts) > 1 else _describe_split_rule(parts[0], test_share, seed)
+    rule = "; ".join(dict.fromkeys(_describe_split_rule(part, test_share, seed) for part in parts))
     protocol = f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
-    with StoreWriter(destination, size, str(Path(path).resolve()), protocol) as writer, ExitStack() as stack:
+    with StoreWriter(destination, size, describe_places(places), protocol) as writer, ExitStack() as stack:
         out = _SplitWriters(writer, stack, with_masks, source.ignored_label)
         _write_samples(out, parts, size, progress)
         writer.details.update({**_details(source, parts, seed, every), **(details or {})})
-        if isinstance(source, FileSource) and any(with_masks.values()):
-            writer.details["masks"] = source.coding.description
+        if any(with_masks.values()):
+            codings = [one.coding.description for one in _sources(source) if isinstance(one, FileSource)]
+            writer.details["masks"] = "; ".join(dict.fromkeys(codings))
         if out.masks_left_behind:
             writer.details |= {
                 "masks_left_behind": out.masks_left_behind,
                 "mask_problem": out.mask_problem or "some images are left out.",
             }
     return Store(destination)
+
+
+def describe_places(places: Sequence[Path]) -> str:
+    """Return what the manifest of a store calls the places from which its images came."""
+    return ", ".join(str(place.resolve()) for place in places)
 
 
 def suggest_image_size(size: tuple[int, int], longer_side: int | None = None) -> tuple[int, int]:
@@ -249,7 +285,7 @@ def _predefined_parts(source: Source) -> list[_Part]:
     if "train" not in files or not {"test", "val"} & files.keys():
         return []
     names = {"train": "train", "test": "test", "val": "val" if "test" in files else "test"}
-    parts = [_Part(source.part(files[key]), split=names[key]) for key in names if key in files]
+    parts = [_Part(source.part(files[key]), split=names[key], predefined=True) for key in names if key in files]
     for file in files.get("", []):
         name = file.relative_to(source.path).as_posix()
         parts[0].left_out.append((name, f"{name} is in none of the folders for training and testing."))
@@ -271,13 +307,40 @@ def _has_usable_masks(source: Source) -> bool:
     return source.has_masks and all(sample.mask_problem is None for sample in islice(source, NUM_PROBED_IMAGES))
 
 
-def _size_for(source: Source, longer_side: int | None) -> tuple[int, int]:
-    shapes = [sample.image.shape[:2] for sample in islice(source, NUM_PROBED_IMAGES)]
+def _size_for(sources: Sequence[Source], longer_side: int | None) -> tuple[int, int]:
+    shapes = [sample.image.shape[:2] for source in sources for sample in islice(source, NUM_PROBED_IMAGES)]
     height, width = np.median([shape for shape in shapes if min(shape) >= MIN_SIDE] or shapes, axis=0)
     return suggest_image_size((int(height), int(width)), longer_side)
 
 
+def _sources(source: Source) -> list[Source]:
+    """Return the sources of which one consists."""
+    return list(source.parts.values()) if isinstance(source, JoinedSource) else [source]
+
+
+def _add(counts: Iterable[int | None]) -> int | None:
+    counts = list(counts)
+    return None if None in counts else sum(count or 0 for count in counts)
+
+
+def _check_room(plan: ImportPlan, destination: Path) -> None:
+    """Raise if the disk of the destination has too little room.
+
+    Raises:
+        AstSegError: it has.
+    """
+    folder = next(place for place in destination.absolute().parents if place.is_dir())
+    free = shutil.disk_usage(folder).free
+    if plan.num_bytes is not None and plan.num_bytes > free:
+        raise AstSegError(
+            f"{plan.images} images at {plan.size[0]} x {plan.size[1]} take {plan.num_bytes / 1e9:.1f} GB, and the disk "
+            f"of {destination} has {free / 1e9:.1f} GB left. Take fewer frames or a smaller size, or make room."
+        )
+
+
 def _describe_split_rule(part: _Part, test_share: float, seed: int) -> str:
+    if part.predefined:
+        return "as the folder is divided"
     if not part.test_indices:
         return "nothing held out"
     chosen = "the last frames" if isinstance(part.source, VideoSource) else f"a random choice (seed {seed})"
@@ -292,5 +355,7 @@ def _details(source: Source, parts: list[_Part], seed: int, every: int) -> dict[
     if source.notes:
         details["notes"] = list(source.notes)
     if source.fps is not None:
-        details |= {"fps": float(source.fps), "every": every}
+        details["fps"] = float(source.fps)
+    if any(isinstance(one, VideoSource) for one in _sources(source)):
+        details["every"] = every
     return details

@@ -4,12 +4,13 @@ import re
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from astseg.data.masks import IGNORED_LABEL, MaskCoding, choose_coding, decode_m
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 
+Kind: TypeAlias = Literal["store", "folder", "array", "image", "video"]
 NUM_PROBED_MASKS = 16
 """The number of masks that decide how all masks are read."""
 
@@ -70,8 +72,12 @@ class Source(ABC):
     split: str | None = None
     """Of prepared data, which split."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str | None = None) -> None:
         self.path = path
+        self.name = str(path) if name is None else name
+        """What messages and results call it."""
+        self.places: tuple[Path, ...] = ()
+        """Of several places opened as one, all of them; `path` is then the folder that holds them."""
         self.skipped: list[tuple[str, str]] = []
         """(name, reason) of images that the latest iteration could not read."""
         self.left_out: tuple[str, ...] = ()
@@ -90,7 +96,7 @@ class Source(ABC):
             yield sample
         if not readable:
             reasons = f" {self.skipped[0][1]}" if self.skipped else ""
-            raise AstSegError(f"Nothing in {self.path} can be read ({len(self.skipped)} tried).{reasons}")
+            raise AstSegError(f"Nothing in {self.name} can be read ({len(self.skipped)} tried).{reasons}")
 
     @abstractmethod
     def _samples(self) -> Iterator[Sample]:
@@ -108,6 +114,26 @@ class Source(ABC):
     @property
     def ignored_label(self) -> int | None:
         """The label, in masks, of pixels that are not scored; None if all are."""
+        return None
+
+
+class EndlessSource(Source):
+    """A source whose images come one after another, until it is told to stop; it ends without an error if none came."""
+
+    stop: Callable[[], bool] = staticmethod(lambda: False)
+    """Asked several times a second; the iteration ends once it says so."""
+
+    @property
+    def state(self) -> str:
+        """What is to be said of the images that have come or not; empty if nothing."""
+        return ""
+
+    def __iter__(self) -> Iterator[Sample]:
+        self.skipped.clear()
+        yield from self._samples()
+
+    def estimated_length(self) -> int | None:
+        """Return None: nobody knows."""
         return None
 
 
@@ -265,15 +291,18 @@ class VideoSource(Source):
     Args:
         path: the file.
         every: take only the frames 0, every, 2 * every, ...
+        max_frames: take no more frames than these; of a longer video, fewer of each second.
     """
 
-    def __init__(self, path: Path, every: int = 1) -> None:
+    def __init__(self, path: Path, every: int = 1, max_frames: int | None = None) -> None:
         super().__init__(path)
         if every < 1:
             raise AstSegError(f"The step between frames should be 1 or more, not {every}.")
+        if max_frames is not None and max_frames < 1:
+            raise AstSegError(f"The largest number of frames should be 1 or more, not {max_frames}.")
         self._facts = read_facts(path)
-        self._every = every
-        self.fps = self._facts.fps / every
+        self._every = every if max_frames is None else max(every, -(-self._facts.frames // max_frames))
+        self.fps = self._facts.fps / self._every
         self.duration = self._facts.duration
         if more := self._facts.more_tracks:
             self.left_out = (f"{more} more video track{'' if more == 1 else 's'}",)
@@ -330,6 +359,7 @@ def open_source(
     every: int = 1,
     masks: Path | None = None,
     ignored: frozenset[int] | None = None,
+    max_frames: int | None = None,
 ) -> Source:
     """Open a folder, an image, an `.npy` or `.npz` file, a video, or a prepared data set.
 
@@ -337,48 +367,66 @@ def open_source(
     `find_files` for what is left out. The kind of a file with an unknown suffix is detected from its content.
 
     Args:
-        path: what to open.
+        path: what to open; `open_sources` takes several.
         split: the split of a prepared data set to read.
         every: take only every n-th frame of a video.
         masks: a file or folder of masks of the images; by default the masks beside them.
         ignored: the values in masks of pixels that are not scored; None to detect them.
+        max_frames: take no more frames of a video than these, evenly spread.
 
     Raises:
         AstSegError: there is nothing, or nothing readable; `every` is not 1 for something other than a video; or there
             are no masks where the user named some.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if not path.exists():
-        raise AstSegError(f"There is no file or folder {path}.")
-    if not (path.is_file() or path.is_dir()):
-        raise AstSegError(f"{path} is a pipe, a device or the like, not a file.")
-    is_image = suffix in IMAGE_SUFFIXES or (path.is_file() and is_image_file(path))
-    if masks is not None and not (path.is_dir() or is_image):
+    kind = find_kind(path)
+    if masks is not None and kind not in ("store", "folder", "image"):
         raise AstSegError(f"Masks can only be named for image files, and {path} is not one.")
-    if suffix in VIDEO_SUFFIXES or not (path.is_dir() or suffix in ARRAY_SUFFIXES or is_image):
-        return _open_video(path, every)
+    if kind == "video":
+        return open_video(path, every, max_frames)
     if every != 1:
         raise AstSegError(f"Only a video can be read with every n-th frame, and {path} is not one.")
-    if path.is_dir():
-        if Store.is_store(path):
-            return StoreSource(path, split)
-        found = find_files(path, masks)
-        return FileSource(path, found.files, found.left_out, found.masks, ignored)
-    if suffix in ARRAY_SUFFIXES:
+    if kind == "store":
+        return StoreSource(path, split)
+    if kind == "array":
         return FileSource(path, [path], ignored=ignored)
-    found = find_masks(path, masks)
+    found = find_files(path, masks) if kind == "folder" else find_masks(path, masks)
     return FileSource(path, found.files, found.left_out, found.masks, ignored)
 
 
-def _open_video(path: Path, every: int) -> VideoSource:
+def find_kind(path: Path) -> Kind:
+    """Tell what a path holds, by its suffix or, if that is unknown, its content; what is nothing else may be a video.
+
+    Raises:
+        AstSegError: there is nothing, or neither a file nor a folder.
+    """
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise AstSegError(f"There is no file or folder {path}.")
+    if path.is_dir():
+        return "store" if Store.is_store(path) else "folder"
+    if not path.is_file():
+        raise AstSegError(f"{path} is a pipe, a device or the like, not a file.")
+    if suffix in IMAGE_SUFFIXES:
+        return "image"
+    if suffix in ARRAY_SUFFIXES:
+        return "array"
+    return "image" if suffix not in VIDEO_SUFFIXES and is_image_file(path) else "video"
+
+
+def open_video(path: Path, every: int = 1, max_frames: int | None = None) -> VideoSource:
+    """Open a video, which may have any suffix.
+
+    Raises:
+        AstSegError: it is none, or a number is out of range.
+    """
     if path.suffix.lower() in VIDEO_SUFFIXES:
-        return VideoSource(path, every)
+        return VideoSource(path, every, max_frames)
     no_kind = f"{path} cannot be read: it is neither an image, nor a video, nor an .npy or .npz array."
     if _is_archive(path):  # FFmpeg would find uncompressed videos in it
         raise AstSegError(f"{no_kind} Unpack it first.")
     try:
-        return VideoSource(path, every)
+        return VideoSource(path, every, max_frames)
     except AstSegError as error:
         raise AstSegError(f"{no_kind} Give one of these, or a folder.") from error
 

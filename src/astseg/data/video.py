@@ -106,7 +106,7 @@ def read_facts(path: Path | str) -> VideoFacts:
             for packet in _packets(container, stream, lambda _: None)
             if packet.size and not packet.is_discard
         ]
-        rate, count, base = _declared_rate(stream), len(stamps), Fraction(stream.time_base)
+        rate, count, base = declared_rate(stream), len(stamps), Fraction(stream.time_base)
         stamped = not container.format.flags & av.format.Flags.no_timestamps.value
         duration = _shown_ticks(stamps) * base if stamped else Fraction(0)
         if duration and abs(count / rate - duration) > min(2 * base, MAX_ROUNDING):
@@ -161,7 +161,8 @@ def _increasing_times(stamps: Sequence[_Stamp]) -> list[int] | None:
     return times if whole else None
 
 
-def _declared_rate(stream: Any) -> Fraction:
+def declared_rate(stream: Any) -> Fraction:
+    """Return the frames per second that a stream claims to have, or a usual number."""
     return Fraction(stream.guessed_rate or stream.average_rate or DEFAULT_RATE)
 
 
@@ -199,7 +200,7 @@ def read_frames(
             on_damage(index, f"cannot be decoded: {error.strerror}")
 
     with _open_video(Path(path)) as (container, stream):
-        clock = _Clock(float(1 / _declared_rate(stream)), facts.times)
+        clock = _Clock(float(1 / declared_rate(stream)), facts.times)
         for packet in _packets(container, stream, note):
             try:
                 frames = packet.decode()
@@ -209,7 +210,7 @@ def read_frames(
             for frame in frames:
                 time = clock.time(index, frame)
                 if index % every == 0:
-                    yield Frame(index, time, _rotate_upright(frame))
+                    yield Frame(index, time, rotate_upright(frame))
                 index += 1
 
 
@@ -342,20 +343,34 @@ def _open_video(path: Path) -> Iterator[tuple[Any, Any]]:
     except (av.error.FFmpegError, OSError) as error:
         raise AstSegError(f"{path} cannot be read as video: {error.strerror}.") from error
     with container:
-        tracks = _tracks(container)
-        if not tracks:
-            kinds = ["a cover image" if s.type == "video" else s.type for s in container.streams]
-            raise AstSegError(f"{path} holds no video, only {', '.join(kinds) or 'nothing'}.")
-        stream = _default_track(container, tracks)
-        if stream.codec_context is None:
-            raise AstSegError(f"{path} cannot be read as video: the form of its frames is unknown.")
-        if stream.width * stream.height > MAX_FRAME_PIXELS:
-            raise AstSegError(
-                f"{path} has frames of {stream.width} x {stream.height} pixels; at most {MAX_FRAME_PIXELS} are read."
-            )
-        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # the size may change on the way
+        stream = choose_stream(container, str(path))
         stream.thread_type = "AUTO"
         yield container, stream
+
+
+def choose_stream(container: Any, name: str) -> Any:
+    """Return the track of an open video that players show, ready to be decoded.
+
+    Args:
+        container: what PyAV opened.
+        name: what to call it in errors.
+
+    Raises:
+        AstSegError: there is none, its form is unknown, or its frames are too large.
+    """
+    tracks = _tracks(container)
+    if not tracks:
+        kinds = ["a cover image" if s.type == "video" else s.type for s in container.streams]
+        raise AstSegError(f"{name} holds no video, only {', '.join(kinds) or 'nothing'}.")
+    stream = _default_track(container, tracks)
+    if stream.codec_context is None:
+        raise AstSegError(f"{name} cannot be read as video: the form of its frames is unknown.")
+    if stream.width * stream.height > MAX_FRAME_PIXELS:
+        raise AstSegError(
+            f"{name} has frames of {stream.width} x {stream.height} pixels; at most {MAX_FRAME_PIXELS} are read."
+        )
+    stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # the size may change on the way
+    return stream
 
 
 def _tracks(container: Any) -> list[Any]:
@@ -383,7 +398,8 @@ def _packets(container: Any, stream: Any, on_break: Callable[[av.error.FFmpegErr
         yield last
 
 
-def _rotate_upright(frame: Any) -> Bytes:
+def rotate_upright(frame: Any) -> Bytes:
+    """Return a decoded frame as H x W x 3 RGB, turned as players show it."""
     image: Bytes = frame.to_ndarray(format="rgb24")
     # From the display matrix of a phone's video: the degrees by which players rotate frames anticlockwise.
     turns = round(frame.rotation / 90) % 4

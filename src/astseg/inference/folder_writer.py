@@ -1,6 +1,8 @@
 """What all writers of results have in common: a folder, and files that are completed at the end."""
 
 from abc import ABC
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -32,3 +34,17 @@ class FolderWriter(ABC):  # noqa: B024  (what is appended differs)
         path = self.folder.joinpath(*parts)
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
+
+    @contextmanager
+    def whole_file(self, *parts: str) -> Iterator[Path]:
+        """Yield a hidden path beside a path in the folder, to which the file moves once it is whole.
+
+        Others may read the folder while it grows. Nothing is synchronized: that is done for all files together.
+        """
+        path = self.path(*parts)
+        partial = path.with_name(f".partial{path.suffix}")  # a name that cannot become too long
+        try:
+            yield partial
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 What is written, and where, is said in `astseg.inference.writers`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from astseg._core.atomic_io import atomic_folder
+from astseg._core.atomic_io import atomic_folder, growing_folder
 from astseg._core.errors import AstSegError
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
-from astseg.data.sources import Sample, Source
+from astseg.data.sources import EndlessSource, Sample, Source
 from astseg.data.store import MAX_LABELS
 from astseg.inference.foreground_share import foreground_note
 from astseg.inference.objects import describe_objects
@@ -73,10 +73,12 @@ def segment_source(
     model_name: str | None = None,
     *,
     track: bool = False,
+    found_in: Callable[[int], None] | None = None,
 ) -> SegmentationResult:
     """Segment every image of a source, and write the files of all `WRITERS`.
 
-    Memory use does not depend on the number of images. The folder appears once everything is written.
+    Memory use does not depend on the number of images. The folder appears once everything is written; that of an
+    `EndlessSource` is there at once, grows image by image, and is whole when the source has been stopped.
 
     Args:
         model: the model, on `device`.
@@ -88,6 +90,7 @@ def segment_source(
         model_name: what objects.json calls the model, if anything.
         track: take the images for successive frames, and label objects by tracks in place of slots; see
             `ObjectTracker`.
+        found_in: called with the number of objects in each image, before `progress`.
 
     Raises:
         AstSegError: the folder is not empty or cannot be written, no image can be read, the model has too many slots
@@ -102,7 +105,10 @@ def segment_source(
     objects = 0
     tracker = ObjectTracker() if track else None
     shares: list[float] = []
-    with atomic_folder(out) as folder, ExitStack() as stack:
+    endless = isinstance(source, EndlessSource)
+    if endless:
+        batch_size = 1  # whoever waits for an image does not wait for the next ones too
+    with (growing_folder if endless else atomic_folder)(out) as folder, ExitStack() as stack:
         writers = [stack.enter_context(make(folder, source, model.num_slots, model_name)) for make in WRITERS]
         for batch in same_sized_batches(source, batch_size):
             segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
@@ -115,6 +121,8 @@ def segment_source(
                 for writer in writers:
                     writer.append(sample, labels, found)
                 objects += len(found)
+                if found_in is not None:
+                    found_in(len(found))
                 shares.append(float((segmentation.labels[index] > 0).float().mean()))
                 if progress is not None:
                     progress(len(shares), total)
@@ -129,11 +137,13 @@ def same_sized_batches(
     """Group successive images of the same size, up to ``batch_size`` of them and ``max_pixels`` together."""
     batch: list[Sample] = []
     for sample in source:
-        pixels = sample.image.shape[0] * sample.image.shape[1]
-        full = len(batch) == min(batch_size, max(1, max_pixels // pixels))
-        if batch and (full or sample.image.shape != batch[0].image.shape):
+        if batch and sample.image.shape != batch[0].image.shape:
             yield batch
             batch = []
         batch.append(sample)
+        pixels = sample.image.shape[0] * sample.image.shape[1]
+        if len(batch) >= min(batch_size, max(1, max_pixels // pixels)):  # at once: the next image may be long in coming
+            yield batch
+            batch = []
     if batch:
         yield batch

@@ -9,11 +9,12 @@ The output folder holds::
 
 all of the size of the source's images.
 
-objects.json has the keys ``source``, ``slots``, ``model`` and ``commit`` (where they are known), ``astseg`` (the
-program's version), ``split`` (of prepared data), ``fps`` (of a video: the mean number of frames per second), ``images``
-and ``skipped``; each image, on a line of its own, has ``name``, ``file_name`` (if it is a file of its own: its path
-below the source's folder), ``time`` (of a video: seconds since the first frame, by the file's time stamps), ``width``,
-``height`` and ``objects``.
+objects.json has the keys ``source``, ``sources`` (of several: all of them; ``source`` is then the folder that holds
+them), ``slots``, ``model`` and ``commit`` (where they are known), ``astseg`` (the program's version), ``split`` (of
+prepared data), ``fps`` (of a video: the mean number of frames per second; of live video what it claims), ``images`` and
+``skipped``; each image, on a line of its own, has ``name``, ``file_name`` (if it is a file of its own: its path below
+the source's folder), ``time`` (of a video: seconds since the first frame, by the file's time stamps; of live video by
+the clock), ``width``, ``height`` and ``objects``.
 """
 
 import json
@@ -74,7 +75,8 @@ class LabelWriter(ResultWriter):
         """Write the label image."""
         image = Image.fromarray(labels)
         image.putpalette(label_colors(max(self.num_slots, int(labels.max()))).reshape(-1).tolist())
-        image.save(self.path(LABELS_FOLDER, f"{sample.name}.png"))
+        with self.whole_file(LABELS_FOLDER, f"{sample.name}.png") as path:
+            image.save(path)
 
 
 class OverlayWriter(ResultWriter):
@@ -96,8 +98,8 @@ class OverlayWriter(ResultWriter):
         """Write the overlay and the video's frame."""
         overlaid = self._tails.draw(overlay(sample.image, labels), objects)
         # Without chroma subsampling, which would blur the contours.
-        path = self.path(OVERLAYS_FOLDER, f"{sample.name}.jpg")
-        Image.fromarray(overlaid).save(path, quality=90, subsampling=0)
+        with self.whole_file(OVERLAYS_FOLDER, f"{sample.name}.jpg") as path:
+            Image.fromarray(overlaid).save(path, quality=90, subsampling=0)
         if isinstance(self._video, VideoWriter):
             self._video.append(overlaid, sample.time)
 
@@ -110,7 +112,8 @@ class ObjectsWriter(ResultWriter):
         self._separator = "\n"
         fps = None if self.source.fps is None else float(self.source.fps)
         facts = {
-            "source": str(self.source.path),
+            "source": str(self.source.path) if self.source.places else self.source.name,
+            "sources": list(map(str, self.source.places)) or None,
             "slots": self.num_slots,
             "model": self.model_name,
             "astseg": __version__,

@@ -32,11 +32,13 @@ class RemoteFile:
     """Address of its published MD5 checksum, if any."""
     size: int | None = None
     """Its size in bytes, rounded as its page says it; None if it does not."""
+    file_name: str | None = None
+    """What to call the file; by default the end of its address."""
 
     @property
     def name(self) -> str:
         """The file's name."""
-        return self.address.rpartition("/")[2]
+        return self.file_name or self.address.rpartition("/")[2]
 
 
 @dataclass(frozen=True)

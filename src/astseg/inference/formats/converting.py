@@ -67,6 +67,11 @@ class FormatRequest:
             raise AstSegError(f"The tolerance should be 0 pixels or more, not {self.tolerance}.")
         check_choice(self.categories)
 
+    @property
+    def needs_pixels(self) -> bool:
+        """Whether the images must still be where they were segmented."""
+        return any(FORMATS[name].needs_pixels for name in self.formats)
+
     def check_slots(self, num_slots: int) -> None:
         """Raise an `AstSegError` if a category is asked for a slot that a model does not have."""
         check_slots(self.categories, num_slots)

@@ -12,9 +12,10 @@ from msgspec import Meta
 
 from astseg._core.errors import AstSegError, ImagesNotFoundError, ResultsNotFoundError
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
-from astseg._core.image_files import Bytes, open_image
+from astseg._core.image_files import Bytes, open_image, read_image
 from astseg._core.input_files import parse_json
-from astseg.data.sources import open_source
+from astseg.data.several import open_sources
+from astseg.data.sources import Sample
 from astseg.data.store import MAX_LABELS
 
 IMAGE_SUFFIX = ".png"
@@ -56,6 +57,7 @@ class Head(msgspec.Struct, frozen=True):
     """What objects.json says of all images."""
 
     source: str
+    """A file or folder; of several, the folder that holds them."""
     slots: Annotated[int, Meta(ge=1, le=MAX_LABELS)]
     split: str | None = None
     """Of prepared data."""
@@ -63,6 +65,8 @@ class Head(msgspec.Struct, frozen=True):
     astseg: str | None = None
     """The version of the program."""
     commit: str | None = None
+    sources: list[str] = []
+    """Of several, all of them."""
 
 
 @dataclass(frozen=True)
@@ -113,13 +117,19 @@ class Results:
         Raises:
             AstSegError: the source is not there, or no longer holds these images.
         """
+        names = [str(place)] if place is not None else self.head.sources or [self.head.source]
+        missing = next((name for name in names if not Path(name).exists()), None)
+        if missing is not None:
+            raise ImagesNotFoundError(f"The images of {self.folder} are not in {missing}. Say where they are now.")
+        samples: Iterator[Sample] | None = None
         place = place or Path(self.head.source)
-        if not place.exists():
-            raise ImagesNotFoundError(f"The images of {self.folder} are not in {place}. Say where they are now.")
-        samples = iter(open_source(place, self.head.split or "test"))
         for record in self.records():
-            # Of a video, frames may have been left out.
-            image = next((sample.image for sample in samples if sample.name == record.name), None)
+            file = self.image_file(record, place)
+            if file is not None and file.is_file():
+                image: Bytes | None = read_image(file)
+            else:  # of a video, frames may have been left out
+                samples = samples or iter(open_sources(list(map(Path, names)), self.head.split or "test"))
+                image = next((sample.image for sample in samples if sample.name == record.name), None)
             if image is None or image.shape[:2] != (record.height, record.width):
                 how = "is not there" if image is None else "has another size"
                 raise ImagesNotFoundError(f"{record.name} of {self.folder} {how} in {place}. Say where the images are.")

@@ -1,0 +1,98 @@
+"""What a user may name as a source: files, folders, patterns, lists, standard input, addresses and cameras."""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astseg._core.errors import AstSegError
+from astseg.cli._console import messages
+from astseg.cli._inputs import open_images
+from astseg.cli._progress import progress_by_name
+
+if TYPE_CHECKING:
+    from astseg.data.sources import Source
+
+STANDARD_INPUT = "-"
+MAX_STANDARD_INPUT = 1 << 28
+"""In bytes, of a list or an image."""
+
+
+@contextmanager
+def find_given(words: Sequence[str]) -> Iterator[list[Path]]:
+    """Yield the files and folders that words name, which are there until the block ends.
+
+    Addresses are fetched into the cache, and an image from standard input is written into a temporary folder.
+
+    Raises:
+        AstSegError: one of the words names nothing that can be had.
+    """
+    from astseg.data.live import is_live
+
+    with tempfile.TemporaryDirectory(prefix="astseg-") as folder:
+        places = []
+        for word in words:
+            if is_live(word):
+                raise AstSegError(f"{word} is live video, which 'astseg segment' takes, and alone. Record it first.")
+            places += _find(word, Path(folder))
+        yield places
+
+
+@contextmanager
+def open_given(words: Sequence[str], every: int = 1, *, watch: bool = False) -> Iterator["Source"]:
+    """Yield the source of images that words name, for as long as the block lasts; see `find_given`.
+
+    Args:
+        words: what the user wrote; one word may be live video.
+        every: take only every n-th frame of videos.
+        watch: wait for further images in the folder.
+
+    Raises:
+        AstSegError: there is no such source, or it cannot be read.
+    """
+    from astseg.data.live import LiveSource, is_live
+    from astseg.data.watching import WatchedFolder
+
+    if watch:
+        if len(words) > 1 or every > 1 or is_live(words[0]):
+            raise AstSegError("--watch is for a single folder, without --every.")
+        yield WatchedFolder(Path(words[0]))
+    elif len(words) == 1 and is_live(words[0]):
+        yield LiveSource(words[0], every)
+    else:
+        with find_given(words) as places:
+            yield open_images(places, every)
+
+
+def _find(word: str, folder: Path) -> list[Path]:
+    from astseg.data.remote import cache_folder, fetch, is_address
+    from astseg.data.source_names import find_places
+
+    if word == STANDARD_INPUT:
+        return _read_standard_input(folder)
+    if is_address(word):
+        with progress_by_name("bytes", lambda name: f"Fetching {name}") as show:
+            return [fetch(word, cache_folder(), show)]
+    return find_places(word)
+
+
+def _read_standard_input(folder: Path) -> list[Path]:
+    """Return the paths that come from standard input, or one path with the image that comes."""
+    from astseg._core.image_files import is_image_file
+    from astseg.data.source_names import parse_list
+
+    if sys.stdin.isatty():
+        messages.print("Type paths, one on each line; Ctrl-D ends them.", style="dim")
+    content = sys.stdin.buffer.read(MAX_STANDARD_INPUT + 1)
+    if len(content) > MAX_STANDARD_INPUT:
+        raise AstSegError(f"Standard input should be paths or one image, of {MAX_STANDARD_INPUT} bytes at most.")
+    file = folder / "stdin"
+    file.write_bytes(content)
+    if is_image_file(file):
+        return [file]
+    try:
+        return parse_list(content, "standard input")
+    except AstSegError as error:
+        raise AstSegError(f"{error} Or one image comes from it.") from error

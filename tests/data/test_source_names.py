@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from astseg._core.errors import AstSegError
+from astseg.data import source_names
+from astseg.data.source_names import find_places, parse_list
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("in/a10.png", "in/a2.png", "in/b.jpg", "in/deep/c.png", "in/[x].png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / name)
+    for name in ("in/notes.txt", "in/film.mp4"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("in/a*.png", ["in/a2.png", "in/a10.png"]),
+        ("in/a?.png", ["in/a2.png"]),
+        ("in/[b-c].*", ["in/b.jpg"]),
+        ("in/*", ["in/[x].png", "in/a2.png", "in/a10.png", "in/b.jpg", "in/deep", "in/film.mp4"]),
+        ("in/**", ["in/[x].png", "in/a2.png", "in/a10.png", "in/b.jpg", "in/deep/c.png", "in/film.mp4"]),
+        ("in/[x].png", ["in/[x].png"]),
+        ("in", ["in"]),
+        ("in/film.mp4", ["in/film.mp4"]),
+        ("nothing.png", ["nothing.png"]),
+    ],
+)
+def test_patterns(folder: Path, pattern: str, expected: list[str]) -> None:
+    assert [path.as_posix() for path in find_places(pattern)] == expected
+    if pattern != "nothing.png":
+        assert find_places(str(folder / pattern)) == [folder / path for path in expected]
+
+
+def test_patterns_without_a_match(folder: Path) -> None:
+    with pytest.raises(AstSegError, match=r"no file or folder in/\*.bmp, and as a pattern it matches nothing"):
+        find_places("in/*.bmp")
+    with pytest.raises(AstSegError, match=r"only files of other kinds, such as in/notes.txt"):
+        find_places("in/*.tx?")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"in/b.jpg\nin/a2.png\n",
+        b"\xef\xbb\xbfin/b.jpg\r\n\r\nin/a2.png",
+        b"in/b.jpg\0in/a2.png\0",
+    ],
+)
+def test_lists(folder: Path, content: bytes) -> None:
+    (folder / "list.TXT").write_bytes(content)
+    assert find_places("list.TXT") == [Path("in/b.jpg"), Path("in/a2.png")]
+
+
+def test_names_that_are_no_text(folder: Path) -> None:
+    odd = b"in/\xff.png"
+    Path(odd.decode("utf-8", "surrogateescape")).touch()
+    assert [path.name.encode("utf-8", "surrogateescape") for path in parse_list(odd, "x")] == [b"\xff.png"]
+
+
+def test_lists_that_are_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "list.txt").write_text("in/b.jpg\nhttps://example.org/a.jpg\n")
+    with pytest.raises(AstSegError, match=r"Line 2 of list.txt names 'https://example.org/a.jpg', which is not there"):
+        find_places("list.txt")
+    (folder / "list.txt").write_text("\n")
+    with pytest.raises(AstSegError, match="names no files"):
+        find_places("list.txt")
+    with pytest.raises(AstSegError, match=r"nowhere.txt cannot be read: No such file"):
+        find_places("nowhere.txt")
+    (folder / "folder.txt").mkdir()
+    with pytest.raises(AstSegError, match="it is a folder"):
+        find_places("folder.txt")
+    monkeypatch.setattr(source_names, "MAX_LIST_BYTES", 0)
+    with pytest.raises(AstSegError, match="at most 0"):
+        find_places("list.txt")
