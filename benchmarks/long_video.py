@@ -38,7 +38,7 @@ class Threshold:
         count = len(images)
         labels = (images.mean(1) > 0.5).long()
         zeros = torch.zeros(count, 1, 2)
-        return Segmentation(labels, labels[:, None] == 1, zeros, zeros + 0.25, zeros[..., 0], torch.zeros(count, 1, 4))
+        return Segmentation(labels, zeros, zeros + 0.25, zeros[..., 0], torch.zeros(count, 1, 4))
 
 
 def write_video(path: Path, frames: int) -> None:
