@@ -17,6 +17,7 @@ from astseg._core.errors import (
     AstSegError,
     ImagesNotFoundError,
     InvalidRecipeError,
+    LostProcessError,
     MemoryShortageError,
     ModelNotFoundError,
     NonFiniteWeightsError,
@@ -56,6 +57,7 @@ EXIT_INTERRUPTED = 130
 HINTS: dict[type[AstSegError], str] = {
     OtherRunError: "The option is --out.",
     RunExistsError: "The options are --resume and --out.",
+    LostProcessError: "To go on: --resume.",
     NonFiniteWeightsError: "The options are --seed and --out.",
     MemoryShortageError: "The options are --size and, for train, --objects.",
     NotPreparedError: "The command is 'astseg data import', or 'astseg data make' to generate images.",
