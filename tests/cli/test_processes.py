@@ -30,9 +30,9 @@ def test_two_processes_train_and_segment(rooms: Path, tmp_path: Path) -> None:
     assert progress is not None
     assert progress.finished
     assert (out / "scores.json").is_file()
-    request = ("--shard", "3", "--device", "cpu", "--out", masks)
+    sharing = ("--shard", "3", "--device", "cpu", "--out", masks)
     segmented = subprocess.run(
-        [*TORCHRUN, "segment", out, out / "images", *request], capture_output=True, text=True, check=False
+        [*TORCHRUN, "segment", out, out / "images", *sharing], capture_output=True, text=True, check=False
     )
     assert segmented.returncode == 0, segmented.stderr
     plan = json.loads((masks / "shards.json").read_text())

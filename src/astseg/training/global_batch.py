@@ -100,20 +100,23 @@ class GlobalBatch(TorchFunctionMode):
         momentum: float,
         eps: float,
     ) -> Tensor:
-        """Normalize as `torch.nn.functional.batch_norm`, by the mean and variance of all parts."""
+        """Normalize as `torch.nn.functional.batch_norm`, by the mean and variance of all parts, in one message."""
         if not training:
             return F.batch_norm(maps, running_mean, running_var, weight, bias, False, momentum, eps)
         others = [0, *range(2, maps.ndim)]
         shape = [1, -1] + [1] * (maps.ndim - 2)
-        own = maps.numel() // maps.shape[1]
-        count = own // (self._part.stop - self._part.start) * self._part.size
-        mean = _total(maps.sum(others)) / count
-        centred = maps - mean.view(shape)
-        variance = _total(centred.square().sum(others)) / count
+        count = torch.full_like(weight, maps.numel() // maps.shape[1], requires_grad=False)
+        own_mean = maps.mean(others)
+        own_squares = (maps - own_mean.view(shape)).square().sum(others)
+        counts, means, squares = _of_all(torch.stack((count, own_mean, own_squares))).unbind(1)
+        total = counts.sum(0)
+        mean = (counts * means).sum(0) / total
+        variance = (squares + counts * (means - mean).square()).sum(0) / total
         with torch.no_grad():
             running_mean.lerp_(mean, momentum)
-            running_var.lerp_(variance * count / (count - 1), momentum)
-        return centred * ((variance + eps).rsqrt() * weight).view(shape) + bias.view(shape)
+            running_var.lerp_(variance * total / (total - 1), momentum)
+        scale = (variance + eps).rsqrt() * weight
+        return maps * scale.view(shape) + (bias - mean * scale).view(shape)
 
 
 DRAWING = frozenset({F.dropout, F.multi_head_attention_forward, torch.rand})
@@ -166,6 +169,9 @@ class _Total(torch.autograd.Function):
         return processes.add_up(gradient.clone(memory_format=torch.contiguous_format))
 
 
-def _total(values: Tensor) -> Tensor:
-    total: Tensor = _Total.apply(values)  # type: ignore[no-untyped-call]
-    return total
+def _of_all(values: Tensor) -> Tensor:
+    """Return the values of each process, stacked."""
+    placed = torch.zeros(processes.count(), *values.shape, dtype=values.dtype, device=values.device)
+    placed[processes.rank()] = values
+    stacked: Tensor = _Total.apply(placed)  # type: ignore[no-untyped-call]
+    return stacked
