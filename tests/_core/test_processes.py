@@ -39,6 +39,14 @@ def test_place(monkeypatch: pytest.MonkeyPatch) -> None:
             launched_place()
 
 
+def test_processes_that_do_not_know_where_to_meet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(AstSegError, match="MASTER_ADDR"), processes.joined(torch.device("cpu")):
+        pass
+
+
 def test_each_process_has_its_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     any_gpu, place = torch.device("cuda"), Place(3, 4, 1)

@@ -72,11 +72,17 @@ def joined(device: torch.device) -> Iterator[None]:
 
     Raises:
         LostProcessError: another process cannot be reached.
+        AstSegError: nothing says where the others are.
     """
     place = launched_place()
     if place.count == 1:
         yield
         return
+    if not {"MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
+        raise AstSegError(
+            f"WORLD_SIZE says {place.count} processes, but MASTER_ADDR and MASTER_PORT do not say where they meet. "
+            "Start them by torchrun, which sets all of these."
+        )
     if device.type == "cuda":
         torch.cuda.set_device(device)
     with _noticing_loss():
