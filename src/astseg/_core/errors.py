@@ -39,6 +39,10 @@ class MemoryShortageError(AstSegError):
     """Training needs more memory than there is."""
 
 
+class LostProcessError(AstSegError):
+    """One of several processes that work together has ended."""
+
+
 class NotPreparedError(AstSegError):
     """A path that is not a prepared data set."""
 

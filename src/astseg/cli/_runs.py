@@ -1,5 +1,6 @@
 """Start, resume and finish training runs under progress bars."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,17 +62,20 @@ def train_and_score(
     seconds: dict[str, float] | None = None,
     how_to_resume: str = "The same command with --resume continues.",
 ) -> None:
-    """Train under progress bars, then score the model and write the page.
+    """Train under progress bars, then score the model and write the page; of several processes, the first one does.
 
     Raises:
         UnhealthyTrainingError: ``strict`` is set, and a problem was found.
         Stopped: the user stopped it; the message says ``how_to_resume``.
     """
+    from astseg._core.processes import is_first
     from astseg.training.run import PAGE_FILE, finish_run, lock_run, phase_seconds, read_run, trained_model
 
     where = find_device(device)
-    with lock_run(folder):
+    with lock_run(folder) if is_first() else nullcontext():
         train_with_bars(folder, settings, where, resume=resume, how_to_resume=how_to_resume, strict=strict)
+        if not is_first():
+            return
         settings = replace(settings, recipe=read_run(folder).recipe)  # training may have chosen another background
         times = {**(seconds or {}), **phase_seconds(folder)}
         with progress("Scoring", "images") as show:

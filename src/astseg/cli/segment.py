@@ -25,7 +25,9 @@ from astseg.cli._options import (
     Tolerance,
     find_device,
 )
+from astseg.cli._processes import launched_device
 from astseg.cli._progress import progress
+from astseg.cli._shards import check_sharing, segment_shards
 from astseg.cli._sources import open_given
 
 if TYPE_CHECKING:
@@ -53,6 +55,15 @@ def segment(
         bool, typer.Option("--watch", help="Wait for further images in the folder, until Ctrl-C.")
     ] = False,
     device: Device = "auto",
+    shard: Annotated[
+        int | None,
+        typer.Option(
+            metavar="FILES",
+            help="Write shards of so many files each, without overlays: for folders of millions of images. The same "
+            "command goes on after the last finished shard.",
+            min=1,
+        ),
+    ] = None,
     formats: Formats = "",
     categories: Categories = None,
     tolerance: Tolerance = 0.5,
@@ -79,16 +90,21 @@ def segment(
     astseg segment my-run film.mp4 --track --out film-tracks
     astseg segment my-run 'images/*.jpg' https://example.org/a.jpg --out masks
     astseg segment my-run camera:0 --out masks
+    torchrun --standalone --nproc_per_node 4 -m astseg segment my-run images/ --shard 1000 --format parquet
     ```
     """
     # The source is opened before torch is imported, so that a wrong name is reported at once.
     with open_given(source, every, watch=watch) as images:
         request = _check(images, formats, categories, tolerance, track=track)
-        where = find_device(device)
+        where = launched_device(find_device(device))
         report_left_out(images.left_out)
         report_notes(images.notes)
+        check_sharing(shard, track)
         segmenter = open_model(model, where)
         request.check_slots(segmenter.num_slots)
+        if shard is not None:
+            segment_shards(segmenter, images, out, shard, batch_size, where, model, request)
+            return
         summary = _segment(segmenter, images, out, batch_size, where, model, track=track)
         report_skipped(list(summary.skipped))
         if summary.note:

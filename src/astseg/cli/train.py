@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +22,7 @@ from astseg.cli._options import (
     parse_changes,
     parse_size,
 )
+from astseg.cli._processes import joined_processes
 from astseg.cli._runs import check_out_folder, print_reasons, resume_run, train_and_score
 from astseg.cli._sources import find_given
 
@@ -98,21 +99,24 @@ def train(
     chosen for you: size and background by the images, the number of steps by your time and the speed of the machine.
     Ctrl-C stops after the current step and saves; --resume continues to the same result (on a GPU, up to rounding).
     What goes wrong meanwhile is said, with what to try: objects in the background, empty slots, a rising loss.
+    Started by torchrun, several processes share every batch, with the result of one up to rounding.
 
     ```
     astseg train my-pictures/ --objects 5 --minutes 60 --out my-run
     astseg train my-pictures/ --set foreground.entropy_weight=1e-3 --set architecture.shadows=true --out my-run
     astseg train monday.mp4 tuesday.mp4 --max-frames 2000 --out my-road
     astseg segment my-run more-pictures/ --out masks
+    torchrun --standalone --nproc_per_node 2 -m astseg train my-pictures/ --out my-run
     ```
     """
+    from astseg._core.processes import by_first, from_first
     from astseg.data.store import Store
     from astseg.training.auto_config import RecipeRequest, check_size, choose_recipe
     from astseg.training.run import RunSettings, read_recipe
 
-    where = find_device(device)
     if resume:
-        resume_run(out, context, device, strict=strict)
+        with joined_processes(find_device(device)) as where:
+            resume_run(out, context, str(where), strict=strict)
         return
     if not source:
         raise AstSegError("No source is given. Give a folder of images, a video or prepared data.")
@@ -126,24 +130,20 @@ def train(
         textured=textured,
         changes=parse_changes(changes or []),
     )
-    check_out_folder(out)
     longer_side = max(request.base.architecture.image_size) if request.base else None
-    check = partial(check_size, device=where, request=request)
-    with find_given(source) as places:
-        data = prepare(
-            places,
-            out / "data",
-            parse_size(size),
-            longer_side,
-            check_size=check,
-            masks=masks,
-            ignore=ignore,
-            every=every,
-            max_frames=max_frames,
-        )
-    with messages.status("Choosing a recipe for the images and the machine..."):
-        choice = choose_recipe(Store(data), where, request)
-    print_reasons(choice)
-    name = places[0].resolve().name if len(places) == 1 else f"{len(places)} sources"
-    settings = RunSettings(f"astseg on {name}", choice.recipe, str(data.resolve()), seed, preset)
-    train_and_score(out, settings, device=device, strict=strict)
+    with find_given(source) as places, joined_processes(find_device(device)) as where:
+        by_first(partial(check_out_folder, out))
+        options: dict[str, Any] = {
+            "check_size": partial(check_size, device=where, request=request),
+            "masks": masks,
+            "ignore": ignore,
+            "every": every,
+            "max_frames": max_frames,
+        }
+        data = by_first(partial(prepare, places, out / "data", parse_size(size), longer_side, **options))
+        with messages.status("Choosing a recipe for the images and the machine..."):
+            choice = from_first(choose_recipe(Store(data), where, request))  # measured by all, in the same steps
+        print_reasons(choice)
+        name = places[0].resolve().name if len(places) == 1 else f"{len(places)} sources"
+        settings = RunSettings(f"astseg on {name}", choice.recipe, str(data.resolve()), seed, preset)
+        train_and_score(out, settings, device=str(where), strict=strict)

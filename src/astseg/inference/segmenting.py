@@ -3,7 +3,7 @@
 What is written, and where, is said in `astseg.inference.writers`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from astseg.data.store import MAX_LABELS
 from astseg.inference.foreground_share import foreground_note
 from astseg.inference.objects import describe_objects
 from astseg.inference.tracked_objects import ObjectTracker
-from astseg.inference.writers import WRITERS
+from astseg.inference.writers import WRITERS, ResultWriter
 from astseg.model.segmentation import Segmentation
 
 MAX_BATCH_PIXELS = 4_000_000
@@ -73,9 +73,10 @@ def segment_source(
     model_name: str | None = None,
     *,
     track: bool = False,
+    writers: Sequence[type[ResultWriter]] = WRITERS,
     found_in: Callable[[int], None] | None = None,
 ) -> SegmentationResult:
-    """Segment every image of a source, and write the files of all `WRITERS`.
+    """Segment every image of a source, and write the files of all writers.
 
     Memory use does not depend on the number of images. The folder appears once everything is written; that of an
     `EndlessSource` is there at once, grows image by image, and is whole when the source has been stopped.
@@ -90,6 +91,7 @@ def segment_source(
         model_name: what objects.json calls the model, if anything.
         track: take the images for successive frames, and label objects by tracks in place of slots; see
             `ObjectTracker`.
+        writers: which forms are written; `ObjectsWriter` and `LabelWriter` make what other formats are made from.
         found_in: called with the number of objects in each image, before `progress`.
 
     Raises:
@@ -109,7 +111,7 @@ def segment_source(
     if endless:
         batch_size = 1  # whoever waits for an image does not wait for the next ones too
     with (growing_folder if endless else atomic_folder)(out) as folder, ExitStack() as stack:
-        writers = [stack.enter_context(make(folder, source, model.num_slots, model_name)) for make in WRITERS]
+        opened = [stack.enter_context(make(folder, source, model.num_slots, model_name)) for make in writers]
         for batch in same_sized_batches(source, batch_size):
             segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
             for index, sample in enumerate(batch):
@@ -118,7 +120,7 @@ def segment_source(
                     found = describe_objects(labels, segmentation[index])
                 else:
                     labels, found = tracker.update(labels, segmentation[index])
-                for writer in writers:
+                for writer in opened:
                     writer.append(sample, labels, found)
                 objects += len(found)
                 if found_in is not None:

@@ -105,13 +105,15 @@ class TrainingSet:
         return Batch(self.images[indices], backgrounds, residuals)
 
 
-def flipped(batch: Batch, seed: int, phase: int, step: int) -> Batch:
+def flipped(batch: Batch, seed: int, phase: int, step: int, start: int = 0) -> Batch:
     """Return a batch of which each image, with all that comes along, is mirrored left to right with probability 1/2.
 
-    Which ones depends on the arguments alone.
+    Which ones depends on the arguments alone: on the place of an image in the whole batch, of which this may be a part
+    that begins at ``start``.
     """
     random = np.random.default_rng((seed, phase, step, FLIPS))
-    chosen = torch.from_numpy(random.random(len(batch.images)) < 0.5).to(batch.images.device)[:, None, None, None]
+    drawn = random.random(start + len(batch.images))[start:]
+    chosen = torch.from_numpy(drawn < 0.5).to(batch.images.device)[:, None, None, None]
     images, *along = (None if part is None else torch.where(chosen, part.flip(-1), part) for part in batch)
     assert images is not None
     return Batch(images, *along)

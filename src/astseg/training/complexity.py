@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg._core.image_conversion import scale_uint8_images
+from astseg._core.processes import from_first
 from astseg._core.sampling import evenly_spaced
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
@@ -143,7 +144,8 @@ class ComplexityCheck(Callback):
             return None
         if state.step != min(self.steps, phase.steps):
             return None
-        if painted_variation(state.model, self.images, phase.settings.batch_size) <= self.threshold:
+        variation = painted_variation(state.model, self.images, phase.settings.batch_size)
+        if from_first(variation) <= self.threshold:  # all processes must agree
             return None
         wide = replace(shape, background_network="complex")
         longer = replace(phase.settings, steps=complex_background_steps(phase.settings, len(self.images)))

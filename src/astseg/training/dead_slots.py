@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg._core.processes import copy_from_first
 from astseg.model.ast_seg import AstSeg
 from astseg.model.postprocessing import slot_masks
 from astseg.model.resizing import resized
@@ -41,7 +42,7 @@ def reinitialize_dead_slots(model: AstSeg, optimizer: torch.optim.Optimizer, bat
     Returns:
         The slots that were reset, counted from 0.
     """
-    found_in = _shares_found(model, batch)
+    found_in = copy_from_first(_shares_found(model, batch))  # or rounding could reset other slots in each process
     dead: list[int] = (found_in < DEAD_THRESHOLD).nonzero().flatten().tolist()
     left = found_in.clone()
     if not left.any():

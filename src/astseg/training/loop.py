@@ -3,16 +3,24 @@
 A run can stop after any step and resume from its state: batches, learning rates and loss weights are functions of the
 step alone. On a CPU with the same number of threads the result is identical; on a GPU it is equal up to rounding,
 because some gradients are summed there in no fixed order.
+
+Several processes that have joined (`astseg._core.processes`) train one run: each sees its part of every batch, and all
+hold the same weights. The result is that of one process up to the order of sums (`astseg.training.global_batch`). The
+first process writes.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from astseg._core import processes
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.checksums import seal
 from astseg._core.errors import AstSegError, NonFiniteWeightsError
@@ -20,7 +28,7 @@ from astseg._core.settings_io import to_builtins
 from astseg._core.text import format_value
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
-from astseg.training.batches import Batch, TrainingImages, batch_indices, flipped
+from astseg.training.batches import Batch, TrainingImages, TrainingSet, batch_indices, flipped
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.checkpoints import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
 from astseg.training.complexity import ComplexityCheck
@@ -28,8 +36,9 @@ from astseg.training.config import Recipe
 from astseg.training.data_identity import identify
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.diagnostics import diagnose
+from astseg.training.global_batch import BatchPart, GlobalBatch, mean_over_batch, own_part, sum_gradients
 from astseg.training.health import DIVERGED_ADVICE, judge_weights
-from astseg.training.phases import Losses, Phase
+from astseg.training.phases import Losses, Phase, phases
 from astseg.training.state import TrainState
 
 MODEL_FOLDER = "model"
@@ -42,17 +51,17 @@ class Trainer:
     Args:
         start: the recipe of a new run, or the state of one that resumes.
         images: the training images, uint8, N x H x W x 3, of the model's size.
-        folder: where the checkpoint, the backgrounds and the model are saved.
+        folder: where the checkpoint, the backgrounds and the model are saved; of several processes, the same for all.
         device: where to train.
         seed: for a new run: decides the initial weights, the order of the images and dropout.
-        callbacks: run after those that the recipe asks for.
+        callbacks: run after those that the recipe asks for; of several processes, those of each run in it.
         report_every: steps between reports.
         save_every: seconds between checkpoints.
         images_sha256: of the images' file, if known: tells them from others of which only some are looked at.
 
     Raises:
         ValueError: the images are not uint8 of the model's size, or there are none.
-        AstSegError: the backbone's weights cannot be read.
+        AstSegError: the backbone's weights cannot be read, or there are more processes than images in a batch.
     """
 
     def __init__(
@@ -74,6 +83,7 @@ class Trainer:
                 f"a Trainer takes images as uint8 of shape N x {height} x {width} x 3, "
                 f"not {images.dtype} of shape {images.shape}"
             )
+        _check_processes(recipe)
         device = torch.device(device)
         self.state = start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed)
         known = "" if self.state.data is None else self.state.data.file_sha256
@@ -101,7 +111,8 @@ class Trainer:
             AstSegError: the folder holds no readable checkpoint, or one of another configuration or of other images.
         """
         file = Path(folder) / CHECKPOINT_FILE
-        state, note = read_checkpoint(Path(folder), torch.device(device))
+        with processes.first_before_others():  # which may move a damaged one out of the way
+            state, note = read_checkpoint(Path(folder), torch.device(device))
         here, there = images.shape[1:3], state.recipe.architecture.image_size
         difference = ""
         if here != there:
@@ -130,17 +141,19 @@ class Trainer:
     def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or until ``stop`` returns True after a step; return whether the end was reached.
 
-        The checkpoint and the model are saved in both cases. A finished run whose model is gone gets it again.
+        The checkpoint and the model are saved in both cases. A finished run whose model is gone gets it again. Several
+        processes stop together when one of them is to stop.
 
         Raises:
             NonFiniteWeightsError: a weight is no longer finite.
+            LostProcessError: another process has ended.
         """
         if self.state.finished and not (self.folder / MODEL_FOLDER).is_dir():
             self._save_model()
         while not self.state.finished:
             if not self._run_phase(self.state.phase, stop):
                 return False
-            if not self.state.finished and stop():
+            if not self.state.finished and processes.any_of(stop()):
                 return False
         return True
 
@@ -151,7 +164,8 @@ class Trainer:
             NonFiniteWeightsError: a weight is no longer finite.
         """
         self._check_weights()
-        write_checkpoint(self.state, self.folder)
+        if processes.is_first():
+            write_checkpoint(self.state, self.folder)
 
     def _run_phase(self, phase: Phase, stop: Callable[[], bool]) -> bool:
         """Run a phase until it ends or has to restart; return False if it was stopped."""
@@ -159,36 +173,29 @@ class Trainer:
         optimizer = state.start_phase()
         for callback in self.callbacks:
             callback.on_phase_start(state)
-        state.training_set = phase.prepare(
-            state.model,
-            self.images,
-            self.folder,
-            state.seed,
-            begun=state.step > 0,
-            progress=self._tell,
-            note=self._note,
-        )
+        training_set = state.training_set = self._prepare(phase)
+        part = own_part(phase.settings.batch_size)
         earlier = state.seconds.get(phase.name, 0.0)
         started = saved = time.monotonic()
         while state.step < phase.steps:
             indices = batch_indices(
                 state.seed, state.phase_index, state.step, phase.settings.batch_size, len(self.images)
             )
-            batch = state.training_set[indices]
+            batch = training_set[indices[part.places]]
             if phase.flips:
-                batch = flipped(batch, state.seed, state.phase_index, state.step)
-            losses = train_step(state.model, optimizer, phase, state.step, batch)
+                batch = flipped(batch, state.seed, state.phase_index, state.step, part.start)
+            losses = train_step(state.model, optimizer, phase, state.step, batch, part)
             state.step += 1
             state.seconds[phase.name] = earlier + time.monotonic() - started
             actions = [action for callback in self.callbacks if (action := callback.on_step_end(state))]
             if state.step % self.report_every == 0 or state.step == phase.steps:
-                self._report(phase, losses)
+                self._report(phase, losses, part)
             del losses  # or its rendering would stay in memory during the next step
             if actions:
                 state.restart_phase(actions[0].recipe)
                 self.save()
                 return True
-            if state.step < phase.steps and stop():
+            if state.step < phase.steps and processes.any_of(stop()):
                 self._save_all()
                 return False
             if time.monotonic() - saved > self.save_every:
@@ -197,6 +204,16 @@ class Trainer:
         state.end_phase()
         self._save_all()
         return True
+
+    def _prepare(self, phase: Phase) -> TrainingSet:
+        """Prepare for the first step; what the first process computes, the others take from it and from its files."""
+        state = self.state
+        prepare = partial(
+            phase.prepare, state.model, self.images, self.folder, state.seed, progress=self._tell, note=self._note
+        )
+        found = prepare(begun=state.step > 0) if processes.is_first() else None
+        _copy_from_first(state)
+        return prepare(begun=True) if found is None else found
 
     def _tell(self, what: str, done: int, total: int) -> None:
         for callback in self.callbacks:
@@ -218,23 +235,24 @@ class Trainer:
                 f"{judgment.finding} What was saved before is kept, but would diverge again. {judgment.advice}"
             )
 
-    def _report(self, phase: Phase, losses: Losses) -> None:
-        if not torch.isfinite(losses.total.detach()):  # at once, not only when something is saved
+    def _report(self, phase: Phase, losses: Losses, part: BatchPart) -> None:
+        values = {"total": losses.total, **losses.terms}
+        means = mean_over_batch({name: float(value.detach()) for name, value in values.items()}, part)
+        if not math.isfinite(means["total"]):  # at once, not only when something is saved
             self._check_weights()
             raise NonFiniteWeightsError(
                 f"Training diverged: the loss is no longer finite in the phase '{phase.name}', step {self.state.step}. "
                 f"What was saved before is kept, but would diverge again. {DIVERGED_ADVICE}"
             )
-        terms = {name: float(term.detach()) for name, term in losses.terms.items()}
         diagnostics = {}
         if losses.rendering is not None:
             background_activation = float(self.model.background_log_activation.detach())
-            diagnostics = diagnose(losses.rendering, background_activation)._asdict()
+            diagnostics = mean_over_batch(diagnose(losses.rendering, background_activation)._asdict(), part)
         metrics = StepMetrics(
             phase=phase,
             step=self.state.step,
             learning_rate=phase.learning_rate(self.state.step - 1),
-            losses={"total": float(losses.total.detach()), **terms},
+            losses=means,
             diagnostics=diagnostics,
             seconds=self.state.seconds[phase.name],
         )
@@ -248,6 +266,8 @@ class Trainer:
 
     def _save_model(self) -> None:
         self._check_weights()
+        if not processes.is_first():
+            return
         with atomic_folder(self.folder / MODEL_FOLDER, replace=True) as partial:
             self.model.save_pretrained(partial)
             (partial / PROGRESS_FILE).write_text(json.dumps(seal(to_builtins(self.state.progress))) + "\n")
@@ -259,6 +279,7 @@ def train_step(
     phase: Phase,
     step: int,
     batch: Batch,
+    part: BatchPart | None = None,
 ) -> Losses:
     """Change the weights by one step; extensions such as mixed precision or gradient clipping belong here.
 
@@ -267,16 +288,20 @@ def train_step(
         optimizer: the phase's optimizer.
         phase: what is trained, and on which loss.
         step: counted from 0 at the start of the phase.
-        batch: what the step learns from.
+        batch: what the step learns from, or this process's part of it.
+        part: which part; by default all.
 
     Returns:
-        The losses before the step.
+        The losses before the step, of this part.
     """
-    losses = phase.losses(model, batch, step)
+    part = part or BatchPart(0, len(batch.images), len(batch.images))
+    with GlobalBatch(part) if part.share < 1 else nullcontext():
+        losses = phase.losses(model, batch, step)
     for group in optimizer.param_groups:
         group["lr"] = phase.learning_rate(step)
     optimizer.zero_grad(set_to_none=True)
-    losses.total.backward()  # type: ignore[no-untyped-call]
+    (losses.total * part.share).backward()  # type: ignore[no-untyped-call]
+    sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
     optimizer.step()
     return losses
 
@@ -289,3 +314,28 @@ def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
     if recipe.background.automatic_complexity:
         callbacks.append(ComplexityCheck(images))
     return callbacks
+
+
+def _check_processes(recipe: Recipe) -> None:
+    """Raise unless each process gets an image of every batch.
+
+    Raises:
+        AstSegError: there are too many processes.
+    """
+    smallest = min(phase.settings.batch_size for phase in phases(recipe))
+    if processes.count() > smallest:
+        raise AstSegError(
+            f"{processes.count()} processes cannot share batches of {smallest} images. Start at most {smallest}."
+        )
+
+
+def _copy_from_first(state: TrainState) -> None:
+    """Take the weights and the states of the random generators over from the first process."""
+    if processes.count() == 1:
+        return
+    for value in state.model.state_dict().values():
+        processes.copy_from_first(value)
+    random = [torch.get_rng_state(), *([torch.cuda.get_rng_state(state.device)] if state.device.type == "cuda" else [])]
+    torch.set_rng_state(processes.copy_from_first(random[0]))
+    for own in random[1:]:
+        torch.cuda.set_rng_state(processes.copy_from_first(own), state.device)

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from astseg._core import processes
 from astseg._core.atomic_io import atomic_write, lock_folder, make_folder, remove_leftovers
 from astseg._core.checksums import unseal
 from astseg._core.errors import (
@@ -158,7 +159,8 @@ def train_run(
 ) -> bool:
     """Train by the settings, from the start or from the checkpoint; return whether the end was reached.
 
-    Use `lock_run` if another process might train the same run. Whether training goes well is judged meanwhile.
+    Use `lock_run` if another process might train the same run. Of several processes that have joined, the first writes
+    and runs the callbacks, which judge whether training goes well.
 
     Raises:
         UnhealthyTrainingError: ``strict`` is set, and a problem was found; everything learned is saved.
@@ -166,9 +168,10 @@ def train_run(
         AstSegError: the run cannot be resumed.
     """
     store = Store(settings.data)
-    if is_run(folder) and not resume:
+    first = processes.is_first()
+    if first and is_run(folder) and not resume:
         raise RunExistsError(f"{folder} holds a training run already. Resume it, or choose another folder.")
-    for place in (folder, folder / IMAGES_FOLDER):
+    for place in (folder, folder / IMAGES_FOLDER) if first else ():
         remove_leftovers(place)
     shown = shown_split(store)
     logger = MetricsLogger(folder)
@@ -180,22 +183,23 @@ def train_run(
             watcher.on_problem(problem)
 
     health = HealthCheck(tell)
-    callbacks = (*watchers, health)
+    callbacks = (*watchers, health) if first else ()
     images, sha256 = store["train"].images, store.manifest.splits["train"].arrays["images"].sha256
     try:
-        if resume and has_checkpoint(folder):
+        if processes.from_first(resume and has_checkpoint(folder)):
             trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=sha256)
         else:
-            write_run(folder, settings, device)
+            if first:
+                write_run(folder, settings, device)
             trainer = Trainer(settings.recipe, images, folder, device, settings.seed, callbacks, images_sha256=sha256)
         finished = trainer.run(lambda: stop() or (strict and bool(health.problems)))
     finally:
         logger.close()
-    if trainer.recipe != settings.recipe:  # the backgrounds needed the larger network
+    if first and trainer.recipe != settings.recipe:  # the backgrounds needed the larger network
         write_run(folder, replace(settings, recipe=trainer.recipe), device)
     if strict and health.problems:
-        first = next(iter(health.problems.values()))
-        raise UnhealthyTrainingError(f"Training was stopped at a problem, with everything saved. {first}")
+        problem = next(iter(health.problems.values()))
+        raise UnhealthyTrainingError(f"Training was stopped at a problem, with everything saved. {problem}")
     return finished
 
 

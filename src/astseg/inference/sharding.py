@@ -1,0 +1,156 @@
+"""Segment millions of images: in shards, by one process or by several that need not know of each other.
+
+A shard is a folder of results for some files of the source, in the order of their names. It appears once it is whole,
+with its formats, and what is there is not made again. Which files it holds does not depend on the number of processes.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from astseg._core.atomic_io import atomic_folder, atomic_write, make_folder
+from astseg._core.errors import AstSegError
+from astseg._core.input_files import read_json
+from astseg._core.processes import Place
+from astseg._core.progress import Progress
+from astseg.data.sources import FileSource, Source
+from astseg.inference.formats.converting import FormatRequest, convert_results
+from astseg.inference.segmenting import segment_source
+from astseg.inference.writers import LabelWriter, ObjectsWriter
+from astseg.model.ast_seg import AstSeg
+
+SHARDS_FILE = "shards.json"
+"""What all shards in a folder are made from, and how."""
+SHARD_WRITERS = (LabelWriter, ObjectsWriter)
+"""Nobody looks at a million overlays."""
+
+
+@dataclass(frozen=True)
+class ShardsResult:
+    """What `segment_in_shards` wrote in this process."""
+
+    shards: int
+    """The shards that were made now."""
+    found: int
+    """Those of this process that were there already."""
+    images: int
+    objects: int
+    skipped: int
+    """Images that could not be read; objects.json of their shard names them."""
+
+
+def segment_in_shards(
+    model: AstSeg,
+    source: Source,
+    out: Path | str,
+    files_per_shard: int,
+    *,
+    batch_size: int = 16,
+    device: torch.device | str = "cpu",
+    model_name: str | None = None,
+    request: FormatRequest | None = None,
+    place: Place | None = None,
+    progress: Progress | None = None,
+) -> ShardsResult:
+    """Segment a folder of files in shards, ``out/shard-00000`` and so on: labels, objects.json and formats.
+
+    Of n processes, the r-th makes the shards r, r + n, r + 2n, ... In memory are the names of all files, and the images
+    of one batch.
+
+    Args:
+        model: the model, on `device`.
+        source: the folder.
+        out: the folder to make, or to go on with.
+        files_per_shard: the number of files in a shard, 1 or more.
+        batch_size: images of one size that go through the model together.
+        device: where the model is.
+        model_name: what objects.json calls the model, if anything.
+        request: in which other formats each shard is written too, each in a folder of its name.
+        place: which of several processes this one is; by default the only one.
+        progress: called with the number of this process's files done, and of all that it has left to do.
+
+    Raises:
+        AstSegError: the source is no folder of files, a shard has no readable image, kinds of objects would differ
+            between shards, the folder holds shards of something else or cannot be written, or another process makes
+            the same shard.
+    """
+    if not isinstance(source, FileSource):
+        raise AstSegError(f"Only files can be divided into shards, and {source.path} is a video or prepared data.")
+    request, place = request or FormatRequest(()), place or Place()
+    if isinstance(request.categories, int):
+        raise AstSegError("Kinds that are found by likeness would differ from shard to shard. Name slots instead.")
+    out = Path(out)
+    _begin(out, _plan(model, source, files_per_shard, model_name, request))
+    starts = range(0, len(source.files), files_per_shard)
+    own = {
+        out / f"shard-{number:05d}": start for number, start in enumerate(starts) if number % place.count == place.rank
+    }
+    left = {folder: start for folder, start in own.items() if not folder.is_dir()}
+    total = sum(len(source.files[start : start + files_per_shard]) for start in left.values())
+    done = images = objects = skipped = 0
+    for folder, start in left.items():
+        part = source.part(source.files[start : start + files_per_shard])
+
+        def show(count: int, _: int | None, before: int = done) -> None:
+            if progress is not None:
+                progress(before + count, total)
+
+        with atomic_folder(folder) as made:
+            result = segment_source(model, part, made, batch_size, device, show, model_name, writers=SHARD_WRITERS)
+            if request.formats:
+                convert_results(made, request)
+        done += len(part.files)
+        images, objects, skipped = images + result.images, objects + result.objects, skipped + len(result.skipped)
+    return ShardsResult(len(left), len(own) - len(left), images, objects, skipped)
+
+
+def _plan(
+    model: AstSeg, source: FileSource, files_per_shard: int, model_name: str | None, request: FormatRequest
+) -> dict[str, Any]:
+    """Return what must be the same whenever shards are added to a folder."""
+    names, weights, named = hashlib.sha256(), hashlib.sha256(), request.categories
+    for file in source.files:
+        names.update(f"{file.relative_to(source.path).as_posix()}\0".encode(errors="surrogateescape"))
+    for name, value in sorted(model.state_dict().items()):
+        weights.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return {
+        "source": str(source.path.resolve()),
+        "files": len(source.files),
+        "names_sha256": names.hexdigest(),
+        "files_per_shard": files_per_shard,
+        "shards": -(-len(source.files) // files_per_shard),
+        "model": model_name,
+        "weights_sha256": weights.hexdigest(),
+        "formats": list(request.formats),
+        "categories": {} if isinstance(named, int) else {str(slot): name for slot, name in named.items()},
+        "tolerance": request.tolerance,
+    }
+
+
+def _begin(out: Path, plan: dict[str, Any]) -> None:
+    """Write the plan into a new folder; in one that has a plan, refuse another.
+
+    Raises:
+        AstSegError: the folder holds other shards or other files, or cannot be written.
+    """
+    file = out / SHARDS_FILE
+    try:
+        make_folder(out)
+        if not file.is_file():
+            if any(not path.name.startswith(".") and path.name != SHARDS_FILE for path in out.iterdir()):
+                raise AstSegError(f"{out} exists and holds other files. Choose another place for the shards.")
+            with atomic_write(file) as partial:
+                partial.write_text(json.dumps(plan, indent=2) + "\n")
+        there = read_json(file)
+    except (OSError, ValueError) as error:
+        raise AstSegError(f"Cannot begin shards in {out}: {error}.") from error
+    differing = [name for name in plan if not isinstance(there, dict) or there.get(name) != plan[name]]
+    if differing:
+        raise AstSegError(
+            f"{out} holds shards that were made differently ({', '.join(differing)}). "
+            "Choose another place, or ask for the same."
+        )

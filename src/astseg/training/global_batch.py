@@ -1,0 +1,177 @@
+"""A step of several processes that equals that of one: each sees its part of the batch.
+
+Every loss is a mean over images, so that shares of losses and of gradients add up to those of the whole batch. Two
+things are left. Batch normalization looks across images: its mean and variance are those of all parts. Random numbers
+are drawn by every process for all images, and each takes its part, so that they do not depend on the number of
+processes (on a GPU, those of several processes differ from those of one).
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from astseg._core import processes
+
+
+class BatchPart(NamedTuple):
+    """The images of a batch that one process sees."""
+
+    start: int
+    stop: int
+    size: int
+    """The images of the whole batch."""
+
+    @property
+    def share(self) -> float:
+        """Their share of the batch."""
+        return (self.stop - self.start) / self.size
+
+    @property
+    def places(self) -> slice:
+        """Where they are in the batch."""
+        return slice(self.start, self.stop)
+
+
+def own_part(size: int) -> BatchPart:
+    """Return the part of a batch that this process sees; parts differ by one image at most."""
+    rank, count = processes.rank(), processes.count()
+    return BatchPart(size * rank // count, size * (rank + 1) // count, size)
+
+
+def sum_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replace the gradients by their sums over all processes, in one message."""
+    if processes.count() == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = processes.add_up(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+    sums = torch.split(flat, [gradient.numel() for gradient in gradients])
+    for gradient, total in zip(gradients, sums, strict=True):
+        gradient.copy_(total.view(gradient.shape))
+
+
+def mean_over_batch(values: Mapping[str, float], part: BatchPart) -> dict[str, float]:
+    """Return means over the whole batch, given those over each process's part."""
+    if processes.count() == 1:
+        return dict(values)
+    sums = processes.add_up(torch.tensor(list(values.values()), dtype=torch.float64) * part.share)
+    return dict(zip(values, sums.tolist(), strict=True))
+
+
+class GlobalBatch(TorchFunctionMode):
+    """Within this context, training computes on a part of a batch what it would on the whole.
+
+    Args:
+        part: the images that this process sees; they come first in the shape of all that is normalized or drawn.
+    """
+
+    def __init__(self, part: BatchPart) -> None:
+        super().__init__()
+        self._part = part
+        self._draws = _GlobalDraws(part)
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function is F.batch_norm:
+            return self._batch_norm(*args, **kwargs)
+        if function in DRAWING:
+            with self._draws:
+                return function(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    def _batch_norm(
+        self,
+        maps: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        training: bool,
+        momentum: float,
+        eps: float,
+    ) -> Tensor:
+        """Normalize as `torch.nn.functional.batch_norm`, by the mean and variance of all parts, in one message."""
+        if not training:
+            return F.batch_norm(maps, running_mean, running_var, weight, bias, False, momentum, eps)
+        others = [0, *range(2, maps.ndim)]
+        shape = [1, -1] + [1] * (maps.ndim - 2)
+        count = torch.full_like(weight, maps.numel() // maps.shape[1], requires_grad=False)
+        own_mean = maps.mean(others)
+        own_squares = (maps - own_mean.view(shape)).square().sum(others)
+        counts, means, squares = _of_all(torch.stack((count, own_mean, own_squares))).unbind(1)
+        total = counts.sum(0)
+        mean = (counts * means).sum(0) / total
+        variance = (squares + counts * (means - mean).square()).sum(0) / total
+        with torch.no_grad():
+            running_mean.lerp_(mean, momentum)
+            running_var.lerp_(variance * total / (total - 1), momentum)
+        scale = (variance + eps).rsqrt() * weight
+        return maps * scale.view(shape) + (bias - mean * scale).view(shape)
+
+
+DRAWING = frozenset({F.dropout, F.multi_head_attention_forward, torch.rand})
+"""The functions that draw random numbers for each image."""
+
+
+class _GlobalDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Draws random numbers for the whole batch, and keeps those of a part."""
+
+    def __init__(self, part: BatchPart) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._part = part
+
+    def __torch_dispatch__(
+        self,
+        function: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs, aten = kwargs or {}, torch.ops.aten
+        if function is aten.bernoulli_.float:
+            values, probability = (*args, 0.5)[:2]  # which is left out where it is the default
+            return values.copy_(self._bernoulli(values, probability))
+        if function is aten.native_dropout.default:  # on a GPU
+            values, probability, _ = args
+            kept = self._bernoulli(values, 1 - probability)
+            return values * kept / (1 - probability), kept.bool()
+        if function is aten.rand.default:
+            return function((self._part.size, *args[0][1:]), **kwargs)[self._part.places]
+        return function(*args, **kwargs)
+
+    def _bernoulli(self, values: Tensor, probability: float) -> Tensor:
+        """Return this part of what is drawn for the whole batch, in the order in which it would lie in memory."""
+        shape, strides = values.shape, values.stride()
+        layout = sorted(range(values.ndim), key=lambda axis: (-strides[axis], -shape[axis]))
+        whole = torch.empty_permuted((self._part.size, *shape[1:]), layout, dtype=values.dtype, device=values.device)
+        return whole.bernoulli_(probability)[self._part.places]
+
+
+class _Total(torch.autograd.Function):
+    """The sum over all processes, through which gradients flow."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        return processes.add_up(values.clone(memory_format=torch.contiguous_format))
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return processes.add_up(gradient.clone(memory_format=torch.contiguous_format))
+
+
+def _of_all(values: Tensor) -> Tensor:
+    """Return the values of each process, stacked."""
+    placed = torch.zeros(processes.count(), *values.shape, dtype=values.dtype, device=values.device)
+    placed[processes.rank()] = values
+    stacked: Tensor = _Total.apply(placed)  # type: ignore[no-untyped-call]
+    return stacked

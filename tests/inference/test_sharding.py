@@ -1,0 +1,176 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from astseg._core.errors import AstSegError
+from astseg._core.processes import Place
+from astseg.data.sources import Source, open_source
+from astseg.data.store import Bytes
+from astseg.inference import sharding
+from astseg.inference.formats.converting import FormatRequest
+from astseg.inference.segmenting import segment_source
+from astseg.inference.sharding import ShardsResult, segment_in_shards
+from astseg.model.ast_seg import AstSeg
+from astseg.training.config import Recipe
+
+
+@pytest.fixture
+def model(tiny_recipe: Recipe) -> AstSeg:
+    torch.manual_seed(0)
+    return AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule).eval()
+
+
+@pytest.fixture
+def images(tiny_images: Bytes, tmp_path: Path) -> Path:
+    """Seven images of two sizes in two folders."""
+    for number in range(7):
+        place = tmp_path / "images" / ("a" if number < 3 else "b")
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(tiny_images[number][: 32 if number % 2 else 24]).save(place / f"{number}.png")
+    return tmp_path / "images"
+
+
+def labels(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*.png")}
+
+
+def shards(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("shard-*"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {
+        file.relative_to(folder).as_posix(): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()
+    }
+
+
+def test_shards_hold_what_one_folder_would(model: AstSeg, images: Path, tmp_path: Path) -> None:
+    source, calls = open_source(images), []
+    result = segment_in_shards(model, source, tmp_path / "out", 3, progress=lambda *done: calls.append(done))
+    whole = segment_source(model, source, tmp_path / "whole", 16)
+    assert result == ShardsResult(3, 0, 7, whole.objects, 0)
+    assert calls == [(number, 7) for number in range(1, 8)]
+    assert shards(tmp_path / "out") == ["shard-00000", "shard-00001", "shard-00002"]
+    found: dict[str, bytes] = {}
+    names = []
+    for shard in sorted((tmp_path / "out").glob("shard-*")):
+        found |= labels(shard / "labels")
+        names.append([image["file_name"] for image in json.loads((shard / "objects.json").read_text())["images"]])
+        assert sorted(path.name for path in shard.iterdir()) == ["labels", "objects.json"]
+    assert found == labels(tmp_path / "whole" / "labels")
+    assert names == [["a/0.png", "a/1.png", "a/2.png"], ["b/3.png", "b/4.png", "b/5.png"], ["b/6.png"]]
+    plan = json.loads((tmp_path / "out" / "shards.json").read_text())
+    assert (plan["files"], plan["shards"], plan["files_per_shard"]) == (7, 3, 3)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_any_number_of_processes_makes_the_same(model: AstSeg, images: Path, tmp_path: Path, count: int) -> None:
+    segment_in_shards(model, open_source(images), tmp_path / "one", 2)
+    results = [
+        segment_in_shards(model, open_source(images), tmp_path / "several", 2, place=Place(rank, count))
+        for rank in reversed(range(count))
+    ]
+    assert content(tmp_path / "several") == content(tmp_path / "one")
+    assert sum(result.shards for result in results) == 4
+    assert [result.shards for result in results] == ([2, 2] if count == 2 else [0, 1, 1, 1, 1])
+
+
+def test_goes_on_after_the_last_whole_shard(
+    model: AstSeg, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment_in_shards(model, open_source(images), tmp_path / "whole", 2)
+    read = Source.__iter__
+    seen = 0
+
+    def interrupted(source: Source) -> object:
+        nonlocal seen
+        for sample in read(source):
+            seen += 1
+            if seen == 6:
+                raise KeyboardInterrupt
+            yield sample
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Source, "__iter__", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            segment_in_shards(model, open_source(images), tmp_path / "out", 2)
+    assert shards(tmp_path / "out") == ["shard-00000", "shard-00001"]
+    calls: list[tuple[int, int | None]] = []
+    result = segment_in_shards(
+        model, open_source(images), tmp_path / "out", 2, progress=lambda *done: calls.append(done)
+    )
+    assert (result.shards, result.found, result.images, calls[-1]) == (2, 2, 3, (3, 3))
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert segment_in_shards(model, open_source(images), tmp_path / "out", 2) == ShardsResult(0, 4, 0, 0, 0)
+
+
+def test_a_shard_has_its_formats_when_it_appears(
+    model: AstSeg, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrow = pytest.importorskip("pyarrow.parquet")
+    request = FormatRequest(("parquet", "coco"), {1: "thing"})
+    result = segment_in_shards(model, open_source(images), tmp_path / "out", 4, request=request)
+    tables = [
+        arrow.read_table(tmp_path / "out" / shard / "parquet" / "objects.parquet") for shard in shards(tmp_path / "out")
+    ]
+    assert sum(table.num_rows for table in tables) == result.objects
+    assert all((tmp_path / "out" / shard / "coco").is_dir() for shard in shards(tmp_path / "out"))
+
+    def fail(*_: object) -> None:
+        raise AstSegError("no room")
+
+    monkeypatch.setattr(sharding, "convert_results", fail)
+    with pytest.raises(AstSegError, match="no room"):
+        segment_in_shards(model, open_source(images), tmp_path / "other", 4, request=request)
+    assert shards(tmp_path / "other") == []
+
+
+def test_unreadable_images_are_counted(model: AstSeg, images: Path, tmp_path: Path) -> None:
+    (images / "a" / "1.png").write_bytes((images / "a" / "1.png").read_bytes()[:60])
+    assert segment_in_shards(model, open_source(images), tmp_path / "out", 3).skipped == 1
+    first = json.loads((tmp_path / "out" / "shard-00000" / "objects.json").read_text())
+    assert [entry["name"] for entry in first["skipped"]] == ["a/1"]
+
+
+@pytest.mark.parametrize("what", ["files_per_shard", "names_sha256", "weights_sha256", "formats", "model"])
+def test_shards_of_two_kinds_are_not_mixed(model: AstSeg, images: Path, tmp_path: Path, what: str) -> None:
+    out = tmp_path / "out"
+    segment_in_shards(model, open_source(images), out, 3, model_name="mine")
+    shutil.rmtree(out / "shard-00002")
+    size, name, request = 3, "mine", None
+    match what:
+        case "files_per_shard":
+            size = 2
+        case "names_sha256":
+            (images / "a" / "0.png").rename(images / "a" / "00.png")
+        case "weights_sha256":
+            torch.nn.init.zeros_(model.background_log_activation)
+        case "formats":
+            request = FormatRequest(("coco",))
+        case "model":
+            name = "another"
+    with pytest.raises(AstSegError, match=rf"made differently \(.*{what}"):
+        segment_in_shards(model, open_source(images), out, size, model_name=name, request=request)
+    assert shards(out) == ["shard-00000", "shard-00001"]
+
+
+def test_what_cannot_be_shared(model: AstSeg, images: Path, tmp_path: Path, tiny_store: object) -> None:
+    store = open_source(tmp_path / "store")
+    with pytest.raises(AstSegError, match="Only files can be divided"):
+        segment_in_shards(model, store, tmp_path / "out", 3)
+    with pytest.raises(AstSegError, match="Name slots"):
+        segment_in_shards(model, open_source(images), tmp_path / "out", 3, request=FormatRequest(("coco",), 2))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("mine")
+    with pytest.raises(AstSegError, match="holds other files"):
+        segment_in_shards(model, open_source(images), tmp_path / "full", 3)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "shards.json").write_text("{")
+    with pytest.raises(AstSegError, match="Cannot begin shards"):
+        segment_in_shards(model, open_source(images), tmp_path / "damaged", 3)
+    assert np.array_equal(shards(tmp_path / "full"), [])

@@ -1,0 +1,61 @@
+"""Running a function in several processes that join, for tests."""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from astseg._core import processes
+
+MAX_SECONDS = 300
+"""A busy machine may need many; a test that hangs must end."""
+
+
+def run_together(work: Callable[..., Any], count: int, *arguments: Any) -> list[Any]:
+    """Return what a function returns in each of several processes that have joined, or its error."""
+    context = multiprocessing.get_context("fork")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    receivers, children = [], []
+    for rank in range(count):
+        receiver, sender = context.Pipe(duplex=False)
+        child = context.Process(target=_work, args=(sender, rank, count, port, work, arguments))
+        child.start()
+        sender.close()
+        receivers.append(receiver)
+        children.append(child)
+    try:
+        return [_received(receiver) for receiver in receivers]
+    finally:
+        for child in children:
+            child.kill()
+            child.join()
+
+
+def _received(receiver: Connection) -> Any:
+    assert receiver.poll(MAX_SECONDS), "a process hangs"
+    try:
+        return receiver.recv()
+    except EOFError:
+        return None  # killed
+
+
+def _work(
+    sender: Connection, rank: int, count: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]
+) -> None:
+    torch.set_num_threads(1)
+    places = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    os.environ.update({name: str(value) for name, value in places.items()})
+    try:
+        with processes.joined(torch.device("cpu")):
+            result = work(*arguments)
+    except Exception as error:
+        result = error
+    sender.send(result)
+    sender.close()
+    os._exit(0)

@@ -1,0 +1,246 @@
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.process_groups import run_together
+from torch import Tensor, nn
+
+from astseg._core import processes
+from astseg._core.errors import AstSegError, LostProcessError
+from astseg._core.settings_io import override
+from astseg.data.store import Bytes
+from astseg.training.callbacks import Callback, StepMetrics
+from astseg.training.config import Recipe
+from astseg.training.dead_slots import DeadSlotReset
+from astseg.training.global_batch import BatchPart, GlobalBatch, _GlobalDraws, mean_over_batch, own_part
+from astseg.training.loop import Trainer
+from astseg.training.state import TrainState
+
+needs_fork = pytest.mark.skipif(sys.platform != "linux", reason="forks")
+PARTS = (BatchPart(0, 1, 4), BatchPart(1, 4, 4))
+NOISY = {"architecture.refinement": "transformer", "architecture.transformer.dropout": 0.3, "foreground.flips": True}
+"""Dropout and flips draw random numbers in every step."""
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_parts_make_up_the_batch(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    monkeypatch.setattr(processes, "count", lambda: count)
+    parts = []
+    for rank in range(count):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        parts.append(own_part(4))
+    assert [index for part in parts for index in range(4)[part.places]] == [0, 1, 2, 3]
+    assert math.isclose(sum(part.share for part in parts), 1)
+    sizes = [part.stop - part.start for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def drawing() -> dict[str, tuple[Callable[[Tensor], Tensor], Tensor]]:
+    attention = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True)
+    plain = torch.rand(4, 6, 8) + 1
+    return {
+        "dropout": (lambda x: F.dropout(x, 0.5), plain),
+        "of transposed maps": (lambda x: F.dropout(x, 0.5), (torch.rand(6, 4, 8) + 1).transpose(0, 1)),
+        "of channels last": (
+            lambda x: F.dropout(x, 0.5),
+            (torch.rand(4, 3, 5, 5) + 1).to(memory_format=torch.channels_last),
+        ),
+        "depth": (lambda x: x * torch.rand((len(x), 1, 1)), plain),
+        "attention": (lambda x: attention(x, x, x, need_weights=False)[0], plain),
+        "not while evaluating": (lambda x: F.dropout(x, 0.5, training=False), plain),
+    }
+
+
+@pytest.mark.parametrize("name", drawing())
+def test_random_numbers_do_not_depend_on_the_parts(name: str) -> None:
+    draw, values = drawing()[name]
+    torch.manual_seed(0)
+    whole = draw(values)
+    for part in PARTS:
+        torch.manual_seed(0)
+        with GlobalBatch(part):
+            drawn = draw(values[part.places])
+        torch.testing.assert_close(drawn, whole[part.places])
+        after = torch.rand(1)
+        torch.manual_seed(0)
+        draw(values)
+        assert torch.equal(after, torch.rand(1)), "the generator is where one process leaves it"
+
+
+def test_dropout_of_gpus() -> None:
+    """Their kernel, which the CPU has too."""
+    values, found = torch.rand(4, 500) + 1, []
+    for part in PARTS:
+        torch.manual_seed(0)
+        with _GlobalDraws(part):
+            dropped, kept = torch.ops.aten.native_dropout(values[part.places], 0.25, True)
+        torch.testing.assert_close(dropped, values[part.places] * kept / 0.75)
+        found.append(kept)
+    assert 0.7 < torch.cat(found).float().mean() < 0.8
+    assert not torch.equal(found[0][0], found[1][0])
+
+
+def _normalized(parts: tuple[BatchPart, ...] | None) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    maps = (3 * torch.rand(4, 3, 5, 6, generator=generator) + 7).requires_grad_()
+    layer = nn.BatchNorm2d(3)
+    nn.init.uniform_(layer.weight, generator=generator)
+    factors = torch.rand(4, 3, 5, 6, generator=generator)
+    part = parts[processes.rank()] if parts else BatchPart(0, 4, 4)
+    if parts is None:
+        normalized = layer(maps)
+    else:
+        with GlobalBatch(part):
+            normalized = layer(maps[part.places])
+    (normalized * factors[part.places]).square().sum().backward()
+    leaves = maps, layer.weight, layer.bias
+    gradients = [processes.add_up(leaf.grad) for leaf in leaves if leaf.grad is not None]
+    layer.eval()
+    with GlobalBatch(part):
+        evaluated = layer(maps)
+    outputs = torch.zeros(4, 3, 5, 6)
+    outputs[part.places] = normalized.detach()
+    return [processes.add_up(outputs), *gradients, layer.running_mean, layer.running_var, evaluated.detach()]
+
+
+def test_batch_normalization_is_torchs() -> None:
+    for found, expected in zip(_normalized((BatchPart(0, 4, 4),)), _normalized(None), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def _as_arrays(parts: tuple[BatchPart, ...]) -> list[np.ndarray]:
+    return [part.numpy() for part in _normalized(parts)]
+
+
+@needs_fork
+def test_batch_normalization_looks_at_all_parts() -> None:
+    for results in run_together(_as_arrays, 2, PARTS):
+        for found, expected in zip(results, _normalized(None), strict=True):
+            torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-4, atol=1e-4)
+
+
+def _mean(values: tuple[float, ...]) -> dict[str, float]:
+    return mean_over_batch({"loss": values[processes.rank()]}, PARTS[processes.rank()])
+
+
+@needs_fork
+def test_metrics_are_means_over_the_whole_batch() -> None:
+    assert run_together(_mean, 2, (1.0, 5.0)) == [{"loss": 4.0}] * 2
+
+
+class Recorder(Callback):
+    """Remembers the metrics, and does something else after each step."""
+
+    def __init__(self, after_step: Callable[[int], None] = lambda steps: None) -> None:
+        self.metrics: list[dict[str, float]] = []
+        self._after_step = after_step
+
+    def on_step_end(self, state: TrainState) -> None:
+        self._after_step(state.steps_done)
+
+    def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
+        self.metrics.append({**metrics.losses, **{f"of {name}": value for name, value in metrics.diagnostics.items()}})
+
+
+Outcome = tuple[list[dict[str, float]], dict[str, Any]]
+
+
+def weights(trainer: Trainer) -> dict[str, Any]:
+    return {name: value.double().numpy() for name, value in trainer.model.state_dict().items()}
+
+
+def _train(recipe: Recipe, images: Bytes, folder: Path) -> Outcome:
+    recorder = Recorder()
+    callbacks = [recorder, DeadSlotReset(until=6, interval=2)]
+    trainer = Trainer(recipe, images, folder, "cpu", seed=3, callbacks=callbacks, report_every=1)
+    assert trainer.run()
+    return recorder.metrics, weights(trainer)
+
+
+def assert_equal_weights(found: dict[str, Any], expected: dict[str, Any], tolerance: float = 2e-5) -> None:
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=tolerance, err_msg=name)
+
+
+@needs_fork
+@pytest.mark.parametrize(("changes", "count"), [({}, 3), (NOISY, 2)])
+def test_processes_train_as_one(
+    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, changes: dict[str, Any], count: int
+) -> None:
+    recipe = override(tiny_recipe, changes)
+    folders = [tmp_path / "one", tmp_path / "several"]
+    for folder in folders:
+        folder.mkdir()
+    metrics, expected = _train(recipe, tiny_images, folders[0])
+    outcomes = run_together(_train, count, recipe, tiny_images, folders[1])
+    for found_metrics, found in outcomes:
+        assert [list(entry) for entry in found_metrics] == [list(entry) for entry in metrics]
+        for entry, wanted in zip(found_metrics, metrics, strict=True):
+            assert entry == pytest.approx(wanted, rel=1e-3, abs=1e-6)
+        assert_equal_weights(found, expected)
+        assert_equal_weights(found, outcomes[0][1], 0.0)
+    assert sorted(path.name for path in folders[1].iterdir()) == sorted(path.name for path in folders[0].iterdir())
+    seeds = [
+        torch.get_rng_state() for folder in folders if TrainState.load(folder / "checkpoint.pt", torch.device("cpu"))
+    ]
+    assert torch.equal(*seeds), "random numbers go on as if one process had trained"
+
+
+def _train_until(steps: int, how: str, recipe: Recipe, images: Bytes, folder: Path) -> bool:
+    """Train until the second process is told to stop, or is killed, after some steps."""
+    asked = False
+
+    def end(done: int) -> None:
+        nonlocal asked
+        if processes.rank() == 1 and done == steps:
+            asked = True
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    trainer = Trainer(recipe, images, folder, "cpu", 3, [Recorder(end)], save_every=-1.0)
+    return trainer.run(lambda: asked)
+
+
+def _resume(images: Bytes, folder: Path) -> dict[str, Any]:
+    trainer = Trainer.resume(images, folder, "cpu")
+    assert trainer.run()
+    return weights(trainer)
+
+
+@needs_fork
+@pytest.mark.parametrize(("how", "steps", "then"), [("stopped", 4, 1), ("killed", 5, 1), ("killed", 8, 3)])
+def test_what_two_began_any_number_ends(
+    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, how: str, steps: int, then: int
+) -> None:
+    recipe = override(tiny_recipe, NOISY)
+    (tmp_path / "one").mkdir()
+    trainer = Trainer(recipe, tiny_images, tmp_path / "one", "cpu", 3)
+    trainer.run()
+    folder = tmp_path / "several"
+    folder.mkdir()
+    ends = run_together(_train_until, 2, steps, how, recipe, tiny_images, folder)
+    if how == "stopped":
+        assert ends == [False, False]
+    else:
+        assert isinstance(ends[0], LostProcessError)
+        assert ends[1] is None
+    state = TrainState.load(folder / "checkpoint.pt", torch.device("cpu"))
+    assert steps - 1 <= state.steps_done <= steps
+    for found in [_resume(tiny_images, folder)] if then == 1 else run_together(_resume, then, tiny_images, folder):
+        assert_equal_weights(found, weights(trainer))
+
+
+def test_more_processes_than_images_in_a_batch(
+    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "count", lambda: 5)
+    with pytest.raises(AstSegError, match="5 processes cannot share batches of 4 images"):
+        Trainer(tiny_recipe, tiny_images, tmp_path, "cpu")
