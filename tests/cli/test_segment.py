@@ -11,8 +11,11 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import Program, press_ctrl_c
 
+from astseg._core.image_conversion import from_uint8_images
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import VideoWriter
+from astseg.hub.loading import load_model
+from astseg.inference.tiles import TiledSegmenter
 from astseg.model.ast_seg import AstSeg
 
 
@@ -52,6 +55,18 @@ def test_tracks(astseg: Program, finished: Path, tmp_path: Path) -> None:
     assert all(entry["track"] >= 1 for image in entries for entry in image["objects"])
 
 
+def test_tiles(astseg: Program, finished: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (96, 128, 3), np.uint8)).save(tmp_path / "large.png")
+    model = load_model(str(finished))
+    for tiles, segmenter in (("1x1", TiledSegmenter(model, 1, 1)), ("2x3", TiledSegmenter(model, 2, 3))):
+        out = tmp_path / tiles
+        assert astseg("segment", finished, tmp_path / "large.png", "--tiles", tiles, "--out", out) == 0
+        with Image.open(tmp_path / "large.png") as image, Image.open(out / "labels" / "large.png") as labels:
+            expected = segmenter.segment(from_uint8_images(np.asarray(image)[None], "cpu")).labels[0]
+            assert (np.asarray(labels) == expected.numpy()).all()
+
+
 def test_one_pixel_by_a_model_saved_by_hand(astseg: Program, finished: Path, tmp_path: Path) -> None:
     AstSeg.from_pretrained(finished / "model").save_pretrained(tmp_path / "mine")
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")
@@ -78,6 +93,9 @@ def test_mistakes(astseg: Program, finished: Path, images: Path, tmp_path: Path)
         ((finished, images / "broken[b].png"), "1 tried"),
         ((finished, images, "--batch-size", 0), "--batch-size"),
         ((finished, images, "--every", 0), "--every"),
+        ((finished, images, "--tiles", "2x0"), "Tiles look like 2x3"),
+        ((finished, images, "--tiles", 2, "--shard", 2), "not cut into tiles"),
+        ((finished, images, "--track", "--shard", 2), "not followed from shard to shard"),
     ]
     for arguments, message in cases:
         assert message in astseg.mistake("segment", *arguments, "--out", tmp_path / "out")

@@ -132,13 +132,29 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     >>> parse_size("96x128"), parse_size("64")
     ((96, 128), (64, 64))
     """
+    return _parse_pair(text, "A size looks like 96x128 (height x width) or 64")
+
+
+def parse_tiles(text: str | None) -> tuple[int, int] | None:
+    """Parse ``ROWSxCOLUMNS`` or a single number for both.
+
+    Raises:
+        AstSegError: the text is neither.
+
+    >>> parse_tiles("2x3"), parse_tiles("2")
+    ((2, 3), (2, 2))
+    """
+    return _parse_pair(text, "Tiles look like 2x3 (rows x columns) or 2")
+
+
+def _parse_pair(text: str | None, expected: str) -> tuple[int, int] | None:
     if text is None:
         return None
     parts = text.lower().split("x")
     if len(parts) > 2 or not all(part.isdecimal() and len(part) <= MAX_DIGITS and int(part) for part in parts):
-        raise AstSegError(f"A size looks like 96x128 (height x width) or 64, not '{text}'.")
-    sides = [int(part) for part in parts]
-    return sides[0], sides[-1]
+        raise AstSegError(f"{expected}, not '{text}'.")
+    numbers = [int(part) for part in parts]
+    return numbers[0], numbers[-1]
 
 
 def parse_values(text: str | None) -> frozenset[int] | None:

@@ -1,11 +1,12 @@
 """Segment in shards, for ``astseg segment``."""
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astseg._core.errors import AstSegError
-from astseg.cli._console import format_count, output
+from astseg.cli._console import format_count, print_result
 from astseg.cli._progress import progress
 
 if TYPE_CHECKING:
@@ -16,11 +17,11 @@ if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
 
 
-def check_sharing(shard: int | None, track: bool) -> None:
+def check_sharing(shard: int | None, *, track: bool, tiled: bool) -> None:
     """Raise unless the images can be shared by the processes that were started.
 
     Raises:
-        AstSegError: there are several processes but no shards, or shards of frames that follow each other.
+        AstSegError: there are several processes but no shards, or shards of frames that follow each other or of tiles.
     """
     from astseg._core.processes import launched_place
 
@@ -28,6 +29,8 @@ def check_sharing(shard: int | None, track: bool) -> None:
         raise AstSegError("Several processes share images in shards: add --shard, such as --shard 1000.")
     if shard is not None and track:
         raise AstSegError("Objects are not followed from shard to shard. Omit --track or --shard.")
+    if shard is not None and tiled:
+        raise AstSegError("The images of shards are not cut into tiles. Omit --tiles or --shard.")
 
 
 def segment_shards(
@@ -39,6 +42,8 @@ def segment_shards(
     device: "torch.device",
     name: str,
     request: "FormatRequest",
+    *,
+    as_json: bool,
 ) -> None:
     """Segment this process's shards, under a progress bar in the first process, and print what was made."""
     from astseg._core.processes import launched_place
@@ -61,8 +66,8 @@ def segment_shards(
     whose = f"Process {place.rank + 1} of {place.count}: " if place.count > 1 else ""
     found = f", {result.found} there already" if result.found else ""
     unread = f", {format_count(result.skipped, 'image')} unreadable" if result.skipped else ""
-    output.print(
+    line = (
         f"{whose}{format_count(result.shards, 'shard')}{found}, {format_count(result.images, 'image')}, "
-        f"{format_count(result.objects, 'object')}{unread}: {out}",
-        markup=False,
+        f"{format_count(result.objects, 'object')}{unread}: {out}"
     )
+    print_result([line], asdict(result), as_json=as_json)

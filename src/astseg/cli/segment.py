@@ -24,6 +24,7 @@ from astseg.cli._options import (
     Sources,
     Tolerance,
     find_device,
+    parse_tiles,
 )
 from astseg.cli._processes import launched_device
 from astseg.cli._progress import progress
@@ -35,8 +36,7 @@ if TYPE_CHECKING:
 
     from astseg.data.sources import Source
     from astseg.inference.formats.converting import FormatRequest
-    from astseg.inference.segmenting import SegmentationResult
-    from astseg.model.ast_seg import AstSeg
+    from astseg.inference.segmenting import SegmentationResult, Segmenter
 
 NUM_LATEST = 100
 """The number of images whose objects are averaged below the bar."""
@@ -54,6 +54,14 @@ def segment(
     watch: Annotated[
         bool, typer.Option("--watch", help="Wait for further images in the folder, until Ctrl-C.")
     ] = False,
+    tiles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROWSxCOLUMNS",
+            help="Segment each image in so many overlapping tiles, such as 2x3, and join the objects at the seams: for "
+            "things that are small in large images.",
+        ),
+    ] = None,
     device: Device = "auto",
     shard: Annotated[
         int | None,
@@ -80,6 +88,9 @@ def segment(
     - for paths or an image from standard input; http and https addresses of files; live video (camera:0, rtsp://...,
     live:http://...). With --watch, or of live video, results appear image by image, and Ctrl-C ends them whole.
 
+    The model sees each image at its own small size. Where things are too small for that, --tiles shows it parts that
+    overlap by a quarter; an image can then have more objects than the model has slots, up to 255.
+
     With --track, an object keeps its number from frame to frame, and the overlays show its way. The images of a folder
     are then taken for frames in the order of their names.
 
@@ -90,22 +101,24 @@ def segment(
     astseg segment my-run film.mp4 --track --out film-tracks
     astseg segment my-run 'images/*.jpg' https://example.org/a.jpg --out masks
     astseg segment my-run camera:0 --out masks
+    astseg segment my-run aerial-photos/ --tiles 3x4 --out masks
     torchrun --standalone --nproc_per_node 4 -m astseg segment my-run images/ --shard 1000 --format parquet
     ```
     """
     # The source is opened before torch is imported, so that a wrong name is reported at once.
     with open_given(source, every, watch=watch) as images:
         request = _check(images, formats, categories, tolerance, track=track)
+        grid = parse_tiles(tiles)
         where = launched_device(find_device(device))
         report_left_out(images.left_out)
         report_notes(images.notes)
-        check_sharing(shard, track)
+        check_sharing(shard, track=track, tiled=grid is not None)
         segmenter = open_model(model, where)
         request.check_slots(segmenter.num_slots)
         if shard is not None:
-            segment_shards(segmenter, images, out, shard, batch_size, where, model, request)
+            segment_shards(segmenter, images, out, shard, batch_size, where, model, request, as_json=as_json)
             return
-        summary = _segment(segmenter, images, out, batch_size, where, model, track=track)
+        summary = _segment(_tiled(segmenter, grid), images, out, batch_size, where, model, track=track)
         report_skipped(list(summary.skipped))
         if summary.note:
             print_note("Note", summary.note)
@@ -137,8 +150,21 @@ def _check(images: "Source", formats: str, categories: str | None, tolerance: fl
     return request
 
 
+def _tiled(model: "Segmenter", grid: tuple[int, int] | None) -> "Segmenter":
+    from astseg.inference.tiles import TiledSegmenter
+
+    return model if grid is None else TiledSegmenter(model, *grid)
+
+
 def _segment(
-    segmenter: "AstSeg", images: "Source", out: Path, batch_size: int, device: "torch.device", name: str, *, track: bool
+    segmenter: "Segmenter",
+    images: "Source",
+    out: Path,
+    batch_size: int,
+    device: "torch.device",
+    name: str,
+    *,
+    track: bool,
 ) -> "SegmentationResult":
     """Segment under a progress bar; a source without an end until Ctrl-C, with the latest objects below the bar."""
     from astseg.data.sources import EndlessSource
