@@ -116,6 +116,7 @@ def segment_source(
             segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
             for index, sample in enumerate(batch):
                 labels = segmentation.labels[index].cpu().numpy().astype(np.uint8)
+                shares.append(np.count_nonzero(labels) / labels.size)
                 if tracker is None:
                     found = describe_objects(labels, segmentation[index])
                 else:
@@ -125,7 +126,6 @@ def segment_source(
                 objects += len(found)
                 if found_in is not None:
                     found_in(len(found))
-                shares.append(float((segmentation.labels[index] > 0).float().mean()))
                 if progress is not None:
                     progress(len(shares), total)
     note = foreground_note(shares, if_empty=EMPTY_ADVICE, if_full=FULL_ADVICE)
