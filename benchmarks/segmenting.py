@@ -19,6 +19,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -55,11 +56,11 @@ BEGINNINGS = {"a wrong path": ("/nowhere", 2), "the first mask": ("{one}", 0)}
 SIDE = 128
 
 
-class Stopwatch:
-    """Adds up the processor time of steps, without that of the steps inside them; one for each thread."""
+class Stopwatch(threading.local):
+    """Adds up the processor time of steps, without that of the steps inside them, which run in the same thread."""
 
-    def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+    def __init__(self, seconds: Counter[str]) -> None:
+        self.seconds = seconds
         self._inside: list[float] = []
 
     @contextmanager
@@ -109,7 +110,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
         for place in sorted((folder / name).iterdir()):
             with TemporaryDirectory() as out:
                 segment_source(model, open_source(place), Path(out, "warm"), batch_size=4)
-                watch = Stopwatch()
+                watch = Stopwatch(Counter())
                 with ExitStack() as stack:
                     for target, step in STEPS.items():
                         module, _, attribute = target.partition(":")
