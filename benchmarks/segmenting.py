@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
@@ -59,7 +59,7 @@ SIDE = 128
 class Stopwatch(threading.local):
     """Adds up the processor time of steps, without that of the steps inside them, which run in the same thread."""
 
-    def __init__(self, seconds: Counter[str]) -> None:
+    def __init__(self, seconds: dict[str, float]) -> None:
         self.seconds = seconds
         self._inside: list[float] = []
 
@@ -110,7 +110,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
         for place in sorted((folder / name).iterdir()):
             with TemporaryDirectory() as out:
                 segment_source(model, open_source(place), Path(out, "warm"), batch_size=4)
-                watch = Stopwatch(Counter())
+                watch = Stopwatch(defaultdict(float))
                 with ExitStack() as stack:
                     for target, step in STEPS.items():
                         module, _, attribute = target.partition(":")

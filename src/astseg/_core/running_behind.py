@@ -1,14 +1,14 @@
 """Work that a second thread does while the first one goes on."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
 
-def run_behind(tasks: Iterable[Callable[[], Result]], waiting: int) -> Iterator[Result]:
+def run_behind(tasks: Iterable[Callable[[], Result]], waiting: int) -> Generator[Result, None, None]:
     """Run tasks in a thread, one after another, while this thread makes the next ones.
 
     An error in a task is raised here, up to ``waiting`` tasks later. Once the iterator is closed, no task runs.
