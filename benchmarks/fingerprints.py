@@ -25,7 +25,8 @@ from astseg._core.settings_io import to_builtins
 from astseg.data.scenes import SCENES, make_store
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import evaluate
-from astseg.hub.loading import list_models, load_model
+from astseg.hub.loading import load_model
+from astseg.hub.names import list_models
 from astseg.training.config import Recipe, Scenario
 from astseg.training.loop import Trainer
 from astseg.training.presets import PRESETS, cpu_recipe

@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     from astseg.data.store import Store
     from astseg.evaluation.evaluator import Evaluation, evaluate
     from astseg.evaluation.metrics import score_segmentations
-    from astseg.hub.loading import list_models, load_model
+    from astseg.hub.loading import load_model
+    from astseg.hub.names import list_models
     from astseg.inference.formats.converting import FormatRequest, convert_results
     from astseg.inference.scoring import score_results, score_source
     from astseg.inference.segmenting import segment_source
@@ -113,7 +114,8 @@ _NAMES_BY_MODULE = {
     "model.segmentation": ("Segmentation",),
     "_core.settings_io": ("override",),
     "training.presets": ("PRESETS", "get_preset"),
-    "hub.loading": ("list_models", "load_model"),
+    "hub.loading": ("load_model",),
+    "hub.names": ("list_models",),
     "inference.formats.converting": ("FormatRequest", "convert_results"),
     "inference.scoring": ("score_results", "score_source"),
     "inference.segmenting": ("segment_source",),

@@ -121,3 +121,21 @@ def test_a_result_that_cannot_be_written() -> None:
     assert done.returncode == 2
     assert "The disk is full" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("rooms", "no-such-folder"), "no file or folder no-such-folder"),
+        (("no-such-model", "."), "no model 'no-such-model'"),
+        (("rooms", ".", "--tiles", "many"), "not 'many'"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_slow_is_imported(words: tuple[str, ...], message: str) -> None:
+    program = [sys.executable, "-X", "importtime", "-m", "astseg", "segment", *words]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "astseg.cli" in imported
+    assert not {"numpy", "scipy", "av", "torch"} & imported

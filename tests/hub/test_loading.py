@@ -17,7 +17,8 @@ from astseg._core.errors import AstSegError
 from astseg.cli import _console as console
 from astseg.cli import app
 from astseg.hub import loading
-from astseg.hub.loading import SHIPPED_MODELS, list_models, load_model
+from astseg.hub.loading import load_model
+from astseg.hub.names import SHIPPED_MODELS, list_models
 from astseg.model.ast_seg import AstSeg
 from astseg.training.config import Recipe
 

@@ -107,6 +107,20 @@ def test_overlay_mixes_inside_draws_contours_and_leaves_the_background() -> None
     assert (image == 100).all()
 
 
+@pytest.mark.parametrize(("height", "width"), [(40, 33), (1, 1), (7, 1300)])
+@pytest.mark.parametrize("opacity", [0.0, 0.45, 0.7])
+def test_overlay_is_that_of_blending_pixel_by_pixel(height: int, width: int, opacity: float) -> None:
+    rng = np.random.default_rng(height)
+    image = rng.integers(0, 256, (height, width, 3), np.uint8)
+    labels = np.kron(rng.integers(0, 5, (-(-height // 8), -(-width // 8))), np.ones((8, 8), int))[:height, :width]
+    strength = np.where(contours(labels, max(1, width // 600)), 1.0, opacity) * (labels > 0)
+    exact = image + strength[..., None] * (label_colors(5)[labels].astype(float) - image)
+    np.testing.assert_allclose(overlay(image, labels, opacity), exact, atol=0.5001)
+    np.testing.assert_array_equal(
+        overlay(image[:, ::-1], labels[:, ::-1], opacity), overlay(image, labels, opacity)[:, ::-1]
+    )
+
+
 def test_overlay_with_full_opacity_is_the_colors() -> None:
     labels = np.arange(256).reshape(16, 16)
     image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)

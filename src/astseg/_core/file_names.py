@@ -5,6 +5,9 @@ RUN_FILE = "run.json"
 RUN_KEYS = frozenset({"recipe", "data", "seed"})
 """Keys of `RUN_FILE` that tell it from the run.json of another program."""
 
+CONFIG_FILE = "config.json"
+"""In the folder of a model, beside its weights: its settings."""
+
 OBJECTS_FILE = "objects.json"
 LABELS_FOLDER = "labels"
 """Beside `OBJECTS_FILE`, in a folder of segmented images."""

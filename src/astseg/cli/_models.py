@@ -24,6 +24,18 @@ def open_model(name: str, device: "torch.device") -> "AstSeg":
     return load_model(name, lambda text: messages.print(text, style="dim", markup=False)).to(device)
 
 
+def check_model_name(name: str) -> None:
+    """Refuse a name that no model can have, before anything slow is imported; `open_model` finds all other mistakes.
+
+    Raises:
+        ModelNotFoundError: there is no such folder or model, nor can the hub have one of this name.
+    """
+    from astseg.hub.names import local_model
+
+    if not Path(name).exists():
+        local_model(name)
+
+
 def check_trained(run: Path) -> None:
     """Say how far a run was trained if it is not finished.
 

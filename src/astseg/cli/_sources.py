@@ -1,5 +1,7 @@
 """What a user may name as a source: files, folders, patterns, lists, standard input, addresses and cameras."""
 
+import glob
+import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -18,6 +20,18 @@ if TYPE_CHECKING:
 STANDARD_INPUT = "-"
 MAX_STANDARD_INPUT = 1 << 28
 """In bytes, of a list or an image."""
+
+
+def check_given(words: Sequence[str]) -> None:
+    """Refuse a plain path to nothing, before anything slow is imported; `find_given` finds all other mistakes.
+
+    Raises:
+        AstSegError: there is no such file or folder.
+    """
+    for word in words:
+        is_plain = word != STANDARD_INPUT and ":" not in word and not glob.has_magic(word)
+        if is_plain and not word.lower().endswith(".txt") and not os.path.lexists(word):
+            raise AstSegError(f"There is no file or folder {word}.")
 
 
 @contextmanager

@@ -73,7 +73,8 @@ def _first_look(image: Path) -> None:
 
     from astseg._core.atomic_io import atomic_write
     from astseg.data.store import Store
-    from astseg.hub.loading import SHIPPED_MODELS, load_model
+    from astseg.hub.loading import load_model
+    from astseg.hub.names import SHIPPED_MODELS
     from astseg.visualization.gallery import draw_samples, sample
 
     with TemporaryDirectory() as folder:

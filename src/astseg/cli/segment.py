@@ -11,7 +11,7 @@ from astseg._core.errors import AstSegError
 from astseg.cli._console import deferred_interrupt, format_count, messages, print_note, print_result
 from astseg.cli._formats import convert_with_bar, describe_formats, parse_request
 from astseg.cli._inputs import report_left_out, report_notes, report_skipped
-from astseg.cli._models import open_model
+from astseg.cli._models import check_model_name, open_model
 from astseg.cli._options import (
     AsJson,
     Categories,
@@ -29,7 +29,7 @@ from astseg.cli._options import (
 from astseg.cli._processes import launched_device
 from astseg.cli._progress import progress
 from astseg.cli._shards import check_sharing, segment_shards
-from astseg.cli._sources import open_given
+from astseg.cli._sources import check_given, open_given
 
 if TYPE_CHECKING:
     import torch
@@ -105,10 +105,12 @@ def segment(
     torchrun --standalone --nproc_per_node 4 -m astseg segment my-run images/ --shard 1000 --format parquet
     ```
     """
-    # The source is opened before torch is imported, so that a wrong name is reported at once.
+    # What can be checked before numpy and torch are imported is, so that a wrong name is reported at once.
+    check_given(source)
+    check_model_name(model)
+    grid = parse_tiles(tiles)
     with open_given(source, every, watch=watch) as images:
         request = _check(images, formats, categories, tolerance, track=track)
-        grid = parse_tiles(tiles)
         where = launched_device(find_device(device))
         report_left_out(images.left_out)
         report_notes(images.notes)

@@ -1,12 +1,10 @@
-"""Find a trained model by its folder, by its name, or on the model hub."""
+"""Load a trained model by its folder, by its name, or from the model hub."""
 
 import logging
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 
 from huggingface_hub import constants
@@ -14,28 +12,19 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
-    HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
 )
-from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
-from astseg._core.errors import AstSegError, ModelNotFoundError
+from astseg._core.errors import AstSegError
+from astseg._core.file_names import CONFIG_FILE
+from astseg.hub.names import how_to_name, local_model
 from astseg.model.ast_seg import AstSeg
-from astseg.model.serialization import CONFIG_FILE
 
 logger = logging.getLogger(__name__)
 
 HUB_TIMEOUT = 4.0
 """Seconds in which the model hub must answer; its own library waits for half a minute."""
-
-SHIPPED_MODELS = Path(__file__).parents[1] / "weights"
-"""The models that come with astseg, each in a folder with a model card."""
-
-
-def list_models() -> tuple[str, ...]:
-    """Return the names of the models that come with astseg."""
-    return tuple(sorted(folder.parent.name for folder in SHIPPED_MODELS.glob(f"*/{CONFIG_FILE}")))
 
 
 def load_model(where: Path | str, tell: Callable[[str], object] = logger.warning) -> AstSeg:
@@ -64,44 +53,6 @@ def load_model(where: Path | str, tell: Callable[[str], object] = logger.warning
     return model
 
 
-def local_model(where: Path | str) -> Path | None:
-    """Return the folder of a model that is on this machine; None for a name that the hub may have.
-
-    Raises:
-        AstSegError: there is no such model, and the hub can have none of this name, or it begins with that of a folder.
-    """
-    folder = Path(where)
-    candidates = [folder, folder / "model"]
-    if str(where) in list_models():
-        candidates.append(SHIPPED_MODELS / where)  # even if there is another folder of that name, such as one of images
-    for candidate in candidates:
-        if (candidate / CONFIG_FILE).is_file():
-            return candidate
-    if folder.exists():
-        raise AstSegError(
-            f"{folder} holds no model: neither {CONFIG_FILE} nor model/{CONFIG_FILE} is there. "
-            "Give the folder of a training run or of a saved model."
-        )
-    with suppress(HFValidationError):
-        validate_repo_id(str(where))
-        owner, slash, name = str(where).partition("/")
-        if slash and Path(owner).is_dir():
-            raise _mistyped(owner, name)
-        if slash:  # OWNER/NAME
-            return None
-    raise ModelNotFoundError(f"There is no model '{where}': no such folder. {_hint()}")
-
-
-def _mistyped(owner: str, name: str) -> ModelNotFoundError:
-    """Return the error for a path with a mistake in it, which no server has to learn of."""
-    near = get_close_matches(name, [path.name for path in Path(owner).iterdir() if path.is_dir()], n=1)
-    nearest = f" Did you mean '{owner}/{near[0]}'?" if near else ""
-    return ModelNotFoundError(
-        f"There is no '{name}' in the folder {owner}.{nearest} The model hub is not asked for it, since the name "
-        "begins with that of a folder here."
-    )
-
-
 def _from_hub(name: str) -> AstSeg:
     offline = constants.HF_HUB_OFFLINE
     unreached = "it was not asked, since HF_HUB_OFFLINE is set" if offline else _unreached(name)
@@ -110,13 +61,13 @@ def _from_hub(name: str) -> AstSeg:
     except (EntryNotFoundError, HfHubHTTPError, OSError, ValueError, TypeError, RecursionError) as error:
         match error:
             case LocalEntryNotFoundError():
-                why = f"the model hub could not be used: {unreached or str(error).splitlines()[0]}. {_hint()}"
+                why = f"the model hub could not be used: {unreached or str(error).splitlines()[0]}. {how_to_name()}"
             case GatedRepoError():
                 why = f"the model of that name on the model hub requires a login: {error}."
             case RepositoryNotFoundError():
-                why = f"the model hub has no model of that name. {_hint()}"
+                why = f"the model hub has no model of that name. {how_to_name()}"
             case EntryNotFoundError():
-                why = f"what the model hub has of that name is not an astseg model. {_hint()}"
+                why = f"what the model hub has of that name is not an astseg model. {how_to_name()}"
             case _:
                 why = f"the model of that name could not be loaded from the model hub: {error}."
         raise AstSegError(f"There is no folder '{name}', and {why}") from error
@@ -144,9 +95,3 @@ def _unreached(name: str) -> str | None:
     thread.start()
     thread.join(HUB_TIMEOUT)
     return found[0] if found else f"{constants.ENDPOINT} was not reached (no answer within {HUB_TIMEOUT:g} seconds)"
-
-
-def _hint() -> str:
-    hint = "Give the folder of a training run"
-    names = list_models()
-    return f"{hint}, or one of the models that come with astseg: {', '.join(names)}." if names else f"{hint}."

@@ -33,7 +33,6 @@ def describe_objects(
         and height of the glimpse as a share of the image's); `activation`; `appearance` (the vector).
     """
     height, width = labels.shape
-    areas = np.bincount(labels.reshape(-1))
     positions = (_to_numpy(segmentation.positions) + 1) / 2 * (width, height)
     scales, activations = _to_numpy(segmentation.scales), _to_numpy(segmentation.activations)
     appearances = _to_numpy(segmentation.appearances)
@@ -43,13 +42,15 @@ def describe_objects(
             continue
         slot = label - 1 if slots is None else slots[label]
         rows, columns = box
-        down, across = np.nonzero(labels[box] == label)
-        centroid = np.array([columns.start + across.mean(), rows.start + down.mean()]) + 0.5
+        own = labels[box] == label
+        area = int(np.count_nonzero(own))
+        right, down = (np.arange(len(sums)) @ sums / area for sums in (own.sum(0), own.sum(1)))
+        centroid = np.array([columns.start + right, rows.start + down]) + 0.5
         described.append(
             {
                 "label": label,
                 "box": [columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start],
-                "area": int(areas[label]),
+                "area": area,
                 "centroid": centroid.round(DECIMALS).tolist(),
                 "position": positions[slot].round(DECIMALS).tolist(),
                 "scale": scales[slot].round(DECIMALS).tolist(),

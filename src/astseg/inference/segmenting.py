@@ -4,10 +4,11 @@ What is written, and where, is said in `astseg.inference.writers`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -18,8 +19,9 @@ from astseg._core.atomic_io import atomic_folder, growing_folder
 from astseg._core.errors import AstSegError
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
+from astseg._core.running_behind import run_behind
 from astseg.data.sources import EndlessSource, Sample, Source
-from astseg.data.store import MAX_LABELS
+from astseg.data.store import MAX_LABELS, Bytes
 from astseg.inference.foreground_share import foreground_note
 from astseg.inference.objects import describe_objects
 from astseg.inference.tracked_objects import ObjectTracker
@@ -28,8 +30,14 @@ from astseg.model.segmentation import Segmentation
 
 MAX_BATCH_PIXELS = 4_000_000
 """Large images go through the model one by one, since a mask for every slot has to fit into memory too."""
+MAX_WAITING = 2
+"""The images that may wait to be written while the next ones are segmented."""
 EMPTY_ADVICE = "If there are more objects: was the model trained on images like these, and to its end?"
 FULL_ADVICE = "If that is not so: was the model trained on images like these, and its background long enough?"
+
+
+Objects: TypeAlias = list[dict[str, Any]]
+"""What `describe_objects` says."""
 
 
 class Segmenter(Protocol):
@@ -78,8 +86,10 @@ def segment_source(
 ) -> SegmentationResult:
     """Segment every image of a source, and write the files of all writers.
 
-    Memory use does not depend on the number of images. The folder appears once everything is written; that of an
-    `EndlessSource` is there at once, grows image by image, and is whole when the source has been stopped.
+    Memory use does not depend on the number of images. A second thread writes them while the next ones are segmented;
+    of an `EndlessSource`, each is written before the next one is awaited. The folder appears once everything is
+    written; that of an `EndlessSource` is there at once, grows image by image, and is whole when the source has been
+    stopped.
 
     Args:
         model: the model, on `device`.
@@ -104,7 +114,7 @@ def segment_source(
     if batch_size < 1:
         raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
     total = source.estimated_length()
-    objects = 0
+    objects = images = 0
     tracker = ObjectTracker() if track else None
     shares: list[float] = []
     endless = isinstance(source, EndlessSource)
@@ -112,25 +122,43 @@ def segment_source(
         batch_size = 1  # whoever waits for an image does not wait for the next ones too
     with (growing_folder if endless else atomic_folder)(out) as folder, ExitStack() as stack:
         opened = [stack.enter_context(make(folder, source, model.num_slots, model_name)) for make in writers]
-        for batch in same_sized_batches(source, batch_size):
-            segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
-            for index, sample in enumerate(batch):
-                labels = segmentation.labels[index].cpu().numpy().astype(np.uint8)
-                if tracker is None:
-                    found = describe_objects(labels, segmentation[index])
-                else:
-                    labels, found = tracker.update(labels, segmentation[index])
-                for writer in opened:
-                    writer.append(sample, labels, found)
-                objects += len(found)
-                if found_in is not None:
-                    found_in(len(found))
-                shares.append(float((segmentation.labels[index] > 0).float().mean()))
-                if progress is not None:
-                    progress(len(shares), total)
+
+        def writes() -> Iterator[Callable[[], Objects]]:
+            for sample, labels, found in _results(model, source, batch_size, device, tracker):
+                shares.append(np.count_nonzero(labels) / labels.size)
+                yield partial(_write, opened, sample, labels, found)
+
+        # Closed before the writers, so that none of them is still at work.
+        for found in stack.enter_context(closing(run_behind(writes(), 0 if endless else MAX_WAITING))):
+            images, objects = images + 1, objects + len(found)
+            if found_in is not None:
+                found_in(len(found))
+            if progress is not None:
+                progress(images, total)
     note = foreground_note(shares, if_empty=EMPTY_ADVICE, if_full=FULL_ADVICE)
     tracks = None if tracker is None else tracker.tracks
-    return SegmentationResult(out, len(shares), objects, tuple(source.skipped), tracks, note)
+    return SegmentationResult(out, images, objects, tuple(source.skipped), tracks, note)
+
+
+def _results(
+    model: Segmenter, source: Source, batch_size: int, device: torch.device | str, tracker: ObjectTracker | None
+) -> Iterator[tuple[Sample, Bytes, Objects]]:
+    """Yield each image, its labels, and what is said of its objects."""
+    for batch in same_sized_batches(source, batch_size):
+        segmentation = model.segment(from_uint8_images(np.stack([sample.image for sample in batch]), device))
+        for index, sample in enumerate(batch):
+            labels = segmentation.labels[index].cpu().numpy().astype(np.uint8)
+            if tracker is None:
+                yield sample, labels, describe_objects(labels, segmentation[index])
+            else:
+                yield sample, *tracker.update(labels, segmentation[index])
+
+
+def _write(writers: Sequence[ResultWriter], sample: Sample, labels: Bytes, found: Objects) -> Objects:
+    """Write the results of an image in all forms, and return its objects."""
+    for writer in writers:
+        writer.append(sample, labels, found)
+    return found
 
 
 def same_sized_batches(

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from astseg.model.layer_owners import layer_owners
+
 BINS_PER_CHANNEL = 8
 HISTOGRAM_PRIOR = 0.01
 """The share of the image's pixels that a layer's histogram is given in the colors of the whole image, so that a layer
@@ -35,7 +37,7 @@ def color_log_likelihoods(
     batch, layers, height, width = weights.shape
     colors, pixels = BINS_PER_CHANNEL**3, height * width
     images = torch.arange(batch, device=bins.device)[:, None, None]
-    indices = (images * layers + weights.argmax(1)) * colors + bins
+    indices = (images * layers + layer_owners(weights)) * colors + bins
     counts = indices.flatten().bincount(minlength=batch * layers * colors).view(batch, layers, colors).to(weights.dtype)
     prior = HISTOGRAM_PRIOR * pixels
     shares = counts.sum(1, keepdim=True) / pixels

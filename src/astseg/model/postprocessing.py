@@ -12,6 +12,7 @@ colors then decide between the layers that are left.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
+from itertools import islice
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from astseg._core.settings_io import check_numbers
 from astseg.model.color_histograms import color_bins, color_log_likelihoods
+from astseg.model.layer_owners import layer_owners
 from astseg.model.rendering import MAX_SHADOW, Rendering
 from astseg.model.resizing import resized
 
@@ -163,7 +165,7 @@ def _histogram_gains(
 ) -> Float[Tensor, "batch layers height width"]:
     """Return what the colors that each layer owns add to its log-weights."""
     if not rule.between_objects:
-        background = (weights.argmax(1, keepdim=True) == 0).to(weights.dtype)
+        background = (layer_owners(weights)[:, None] == 0).to(weights.dtype)
         pair = torch.cat((background, 1 - background), 1)
         behind, before = torch.split(color_log_likelihoods(pair, bins), 1, 1)
         return rule.histogram_pull * torch.cat((behind, before.expand(-1, weights.shape[1] - 1, -1, -1)), 1)
@@ -202,8 +204,12 @@ def neighbor_affinities(
         images: the images. Affinities to neighbors beyond the border have no meaning and no effect.
         likeness: the L1 distance of two colors at which the affinity has fallen to exp(-1).
     """
-    distances = torch.stack([(images - values).abs().sum(1, keepdim=True) for values in _neighbor_values(images)])
-    return (-distances / likeness).exp()
+    half = len(NEIGHBOR_OFFSETS) // 2
+    values = islice(_neighbor_values(images), half)
+    affinities = (-torch.stack([(images - each).abs().sum(1, keepdim=True) for each in values]) / likeness).exp()
+    # A neighbor has the same affinity to the pixel: in the opposite direction, it is looked up.
+    opposite = [list(_neighbor_values(one))[-1 - index] for index, one in enumerate(affinities)]
+    return torch.cat((affinities, torch.stack(opposite[::-1])))
 
 
 def mean_field_smoothing(
@@ -225,7 +231,7 @@ def mean_field_smoothing(
     if not pull:
         return weights
     for _ in range(NUM_MEAN_FIELD_STEPS):
-        weights = (log_weights + pull * _weighted_neighbor_sum(weights, affinities)).softmax(1)
+        weights = _weighted_neighbor_sum(weights, affinities).mul_(pull).add_(log_weights).softmax(1)
     return weights
 
 
@@ -276,14 +282,14 @@ def drop_small_slots(
 def slot_masks(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
     """Return the pixels that each slot owns: those where its weight is the largest of all layers."""
     slots = torch.arange(1, weights.shape[1], device=weights.device)
-    return weights.argmax(1, keepdim=True) == slots[:, None, None]
+    return layer_owners(weights)[:, None] == slots[:, None, None]
 
 
 def _redistribute(
     weights: Float[Tensor, "batch layers height width"], kept: Bool[Tensor, "batch layers #height #width"]
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the weights, with those of dropped layers or pixels shared out in proportion among what is kept."""
-    # Where no weight is left all become zero, and argmax then gives the first layer, the background.
+    # Where no weight is left all become zero, and the first layer then owns the pixel, the background.
     left = weights * kept
     return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
@@ -341,7 +347,7 @@ def split_parts(
     Returns:
         The weights, and for each slot the one whose part it now holds: itself, unless it was unused.
     """
-    owners = weights.argmax(1).cpu().numpy()
+    owners = layer_owners(weights).cpu().numpy()
     num_slots = weights.shape[1] - 1
     kept = torch.zeros_like(weights, dtype=torch.bool)
     kept[:, 0] = True

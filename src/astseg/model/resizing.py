@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from astseg.model.layer_owners import layer_owners
+
 STRIP_PIXELS = 2**20
 """The pixels of a strip of rows in which maps are enlarged together."""
 
@@ -27,13 +29,13 @@ def enlarged_argmax(
     """
     height, width = size
     if height * width <= STRIP_PIXELS:
-        return resized(maps[None], size)[0].argmax(0)
+        return layer_owners(resized(maps[None], size))[0]
     across = _cell_centers(width, maps)
     strips = []
     for down in torch.split(_cell_centers(height, maps), max(1, STRIP_PIXELS // width)):
         grid = torch.stack((across.expand(len(down), width), down[:, None].expand(len(down), width)), -1)
         strip = F.grid_sample(maps[None], grid[None], padding_mode="border", align_corners=False)
-        strips.append(strip[0].argmax(0))
+        strips.append(layer_owners(strip)[0])
     return torch.cat(strips)
 
 

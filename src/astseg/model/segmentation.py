@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from astseg._core.image_conversion import ImageInput, to_float_images
+from astseg.model.layer_owners import layer_owners
 from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights, split_parts
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import enlarged_argmax, resized
@@ -90,8 +91,8 @@ def _labels_at_size(
     """Assign the pixels of one image to layers, given the layers' weights at the model's size."""
     size = image.shape[-2:]
     if rule is None or size.numel() <= weights[0].numel():
-        return resized(weights[None], size)[0].argmax(0)
-    pixels = weights.argmax(0).flatten().bincount()
+        return layer_owners(resized(weights[None], size))[0]
+    pixels = layer_owners(weights, 0).flatten().bincount()
     pixels[0] += 1  # the background takes part even where it owns nothing yet
     owners = pixels.nonzero().squeeze(1)  # the fewer layers, the faster
     return owners[enlarged_argmax(sharpen_weights(weights[owners][None], image[None], rule)[0], size)]

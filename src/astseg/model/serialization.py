@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from astseg._core.atomic_io import atomic_write
 from astseg._core.checksums import SUM_KEY, seal, unseal
 from astseg._core.errors import AstSegError, NonFiniteModelError
+from astseg._core.file_names import CONFIG_FILE
 from astseg._core.input_files import read_json
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.architecture import Architecture
 from astseg.model.postprocessing import LabelRule
 
-CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 FORMAT_VERSION = 3
 

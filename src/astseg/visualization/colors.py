@@ -1,5 +1,7 @@
 """The colors of labels, the same in every image that astseg makes."""
 
+from functools import lru_cache
+
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import binary_dilation
@@ -75,12 +77,26 @@ def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45
         raise ValueError(f"labels {labels.shape} do not fit an image of shape {image.shape}")
     if labels.size and not 0 <= labels.min() <= labels.max() <= MAX_LABELS:
         raise ValueError(f"labels should lie in 0 to {MAX_LABELS}, not {labels.min()} to {labels.max()}")
-    colored = _COLORS[labels]
-    outline = contours(labels, max(1, max(labels.shape) // SIDE_PER_CONTOUR_PIXEL))
-    strength = np.where(outline, 1.0, opacity).astype(np.float32) * (labels > 0)
-    mixed = image + strength[..., None] * (colored.astype(np.float32) - image)
-    result: Bytes = np.rint(mixed).astype(np.uint8)
+    result: Bytes = np.array(image, order="C")
+    pixels, owners = (
+        result.reshape(-1, 3),
+        labels.reshape(-1),
+    )  # by numbers of pixels, several times as fast as by masks
+    inside = np.flatnonzero(owners)
+    pairs = pixels.take(inside, 0).astype(np.uint16) << 8 | _COLORS.take(owners.take(inside), 0)
+    pixels[inside] = _mixtures(opacity).take(pairs)
+    outline = np.flatnonzero(contours(labels, max(1, max(labels.shape) // SIDE_PER_CONTOUR_PIXEL)))
+    pixels[outline] = _COLORS.take(owners.take(outline), 0)
     return result
+
+
+@lru_cache
+def _mixtures(opacity: float) -> Bytes:
+    """Return what becomes of a value v of an image under a value c of a color, at 256 v + c."""
+    values = np.arange(256, dtype=np.float32)
+    below, color = values[:, None], values[None]
+    mixtures: Bytes = np.rint(below + np.float32(opacity) * (color - below)).astype(np.uint8).reshape(-1)
+    return mixtures
 
 
 def contours(labels: npt.NDArray[np.integer], width: int = 1) -> npt.NDArray[np.bool_]:
