@@ -12,7 +12,14 @@ import typer
 from astseg.cli import app
 
 ROOT = Path(__file__).parents[1]
-RUNNABLE_PAGES = ("README.md", "docs/architecture.md", "docs/scaling.md", "docs/scenes.md", "docs/tracking.md")
+RUNNABLE_PAGES = (
+    "README.md",
+    "docs/architecture.md",
+    "docs/onnx.md",
+    "docs/scaling.md",
+    "docs/scenes.md",
+    "docs/tracking.md",
+)
 PAGES_WITH_FILES = ("docs/authors-checkpoints.md",)
 """Pages whose snippets say which file the reader must bring."""
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("CONTRIBUTING.md"), *(ROOT / "docs").rglob("*.md")])

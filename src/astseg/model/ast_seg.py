@@ -164,7 +164,7 @@ class AstSeg(SavedModel):
             shadows: whether objects cast their shadows, if the architecture has any.
         """
         painted = self.glimpse_generator(latents.appearances.flatten(0, 1))
-        glimpses = painted.view(len(latents.positions), self.num_slots, *painted.shape[1:])
+        glimpses = painted.view(latents.positions.shape[0], self.num_slots, *painted.shape[1:])
         size = (background.shape[-2], background.shape[-1])
         geometry = latents.positions, latents.inverse_scales
         if self.vector_head is None:

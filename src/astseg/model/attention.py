@@ -113,6 +113,6 @@ def gather_queries(
     # Positions are pooled coordinates, so one product computes both. Do not split it: in single precision another order
     # of summation changes a position's last digit, which visibly moves a strongly reduced glimpse.
     coordinates = coordinate_map((features.shape[-2], features.shape[-1]), convention, like=features)
-    triplets = torch.cat((coordinates.expand(len(features), -1, -1, -1), features), 1)
+    triplets = torch.cat((coordinates.expand(features.shape[0], -1, -1, -1), features), 1)
     pooled = attention_pooling(spatial_softmax(logits), triplets)
     return ObjectQueries(pooled[..., :2], pooled[..., 2:])

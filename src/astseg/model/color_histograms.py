@@ -36,9 +36,9 @@ def color_log_likelihoods(
     """
     batch, layers, height, width = weights.shape
     colors, pixels = BINS_PER_CHANNEL**3, height * width
-    images = torch.arange(batch, device=bins.device)[:, None, None]
-    indices = (images * layers + layer_owners(weights)) * colors + bins
-    counts = indices.flatten().bincount(minlength=batch * layers * colors).view(batch, layers, colors).to(weights.dtype)
+    indices = (layer_owners(weights) * colors + bins).flatten(1)
+    counts = torch.zeros(batch, layers * colors, dtype=torch.int64, device=bins.device)
+    counts = counts.scatter_add(1, indices, torch.ones_like(indices)).view(batch, layers, colors).to(weights.dtype)
     prior = HISTOGRAM_PRIOR * pixels
     shares = counts.sum(1, keepdim=True) / pixels
     likelihoods = (counts + prior * shares) / (counts.sum(2, keepdim=True) + prior)

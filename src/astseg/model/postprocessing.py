@@ -182,7 +182,7 @@ def _color_errors(
     """
     background = rendering.background
     brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
-    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.max_shade, 1)
+    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.max_shade, 1.0)
     background_error = (images - light * background).abs().sum(1, keepdim=True)
     return background_error, (images[:, None] - rendering.layers).abs().sum(2)
 

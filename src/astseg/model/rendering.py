@@ -90,7 +90,7 @@ def compositing_weights(
     Activations are passed as logarithms. All are divided by the largest of the image first, which changes no weight
     and keeps their exponentials finite.
     """
-    highest = torch.maximum(log_activations.amax(1), background_log_activation.amax()).detach()
+    highest = torch.maximum(log_activations.amax(1), background_log_activation.max()).detach()
     objects = (log_activations - highest[:, None]).exp()[..., None, None] * masks
     background = (background_log_activation - highest[:, None, None]).clamp(min=MIN_LOG_ACTIVATION).exp()
     activated = torch.cat((background.expand_as(objects[:, 0])[:, None], objects), 1)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from astseg._core.image_conversion import ImageInput, to_float_images
+from astseg.model.latents import ObjectLatents
 from astseg.model.layer_owners import layer_owners
 from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights, split_parts
 from astseg.model.rendering import Rendering
@@ -60,29 +61,50 @@ def segment_with_rendering(
     rule = model.label_rule if use_label_rule else None
     with evaluation_mode(model):
         small = resized(images.to(model.background_log_activation.dtype), model.image_size)
-        residuals = None if model.slow_features is None else model.slow_features(small)
-        by_colors = residuals is None and (rule or model.architecture.residual_attention_bias)
-        painted = paint_background or by_colors
-        background = model.reconstruct_backgrounds(small) if painted else torch.zeros_like(small)
-        latents = model.encode(small, background, None if residuals is None else residuals.coarse)
-        rendering = model.render(latents, background)
-    if rule:
-        weights = posterior_weights(rendering, small, rule, None if residuals is None else residuals.fine)
-    else:
-        weights = rendering.weights
-    if rule and rule.split_parts:
-        weights, origins = split_parts(weights, rule.min_pixels)
-        latents = latents.take(origins)
+        weights, latents, rendering = weigh_layers(model, small, rule, paint_background)
     # One image at a time: K + 1 weights per pixel of many large images would not fit into memory.
     labels = torch.stack([_labels_at_size(one, image, rule) for one, image in zip(weights, images, strict=True)])
-    found = Segmentation(
+    return segmentation_of(labels, latents), rendering
+
+
+def weigh_layers(
+    model: "AstSeg", images: Float[Tensor, "batch 3 height width"], rule: LabelRule | None, paint_background: bool
+) -> tuple[Float[Tensor, "batch layers height width"], ObjectLatents, Rendering]:
+    """Find the objects in images of the model's own size, and the share of each layer in each pixel.
+
+    Args:
+        model: in evaluation mode.
+        images: in [0, 1].
+        rule: how pixels are assigned to layers; None is the paper's rule.
+        paint_background: False to leave the background black where the labels do not depend on it.
+
+    Returns:
+        The weights, which sum to one over the layers, the objects, and the rendering that they were found by.
+    """
+    residuals = None if model.slow_features is None else model.slow_features(images)
+    by_colors = residuals is None and (rule or model.architecture.residual_attention_bias)
+    painted = paint_background or by_colors
+    background = model.reconstruct_backgrounds(images) if painted else torch.zeros_like(images)
+    latents = model.encode(images, background, None if residuals is None else residuals.coarse)
+    rendering = model.render(latents, background)
+    if rule is None:
+        return rendering.weights, latents, rendering
+    weights = posterior_weights(rendering, images, rule, None if residuals is None else residuals.fine)
+    if rule.split_parts:
+        weights, origins = split_parts(weights, rule.min_pixels)
+        latents = latents.take(origins)
+    return weights, latents, rendering
+
+
+def segmentation_of(labels: Int64[Tensor, "batch height width"], latents: ObjectLatents) -> Segmentation:
+    """Return the segmentation of images by the owners of their pixels and the latents of their objects."""
+    return Segmentation(
         labels,
         latents.positions,
         1 / latents.inverse_scales,
         latents.log_activations.exp(),
         latents.appearances,
     )
-    return found, rendering
 
 
 def _labels_at_size(

@@ -315,7 +315,7 @@ def _small() -> list[Preset]:
         _long(cpu_recipe(side, DATASETS[name].num_slots, anisotropic=DATASETS[name].anisotropic))
         for name in ("shapestacks", "clevr")
     )
-    clevr = replace(clevr, label_rule=LabelRule(background_error=30.0, min_pixels=8, split_parts=True))
+    clevr = replace(clevr, label_rule=LabelRule(background_error=30.0, min_pixels=8))
     # With a position prior, slots find shadows too, unless objects cast them from early on.
     towers = replace(
         towers,

@@ -137,7 +137,7 @@ class PositionalBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Append the positions to the map and apply the layers."""
-        positions = self.positions.to(x.dtype).expand(len(x), -1, -1, -1)
+        positions = self.positions.to(x.dtype).expand(x.shape[0], -1, -1, -1)
         return self.layers(torch.cat((x, positions), 1))  # type: ignore[no-any-return]
 
 

@@ -65,8 +65,8 @@ class RegionBackground(Background):
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
         """Encode each image as sixteen numbers and decode them."""
         latents = self.encoder(torch.cat((images, edges(images)), 1))
-        shares = self.outlines(latents).view(len(images), self.regions, -1).softmax(1)
-        colors = self.colours(latents).view(len(images), self.regions, 3)
-        image = (colors.transpose(1, 2) @ shares).sigmoid().view(len(images), 3, *self.image_size)
-        error = self.error(latents).sigmoid().view(len(images), 1, *self.image_size)
+        shares = self.outlines(latents).view(images.shape[0], self.regions, -1).softmax(1)
+        colors = self.colours(latents).view(images.shape[0], self.regions, 3)
+        image = (colors.transpose(1, 2) @ shares).sigmoid().view(images.shape[0], 3, *self.image_size)
+        error = self.error(latents).sigmoid().view(images.shape[0], 1, *self.image_size)
         return BackgroundReconstruction(image, error)

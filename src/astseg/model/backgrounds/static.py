@@ -47,5 +47,5 @@ class StaticBackground(Background):
         patches = patches.view(-1, 1, LIGHT_PATCHES, LIGHT_PATCHES)
         light = tint[..., None, None] + resized(patches, self.static.shape[1:])
         image = self.static * (MAX_LIGHT * torch.tanh(light / MAX_LIGHT)).exp()
-        error = self.error_logits.sigmoid().expand(len(images), -1, -1, -1)
+        error = self.error_logits.sigmoid().expand(images.shape[0], -1, -1, -1)
         return BackgroundReconstruction(image if self.training else image.clamp(0, 1), error)
