@@ -50,6 +50,21 @@ class TestSegformer:
             torch.testing.assert_close(maps, network.network(pixel_values=images).logits)
         assert maps.shape == (2, 9, 8, 12)
 
+    def test_the_merged_decoder_learns_as_the_librarys_own(self) -> None:
+        torch.manual_seed(0)
+        network = SegformerMaps(MIX_TRANSFORMER_SIZES["segformer-b0"], 9).double()
+        library: Any = network.network
+        library.decode_head.dropout.p = 0.0  # it would drop the same share, but of values in another order
+        images, goal = torch.rand(2, 3, 32, 48).double(), torch.rand(2, 9, 8, 12).double()
+        found = []
+        for forward in (network, lambda images: library(pixel_values=images).logits):
+            torch.manual_seed(1)  # for the paths that the encoder drops
+            maps = forward(images)
+            gradients = torch.autograd.grad((maps - goal).square().sum(), list(network.parameters()))
+            found.append((maps, *gradients))
+        for own, plain in zip(*found, strict=True):
+            torch.testing.assert_close(own, plain, rtol=1e-9, atol=1e-9)
+
 
 def batch_norm(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
     return F.celu(F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=norm.eps))
