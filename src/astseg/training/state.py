@@ -15,6 +15,7 @@ from astseg._core.input_files import regular_size
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg._core.tensor_files import load_tensors
 from astseg.model.ast_seg import AstSeg
+from astseg.model.backgrounds.product_convolution import keep_product_layout
 from astseg.model.features.backbone_weights import load_backbone
 from astseg.training.batches import TrainingSet
 from astseg.training.config import Recipe, Scenario
@@ -119,6 +120,7 @@ class TrainState:
             raise AstSegError(f"{path} is not a readable checkpoint: {_first_line(error)}") from error
         return state
 
+                _match_layouts(state.start_phase())
     def save(self, path: Path, former: Path | None = None) -> None:
         """Write the state; an older file stays until the new one is complete.
 
@@ -219,7 +221,9 @@ class _Seconds:
 
 
 def _built(recipe: Recipe, device: torch.device) -> AstSeg:
-    return AstSeg(recipe.architecture, recipe.label_rule).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    model = AstSeg(recipe.architecture, recipe.label_rule).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    keep_product_layout(model)
+    return model  # type: ignore[no-any-return]
 
 
 def _pretrained(recipe: Recipe, device: torch.device) -> AstSeg:
@@ -237,6 +241,17 @@ def _check_whole(path: Path) -> None:
     Raises:
         OSError: there is no regular file.
         ValueError: the file is damaged.
+def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
+    """Bring what an optimizer remembers of each parameter into the parameter's order of memory.
+
+    A checkpoint may have another, and fused optimizers go by the order of memory alone.
+    """
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
+
+
         BadZipFile: a part is damaged, or the list of them.
     """
     regular_size(path)  # a pipe would never end
