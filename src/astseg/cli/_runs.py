@@ -22,6 +22,7 @@ OPTION_BY_FIELD = {
     "num_slots": "--objects",
     "static": "--static or --moving",
     "textured": "--textured or --plain",
+    "precision": "--precision",
 }
 """The options that set the fields of `RecipeRequest`."""
 SAME_COMMAND = "The same command continues."

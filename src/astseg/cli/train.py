@@ -66,6 +66,13 @@ def train(
             help="Whether to tell objects by textures rather than colors. By default the images tell.",
         ),
     ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="What SegFormer, the U-net and AE-NE compute in: fp32, bf16, or auto (bf16 where the processor is "
+            "much faster in it; other networks stay in fp32)."
+        ),
+    ] = "auto",
     masks: Masks = None,
     ignore: Ignore = None,
     seed: Seed = 0,
@@ -86,6 +93,7 @@ def train(
     """
     from astseg.data.store import Store
     from astseg.training.auto_config import RecipeRequest, check_size, choose_recipe
+    from astseg.training.precision import as_request
     from astseg.training.run import RunSettings, read_recipe
 
     where = find_device(device)
@@ -103,6 +111,7 @@ def train(
         static=static,
         textured=textured,
         changes=parse_changes(changes or []),
+        precision=as_request(precision),
     )
     check_out_folder(out)
     longer_side = max(request.base.architecture.image_size) if request.base else None
@@ -111,5 +120,7 @@ def train(
     with messages.status("Choosing a recipe for the images and the machine..."):
         choice = choose_recipe(Store(data), where, request)
     print_reasons(choice)
-    settings = RunSettings(f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset)
+    settings = RunSettings(
+        f"astseg on {source.resolve().name}", choice.recipe, str(data.resolve()), seed, preset, choice.precision
+    )
     train_and_score(out, settings, device=device)

@@ -29,6 +29,7 @@ from astseg.training.data_identity import identify
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.diagnostics import diagnose
 from astseg.training.phases import Losses, Phase
+from astseg.training.precision import Precision, precision_context
 from astseg.training.state import TrainState
 
 MODEL_FOLDER = "model"
@@ -52,6 +53,7 @@ class Trainer:
         report_every: steps between reports.
         save_every: seconds between checkpoints.
         images_sha256: of the images' file, if known: tells them from others of which only some are looked at.
+        precision: for a new run: what the large networks compute in.
 
     Raises:
         ValueError: the images are not uint8 of the model's size, or there are none.
@@ -69,6 +71,7 @@ class Trainer:
         report_every: int = 20,
         save_every: float = 120.0,
         images_sha256: str = "",
+        precision: Precision = "fp32",
     ) -> None:
         recipe = start.recipe if isinstance(start, TrainState) else start
         if not len(images) or images.shape[1:] != (*recipe.architecture.image_size, 3) or images.dtype != np.uint8:
@@ -78,7 +81,9 @@ class Trainer:
                 f"not {images.dtype} of shape {images.shape}"
             )
         device = torch.device(device)
-        self.state = start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed)
+        self.state = (
+            start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed, precision)
+        )
         known = "" if self.state.data is None else self.state.data.file_sha256
         self.state.data = identify(images, images_sha256 or known)
         self.images = TrainingImages(images, device)
@@ -180,7 +185,7 @@ class Trainer:
             batch = state.training_set[indices]
             if phase.flips:
                 batch = flipped(batch, state.seed, state.phase_index, state.step)
-            losses = train_step(state.model, optimizer, phase, state.step, batch)
+            losses = train_step(state.model, optimizer, phase, state.step, batch, state.precision)
             state.step += 1
             state.seconds[phase.name] = earlier + time.monotonic() - started
             actions = [action for callback in self.callbacks if (action := callback.on_step_end(state))]
@@ -263,8 +268,9 @@ def train_step(
     phase: Phase,
     step: int,
     batch: Batch,
+    precision: Precision = "fp32",
 ) -> Losses:
-    """Change the weights by one step; extensions such as mixed precision or gradient clipping belong here.
+    """Change the weights by one step; extensions such as gradient clipping belong here.
 
     Args:
         model: the model, with the phase started.
@@ -272,11 +278,13 @@ def train_step(
         phase: what is trained, and on which loss.
         step: counted from 0 at the start of the phase.
         batch: what the step learns from.
+        precision: what the large networks compute in.
 
     Returns:
         The losses before the step.
     """
-    losses = phase.losses(model, batch, step)
+    with precision_context(precision, batch.images.device):
+        losses = phase.losses(model, batch, step)
     for group in optimizer.param_groups:
         group["lr"] = phase.learning_rate(step)
     optimizer.zero_grad(set_to_none=True)

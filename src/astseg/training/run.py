@@ -40,6 +40,7 @@ from astseg.training.config import Recipe
 from astseg.training.image_grid import IMAGES_FOLDER, ImageGridCallback
 from astseg.training.loggers import METRICS_FILE, MetricsLogger, read_metrics
 from astseg.training.loop import MODEL_FOLDER, PROGRESS_FILE, Trainer
+from astseg.training.precision import Precision
 from astseg.training.state import TrainingProgress
 from astseg.visualization.gallery import sample
 from astseg.visualization.page import Page, write_page
@@ -62,6 +63,8 @@ class RunSettings:
     seed: int = 0
     preset: str | None = None
     """The name of the preset that the recipe started from, if any."""
+    precision: Precision = "fp32"
+    """What the large networks compute in while training."""
 
 
 def is_run(folder: Path) -> bool:
@@ -170,7 +173,16 @@ def train_run(
             trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=sha256)
         else:
             write_run(folder, settings, device)
-            trainer = Trainer(settings.recipe, images, folder, device, settings.seed, callbacks, images_sha256=sha256)
+            trainer = Trainer(
+                settings.recipe,
+                images,
+                folder,
+                device,
+                settings.seed,
+                callbacks,
+                images_sha256=sha256,
+                precision=settings.precision,
+            )
         finished = trainer.run(stop)
     finally:
         logger.close()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 from zipfile import ZipFile
 
 import torch
@@ -21,6 +21,7 @@ from astseg.training.batches import TrainingSet
 from astseg.training.config import Recipe, Scenario
 from astseg.training.data_identity import DataIdentity
 from astseg.training.phases import Phase, PhaseName, phases
+from astseg.training.precision import Precision
 
 STATE_VERSION = 4
 
@@ -58,6 +59,8 @@ class TrainState:
     model: AstSeg
     data: DataIdentity | None = None
     """The identity of the training images; None in a checkpoint of an older astseg."""
+    precision: Precision = "fp32"
+    """What the large networks compute in."""
     optimizer: torch.optim.Optimizer | None = None
     """The phase's optimizer; None between two phases."""
     phase_index: int = 0
@@ -70,14 +73,16 @@ class TrainState:
     """What the batches of the phase are taken from; not saved."""
 
     @classmethod
-    def begin(cls, recipe: Recipe, num_images: int, device: torch.device, seed: int = 0) -> Self:
+    def begin(
+        cls, recipe: Recipe, num_images: int, device: torch.device, seed: int = 0, precision: Precision = "fp32"
+    ) -> Self:
         """Return the state before the first step. Seeds torch's random generators.
 
         Raises:
             AstSegError: the backbone's weights cannot be read.
         """
         torch.manual_seed(seed)
-        return cls(recipe, seed, num_images, _pretrained(recipe, device))
+        return cls(recipe, seed, num_images, _pretrained(recipe, device), precision=precision)
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> Self:
@@ -100,6 +105,9 @@ class TrainState:
             _check_fields(recipe, random=random, **kept)
             data = content.get("data")  # not in files of an older astseg
             kept["data"] = None if data is None else from_builtins(DataIdentity, data)
+            kept["precision"] = content.get("precision", "fp32")  # likewise
+            if kept["precision"] not in get_args(Precision):
+                raise ValueError(f"there is no precision {kept['precision']!r:.80}")
         except FileNotFoundError as error:
             raise AstSegError(f"There is no checkpoint {path} to resume from. Start a new run.") from error
         except AstSegError:
@@ -112,6 +120,7 @@ class TrainState:
             state.model.load_state_dict(weights)
             if optimizer is not None:
                 state.start_phase().load_state_dict(optimizer)
+                _match_layouts(state.start_phase())
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise AstSegError(f"{path} holds the weights of another configuration. Start a new run.") from error
         try:
@@ -120,7 +129,6 @@ class TrainState:
             raise AstSegError(f"{path} is not a readable checkpoint: {_first_line(error)}") from error
         return state
 
-                _match_layouts(state.start_phase())
     def save(self, path: Path, former: Path | None = None) -> None:
         """Write the state; an older file stays until the new one is complete.
 
@@ -233,14 +241,6 @@ def _pretrained(recipe: Recipe, device: torch.device) -> AstSeg:
     return model
 
 
-def _check_whole(path: Path) -> None:
-    """Refuse a file that is not as it was written, which torch does not notice.
-
-    A file of an older astseg has no checksum at its end. Its parts have theirs, which torch wrote but does not look at.
-
-    Raises:
-        OSError: there is no regular file.
-        ValueError: the file is damaged.
 def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
     """Bring what an optimizer remembers of each parameter into the parameter's order of memory.
 
@@ -252,6 +252,14 @@ def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
                 values[name] = torch.empty_like(parameter).copy_(value)
 
 
+def _check_whole(path: Path) -> None:
+    """Refuse a file that is not as it was written, which torch does not notice.
+
+    A file of an older astseg has no checksum at its end. Its parts have theirs, which torch wrote but does not look at.
+
+    Raises:
+        OSError: there is no regular file.
+        ValueError: the file is damaged.
         BadZipFile: a part is damaged, or the list of them.
     """
     regular_size(path)  # a pipe would never end
