@@ -25,12 +25,12 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
         """Return the enlarged map."""
         if input.is_cuda or output_size is not None:
             return super().forward(input, output_size)
-        return torch.cat([self._product(part) for part in input.split(IMAGES_AT_A_TIME)])
+        return torch.cat([self._product(part) for part in torch.split(input, IMAGES_AT_A_TIME)])
 
     def _product(self, x: Tensor) -> Tensor:
         kernel = self.weight.flatten(1).T  # a row for each output channel and place in the kernel
         cells = x.flatten(2).transpose(0, 1).flatten(1)  # a column for each cell of each image
-        parts = (kernel @ cells).unflatten(1, (len(x), -1)).transpose(0, 1)
+        parts = (kernel @ cells).view(len(kernel), len(x), -1).transpose(0, 1)
         padding = (int(self.padding[0]), int(self.padding[1]))
         size = [
             (side - 1) * stride - 2 * pad + kernel + extra
@@ -45,4 +45,4 @@ def keep_product_layout(model: nn.Module) -> None:
     """Bring the weights of all such layers of a model into torch's usual order of memory."""
     for layer in model.modules():
         if isinstance(layer, ProductConvTranspose2d):
-            layer.to(memory_format=torch.contiguous_format)
+            layer.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

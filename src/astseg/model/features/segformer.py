@@ -8,6 +8,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from astseg.model.features.segformer_convolutions import use_faster_convolutions
 from astseg.model.features.segformer_decoder import decode
 from astseg.model.features.segformer_names import current_names, saved_name
 
@@ -53,6 +54,7 @@ class SegformerMaps(nn.Module):
                 num_labels=channels,  # type: ignore[call-arg]
             )
         )
+        use_faster_convolutions(self.network)
         self.register_state_dict_post_hook(_rename_on_save)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_rename_on_load)  # type: ignore[no-untyped-call]
 

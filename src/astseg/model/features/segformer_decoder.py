@@ -8,6 +8,7 @@ separate layers; sums are in another order.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from astseg.model.precision import single_precision
 
 
-def decode(head: nn.Module, stages: Sequence[Tensor]) -> Float[Tensor, "batch channels map_height map_width"]:
+def decode(head: Any, stages: Sequence[Tensor]) -> Float[Tensor, "batch channels map_height map_width"]:
     """Return the logits of SegFormer's decoder, as its own ``forward`` does.
 
     Args:
@@ -31,15 +32,13 @@ def decode(head: nn.Module, stages: Sequence[Tensor]) -> Float[Tensor, "batch ch
         return _linear(hidden.to(weight.dtype), weight, bias)
 
 
-def _projections(head: nn.Module) -> list[nn.Linear]:
+def _projections(head: Any) -> list[Any]:
     """Return the stages' projections: they are in the decoder's only list, whose name varies between versions."""
     (projections,) = (part for part in head.children() if isinstance(part, nn.ModuleList))
     return [projection.proj for projection in projections]
 
 
-def _fused(
-    projections: Sequence[nn.Linear], fusion: Float[Tensor, "hidden four_hidden"], stages: Sequence[Tensor]
-) -> Tensor:
+def _fused(projections: Sequence[Any], fusion: Float[Tensor, "hidden four_hidden"], stages: Sequence[Tensor]) -> Tensor:
     size = stages[0].shape[-2:]
     parts = fusion.chunk(len(stages), 1)[::-1]  # the decoder concatenates the last stage first
     bias = torch.stack([part @ layer.bias for part, layer in zip(parts, projections, strict=True)]).sum(0)
