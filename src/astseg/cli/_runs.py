@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from astseg._core.allocation import keep_freed_memory
 from astseg._core.errors import AstSegError, RunExistsError
 from astseg.cli._console import Stopped, deferred_interrupt, messages, output
 from astseg.cli._options import find_device
@@ -39,6 +40,7 @@ def train_with_bars(
     from astseg.cli._training_progress import TrainingBars
     from astseg.training.run import train_run
 
+    keep_freed_memory()
     with deferred_interrupt() as stop, TrainingBars() as bars:
         finished = train_run(folder, settings, device, resume=resume, callbacks=[bars], stop=stop)
     if not finished:
