@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean
@@ -109,11 +110,12 @@ def test_losses_fall_as_in_single_precision(tiny_images: Bytes, tmp_path: Path) 
 
 def test_a_run_resumes_in_its_precision(tiny_images: Bytes, tmp_path: Path) -> None:
     weights = []
-    for name, stops in (("whole", False), ("stopped", True)):
-        folder = tmp_path / name
+    stops: list[Callable[[], bool]] = [lambda: False, lambda: True]
+    for stop in stops:
+        folder = tmp_path / str(stop())
         folder.mkdir()
         trainer = Trainer(short_recipe("segformer-b0", 2), tiny_images, folder, CPU, precision="bf16")
-        while not trainer.run(lambda stops=stops: stops):
+        while not trainer.run(stop):
             trainer = Trainer.resume(tiny_images, folder, CPU)
             assert trainer.state.precision == "bf16"
         weights.append(trainer.model.state_dict())
