@@ -94,7 +94,7 @@ def build(row: Row, variant: str) -> tuple[Callable[[], object], Callable[[], Te
     )
     model = AstSeg(architecture)
     with torch.no_grad():
-        model.background_log_activation.zero_()  # the paper's 11 would hide all objects from the losses compared
+        model.background_log_activation.fill_(-1.0)  # the paper's 11 would hide all objects from the losses compared
     images, backgrounds = (torch.rand(row.batch, *size, 3).permute(0, 3, 1, 2) for _ in range(2))
     if variant == "plain":
         return build_plain(row, model, images.contiguous(), backgrounds.contiguous())

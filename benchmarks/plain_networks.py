@@ -8,7 +8,7 @@ benchmark needs is here: squares of 64 or 128 pixels, and anisotropic scaling.
 
 import itertools
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -78,13 +78,14 @@ class PlainUnet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return maps of the size of the images."""
         skips = [self.first(images)]
-        for shrink, residual in self.down:  # type: ignore[misc]
-            x = shrink(skips[-1])
-            skips.append(x + residual(x))
+        block: Any  # two layers
+        for block in self.down:
+            x = block[0](skips[-1])
+            skips.append(x + block[1](x))
         x = self.center(skips[-1])
-        for residual, grow in self.up:  # type: ignore[misc]
+        for block in self.up:
             x = torch.cat((x, skips.pop()), 1)
-            x = grow(x + residual(x))
+            x = block[1](x + block[0](x))
         x = self.join(torch.cat((x, skips.pop()), 1))
         return self.last(x + self.residual(x))  # type: ignore[no-any-return]
 
@@ -168,7 +169,7 @@ class PlainObjects(nn.Module):
         theta[..., 0, 0], theta[..., 1, 1] = scale[..., 0], scale[..., 1]
         theta[..., 2] = -center * scale
         grid = F.affine_grid(theta.flatten(0, 1), [batch * slots, 4, *images.shape[-2:]], align_corners=False)
-        placed = F.grid_sample(glimpses, grid, align_corners=False).unflatten(0, (batch, slots))
+        placed = F.grid_sample(glimpses, grid, align_corners=False).view(batch, slots, 4, *images.shape[-2:])
         colors = torch.cat((backgrounds[:, None], placed[:, :, :3]), 1)
         behind = self.background_log_activation.exp().expand(batch, 1, *images.shape[-2:])
         weights = torch.cat((behind, activation[..., None, None] * placed[:, :, 3]), 1)
@@ -207,7 +208,8 @@ def plain_objects_loss(network: PlainObjects, images: Tensor, backgrounds: Tenso
     painted, weights = network(images, backgrounds)
     reconstruction = ((painted - images).abs().sum(1) ** 2).mean()
     entropy = -(weights * torch.log(weights + 1e-20)).sum(1)
-    return reconstruction + 1e-2 * min(1.0, step / 10_000) ** 2 * (entropy**2).mean()
+    warmup = min(1.0, step / 10_000)
+    return reconstruction + 1e-2 * warmup * warmup * (entropy**2).mean()
 
 
 def plain_background_loss(network: PlainBackground, images: Tensor) -> Tensor:

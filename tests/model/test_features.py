@@ -63,7 +63,8 @@ class TestSegformer:
             one.decode_head.dropout.p = 0.0  # it would drop the same share, but of values in another order
         images, goal = torch.rand(2, 3, *size).double(), torch.rand(2, 9, size[0] // 4, size[1] // 4).double()
         found = []
-        for forward, weights in ((network, network.network), (lambda x: library(pixel_values=x).logits, library)):
+        own: Any = network
+        for forward, weights in ((own, network.network), (lambda x: library(pixel_values=x).logits, library)):
             torch.manual_seed(1)  # for the paths that the encoder drops
             maps = forward(images)
             gradients = torch.autograd.grad((maps - goal).square().sum(), list(weights.parameters()))
