@@ -209,7 +209,8 @@ def plain_objects_loss(network: PlainObjects, images: Tensor, backgrounds: Tenso
     reconstruction = ((painted - images).abs().sum(1) ** 2).mean()
     entropy = -(weights * torch.log(weights + 1e-20)).sum(1)
     warmup = min(1.0, step / 10_000)
-    return reconstruction + 1e-2 * warmup * warmup * (entropy**2).mean()
+    loss: Tensor = reconstruction + 1e-2 * warmup * warmup * entropy.square().mean()
+    return loss
 
 
 def plain_background_loss(network: PlainBackground, images: Tensor) -> Tensor:
