@@ -182,6 +182,11 @@ class TestProductConvolution:
         ):
             torch.testing.assert_close(own, expected, rtol=1e-12, atol=1e-12)
 
+    def test_of_a_size_that_is_asked_for(self) -> None:
+        layer, images = ProductConvTranspose2d(6, 4, 5, 2, 2, bias=False), torch.rand(2, 6, 4, 4)
+        assert layer(images).shape == (2, 4, 7, 7)
+        assert layer(images, [8, 7]).shape == (2, 4, 8, 7)
+
     def test_keeps_its_order_of_memory(self) -> None:
         layers = nn.Sequential(nn.Conv2d(3, 6, 3), ProductConvTranspose2d(6, 4, 5, bias=False))
         layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -65,6 +65,13 @@ def test_moments_in_another_order_of_memory(state: TrainState, file: Path) -> No
         assert all(value.stride() == parameter.stride() for value in own)
 
 
+def test_an_older_astseg_computed_in_single_precision(state: TrainState, file: Path) -> None:
+    del vars(state)["precision"]
+    state.save(file)
+    assert "precision" not in torch.load(file, weights_only=True)
+    assert TrainState.load(file, CPU).precision == "fp32"
+
+
 @pytest.mark.parametrize("precision", ["fp16", 3, None])
 def test_a_precision_that_does_not_exist(state: TrainState, file: Path, precision: object) -> None:
     state.precision = precision  # type: ignore[assignment]
