@@ -349,7 +349,8 @@ def test_the_first_names_of_segformer_are_read(saved: Save, content: Content, ro
     with torch.no_grad():
         images = random_images((64, 64))
         maps = network(images).logits
-        assert torch.equal(model.feature_maps(images), maps)
+        found = model.feature_maps(images)
+        torch.testing.assert_close(found, maps, rtol=0, atol=1e-5)  # sums are in another order
         positions = gather_queries(maps[:, :3], maps[:, 3:]).positions
     assert positions.isfinite().all()
 

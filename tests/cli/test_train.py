@@ -61,6 +61,14 @@ class TestTrain:
         assert "Scoring" not in astseg.err
         assert "<html" in (run / "page.html").read_text(encoding="utf-8")
 
+    def test_precision(self, astseg: Program, rooms: Path, tmp_path: Path) -> None:
+        run = tmp_path / "run"
+        assert astseg("train", rooms, *TINY, "--steps", 2, "--precision", "bf16", "--out", run) == 0
+        assert "Precision: bf16 in the large networks (as requested)." in " ".join(astseg.err.split())
+        assert read_run(run).precision == "bf16"
+        message = astseg.mistake("train", rooms, "--precision", "fp16", "--out", tmp_path / "other")
+        assert "The precision should be one of auto, fp32, bf16, not 'fp16'." in message
+
     def test_a_film(self, astseg: Program, film: Path, tmp_path: Path) -> None:
         assert astseg("train", film, *TINY, "--size", "32x48", "--steps", 3, "--out", tmp_path / "run") == 0
         assert "9 of 32x48" in astseg.err

@@ -1,5 +1,5 @@
 import itertools
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -15,6 +15,11 @@ from astseg.model.backgrounds.ae_ne import (
     positional_channels,
 )
 from astseg.model.backgrounds.build import BackgroundNetwork, build_background
+from astseg.model.backgrounds.product_convolution import (
+    IMAGES_AT_A_TIME,
+    ProductConvTranspose2d,
+    keep_product_layout,
+)
 from astseg.model.backgrounds.region import RegionBackground, edges
 from astseg.model.backgrounds.static import StaticBackground
 
@@ -125,6 +130,19 @@ class TestAutoencoder:
         with pytest.raises(ValueError, match="31x64"):
             build_background(network, (31, 64))
 
+    @pytest.mark.parametrize("size", [(32, 32), (57, 40)])
+    def test_products_stand_for_transposed_convolutions(self, size: tuple[int, int]) -> None:
+        torch.manual_seed(0)
+        model = BackgroundAutoencoder(size, "simple").double()
+        images = torch.rand(2, 3, *size).double()
+        assert any(isinstance(layer, ProductConvTranspose2d) for layer in model.modules())
+        found = model(images)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ProductConvTranspose2d, "forward", nn.ConvTranspose2d.forward)
+            plain = model(images)
+        torch.testing.assert_close(found.image, plain.image, rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(found.error, plain.error, rtol=1e-10, atol=1e-10)
+
     def test_the_encoder_sees_bytes_as_in_ae_ne(self) -> None:
         model = BackgroundAutoencoder((32, 32), "simple")
         images = torch.rand(2, 3, 32, 32)
@@ -133,6 +151,47 @@ class TestAutoencoder:
             found = model(images)
         assert torch.equal(found.image, expected[:, :3])
         assert torch.equal(found.error, expected[:, 3:])
+
+
+class TestProductConvolution:
+    @pytest.mark.parametrize(
+        ("size", "geometry"),
+        [
+            ((8, 8), (5, 2, 2, 1)),
+            ((7, 5), (5, 2, 2, (0, 1))),
+            ((5, 4), (5, 3, 2, (1, 2))),
+            ((2, 3), (4, 2, 1)),
+            ((1, 1), (2, 1)),
+            ((1, 1), ((3, 2), 1)),
+        ],
+    )
+    @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+    def test_equals_torchs_own_and_learns_alike(
+        self, size: tuple[int, int], geometry: tuple[Any, ...], memory_format: torch.memory_format
+    ) -> None:
+        kind: Any = ProductConvTranspose2d
+        layer = kind(6, 4, *geometry, bias=False).double()
+        layer.to(memory_format=memory_format)
+        count = IMAGES_AT_A_TIME + 1
+        images = torch.rand(count, 6, *size).double().to(memory_format=memory_format).requires_grad_()
+        found, plain = layer(images), nn.ConvTranspose2d.forward(layer, images)
+        torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-12)
+        goal = torch.rand_like(found)
+        for own, expected in zip(
+            *(torch.autograd.grad((one * goal).sum(), (images, layer.weight)) for one in (found, plain)), strict=True
+        ):
+            torch.testing.assert_close(own, expected, rtol=1e-12, atol=1e-12)
+
+    def test_of_a_size_that_is_asked_for(self) -> None:
+        layer, images = ProductConvTranspose2d(6, 4, 5, 2, 2, bias=False), torch.rand(2, 6, 4, 4)
+        assert layer(images).shape == (2, 4, 7, 7)
+        assert layer(images, [8, 7]).shape == (2, 4, 8, 7)
+
+    def test_keeps_its_order_of_memory(self) -> None:
+        layers = nn.Sequential(nn.Conv2d(3, 6, 3), ProductConvTranspose2d(6, 4, 5, bias=False))
+        layers.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        keep_product_layout(layers)
+        assert [weight.is_contiguous() for weight in layers.state_dict().values() if weight.ndim == 4] == [False, True]
 
 
 class TestEdges:

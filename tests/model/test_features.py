@@ -1,13 +1,16 @@
+from collections import Counter
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from transformers import SegformerForSemanticSegmentation
 
 from astseg.model.features.build import FeatureNetwork, build_feature_maps
 from astseg.model.features.compact_unet import CompactUnetMaps
 from astseg.model.features.segformer import MIX_TRANSFORMER_SIZES, SegformerMaps
+from astseg.model.features.segformer_convolutions import DepthwiseConv2d, PatchConv2d
 from astseg.model.features.unet import UnetMaps, unet_channels
 
 # Millions of parameters of the encoders MiT-B0 to B5, as listed in the SegFormer paper.
@@ -49,6 +52,39 @@ class TestSegformer:
             maps = network(images)
             torch.testing.assert_close(maps, network.network(pixel_values=images).logits)
         assert maps.shape == (2, 9, 8, 12)
+
+    @pytest.mark.parametrize("size", [(32, 64), (48, 40)])  # the patches of the second do not fit its maps
+    def test_learns_as_the_librarys_own(self, size: tuple[int, int]) -> None:
+        torch.manual_seed(0)
+        network = SegformerMaps(MIX_TRANSFORMER_SIZES["segformer-b0"], 9).double()
+        torch.manual_seed(0)
+        library: Any = SegformerForSemanticSegmentation(network.network.config).double()
+        for one in (network.network, library):
+            one.decode_head.dropout.p = 0.0  # it would drop the same share, but of values in another order
+        images, goal = torch.rand(2, 3, *size).double(), torch.rand(2, 9, size[0] // 4, size[1] // 4).double()
+        found = []
+        own: Any = network
+        for forward, weights in ((own, network.network), (lambda x: library(pixel_values=x).logits, library)):
+            torch.manual_seed(1)  # for the paths that the encoder drops
+            maps = forward(images)
+            gradients = torch.autograd.grad((maps - goal).square().sum(), list(weights.parameters()))
+            found.append((maps, *gradients))
+        for own, plain in zip(*found, strict=True):
+            torch.testing.assert_close(own, plain, rtol=1e-9, atol=1e-9)
+
+    def test_convolutions_have_faster_forms(self) -> None:
+        with torch.device("meta"):
+            network = SegformerMaps(MIX_TRANSFORMER_SIZES["segformer-b0"], 9)
+        kinds = Counter(type(layer) for layer in network.modules() if isinstance(layer, nn.Conv2d))
+        assert kinds == {PatchConv2d: 6, DepthwiseConv2d: 8, nn.Conv2d: 6}  # reductions, blocks, embeddings and head
+
+    def test_a_depthwise_convolution_of_few_cells_has_all_bits(self) -> None:
+        torch.manual_seed(0)
+        layer = DepthwiseConv2d(4, 4, 3, padding=1, groups=4)
+        maps = torch.randn(2, 4, 2, 2).bfloat16()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = layer(maps)
+        assert torch.equal(found, layer(maps.float()).bfloat16())
 
 
 def batch_norm(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:

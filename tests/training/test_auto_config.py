@@ -11,8 +11,9 @@ from astseg._core.errors import AstSegError, MemoryShortageError
 from astseg._core.settings_io import override
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
-from astseg.training import auto_config
+from astseg.training import auto_config, precision
 from astseg.training.auto_config import (
+    Reason,
     RecipeChoice,
     RecipeRequest,
     check_background_size,
@@ -22,6 +23,7 @@ from astseg.training.auto_config import (
 )
 from astseg.training.config import Recipe
 from astseg.training.memory import Memory
+from astseg.training.precision import Precision
 from astseg.training.presets import PRESETS, custom_images_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_time, measure_step_seconds, with_steps
 
@@ -30,9 +32,11 @@ SECONDS = {"simple": 0.6, "complex": 2.4, "region": 0.6, "static": 0.6}
 """What a step of the background takes on the machine of these tests; one of the objects takes 0.16."""
 
 
-def measure(recipe: Recipe, images: Bytes, device: torch.device) -> dict[str, float]:
+def measure(recipe: Recipe, images: Bytes, device: torch.device, precision: Precision) -> dict[str, float]:
+    """A machine that is twice as fast in bf16."""
     assert recipe.architecture.background_network is not None
-    return {"background": SECONDS[recipe.architecture.background_network], "objects": 0.16, "joint": 0.16}
+    seconds = {"background": SECONDS[recipe.architecture.background_network], "objects": 0.16, "joint": 0.16}
+    return {name: value / (2 if precision == "bf16" else 1) for name, value in seconds.items()}
 
 
 @pytest.fixture
@@ -52,6 +56,24 @@ def small_store(path: Path, side: int, largest: int = 0) -> Store:
     with StoreWriter(path, (side, side), "nothing", "none") as writer, writer.split("train") as split:
         split.append(images)
     return Store(path)
+
+
+class TestPrecision:
+    def test_more_steps_fit_into_the_time(self, store: Store) -> None:
+        usual, faster = choose(store, minutes=30), choose(store, minutes=30, precision="bf16")
+        assert (usual.precision, faster.precision) == ("fp32", "bf16")
+        ratio = faster.recipe.foreground.steps / usual.recipe.foreground.steps
+        assert ratio == pytest.approx(2, rel=0.2)
+        (reason,) = (one for one in faster.reasons if one.text.startswith("Precision"))
+        assert reason == Reason("Precision: bf16 in the large networks (as requested).")
+        assert not any(one.text.startswith("Precision") for one in usual.reasons)
+
+    def test_the_machine_decides(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: True)
+        found = choose(store, preset="objectsroom-unet", precision="auto")
+        assert found.precision == "bf16"
+        (reason,) = (one for one in found.reasons if one.text.startswith("Precision"))
+        assert reason.request == "precision"
 
 
 class TestOwnRecipe:
@@ -224,7 +246,7 @@ class TestMemory:
         self, device: torch.device, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(auto_config, "machine_memory", lambda _: Memory(1e6, 1e6))
-        monkeypatch.setattr(auto_config, "measure_step_seconds", lambda *_: pytest.fail("a step was timed"))
+        monkeypatch.setattr(auto_config, "measure_step_seconds", lambda *_, **__: pytest.fail("a step was timed"))
         for refused in (
             lambda: choose_recipe(store, device),
             lambda: choose_background(store, device, 1.0),

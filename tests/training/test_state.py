@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, DamagedCheckpointError
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.loop import train_step
@@ -45,6 +45,39 @@ def test_round_trip(state: TrainState, file: Path) -> None:
     assert moments[0], "there is something to compare"
     for first, second in zip(*moments, strict=True):
         assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_moments_in_another_order_of_memory(state: TrainState, file: Path) -> None:
+    """As an older astseg wrote them: a fused optimizer would take each value for another's."""
+    assert state.optimizer is not None
+    turned = 0
+    for moments in state.optimizer.state.values():
+        for name, value in moments.items():
+            if value.ndim == 4:
+                moments[name] = value.contiguous()
+                turned += moments[name].stride() != value.stride()
+    assert turned
+    state.save(file)
+    loaded = TrainState.load(file, CPU)
+    assert loaded.optimizer is not None
+    for parameter, moments in loaded.optimizer.state.items():
+        own = [value for value in moments.values() if value.ndim]
+        assert all(value.stride() == parameter.stride() for value in own)
+
+
+def test_an_older_astseg_computed_in_single_precision(state: TrainState, file: Path) -> None:
+    del vars(state)["precision"]
+    state.save(file)
+    assert "precision" not in torch.load(file, weights_only=True)
+    assert TrainState.load(file, CPU).precision == "fp32"
+
+
+@pytest.mark.parametrize("precision", ["fp16", 3, None])
+def test_a_precision_that_does_not_exist(state: TrainState, file: Path, precision: object) -> None:
+    state.precision = precision  # type: ignore[assignment]
+    state.save(file)
+    with pytest.raises(DamagedCheckpointError, match="there is no precision"):
+        TrainState.load(file, CPU)
 
 
 def test_between_two_phases_there_is_no_optimizer(state: TrainState, file: Path) -> None:

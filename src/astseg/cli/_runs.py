@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from astseg._core.allocation import keep_freed_memory
 from astseg._core.errors import AstSegError, RunExistsError
 from astseg.cli._console import Stopped, deferred_interrupt, messages, output
 from astseg.cli._options import find_device
@@ -23,6 +24,7 @@ OPTION_BY_FIELD = {
     "num_slots": "--objects",
     "static": "--static or --moving",
     "textured": "--textured or --plain",
+    "precision": "--precision",
 }
 """The options that set the fields of `RecipeRequest`."""
 SAME_COMMAND = "The same command continues."
@@ -46,6 +48,7 @@ def train_with_bars(
     from astseg.cli._training_progress import TrainingBars
     from astseg.training.run import train_run
 
+    keep_freed_memory()
     with deferred_interrupt() as stop, TrainingBars() as bars:
         finished = train_run(folder, settings, device, resume=resume, strict=strict, callbacks=[bars], stop=stop)
     if not finished:

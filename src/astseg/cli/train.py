@@ -85,6 +85,13 @@ def train(
     ] = None,
     every: Every = 1,
     max_frames: MaxFrames = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="What SegFormer, the U-net and AE-NE compute in: fp32, bf16, or auto (bf16 where the processor is "
+            "much faster in it; other networks stay in fp32)."
+        ),
+    ] = "auto",
     masks: Masks = None,
     ignore: Ignore = None,
     seed: Seed = 0,
@@ -112,6 +119,7 @@ def train(
     from astseg._core.processes import by_first, from_first
     from astseg.data.store import Store
     from astseg.training.auto_config import RecipeRequest, check_size, choose_recipe
+    from astseg.training.precision import as_request
     from astseg.training.run import RunSettings, read_recipe
 
     if resume:
@@ -129,6 +137,7 @@ def train(
         static=static,
         textured=textured,
         changes=parse_changes(changes or []),
+        precision=as_request(precision),
     )
     longer_side = max(request.base.architecture.image_size) if request.base else None
     with find_given(source) as places, joined_processes(find_device(device)) as where:
@@ -145,5 +154,5 @@ def train(
             choice = from_first(choose_recipe(Store(data), where, request))  # measured by all, in the same steps
         print_reasons(choice)
         name = places[0].resolve().name if len(places) == 1 else f"{len(places)} sources"
-        settings = RunSettings(f"astseg on {name}", choice.recipe, str(data.resolve()), seed, preset)
+        settings = RunSettings(f"astseg on {name}", choice.recipe, str(data.resolve()), seed, preset, choice.precision)
         train_and_score(out, settings, device=str(where), strict=strict)

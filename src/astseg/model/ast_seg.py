@@ -14,6 +14,7 @@ from astseg.model.features.build import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.latents import ObjectLatents, read_latents
 from astseg.model.postprocessing import LabelRule
+from astseg.model.precision import single_precision
 from astseg.model.refinement import NoRefinement, TransformerRefinement
 from astseg.model.rendering import (
     Rendering,
@@ -116,12 +117,19 @@ class AstSeg(SavedModel):
                 reconstructs them.
             residuals: their coarse ground residuals, for a model of slow features; computed if they are not given.
         """
+        inputs = images
         if self.slow_features is not None:
             residuals = self.slow_features(images).coarse if residuals is None else residuals
             length = residuals.square().sum(1, keepdim=True)
-            maps = self.feature_maps(torch.cat((residuals, length, resized(images, self.grid) - 0.5), 1))
-        else:
-            maps = self.feature_maps(images)
+            inputs = torch.cat((residuals, length, resized(images, self.grid) - 0.5), 1)
+        maps = self.feature_maps(inputs).to(inputs.dtype)  # under autocast they may have fewer bits
+        with single_precision(maps):
+            return self._find_objects(maps, images, backgrounds, residuals)
+
+    def _find_objects(
+        self, maps: Tensor, images: Tensor, backgrounds: Tensor | None, residuals: Tensor | None
+    ) -> ObjectLatents:
+        """Read the objects from the feature network's maps; the other arguments are those of `encode`."""
         logits, features = torch.split(maps, [self.num_slots, maps.shape[1] - self.num_slots], 1)
         if self.architecture.residual_attention_bias:
             map_size = (logits.shape[-2], logits.shape[-1])
@@ -163,6 +171,10 @@ class AstSeg(SavedModel):
             background: the images to paint them on, of any size, in [0, 1].
             shadows: whether objects cast their shadows, if the architecture has any.
         """
+        with single_precision(background):
+            return self._paint(latents, background, shadows=shadows)
+
+    def _paint(self, latents: ObjectLatents, background: Tensor, *, shadows: bool) -> Rendering:
         painted = self.glimpse_generator(latents.appearances.flatten(0, 1))
         glimpses = painted.view(latents.positions.shape[0], self.num_slots, *painted.shape[1:])
         size = (background.shape[-2], background.shape[-1])

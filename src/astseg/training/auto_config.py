@@ -18,6 +18,7 @@ from astseg.model.slow_features.ground import FAR_BORDER_SHARE
 from astseg.training.complexity import MIN_STATIC_IMAGES, far_border_share, static_share, texture_strength
 from astseg.training.config import BackgroundTraining, Recipe
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
+from astseg.training.precision import Precision, PrecisionRequest, choose_precision
 from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds
 
@@ -60,6 +61,8 @@ class RecipeRequest:
     """Whether objects are distinguished by their textures (`textures_recipe`); by default the images decide."""
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Values that replace the recipe's, by their names; see `settings_io.override`."""
+    precision: PrecisionRequest = "fp32"
+    """What the large networks compute in while training."""
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.recipe is not None:
@@ -111,6 +114,8 @@ class RecipeChoice:
 
     recipe: Recipe
     reasons: tuple[Reason, ...]
+    precision: Precision = "fp32"
+    """What the large networks should compute in while training."""
 
 
 def choose_recipe(store: Store, device: torch.device | str, request: RecipeRequest | None = None) -> RecipeChoice:
@@ -157,16 +162,21 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     most = f"Objects: at most {recipe.architecture.num_slots} in an image ({guess})."
     reasons.append(Reason(most, None if request.num_slots else "num_slots"))
     reasons.append(_memory_reason(_needed_memory(recipe, device, len(images)), store.image_size, device))
+    precision = choose_precision(request.precision, recipe.architecture, device)
+    if precision == "bf16":
+        faster = "as requested" if request.precision == "bf16" else "which this processor computes much faster"
+        open_field = "precision" if request.precision == "auto" else None
+        reasons.append(Reason(f"Precision: bf16 in the large networks ({faster}).", open_field))
     why = "as requested" if request.steps or request.changes_steps else "as in the recipe"
     if minutes is not None:
-        recipe, why = _fit_to_time(recipe, images, device, minutes)
+        recipe, why = _fit_to_time(recipe, images, device, minutes, precision)
     elif request.steps is not None:
         recipe = fit_to_steps(recipe, request.steps)
     with _refusing():
         recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
     objects = f" and {recipe.foreground.steps} for the objects" if recipe.foreground.scenario != "background" else ""
     reasons.append(Reason(f"Steps: {recipe.background.steps} for the background{objects}, {why}."))
-    return RecipeChoice(recipe, tuple(reasons))
+    return RecipeChoice(recipe, tuple(reasons), precision)
 
 
 def choose_background(store: Store, device: torch.device, minutes: float) -> RecipeChoice:
@@ -244,9 +254,11 @@ def _candidates(image_size: tuple[int, int], device: torch.device, request: Reci
         return [buildable(override(recipe, request.changes)) for recipe in recipes]
 
 
-def _fit_to_time(recipe: Recipe, images: Bytes, device: torch.device, minutes: float) -> tuple[Recipe, str]:
+def _fit_to_time(
+    recipe: Recipe, images: Bytes, device: torch.device, minutes: float, precision: Precision = "fp32"
+) -> tuple[Recipe, str]:
     """Return the recipe with as many steps as fit into a time, and the time in words."""
-    recipe, estimate = fit_to_time(recipe, measure_step_seconds(recipe, images, device), minutes)
+    recipe, estimate = fit_to_time(recipe, measure_step_seconds(recipe, images, device, precision=precision), minutes)
     return recipe, _describe_time(minutes, estimate)
 
 

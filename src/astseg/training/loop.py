@@ -39,6 +39,7 @@ from astseg.training.diagnostics import diagnose
 from astseg.training.global_batch import BatchPart, GlobalBatch, mean_over_batch, own_part, sum_gradients
 from astseg.training.health import DIVERGED_ADVICE, judge_weights
 from astseg.training.phases import Losses, Phase, phases
+from astseg.training.precision import Precision, precision_context
 from astseg.training.state import TrainState
 
 MODEL_FOLDER = "model"
@@ -58,6 +59,7 @@ class Trainer:
         report_every: steps between reports.
         save_every: seconds between checkpoints.
         images_sha256: of the images' file, if known: tells them from others of which only some are looked at.
+        precision: for a new run: what the large networks compute in.
 
     Raises:
         ValueError: the images are not uint8 of the model's size, or there are none.
@@ -75,6 +77,7 @@ class Trainer:
         report_every: int = 20,
         save_every: float = 120.0,
         images_sha256: str = "",
+        precision: Precision = "fp32",
     ) -> None:
         recipe = start.recipe if isinstance(start, TrainState) else start
         if not len(images) or images.shape[1:] != (*recipe.architecture.image_size, 3) or images.dtype != np.uint8:
@@ -85,7 +88,9 @@ class Trainer:
             )
         _check_processes(recipe)
         device = torch.device(device)
-        self.state = start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed)
+        self.state = (
+            start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed, precision)
+        )
         known = "" if self.state.data is None else self.state.data.file_sha256
         self.state.data = identify(images, images_sha256 or known)
         self.images = TrainingImages(images, device)
@@ -184,7 +189,7 @@ class Trainer:
             batch = training_set[indices[part.places]]
             if phase.flips:
                 batch = flipped(batch, state.seed, state.phase_index, state.step, part.start)
-            losses = train_step(state.model, optimizer, phase, state.step, batch, part)
+            losses = train_step(state.model, optimizer, phase, state.step, batch, part, state.precision)
             state.step += 1
             state.seconds[phase.name] = earlier + time.monotonic() - started
             actions = [action for callback in self.callbacks if (action := callback.on_step_end(state))]
@@ -280,8 +285,9 @@ def train_step(
     step: int,
     batch: Batch,
     part: BatchPart | None = None,
+    precision: Precision = "fp32",
 ) -> Losses:
-    """Change the weights by one step; extensions such as mixed precision or gradient clipping belong here.
+    """Change the weights by one step; extensions such as gradient clipping belong here.
 
     Args:
         model: the model, with the phase started.
@@ -290,12 +296,14 @@ def train_step(
         step: counted from 0 at the start of the phase.
         batch: what the step learns from, or this process's part of it.
         part: which part; by default all.
+        precision: what the large networks compute in.
 
     Returns:
         The losses before the step, of this part.
     """
     part = part or BatchPart(0, len(batch.images), len(batch.images))
-    with GlobalBatch(part) if part.share < 1 else nullcontext():
+    together = GlobalBatch(part) if part.share < 1 else nullcontext()
+    with together, precision_context(precision, batch.images.device):
         losses = phase.losses(model, batch, step)
     for group in optimizer.param_groups:
         group["lr"] = phase.learning_rate(step)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg.model.backgrounds.base import BackgroundReconstruction
+from astseg.model.precision import single_precision
 from astseg.model.rendering import slot_presence
 
 ENTROPY_EPSILON = 1e-20
@@ -51,7 +52,8 @@ def feature_loss(
 
     What equations 19 and 20 are for colors: each slot paints one vector under its mask, the background paints 0.
     """
-    painted = torch.einsum("bkhw, bkd -> bdhw", weights[:, 1:], vectors)
+    with single_precision(weights):
+        painted = torch.einsum("bkhw, bkd -> bdhw", weights[:, 1:], vectors)
     return (painted - residuals).abs().sum(1).square().mean() / residuals.shape[1]
 
 

@@ -49,6 +49,7 @@ from astseg.training.health_check import HealthCheck
 from astseg.training.image_grid import IMAGES_FOLDER, ImageGridCallback
 from astseg.training.loggers import METRICS_FILE, MetricsLogger, read_metrics
 from astseg.training.loop import MODEL_FOLDER, PROGRESS_FILE, Trainer
+from astseg.training.precision import Precision
 from astseg.training.state import TrainingProgress
 from astseg.visualization.gallery import sample
 from astseg.visualization.page import Page, write_page
@@ -71,6 +72,8 @@ class RunSettings:
     seed: int = 0
     preset: str | None = None
     """The name of the preset that the recipe started from, if any."""
+    precision: Precision = "fp32"
+    """What the large networks compute in while training."""
 
 
 def is_run(folder: Path) -> bool:
@@ -191,7 +194,16 @@ def train_run(
         else:
             if first:
                 write_run(folder, settings, device)
-            trainer = Trainer(settings.recipe, images, folder, device, settings.seed, callbacks, images_sha256=sha256)
+            trainer = Trainer(
+                settings.recipe,
+                images,
+                folder,
+                device,
+                settings.seed,
+                callbacks,
+                images_sha256=sha256,
+                precision=settings.precision,
+            )
         finished = trainer.run(lambda: stop() or (strict and bool(health.problems)))
     finally:
         logger.close()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 from zipfile import ZipFile
 
 import torch
@@ -15,11 +15,13 @@ from astseg._core.input_files import regular_size
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg._core.tensor_files import load_tensors
 from astseg.model.ast_seg import AstSeg
+from astseg.model.backgrounds.product_convolution import keep_product_layout
 from astseg.model.features.backbone_weights import load_backbone
 from astseg.training.batches import TrainingSet
 from astseg.training.config import Recipe, Scenario
 from astseg.training.data_identity import DataIdentity
 from astseg.training.phases import Phase, PhaseName, phases
+from astseg.training.precision import Precision
 
 STATE_VERSION = 4
 
@@ -57,6 +59,8 @@ class TrainState:
     model: AstSeg
     data: DataIdentity | None = None
     """The identity of the training images; None in a checkpoint of an older astseg."""
+    precision: Precision = "fp32"
+    """What the large networks compute in."""
     optimizer: torch.optim.Optimizer | None = None
     """The phase's optimizer; None between two phases."""
     phase_index: int = 0
@@ -69,14 +73,16 @@ class TrainState:
     """What the batches of the phase are taken from; not saved."""
 
     @classmethod
-    def begin(cls, recipe: Recipe, num_images: int, device: torch.device, seed: int = 0) -> Self:
+    def begin(
+        cls, recipe: Recipe, num_images: int, device: torch.device, seed: int = 0, precision: Precision = "fp32"
+    ) -> Self:
         """Return the state before the first step. Seeds torch's random generators.
 
         Raises:
             AstSegError: the backbone's weights cannot be read.
         """
         torch.manual_seed(seed)
-        return cls(recipe, seed, num_images, _pretrained(recipe, device))
+        return cls(recipe, seed, num_images, _pretrained(recipe, device), precision=precision)
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> Self:
@@ -99,6 +105,9 @@ class TrainState:
             _check_fields(recipe, random=random, **kept)
             data = content.get("data")  # not in files of an older astseg
             kept["data"] = None if data is None else from_builtins(DataIdentity, data)
+            kept["precision"] = content.get("precision", "fp32")  # likewise
+            if kept["precision"] not in get_args(Precision):
+                raise ValueError(f"there is no precision {kept['precision']!r:.80}")
         except FileNotFoundError as error:
             raise AstSegError(f"There is no checkpoint {path} to resume from. Start a new run.") from error
         except AstSegError:
@@ -111,6 +120,7 @@ class TrainState:
             state.model.load_state_dict(weights)
             if optimizer is not None:
                 state.start_phase().load_state_dict(optimizer)
+                _match_layouts(state.start_phase())
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise AstSegError(f"{path} holds the weights of another configuration. Start a new run.") from error
         try:
@@ -219,7 +229,9 @@ class _Seconds:
 
 
 def _built(recipe: Recipe, device: torch.device) -> AstSeg:
-    return AstSeg(recipe.architecture, recipe.label_rule).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    model = AstSeg(recipe.architecture, recipe.label_rule).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    keep_product_layout(model)
+    return model  # type: ignore[no-any-return]
 
 
 def _pretrained(recipe: Recipe, device: torch.device) -> AstSeg:
@@ -227,6 +239,17 @@ def _pretrained(recipe: Recipe, device: torch.device) -> AstSeg:
     if recipe.backbone:
         load_backbone(model, recipe.backbone)
     return model
+
+
+def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
+    """Bring what an optimizer remembers of each parameter into the parameter's order of memory.
+
+    A checkpoint may have another, and fused optimizers go by the order of memory alone.
+    """
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _check_whole(path: Path) -> None:

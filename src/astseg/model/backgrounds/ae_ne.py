@@ -8,6 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg.model.backgrounds.base import Background, BackgroundReconstruction, check_min_side
+from astseg.model.backgrounds.product_convolution import MAX_CELLS, ProductConvTranspose2d
+from astseg.model.precision import single_precision
 
 INPUT_RANGE = 255.0
 """The value of white in the encoder's input."""
@@ -173,7 +175,12 @@ class BackgroundAutoencoder(Background):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
         """Encode each image as sixteen numbers and decode them."""
-        painted = self.decoder(self.encoder(INPUT_RANGE * images))
+        x = self.encoder(INPUT_RANGE * images)
+        *hidden, last = self.decoder
+        for block in hidden:
+            x = block(x)
+        with single_precision(x):  # colors of eight bits would differ by half a gray level
+            painted = last(x.to(images.dtype))
         return BackgroundReconstruction(painted[:, :3], painted[:, 3:])
 
 
@@ -187,5 +194,6 @@ def _decoder_block(
 ) -> PositionalBlock:
     _, kernel, stride, padding = zip(height, width, strict=True)
     output_padding = (height.output_padding, width.output_padding)
-    convolution = nn.ConvTranspose2d(inputs + 2, outputs, kernel, stride, padding, output_padding, bias=False)
+    kind = ProductConvTranspose2d if height.output * width.output <= MAX_CELLS else nn.ConvTranspose2d
+    convolution = kind(inputs + 2, outputs, kernel, stride, padding, output_padding, bias=False)
     return PositionalBlock((height.output, width.output), convolution, outputs, last=last)

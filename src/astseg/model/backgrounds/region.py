@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg.model.backgrounds.base import Background, BackgroundReconstruction, check_min_side
+from astseg.model.precision import single_precision
 
 LATENT_DIM = 16
 EDGE_SHARPNESS = 20.0  # a step of a tenth of the range gives tanh(2), about 0.96
@@ -64,6 +65,10 @@ class RegionBackground(Background):
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
         """Encode each image as sixteen numbers and decode them."""
+        with single_precision(images):
+            return self._reconstruct(images)
+
+    def _reconstruct(self, images: Tensor) -> BackgroundReconstruction:
         latents = self.encoder(torch.cat((images, edges(images)), 1))
         shares = self.outlines(latents).view(images.shape[0], self.regions, -1).softmax(1)
         colors = self.colours(latents).view(images.shape[0], self.regions, 3)

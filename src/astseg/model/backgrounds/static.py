@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg.model.backgrounds.base import Background, BackgroundReconstruction, check_min_side
+from astseg.model.precision import single_precision
 from astseg.model.resizing import resized
 
 LIGHT_CELLS = 8  # light is estimated from the differences between the image and the background in 8x8 cells
@@ -40,6 +41,10 @@ class StaticBackground(Background):
 
         In training mode colors may leave [0, 1]: clamped, a color that is too bright would have no gradient.
         """
+        with single_precision(images):
+            return self._reconstruct(images)
+
+    def _reconstruct(self, images: Tensor) -> BackgroundReconstruction:
         difference = torch.tanh((images - self.static.detach()) / LIGHT_SATURATION)
         # Scaled to the norm of a single cell, so that one step of the optimizer changes the light only slightly.
         cells = F.adaptive_avg_pool2d(difference, LIGHT_CELLS).flatten(1) / LIGHT_CELLS

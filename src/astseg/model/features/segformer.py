@@ -8,6 +8,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from astseg.model.features.segformer_convolutions import use_faster_convolutions
+from astseg.model.features.segformer_decoder import decode
 from astseg.model.features.segformer_names import current_names, saved_name
 
 
@@ -52,6 +54,7 @@ class SegformerMaps(nn.Module):
                 num_labels=channels,  # type: ignore[call-arg]
             )
         )
+        use_faster_convolutions(self.network)
         self.register_state_dict_post_hook(_rename_on_save)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_rename_on_load)  # type: ignore[no-untyped-call]
 
@@ -64,8 +67,8 @@ class SegformerMaps(nn.Module):
         self, images: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
         """Return the decoder's logits."""
-        logits: Tensor = self.network(pixel_values=images).logits
-        return logits
+        stages = self.network.segformer(pixel_values=images, output_hidden_states=True).hidden_states
+        return decode(self.network.decode_head, stages)
 
 
 def _rename_on_save(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:

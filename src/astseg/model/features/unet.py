@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from astseg.model.precision import single_precision
+
 
 def with_norm_and_celu(convolution: nn.Module, channels: int) -> nn.Sequential:
     """Return a convolution followed by batch normalization and CELU."""
@@ -82,4 +84,6 @@ class UnetMaps(nn.Module):
             skip = skips.pop()
             x = block(x, skip, skips[-1].shape[-2:])
         x = self.join(torch.cat((x, skips[0]), 1))
-        return self.last(x + self.residual(x))  # type: ignore[no-any-return]
+        x = x + self.residual(x)
+        with single_precision(x):  # the slots' attention is among the maps
+            return self.last(x.to(self.last.weight.dtype))  # type: ignore[no-any-return]
