@@ -23,7 +23,8 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 def test_two_processes_train_and_segment(rooms: Path, tmp_path: Path) -> None:
     out, masks = tmp_path / "run", tmp_path / "masks"
     request = ("--objects", "2", "--steps", "4", "--device", "cpu", "--out", out)
-    trained = subprocess.run([*TORCHRUN, "train", rooms, *request], capture_output=True, text=True, check=False)
+    command, words = [*TORCHRUN, "train", "-", *request], f"{rooms}\n"
+    trained = subprocess.run(command, input=words, capture_output=True, text=True, check=False)
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.count("Page:") == trained.stderr.count("Scoring") == 1, "the first process speaks for both"
     progress = read_progress(out)
