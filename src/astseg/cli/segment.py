@@ -143,7 +143,8 @@ def _check(images: "Source", formats: str, categories: str | None, tolerance: fl
 
     if categories is not None and not formats:
         raise AstSegError("--categories is for the formats of --format. Name one, or omit --categories.")
-    if track and isinstance(images, JoinedSource):
+    several_folders = len(images.places) > 1 and any(place.is_dir() for place in images.places)
+    if track and (isinstance(images, JoinedSource) or several_folders):
         raise AstSegError("--track follows objects through one video or folder. Name one source at a time.")
     request = parse_request(formats, categories, tolerance)
     request.check_tracks(track)
