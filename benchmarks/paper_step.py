@@ -110,7 +110,7 @@ def build(row: Row, variant: str) -> tuple[Callable[[], object], Callable[[], Te
             return phase.losses(model.eval(), batch, 1).total
 
     def step() -> object:
-        return train_step(model, optimizer, phase, 1, batch, precision)
+        return train_step(model, optimizer, phase, 1, batch, precision=precision)
 
     def start() -> object:
         model.train()

@@ -73,3 +73,7 @@ def test_images_with_masks_beside_them(astseg: Program, finished: Path, images: 
 def test_prepared_data_have_their_truth(astseg: Program, finished: Path, rooms: Path, tmp_path: Path) -> None:
     message = astseg.mistake("evaluate", finished, rooms, "--truth", rooms, "--out", tmp_path / "out")
     assert "--truth and --ignore have no effect" in message
+
+
+def test_images_have_no_splits(astseg: Program, finished: Path, tmp_path: Path) -> None:
+    assert "--split is for prepared data" in astseg.mistake("evaluate", finished, tmp_path, "--split", "test")

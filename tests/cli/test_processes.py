@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 from tests.cli.conftest import Program
 
 from astseg._core import processes
 from astseg._core.errors import AstSegError, LostProcessError
-from astseg.cli._console import messages, output
+from astseg.cli._console import Stopped, messages, output, run
 from astseg.cli._processes import joined_processes
 from astseg.training.run import read_progress
 
@@ -23,7 +24,8 @@ TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 def test_two_processes_train_and_segment(rooms: Path, tmp_path: Path) -> None:
     out, masks = tmp_path / "run", tmp_path / "masks"
     request = ("--objects", "2", "--steps", "4", "--device", "cpu", "--out", out)
-    trained = subprocess.run([*TORCHRUN, "train", rooms, *request], capture_output=True, text=True, check=False)
+    command = [*TORCHRUN, "train", "-", *map(str, request)]
+    trained = subprocess.run(command, input=f"{rooms}\n", capture_output=True, text=True, check=False)
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.count("Page:") == trained.stderr.count("Scoring") == 1, "the first process speaks for both"
     progress = read_progress(out)
@@ -55,16 +57,46 @@ def test_the_first_process_speaks(monkeypatch: pytest.MonkeyPatch, rank: int) ->
     assert not messages.quiet
 
 
-@pytest.mark.parametrize(("error", "quiet"), [(AstSegError("no disk"), False), (LostProcessError("another"), True)])
-def test_other_processes_report_errors_of_their_own(
-    monkeypatch: pytest.MonkeyPatch, error: AstSegError, quiet: bool
+def test_who_is_to_be_quiet_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(messages, "quiet", True)
+    with joined_processes(torch.device("cpu")):
+        assert messages.quiet
+        assert not output.quiet
+    assert messages.quiet
+
+
+@pytest.mark.parametrize(
+    ("error", "rank", "code", "said"),
+    [
+        (AstSegError("no disk"), 1, 2, "no disk"),
+        (LostProcessError("another"), 0, 2, "another"),
+        (LostProcessError("another"), 1, 2, ""),
+        (Stopped("saved"), 0, 130, "saved"),
+        (Stopped("saved"), 1, 130, ""),
+    ],
+)
+def test_what_ends_all_processes_is_reported_by_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    rank: int,
+    code: int,
+    said: str,
 ) -> None:
-    start_as(monkeypatch, 1)
-    monkeypatch.setattr(messages, "quiet", False)  # and set back afterwards
-    monkeypatch.setattr(output, "quiet", False)
-    with pytest.raises(AstSegError), joined_processes(torch.device("cpu")):
-        raise error
-    assert messages.quiet == output.quiet == quiet
+    app = typer.Typer()
+
+    @app.command()
+    def command() -> None:
+        with joined_processes(torch.device("cpu")):
+            raise error
+
+    start_as(monkeypatch, rank)
+    with pytest.raises(SystemExit) as ended:
+        raise SystemExit(run(app, []))
+    assert ended.value.code == code
+    printed = capsys.readouterr().err
+    assert (said in printed) if said else not printed
+    assert not messages.quiet
 
 
 def test_shards(astseg: Program, finished: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

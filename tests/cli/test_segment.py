@@ -55,6 +55,19 @@ def test_tracks(astseg: Program, finished: Path, tmp_path: Path) -> None:
     assert all(entry["track"] >= 1 for image in entries for entry in image["objects"])
 
 
+def test_tracks_go_through_one_film(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
+    assert astseg("data", "moving", tmp_path / "in", "--sequences", 1, "--frames", 3, "--size", 32) == 0
+    assert "one video or folder" in astseg.mistake("segment", finished, images, tmp_path / "in" / "000", "--track")
+    frames = sorted((tmp_path / "in" / "000").rglob("*.png"))
+    assert astseg("segment", finished, *frames[:2], "--track", "--out", tmp_path / "out") == 0
+
+
+def test_categories_by_slot_are_not_for_tiles(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
+    request = ("--tiles", "2x2", "--format", "coco", "--categories", "1=car", "--out", tmp_path / "out")
+    assert "belong to no slot" in astseg.mistake("segment", finished, images, *request)
+    assert not (tmp_path / "out").exists()
+
+
 def test_tiles(astseg: Program, finished: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 256, (96, 128, 3), np.uint8)).save(tmp_path / "large.png")

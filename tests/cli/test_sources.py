@@ -110,6 +110,15 @@ def test_standard_input_that_is_neither(
     assert "of 4 bytes at most" in astseg.mistake("segment", finished, "-", "--out", "out")
 
 
+def test_processes_do_not_share_standard_input(
+    astseg: Program, finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    pipe(b"x/1.png", monkeypatch)
+    assert "Name a list.txt instead" in astseg.mistake("segment", finished, "-", "--shard", 1, "--out", "out")
+
+
 def test_an_address(astseg: Program, finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASTSEG_CACHE", str(folder / "cache"))
     with serving(Server()) as server:

@@ -80,3 +80,8 @@ def test_lists_that_are_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(source_names, "MAX_LIST_BYTES", 0)
     with pytest.raises(AstSegError, match="at most 0"):
         find_places("list.txt")
+
+
+def test_an_empty_text_is_not_the_working_folder() -> None:
+    with pytest.raises(AstSegError, match=r"the working folder is '\.'"):
+        find_places("")

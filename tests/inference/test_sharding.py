@@ -11,6 +11,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.processes import Place
 from astseg.data.sources import Source, open_source
 from astseg.data.store import Bytes
+from astseg.data.watching import WatchedFolder
 from astseg.inference import sharding
 from astseg.inference.formats.converting import FormatRequest
 from astseg.inference.segmenting import segment_source
@@ -137,6 +138,17 @@ def test_unreadable_images_are_counted(model: AstSeg, images: Path, tmp_path: Pa
     assert [entry["name"] for entry in first["skipped"]] == ["a/1"]
 
 
+def test_a_shard_of_damaged_files_stops_no_other(model: AstSeg, images: Path, tmp_path: Path) -> None:
+    for name in ("a/2.png", "b/3.png"):
+        (images / name).write_bytes(b"no image")
+    result = segment_in_shards(model, open_source(images), tmp_path / "out", 2, request=FormatRequest(("coco",)))
+    assert (result.shards, result.images, result.skipped) == (4, 5, 2)
+    empty = json.loads((tmp_path / "out" / "shard-00001" / "objects.json").read_text())
+    assert empty["images"] == []
+    assert [entry["name"] for entry in empty["skipped"]] == ["a/2", "b/3"]
+    assert len(list((tmp_path / "out").glob("*/coco"))) == 3
+
+
 @pytest.mark.parametrize("what", ["files_per_shard", "names_sha256", "weights_sha256", "formats", "model"])
 def test_shards_of_two_kinds_are_not_mixed(model: AstSeg, images: Path, tmp_path: Path, what: str) -> None:
     out = tmp_path / "out"
@@ -161,8 +173,9 @@ def test_shards_of_two_kinds_are_not_mixed(model: AstSeg, images: Path, tmp_path
 
 def test_what_cannot_be_shared(model: AstSeg, images: Path, tmp_path: Path, tiny_store: object) -> None:
     store = open_source(tmp_path / "store")
-    with pytest.raises(AstSegError, match="Only files can be divided"):
-        segment_in_shards(model, store, tmp_path / "out", 3)
+    for source in (store, WatchedFolder(images)):
+        with pytest.raises(AstSegError, match="Only files of images can be divided"):
+            segment_in_shards(model, source, tmp_path / "out", 3)
     with pytest.raises(AstSegError, match="Name slots"):
         segment_in_shards(model, open_source(images), tmp_path / "out", 3, request=FormatRequest(("coco",), 2))
     (tmp_path / "full").mkdir()

@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from astseg.data.store import MAX_LABELS
-from astseg.inference.tiles import TiledSegmenter, tile_stretches
+from astseg.inference.tiles import MAX_BATCH_TILES, TiledSegmenter, tile_stretches
 from astseg.model.segmentation import Segmentation
 
 SLOTS = 80
@@ -63,8 +63,11 @@ class TestTileStretches:
         for one, following in pairwise(tile_stretches(size, count)):
             assert one.stop - following.start == pytest.approx((one.stop - one.start) / 4, abs=2)
 
-    def test_no_more_than_pixels(self) -> None:
-        assert len(tile_stretches(3, 5)) == 3
+    @pytest.mark.parametrize(("size", "made"), [(1, 1), (3, 1), (8, 1), (24, 3), (40, 5), (400, 5)])
+    def test_none_is_smaller_than_eight_pixels(self, size: int, made: int) -> None:
+        stretches = tile_stretches(size, 5)
+        assert len(stretches) == made
+        assert stretches[0].stop >= min(size, 8)
 
 
 class TestTiledSegmenter:
@@ -109,6 +112,18 @@ class TestTiledSegmenter:
         assert found.labels.amax((1, 2)).tolist() == [2, 0]
         assert found.positions.shape == (2, 2, 2)
         assert not found.activations[1].any()
+
+    def test_many_small_tiles_do_not_go_through_the_model_together(self) -> None:
+        class Counting(Islands):
+            together = 0
+
+            def segment(self, images: Tensor) -> Segmentation:
+                self.together = max(self.together, len(images))
+                return super().segment(images)
+
+        model = Counting()
+        assert TiledSegmenter(model, 1000, 1000).segment(draw([(2, 2, 3, 3)], 80, 80)).labels.max() == 1
+        assert model.together == MAX_BATCH_TILES
 
     def test_nothing_found(self) -> None:
         found = TiledSegmenter(Islands(), 2, 2).segment(draw([], 40, 40))

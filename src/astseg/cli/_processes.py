@@ -1,11 +1,11 @@
 """Commands that torchrun starts in several processes: the first one speaks for all."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from astseg._core.errors import LostProcessError, NonFiniteWeightsError
-from astseg.cli._console import Stopped, messages, output
+from astseg.cli._console import EXIT_INTERRUPTED, EXIT_MISTAKE, Stopped, messages, output
 
 if TYPE_CHECKING:
     import torch
@@ -26,19 +26,26 @@ def joined_processes(device: "torch.device") -> Iterator["torch.device"]:
     """Join the processes that were started together, if any; yield the device of this one.
 
     All but the first print nothing but errors of their own.
+
+    Raises:
+        SystemExit: in place of `SHARED_ERRORS`, in all processes but the first.
     """
     from astseg._core import processes
 
     place, device = processes.launched_place(), launched_device(device)
     quiet = messages.quiet, output.quiet
-    messages.quiet = output.quiet = place.rank > 0
+    if place.rank > 0:
+        messages.quiet = output.quiet = True
     try:
         with processes.joined(device):
             yield device
-    except SHARED_ERRORS:
-        raise
-    except BaseException:
-        messages.quiet, output.quiet = quiet
-        raise
-    else:
+    except SHARED_ERRORS as error:
+        if place.rank == 0:
+            raise
+        if isinstance(error, Stopped):
+            # The first one saves and speaks, and torchrun would stop it as soon as another ends.
+            with suppress(LostProcessError):
+                processes.wait_for_all()
+        raise SystemExit(EXIT_INTERRUPTED if isinstance(error, Stopped) else EXIT_MISTAKE) from error
+    finally:
         messages.quiet, output.quiet = quiet

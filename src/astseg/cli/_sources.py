@@ -69,6 +69,7 @@ def open_given(words: Sequence[str], every: int = 1, *, watch: bool = False) -> 
     from astseg.data.live import LiveSource, is_live
     from astseg.data.watching import WatchedFolder
 
+    _check_standard_input(words)
     if watch:
         if len(words) > 1 or every > 1 or is_live(words[0]):
             raise AstSegError("--watch is for a single folder, without --every.")
@@ -78,6 +79,14 @@ def open_given(words: Sequence[str], every: int = 1, *, watch: bool = False) -> 
     else:
         with find_given(words) as places:
             yield open_images(places, every)
+
+
+def _check_standard_input(words: Sequence[str]) -> None:
+    if STANDARD_INPUT in words:
+        from astseg._core.processes import launched_place
+
+        if launched_place().count > 1:
+            raise AstSegError("Each of several processes would get a part of standard input. Name a list.txt instead.")
 
 
 def _find(word: str, folder: Path) -> list[Path]:

@@ -31,7 +31,7 @@ def evaluate(
         ),
     ] = None,
     ignore: Ignore = None,
-    split: Annotated[str, typer.Option(help="Of prepared data, the split to score.")] = "test",
+    split: Annotated[str | None, typer.Option(help="Of prepared data, the split to score. [default: test]")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the files.")] = Path("evaluation"),
     batch_size: Annotated[int, typer.Option(help="The number of images at a time.", min=1)] = BATCH_SIZE,
     min_area: MinArea = 0,
@@ -59,8 +59,11 @@ def evaluate(
     if Store.is_store(data):
         if truth is not None or ignore is not None:
             raise AstSegError(f"{data} is prepared with its masks, so --truth and --ignore have no effect. Omit them.")
-        score_model(model, data, out, device, split, batch_size, use_label_rule=not by_weights_alone, min_area=min_area)
+        part = split or "test"
+        score_model(model, data, out, device, part, batch_size, use_label_rule=not by_weights_alone, min_area=min_area)
     else:
+        if split is not None:
+            raise AstSegError(f"--split is for prepared data, and {data} is none. Omit it.")
         _score_images(
             model,
             data,

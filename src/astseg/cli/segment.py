@@ -84,9 +84,10 @@ def segment(
     objects.json with the box, area, centroid, position, scale, activation and appearance of every object, and for a
     video an overlaid video. Of prepared data, the test split is segmented.
 
-    Takes folders, images, videos and arrays, one or several; patterns in quotes; a .txt file with a path on each line;
-    - for paths or an image from standard input; http and https addresses of files; live video (camera:0, rtsp://...,
-    live:http://...). With --watch, or of live video, results appear image by image, and Ctrl-C ends them whole.
+    Takes folders, images, videos and arrays, one or several; patterns in quotes; a .txt file with a path on each line,
+    and - for such lines or an image from standard input; http and https addresses of files; live video (camera:0,
+    rtsp://..., live:http://...). With --watch, or of live video, results appear image by image, and Ctrl-C ends them
+    whole.
 
     The model sees each image at its own small size. Where things are too small for that, --tiles shows it parts that
     overlap by a quarter; an image can then have more objects than the model has slots, up to 255.
@@ -116,11 +117,12 @@ def segment(
         report_notes(images.notes)
         check_sharing(shard, track=track, tiled=grid is not None)
         segmenter = open_model(model, where)
-        request.check_slots(segmenter.num_slots)
+        tiled = _tiled(segmenter, grid)
+        request.check_slots(tiled.num_slots)
         if shard is not None:
             segment_shards(segmenter, images, out, shard, batch_size, where, model, request, as_json=as_json)
             return
-        summary = _segment(_tiled(segmenter, grid), images, out, batch_size, where, model, track=track)
+        summary = _segment(tiled, images, out, batch_size, where, model, track=track)
         report_skipped(list(summary.skipped))
         if summary.note:
             print_note("Note", summary.note)
@@ -143,7 +145,8 @@ def _check(images: "Source", formats: str, categories: str | None, tolerance: fl
 
     if categories is not None and not formats:
         raise AstSegError("--categories is for the formats of --format. Name one, or omit --categories.")
-    if track and isinstance(images, JoinedSource):
+    several_folders = len(images.places) > 1 and any(place.is_dir() for place in images.places)
+    if track and (isinstance(images, JoinedSource) or several_folders):
         raise AstSegError("--track follows objects through one video or folder. Name one source at a time.")
     request = parse_request(formats, categories, tolerance)
     request.check_tracks(track)

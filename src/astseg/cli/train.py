@@ -140,7 +140,7 @@ def train(
         precision=as_request(precision),
     )
     longer_side = max(request.base.architecture.image_size) if request.base else None
-    with find_given(source) as places, joined_processes(find_device(device)) as where:
+    with joined_processes(find_device(device)) as where:
         by_first(partial(check_out_folder, out))
         options: dict[str, Any] = {
             "check_size": partial(check_size, device=where, request=request),
@@ -149,10 +149,18 @@ def train(
             "every": every,
             "max_frames": max_frames,
         }
-        data = by_first(partial(prepare, places, out / "data", parse_size(size), longer_side, **options))
+        data, name = by_first(partial(_prepare, source, out / "data", parse_size(size), longer_side, **options))
         with messages.status("Choosing a recipe for the images and the machine..."):
             choice = from_first(choose_recipe(Store(data), where, request))  # measured by all, in the same steps
         print_reasons(choice)
-        name = places[0].resolve().name if len(places) == 1 else f"{len(places)} sources"
         settings = RunSettings(f"astseg on {name}", choice.recipe, str(data.resolve()), seed, preset, choice.precision)
         train_and_score(out, settings, device=str(where), strict=strict)
+
+
+def _prepare(
+    words: list[str], destination: Path, size: tuple[int, int] | None, longer_side: int | None, **options: Any
+) -> tuple[Path, str]:
+    """Prepare the images that words name; return the data's folder, and what to call the source."""
+    with find_given(words) as places:
+        data = prepare(places, destination, size, longer_side, **options)
+        return data, places[0].resolve().name if len(places) == 1 else f"{len(places)} sources"

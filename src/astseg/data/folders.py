@@ -106,7 +106,7 @@ def find_masks_by_name(names: Sequence[str], masks: Path) -> Mapping[str, tuple[
 
     Args:
         names: of the images, without suffix.
-        masks: a file or folder of masks.
+        masks: a file or folder of masks. The images may be in the folder too.
 
     Raises:
         AstSegError: there are no masks, or none belongs to an image.
@@ -194,7 +194,7 @@ def _find_image_files(folder: Path) -> list[Path]:
 
 
 def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
-    """List the mask files that the user named, or return None.
+    """List the mask files that the user named, in whose folder images may lie too; or return None.
 
     Paths below the folder of the images start with that folder, as the paths of the images do, so that both compare
     equal.
@@ -206,14 +206,22 @@ def _list_named_masks(folder: Path, masks: Path | None) -> list[Path] | None:
         return None
     files = [masks]
     if masks.is_dir():
-        files = _find_image_files(masks)
-    if not files or not (masks.is_dir() or masks.is_file()):
+        files = _masks_among(_find_image_files(masks), masks)
+    elif not masks.is_file() or not (masks.suffix.lower() in IMAGE_SUFFIXES or is_image_file(masks)):
+        files = []
+    if not files:
         raise AstSegError(f"There are no mask files in {masks}. Give a folder of label images, one for each image.")
     root = folder.absolute()
     return [
         folder / file.absolute().relative_to(root) if file.absolute().is_relative_to(root) else file.absolute()
         for file in sorted(files)
     ]
+
+
+def _masks_among(files: list[Path], folder: Path) -> list[Path]:
+    """Return the masks among the files of a folder that holds images too; else all."""
+    masks = pair(files, folder).masks.values()
+    return list({file for paths in masks for file in paths}) or files
 
 
 def _list_sibling_masks(folder: Path) -> Iterator[Path]:

@@ -20,8 +20,10 @@ def find_places(word: str) -> list[Path]:
     A file that ends in .txt is a list. A path that exists is no pattern, whatever characters are in it.
 
     Raises:
-        AstSegError: the list cannot be read, or nothing that can be read matches the pattern.
+        AstSegError: it is empty, the list cannot be read, or nothing that can be read matches the pattern.
     """
+    if not word:  # a variable of the shell without a value; a Path would take it for the working folder
+        raise AstSegError("A source is an empty text. Name a folder, a file or a pattern; the working folder is '.'.")
     if word.lower().endswith(LIST_SUFFIX):
         return read_list(Path(word))
     if glob.has_magic(word) and not os.path.lexists(word):

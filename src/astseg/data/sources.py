@@ -62,7 +62,7 @@ class Source(ABC):
     It can be iterated repeatedly. Images that cannot be read are left out and named in `skipped`.
 
     Raises:
-        AstSegError: at the end of an iteration, if nothing was readable.
+        AstSegError: at the end of an iteration, if nothing was readable, unless `may_be_empty`.
     """
 
     fps: Fraction | None = None
@@ -71,6 +71,8 @@ class Source(ABC):
     """For videos, seconds from the first frame to the end of the last."""
     split: str | None = None
     """Of prepared data, which split."""
+    may_be_empty: bool = False
+    """Whether an iteration may end without an image that could be read."""
 
     def __init__(self, path: Path, name: str | None = None) -> None:
         self.path = path
@@ -94,7 +96,7 @@ class Source(ABC):
         for sample in self._samples():
             readable = True
             yield sample
-        if not readable:
+        if not readable and not self.may_be_empty:
             reasons = f" {self.skipped[0][1]}" if self.skipped else ""
             raise AstSegError(f"Nothing in {self.name} can be read ({len(self.skipped)} tried).{reasons}")
 
@@ -120,6 +122,7 @@ class Source(ABC):
 class EndlessSource(Source):
     """A source whose images come one after another, until it is told to stop; it ends without an error if none came."""
 
+    may_be_empty = True
     stop: Callable[[], bool] = staticmethod(lambda: False)
     """Asked several times a second; the iteration ends once it says so."""
 
@@ -127,10 +130,6 @@ class EndlessSource(Source):
     def state(self) -> str:
         """What is to be said of the images that have come or not; empty if nothing."""
         return ""
-
-    def __iter__(self) -> Iterator[Sample]:
-        self.skipped.clear()
-        yield from self._samples()
 
     def estimated_length(self) -> int | None:
         """Return None: nobody knows."""

@@ -44,8 +44,8 @@ class Segmenter(Protocol):
     """What `segment_source` needs of a model, such as `AstSeg`."""
 
     @property
-    def num_slots(self) -> int:
-        """The largest number of objects in an image."""
+    def num_slots(self) -> int | None:
+        """The largest number of objects in an image, of which label k is slot k's; None if labels are no slots."""
         ...
 
     def segment(self, images: Float[Tensor, "batch 3 height width"]) -> Segmentation:
@@ -109,7 +109,7 @@ def segment_source(
             or the image too many tracks for 8-bit labels, or the batch size is below 1.
     """
     out = Path(out)
-    if model.num_slots > MAX_LABELS:
+    if model.num_slots is not None and model.num_slots > MAX_LABELS:
         raise AstSegError(f"Label images hold up to {MAX_LABELS} objects; this model has {model.num_slots} slots.")
     if batch_size < 1:
         raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")

@@ -74,12 +74,14 @@ def segment_in_shards(
         progress: called with the number of this process's files done, and of all that it has left to do.
 
     Raises:
-        AstSegError: the source is no folder of files, a shard has no readable image, kinds of objects would differ
-            between shards, the folder holds shards of something else or cannot be written, or another process makes
-            the same shard.
+        AstSegError: the source is no folder of files, kinds of objects would differ between shards, the folder holds
+            shards of something else or cannot be written, or another process makes the same shard.
     """
     if not isinstance(source, FileSource):
-        raise AstSegError(f"Only files can be divided into shards, and {source.path} is a video or prepared data.")
+        raise AstSegError(
+            f"Only files of images can be divided into shards: {source.name} is, or holds, a video, prepared data or "
+            "images without end."
+        )
     request, place = request or FormatRequest(()), place or Place()
     if isinstance(request.categories, int):
         raise AstSegError("Kinds that are found by likeness would differ from shard to shard. Name slots instead.")
@@ -94,6 +96,7 @@ def segment_in_shards(
     done = images = objects = skipped = 0
     for folder, start in left.items():
         part = source.part(source.files[start : start + files_per_shard])
+        part.may_be_empty = True  # a few damaged files must not stop millions
 
         def show(count: int, _: int | None, before: int = done) -> None:
             if progress is not None:
@@ -101,7 +104,7 @@ def segment_in_shards(
 
         with atomic_folder(folder) as made:
             result = segment_source(model, part, made, batch_size, device, show, model_name, writers=SHARD_WRITERS)
-            if request.formats:
+            if request.formats and result.images:
                 convert_results(made, request)
         done += len(part.files)
         images, objects, skipped = images + result.images, objects + result.objects, skipped + len(result.skipped)

@@ -19,6 +19,10 @@ from astseg.model.segmentation import Segmentation
 Numbers = npt.NDArray[np.int64]
 OVERLAP = 0.25
 """The share of its height and width that a tile has in common with the next."""
+MIN_SIDE = 8
+"""In pixels: of smaller tiles, fewer are made."""
+MAX_BATCH_TILES = 16
+"""The model enlarges small tiles to its own size, so that their pixels do not tell the memory they take."""
 MIN_SHARED = 0.5
 """Objects of two tiles are one if they share this much of what the smaller of them has where the tiles overlap."""
 
@@ -55,7 +59,7 @@ class TiledSegmenter:
         ValueError: there are no tiles.
     """
 
-    num_slots = MAX_LABELS
+    num_slots = None
 
     def __init__(self, model: Segmenter, rows: int, columns: int) -> None:
         if rows < 1 or columns < 1:
@@ -125,7 +129,7 @@ class TiledSegmenter:
 
     def _segment_tiles(self, image: Float[Tensor, "3 height width"], tiles: list[Tile]) -> list[Segmentation]:
         crops = [image[:, rows.start : rows.stop, columns.start : columns.stop] for rows, columns in tiles]
-        count = max(1, MAX_BATCH_PIXELS // crops[0][0].numel())
+        count = min(MAX_BATCH_TILES, max(1, MAX_BATCH_PIXELS // crops[0][0].numel()))
         batches = [self.model.segment(torch.stack(crops[i : i + count])) for i in range(0, len(crops), count)]
         return [batch[index] for batch in batches for index in range(len(batch.labels))]
 
@@ -135,12 +139,12 @@ def tile_stretches(size: int, count: int) -> list[Stretch]:
 
     Args:
         size: pixels of the side.
-        count: how many stretches; no more than pixels are made.
+        count: how many stretches; fewer are made where they would have less than 8 pixels.
 
     >>> [(stretch.start, stretch.stop) for stretch in tile_stretches(100, 3)]
     [(0, 40), (30, 70), (60, 100)]
     """
-    count = min(count, size)
+    count = min(count, max(1, size // MIN_SIDE))
     length = ceil(size / (count - (count - 1) * OVERLAP))
     starts = np.linspace(0, size - length, count).round().astype(int).tolist()
     # Halfway through the overlap of each with the next.

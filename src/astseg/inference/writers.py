@@ -10,11 +10,11 @@ The output folder holds::
 all of the size of the source's images.
 
 objects.json has the keys ``source``, ``sources`` (of several: all of them; ``source`` is then the folder that holds
-them), ``slots``, ``model`` and ``commit`` (where they are known), ``astseg`` (the program's version), ``split`` (of
-prepared data), ``fps`` (of a video: the mean number of frames per second; of live video what it claims), ``images`` and
-``skipped``; each image, on a line of its own, has ``name``, ``file_name`` (if it is a file of its own: its path below
-the source's folder), ``time`` (of a video: seconds since the first frame, by the file's time stamps; of live video by
-the clock), ``width``, ``height`` and ``objects``.
+them), ``slots`` (unless objects were joined from tiles), ``model`` and ``commit`` (where they are known), ``astseg``
+(the program's version), ``split`` (of prepared data), ``fps`` (of a video: the mean number of frames per second; of
+live video what it claims), ``images`` and ``skipped``; each image, on a line of its own, has ``name``, ``file_name``
+(if it is a file of its own: its path below the source's folder), ``time`` (of a video: seconds since the first frame,
+by the file's time stamps; of live video by the clock), ``width``, ``height`` and ``objects``.
 """
 
 import json
@@ -30,7 +30,7 @@ from astseg import __version__
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.provenance import commit
 from astseg.data.sources import Sample, Source
-from astseg.data.store import Bytes
+from astseg.data.store import MAX_LABELS, Bytes
 from astseg.data.video import VideoWriter
 from astseg.inference.folder_writer import ENCODING_ERRORS, FolderWriter
 from astseg.inference.objects import DECIMALS
@@ -47,11 +47,11 @@ class ResultWriter(FolderWriter):
     Args:
         folder: the folder of all results.
         source: what is segmented.
-        num_slots: K of the model.
+        num_slots: K of the model; None if labels are no slots.
         model_name: what to call the model, if anything.
     """
 
-    def __init__(self, folder: Path, source: Source, num_slots: int, model_name: str | None = None) -> None:
+    def __init__(self, folder: Path, source: Source, num_slots: int | None, model_name: str | None = None) -> None:
         super().__init__(folder)
         self.source = source
         self.num_slots = num_slots
@@ -74,7 +74,7 @@ class LabelWriter(ResultWriter):
     def append(self, sample: Sample, labels: Bytes, objects: list[dict[str, Any]]) -> None:
         """Write the label image."""
         image = Image.fromarray(labels)
-        image.putpalette(label_colors(max(self.num_slots, int(labels.max()))).reshape(-1).tolist())
+        image.putpalette(label_colors(max(self.num_slots or MAX_LABELS, int(labels.max()))).reshape(-1).tolist())
         with self.whole_file(LABELS_FOLDER, f"{sample.name}.png") as path:
             image.save(path)
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
+from astseg.data.sources import open_source
 from astseg.data.truth import ImageName, MaskTruth, open_truth
 
 SIZE = (12, 16)
@@ -32,6 +33,31 @@ def test_names_may_have_words_and_folders(tmp_path: Path) -> None:
     assert found[0] is not None
     assert found[0].unscored is None
     np.testing.assert_array_equal(found[0].regions.labels, mask)
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_images_may_lie_beside_their_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool) -> None:
+    monkeypatch.chdir(tmp_path.parent)
+    folder = Path(tmp_path.name) if relative else tmp_path
+    rng = np.random.default_rng(0)
+    mask = np.zeros(SIZE, np.uint8)
+    mask[2:6, 2:6], mask[8:11, 2:9] = 1, 2
+    for name in ("a", "b"):
+        save(tmp_path / f"{name}.png", rng.integers(0, 256, (*SIZE, 3), np.uint8))
+        save(tmp_path / f"{name}_mask.png", mask)
+    truth = MaskTruth(folder, ["a", "b"])
+    assert truth.masks == {name: (tmp_path / f"{name}_mask.png",) for name in ("a", "b")}
+    found = truth.find(ImageName("a"))
+    assert found is not None
+    np.testing.assert_array_equal(found.regions.labels, mask)
+    source = open_source(folder, masks=folder)
+    assert [(sample.name, sample.mask is not None) for sample in source] == [("a", True), ("b", True)]
+
+
+def test_an_array_is_no_mask_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "masks.npy", np.zeros((1, *SIZE), np.uint8))
+    with pytest.raises(AstSegError, match=r"no mask files in .*masks\.npy.* Give a folder of label images"):
+        MaskTruth(tmp_path / "masks.npy", ["a"])
 
 
 @pytest.mark.parametrize("ignored", [None, frozenset({255}), frozenset()])

@@ -3,14 +3,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.cluster import KMeans  # type: ignore[import-untyped]
-from tests.inference.formats.conftest import make_results
+from tests.inference.formats.conftest import ReadingModel, make_results
 
 from astseg._core.errors import AstSegError
+from astseg.data.sources import open_source
 from astseg.inference.formats import categories as module
 from astseg.inference.formats.categories import find_categories
 from astseg.inference.formats.converting import FormatRequest, convert_results
 from astseg.inference.formats.results import ObjectRecord, read_results
+from astseg.inference.segmenting import segment_source
+from astseg.inference.tiles import TiledSegmenter
 
 
 def test_slots_get_the_names_given_in_the_order_given(results: Path) -> None:
@@ -29,6 +33,19 @@ def test_no_category_is_left_over_if_all_slots_are_named(results: Path) -> None:
 def test_a_slot_that_the_model_does_not_have(results: Path, slot: int) -> None:
     with pytest.raises(AstSegError, match=f"no slot {slot} to name: the model has slots 1 to 255"):
         convert_results(results, FormatRequest(("coco",), {slot: "car"}))
+
+
+def test_objects_of_tiles_belong_to_no_slot(tmp_path: Path) -> None:
+    Image.fromarray(np.pad(np.full((8, 9, 1), 7, np.uint8), ((4, 4), (4, 4), (0, 2)))).save(tmp_path / "a.png")
+    source = open_source(tmp_path / "a.png")
+    segment_source(TiledSegmenter(ReadingModel(), 2, 1), source, tmp_path / "results")
+    results = tmp_path / "results"
+    with pytest.raises(AstSegError, match="joined from tiles belong to no slot"):
+        convert_results(results, FormatRequest(("coco",), {1: "car"}))
+    convert_results(results, FormatRequest(("cvat",)))
+    content = json.loads((results / "cvat/annotations/instances_default.json").read_text())
+    assert [found["attributes"] for found in content["annotations"]] == [{"occluded": False}]
+    assert "slots" not in json.loads((results / "objects.json").read_text())
 
 
 def test_what_looks_alike_is_of_one_kind(results: Path) -> None:

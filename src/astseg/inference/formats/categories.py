@@ -10,6 +10,7 @@ from scipy.cluster.vq import ClusterError, kmeans2, vq
 
 from astseg._core.errors import AstSegError
 from astseg._core.sampling import evenly_spaced
+from astseg.data.store import MAX_LABELS
 from astseg.inference.formats.results import ObjectRecord, Results
 
 DEFAULT_CATEGORY = "object"
@@ -81,13 +82,17 @@ def check_choice(choice: CategoryChoice) -> None:
             raise AstSegError(f"'{name}' cannot name a category: take letters, digits, spaces and dashes.")
 
 
-def check_slots(choice: CategoryChoice, num_slots: int) -> None:
-    """Raise if a slot is named that a model does not have.
+def check_slots(choice: CategoryChoice, num_slots: int | None) -> None:
+    """Raise if a slot is named that a model does not have, or any if labels are no slots.
 
     Raises:
         AstSegError: it is.
     """
     for slot in () if isinstance(choice, int) else choice:
+        if num_slots is None:
+            raise AstSegError(
+                "Objects that were joined from tiles belong to no slot that could be named. Give a number of kinds."
+            )
         if not 1 <= slot <= num_slots:
             raise AstSegError(f"There is no slot {slot} to name: the model has slots 1 to {num_slots}.")
 
@@ -101,7 +106,8 @@ def find_categories(choice: CategoryChoice, results: Results) -> Categories:
     check_slots(choice, results.head.slots)
     if isinstance(choice, int):
         return AppearanceCategories(_fit_clusters(choice, results))
-    by_slot = {slot: choice.get(slot, DEFAULT_CATEGORY) for slot in range(1, results.head.slots + 1)}
+    slots = range(1, (results.head.slots or MAX_LABELS) + 1)
+    by_slot = {slot: choice.get(slot, DEFAULT_CATEGORY) for slot in slots}
     names = tuple(dict.fromkeys([*choice.values(), *by_slot.values()]))
     return SlotCategories(names, {slot: names.index(name) for slot, name in by_slot.items()})
 

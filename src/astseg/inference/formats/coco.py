@@ -96,8 +96,8 @@ class CvatWriter(CocoWriter):
 
     def attributes(self, found: FoundObject) -> dict[str, Any]:
         """Return the attributes that CVAT shows."""
-        track = {} if found.track is None else {"track_id": found.track}
-        return {"attributes": {"occluded": False, "slot": found.slot, **track}}
+        known = {"slot": found.slot, "track_id": found.track}
+        return {"attributes": {"occluded": False, **{key: value for key, value in known.items() if value is not None}}}
 
 
 def _dump(value: Any) -> str:

@@ -72,8 +72,8 @@ class FormatRequest:
         """Whether the images must still be where they were segmented."""
         return any(FORMATS[name].needs_pixels for name in self.formats)
 
-    def check_slots(self, num_slots: int) -> None:
-        """Raise an `AstSegError` if a category is asked for a slot that a model does not have."""
+    def check_slots(self, num_slots: int | None) -> None:
+        """Raise an `AstSegError` if a category is asked for a slot that a model does not have; see `Segmenter`."""
         check_slots(self.categories, num_slots)
 
     def check_tracks(self, tracked: bool) -> None:
@@ -172,6 +172,6 @@ def _found_objects(
             area=int((labels[place] == label).sum()),
             activation=described[label].activation,
             appearance=tuple(described[label].appearance),
-            slot=described[label].found_by,
+            slot=described[label].found_by if results.head.slots is not None else None,
             track=described[label].track,
         )

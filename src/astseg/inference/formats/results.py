@@ -58,7 +58,8 @@ class Head(msgspec.Struct, frozen=True):
 
     source: str
     """A file or folder; of several, the folder that holds them."""
-    slots: Annotated[int, Meta(ge=1, le=MAX_LABELS)]
+    slots: Annotated[int, Meta(ge=1, le=MAX_LABELS)] | None = None
+    """K of the model; None if labels are no slots, but objects that were joined from tiles."""
     split: str | None = None
     """Of prepared data."""
     model: str | None = None

@@ -28,8 +28,8 @@ class FoundObject:
     """How many pixels it has."""
     activation: float
     appearance: tuple[float, ...]
-    slot: int
-    """The slot that found it."""
+    slot: int | None
+    """The slot that found it; None if labels are no slots."""
     track: int | None
     """The number of its track, if objects were followed."""
 
