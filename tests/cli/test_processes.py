@@ -44,7 +44,7 @@ def test_two_processes_train_and_segment(rooms: Path, tmp_path: Path) -> None:
 
 def start_as(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
     monkeypatch.setenv("RANK", str(rank))
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setattr(processes, "joined", lambda device: nullcontext())
 
 
@@ -70,7 +70,8 @@ def test_who_is_to_be_quiet_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (AstSegError("no disk"), 1, 2, "no disk"),
         (LostProcessError("another"), 0, 2, "another"),
-        (LostProcessError("another"), 1, 2, ""),
+        (LostProcessError("another"), 1, 2, "another"),
+        (LostProcessError("another"), 2, 2, ""),
         (Stopped("saved"), 0, 130, "saved"),
         (Stopped("saved"), 1, 130, ""),
     ],

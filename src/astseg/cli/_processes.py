@@ -28,7 +28,7 @@ def joined_processes(device: "torch.device") -> Iterator["torch.device"]:
     All but the first print nothing but errors of their own.
 
     Raises:
-        SystemExit: in place of `SHARED_ERRORS`, in all processes but the first.
+        SystemExit: in place of `SHARED_ERRORS`, in all processes but the first, or the second if one was lost.
     """
     from astseg._core import processes
 
@@ -40,7 +40,8 @@ def joined_processes(device: "torch.device") -> Iterator["torch.device"]:
         with processes.joined(device):
             yield device
     except SHARED_ERRORS as error:
-        if place.rank == 0:
+        # The lost process may be the first, so that the second one speaks as well.
+        if place.rank == 0 or (place.rank == 1 and isinstance(error, LostProcessError)):
             raise
         if isinstance(error, Stopped):
             # The first one saves and speaks, and torchrun would stop it as soon as another ends.
