@@ -290,3 +290,9 @@ def test_a_growing_folder_needs_a_name_and_no_content(tmp_path: Path) -> None:
         pass
     with growing_folder(tmp_path / "empty"):
         pass
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a place where nothing can be made")
+def test_a_lock_in_an_impossible_place_blames_no_other_command() -> None:
+    with pytest.raises(FileNotFoundError, match="/proc/x"), lock_folder(Path("/proc/x"), Path("/proc/x")):
+        pass

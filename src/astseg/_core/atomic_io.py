@@ -228,9 +228,9 @@ def lock_folder(folder: Path, path: Path) -> Iterator[None]:
         OSError: the folder cannot be written.
     """
     lock = FileLock(folder / LOCK_FILE, timeout=0)
-    make_folder(folder.parent)
+    make_folder(folder)  # where it cannot be, the error says why
     try:
-        lock.acquire()  # creates the folder too
+        lock.acquire()
     except (Timeout, FileNotFoundError):  # not found: the other command has just ended and removed the folder
         raise AstSegError(
             f"Another command is writing {path}. Wait until it has ended, or choose another place."
