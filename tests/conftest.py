@@ -10,6 +10,9 @@ import jaxtyping
 import numpy as np
 import pytest
 
+collect_ignore = ["fuzz/guided.py"]
+"""It needs atheris, which is not installed with the other tools."""
+
 # A shell that runs the tests in the background makes them ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

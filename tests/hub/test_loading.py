@@ -175,7 +175,7 @@ class TestHub:
         started = time.monotonic()
         with pytest.raises(AstSegError) as error:
             load_model("runs/first")
-        assert time.monotonic() - started < 3.0
+        assert time.monotonic() - started < 10
         assert str(error.value).startswith("There is no folder 'runs/first', and ")
         return str(error.value)
 

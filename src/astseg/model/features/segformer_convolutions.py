@@ -18,7 +18,7 @@ class PatchConv2d(nn.Conv2d):
         (height, width), (rows, columns) = self.kernel_size, input.shape[-2:]
         if rows % height or columns % width:
             return super().forward(input)
-        shape = (len(input), rows // height, height, columns // width, width, self.in_channels)
+        shape = (input.shape[0], rows // height, height, columns // width, width, self.in_channels)
         patches = input.permute(0, 2, 3, 1).reshape(shape).transpose(2, 3).flatten(3)  # batch, down, across, patch
         return F.linear(patches, self.weight.permute(0, 2, 3, 1).flatten(1), self.bias).permute(0, 3, 1, 2)
 
