@@ -85,3 +85,9 @@ def test_lists_that_are_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_an_empty_text_is_not_the_working_folder() -> None:
     with pytest.raises(AstSegError, match=r"the working folder is '\.'"):
         find_places("")
+
+
+def test_a_missing_name_with_a_line_break_is_told_on_one_line() -> None:
+    with pytest.raises(AstSegError, match=r"names 'a\\nb.jpg', which is not there") as error:
+        parse_list(b"a\nb.jpg\0c.jpg\0", "x")
+    assert "\n" not in str(error.value)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import regular_size
+from astseg._core.text import printable
 from astseg.data.folders import is_readable, natural_key
 from astseg.data.video import VIDEO_SUFFIXES
 
@@ -63,7 +64,7 @@ def parse_list(content: bytes, name: str) -> list[Path]:
             continue
         if not os.path.exists(text):  # noqa: PTH110  (a Path would change the text)
             raise AstSegError(
-                f"Line {number} of {name} names '{text[:200]}', which is not there. "
+                f"Line {number} of {name} names '{printable(text[:200])}', which is not there. "
                 "A list holds a path on each line, seen from the working folder."
             )
         paths.append(Path(text))
