@@ -11,6 +11,7 @@ from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from astseg.data.store import MAX_LABELS
 from astseg.inference.segmenting import MAX_BATCH_PIXELS, Segmenter
@@ -25,6 +26,8 @@ MAX_BATCH_TILES = 16
 """The model enlarges small tiles to its own size, so that their pixels do not tell the memory they take."""
 MIN_SHARED = 0.5
 """Objects of two tiles are one if they share this much of what the smaller of them has where the tiles overlap."""
+OF_OBJECTS = ("positions", "scales", "activations", "appearances")
+"""The fields of a segmentation that have a value for each object."""
 
 
 class Stretch(NamedTuple):
@@ -37,7 +40,7 @@ class Stretch(NamedTuple):
     core_stop: int
 
 
-class Tile(NamedTuple):
+class ImageTile(NamedTuple):
     """A tile of an image."""
 
     rows: Stretch
@@ -77,19 +80,13 @@ class TiledSegmenter:
             than others have zeros after them.
         """
         found = [self._segment_one(image) for image in images]
-        most = max(len(one.activations) for one in found)
-        return Segmentation(
-            torch.stack([one.labels for one in found]),
-            torch.stack([_padded(one.positions, most) for one in found]),
-            torch.stack([_padded(one.scales, most) for one in found]),
-            torch.stack([_padded(one.activations, most) for one in found]),
-            torch.stack([_padded(one.appearances, most) for one in found]),
-        )
+        padded = (pad_sequence([getattr(one, name) for one in found], batch_first=True) for name in OF_OBJECTS)
+        return Segmentation(torch.stack([one.labels for one in found]), *padded)
 
     def _segment_one(self, image: Float[Tensor, "3 height width"]) -> Segmentation:
         height, width = image.shape[1:]
         tiles = [
-            Tile(rows, columns)
+            ImageTile(rows, columns)
             for rows in tile_stretches(height, self.rows)
             for columns in tile_stretches(width, self.columns)
         ]
@@ -109,8 +106,7 @@ class TiledSegmenter:
         names, parts = _largest_objects(objects, areas)
         which, slot = (torch.from_numpy(part).to(image.device) for part in np.divmod(parts - 1, slots))
         positions, scales, activations, appearances = (
-            torch.stack([getattr(one, name) for one in found])[which, slot]
-            for name in ("positions", "scales", "activations", "appearances")
+            torch.stack([getattr(one, name) for one in found])[which, slot] for name in OF_OBJECTS
         )
         shares, centers = (
             torch.tensor(values, dtype=positions.dtype, device=image.device).view(-1, 2)[which]
@@ -127,7 +123,7 @@ class TiledSegmenter:
             appearances,
         )
 
-    def _segment_tiles(self, image: Float[Tensor, "3 height width"], tiles: list[Tile]) -> list[Segmentation]:
+    def _segment_tiles(self, image: Float[Tensor, "3 height width"], tiles: list[ImageTile]) -> list[Segmentation]:
         crops = [image[:, rows.start : rows.stop, columns.start : columns.stop] for rows, columns in tiles]
         count = min(MAX_BATCH_TILES, max(1, MAX_BATCH_PIXELS // crops[0][0].numel()))
         batches = [self.model.segment(torch.stack(crops[i : i + count])) for i in range(0, len(crops), count)]
@@ -155,7 +151,7 @@ def tile_stretches(size: int, count: int) -> list[Stretch]:
     ]
 
 
-def join_tiles(labels: list[Numbers], tiles: list[Tile], count: int) -> Numbers:
+def join_tiles(labels: list[Numbers], tiles: list[ImageTile], count: int) -> Numbers:
     """Find which objects of tiles are one.
 
     Args:
@@ -211,7 +207,7 @@ def _largest_objects(objects: Numbers, areas: Numbers) -> tuple[Numbers, Numbers
     return by_object[objects], np.array(parts, np.int64)
 
 
-def _overlap(one: Tile, other: Tile) -> tuple[slice, slice] | None:
+def _overlap(one: ImageTile, other: ImageTile) -> tuple[slice, slice] | None:
     """Return the rows and columns of the image that two tiles share, if any."""
     shared = [
         slice(max(mine.start, others.start), min(mine.stop, others.stop))
@@ -221,7 +217,7 @@ def _overlap(one: Tile, other: Tile) -> tuple[slice, slice] | None:
     return (rows, columns) if rows.start < rows.stop and columns.start < columns.stop else None
 
 
-def _within(tile: Tile, region: tuple[slice, slice]) -> tuple[slice, slice]:
+def _within(tile: ImageTile, region: tuple[slice, slice]) -> tuple[slice, slice]:
     rows, columns = region
     return (
         slice(rows.start - tile.rows.start, rows.stop - tile.rows.start),
@@ -237,15 +233,11 @@ def _inner_core(stretch: Stretch) -> slice:
     return slice(stretch.core_start - stretch.start, stretch.core_stop - stretch.start)
 
 
-def _share(tile: Tile, height: int, width: int) -> tuple[float, float]:
+def _share(tile: ImageTile, height: int, width: int) -> tuple[float, float]:
     """Return the tile's width and height as a share of the image's."""
     return (tile.columns.stop - tile.columns.start) / width, (tile.rows.stop - tile.rows.start) / height
 
 
-def _center(tile: Tile, height: int, width: int) -> tuple[float, float]:
+def _center(tile: ImageTile, height: int, width: int) -> tuple[float, float]:
     """Return x and y of the tile's center, where the image goes from -1 to 1."""
     return (tile.columns.start + tile.columns.stop) / width - 1, (tile.rows.start + tile.rows.stop) / height - 1
-
-
-def _padded(values: Float[Tensor, "objects ..."], count: int) -> Float[Tensor, "count ..."]:
-    return torch.cat((values, values.new_zeros(count - len(values), *values.shape[1:])))
