@@ -2,7 +2,7 @@
 
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain, islice
@@ -18,7 +18,7 @@ from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import split_of
 from astseg.data.image_fitting import fit_image, fit_mask
 from astseg.data.several import JoinedSource, open_sources
-from astseg.data.sources import FileSource, Sample, Source, VideoSource
+from astseg.data.sources import FileSource, Sample, Source, VideoSource, total_length
 from astseg.data.store import Store
 from astseg.data.store_writer import SplitWriter, StoreWriter
 
@@ -137,7 +137,7 @@ def import_source(
     if min(size) < MIN_SIDE or max(size) > MAX_SIDE:
         raise AstSegError(f"Images should have {MIN_SIDE} to {MAX_SIDE} pixels a side, not {size[0]} x {size[1]}.")
     check_size(size)
-    plan = ImportPlan(_add(part.source.estimated_length() for part in parts), size)
+    plan = ImportPlan(total_length(part.source for part in parts), size)
     _check_room(plan, Path(destination))
     on_plan(plan)
     usable = [_has_usable_masks(part.source) for part in parts]
@@ -316,11 +316,6 @@ def _size_for(sources: Sequence[Source], longer_side: int | None) -> tuple[int, 
 def _sources(source: Source) -> list[Source]:
     """Return the sources of which one consists."""
     return list(source.parts.values()) if isinstance(source, JoinedSource) else [source]
-
-
-def _add(counts: Iterable[int | None]) -> int | None:
-    counts = list(counts)
-    return None if None in counts else sum(count or 0 for count in counts)
 
 
 def _check_room(plan: ImportPlan, destination: Path) -> None:

@@ -7,7 +7,17 @@ from pathlib import Path
 
 from astseg._core.errors import AstSegError
 from astseg.data.folders import FoundFiles, find_among, find_files, unique_names
-from astseg.data.sources import FileSource, Kind, Sample, Source, StoreSource, find_kind, open_source, open_video
+from astseg.data.sources import (
+    FileSource,
+    Kind,
+    Sample,
+    Source,
+    StoreSource,
+    find_kind,
+    open_source,
+    open_video,
+    total_length,
+)
 
 
 class JoinedSource(Source):
@@ -32,8 +42,7 @@ class JoinedSource(Source):
 
     def estimated_length(self) -> int | None:
         """Add up the parts, as far as they are known."""
-        lengths = [part.estimated_length() for part in self.parts.values()]
-        return None if None in lengths else sum(length or 0 for length in lengths)
+        return total_length(self.parts.values())
 
     @property
     def has_masks(self) -> bool:

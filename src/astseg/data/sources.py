@@ -4,7 +4,7 @@ import re
 import tarfile
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -432,6 +432,12 @@ def open_video(path: Path, every: int = 1, max_frames: int | None = None) -> Vid
 
 def _is_archive(path: Path) -> bool:
     return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+
+
+def total_length(sources: Iterable[Source]) -> int | None:
+    """Add up how many images there are in several sources; None if counting them means reading them."""
+    lengths = [source.estimated_length() for source in sources]
+    return None if None in lengths else sum(length or 0 for length in lengths)
 
 
 def _raw_labels(mask: Bytes) -> RawMask:
