@@ -66,3 +66,12 @@ def format_value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "x".join(map(format_value, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def without_password(address: str) -> str:
+    """Return an address without the name and the password that may be in it, for messages and results.
+
+    >>> without_password("rtsp://me:secret@camera/1"), without_password("camera:0")
+    ('rtsp://camera/1', 'camera:0')
+    """
+    return re.sub(r"//[^/]*@", "//", address)

@@ -4,7 +4,6 @@ A thread reads frames into a short queue, and whoever is slower than the camera 
 dropped and counted. A stream that breaks off is opened again after waits that grow.
 """
 
-import re
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any, Self
 import av
 
 from astseg._core.errors import AstSegError
+from astseg._core.text import without_password
 from astseg.data.sources import EndlessSource, Sample
 from astseg.data.video import READ_FORMATS, choose_stream, declared_rate, encodable_rate, rotate_upright
 
@@ -237,12 +237,3 @@ def _camera(name: str, camera: str) -> _Input:
 
 def _scheme(word: str) -> str:
     return word.partition("://")[0].lower()
-
-
-def without_password(address: str) -> str:
-    """Return an address without the name and the password that may be in it, for messages and results.
-
-    >>> without_password("rtsp://me:secret@camera/1"), without_password("camera:0")
-    ('rtsp://camera/1', 'camera:0')
-    """
-    return re.sub(r"//[^/]*@", "//", address)

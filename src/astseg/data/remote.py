@@ -14,6 +14,7 @@ from pathlib import Path
 from astseg._core.atomic_io import lock_folder
 from astseg._core.errors import AstSegError
 from astseg._core.progress import NamedProgress
+from astseg._core.text import without_password
 from astseg.data.benchmarks.downloading import TIMEOUT_SECONDS, download, plan_files
 from astseg.data.benchmarks.registry import RemoteFile
 
@@ -49,15 +50,16 @@ def fetch(address: str, cache: Path, report: NamedProgress | None = None, max_by
     Raises:
         AstSegError: the server does not answer, or not with a size; the file is too large; or the disk too small.
     """
+    shown = without_password(address)
     try:
         size, version = _ask(address)
     except (http.client.HTTPException, OSError, ValueError) as error:
-        raise AstSegError(f"{_shown(address)} does not answer: {error}. Is the address correct?") from error
+        raise AstSegError(f"{shown} does not answer: {error}. Is the address correct?") from error
     if size is None:
-        raise AstSegError(f"{_shown(address)} does not say how large it is. Download it yourself, and name the file.")
+        raise AstSegError(f"{shown} does not say how large it is. Download it yourself, and name the file.")
     if size > max_bytes:
         raise AstSegError(
-            f"{_shown(address)} has {size / 1e9:.1f} GB; at most {max_bytes / 1e9:.1f} GB are fetched. "
+            f"{shown} has {size / 1e9:.1f} GB; at most {max_bytes / 1e9:.1f} GB are fetched. "
             "Download it yourself, and name the file."
         )
     file = RemoteFile(address, file_name=_file_name(address))
@@ -86,8 +88,3 @@ def _file_name(address: str) -> str:
     path = urllib.parse.unquote(urllib.parse.urlsplit(address).path)
     name = re.sub(r"[^\w.-]+", "_", path.rpartition("/")[2]).lstrip(".")
     return name[-MAX_NAME_LENGTH:] or "download"
-
-
-def _shown(address: str) -> str:
-    """Return an address without the password that may be in it."""
-    return re.sub(r"//[^/@]*@", "//", address)
