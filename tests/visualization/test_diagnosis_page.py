@@ -5,7 +5,7 @@ import pytest
 
 from astseg.visualization.diagnosis_page import (
     DiagnosisPage,
-    Finding,
+    ShownFinding,
     difference_panel,
     render_diagnosis,
     write_diagnosis,
@@ -29,8 +29,8 @@ def test_the_difference_is_doubled_and_that_of_the_farthest_channel() -> None:
     ("problems", "words"), [(0, "No problem was found."), (1, "One problem was found."), (3, "3 problems were found.")]
 )
 def test_problems_are_counted_and_come_first(problems: int, words: str) -> None:
-    findings = [Finding("Fine", True, "All is well <b>.")]
-    findings += [Finding(f"Aspect {number}", False, "It is wrong.", "Try & see.") for number in range(problems)]
+    findings = [ShownFinding("Fine", True, "All is well <b>.")]
+    findings += [ShownFinding(f"Aspect {number}", False, "It is wrong.", "Try & see.") for number in range(problems)]
     text = render_diagnosis(DiagnosisPage("A title", findings))
     assert words in text
     assert "All is well &lt;b&gt;." in text
@@ -41,7 +41,7 @@ def test_problems_are_counted_and_come_first(problems: int, words: str) -> None:
 
 def test_a_model_without_a_background_has_no_difference() -> None:
     samples = [VisualizationSample(np.zeros((160, 2, 3), np.uint8), LABELS)]
-    findings = [Finding("Background", False, "x", "y", ("Input", "Difference"))]
+    findings = [ShownFinding("Background", False, "x", "y", ("Input", "Difference"))]
     text = render_diagnosis(DiagnosisPage("A title", findings, samples))
     assert "Difference" not in text
     assert "Input of image 1" in text

@@ -25,7 +25,7 @@ from astseg.training.health_check import health_batches, slots_are_settled, watc
 from astseg.training.loggers import METRICS_FILE, read_metrics
 from astseg.training.phases import phases
 from astseg.training.run import read_progress, read_run_with_data, trained_model, training_points
-from astseg.visualization.diagnosis_page import DIFFERENCE, DiagnosisPage, Finding, write_diagnosis
+from astseg.visualization.diagnosis_page import DIFFERENCE, DiagnosisPage, ShownFinding, write_diagnosis
 from astseg.visualization.gallery import VisualizationSample, sample
 
 DIAGNOSIS_FILE = "diagnosis.html"
@@ -104,7 +104,7 @@ def write_diagnosis_page(folder: Path, diagnosis: Diagnosis) -> Path:
         AstSegError: it cannot be written.
     """
     findings = [
-        Finding(
+        ShownFinding(
             TITLES[one.aspect],
             one.healthy,
             one.finding,

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from astseg import __version__
-from astseg._core.atomic_io import atomic_write
 from astseg.visualization.gallery import Panel, VisualizationSample, enlarge, enlargement_factor, panel_rows
-from astseg.visualization.html import render
+from astseg.visualization.html import render, write_html
 from astseg.visualization.training_curve import CurvePoint, training_curve
 
 DIFFERENCE = "Difference"
@@ -18,7 +17,7 @@ OVERVIEW = ("Input", "Truth", "Reconstruction", "Segmentation", "Background")
 
 
 @dataclass(frozen=True)
-class Finding:
+class ShownFinding:
     """One aspect of a training, in words, and what of the images shows it."""
 
     title: str
@@ -36,7 +35,7 @@ class DiagnosisPage:
     """The content of a page."""
 
     title: str
-    findings: Sequence[Finding]
+    findings: Sequence[ShownFinding]
     samples: Sequence[VisualizationSample] = ()
     """Some images, all with the same panels."""
     curve: Sequence[CurvePoint] = field(default_factory=tuple)
@@ -49,9 +48,7 @@ def write_diagnosis(path: Path, page: DiagnosisPage) -> None:
         AstSegError: the file cannot be written.
         ValueError: the samples have different panels.
     """
-    text = render_diagnosis(page)
-    with atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_html(path, render_diagnosis(page))
 
 
 def render_diagnosis(page: DiagnosisPage) -> str:

@@ -3,6 +3,7 @@
 import base64
 import io
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from astseg._core.atomic_io import atomic_write
 from astseg._core.text import format_value
 
 
@@ -24,6 +26,16 @@ def render(template: str, **values: Any) -> str:
         jinja2.UndefinedError: a variable is missing.
     """
     return _environment().get_template(template).render(values)
+
+
+def write_html(path: Path | str, text: str) -> None:
+    """Write a page.
+
+    Raises:
+        AstSegError: the file cannot be written.
+    """
+    with atomic_write(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 @cache

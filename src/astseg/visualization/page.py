@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from astseg import __version__
-from astseg._core.atomic_io import atomic_write
 from astseg._core.settings_io import flatten
 from astseg._core.text import format_duration
 from astseg.evaluation.evaluator import ScoreSummary
 from astseg.visualization.colors import label_colors
 from astseg.visualization.gallery import VisualizationSample, panel_rows
-from astseg.visualization.html import render
+from astseg.visualization.html import render, write_html
 from astseg.visualization.training_curve import CurvePoint, training_curve
 
 ABOUT = (
@@ -63,9 +62,7 @@ def write_page(path: Path | str, page: Page) -> None:
         AstSegError: the file cannot be written.
         ValueError: the samples have different panels.
     """
-    text = render_page(page)
-    with atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_html(path, render_page(page))
 
 
 def render_page(page: Page) -> str:
