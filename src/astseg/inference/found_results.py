@@ -10,9 +10,9 @@ from astseg._core.image_files import IMAGE_SUFFIXES
 from astseg._core.sampling import evenly_spaced
 from astseg.data.coco import CocoFile, CocoResults
 from astseg.data.folders import natural_key
-from astseg.data.masks import choose_coding, decode_mask, read_raw_masks
+from astseg.data.masks import choose_coding, read_raw_masks
 from astseg.data.regions import Regions, regions_of_labels
-from astseg.data.truth.mask_files import connected_pieces
+from astseg.data.truth.mask_files import connected_pieces, read_labels
 from astseg.data.truth.true_images import ImageName
 from astseg.inference.formats.results import read_results
 
@@ -88,10 +88,7 @@ class LabelImages(FoundResults):
     def read(self, index: int) -> Regions:
         """Return the regions of an image."""
         file = self._files[index]
-        try:
-            labels = decode_mask(next(read_raw_masks(file)), self._coding)
-        except AstSegError as error:
-            raise error if str(file) in str(error) else AstSegError(f"{file} {error}") from error
+        labels = read_labels(file, self._coding, called=str(file))
         return regions_of_labels(connected_pieces(labels > 0) if self._coding.rule == "halves" else labels)
 
 

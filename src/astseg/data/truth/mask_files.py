@@ -43,15 +43,27 @@ class MaskTruth(TrueImages):
         paths = self.masks.get(image.name)
         if paths is None:
             return None
-        labels = merge_object_masks([self._read(path) for path in paths], paths[0])
+        masks = [read_labels(path, self.coding, called=f"The mask {path}") for path in paths]
+        labels = merge_object_masks(masks, paths[0])
         ignored_label = IGNORED_LABEL if self.coding.ignored else None
         return truth_of_labels(labels, ignored_label, objects=self._objects)
 
-    def _read(self, path: Path) -> Bytes:
-        try:
-            return decode_mask(next(read_raw_masks(path)), self.coding)
-        except AstSegError as error:
-            raise error if str(path) in str(error) else AstSegError(f"The mask {path} {error}") from error
+
+def read_labels(path: Path, coding: MaskCoding, called: str) -> Bytes:
+    """Read the labels of a mask file.
+
+    Args:
+        path: the file.
+        coding: how it is read.
+        called: the first words of errors that do not name the file themselves.
+
+    Raises:
+        AstSegError: it cannot be read, or has too many labels.
+    """
+    try:
+        return decode_mask(next(read_raw_masks(path)), coding)
+    except AstSegError as error:
+        raise error if str(path) in str(error) else AstSegError(f"{called} {error}") from error
 
 
 def tells_objects(coding: MaskCoding, masks: Iterable[Sequence[Path]]) -> bool:

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from pycocotools import mask as coco_mask
 
 from astseg._core.image_files import Bytes
+from astseg.data.regions import encode
 from astseg.inference.folder_writer import FolderWriter
 from astseg.inference.formats.results import Head
 
@@ -62,8 +62,7 @@ class FoundImage:
 
     def rle(self, found: FoundObject) -> dict[str, Any]:
         """Return an object's pixels as COCO's compressed RLE: ``size``, height and width, and ``counts``, a text."""
-        mask = (self._columns == found.label).astype(np.uint8, order="F")
-        encoded = coco_mask.encode(mask)
+        encoded = encode(self._columns == found.label)
         return {"size": encoded["size"], "counts": encoded["counts"].decode()}
 
     @cached_property
