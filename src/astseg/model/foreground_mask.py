@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from astseg.model.backgrounds.base import BackgroundReconstruction
+from astseg.model.layer_owners import layer_owners
 from astseg.model.postprocessing import LabelRule, mean_field_smoothing, neighbor_affinities, sharpen_weights
 from astseg.model.resizing import enlarged_argmax, resized
 
@@ -130,7 +131,7 @@ def noise_foreground_mask(
         originals = images
     size = originals.shape[-2:]
     if size.numel() > noise.numel():
-        mask = sharpen_weights(weights, originals, LabelRule()).argmax(1, keepdim=True).to(weights.dtype)
+        mask = layer_owners(sharpen_weights(weights, originals, LabelRule()))[:, None].to(weights.dtype)
         foreground = _majority(mask, reach=mask.shape[-2] // noise.shape[0])
         weights = torch.cat((1 - foreground, foreground), 1)
     return torch.stack([enlarged_argmax(layers, size) for layers in weights]).bool()

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from astseg.model.layer_owners import layer_owners
 from astseg.model.rendering import Rendering
 from astseg.training.losses import pixel_entropy
 
@@ -23,7 +24,7 @@ class Diagnostics(NamedTuple):
 def diagnose(rendering: Rendering, background_log_activation: float) -> Diagnostics:
     """Return the diagnostics of a batch."""
     weights = rendering.weights.detach()
-    owners = weights.argmax(1).flatten(1)
+    owners = layer_owners(weights).flatten(1)
     slots = range(1, weights.shape[1])
     active = sum((owners == slot).any(1).float().mean() for slot in slots)
     strongest = rendering.latents.log_activations.detach().amax(1).mean()
