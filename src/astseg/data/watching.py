@@ -51,9 +51,12 @@ class WatchedFolder(EndlessSource):
         while not self.stop():
             for file in self._settled(done):
                 try:
-                    frames = sum(1 for _ in read_images(file))
                     images = read_images(file)
                     first = next(images)
+                    frames = 1 + sum(1 for _ in images)  # to the end of the file
+                    if frames > 1:
+                        images = read_images(file)
+                        first = next(images)
                 except AstSegError as error:
                     if self._age(file) > GIVE_UP_SECONDS:
                         self._finish(file, done)
