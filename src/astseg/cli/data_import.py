@@ -76,8 +76,8 @@ def import_(
             )
         report_reading(store)
     else:
-        given = (every != 1, max_frames, test_share != TEST_SHARE, seed != 0, masks, ignore)
-        if any(given):
+        given = (max_frames, masks, ignore)
+        if every != 1 or test_share != TEST_SHARE or seed != 0 or any(value is not None for value in given):
             raise AstSegError(
                 "--every, --max-frames, --test-share, --seed, --masks and --ignore are for your own images; a "
                 "benchmark takes a --protocol."
