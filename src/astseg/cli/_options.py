@@ -90,8 +90,6 @@ MaxFrames = Annotated[
 Device = Annotated[
     str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1, mps or xpu.")
 ]
-
-
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", callback=be_quiet, help="Print results and errors alone, no progress and no notes."),

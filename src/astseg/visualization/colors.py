@@ -78,10 +78,8 @@ def overlay(image: Bytes, labels: npt.NDArray[np.integer], opacity: float = 0.45
     if labels.size and not 0 <= labels.min() <= labels.max() <= MAX_LABELS:
         raise ValueError(f"labels should lie in 0 to {MAX_LABELS}, not {labels.min()} to {labels.max()}")
     result: Bytes = np.array(image, order="C")
-    pixels, owners = (
-        result.reshape(-1, 3),
-        labels.reshape(-1),
-    )  # by numbers of pixels, several times as fast as by masks
+    pixels, owners = result.reshape(-1, 3), labels.reshape(-1)
+    # By numbers of pixels, several times as fast as by masks.
     inside = np.flatnonzero(owners)
     pairs = pixels.take(inside, 0).astype(np.uint16) << 8 | _COLORS.take(owners.take(inside), 0)
     pixels[inside] = _mixtures(opacity).take(pairs)

@@ -23,9 +23,8 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
         self, input: Float[Tensor, "batch inputs rows columns"], output_size: list[int] | None = None
     ) -> Float[Tensor, "batch outputs height width"]:
         """Return the enlarged map."""
-        if (
-            input.is_cuda or output_size is not None or torch.compiler.is_compiling()
-        ):  # export takes any number of images
+        # A traced network takes any number of images, which the parts below would fix.
+        if input.is_cuda or output_size is not None or torch.compiler.is_compiling():
             return super().forward(input, output_size)
         return torch.cat([self._product(part) for part in torch.split(input, IMAGES_AT_A_TIME)])
 
