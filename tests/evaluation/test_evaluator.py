@@ -15,6 +15,7 @@ from astseg.evaluation import metrics
 from astseg.evaluation.evaluator import (
     LARGEST_WEIGHT_RULE,
     Evaluation,
+    describe_labels,
     evaluate,
     write_per_image,
 )
@@ -184,6 +185,12 @@ class TestEvaluate:
         assert "objects of their own" in protocol
         assert "in a shade" not in protocol
         assert "in a shade" in evaluate(RedChannelModel(), split).protocol
+
+    def test_the_protocol_of_a_static_background(self) -> None:
+        model = RedChannelModel()
+        assert "times its noise" not in describe_labels(model, True)
+        model.label_rule = LabelRule(noise_multiple=7.0)
+        assert "differs from the background by 7 times its noise given to slots" in describe_labels(model, True)
 
     def test_the_papers_rule_can_be_used(self, split: Split) -> None:
         own, plain = (evaluate(RedChannelModel(), split, use_label_rule=own) for own in (True, False))

@@ -20,6 +20,7 @@ from astseg.hub.loading import load_model
 from astseg.hub.onnx_export import OUTPUTS, check_onnx, export_onnx
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import TransformerLayout
@@ -157,17 +158,24 @@ def test_what_the_exporter_lacks(tmp_path: Path) -> None:
 
 
 class TestRefusals:
-    def model(self, rule: LabelRule | None = None, slow_features: SlowFeatureLayout | None = None) -> AstSeg:
+    def model(
+        self,
+        rule: LabelRule | None = None,
+        slow_features: SlowFeatureLayout | None = None,
+        background: BackgroundNetwork = "region",
+    ) -> AstSeg:
         latents = LatentLayout(8)
-        architecture = Architecture((32, 32), 2, "compact-unet", "none", latents=latents, background_network="region")
+        architecture = Architecture((32, 32), 2, "compact-unet", "none", latents=latents, background_network=background)
         return AstSeg(replace(architecture, slow_features=slow_features), rule)
 
     def test_parts_that_onnx_lacks(self, tmp_path: Path) -> None:
         file = tmp_path / "model.onnx"
         with pytest.raises(AstSegError, match=r"by textures .* Cholesky .* Use the model in astseg"):
             export_onnx(self.model(slow_features=SlowFeatureLayout("filters")), file, "textures")
-        with pytest.raises(AstSegError, match=r"split_parts .* connected components. Use the model in astseg"):
+        with pytest.raises(AstSegError, match=r"connected pieces .* Use the model in astseg, .* split_parts off"):
             export_onnx(self.model(LabelRule(split_parts=True)), file, "parts")
+        with pytest.raises(AstSegError, match=r"connected pieces .* noise_multiple of 0"):
+            export_onnx(self.model(LabelRule(noise_multiple=7.0), background="static"), file, "pieces")
         assert not file.exists()
 
     def test_names_of_other_files(self, tmp_path: Path) -> None:

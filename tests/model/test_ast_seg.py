@@ -238,6 +238,32 @@ class TestSegment:
         weights = posterior_weights(model.reconstruct(enlarged.clamp(0, 1)), enlarged, rule)
         assert (model.segment(images).labels == resized(weights, (16, 20)).argmax(1)).all()
 
+    def test_before_a_static_background_the_noise_tells_what_is_foreground(self) -> None:
+        model = AstSeg(
+            replace(ARCHITECTURE, background_network="static"), LabelRule(noise_multiple=7.0, split_parts=True)
+        ).eval()
+        image = torch.full((3, 64, 80), 0.5)  # the background before training
+        image[:, 10:30, 10:30] = 0.7
+        image[:, 40:60, 44:70] = 0.6
+        assert not model.segment(image).labels.any()  # the noise has not been measured
+        assert model.background_noise is not None
+        model.background_noise.fill_(0.01)
+        labels = model.segment(image).labels
+        assert ((labels > 0) != (image[0] != 0.5)).float().mean() < 0.01  # corners are rounded
+        first, second = labels[20, 20], labels[50, 50]
+        assert (labels[12:28, 12:28] == first).all()
+        assert (labels[42:58, 46:68] == second).all()
+        assert first != second
+
+    def test_noise_that_is_not_known(self) -> None:
+        rule = LabelRule(noise_multiple=7.0)
+        with pytest.raises(ValueError, match="needs a static background"):
+            AstSeg(ARCHITECTURE, rule)
+        model = build()
+        model.label_rule = rule
+        with pytest.raises(ValueError, match="needs a static background"):
+            model.segment(torch.rand(3, 32, 40))
+
     def test_masks_are_the_pixels_of_each_label(self, model: AstSeg) -> None:
         found = model.segment(random_images(4, 3, 45, 64))
         for slot in range(3):

@@ -125,7 +125,7 @@ class TestNoise:
 
 def expected_noise_mask(image: np.ndarray, background: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """The rule pixel by pixel: log-odds of foreground, and five steps of the mean field."""
-    own = 2 * (np.abs(image - background).mean(0) / (6 * noise) - 1)
+    own = 2 * (np.abs(image - background).mean(0) / (7 * noise) - 1)
     log_odds = own
     for _ in range(5):
         belief = np.tanh(log_odds / 2)  # the probability of foreground minus that of background

@@ -1,14 +1,17 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from astseg._core.settings_io import override
+from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
-from astseg.training.batches import Batch
+from astseg.training.background_noise import measure_noise
+from astseg.training.batches import Batch, TrainingImages
 from astseg.training.config import Recipe, Scenario
-from astseg.training.loop import train_step
+from astseg.training.loop import Trainer, train_step
 from astseg.training.losses import background_loss, pixel_entropy_loss, reconstruction_loss, slot_use_loss
 from astseg.training.phases import BackgroundPhase, ObjectsPhase, Phase, phases
 
@@ -47,6 +50,34 @@ class TestPhases:
     ) -> None:
         found = [(phase.name, phase.steps, phase.offset) for phase in phases(with_scenario(tiny_recipe, scenario))]
         assert found == expected
+
+
+class TestFinish:
+    """The noise of a static background is measured whenever it was trained."""
+
+    @pytest.mark.parametrize("scenario", ["curriculum", "baseline", "frozen", "background"])
+    def test_measures_the_noise(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, scenario: Scenario
+    ) -> None:
+        recipe = override(with_scenario(tiny_recipe, scenario), {"architecture.background_network": "static"})
+        trainer = Trainer(recipe, tiny_images, tmp_path, "cpu")
+        assert (trainer.model.background_noise == 1).all()
+        trainer.run()
+        saved = AstSeg.from_pretrained(tmp_path / "model")
+        trained_on = TrainingImages(tiny_images, torch.device("cpu"))
+        assert saved.background_noise is not None
+        torch.testing.assert_close(saved.background_noise, measure_noise(saved, trained_on))
+
+    def test_leaves_a_frozen_background_alone(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
+        recipe = override(tiny_recipe, {"architecture.background_network": "static"})
+        model = AstSeg(recipe.architecture)
+        background, objects, _ = phases(recipe)
+        trained_on = TrainingImages(tiny_images, torch.device("cpu"))
+        objects.finish(model, trained_on)
+        assert model.background_noise is not None
+        assert (model.background_noise == 1).all()
+        background.finish(model, trained_on)
+        assert (model.background_noise < 1).all()
 
 
 def changed_by_a_step(model: AstSeg, phase: Phase) -> tuple[set[str], set[str]]:

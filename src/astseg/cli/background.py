@@ -71,8 +71,10 @@ def background(
     ```
     """
     from astseg.data.store import Store
-    from astseg.inference.background_masks import measure_noise, write_background_masks
+    from astseg.inference.background_masks import write_background_masks
     from astseg.training.auto_config import check_background_size
+    from astseg.training.background_noise import measure_noise
+    from astseg.training.batches import TrainingImages
     from astseg.training.run import is_run
 
     where = find_device(device)
@@ -90,7 +92,8 @@ def background(
     store = out / "run" / "data"
     data = prepare([source], store, sides, check_size=check, resume=resume, masks=masks, ignore=ignore)
     model = _train_background(out / "run", data, minutes, seed, where, resume=resume).to(where)
-    noise = None if by_predicted_error else measure_noise(model, Store(data)["train"].images, where)
+    trained_on = TrainingImages(Store(data)["train"].images, where)
+    noise = None if by_predicted_error else measure_noise(model, trained_on)
     images = open_images([source], masks=masks, ignored=parse_values(ignore))
     with progress("Painting", "images") as show:
         result = write_background_masks(model, images, out / "images", where, show, noise=noise)

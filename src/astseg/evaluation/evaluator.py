@@ -282,7 +282,7 @@ def describe_labels(model: AstSeg, use_label_rule: bool) -> str:
 
 
 def _describe_rule(rule: LabelRule, by_features: bool) -> str:
-    histograms = shadows = duplicates = parts = ""
+    histograms = shadows = duplicates = foreground = parts = ""
     if by_features:
         errors, shade, looks, edges = "distances in slow features", "", "features", ""
     else:
@@ -294,6 +294,8 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
         shadows = f"slots dropped whose median pixel is within {rule.background_likeness:g} of a shade, "
     if rule.duplicate_likeness:
         duplicates = f"touching slots merged whose {looks} differ by less than {rule.duplicate_likeness:g}{edges}, "
+    if rule.noise_multiple:
+        foreground = f", all that differs from the background by {rule.noise_multiple:g} times its noise given to slots"
     if rule.split_parts:
         parts = ", parts of a slot that do not touch made objects of their own"
     return (
@@ -301,7 +303,7 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, "
         f"margin {rule.background_margin:g}{shade}), "
         f"its neighbors ({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g})"
-        f"{histograms}, {shadows}{duplicates}slots of fewer than {rule.min_pixels} pixels dropped{parts}. "
+        f"{histograms}, {shadows}{duplicates}slots of fewer than {rule.min_pixels} pixels dropped{foreground}{parts}. "
         "The paper does none of this."
     )
 

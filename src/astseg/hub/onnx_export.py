@@ -96,10 +96,11 @@ def _check_operators(model: AstSeg) -> None:
             "A model that tells objects by textures cannot be exported to ONNX, which lacks the Cholesky factors that "
             "the ground of each image is fitted with. Use the model in astseg, or train one that tells them by colors."
         )
-    if model.label_rule is not None and model.label_rule.split_parts:
+    rule = model.label_rule
+    if rule is not None and (rule.split_parts or rule.noise_multiple):
         raise AstSegError(
-            "A model whose label rule has split_parts cannot be exported to ONNX, which lacks connected components. "
-            "Use the model in astseg, or give it a label rule with split_parts off."
+            "A model whose label rule looks for connected pieces cannot be exported to ONNX, which cannot find them. "
+            "Use the model in astseg, or give it a label rule with split_parts off and a noise_multiple of 0."
         )
 
 

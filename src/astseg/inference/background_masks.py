@@ -19,23 +19,16 @@ from astseg._core.errors import AstSegError
 from astseg._core.file_names import BACKGROUNDS_FOLDER, FOREGROUND_MASKS_FOLDER, SUMMARY_FILE
 from astseg._core.image_conversion import from_uint8_images, to_uint8_images
 from astseg._core.progress import Progress
-from astseg._core.sampling import evenly_spaced
 from astseg.data.sources import Source
-from astseg.data.store import Bytes
 from astseg.evaluation.metrics import f_measure
 from astseg.inference.foreground_share import foreground_note
 from astseg.model.ast_seg import AstSeg
 from astseg.model.foreground_mask import (
     ae_ne_foreground_mask,
-    background_distance,
-    background_noise,
     noise_foreground_mask,
 )
 from astseg.model.resizing import resized
 
-MAX_NOISE_IMAGES = 200
-"""Training images by which the noise is measured; a quarter of them already gives nearly the same masks."""
-NOISE_BATCH_SIZE = 16
 EMPTY_ADVICE = (
     "If more than that moves: what is always there counts as background, and what is small needs a larger working size."
 )
@@ -68,33 +61,6 @@ class BackgroundMasks:
 
 
 @torch.no_grad()
-def measure_noise(model: AstSeg, images: Bytes, device: torch.device) -> Float[Tensor, "height width"]:
-    """Measure how far training images lie from their learned backgrounds; see `background_noise`.
-
-    Args:
-        model: with a trained background network; on ``device``.
-        images: the training images, N x H x W x 3 of the model's size, of which up to 200 evenly spaced ones are used.
-        device: where the model is.
-
-    Raises:
-        AstSegError: the model has no background network.
-    """
-    background = _background_network(model)
-    chosen = evenly_spaced(len(images), MAX_NOISE_IMAGES)
-    distances = []
-    for indices in np.array_split(chosen, -(-len(chosen) // NOISE_BATCH_SIZE)):
-        batch = from_uint8_images(images[indices], device)
-        distances.append(background_distance(batch, background(batch).image).cpu())
-    return background_noise(torch.cat(distances)).to(device)
-
-
-def _background_network(model: AstSeg) -> torch.nn.Module:
-    if model.background is None:
-        raise AstSegError("This model has no background network.")
-    return model.background.eval()
-
-
-@torch.no_grad()
 def write_background_masks(
     model: AstSeg,
     source: Source,
@@ -112,13 +78,15 @@ def write_background_masks(
         out: the folder to make.
         device: where the model is.
         progress: called with the number of images done, and of all.
-        noise: what `measure_noise` returned; if None, the masks follow AE-NE's rule, for networks that have learned to
-            predict their error.
+        noise: what `background_noise` returned; if None, the masks follow AE-NE's rule, for networks that have learned
+            to predict their error.
 
     Raises:
         AstSegError: the model has no background network, or the folder is not empty or cannot be written.
     """
-    background = _background_network(model)
+    if model.background is None:
+        raise AstSegError("This model has no background network.")
+    background = model.background.eval()
     total = source.estimated_length()
     counts = np.zeros(3, np.int64)
     shares: list[float] = []

@@ -10,6 +10,7 @@ from astseg.model.architecture import Architecture
 from astseg.model.attention import background_residual, gather_queries
 from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.model.backgrounds.build import build_background
+from astseg.model.backgrounds.static import StaticBackground
 from astseg.model.features.build import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.latents import ObjectLatents, read_latents
@@ -25,7 +26,7 @@ from astseg.model.rendering import (
     slot_presence,
 )
 from astseg.model.resizing import resized
-from astseg.model.segmentation import Segmentation, evaluation_mode, segment, segment_with_rendering
+from astseg.model.segmentation import NO_NOISE, Segmentation, evaluation_mode, segment, segment_with_rendering
 from astseg.model.serialization import SavedModel
 from astseg.model.slot_prior import SlotPositionPrior
 from astseg.model.slow_features.features import SlowFeatures, evidence_by_residuals
@@ -44,7 +45,7 @@ class AstSeg(SavedModel):
             weight. Training does not use it. It needs the background network.
 
     Raises:
-        ValueError: a network cannot work at the image size, or there is a label rule but no background network.
+        ValueError: a network cannot work at the image size, or the label rule needs another background network.
     """
 
     def __init__(self, architecture: Architecture, label_rule: LabelRule | None = None) -> None:
@@ -85,6 +86,8 @@ class AstSeg(SavedModel):
             if architecture.background_network
             else None
         )
+        if label_rule is not None and label_rule.noise_multiple and self.background_noise is None:
+            raise ValueError(NO_NOISE)
         self.slow_features = SlowFeatures(slow) if slow else None
         self.vector_head = nn.Linear(layout.appearance_dim, slow.directions) if slow else None
 
@@ -92,6 +95,11 @@ class AstSeg(SavedModel):
     def num_slots(self) -> int:
         """K, the largest number of objects in an image."""
         return self.architecture.num_slots
+
+    @property
+    def background_noise(self) -> Float[Tensor, "height width"] | None:
+        """The noise of a static background; None for other networks."""
+        return self.background.noise if isinstance(self.background, StaticBackground) else None
 
     @property
     def pixels_per_cell(self) -> int:

@@ -17,7 +17,7 @@ from astseg.model.layer_owners import layer_owners
 from astseg.model.postprocessing import LabelRule, mean_field_smoothing, neighbor_affinities, sharpen_weights
 from astseg.model.resizing import enlarged_argmax, resized
 
-NOISE_MULTIPLE = 6.0
+NOISE_MULTIPLE = 7.0
 """A pixel is foreground if its distance from the background exceeds its noise times this, without its neighbors."""
 CLIPPING_MULTIPLE = 3.0
 """Distances above the noise times this are attributed to objects and left out when the noise is measured again."""
@@ -102,19 +102,43 @@ def _sigma_clipped_scale(distances: Float[Tensor, "count width"]) -> Float[Tenso
     return scale
 
 
+def foreground_weights(
+    images: Float[Tensor, "batch 3 height width"],
+    backgrounds: Float[Tensor, "batch 3 height width"],
+    noise: Float[Tensor, "height width"],
+    multiple: float = NOISE_MULTIPLE,
+) -> Float[Tensor, "batch layers=2 height width"]:
+    """Return how likely each pixel is background and foreground, by its distance from the background.
+
+    Not in the paper. With T the noise times ``multiple``, a pixel at distance d has log-odds of 2 (d / T - 1) for
+    foreground: 0 at T, and -2 where it equals the background. Mean-field smoothing then makes neighbors of similar
+    colors agree, as strongly as in the default label rule: a car's windows, which look like the road, join the car, and
+    specks join their surroundings.
+
+    Args:
+        images: images in [0, 1], as the network saw them.
+        backgrounds: the network's reconstructions of their backgrounds.
+        noise: the result of `background_noise`.
+        multiple: how many times the noise a pixel must differ.
+
+    Returns:
+        Weights that sum to one over the two.
+    """
+    log_odds = 2 * (background_distance(images, backgrounds) / (multiple * noise) - 1)
+    log_weights = torch.stack((-log_odds / 2, log_odds / 2), 1)
+    return mean_field_smoothing(log_weights, neighbor_affinities(images, LabelRule.likeness), LabelRule.neighbor_pull)
+
+
 def noise_foreground_mask(
     images: Float[Tensor, "batch 3 height width"],
     backgrounds: Float[Tensor, "batch 3 height width"],
     noise: Float[Tensor, "height width"],
     originals: Float[Tensor, "batch 3 mask_height mask_width"] | None = None,
 ) -> Bool[Tensor, "batch mask_height mask_width"]:
-    """Return the pixels that differ from the background by more than its noise explains. Not in the paper.
+    """Return the pixels that differ from the background by more than its noise explains (`foreground_weights`).
 
-    With T six times the noise, a pixel at distance d has log-odds of 2 (d / T - 1) for foreground: 0 at T, and -2 where
-    it equals the background. Mean-field smoothing then makes neighbors of similar colors agree, as strongly as in the
-    default label rule: a car's windows, which look like the road, join the car, and specks join their surroundings.
-    Larger originals then decide the rims (`sharpen_weights`), and each pixel goes with most of those within a pixel
-    that the network saw.
+    Larger originals decide the rims (`sharpen_weights`), and each pixel goes with most of those within a pixel that the
+    network saw.
 
     Args:
         images: images in [0, 1], as the network saw them.
@@ -122,21 +146,24 @@ def noise_foreground_mask(
         noise: the result of `background_noise`.
         originals: the images at the size of the masks; by default as the network saw them.
     """
-    threshold = NOISE_MULTIPLE * noise
-    log_odds = 2 * (background_distance(images, backgrounds) / threshold - 1)
-    log_weights = torch.stack((-log_odds / 2, log_odds / 2), 1)
-    affinities = neighbor_affinities(images, LabelRule.likeness)
-    weights = mean_field_smoothing(log_weights, affinities, LabelRule.neighbor_pull)
+    weights = foreground_weights(images, backgrounds, noise)
     if originals is None:
         originals = images
     size = originals.shape[-2:]
     if size.numel() > noise.numel():
-        mask = layer_owners(sharpen_weights(weights, originals, LabelRule()))[:, None].to(weights.dtype)
-        foreground = _majority(mask, reach=mask.shape[-2] // noise.shape[0])
-        weights = torch.cat((1 - foreground, foreground), 1)
+        weights = majority_weights(sharpen_weights(weights, originals, LabelRule()), noise.shape[0])
     return torch.stack([enlarged_argmax(layers, size) for layers in weights]).bool()
 
 
-def _majority(masks: Float[Tensor, "batch 1 height width"], reach: int) -> Float[Tensor, "batch 1 height width"]:
-    """Return the share of ones up to so many pixels away, across and down."""
-    return F.avg_pool2d(F.pad(masks, [reach] * 4, mode="replicate"), 2 * reach + 1, 1)
+def majority_weights(
+    weights: Float[Tensor, "batch layers height width"], rows: int
+) -> Float[Tensor, "batch layers height width"]:
+    """Return the share of the pixels around each that each layer owns, as far away as a pixel of a smaller image.
+
+    Args:
+        weights: the weights of layers at a larger size.
+        rows: the height of the smaller image.
+    """
+    reach = weights.shape[-2] // rows
+    owned = F.one_hot(layer_owners(weights), weights.shape[1]).movedim(-1, 1).to(weights.dtype)
+    return F.avg_pool2d(F.pad(owned, [reach] * 4, mode="replicate"), 2 * reach + 1, 1)

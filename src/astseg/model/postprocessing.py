@@ -77,6 +77,9 @@ class LabelRule:
     one. 0 merges none."""
     min_pixels: int = 12
     """A slot that would own fewer pixels at the model's size, after merging, is dropped."""
+    noise_multiple: float = 0.0
+    """With a static background, a pixel that differs from it by more than its noise times this is an object's, whatever
+    the slots say: they then divide what is foreground. 0: the slots alone find it."""
     split_parts: bool = False
     """Whether parts of a slot that do not touch become objects of their own, as long as there are unused slots, and
     parts of fewer pixels than ``min_pixels`` go like slots of so few."""

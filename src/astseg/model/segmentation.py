@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from astseg._core.image_conversion import ImageInput, to_float_images
+from astseg.model.foreground_mask import foreground_weights, majority_weights
+from astseg.model.foreground_pieces import explain_foreground
 from astseg.model.latents import ObjectLatents
 from astseg.model.layer_owners import layer_owners
 from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights, split_parts
@@ -18,6 +20,8 @@ from astseg.model.resizing import enlarged_argmax, resized
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
+
+NO_NOISE = "a label rule with a noise_multiple needs a static background, the only one whose noise is known"
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,11 @@ def weigh_layers(
     if rule is None:
         return rendering.weights, latents, rendering
     weights = posterior_weights(rendering, images, rule, None if residuals is None else residuals.fine)
+    if rule.noise_multiple:
+        noise = model.background_noise
+        if noise is None:
+            raise ValueError(NO_NOISE)
+        weights = explain_foreground(weights, foreground_weights(images, background, noise, rule.noise_multiple))
     if rule.split_parts:
         weights, origins = split_parts(weights, rule.min_pixels)
         latents = latents.take(origins)
@@ -117,7 +126,10 @@ def _labels_at_size(
     pixels = layer_owners(weights, 0).flatten().bincount()
     pixels[0] += 1  # the background takes part even where it owns nothing yet
     owners = pixels.nonzero().squeeze(1)  # the fewer layers, the faster
-    return owners[enlarged_argmax(sharpen_weights(weights[owners][None], image[None], rule)[0], size)]
+    sharp = sharpen_weights(weights[owners][None], image[None], rule)
+    if rule.noise_multiple:
+        sharp = majority_weights(sharp, weights.shape[1])
+    return owners[enlarged_argmax(sharp[0], size)]
 
 
 @contextmanager

@@ -206,6 +206,7 @@ class Trainer:
             if time.monotonic() - saved > self.save_every:
                 self.save()
                 saved = time.monotonic()
+        phase.finish(state.model, self.images)
         state.end_phase()
         self._save_all()
         return True

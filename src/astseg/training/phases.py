@@ -17,6 +17,7 @@ from astseg._core.progress import NamedProgress
 from astseg.model.ast_seg import AstSeg
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import resized
+from astseg.training.background_noise import measure_noise
 from astseg.training.backgrounds import frozen_backgrounds
 from astseg.training.batches import Batch, TrainingArray, TrainingImages, TrainingSet
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
@@ -122,6 +123,11 @@ class Phase(ABC):
         if self.needs_backgrounds and model.places is not None and not begun:
             initialize_slot_prior(model, found, seed)
         return found
+
+    def finish(self, model: AstSeg, images: TrainingImages) -> None:
+        """Measure what depends on the trained weights: the noise of a static background."""
+        if self.trains_background and model.background_noise is not None:
+            model.background_noise.copy_(measure_noise(model, images))
 
     @abstractmethod
     def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:

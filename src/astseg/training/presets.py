@@ -13,6 +13,7 @@ from types import MappingProxyType
 from astseg._core.errors import unknown_name
 from astseg.data.catalog import DATASETS, TRAINING_SETS, DatasetSpec
 from astseg.model.architecture import Architecture
+from astseg.model.foreground_mask import NOISE_MULTIPLE
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
@@ -193,7 +194,8 @@ def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static:
     small objects that look alike would never be separated. The background stays frozen, because a network that goes on
     learning soon memorizes a few hundred frames, objects included. Objects cast no shadows, and pixels much darker than
     the background count as objects; otherwise dark objects would be explained as shadows. The errors of objects do not
-    decide between them: after little training several slots may share an object, which would break up.
+    decide between them: after little training several slots may share an object, which would break up. Before a static
+    background the noise tells what is foreground, and slots divide it.
 
     Args:
         image_size: height and width in pixels.
@@ -215,7 +217,9 @@ def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static:
         batch_size=8,
         entropy_weight=STATIC_ENTROPY_WEIGHT if static else small.foreground.entropy_weight,
     )
-    rule = LabelRule(between_objects=False, max_shade=0.15)
+    rule = LabelRule(
+        between_objects=False, max_shade=0.15, noise_multiple=NOISE_MULTIPLE if static else 0.0, split_parts=static
+    )
     return replace(small, architecture=shape, foreground=foreground, label_rule=rule)
 
 

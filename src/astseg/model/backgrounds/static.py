@@ -23,9 +23,14 @@ class StaticBackground(Background):
     An autoencoder memorizes a few hundred frames, objects included, within a few hundred steps. This network cannot:
     it is a single image, lightened or darkened smoothly and tinted as a whole.
 
+    ``noise`` is how far each pixel lies from it where no object is, measured after training
+    (`foreground_mask.background_noise`). Until then it is 1, the largest distance there is.
+
     Args:
         image_size: height and width in pixels.
     """
+
+    noise: Float[Tensor, "height width"]
 
     def __init__(self, image_size: tuple[int, int]) -> None:
         super().__init__()
@@ -35,6 +40,7 @@ class StaticBackground(Background):
         self.light = nn.Linear(3 * LIGHT_CELLS**2, 3 + LIGHT_PATCHES**2)
         nn.init.zeros_(self.light.weight)
         nn.init.zeros_(self.light.bias)
+        self.register_buffer("noise", torch.ones(image_size))
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
         """Return the background in the light of each image.
