@@ -262,6 +262,8 @@ class TestStopAndResume:
         assert str(tmp_path / "before" / "data") in astseg.mistake("train", "--resume", "--out", run)
         shutil.copytree(rooms, run / "data")
         assert astseg("train", "--resume", "--out", run, "--device", "cpu") == 0
+        (run / "run.json").write_text(json.dumps(content))  # the copied run names the data that it was copied with
+        assert read_run_with_data(run).data == str((run / "data").resolve())
 
     def test_damaged_files_and_other_data(self, astseg: Program, finished: Path, tmp_path: Path) -> None:
         run = tmp_path / "run"

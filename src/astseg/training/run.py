@@ -122,13 +122,13 @@ def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None
 
 
 def read_run_with_data(folder: Path) -> RunSettings:
-    """Read the settings of a run, with the path of its data, which may have moved into the run's folder.
+    """Read the settings of a run, with the path of its data, which is in the run's folder or where it was.
 
     Raises:
         AstSegError: the folder holds no run of this version, or the data is in neither place.
     """
     settings = read_run(folder)
-    for place in (Path(settings.data), folder / "data"):
+    for place in (folder / "data", Path(settings.data)):  # a copied run brings its own
         if Store.is_store(place):
             return replace(settings, data=str(place.resolve()))
     raise AstSegError(f"The data of this run is no longer in {settings.data}. Put it back there.")
