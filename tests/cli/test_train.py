@@ -15,7 +15,7 @@ from astseg.data.store import Store
 from astseg.data.video import VideoWriter
 from astseg.training.memory import Memory
 from astseg.training.presets import PRESETS
-from astseg.training.run import read_recipe, read_run
+from astseg.training.run import read_recipe, read_run, read_run_with_data
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 
