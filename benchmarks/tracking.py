@@ -15,6 +15,7 @@ import astseg
 from astseg.data.scenes.moving import render_sequence
 from astseg.data.store import Bytes
 from astseg.evaluation.tracking import TrackingScores, mean_scores, score_tracks
+from astseg.inference.tracked_objects import median_colors
 from astseg.inference.tracking import Tracker
 
 Labels = npt.NDArray[np.int64]
@@ -64,31 +65,25 @@ def number_from_left(mask: Bytes) -> Bytes:
     return numbered
 
 
-def mean_colors(image: Bytes, labels: Bytes) -> Features:
-    """Return the mean color of each label from 1 on; zeros for one that is not there."""
-    counts = np.bincount(labels.ravel()).clip(min=1)
-    sums = [np.bincount(labels.ravel(), weights=channel.ravel()) for channel in np.moveaxis(image, -1, 0)]
-    means: Features = np.stack(sums, 1) / counts[:, None]
-    return means[1:]
-
-
 def score_sequence(seed: int, index: int, frames: int, model: astseg.AstSeg) -> Iterator[tuple[str, TrackingScores]]:
     """Yield the name and the scores of each way of linking."""
     scenes = render_sequence(seed, index, frames)
     masks = [number_from_left(mask) for mask in scenes.masks]
-    colors = [mean_colors(image, mask) for image, mask in zip(scenes.images, masks, strict=True)]
+    colors = [median_colors(image, mask) for image, mask in zip(scenes.images, masks, strict=True)]
     parts = [model.segment(list(scenes.images[start : start + BATCH_SIZE])) for start in range(0, frames, BATCH_SIZE)]
     labels = np.concatenate([part.labels.numpy() for part in parts]).astype(np.uint8)
+    found_colors = [median_colors(image, label) for image, label in zip(scenes.images, labels, strict=True)]
     looks = np.concatenate([part.appearances.numpy() for part in parts]).astype(np.float64)
     ways: dict[str, Sequence[npt.NDArray[np.integer]]] = {
         "true masks, number from the left": masks,
         "true masks, plain": link_plainly(masks),
         "true masks, Tracker": track(masks),
-        "true masks, Tracker with mean colors": track(masks, colors),
+        "true masks, Tracker with colors": track(masks, colors),
         "model, slot number": list(labels),
         "model, plain": link_plainly(list(labels)),
         "model, Tracker": track(list(labels)),
         "model, Tracker with z_what": track(list(labels), list(looks)),
+        "model, Tracker with colors": track(list(labels), found_colors),
     }
     for name, linked in ways.items():
         yield name, score_tracks(scenes.masks, linked)

@@ -151,7 +151,7 @@ def _results(
             if tracker is None:
                 yield sample, labels, describe_objects(labels, segmentation[index])
             else:
-                yield sample, *tracker.update(labels, segmentation[index])
+                yield sample, *tracker.update(sample.image, labels, segmentation[index])
 
 
 def _write(writers: Sequence[ResultWriter], sample: Sample, labels: Bytes, found: Objects) -> Objects:

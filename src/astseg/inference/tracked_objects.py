@@ -3,6 +3,8 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import find_objects
 
 from astseg._core.errors import AstSegError
 from astseg.data.store import MAX_LABELS, Bytes
@@ -28,10 +30,12 @@ class ObjectTracker:
         """How many tracks have begun."""
         return self.tracker.begun
 
-    def update(self, labels: Bytes, segmentation: Segmentation) -> tuple[Bytes, list[dict[str, Any]]]:
+    def update(self, image: Bytes, labels: Bytes, segmentation: Segmentation) -> tuple[Bytes, list[dict[str, Any]]]:
         """Take the next image.
 
         Args:
+            image: H x W x 3. Its colors tell objects apart: they change less as a thing goes from slot to slot than
+                ``z_what`` does.
             labels: H x W, by slot; 0 is the background.
             segmentation: of this image alone.
 
@@ -43,7 +47,7 @@ class ObjectTracker:
         Raises:
             AstSegError: there are more than 255 objects.
         """
-        tracks = self.tracker.update(labels, segmentation.appearances.cpu().double().numpy())
+        tracks = self.tracker.update(labels, median_colors(image, labels))
         numbers = [int(number) for number in np.unique(tracks) if number]
         self._label(numbers)
         tracked = np.zeros(labels.shape, np.uint8)
@@ -73,3 +77,18 @@ class ObjectTracker:
             candidates = ((number - 1 + step) % MAX_LABELS + 1 for step in range(MAX_LABELS))
             kept[number] = next(label for label in candidates if label not in taken)
         self._labels = kept
+
+
+def median_colors(image: Bytes, labels: Bytes) -> npt.NDArray[np.float64]:
+    """Return the median color of each label's pixels, from label 1 to the largest; 0 for one without pixels.
+
+    Args:
+        image: H x W x 3.
+        labels: H x W; 0 is the background.
+    """
+    boxes = find_objects(labels)
+    colors = np.zeros((len(boxes), 3))
+    for label, box in enumerate(boxes, 1):
+        if box is not None:
+            colors[label - 1] = np.median(image[box][labels[box] == label], axis=0)
+    return colors
