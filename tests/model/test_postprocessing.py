@@ -340,11 +340,11 @@ class TestSplitParts:
         assert origins.tolist() == [[0, 1, 0]]
         torch.testing.assert_close(found.sum(1), torch.ones(1, 4, 4))
 
-    def test_without_unused_slots_only_the_largest_part_stays(self) -> None:
-        labels = [[1, 1, 0, 1], [1, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
-        found, origins = split_parts(self.weights_of(labels, 1), 2)
-        assert found.argmax(1)[0].tolist() == [[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]
-        assert origins.tolist() == [[0]]
+    def test_without_unused_slots_parts_stay(self) -> None:
+        labels = [[1, 1, 0, 1], [1, 0, 0, 1], [1, 0, 0, 0], [0, 0, 1, 1]]
+        found, origins = split_parts(self.weights_of(labels, 2), 2)
+        assert found.argmax(1)[0].tolist() == [[1, 1, 0, 2], [1, 0, 0, 2], [1, 0, 0, 0], [0, 0, 1, 1]]
+        assert origins.tolist() == [[0, 0]]
 
     def test_small_parts_go_to_the_next_layer(self) -> None:
         labels = [[1, 1, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]]

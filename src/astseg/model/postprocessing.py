@@ -82,7 +82,7 @@ class LabelRule:
     the slots say: they then divide what is foreground. 0: the slots alone find it."""
     split_parts: bool = False
     """Whether parts of a slot that do not touch become objects of their own, as long as there are unused slots, and
-    parts of fewer pixels than ``min_pixels`` go like slots of so few."""
+    parts of fewer pixels than ``min_pixels`` are dropped like slots of so few."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
@@ -341,7 +341,7 @@ def split_parts(
 ) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
     """Give the parts of each slot that do not touch to slots of their own, the largest parts first.
 
-    Parts of fewer than ``min_pixels``, and those for which no slot is left, go to the other layers.
+    Parts of fewer than ``min_pixels`` go to the other layers; those for which no slot is left stay with their own.
 
     Args:
         weights: they sum to one over the layers.
@@ -371,9 +371,10 @@ def split_parts(
             else:
                 used.add(slot)
                 kept[index, slot] = where
-        unused = [slot for slot in range(1, num_slots + 1) if slot not in used]
-        for (slot, where), other in zip(waiting, unused, strict=False):
+        unused = iter(slot for slot in range(1, num_slots + 1) if slot not in used)
+        for slot, where in waiting:
+            other = next(unused, slot)
             moved[index, other][where] = weights[index, slot][where]
-            kept[index, other] = where
+            kept[index, other] |= where
             origins[index, other - 1] = slot - 1
     return _redistribute(moved, kept), origins.to(weights.device)
