@@ -264,6 +264,7 @@ def textures_recipe(
         neighbor_pull=6.0,
         histogram_pull=2.0,
         duplicate_likeness=likeness,
+        min_pixels=image_size[0] * image_size[1] // 256,
         split_parts=True,
     )
     # The background is for the colors alone, which need none of its details.
