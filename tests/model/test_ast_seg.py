@@ -239,13 +239,15 @@ class TestSegment:
         assert (model.segment(images).labels == resized(weights, (16, 20)).argmax(1)).all()
 
     def test_before_a_static_background_the_noise_tells_what_is_foreground(self) -> None:
-        model = AstSeg(
-            replace(ARCHITECTURE, background_network="static"), LabelRule(noise_multiple=7.0, split_parts=True)
-        ).eval()
+        rule = LabelRule(noise_multiple=7.0, split_parts=True)
+        model = AstSeg(replace(ARCHITECTURE, background_network="static"), rule).eval()
         image = torch.full((3, 64, 80), 0.5)  # the background before training
         image[:, 10:30, 10:30] = 0.7
         image[:, 40:60, 44:70] = 0.6
-        assert not model.segment(image).labels.any()  # the noise has not been measured
+        by_slots = model.segment(image).labels
+        model.label_rule = replace(rule, noise_multiple=0.0)
+        assert (by_slots == model.segment(image).labels).all()  # the noise has not been measured
+        model.label_rule = rule
         assert model.background_noise is not None
         model.background_noise.fill_(0.01)
         labels = model.segment(image).labels

@@ -9,8 +9,10 @@ from astseg.model.foreground_mask import (
     ae_ne_foreground_mask,
     background_distance,
     background_noise,
+    foreground_weights,
     noise_foreground_mask,
 )
+from astseg.model.postprocessing import neighbor_affinities
 from astseg.model.resizing import resized
 
 
@@ -134,6 +136,22 @@ def expected_noise_mask(image: np.ndarray, background: np.ndarray, noise: np.nda
             if max(abs(i - a), abs(j - b)) == 1:
                 log_odds[i, j] += 4 * np.exp(-np.abs(image[:, i, j] - image[:, a, b]).sum() / 0.1) * belief[a, b]
     return np.asarray(log_odds > 0)
+
+
+class TestForegroundWeights:
+    def test_half_the_distance_is_enough_where_foreground_is_expected(self) -> None:
+        random = np.random.default_rng(0)
+        images = torch.tensor(random.random((2, 3, 9, 11)))  # without neighbors of like color
+        noise = torch.tensor(0.02 + 0.02 * random.random((9, 11)))
+        backgrounds = torch.full_like(images, 0.5)
+        distances, expected = background_distance(images, backgrounds), torch.tensor(random.random((2, 9, 11)) < 0.5)
+        backgrounds = images + (backgrounds - images) * (noise * 7 * 0.75 / distances)[:, None]  # three quarters
+        weights = foreground_weights(images, backgrounds, noise, 7.0, expected)
+        torch.testing.assert_close(weights.sum(1), torch.ones(2, 9, 11, dtype=torch.double))
+        apart = neighbor_affinities(images, 0.1).amax((0, 2)) < 1e-3
+        assert apart.sum() > 30
+        assert ((weights[:, 1] > 0.5) == expected)[apart].all()
+        assert (weights[:, 1] < 0.5)[apart & ~expected].all()
 
 
 class TestNoiseRule:

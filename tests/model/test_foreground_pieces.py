@@ -54,14 +54,14 @@ def test_each_pixel_goes_to_the_nearest_large_slot_of_its_piece(seed: int) -> No
     weights /= weights.sum(1, keepdim=True)
     found = explain_foreground(weights, foreground)
     torch.testing.assert_close(found.sum(1), torch.ones(1, 18, 23))
-    torch.testing.assert_close(found[:, 0], torch.minimum(weights[:, 0], foreground[:, 0]))
+    torch.testing.assert_close(found[:, 0], foreground[:, 0])
     labels = layer_owners(found)[0].numpy()
-    expected = (owners > 0) | (foreground[0, 1] > 0.5).numpy()
+    expected = (foreground[0, 1] > 0.5).numpy()
     np.testing.assert_array_equal(labels > 0, expected)
     alone = 0
     for piece in pieces_of(expected):
         counts = {slot: sum(owners[pixel] == slot for pixel in piece) for slot in range(1, 6)}
-        large = [slot for slot, count in counts.items() if count and count >= len(piece) / 10]
+        large = [slot for slot, count in counts.items() if count and count >= len(piece) / 5]
         if not large:
             alone += 1
             heaviest = max(range(1, 6), key=lambda slot: sum(float(weights[0, slot, *pixel]) for pixel in piece))
@@ -86,13 +86,6 @@ def test_nothing_is_found_where_nothing_is() -> None:
     nothing = np.zeros((5, 6), np.int64)
     found = explain_foreground(one_hot(nothing, 4), one_hot(nothing, 2))
     assert not layer_owners(found).any()
-
-
-def test_slots_alone_where_the_noise_is_not_known() -> None:
-    owners = np.zeros((8, 9), np.int64)
-    owners[1:4, 1:4], owners[4:7, 4:8] = 1, 2
-    found = explain_foreground(one_hot(owners, 3), one_hot(np.zeros((8, 9), np.int64), 2, weight=1.0))
-    np.testing.assert_array_equal(layer_owners(found)[0].numpy(), owners)
 
 
 def test_images_do_not_mix() -> None:

@@ -107,6 +107,7 @@ def foreground_weights(
     backgrounds: Float[Tensor, "batch 3 height width"],
     noise: Float[Tensor, "height width"],
     multiple: float = NOISE_MULTIPLE,
+    expected: Bool[Tensor, "batch height width"] | None = None,
 ) -> Float[Tensor, "batch layers=2 height width"]:
     """Return how likely each pixel is background and foreground, by its distance from the background.
 
@@ -120,11 +121,14 @@ def foreground_weights(
         backgrounds: the network's reconstructions of their backgrounds.
         noise: the result of `background_noise`.
         multiple: how many times the noise a pixel must differ.
+        expected: pixels that are foreground from half that distance on.
 
     Returns:
         Weights that sum to one over the two.
     """
     log_odds = 2 * (background_distance(images, backgrounds) / (multiple * noise) - 1)
+    if expected is not None:
+        log_odds = log_odds + expected.to(log_odds.dtype)
     log_weights = torch.stack((-log_odds / 2, log_odds / 2), 1)
     return mean_field_smoothing(log_weights, neighbor_affinities(images, LabelRule.likeness), LabelRule.neighbor_pull)
 

@@ -12,18 +12,18 @@ from torch import Tensor
 
 from astseg.model.layer_owners import layer_owners
 
-MIN_SHARE = 0.1
+MIN_SHARE = 0.2
 """A slot that owns less of a connected piece of foreground does not divide it."""
 
 
 def explain_foreground(
     weights: Float[Tensor, "batch layers height width"], foreground: Float[Tensor, "batch layers=2 height width"]
 ) -> Float[Tensor, "batch layers height width"]:
-    """Give all foreground to objects.
+    """Give the foreground, and nothing else, to objects.
 
-    Foreground is what the slots own, and what else is foreground. Each connected piece of it is divided among the slots
-    that own a tenth or more of its pixels: a pixel goes to the nearest of them. A piece that no slot owns goes to the
-    slot with the largest weight in it, as a part of its own (`split_parts`).
+    Each connected piece of it is divided among the slots that own a fifth or more of its pixels: a pixel goes to the
+    nearest of them. A piece without any goes to the slot with the largest weight in it, as a part of its own
+    (`split_parts`).
 
     Args:
         weights: the weights of the background and the slots, which sum to one.
@@ -32,16 +32,15 @@ def explain_foreground(
     Returns:
         Weights that sum to one over the layers. Each pixel is shared by the background and one slot.
     """
-    background = torch.minimum(weights[:, :1], foreground[:, :1])
-    pieces = (background < 0.5)[:, 0].cpu().numpy()
+    pieces = layer_owners(foreground).bool().cpu().numpy()
     owners = layer_owners(weights).cpu().numpy()
     slots = [
         _nearest_slots(_divided(piece, owner, one))
         for piece, owner, one in zip(pieces, owners, weights.cpu().numpy(), strict=True)
     ]
     chosen = torch.from_numpy(np.stack(slots)).to(weights.device)[:, None]
-    found = torch.zeros_like(weights).scatter_(1, chosen, 1 - background)
-    found[:, :1] = background
+    found = torch.zeros_like(weights).scatter_(1, chosen, foreground[:, 1:])
+    found[:, :1] = foreground[:, :1]
     return found
 
 

@@ -78,8 +78,8 @@ class LabelRule:
     min_pixels: int = 12
     """A slot that would own fewer pixels at the model's size, after merging, is dropped."""
     noise_multiple: float = 0.0
-    """With a static background, a pixel that differs from it by more than its noise times this is an object's, whatever
-    the slots say: they then divide what is foreground. 0: the slots alone find it."""
+    """With a static background, what differs from it by more than its noise times this, or by half as much where a slot
+    is, is divided among the slots, whatever else they own. 0: the slots alone find objects."""
     split_parts: bool = False
     """Whether parts of a slot that do not touch become objects of their own, as long as there are unused slots, and
     parts of fewer pixels than ``min_pixels`` are dropped like slots of so few."""

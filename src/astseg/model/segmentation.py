@@ -98,7 +98,10 @@ def weigh_layers(
         noise = model.background_noise
         if noise is None:
             raise ValueError(NO_NOISE)
-        weights = explain_foreground(weights, foreground_weights(images, background, noise, rule.noise_multiple))
+        if bool((noise < 1).any()):  # it has been measured
+            owned = layer_owners(weights) > 0
+            foreground = foreground_weights(images, background, noise, rule.noise_multiple, expected=owned)
+            weights = explain_foreground(weights, foreground)
     if rule.split_parts:
         weights, origins = split_parts(weights, rule.min_pixels)
         latents = latents.take(origins)
