@@ -61,6 +61,7 @@ class TestFinish:
     ) -> None:
         recipe = override(with_scenario(tiny_recipe, scenario), {"architecture.background_network": "static"})
         trainer = Trainer(recipe, tiny_images, tmp_path, "cpu")
+        assert trainer.model.background_noise is not None
         assert (trainer.model.background_noise == 1).all()
         trainer.run()
         saved = AstSeg.from_pretrained(tmp_path / "model")
