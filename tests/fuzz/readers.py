@@ -37,6 +37,8 @@ from astseg.data.store_writer import StoreWriter
 from astseg.data.truth import CdnetTruth, ImageName
 from astseg.data.video import read_frames
 from astseg.evaluation.scores_file import read_scores
+from astseg.inference.resuming import read_batch, write_batch
+from astseg.model.segmentation import Segmentation
 from astseg.training.config import Recipe
 from astseg.training.loggers import read_metrics
 from astseg.training.presets import PRESETS, cpu_recipe
@@ -343,6 +345,19 @@ def _read_state(path: Path) -> Any:
     return {"seed": state.seed, "step": state.step, **state.model.state_dict()}
 
 
+def _batch(folder: Path) -> list[bytes]:
+    found = Segmentation(torch.from_numpy(LABELS)[None].long(), *torch.rand(4, 1, 2, 2, generator=torch.Generator()))
+    write_batch(folder / "batch.pt", "pixels", found)
+    return [(folder / "batch.pt").read_bytes()]
+
+
+def _read_batch(path: Path) -> Any:
+    found = read_batch(path, "pixels", (1, *LABELS.shape))
+    if found is None:  # as if there were none
+        raise AstSegError("It is segmented again.")
+    return [found.labels, found.positions, found.scales, found.activations, found.appearances]
+
+
 READERS: tuple[Reader, ...] = (
     *(
         Reader(f"image {suffix}", f"a.{suffix}", _images(suffix), lambda path: list(read_images(path)), suffix == "png")
@@ -406,6 +421,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("authors' checkpoint", "a.pth", _checkpoint, _read_weights),
     Reader("checkpoint", "a.pt", _state, _read_state),
+    Reader("kept batch", "a.pt", _batch, _read_batch, checked=True),
 )
 
 
