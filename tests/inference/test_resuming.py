@@ -125,7 +125,7 @@ def test_a_damaged_batch_is_segmented_anew(model: AstSeg, film: Path, tmp_path: 
     file = tmp_path / ".out.kept" / "000001.pt"
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
-    files = {"zeros": bytes(len(content)), "cut": content[:-9], "bit": content}
+    files: dict[str, bytes | bytearray] = {"zeros": bytes(len(content)), "cut": content[:-9], "bit": content}
     file.write_bytes(files[damage])
     counting = Counting(model)
     assert run(counting, film, tmp_path / "out") == 4

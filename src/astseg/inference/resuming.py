@@ -71,8 +71,7 @@ class ResumableSegmenter:
         """Find the objects in images in [0, 1]."""
         file = self._folder / f"{self._batches:06d}.pt"
         self._batches += 1
-        pixels = images.cpu().permute(0, 2, 3, 1).contiguous().numpy()  # as they lie in memory, so without a copy
-        digest = hashlib.sha256(pixels).hexdigest()
+        digest = _pixels_digest(images)
         segmentation = read_batch(file, digest, (len(images), *images.shape[2:]))
         if segmentation is None:
             segmentation = self._model.segment(images)
@@ -116,6 +115,13 @@ def model_digest(model: AstSeg) -> str:
     digest = hashlib.sha256(repr((model.architecture, model.label_rule)).encode())
     for name, value in sorted(model.state_dict().items()):
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _pixels_digest(images: Float[Tensor, "batch 3 height width"]) -> str:
+    pixels = images.cpu().permute(0, 2, 3, 1).contiguous().numpy()  # as they lie in memory, so without a copy
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(pixels.data)
     return digest.hexdigest()
 
 
