@@ -1,5 +1,7 @@
 import hashlib
 import http.server
+import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -8,9 +10,10 @@ import pytest
 from tests.data.streams import serving
 
 from astseg._core.errors import AstSegError
+from astseg._core.progress import ByteProgress
 from astseg.data import remote
 from astseg.data.benchmarks import downloading
-from astseg.data.remote import cache_folder, fetch
+from astseg.data.remote import DownloadCache, cache_folder, cache_limit
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -66,6 +69,11 @@ class ChunkedHandler(Handler):
         if stop is None:
             self.wfile.write(b"\r\n0\r\n\r\n")
         self.close_connection = True
+
+
+def fetch(address: str, folder: Path, report: ByteProgress | None = None, max_bytes: int = 100) -> Path:
+    with DownloadCache(folder, limit=1000) as cache:
+        return cache.fetch(address, report, max_bytes)
 
 
 @pytest.fixture
@@ -180,3 +188,30 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache_folder() == Path("/y/astseg")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache/astseg"
+
+
+def test_how_large_the_cache_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASTSEG_CACHE_GB", raising=False)
+    assert cache_limit() == 20 * 10**9
+    monkeypatch.setenv("ASTSEG_CACHE_GB", "0.5")
+    assert cache_limit() == 5 * 10**8
+    for wrong in ("-1", "much", "nan", "inf"):
+        monkeypatch.setenv("ASTSEG_CACHE_GB", wrong)
+        with pytest.raises(AstSegError, match=f"ASTSEG_CACHE_GB should be a number of gigabytes, not '{wrong}'"):
+            cache_limit()
+
+
+def test_what_a_command_uses_stays_until_its_end(server: Server, tmp_path: Path) -> None:
+    addresses = [f"{server.address}&n={index}" for index in range(3)]
+    with DownloadCache(tmp_path, limit=6) as cache:
+        files = []
+        for age, address in zip((30, 20, 10), addresses, strict=True):
+            files.append(cache.fetch(address))
+            os.utime(files[-1].parent, (time.time() - age,) * 2)
+        with DownloadCache(tmp_path, limit=0) as other:
+            other.fetch(addresses[0])
+        assert all(file.is_file() for file in files)
+    assert [file.is_file() for file in files].count(True) == 2
+    with DownloadCache(tmp_path, limit=0) as cache:
+        cache.fetch(addresses[0])
+    assert list(tmp_path.iterdir()) == []
