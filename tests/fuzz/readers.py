@@ -30,6 +30,7 @@ from astseg.data.benchmarks.multi_object import OBJECTS_ROOM, read_records
 from astseg.data.benchmarks.staging import IMAGE, MASK
 from astseg.data.benchmarks.store_check import check_store
 from astseg.data.coco import CocoFile
+from astseg.data.label_arrays import LabelArray
 from astseg.data.masks import choose_coding, decode_mask, read_raw_masks
 from astseg.data.source_names import read_list
 from astseg.data.store import Store
@@ -140,6 +141,20 @@ def _read_array(path: Path) -> list[Any]:
     if told:  # users are told, too
         raise AstSegError(f"{len(told)} arrays or images are not read.")
     return [(item.image, item.mask) for item in items]
+
+
+def _label_array(folder: Path) -> list[bytes]:
+    contents = []
+    for save in (np.savez, np.savez_compressed):
+        buffer = io.BytesIO()
+        save(buffer, labels=LABELS[None].repeat(3, 0))
+        contents.append(buffer.getvalue())
+    return contents
+
+
+def _read_label_array(path: Path) -> list[Any]:
+    array = LabelArray(path)
+    return [array[index] for index in range(len(array))]
 
 
 def _read_masks(path: Path) -> list[Any]:
@@ -369,6 +384,7 @@ READERS: tuple[Reader, ...] = (
     Reader("mask tiff", "a.tif", _tiff, _read_masks),
     Reader("npy", "a.npy", _npy, _read_array),
     Reader("npz", "a.npz", _npz, _read_array, checked=True),
+    Reader("npz of labels", "a.npz", _label_array, _read_label_array),
     Reader(
         "tfrecord",
         "a.tfrecord",
