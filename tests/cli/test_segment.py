@@ -107,6 +107,7 @@ def test_mistakes(astseg: Program, finished: Path, images: Path, tmp_path: Path)
         ((finished, images, "--batch-size", 0), "--batch-size"),
         ((finished, images, "--every", 0), "--every"),
         ((finished, images, "--tiles", "2x0"), "Tiles look like 2x3"),
+        ((finished, images, "--tiles", "1000x1000"), "would have sides below 16 pixels: ask for"),
         ((finished, images, "--tiles", 2, "--shard", 2), "not cut into tiles"),
         ((finished, images, "--track", "--shard", 2), "not followed from shard to shard"),
     ]
