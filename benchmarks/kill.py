@@ -260,6 +260,7 @@ def scenarios(inputs: Path, server: str) -> list[Scenario]:
         begun = (folder / "demo" / "data").is_dir()
         return [*demo(folder), "--resume"] if begun else demo(folder)
 
+    segment = ["segment", model, images, "--batch-size", "2", "--device", "cpu"]
     learn = ["--minutes", "1e-4", "--size", f"{SIDE}x{SIDE}", "--device", "cpu"]
     return [
         Scenario("train", lambda folder: _train(inputs, folder), ("run/model/*", "run/backgrounds.npy"), resume_train),
@@ -275,7 +276,7 @@ def scenarios(inputs: Path, server: str) -> list[Scenario]:
         ),
         Scenario(
             "segment",
-            lambda folder: ["segment", model, images, "--out", str(folder / "out"), "--device", "cpu"],
+            lambda folder: [*segment, "--out", str(folder / "out")],
             ("out/**/*",),
         ),
         Scenario("export", lambda folder: ["export", model, "--out", str(folder / "out")], ("out/*",)),

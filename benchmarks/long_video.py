@@ -1,4 +1,4 @@
-"""Measure the memory that segmenting a long video takes, and how it grows.
+"""Measure the memory that segmenting a long video takes, now and at most, and how it grows.
 
     python benchmarks/long_video.py --frames 180000              # 2 h at 25 frames/s, labeled by a threshold
     python benchmarks/long_video.py --frames 5000 --model rooms  # by a model
@@ -25,7 +25,7 @@ from astseg.inference.segmenting import Segmenter, segment_source
 from astseg.model.segmentation import Segmentation
 
 RATE, HEIGHT, WIDTH, SIDE = 25, 48, 64, 12
-REPORTS = 10
+FRAMES_PER_REPORT = 10_000
 
 
 class Threshold:
@@ -51,10 +51,11 @@ def write_video(path: Path, frames: int) -> None:
             writer.append(image)
 
 
-def memory() -> float:
-    """Return what the process holds now, in MB."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize() / 1e6
+def memory() -> str:
+    """Tell what the process holds now, and what it has held at most."""
+    now = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return f"{now / 1e6:.0f} MB, at most {peak / 1e6:.0f} MB"
 
 
 def main() -> None:
@@ -68,19 +69,19 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         video = Path(folder, "video.mp4")
         write_video(video, options.frames)
-        print(f"before: {memory():.0f} MB")
+        print(f"before: {memory()}")
         source = open_source(video)
-        print(f"opened: {memory():.0f} MB")
-        step = max(1, options.frames // REPORTS)
+        print(f"opened: {memory()}")
+        step = min(options.frames, FRAMES_PER_REPORT)
         start = time.perf_counter()
 
         def show(done: int, total: int | None) -> None:
             if done % step == 0:
                 seconds = time.perf_counter() - start
-                print(f"{done} of {total} frames: {memory():.0f} MB, {done / seconds:.0f} frames/s", flush=True)
+                print(f"{done} of {total} frames: {memory()}, {done / seconds:.0f} frames/s", flush=True)
 
         segment_source(model, source, Path(folder, "masks"), progress=show, track=False)
-        print(f"after: {memory():.0f} MB")
+        print(f"after: {memory()}")
 
 
 if __name__ == "__main__":

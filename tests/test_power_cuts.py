@@ -20,6 +20,7 @@ from astseg.data.benchmarks.benchmark_import import import_benchmark
 from astseg.data.sources import open_source
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
+from astseg.inference.resuming import resumable
 from astseg.inference.segmenting import segment_source
 from astseg.model.ast_seg import AstSeg
 from astseg.training.config import Recipe
@@ -176,16 +177,45 @@ def test_a_training_goes_on_to_the_identical_result(
     assert watched.cuts[-1]["run/model/model.safetensors"] == expected, "once it is said to be finished"
 
 
-def test_results_are_all_there_or_none(disk: Path, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+@pytest.fixture
+def model(tiny_recipe: Recipe) -> AstSeg:
     torch.manual_seed(0)
-    model = AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule).eval()
+    return AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule).eval()
+
+
+@pytest.fixture
+def source(tiny_images: Bytes, tmp_path: Path) -> Path:
     (tmp_path / "images").mkdir()
     for number, image in enumerate(tiny_images[:3]):
         Image.fromarray(image).save(tmp_path / "images" / f"{number}.png")
+    return tmp_path / "images"
+
+
+def test_results_are_all_there_or_none(disk: Path, model: AstSeg, source: Path) -> None:
     with watched_disk(disk) as watched:
-        segment_source(model, open_source(tmp_path / "images"), disk / "masks")
+        segment_source(model, open_source(source), disk / "masks")
     results = [{name: data for name, data in cut.items() if name.startswith("masks/")} for cut in watched.cuts]
     assert results[0] == {}
     assert len(results[-1]) > 7
     assert all(result in ({}, results[-1]) for result in results)
     assert len(json.loads(results[-1]["masks/objects.json"])["images"]) == 3
+
+
+def test_a_segmentation_goes_on_to_the_identical_result(
+    disk: Path, places: Callable[[DiskImage], Path], model: AstSeg, source: Path
+) -> None:
+    found = set()
+
+    def run(root: Path) -> dict[str, bytes]:
+        if not (root / "masks").exists():
+            with resumable(model, root / "masks", {"source": "images"}) as keeping:
+                segment_source(keeping, open_source(source), root / "masks", batch_size=1)
+            found.add(keeping.found)
+        return {path.name: path.read_bytes() for path in (root / "masks").rglob("*.*")}
+
+    with watched_disk(disk) as watched:
+        expected = run(disk)
+    assert len(expected) == 7
+    for cut in watched.cuts[:: len(watched.cuts) // 10]:
+        assert run(places(cut)) == expected
+    assert found > {0, 1, 2}, "some went on from the middle"

@@ -107,6 +107,7 @@ def test_mistakes(astseg: Program, finished: Path, images: Path, tmp_path: Path)
         ((finished, images, "--batch-size", 0), "--batch-size"),
         ((finished, images, "--every", 0), "--every"),
         ((finished, images, "--tiles", "2x0"), "Tiles look like 2x3"),
+        ((finished, images, "--tiles", "1000x1000"), "would have sides below 16 pixels: ask for"),
         ((finished, images, "--tiles", 2, "--shard", 2), "not cut into tiles"),
         ((finished, images, "--track", "--shard", 2), "not followed from shard to shard"),
     ]
@@ -126,8 +127,10 @@ def test_weights_of_another_configuration(astseg: Program, finished: Path, image
     assert "another configuration" in astseg.mistake("segment", model, images, "--out", tmp_path / "out")
 
 
-@pytest.mark.parametrize(("event", "code", "message"), [(fill_disk, 2, "No space"), (press_ctrl_c, 130, "Stopped.")])
-def test_a_full_disk_and_ctrl_c_leave_nothing(
+@pytest.mark.parametrize(
+    ("event", "code", "message"), [(fill_disk, 2, "No space"), (press_ctrl_c, 130, "The same command goes on")]
+)
+def test_after_a_full_disk_and_ctrl_c_the_same_command_goes_on(
     event: Callable[..., None],
     code: int,
     message: str,
@@ -137,7 +140,22 @@ def test_a_full_disk_and_ctrl_c_leave_nothing(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Image.Image, "save", event)
-    assert astseg("segment", finished, images, "--out", tmp_path / "out") == code
+    command = ("segment", finished, images, "--out", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(Image.Image, "save", event)
+        assert astseg(*command) == code
     assert message in astseg.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.kept", "images"]
+    assert "with another batch size" in astseg.mistake(*command, "--batch-size", 3)
+    assert astseg(*command) == 0
+    assert "had been segmented when the command was stopped" in astseg.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out"]
+
+
+def test_ctrl_c_before_the_first_image_leaves_nothing(
+    astseg: Program, finished: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AstSeg, "segment", press_ctrl_c)
+    assert astseg("segment", finished, images, "--out", tmp_path / "out") == 130
+    assert astseg.err.endswith("Interrupted: Stopped.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["images"]

@@ -127,6 +127,9 @@ def test_an_address(astseg: Program, finished: Path, folder: Path, monkeypatch: 
             assert astseg("segment", finished, server.address, "--out", out) == 0
             assert names(folder / out) == ["a_b"]
         assert server.requests.count("GET") == 1
+        monkeypatch.setenv("ASTSEG_CACHE_GB", "0")
+        assert astseg("segment", finished, server.address, "--out", "none-kept") == 0
+        assert list((folder / "cache").iterdir()) == []
     assert "Connection refused" in astseg.mistake("segment", finished, server.address, "--out", "three")
 
 

@@ -30,6 +30,7 @@ from astseg.data.benchmarks.multi_object import OBJECTS_ROOM, read_records
 from astseg.data.benchmarks.staging import IMAGE, MASK
 from astseg.data.benchmarks.store_check import check_store
 from astseg.data.coco import CocoFile
+from astseg.data.label_arrays import LabelArray
 from astseg.data.masks import choose_coding, decode_mask, read_raw_masks
 from astseg.data.source_names import read_list
 from astseg.data.store import Store
@@ -37,6 +38,8 @@ from astseg.data.store_writer import StoreWriter
 from astseg.data.truth import CdnetTruth, ImageName
 from astseg.data.video import read_frames
 from astseg.evaluation.scores_file import read_scores
+from astseg.inference.resuming import read_batch, write_batch
+from astseg.model.segmentation import Segmentation
 from astseg.training.config import Recipe
 from astseg.training.loggers import read_metrics
 from astseg.training.presets import PRESETS, cpu_recipe
@@ -138,6 +141,20 @@ def _read_array(path: Path) -> list[Any]:
     if told:  # users are told, too
         raise AstSegError(f"{len(told)} arrays or images are not read.")
     return [(item.image, item.mask) for item in items]
+
+
+def _label_array(folder: Path) -> list[bytes]:
+    contents = []
+    for save in (np.savez, np.savez_compressed):
+        buffer = io.BytesIO()
+        save(buffer, labels=LABELS[None].repeat(3, 0))
+        contents.append(buffer.getvalue())
+    return contents
+
+
+def _read_label_array(path: Path) -> list[Any]:
+    array = LabelArray(path)
+    return [array[index] for index in range(len(array))]
 
 
 def _read_masks(path: Path) -> list[Any]:
@@ -343,6 +360,19 @@ def _read_state(path: Path) -> Any:
     return {"seed": state.seed, "step": state.step, **state.model.state_dict()}
 
 
+def _batch(folder: Path) -> list[bytes]:
+    found = Segmentation(torch.from_numpy(LABELS)[None].long(), *torch.rand(4, 1, 2, 2, generator=torch.Generator()))
+    write_batch(folder / "batch.pt", "pixels", found)
+    return [(folder / "batch.pt").read_bytes()]
+
+
+def _read_batch(path: Path) -> Any:
+    found = read_batch(path, "pixels", (1, *LABELS.shape))
+    if found is None:  # as if there were none
+        raise AstSegError("It is segmented again.")
+    return [found.labels, found.positions, found.scales, found.activations, found.appearances]
+
+
 READERS: tuple[Reader, ...] = (
     *(
         Reader(f"image {suffix}", f"a.{suffix}", _images(suffix), lambda path: list(read_images(path)), suffix == "png")
@@ -354,6 +384,7 @@ READERS: tuple[Reader, ...] = (
     Reader("mask tiff", "a.tif", _tiff, _read_masks),
     Reader("npy", "a.npy", _npy, _read_array),
     Reader("npz", "a.npz", _npz, _read_array, checked=True),
+    Reader("npz of labels", "a.npz", _label_array, _read_label_array),
     Reader(
         "tfrecord",
         "a.tfrecord",
@@ -406,6 +437,7 @@ READERS: tuple[Reader, ...] = (
     ),
     Reader("authors' checkpoint", "a.pth", _checkpoint, _read_weights),
     Reader("checkpoint", "a.pt", _state, _read_state),
+    Reader("kept batch", "a.pt", _batch, _read_batch, checked=True),
 )
 
 

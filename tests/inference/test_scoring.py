@@ -136,6 +136,12 @@ def test_every_form_of_results_and_truth_scores_the_same(tmp_path: Path, pairs: 
         assert_same_scores(score_results(results, truth).evaluation, first)
     with pytest.raises(AstSegError, match="by number"):
         score_results(listed, tmp_path / "true")
+    np.save(tmp_path / "true.npy", np.stack([true for _, true in pairs.values()]))
+    for index, (found, _) in enumerate(pairs.values()):
+        save(tmp_path / f"numbered/{index:06d}.png", found)
+    assert_same_scores(score_results(tmp_path / "numbered", tmp_path / "true.npy").evaluation, first)
+    with pytest.raises(AstSegError, match=r"says nothing of any image in .*; one is called a\."):
+        score_results(tmp_path / "found", tmp_path / "true.npy")
 
 
 def test_black_and_white_results_and_truth_are_taken_by_pieces(tmp_path: Path) -> None:

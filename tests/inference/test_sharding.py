@@ -149,7 +149,7 @@ def test_a_shard_of_damaged_files_stops_no_other(model: AstSeg, images: Path, tm
     assert len(list((tmp_path / "out").glob("*/coco"))) == 3
 
 
-@pytest.mark.parametrize("what", ["files_per_shard", "names_sha256", "weights_sha256", "formats", "model"])
+@pytest.mark.parametrize("what", ["files_per_shard", "names_sha256", "model_sha256", "formats", "model"])
 def test_shards_of_two_kinds_are_not_mixed(model: AstSeg, images: Path, tmp_path: Path, what: str) -> None:
     out = tmp_path / "out"
     segment_in_shards(model, open_source(images), out, 3, model_name="mine")
@@ -160,7 +160,7 @@ def test_shards_of_two_kinds_are_not_mixed(model: AstSeg, images: Path, tmp_path
             size = 2
         case "names_sha256":
             (images / "a" / "0.png").rename(images / "a" / "00.png")
-        case "weights_sha256":
+        case "model_sha256":
             torch.nn.init.zeros_(model.background_log_activation)
         case "formats":
             request = FormatRequest(("coco",))

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from torch import Tensor
 
+from astseg._core.errors import AstSegError
 from astseg.data.store import MAX_LABELS
 from astseg.inference.tiles import MAX_BATCH_TILES, TiledSegmenter, tile_stretches
 from astseg.model.segmentation import Segmentation
@@ -63,11 +64,11 @@ class TestTileStretches:
         for one, following in pairwise(tile_stretches(size, count)):
             assert one.stop - following.start == pytest.approx((one.stop - one.start) / 4, abs=2)
 
-    @pytest.mark.parametrize(("size", "made"), [(1, 1), (3, 1), (8, 1), (24, 3), (40, 5), (400, 5)])
-    def test_none_is_smaller_than_eight_pixels(self, size: int, made: int) -> None:
+    @pytest.mark.parametrize(("size", "made"), [(1, 1), (3, 1), (16, 1), (48, 3), (80, 5), (400, 5)])
+    def test_none_is_smaller_than_sixteen_pixels(self, size: int, made: int) -> None:
         stretches = tile_stretches(size, 5)
         assert len(stretches) == made
-        assert stretches[0].stop >= min(size, 8)
+        assert stretches[0].stop >= min(size, 16)
 
 
 class TestTiledSegmenter:
@@ -122,8 +123,25 @@ class TestTiledSegmenter:
                 return super().segment(images)
 
         model = Counting()
-        assert TiledSegmenter(model, 1000, 1000).segment(draw([(2, 2, 3, 3)], 80, 80)).labels.max() == 1
+        assert TiledSegmenter(model, 5, 5).segment(draw([(2, 2, 3, 3)], 80, 80)).labels.max() == 1
         assert model.together == MAX_BATCH_TILES
+
+    @pytest.mark.parametrize(
+        ("rows", "columns", "proposed"), [(1000, 1000, "5x6"), (6, 2, "5x2"), (1, 7, "1x6"), (5, 6, None)]
+    )
+    def test_tiles_that_are_too_small_are_refused(self, rows: int, columns: int, proposed: str | None) -> None:
+        image = draw([], 80, 100)
+        if proposed is None:
+            TiledSegmenter(Islands(), rows, columns).segment(image)
+            return
+        with pytest.raises(AstSegError, match=rf"of 80x100 pixels .* below 16 pixels: ask for {proposed} at most"):
+            TiledSegmenter(Islands(), rows, columns).segment(image)
+
+    def test_a_small_image_after_a_large_one_has_fewer_tiles(self) -> None:
+        tiled = TiledSegmenter(Islands(), 2, 2)
+        tiled.segment(draw([], 80, 80))
+        assert tiled.segment(draw([(1, 1, 4, 4)], 20, 90)).labels.max() == 1
+        TiledSegmenter(Islands(), 1, 1).segment(draw([], 1, 1))
 
     def test_nothing_found(self) -> None:
         found = TiledSegmenter(Islands(), 2, 2).segment(draw([], 40, 40))

@@ -8,3 +8,6 @@ Progress: TypeAlias = Callable[[int, int | None], None]
 
 NamedProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with the name of the work, the amount done, and the total."""
+
+ByteProgress: TypeAlias = Callable[[str, int, int | None], None]
+"""Called with a file's name, its bytes that have come, and all of them where the number is known."""

@@ -4,8 +4,8 @@ import glob
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +45,14 @@ def find_given(words: Sequence[str]) -> Iterator[list[Path]]:
     """
     from astseg.data.live import is_live
 
-    with tempfile.TemporaryDirectory(prefix="astseg-") as folder:
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="astseg-")))
+        fetch = _fetcher(stack, words)
         places = []
         for word in words:
             if is_live(word):
                 raise AstSegError(f"{word} is live video, which 'astseg segment' takes, and alone. Record it first.")
-            places += _find(word, Path(folder))
+            places += _find(word, folder, fetch)
         yield places
 
 
@@ -89,15 +91,29 @@ def _check_standard_input(words: Sequence[str]) -> None:
             raise AstSegError("Each of several processes would get a part of standard input. Name a list.txt instead.")
 
 
-def _find(word: str, folder: Path) -> list[Path]:
-    from astseg.data.remote import cache_folder, fetch, is_address
+def _fetcher(stack: ExitStack, words: Sequence[str]) -> Callable[[str], Path] | None:
+    """Return what fetches addresses, which stay until the stack is closed; None if there are none."""
+    from astseg.data.remote import DownloadCache, cache_folder, cache_limit, is_address
+
+    if not any(map(is_address, words)):
+        return None
+    cache = stack.enter_context(DownloadCache(cache_folder(), cache_limit()))
+
+    def fetch(address: str) -> Path:
+        with progress_by_name("bytes", lambda name: f"Fetching {name}") as show:
+            return cache.fetch(address, show)
+
+    return fetch
+
+
+def _find(word: str, folder: Path, fetch: Callable[[str], Path] | None) -> list[Path]:
+    from astseg.data.remote import is_address
     from astseg.data.source_names import find_places
 
     if word == STANDARD_INPUT:
         return _read_standard_input(folder)
-    if is_address(word):
-        with progress_by_name("bytes", lambda name: f"Fetching {name}") as show:
-            return [fetch(word, cache_folder(), show)]
+    if fetch is not None and is_address(word):
+        return [fetch(word)]
     return find_places(word)
 
 

@@ -26,8 +26,8 @@ def evaluate(
     truth: Annotated[
         Path | None,
         typer.Option(
-            help="What is true of the images: a folder of masks, a COCO file (.json), or a folder of a CDnet sequence. "
-            "By default the masks beside them."
+            help="What is true of the images: a folder of masks, an array of masks (.npy, .npz), a COCO file (.json), "
+            "or a folder of a CDnet sequence. By default the masks beside them."
         ),
     ] = None,
     ignore: Ignore = None,

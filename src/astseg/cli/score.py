@@ -20,7 +20,10 @@ def score(
     ],
     truth: Annotated[
         Path,
-        typer.Argument(help="What is true: a folder of masks, a COCO file (.json), or a folder of a CDnet sequence."),
+        typer.Argument(
+            help="What is true: a folder of masks, an array of masks (.npy, .npz), a COCO file (.json), or a folder of "
+            "a CDnet sequence."
+        ),
     ],
     ignore: Ignore = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the files.")] = Path("evaluation"),

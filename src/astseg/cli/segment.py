@@ -1,14 +1,17 @@
 """``astseg segment``: find the objects in images or a video."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astseg import __version__
 from astseg._core.errors import AstSegError
-from astseg.cli._console import deferred_interrupt, format_count, messages, print_note, print_result
+from astseg._core.text import without_password
+from astseg.cli._console import Stopped, deferred_interrupt, format_count, messages, print_note, print_result
 from astseg.cli._formats import convert_with_bar, describe_formats, parse_request
 from astseg.cli._inputs import report_left_out, report_notes, report_skipped
 from astseg.cli._models import check_model_name, open_model
@@ -34,7 +37,7 @@ from astseg.cli._sources import check_given, open_given
 if TYPE_CHECKING:
     import torch
 
-    from astseg.data.sources import Source
+    from astseg.data.sources import EndlessSource, Source
     from astseg.inference.formats.converting import FormatRequest
     from astseg.inference.segmenting import SegmentationResult, Segmenter
 
@@ -92,6 +95,8 @@ def segment(
     The model sees each image at its own small size. Where things are too small for that, --tiles shows it parts that
     overlap by a quarter; an image can then have more objects than the model has slots, up to 255.
 
+    After Ctrl-C, a kill or a power cut, the same command goes on where it was stopped.
+
     With --track, an object keeps its number from frame to frame, and the overlays show its way. The images of a folder
     are then taken for frames in the order of their names.
 
@@ -110,6 +115,9 @@ def segment(
     check_given(source)
     check_model_name(model)
     grid = parse_tiles(tiles)
+    from astseg.data.sources import EndlessSource
+    from astseg.inference.resuming import model_digest
+
     with open_given(source, every, watch=watch) as images:
         request = _check(images, formats, categories, tolerance, track=track)
         where = launched_device(find_device(device))
@@ -122,7 +130,19 @@ def segment(
         if shard is not None:
             segment_shards(segmenter, images, out, shard, batch_size, where, model, request, as_json=as_json)
             return
-        summary = _segment(tiled, images, out, batch_size, where, model, track=track)
+        if isinstance(images, EndlessSource):
+            summary = _segment_until_stopped(tiled, images, out, where, model, track=track)
+        else:
+            plan = {
+                "source": list(map(without_password, source)),
+                "step between frames": every,
+                "grid of tiles": tiles,
+                "batch size": batch_size,
+                "device": str(where),
+                "model": model_digest(segmenter),
+                "version of astseg": __version__,
+            }
+            summary = _segment(tiled, images, out, batch_size, where, model, plan, track=track)
         report_skipped(list(summary.skipped))
         if summary.note:
             print_note("Note", summary.note)
@@ -168,16 +188,34 @@ def _segment(
     batch_size: int,
     device: "torch.device",
     name: str,
+    plan: Mapping[str, Any],
     *,
     track: bool,
 ) -> "SegmentationResult":
-    """Segment under a progress bar; a source without an end until Ctrl-C, with the latest objects below the bar."""
-    from astseg.data.sources import EndlessSource
+    """Segment under a progress bar, going on where the same was stopped."""
+    from astseg.inference.resuming import resumable
     from astseg.inference.segmenting import segment_source
 
-    if not isinstance(images, EndlessSource):
-        with progress("Segmenting", "images") as show:
-            return segment_source(segmenter, images, out, batch_size, device, show, name, track=track)
+    with resumable(segmenter, out, plan) as keeping:
+        try:
+            with progress("Segmenting", "images") as show:
+                summary = segment_source(keeping, images, out, batch_size, device, show, name, track=track)
+        except KeyboardInterrupt:
+            if not keeping.kept:
+                raise
+            count = format_count(keeping.kept, "image")
+            raise Stopped(f"Stopped after {count}. The same command goes on from there.") from None
+    if keeping.found:
+        print_note("Note", f"{format_count(keeping.found, 'image')} had been segmented when the command was stopped.")
+    return summary
+
+
+def _segment_until_stopped(
+    segmenter: "Segmenter", images: "EndlessSource", out: Path, device: "torch.device", name: str, *, track: bool
+) -> "SegmentationResult":
+    """Segment a source without an end until Ctrl-C, under a progress bar with the latest objects below."""
+    from astseg.inference.segmenting import segment_source
+
     latest: deque[int] = deque(maxlen=NUM_LATEST)
 
     def describe() -> str:

@@ -79,7 +79,7 @@ class ArrayFile:
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about everything that readers may not expect."""
-        with _path_in_errors(self.path):
+        with path_in_errors(self.path):
             scale = self._scale()
         notes = (
             "Channels come first" if self.layout.channels_first else "",
@@ -98,7 +98,7 @@ class ArrayFile:
         Raises:
             AstSegError: the file is cut off.
         """
-        with _path_in_errors(self.path), _open_member(self.path, self.image_key) as images:
+        with path_in_errors(self.path), open_member(self.path, self.image_key) as images:
             scale = self._scale()
             if self.mask_key is not None:
                 self._check_member(self.mask_key)
@@ -106,7 +106,7 @@ class ArrayFile:
                 for image in _iterate_images(images, self.layout.single):
                     yield self._item(image, scale)
                 return
-            with _open_member(self.path, self.mask_key) as masks:
+            with open_member(self.path, self.mask_key) as masks:
                 items = (_iterate_images(file, self.layout.single) for file in (images, masks))
                 for image, mask in zip(*items, strict=True):
                     yield self._item(image, scale, mask)
@@ -174,7 +174,7 @@ def open_arrays(path: Path) -> ArrayFile:
     Raises:
         AstSegError: the file cannot be read, or holds something else.
     """
-    with _path_in_errors(path):
+    with path_in_errors(path):
         regular_size(path)
         if path.suffix.lower() == ".npy":
             image_key, mask_key, unread = "", None, tuple[str, ...]()
@@ -188,11 +188,7 @@ def open_arrays(path: Path) -> ArrayFile:
 
 def _find_keys(path: Path) -> tuple[str, str | None, tuple[str, ...]]:
     """Return the names of the images, of the masks, and of the other arrays in an `.npz`."""
-    with zipfile.ZipFile(path) as archive:
-        names = [name.removesuffix(".npy") for name in archive.namelist()]
-        if any(member.comment for member in archive.infolist()):
-            # NumPy writes none; a wrong length of one hides the next array.
-            raise AstSegError("has a damaged list of its arrays.")
+    names = array_names(path)
     mask_key = next((key for key in MASK_KEYS if key in names), None)
     others = [name for name in names if name != mask_key]
     image_key = next((key for key in IMAGE_KEYS if key in names), others[0] if len(others) == 1 else None)
@@ -201,9 +197,22 @@ def _find_keys(path: Path) -> tuple[str, str | None, tuple[str, ...]]:
     return image_key, mask_key, tuple(name for name in others if name != image_key)
 
 
+def array_names(path: Path) -> list[str]:
+    """Return the names of the arrays in an `.npz`.
+
+    Raises:
+        AstSegError: the list is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if any(member.comment for member in archive.infolist()):
+            # NumPy writes none; a wrong length of one hides the next array.
+            raise AstSegError("has a damaged list of its arrays.")
+        return [name.removesuffix(".npy") for name in archive.namelist()]
+
+
 def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]:
-    with _open_member(path, key) as file:
-        shape, dtype, _ = _read_header(file)
+    with open_member(path, key) as file:
+        shape, dtype, _ = read_header(file)
     layout = Layout.of(shape)
     if layout is None or dtype.kind not in "buif":
         raise AstSegError(f"{path} should hold {EXPECTED_ARRAY}, but holds {dtype} of shape {shape}.")
@@ -217,13 +226,13 @@ def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]
 
 def _images_that_fit(path: Path, key: str) -> int:
     """Return how many of the images that a file claims it can hold, by its length; the last may be cut off."""
-    with _open_member(path, key) as file:
-        shape, dtype, _ = _read_header(file)
-        room = _member_size(path, key) - file.tell()
+    with open_member(path, key) as file:
+        shape, dtype, _ = read_header(file)
+        room = member_size(path, key) - file.tell()
     return ceil(max(0, room) / (prod(shape[1:]) * dtype.itemsize))
 
 
-def _member_size(path: Path, key: str) -> int:
+def member_size(path: Path, key: str) -> int:
     """Return the length of an array's file, which for a member of an archive is held against the compressed length.
 
     Raises:
@@ -241,9 +250,9 @@ def _member_size(path: Path, key: str) -> int:
 
 def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None:
     """Return why an array cannot be the masks, of an expected shape; None if it can."""
-    with _open_member(path, key) as file:
+    with open_member(path, key) as file:
         try:
-            shape, dtype, _ = _read_header(file)
+            shape, dtype, _ = read_header(file)
         except AstSegError as error:
             return f"'{key}' in {path} {error}"
     one_channel = ((*expected, 1), (*expected[:-2], 1, *expected[-2:]))
@@ -253,7 +262,8 @@ def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None
 
 
 @contextmanager
-def _open_member(path: Path, key: str) -> Iterator[IO[bytes]]:
+def open_member(path: Path, key: str) -> Iterator[IO[bytes]]:
+    """Open an `.npy`, or an array of an `.npz` by its name."""
     if not key:
         with path.open("rb") as file:
             yield file
@@ -262,8 +272,12 @@ def _open_member(path: Path, key: str) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:
-    """Return the shape, the type, and whether the order is column-major."""
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:
+    """Read the header of an open array: its shape, its type, and whether the order is column-major.
+
+    Raises:
+        AstSegError: the shape is impossible, or the numbers are none that are read.
+    """
     read = np.lib.format.read_array_header_1_0
     if np.lib.format.read_magic(file) != (1, 0):
         read = np.lib.format.read_array_header_2_0
@@ -279,16 +293,21 @@ def _read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic]
 
 def _iterate_images(file: IO[bytes], single: bool) -> Iterator[Numbers]:
     """Yield the images or masks of an open array one by one, since the whole may exceed the memory."""
-    shape, dtype, columns_first = _read_header(file)
+    shape, dtype, columns_first = read_header(file)
     if columns_first:
-        whole = _read_array(file, shape[::-1], dtype).T
+        whole = read_array(file, shape[::-1], dtype).T
         yield from whole[None] if single else whole
         return
     for _ in range(1 if single else shape[0]):
-        yield _read_array(file, shape if single else shape[1:], dtype)
+        yield read_array(file, shape if single else shape[1:], dtype)
 
 
-def _read_array(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Numbers:
+def read_array(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Numbers:
+    """Read the next numbers of an open array.
+
+    Raises:
+        EOFError: they are cut off.
+    """
     size = prod(shape) * dtype.itemsize
     data = file.read(size)
     if len(data) != size:
@@ -310,8 +329,8 @@ class _Scale(NamedTuple):
 @lru_cache(maxsize=4096)  # as for `_read_scale`
 def _read_through(path: Path, key: str, modified: int, size: int) -> None:
     """Read a member of an archive to its end, where its checksum is compared."""
-    _member_size(path, key)
-    with _open_member(path, key) as file:
+    member_size(path, key)
+    with open_member(path, key) as file:
         while file.read(1 << 20):
             pass
 
@@ -319,9 +338,9 @@ def _read_through(path: Path, key: str, modified: int, size: int) -> None:
 @lru_cache(maxsize=4096)  # needed in every pass over the file; the time and size notice changes
 def _read_scale(path: Path, key: str, single: bool, modified: int, size: int) -> _Scale:
     """Find the range of a file's values in all its images; for bytes, the first value above 1 decides."""
-    with _open_member(path, key) as file:
-        dtype = _read_header(file)[1]
-    with _open_member(path, key) as file:
+    with open_member(path, key) as file:
+        dtype = read_header(file)[1]
+    with open_member(path, key) as file:
         items = _readable_images(_iterate_images(file, single))
         if dtype.kind == "f":
             return _Scale(255 if _is_byte_range(items) else 1, "f")
@@ -392,7 +411,8 @@ def _to_rgb(image: Numbers, scale: _Scale) -> Bytes:
 
 
 @contextmanager
-def _path_in_errors(path: Path) -> Iterator[None]:
+def path_in_errors(path: Path) -> Iterator[None]:
+    """Make whatever error a file causes an `AstSegError` that names the file."""
     try:
         yield
     except AstSegError as error:

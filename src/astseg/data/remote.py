@@ -1,6 +1,7 @@
 """Files at ``http`` and ``https`` addresses, kept in a cache.
 
-A file is fetched anew when its server says that it has changed. Interrupted downloads go on where they stopped.
+A file is fetched anew when its server says that it has changed. Interrupted downloads go on where they stopped, unless
+the server does not say how large the file is, or cannot send the rest of one.
 """
 
 import hashlib
@@ -9,22 +10,28 @@ import os
 import re
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
+from typing import NoReturn, Self
 
-from astseg._core.atomic_io import lock_folder
+from astseg._core.atomic_io import atomic_write, lock_folder
 from astseg._core.errors import AstSegError
-from astseg._core.progress import NamedProgress
+from astseg._core.progress import ByteProgress
 from astseg._core.text import without_password
-from astseg.data.benchmarks.downloading import TIMEOUT_SECONDS, download, plan_files
+from astseg.data.benchmarks.downloading import CHUNK_SIZE, TIMEOUT_SECONDS, ask_headers, download, plan_files
 from astseg.data.benchmarks.registry import RemoteFile
+from astseg.data.cache_trimming import trim, used
 
 MAX_DOWNLOAD_BYTES = 1 << 32
 MAX_NAME_LENGTH = 100
+DEFAULT_CACHE_GB = "20"
 PREFIXES = ("http://", "https://")
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a text is an address that `fetch` takes.
+    """Tell whether a text is an address that `DownloadCache.fetch` takes.
 
     >>> is_address("https://example.org/a.jpg"), is_address("a.jpg")
     (True, False)
@@ -38,45 +45,126 @@ def cache_folder() -> Path:
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "astseg"
 
 
-def fetch(address: str, cache: Path, report: NamedProgress | None = None, max_bytes: int = MAX_DOWNLOAD_BYTES) -> Path:
-    """Return the file at an address, from the cache if its server still has the same.
-
-    Args:
-        address: of one image, video or array.
-        cache: the folder for what is fetched.
-        report: called with the file's name, the bytes fetched so far and all of them.
-        max_bytes: the largest file to fetch.
+def cache_limit() -> int:
+    """Return how many bytes the cache may have: ``$ASTSEG_CACHE_GB``, in units of 10^9, or 20 of them.
 
     Raises:
-        AstSegError: the server does not answer, or not with a size; the file is too large; or the disk too small.
+        AstSegError: it is no number, or below 0.
     """
-    shown = without_password(address)
+    text = os.environ.get("ASTSEG_CACHE_GB") or DEFAULT_CACHE_GB
     try:
-        size, version = _ask(address)
-    except (http.client.HTTPException, OSError, ValueError) as error:
-        raise AstSegError(f"{shown} does not answer: {error}. Is the address correct?") from error
-    if size is None:
-        raise AstSegError(f"{shown} does not say how large it is. Download it yourself, and name the file.")
-    if size > max_bytes:
-        raise AstSegError(
-            f"{shown} has {size / 1e9:.1f} GB; at most {max_bytes / 1e9:.1f} GB are fetched. "
-            "Download it yourself, and name the file."
-        )
-    file = RemoteFile(address, file_name=_file_name(address))
-    folder = cache / hashlib.sha256(repr((address, size, version)).encode()).hexdigest()[:16]
-    with lock_folder(folder, folder):
-        if version is None:  # another file may have the same size
-            (folder / file.name).unlink(missing_ok=True)
-        return download(plan_files([file], folder), report)[0]
+        return int(float(text) * 1e9) if float(text) >= 0 else _refuse(text)
+    except (ValueError, OverflowError):
+        return _refuse(text)
+
+
+class DownloadCache:
+    """Files of addresses, kept for the next time.
+
+    As a context manager, it lets no other process remove what it has fetched until the block ends. Then it removes what
+    was not used for longest until it has no more than its limit.
+
+    Args:
+        folder: the folder for what is fetched.
+        limit: in bytes; what is in use may exceed it.
+    """
+
+    def __init__(self, folder: Path, limit: int) -> None:
+        self._folder = folder
+        self._limit = limit
+        self._used = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._used.close()
+        with suppress(OSError):  # what cannot be removed stays
+            trim(self._folder, self._limit)
+
+    def fetch(self, address: str, report: ByteProgress | None = None, max_bytes: int = MAX_DOWNLOAD_BYTES) -> Path:
+        """Return the file at an address, from the cache if its server still has the same.
+
+        Args:
+            address: of one image, video or array.
+            report: called with the file's name, the bytes fetched so far and all of them.
+            max_bytes: the largest file to fetch.
+
+        Raises:
+            AstSegError: the server does not answer, or breaks off; the file is too large; or the disk too small.
+        """
+        with _unanswered_told(address):
+            size, version = _ask(address)
+        if size is not None and size > max_bytes:
+            raise _too_large(without_password(address), f"has {size / 1e9:.1f} GB", max_bytes)
+        file = RemoteFile(address, file_name=_file_name(address))
+        folder = self._folder / hashlib.sha256(repr((address, size, version)).encode()).hexdigest()[:16]
+        with lock_folder(folder, folder), ExitStack() as marked:
+            marked.enter_context(used(folder))
+            if version is None:  # another file may have the same size
+                (folder / file.name).unlink(missing_ok=True)
+            if size is None:
+                path = _fetch_unsized(address, folder / file.name, report or (lambda *_: None), max_bytes)
+            else:
+                path = download(plan_files([file], folder), report)[0]
+            self._used.push(marked.pop_all())
+        return path
+
+
+def _refuse(text: str) -> NoReturn:
+    raise AstSegError(f"The environment variable ASTSEG_CACHE_GB should be a number of gigabytes, not '{text}'.")
 
 
 def _ask(address: str) -> tuple[int | None, str | None]:
     """Return the size of a file, and what changes when the file does, as far as its server tells."""
-    request = urllib.request.Request(address, method="HEAD")
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-        size = answer.headers.get("Content-Length", "")
-        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
-        return int(size) if re.fullmatch("[0-9]{1,15}", size) else None, version
+    headers = ask_headers(address)
+    size = headers.get("Content-Length", "")
+    version = headers.get("ETag") or headers.get("Last-Modified")
+    return int(size) if re.fullmatch("[0-9]{1,15}", size) else None, version
+
+
+@contextmanager
+def _unanswered_told(address: str) -> Iterator[None]:
+    try:
+        yield
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        raise AstSegError(f"{without_password(address)} does not answer: {error}. Is the address correct?") from error
+
+
+def _fetch_unsized(address: str, path: Path, report: ByteProgress, max_bytes: int) -> Path:
+    """Download a file whose server does not say how large it is, unless it is there.
+
+    Raises:
+        AstSegError: the connection breaks, or the file is too large.
+    """
+    if path.is_file():
+        return path
+    shown = without_password(address)
+
+    def read() -> bytes:
+        try:
+            content: bytes = answer.read(CHUNK_SIZE)
+        except (http.client.HTTPException, OSError) as error:
+            raise AstSegError(f"The download of {shown} broke off: {error!r}. Try again.") from error
+        return content
+
+    with _unanswered_told(address):
+        opened = urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS)
+    with opened as answer, atomic_write(path) as partial, partial.open("wb") as target:
+        while chunk := read():
+            target.write(chunk)
+            report(path.name, target.tell(), None)
+            if target.tell() > max_bytes:
+                raise _too_large(shown, "has more than it should", max_bytes)
+    return path
+
+
+def _too_large(shown: str, size: str, max_bytes: int) -> AstSegError:
+    return AstSegError(
+        f"{shown} {size}; at most {max_bytes / 1e9:.1f} GB are fetched. Download it yourself, and name the file."
+    )
 
 
 def _file_name(address: str) -> str:

@@ -54,10 +54,15 @@ class OwnResults(FoundResults):
         self.description = f"Results of {self._results.head.model or 'astseg'}."
 
     def read(self, index: int) -> Regions:
-        """Return the objects of an image; labels that objects.json does not have, such as drawn ones, come last."""
+        """Return the objects of an image; labels that objects.json does not have, such as drawn ones, come last.
+
+        There are no scores where an object has lost its activation.
+        """
         record = self._records[index]
         labels = self._results.labels(record)
-        activations = {found.label: found.activation for found in record.objects}
+        activations = {found.label: found.activation for found in record.objects if found.activation is not None}
+        if len(activations) < len(record.objects):
+            return regions_of_labels(labels)
         return regions_of_labels(labels, [activations.get(label, 0.0) for label in range(1, int(labels.max()) + 1)])
 
 

@@ -19,6 +19,7 @@ from astseg._core.processes import Place
 from astseg._core.progress import Progress
 from astseg.data.sources import FileSource, Source
 from astseg.inference.formats.converting import FormatRequest, convert_results
+from astseg.inference.resuming import model_digest
 from astseg.inference.segmenting import segment_source
 from astseg.inference.writers import LabelWriter, ObjectsWriter
 from astseg.model.ast_seg import AstSeg
@@ -115,11 +116,9 @@ def _plan(
     model: AstSeg, source: FileSource, files_per_shard: int, model_name: str | None, request: FormatRequest
 ) -> dict[str, Any]:
     """Return what must be the same whenever shards are added to a folder."""
-    names, weights, named = hashlib.sha256(), hashlib.sha256(), request.categories
+    names, named = hashlib.sha256(), request.categories
     for file in source.files:
         names.update(f"{file.relative_to(source.path).as_posix()}\0".encode(errors="surrogateescape"))
-    for name, value in sorted(model.state_dict().items()):
-        weights.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     return {
         "source": str(source.path.resolve()),
         "files": len(source.files),
@@ -127,7 +126,7 @@ def _plan(
         "files_per_shard": files_per_shard,
         "shards": -(-len(source.files) // files_per_shard),
         "model": model_name,
-        "weights_sha256": weights.hexdigest(),
+        "model_sha256": model_digest(model),
         "formats": list(request.formats),
         "categories": {} if isinstance(named, int) else {str(slot): name for slot, name in named.items()},
         "tolerance": request.tolerance,

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from astseg._core.errors import AstSegError
 from astseg.data.store import MAX_LABELS
 from astseg.inference.segmenting import MAX_BATCH_PIXELS, Segmenter
 from astseg.model.segmentation import Segmentation
@@ -20,8 +21,8 @@ from astseg.model.segmentation import Segmentation
 Numbers = npt.NDArray[np.int64]
 OVERLAP = 0.25
 """The share of its height and width that a tile has in common with the next."""
-MIN_SIDE = 8
-"""In pixels: of smaller tiles, fewer are made."""
+MIN_SIDE = 16
+"""In pixels: the model sees next to nothing in smaller tiles, of which there would be hundreds."""
 MAX_BATCH_TILES = 16
 """The model enlarges small tiles to its own size, so that their pixels do not tell the memory they take."""
 MIN_SHARED = 0.5
@@ -70,6 +71,8 @@ class TiledSegmenter:
         self.model = model
         self.rows = rows
         self.columns = columns
+        self._fits = False
+        """Whether the first image is large enough."""
 
     def segment(self, images: Float[Tensor, "batch 3 height width"]) -> Segmentation:
         """Find the objects in images in [0, 1].
@@ -78,7 +81,12 @@ class TiledSegmenter:
             The objects of each image, 1, 2, ..., in the order of the tiles, at most 255: the largest. The tile with
             most of an object's pixels tells its position, scale, activation and appearance. Images with fewer objects
             than others have zeros after them.
+
+        Raises:
+            AstSegError: tiles of the first image would have a side below 16 pixels. Smaller ones that come later are
+                cut into fewer tiles.
         """
+        self._fits = self._fits or check_tiles(self.rows, self.columns, *images.shape[2:])
         found = [self._segment_one(image) for image in images]
         padded = (pad_sequence([getattr(one, name) for one in found], batch_first=True) for name in OF_OBJECTS)
         return Segmentation(torch.stack([one.labels for one in found]), *padded)
@@ -130,17 +138,41 @@ class TiledSegmenter:
         return [batch[index] for batch in batches for index in range(len(batch.labels))]
 
 
+def check_tiles(rows: int, columns: int, height: int, width: int) -> bool:
+    """Return True if an image is large enough for so many tiles.
+
+    Raises:
+        AstSegError: it is not.
+    """
+    most = most_tiles(height), most_tiles(width)
+    if rows > most[0] or columns > most[1]:
+        raise AstSegError(
+            f"{rows}x{columns} tiles of an image of {height}x{width} pixels would have sides below {MIN_SIDE} pixels: "
+            f"ask for {min(rows, most[0])}x{min(columns, most[1])} at most."
+        )
+    return True
+
+
+def most_tiles(size: int) -> int:
+    """Return into how many stretches a side of an image may be divided.
+
+    >>> most_tiles(5), most_tiles(100)
+    (1, 6)
+    """
+    return max(1, size // MIN_SIDE)
+
+
 def tile_stretches(size: int, count: int) -> list[Stretch]:
     """Divide a side of an image into stretches of one length that overlap by a quarter of it.
 
     Args:
         size: pixels of the side.
-        count: how many stretches; fewer are made where they would have less than 8 pixels.
+        count: how many stretches; fewer are made where they would have less than 16 pixels.
 
     >>> [(stretch.start, stretch.stop) for stretch in tile_stretches(100, 3)]
     [(0, 40), (30, 70), (60, 100)]
     """
-    count = min(count, max(1, size // MIN_SIDE))
+    count = min(count, most_tiles(size))
     length = ceil(size / (count - (count - 1) * OVERLAP))
     starts = np.linspace(0, size - length, count).round().astype(int).tolist()
     # Halfway through the overlap of each with the next.

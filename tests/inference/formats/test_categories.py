@@ -36,7 +36,7 @@ def test_a_slot_that_the_model_does_not_have(results: Path, slot: int) -> None:
 
 
 def test_objects_of_tiles_belong_to_no_slot(tmp_path: Path) -> None:
-    Image.fromarray(np.pad(np.full((8, 9, 1), 7, np.uint8), ((4, 4), (4, 4), (0, 2)))).save(tmp_path / "a.png")
+    Image.fromarray(np.pad(np.full((8, 9, 1), 7, np.uint8), ((12, 12), (4, 4), (0, 2)))).save(tmp_path / "a.png")
     source = open_source(tmp_path / "a.png")
     segment_source(TiledSegmenter(ReadingModel(), 2, 1), source, tmp_path / "results")
     results = tmp_path / "results"

@@ -1,3 +1,4 @@
+import codecs
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
 from astseg.inference.formats.converting import FORMATS, FormatRequest, convert_results
 from astseg.inference.formats.yolo import YoloWriter
+from astseg.inference.found_results import OwnResults
 
 OF_ANY_RESULTS = tuple(name for name in FORMATS if name != "mots")  # which is for tracks
 EVERY = FormatRequest(OF_ANY_RESULTS, categories=2)
@@ -154,9 +156,84 @@ def drop_labels(results: Path) -> None:
     shutil.rmtree(results / "labels")
 
 
-def pretty_print(results: Path) -> None:
+def change_all(change: Callable[[Any], Any], **style: Any) -> Callable[[Path], None]:
+    """Write objects.json anew, as another program does."""
+
+    def write(results: Path) -> None:
+        path = results / "objects.json"
+        path.write_text(json.dumps(change(json.loads(path.read_text())), **style))
+
+    return write
+
+
+def with_floats(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: with_floats(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [with_floats(value) for value in content]
+    return float(content) if isinstance(content, int) else content
+
+
+def with_mark(results: Path) -> None:
     path = results / "objects.json"
-    path.write_text(json.dumps(json.loads(path.read_text()), indent=2))
+    path.write_bytes(codecs.BOM_UTF8 + path.read_bytes())
+
+
+def with_more(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {"0 more": {"a": [1]}, **{key: with_more(value) for key, value in content.items()}}
+    return [with_more(value) for value in content] if isinstance(content, list) else content
+
+
+def without(*names: str) -> Callable[[Any], Any]:
+    def strip(content: Any) -> Any:
+        if isinstance(content, dict):
+            return {key: strip(value) for key, value in content.items() if key not in names}
+        return [strip(value) for value in content] if isinstance(content, list) else content
+
+    return strip
+
+
+OPTIONAL = ("box", "area", "centroid", "position", "scale", "activation", "appearance", "skipped", "astseg", "commit")
+
+
+@pytest.mark.parametrize(
+    "rewritten",
+    [
+        change_all(lambda content: content),
+        change_all(lambda content: content, indent=2),
+        change_all(lambda content: content, separators=(",", ":")),
+        change_all(lambda content: content, sort_keys=True),
+        change_all(with_floats),
+        change_all(with_more, indent=1),
+        change_all(without(*OPTIONAL)),
+        with_mark,
+    ],
+)
+def test_what_another_program_has_written_anew_is_understood(
+    tmp_path: Path, rewritten: Callable[[Path], object]
+) -> None:
+    results = make_results(tmp_path, {"a.png": np.eye(5, dtype=np.uint8), "b.png": np.zeros((4, 6), np.uint8)})
+    request = FormatRequest(("coco", "yolo"))
+    convert_results(results, request)
+    names = ("coco/instances.json", "yolo/labels/a.txt")
+    expected = [without("info")(json.loads((results / names[0]).read_text())), (results / names[1]).read_text()]
+    rewritten(results)
+    convert_results(results, request)
+    found = [without("info")(json.loads((results / names[0]).read_text())), (results / names[1]).read_text()]
+    assert found == expected
+
+
+def test_what_was_lost_is_refused_where_it_is_needed(tmp_path: Path) -> None:
+    results = make_results(tmp_path, {"a.png": np.eye(5, dtype=np.uint8)})
+    change_all(without("appearance", "activation"))(results)
+    with pytest.raises(AstSegError, match="have lost their appearance"):
+        convert_results(results, FormatRequest(("coco",), 1))
+    assert OwnResults(results).read(0).scores is None
+    change_all(without("source"))(results)
+    convert_results(results, FormatRequest(("coco",)))
+    with pytest.raises(AstSegError, match="does not tell where its images are"):
+        convert_results(results, FormatRequest(("cutouts",)))
 
 
 def color_labels(results: Path) -> None:
@@ -177,7 +254,10 @@ def no_text(results: Path) -> None:
     ("damage", "message"),
     [
         (drop_labels, "holds no results"),
-        (pretty_print, "objects.json is damaged, or was written anew"),
+        (change_all(without("label")), "lacks what is needed: .*missing required field `label`"),
+        (change_all(without("images")), "lacks what is needed: .*missing required field `images`"),
+        (change_all(lambda content: {**content, "images": {}}), "Expected `array`, got `object`"),
+        (change_all(lambda content: [content]), "Expected `object`, got `array`"),
         (no_text, "objects.json is damaged"),
         (rewrite('"slots": 255', '"slots": 1000'), "objects.json is damaged"),
         (rewrite('"slots": 255', '"slots": ' + 200_000 * "["), "objects.json is damaged"),

@@ -37,6 +37,8 @@ TIMEOUT_SECONDS = 60
 MAX_ATTEMPTS = 5  # consecutive attempts without progress before giving up
 RETRY_DELAY = 2.0  # seconds, times the number of such attempts
 MIN_FREE_BYTES = 64 << 20  # disk space to leave free
+HEAD_REFUSED = (403, 405, 501)
+"""What servers answer that send files, but not their headers alone."""
 SIZE_TOLERANCE = 0.25  # published sizes are rounded, in units of 1000 or 1024
 
 
@@ -214,13 +216,40 @@ def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
         raise ConnectionError(f"the connection ended after {done} of {file.size} bytes")
 
 
+def ask_headers(address: str, *, may_ask_for_file: bool = True) -> http.client.HTTPMessage:
+    """Return what a server says of a file.
+
+    Args:
+        address: of the file.
+        may_ask_for_file: whether a server that refuses to say this alone, or does not say the length, is asked for the
+            file, of which nothing is read.
+
+    Raises:
+        OSError: the server does not answer, or has no such file.
+        http.client.HTTPException: its answer is damaged.
+        ValueError: the address is none.
+    """
+    try:
+        headers = _headers(urllib.request.Request(address, method="HEAD"))
+        if headers.get("Content-Length", "0") != "0" or not may_ask_for_file:
+            return headers
+    except urllib.error.HTTPError as error:
+        if error.code not in HEAD_REFUSED or not may_ask_for_file:
+            raise
+    return _headers(urllib.request.Request(address))
+
+
+def _headers(request: urllib.request.Request) -> http.client.HTTPMessage:
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+        headers: http.client.HTTPMessage = answer.headers
+        return headers
+
+
 def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
     path = folder / remote.name
     present = _length(path)
-    request = urllib.request.Request(remote.address, method="HEAD")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-            length = _content_length(answer.headers, remote.address)
+        length = _content_length(ask_headers(remote.address, may_ask_for_file=not present), remote.address)
     except (http.client.HTTPException, OSError) as error:
         if not present:
             raise AstSegError(f"{remote.address} does not answer: {error}. Is the address still correct?") from error

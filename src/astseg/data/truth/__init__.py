@@ -1,35 +1,39 @@
-"""What is true of images: masks beside them, COCO's instances, or CDnet's sequences."""
+"""What is true of images: masks in files or an array, COCO's instances, or CDnet's sequences."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
+from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.truth.cdnet import CdnetTruth, find_cdnet
 from astseg.data.truth.coco_truth import CocoTruth
+from astseg.data.truth.mask_arrays import ArrayTruth
 from astseg.data.truth.mask_files import MaskTruth
 from astseg.data.truth.true_images import ImageName, TrueImages
 
-__all__ = ["CdnetTruth", "CocoTruth", "ImageName", "MaskTruth", "TrueImages", "open_truth"]
+__all__ = ["ArrayTruth", "CdnetTruth", "CocoTruth", "ImageName", "MaskTruth", "TrueImages", "open_truth"]
 
 COCO_SUFFIX = ".json"
 
 
 def open_truth(path: Path, names: Sequence[str] | None, ignored: frozenset[int] | None = None) -> TrueImages | None:
-    """Open a COCO file, a sequence of CDnet, or masks.
+    """Open a COCO file, a sequence of CDnet, an array of masks, or masks in files.
 
     Args:
         path: a file or folder.
-        names: of the images, to which masks are matched; None where the caller matches masks itself.
+        names: of the images, to which mask files are matched; None where the caller matches masks itself.
         ignored: the values of mask pixels that are not scored; None to detect them.
 
     Returns:
-        None if it holds masks, and no names are given.
+        None if it holds masks in files, and no names are given.
 
     Raises:
         AstSegError: it cannot be read, belongs to no image, or says itself which pixels are not scored.
     """
     if not path.exists():
         raise AstSegError(f"There is no file or folder {path}.")
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return ArrayTruth(path, ignored)
     sequence = find_cdnet(path)
     if sequence is None and path.suffix.lower() != COCO_SUFFIX:
         return None if names is None else MaskTruth(path, names, ignored)

@@ -117,7 +117,10 @@ def _fit_clusters(count: int, results: Results) -> Float64[np.ndarray, "clusters
     total = sum(len(record.objects) for record in results.records())
     chosen = set(evenly_spaced(total, MAX_FITTED_OBJECTS).tolist())
     objects = (found for record in results.records() for found in record.objects)
-    vectors = np.array([found.appearance for index, found in enumerate(objects) if index in chosen])
+    appearances = [found.appearance for index, found in enumerate(objects) if index in chosen]
+    if len(lengths := {len(appearance) for appearance in appearances}) > 1 or 0 in lengths:
+        raise AstSegError(f"Objects in {results.folder} have lost their appearance, which likeness needs. Name slots.")
+    vectors = np.array(appearances)
     distinct = np.unique(vectors, axis=0)
     if len(distinct) < count:
         raise AstSegError(f"{results.folder} holds {len(distinct)} objects that differ, too few for {count} kinds.")

@@ -27,7 +27,7 @@ class CocoWriter(FormatWriter):
         self._rest: TextIO = self._rest_path.open("w+", encoding="utf-8")
         self._annotations = 0
         info = {
-            "description": f"Objects found without labels in {self.head.source}",
+            "description": f"Objects found without labels in {self.head.source or 'images'}",
             "version": self.head.astseg,
             "contributor": "astseg",
             "commit": self.head.commit,

@@ -1,10 +1,15 @@
-"""Reading a folder of results back, image by image; `astseg.inference.writers` says what is in it."""
+"""Reading a folder of results back, image by image; `astseg.inference.writers` says what is in it.
 
-from collections.abc import Iterator
+objects.json may have been written anew by another program: with other spaces, another order of keys, further keys, or
+without those that a format does not need. It must then fit into memory.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path, PurePath
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -13,7 +18,7 @@ from msgspec import Meta
 from astseg._core.errors import AstSegError, ImagesNotFoundError, ResultsNotFoundError
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.image_files import Bytes, open_image, read_image
-from astseg._core.input_files import parse_json
+from astseg._core.input_files import MAX_JSON_BYTES, parse_json, read_json
 from astseg.data.several import open_sources
 from astseg.data.sources import Sample
 from astseg.data.store import MAX_LABELS
@@ -28,8 +33,8 @@ class ObjectRecord(msgspec.Struct, frozen=True):
     """What objects.json says of an object, beside what its pixels say."""
 
     label: Annotated[int, Meta(ge=1, le=MAX_LABELS)]
-    activation: float
-    appearance: list[float]
+    activation: float | None = None
+    appearance: list[float] = []
     track: Annotated[int, Meta(ge=1)] | None = None
     """The number of its track, if objects were followed; the label is then the track's, not the slot's."""
     slot: Annotated[int, Meta(ge=1, le=MAX_LABELS)] | None = None
@@ -56,8 +61,8 @@ class ImageRecord(msgspec.Struct, frozen=True):
 class Head(msgspec.Struct, frozen=True):
     """What objects.json says of all images."""
 
-    source: str
-    """A file or folder; of several, the folder that holds them."""
+    source: str = ""
+    """A file or folder; of several, the folder that holds them; empty if unknown."""
     slots: Annotated[int, Meta(ge=1, le=MAX_LABELS)] | None = None
     """K of the model; None if labels are no slots, but objects that were joined from tiles."""
     split: str | None = None
@@ -70,28 +75,33 @@ class Head(msgspec.Struct, frozen=True):
     """Of several, all of them."""
 
 
+class _Whole(Head, frozen=True, kw_only=True):
+    """All of objects.json."""
+
+    images: list[ImageRecord]
+
+
 @dataclass(frozen=True)
 class Results:
     """A folder of results."""
 
     folder: Path
     head: Head
+    rewritten: Sequence[ImageRecord] | None = None
+    """What an objects.json that another program has written says of the images."""
 
     def records(self) -> Iterator[ImageRecord]:
-        """Yield what objects.json says of each image; only one is in memory.
+        """Yield what objects.json says of each image; only one is in memory, unless another program wrote the file.
 
         Raises:
             AstSegError: the file is damaged, or the name of an image leads out of the folder.
         """
         path = self.folder / OBJECTS_FILE
-        with path.open(encoding="utf-8", errors="replace") as file:
-            next(file)
-            for line in takewhile(lambda line: not line.startswith("]"), file):
-                record = _parse(line.rstrip(",\n"), ImageRecord, path)
-                for name in (record.name, record.file_name):
-                    if name is not None and not _stays_inside(name):
-                        raise AstSegError(f"{path} names an image '{name}', which is no path below a folder.")
-                yield record
+        for record in _read_lines(path) if self.rewritten is None else self.rewritten:
+            for name in (record.name, record.file_name):
+                if name is not None and not _stays_inside(name):
+                    raise AstSegError(f"{path} names an image '{name}', which is no path below a folder.")
+            yield record
 
     def labels(self, record: ImageRecord) -> Bytes:
         """Read the label image of an image: H x W, 0 is the background.
@@ -118,6 +128,8 @@ class Results:
         Raises:
             AstSegError: the source is not there, or no longer holds these images.
         """
+        if place is None and not self.head.source:
+            raise ImagesNotFoundError(f"{self.folder} does not tell where its images are. Say where they are now.")
         names = [str(place)] if place is not None else self.head.sources or [self.head.source]
         missing = next((name for name in names if not Path(name).exists()), None)
         if missing is not None:
@@ -159,17 +171,43 @@ def read_results(folder: Path) -> Results:
     path = folder / OBJECTS_FILE
     if not path.is_file() or not (folder / LABELS_FOLDER).is_dir():
         raise ResultsNotFoundError(f"{folder} holds no results: {OBJECTS_FILE} and {LABELS_FOLDER}/ should be in it.")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        return Results(folder, _parse(file.readline() + "]}", Head, path))
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first, second = file.readline(MAX_JSON_BYTES), file.read(1)
+    if first.endswith('"images": [\n') and second in ("{", "]"):
+        return Results(folder, _parse(first + "]}", Head, path))
+    with _damage_told(path):
+        whole = msgspec.convert(_with_integers(read_json(path)), _Whole)
+    return Results(folder, whole, whole.images)
+
+
+def _read_lines(path: Path) -> Iterator[ImageRecord]:
+    """Read the images of an objects.json of astseg's own, one from each line, so that it need not fit into memory."""
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        next(file)
+        for line in takewhile(lambda line: not line.startswith("]"), file):
+            yield _parse(line.rstrip(",\n"), ImageRecord, path)
 
 
 def _parse(line: str, kind: type[Kind], path: Path) -> Kind:
-    """Parse a line of objects.json: each image is written on one, so that the file need not fit into memory."""
+    with _damage_told(path):
+        return msgspec.convert(parse_json(line), kind)  # whose own parser refuses file names that are not valid UTF-8
+
+
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
     try:
-        content = parse_json(line)  # msgspec's own parser refuses file names that are not valid UTF-8
-        return msgspec.convert(content, kind)
-    except ValueError as error:
-        raise AstSegError(f"{path} is damaged, or was written anew by another program: {error}.") from error
+        yield
+    except (OSError, ValueError) as error:
+        raise AstSegError(f"{path} is damaged, or lacks what is needed: {error}.") from error
+
+
+def _with_integers(content: Any) -> Any:
+    """Return JSON with integers for numbers such as 5.0, which programs without integers write."""
+    if isinstance(content, dict):
+        return {key: _with_integers(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_with_integers(value) for value in content]
+    return int(content) if isinstance(content, float) and content.is_integer() else content
 
 
 def _stays_inside(name: str) -> bool:

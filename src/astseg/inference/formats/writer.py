@@ -26,7 +26,7 @@ class FoundObject:
     """Left, top, width and height of its pixels."""
     area: int
     """How many pixels it has."""
-    activation: float
+    activation: float | None
     appearance: tuple[float, ...]
     slot: int | None
     """The slot that found it; None if labels are no slots."""

@@ -1,0 +1,51 @@
+"""True masks in an array."""
+
+import re
+from pathlib import Path
+
+from astseg._core.errors import AstSegError
+from astseg._core.sampling import evenly_spaced
+from astseg.data.label_arrays import LabelArray
+from astseg.data.mask_edges import RawMask
+from astseg.data.masks import IGNORED_LABEL, choose_coding, decode_mask
+from astseg.data.regions import Truth
+from astseg.data.sources import NUM_PROBED_MASKS
+from astseg.data.truth.mask_files import describe_masks, truth_of_labels
+from astseg.data.truth.true_images import ImageName, TrueImages
+
+
+class ArrayTruth(TrueImages):
+    """Masks in an `.npy` or `.npz`: mask k, counted from 0, is that of the image or frame ``00000k``.
+
+    Args:
+        path: the file; see `LabelArray`.
+        ignored: the values of pixels that are not scored; None to detect them.
+
+    Raises:
+        AstSegError: it cannot be read.
+    """
+
+    def __init__(self, path: Path, ignored: frozenset[int] | None = None) -> None:
+        self._masks = LabelArray(path)
+        probed = evenly_spaced(len(self._masks), NUM_PROBED_MASKS).tolist()
+        self.coding = choose_coding((RawMask(self._masks[index], "grey") for index in probed), ignored)
+        self._objects = self.coding.rule != "halves"
+        self.description = describe_masks(self.coding, self._objects)
+
+    def find(self, image: ImageName) -> Truth | None:
+        """Return what the mask of an image says; None if the image has no number for a name.
+
+        Raises:
+            AstSegError: there are fewer masks, so that images and masks do not belong together; or too many labels.
+        """
+        match = re.fullmatch(r"(?:.*/)?(\d{6,9})", image.name)
+        if match is None:
+            return None
+        path, index = self._masks.path, int(match[1])
+        if index >= len(self._masks):
+            raise AstSegError(f"{path} holds {len(self._masks)} masks, counted from 0, and none for {image.name}.")
+        try:
+            labels = decode_mask(RawMask(self._masks[index], "grey"), self.coding)
+        except AstSegError as error:
+            raise error if str(path) in str(error) else AstSegError(f"Mask {index} of {path} {error}") from error
+        return truth_of_labels(labels, IGNORED_LABEL if self.coding.ignored else None, objects=self._objects)

@@ -1,0 +1,194 @@
+"""Segmentation that goes on where it was stopped, by Ctrl-C, a kill or a power cut.
+
+What the model finds in each batch is kept, in a hidden folder beside the results, until these are whole. Whoever begins
+anew reads the images again and writes all results again, but what is kept need not be computed. So the results,
+a video and tracks too, are byte by byte those of a run that was never stopped.
+"""
+
+import hashlib
+import io
+import json
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from astseg._core.atomic_io import (
+    atomic_write,
+    check_free,
+    lock_folder,
+    remove_contents,
+    resolve_link,
+    sibling_path,
+)
+from astseg._core.checksums import is_intact, seal_file
+from astseg._core.errors import AstSegError
+from astseg._core.input_files import read_json
+from astseg._core.tensor_files import load_tensors
+from astseg.inference.segmenting import Segmenter
+from astseg.inference.tiles import OF_OBJECTS
+from astseg.model.ast_seg import AstSeg
+from astseg.model.segmentation import Segmentation
+
+PLAN_FILE = "plan.json"
+"""What the kept batches belong to."""
+
+
+class ResumableSegmenter:
+    """A model whose answers are kept in a folder, and taken from there where the same is asked for again.
+
+    Batches are told apart by their number and their pixels. One whose file is damaged is segmented again.
+
+    Args:
+        model: the model.
+        folder: of the answers; it exists.
+        plan: see `resumable`.
+    """
+
+    def __init__(self, model: Segmenter, folder: Path, plan: Mapping[str, Any]) -> None:
+        self._model = model
+        self._folder = folder
+        self._plan = plan
+        self._batches = 0
+        self.kept = 0
+        """Images whose objects are in the folder, of this run and the one before."""
+        self.found = 0
+        """Those of them that were there already."""
+
+    @property
+    def num_slots(self) -> int | None:
+        """That of the model."""
+        return self._model.num_slots
+
+    def segment(self, images: Float[Tensor, "batch 3 height width"]) -> Segmentation:
+        """Find the objects in images in [0, 1]."""
+        file = self._folder / f"{self._batches:06d}.pt"
+        self._batches += 1
+        digest = _pixels_digest(images)
+        segmentation = read_batch(file, digest, (len(images), *images.shape[2:]))
+        if segmentation is None:
+            segmentation = self._model.segment(images)
+            _write_plan(self._folder, self._plan)
+            write_batch(file, digest, segmentation)
+        else:
+            self.found += len(images)
+        self.kept += len(images)
+        return segmentation
+
+
+@contextmanager
+def resumable(model: Segmenter, out: Path | str, plan: Mapping[str, Any]) -> Iterator[ResumableSegmenter]:
+    """Yield a model to segment a source with, from the first image on, whose answers are kept until the block ends.
+
+    If the block fails or is killed, they stay for the next time.
+
+    Args:
+        model: the model.
+        out: the folder that the block writes the results to.
+        plan: what must be the same when a run goes on, by the words in which users are told that it is not.
+
+    Raises:
+        AstSegError: what is kept belongs to another plan, `out` is in use (see `check_free`), or another process writes
+            it.
+    """
+    out = resolve_link(Path(out))
+    folder = sibling_path(out, f".{out.name}.kept")
+    check_free(out)
+    try:
+        with lock_folder(folder, out):
+            _check_plan(out, folder, plan)
+            yield ResumableSegmenter(model, folder, plan)
+            remove_contents(folder)
+    except OSError as error:
+        raise AstSegError(f"Cannot write {out}: {error.strerror or error}.") from error
+
+
+def model_digest(model: AstSeg) -> str:
+    """Return a hash of the settings and weights of a model."""
+    digest = hashlib.sha256(repr((model.architecture, model.label_rule)).encode())
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _pixels_digest(images: Float[Tensor, "batch 3 height width"]) -> str:
+    pixels = images.cpu().permute(0, 2, 3, 1).contiguous().numpy()  # as they lie in memory, so without a copy
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(pixels.data)
+    return digest.hexdigest()
+
+
+def write_batch(file: Path, digest: str, segmentation: Segmentation) -> None:
+    """Write what was found in a batch.
+
+    Args:
+        file: where to.
+        digest: of the pixels.
+        segmentation: with labels up to 255.
+    """
+    labels = segmentation.labels.cpu().numpy().astype(np.uint8)
+    packed = torch.frombuffer(bytearray(zlib.compress(labels.tobytes(), level=1)), dtype=torch.uint8)
+    content = {name: getattr(segmentation, name).cpu().contiguous() for name in OF_OBJECTS}
+    buffer = io.BytesIO()  # torch would hide that a disk is full
+    torch.save({"pixels": digest, "labels": packed, **content}, buffer)
+    with atomic_write(file) as partial:
+        partial.write_bytes(buffer.getvalue())
+        seal_file(partial)
+
+
+def read_batch(file: Path, digest: str, shape: tuple[int, ...]) -> Segmentation | None:
+    """Read what was found in a batch.
+
+    Args:
+        file: of `write_batch`.
+        digest: of the pixels.
+        shape: number, height and width of the images.
+
+    Returns:
+        None if there is no such file, it is damaged, or it is of other pixels.
+    """
+    if not file.is_file() or not is_intact(file):
+        return None
+    try:
+        content = load_tensors(file)
+    except ValueError:
+        return None
+    if content["pixels"] != digest:
+        return None
+    labels = zlib.decompressobj().decompress(content["labels"].numpy().tobytes(), math.prod(shape))
+    whole = torch.frombuffer(bytearray(labels), dtype=torch.uint8).view(shape).long()
+    return Segmentation(whole, **{name: content[name] for name in OF_OBJECTS})
+
+
+def _check_plan(out: Path, folder: Path, plan: Mapping[str, Any]) -> None:
+    """Raise if a folder has batches of another plan; remove what belongs to none.
+
+    Raises:
+        AstSegError: it has.
+    """
+    try:
+        there = read_json(folder / PLAN_FILE)
+    except (OSError, ValueError):  # killed before anything was kept
+        remove_contents(folder)
+        return
+    differing = [name for name in plan if not isinstance(there, dict) or there.get(name) != plan[name]]
+    if differing:
+        raise AstSegError(
+            f"{out} was begun and stopped with another {', '.join(differing)}: ask for the same to go on, choose "
+            f"another place, or remove {folder} to begin anew."
+        )
+
+
+def _write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Write the plan before the first batch, so that a folder without one holds nothing."""
+    file = folder / PLAN_FILE
+    if not file.is_file():
+        with atomic_write(file) as partial:
+            partial.write_text(json.dumps(plan, indent=2) + "\n")

@@ -1,0 +1,185 @@
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from astseg._core.checksums import seal_file
+from astseg._core.errors import AstSegError
+from astseg.data.sources import open_source
+from astseg.data.video import VideoWriter
+from astseg.inference.resuming import PLAN_FILE, model_digest, read_batch, resumable
+from astseg.inference.segmenting import Segmenter, segment_source
+from astseg.inference.tiles import TiledSegmenter
+from astseg.model.ast_seg import AstSeg
+from astseg.model.postprocessing import LabelRule
+from astseg.model.segmentation import Segmentation
+from astseg.training.config import Recipe
+
+FRAMES = 9
+PLAN = {"source": ["film"], "batch size": 2}
+
+
+class Counting:
+    """A model that counts its batches, and is stopped before one of them."""
+
+    def __init__(self, model: Segmenter, stop_before: int | None = None) -> None:
+        self.model = model
+        self.stop_before = stop_before
+        self.batches = 0
+
+    @property
+    def num_slots(self) -> int | None:
+        return self.model.num_slots
+
+    def segment(self, images: Tensor) -> Segmentation:
+        if self.batches == self.stop_before:
+            raise KeyboardInterrupt
+        self.batches += 1
+        return self.model.segment(images)
+
+
+@pytest.fixture
+def model(tiny_recipe: Recipe) -> AstSeg:
+    torch.manual_seed(0)
+    return AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule).eval()
+
+
+@pytest.fixture
+def film(tmp_path: Path) -> Path:
+    with VideoWriter(tmp_path / "film.mp4", Fraction(10)) as writer:
+        for index in range(FRAMES):
+            image = np.full((32, 48, 3), 40, np.uint8)
+            image[8:20, 3 * index : 3 * index + 12] = (250, 90, 30)
+            writer.append(image)
+    return tmp_path / "film.mp4"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    for index in range(FRAMES + 1):
+        height = 24 if index < 4 else 32
+        pixels = np.random.default_rng(index).integers(0, 256, (height, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "in" / f"{index}.png")
+    (tmp_path / "in" / "5.png").write_text("damaged")
+    return tmp_path / "in"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def run(model: Segmenter, source: Path, out: Path, *, track: bool = False, plan: dict[str, object] = PLAN) -> int:
+    with resumable(model, out, plan) as keeping:
+        segment_source(keeping, open_source(source), out, batch_size=2, track=track)
+    return keeping.found
+
+
+def stop(model: Segmenter, source: Path, out: Path, batches: int, *, track: bool = False) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(Counting(model, stop_before=batches), source, out, track=track)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "tiled", "track"), [("film", False, True), ("film", True, False), ("folder", False, False)]
+)
+def test_what_was_stopped_ends_as_if_nothing_had_happened(
+    kind: str, tiled: bool, track: bool, model: AstSeg, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    source: Path = request.getfixturevalue(kind)
+    segmenter: Segmenter = TiledSegmenter(model, 1, 2) if tiled else model
+    segment_source(segmenter, open_source(source), tmp_path / "whole", batch_size=2, track=track)
+    stop(segmenter, source, tmp_path / "out", 2, track=track)
+    stop(segmenter, source, tmp_path / "out", 1, track=track)  # the second time, after one further batch
+    counting = Counting(segmenter)
+    assert run(counting, source, tmp_path / "out", track=track) == 6
+    assert counting.batches == 2
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert len([path for path in tmp_path.iterdir() if path.name.startswith(".")]) == 0
+
+
+def test_another_plan_is_refused_and_nothing_lost(model: AstSeg, film: Path, tmp_path: Path) -> None:
+    stop(model, film, tmp_path / "out", 2)
+    with pytest.raises(AstSegError, match=r"stopped with another source, batch size: .*remove .*\.out\.kept"):
+        run(model, film, tmp_path / "out", plan={"source": ["another"], "batch size": 3})
+    assert run(model, film, tmp_path / "out") == 4
+
+
+def test_changed_images_are_segmented_anew(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+    stop(model, folder, tmp_path / "out", 3)
+    Image.fromarray(np.full((24, 40, 3), 7, np.uint8)).save(folder / "1.png")
+    segment_source(model, open_source(folder), tmp_path / "whole", batch_size=2)
+    assert run(model, folder, tmp_path / "out") == 4
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("damage", ["zeros", "cut", "bit"])
+def test_a_damaged_batch_is_segmented_anew(model: AstSeg, film: Path, tmp_path: Path, damage: str) -> None:
+    stop(model, film, tmp_path / "out", 3)
+    file = tmp_path / ".out.kept" / "000001.pt"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    files: dict[str, bytes | bytearray] = {"zeros": bytes(len(content)), "cut": content[:-9], "bit": content}
+    file.write_bytes(files[damage])
+    counting = Counting(model)
+    assert run(counting, film, tmp_path / "out") == 4
+    assert counting.batches == 3
+
+
+def test_a_sealed_file_of_anything_else_is_no_batch(tmp_path: Path) -> None:
+    (tmp_path / "000000.pt").write_bytes(b"not of torch")
+    seal_file(tmp_path / "000000.pt")
+    assert read_batch(tmp_path / "000000.pt", "", (1, 2, 2)) is None
+
+
+def test_what_has_no_plan_is_removed(model: AstSeg, film: Path, tmp_path: Path) -> None:
+    stop(model, film, tmp_path / "out", 3)
+    (tmp_path / ".out.kept" / PLAN_FILE).unlink()
+    assert run(model, film, tmp_path / "out") == 0
+
+
+def test_a_place_in_use_is_refused_before_anything_is_kept(model: AstSeg, film: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(AstSegError, match="exists already"):
+        run(model, film, tmp_path / "out")
+    with resumable(model, tmp_path / "other", PLAN), pytest.raises(AstSegError, match="Another command is writing"):
+        run(model, film, tmp_path / "other")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AstSegError, match="Cannot write"):
+        run(model, film, tmp_path / "file" / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "film.mp4", "out"]
+
+
+def test_a_full_disk_is_told(model: AstSeg, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_bytes
+
+    def write_bytes(path: Path, data: bytes) -> int:
+        if path.suffix == ".pt":
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    with pytest.raises(AstSegError, match="No space left"):
+        run(model, film, tmp_path / "out")
+
+
+def test_a_model_is_told_from_others(model: AstSeg, tiny_recipe: Recipe) -> None:
+    digests = {model_digest(model)}
+    torch.manual_seed(0)
+    assert model_digest(AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule)) in digests
+    digests.add(model_digest(AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule)))  # other weights
+    model.label_rule = None if tiny_recipe.label_rule else LabelRule()
+    digests.add(model_digest(model))
+    assert len(digests) == 3
+
+
+def test_the_plan_can_be_read_by_people(model: AstSeg, film: Path, tmp_path: Path) -> None:
+    stop(model, film, tmp_path / "out", 1)
+    assert json.loads((tmp_path / ".out.kept" / PLAN_FILE).read_text()) == PLAN
