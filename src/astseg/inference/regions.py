@@ -87,7 +87,7 @@ def find_pieces(labels: Int[np.ndarray, "height width"]) -> Pieces:
     keys = labels[foreground].astype(np.int64) * (count + 1) + islands[foreground]
     names, first, places, areas = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     owners, homes = np.divmod(names, count + 1)
-    by_area = np.lexsort((-areas, owners))
+    by_area = np.lexsort((first, -areas, owners))  # of equally large ones, the first
     _, begins, label_places = np.unique(owners[by_area], return_index=True, return_inverse=True)
     largest = np.empty(len(names), np.int64)
     largest[by_area] = by_area[begins][label_places]
