@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from astseg.model.attention import CornerConvention, soft_argmax, spatial_softmax
@@ -31,6 +32,17 @@ def sampled(
                     if 0 <= r < rows and 0 <= c < columns:
                         out[:, j, i] += glimpse[:, r, c].numpy() * (1 - abs(row - r)) * (1 - abs(column - c))
     return out
+
+
+def placed_by_affine_maps(
+    glimpses: Tensor, positions: Tensor, inverse_scales: Tensor, image_size: tuple[int, int]
+) -> Tensor:
+    """The spatial transformer as the paper has it: a grid from a matrix for each glimpse."""
+    shifts = -positions * inverse_scales
+    matrices = torch.cat((torch.diag_embed(inverse_scales), shifts[..., None]), -1).flatten(0, 1)
+    shape = [len(matrices), glimpses.shape[2], *image_size]
+    placed = F.grid_sample(glimpses.flatten(0, 1), F.affine_grid(matrices, shape, False), align_corners=False)
+    return placed.view(*glimpses.shape[:3], *image_size)
 
 
 def center_of_mass(mask: Tensor) -> tuple[float, float]:
@@ -79,6 +91,17 @@ class TestPlaceGlimpses:
         position = soft_argmax(spatial_softmax(logits), convention)
         placed = place_glimpses(torch.ones(1, 1, 1, 8, 8), position[None, None], torch.full((1, 1, 2), 12.0), (64, 96))
         assert center_of_mass(placed[0, 0, 0]) == pytest.approx((stretch[0] * blob_x, stretch[1] * blob_y), abs=2e-3)
+
+    def test_equals_a_general_affine_map_with_its_gradients(self) -> None:
+        """Scales along each axis, images that are not square, and glimpses that reach over every border."""
+        inputs = random(2, 3, 5, 8, 8), 2 * random(2, 3, 2, seed=1) - 1, 1.3 + 5 * random(2, 3, 2, seed=2)
+        glimpses, positions, scales = with_gradients(*inputs)
+        placed = place_glimpses(glimpses, positions, scales, (20, 28))
+        expected = placed_by_affine_maps(glimpses, positions, scales, (20, 28))
+        torch.testing.assert_close(placed, expected, rtol=0, atol=1e-13)
+        weights = random(2, 3, 5, 20, 28, seed=4)
+        found, known = (torch.autograd.grad((weights * one).sum(), inputs) for one in (placed, expected))
+        torch.testing.assert_close(found, known, rtol=1e-11, atol=1e-11)
 
     def test_gradients(self) -> None:
         arguments = with_gradients(random(1, 2, 1, 3, 3), random(1, 2, 2, seed=1) - 0.5, 1.5 + random(1, 2, 2, seed=2))

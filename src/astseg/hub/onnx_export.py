@@ -24,7 +24,7 @@ from astseg.model.ast_seg import AstSeg
 from astseg.model.segmentation import Segmentation, evaluation_mode, segmentation_of, weigh_layers
 
 OPSET = 20
-"""The first version of ONNX's operators that can place glimpses (AffineGrid)."""
+"""The first version of ONNX's operators that can place glimpses (GridSample, by its present names)."""
 INPUT = "images"
 OUTPUTS = tuple(field.name for field in fields(Segmentation))
 BATCH = "N"

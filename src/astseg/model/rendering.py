@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg.model.attention import cell_coordinates
 from astseg.model.latents import ObjectLatents
 
 MIN_LOG_ACTIVATION = -80.0  # relative to the largest; exp(-80) is still above zero in float32
@@ -41,14 +42,16 @@ def place_glimpses(
     image_size: tuple[int, int],
 ) -> Float[Tensor, "batch slots channels height width"]:
     """Scale glimpses and move them to their positions with a bilinear spatial transformer, zero outside the glimpse."""
-    batch, num_slots, channels = glimpses.shape[:3]
     # An output pixel at p shows the glimpse at (p - position) * inverse scale.
-    theta = torch.zeros(batch, num_slots, 2, 3, dtype=positions.dtype, device=positions.device)
-    theta[..., :2] = torch.diag_embed(inverse_scales)
-    theta[..., 2] = -positions * inverse_scales
-    grid = F.affine_grid(theta.flatten(0, 1), [batch * num_slots, channels, *image_size], align_corners=False)
-    placed = F.grid_sample(glimpses.flatten(0, 1), grid.to(glimpses.dtype), align_corners=False)
-    return placed.view(batch, num_slots, channels, *image_size)
+    across, down = (
+        (cell_coordinates(side, "consistent", like=positions) - positions[..., axis, None])
+        * inverse_scales[..., axis, None]
+        for axis, side in enumerate(reversed(image_size))
+    )
+    size = (*positions.shape[:2], *image_size)
+    grid = torch.stack((across[..., None, :].expand(size), down[..., None].expand(size)), -1)
+    placed = F.grid_sample(glimpses.flatten(0, 1), grid.flatten(0, 1).to(glimpses.dtype), align_corners=False)
+    return placed.view(*glimpses.shape[:3], *image_size)
 
 
 def slot_presence(
