@@ -80,7 +80,8 @@ def apply_shadows(
     >>> apply_shadows(torch.ones(1, 3, 1, 1), torch.full((1, 2, 1, 1), 0.5)).flatten()  # two half shadows, 0.7 each
     tensor([0.4900, 0.4900, 0.4900])
     """
-    return background * (1 - MAX_SHADOW * shadows).prod(1, keepdim=True)
+    # Not by `prod`, whose gradient waits for a GPU.
+    return background * torch.log1p(-MAX_SHADOW * shadows).sum(1, keepdim=True).exp()
 
 
 def compositing_weights(
