@@ -235,10 +235,7 @@ def textures_recipe(
     """
     small = cpu_recipe(image_size, num_slots)
     shape = replace(
-        small.architecture,
-        feature_network="wide-compact-unet",
-        refinement="residual",
-        transformer=TransformerLayout(dimension=128, heads=4, feedforward=256, layers=2, dropout=0.0),
+        _wider(small.architecture),
         glimpse_channels=(64, 32, 16),
         residual_attention_bias=8.0,
         slot_position_prior=True,
@@ -270,6 +267,16 @@ def textures_recipe(
     # The background is for the colors alone, which need none of its details.
     background = replace(small.background, steps=600, exponent_ramp_start=300, exponent_ramp_steps=200)
     return replace(small, architecture=shape, background=background, foreground=foreground, label_rule=rule)
+
+
+def _wider(architecture: Architecture) -> Architecture:
+    """Return the architecture with wider features, and a small transformer that lets slots see each other."""
+    return replace(
+        architecture,
+        feature_network="wide-compact-unet",
+        refinement="residual",
+        transformer=TransformerLayout(dimension=128, heads=4, feedforward=256, layers=2, dropout=0.0),
+    )
 
 
 def gpu_recipe(image_size: tuple[int, int], num_slots: int, *, static: bool = False) -> Recipe:
@@ -320,7 +327,13 @@ def _small() -> list[Preset]:
         _long(cpu_recipe(side, DATASETS[name].num_slots, anisotropic=DATASETS[name].anisotropic))
         for name in ("shapestacks", "clevr")
     )
-    clevr = replace(clevr, label_rule=LabelRule(background_error=30.0, min_pixels=8))
+    # With two slots more than there are objects, fewer objects share one.
+    clevr = replace(
+        clevr,
+        architecture=replace(_wider(clevr.architecture), num_slots=DATASETS["clevr"].num_slots + 2),
+        foreground=replace(clevr.foreground, flips=True),
+        label_rule=LabelRule(object_error=3.0, background_error=35.0, neighbor_pull=6.0, min_pixels=6),
+    )
     # With a position prior, slots find shadows too, unless objects cast them from early on.
     towers = replace(
         towers,
