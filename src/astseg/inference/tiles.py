@@ -71,8 +71,8 @@ class TiledSegmenter:
         self.model = model
         self.rows = rows
         self.columns = columns
-        self._fits = False
-        """Whether the first image is large enough."""
+        self._checked = False
+        """Whether the first image was large enough."""
 
     def segment(self, images: Float[Tensor, "batch 3 height width"]) -> Segmentation:
         """Find the objects in images in [0, 1].
@@ -86,7 +86,9 @@ class TiledSegmenter:
             AstSegError: tiles of the first image would have a side below 16 pixels. Smaller ones that come later are
                 cut into fewer tiles.
         """
-        self._fits = self._fits or check_tiles(self.rows, self.columns, *images.shape[2:])
+        if not self._checked:
+            check_tiles(self.rows, self.columns, *images.shape[2:])
+            self._checked = True
         found = [self._segment_one(image) for image in images]
         padded = (pad_sequence([getattr(one, name) for one in found], batch_first=True) for name in OF_OBJECTS)
         return Segmentation(torch.stack([one.labels for one in found]), *padded)
@@ -138,11 +140,11 @@ class TiledSegmenter:
         return [batch[index] for batch in batches for index in range(len(batch.labels))]
 
 
-def check_tiles(rows: int, columns: int, height: int, width: int) -> bool:
-    """Return True if an image is large enough for so many tiles.
+def check_tiles(rows: int, columns: int, height: int, width: int) -> None:
+    """Raise an error for images that are too small for so many tiles.
 
     Raises:
-        AstSegError: it is not.
+        AstSegError: a tile would have a side below 16 pixels.
     """
     most = most_tiles(height), most_tiles(width)
     if rows > most[0] or columns > most[1]:
@@ -150,7 +152,6 @@ def check_tiles(rows: int, columns: int, height: int, width: int) -> bool:
             f"{rows}x{columns} tiles of an image of {height}x{width} pixels would have sides below {MIN_SIDE} pixels: "
             f"ask for {min(rows, most[0])}x{min(columns, most[1])} at most."
         )
-    return True
 
 
 def most_tiles(size: int) -> int:
