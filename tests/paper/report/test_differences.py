@@ -62,8 +62,8 @@ class TestRecipeChanges:
     def test_a_group_that_only_one_recipe_has(self) -> None:
         recipe = PRESETS["clevr-cpu"].recipe
         without = replace(recipe, label_rule=None)
-        assert "label_rule.object_error 4, published none" in recipe_changes(recipe, without)
-        assert "label_rule.object_error none, published 4" in recipe_changes(without, recipe)
+        assert "label_rule.object_error 3, published none" in recipe_changes(recipe, without)
+        assert "label_rule.object_error none, published 3" in recipe_changes(without, recipe)
 
     def test_what_no_phase_reads_is_left_out(self) -> None:
         published = PRESETS["clevr-baseline"].recipe
