@@ -74,11 +74,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.tag:
             self.send_header("ETag", server.tag)
         self.end_headers()
-        if body:
-            if server.endless:
-                with suppress(ConnectionError):  # the reader hangs up
-                    while True:
-                        self.wfile.write(content)
+        if not body:
+            return
+        with suppress(ConnectionError):  # the reader may hang up
+            while server.endless:
+                self.wfile.write(content)
             stop = start + server.drop_after.pop(0) if server.drop_after else len(content)
             self.wfile.write(content[start:stop])
 
