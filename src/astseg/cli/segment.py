@@ -116,7 +116,7 @@ def segment(
     check_model_name(model)
     grid = parse_tiles(tiles)
     from astseg.data.sources import EndlessSource
-    from astseg.inference.resuming import model_digest
+    from astseg.inference.plans import model_digest
 
     with open_given(source, every, watch=watch) as images:
         request = _check(images, formats, categories, tolerance, track=track)

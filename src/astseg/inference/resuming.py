@@ -7,7 +7,6 @@ a video and tracks too, are byte by byte those of a run that was never stopped.
 
 import hashlib
 import io
-import json
 import math
 import zlib
 from collections.abc import Iterator, Mapping
@@ -32,9 +31,9 @@ from astseg._core.checksums import is_intact, seal_file
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
 from astseg._core.tensor_files import load_tensors
+from astseg.inference.plans import differing_names, write_plan
 from astseg.inference.segmenting import Segmenter
 from astseg.inference.tiles import OF_OBJECTS
-from astseg.model.ast_seg import AstSeg
 from astseg.model.segmentation import Segmentation
 
 PLAN_FILE = "plan.json"
@@ -75,7 +74,7 @@ class ResumableSegmenter:
         segmentation = read_batch(file, digest, (len(images), *images.shape[2:]))
         if segmentation is None:
             segmentation = self._model.segment(images)
-            _write_plan(self._folder, self._plan)
+            write_plan(self._folder / PLAN_FILE, self._plan)  # before the first batch: without one, nothing is kept
             write_batch(file, digest, segmentation)
         else:
             self.found += len(images)
@@ -108,14 +107,6 @@ def resumable(model: Segmenter, out: Path | str, plan: Mapping[str, Any]) -> Ite
             remove_contents(folder)
     except OSError as error:
         raise AstSegError(f"Cannot write {out}: {error.strerror or error}.") from error
-
-
-def model_digest(model: AstSeg) -> str:
-    """Return a hash of the settings and weights of a model."""
-    digest = hashlib.sha256(repr((model.architecture, model.label_rule)).encode())
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _pixels_digest(images: Float[Tensor, "batch 3 height width"]) -> str:
@@ -178,17 +169,8 @@ def _check_plan(out: Path, folder: Path, plan: Mapping[str, Any]) -> None:
     except (OSError, ValueError):  # killed before anything was kept
         remove_contents(folder)
         return
-    differing = [name for name in plan if not isinstance(there, dict) or there.get(name) != plan[name]]
-    if differing:
+    if differing := differing_names(plan, there):
         raise AstSegError(
             f"{out} was begun and stopped with another {', '.join(differing)}: ask for the same to go on, choose "
             f"another place, or remove {folder} to begin anew."
         )
-
-
-def _write_plan(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Write the plan before the first batch, so that a folder without one holds nothing."""
-    file = folder / PLAN_FILE
-    if not file.is_file():
-        with atomic_write(file) as partial:
-            partial.write_text(json.dumps(plan, indent=2) + "\n")

@@ -5,21 +5,20 @@ with its formats, and what is there is not made again. Which files it holds does
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from astseg._core.atomic_io import atomic_folder, atomic_write, make_folder
+from astseg._core.atomic_io import atomic_folder, make_folder
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
 from astseg._core.processes import Place
 from astseg._core.progress import Progress
 from astseg.data.sources import FileSource, Source
 from astseg.inference.formats.converting import FormatRequest, convert_results
-from astseg.inference.resuming import model_digest
+from astseg.inference.plans import differing_names, model_digest, write_plan
 from astseg.inference.segmenting import segment_source
 from astseg.inference.writers import LabelWriter, ObjectsWriter
 from astseg.model.ast_seg import AstSeg
@@ -145,13 +144,11 @@ def _begin(out: Path, plan: dict[str, Any]) -> None:
         if not file.is_file():
             if any(not path.name.startswith(".") and path.name != SHARDS_FILE for path in out.iterdir()):
                 raise AstSegError(f"{out} exists and holds other files. Choose another place for the shards.")
-            with atomic_write(file) as partial:
-                partial.write_text(json.dumps(plan, indent=2) + "\n")
+            write_plan(file, plan)
         there = read_json(file)
     except (OSError, ValueError) as error:
         raise AstSegError(f"Cannot begin shards in {out}: {error}.") from error
-    differing = [name for name in plan if not isinstance(there, dict) or there.get(name) != plan[name]]
-    if differing:
+    if differing := differing_names(plan, there):
         raise AstSegError(
             f"{out} holds shards that were made differently ({', '.join(differing)}). "
             "Choose another place, or ask for the same."
