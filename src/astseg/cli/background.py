@@ -70,11 +70,8 @@ def background(
     astseg background film.mp4 --minutes 10 --out film-background
     ```
     """
-    from astseg.data.store import Store
     from astseg.inference.background_masks import write_background_masks
     from astseg.training.auto_config import check_background_size
-    from astseg.training.background_noise import measure_noise
-    from astseg.training.batches import TrainingImages
     from astseg.training.run import is_run
 
     where = find_device(device)
@@ -92,8 +89,7 @@ def background(
     store = out / "run" / "data"
     data = prepare([source], store, sides, check_size=check, resume=resume, masks=masks, ignore=ignore)
     model = _train_background(out / "run", data, minutes, seed, where, resume=resume).to(where)
-    trained_on = TrainingImages(Store(data)["train"].images, where)
-    noise = None if by_predicted_error else measure_noise(model, trained_on)
+    noise = None if by_predicted_error else _find_noise(model, data, where)
     images = open_images([source], masks=masks, ignored=parse_values(ignore))
     with progress("Painting", "images") as show:
         result = write_background_masks(model, images, out / "images", where, show, noise=noise)
@@ -130,3 +126,14 @@ def _train_background(
     with lock_run(folder):
         train_with_bars(folder, settings, device, resume=resume, how_to_resume=SAME_COMMAND)
     return trained_model(folder)
+
+
+def _find_noise(model: "AstSeg", data: Path, device: "torch.device") -> "torch.Tensor":
+    """Return how far images lie from their backgrounds where there are no objects."""
+    from astseg.data.store import Store
+    from astseg.training.background_noise import measure_noise
+    from astseg.training.batches import TrainingImages
+
+    if model.background_noise is not None:  # that of a static background was measured when its training ended
+        return model.background_noise
+    return measure_noise(model, TrainingImages(Store(data)["train"].images, device))

@@ -23,10 +23,7 @@ from astseg.data.sources import Source
 from astseg.evaluation.metrics import f_measure
 from astseg.inference.foreground_share import foreground_note
 from astseg.model.ast_seg import AstSeg
-from astseg.model.foreground_mask import (
-    ae_ne_foreground_mask,
-    noise_foreground_mask,
-)
+from astseg.model.foreground_mask import ae_ne_foreground_mask, noise_foreground_mask
 from astseg.model.resizing import resized
 
 EMPTY_ADVICE = (
