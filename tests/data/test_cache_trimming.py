@@ -88,3 +88,4 @@ def test_another_process_uses_a_folder_until_it_is_killed(cache: Path) -> None:
 
 def test_no_cache_is_no_error(tmp_path: Path) -> None:
     trim(tmp_path / "none", 0)
+    assert not (tmp_path / "none").exists()
