@@ -107,7 +107,7 @@ def build(row: Row, variant: str) -> tuple[Callable[[], object], Callable[[], Te
 
     def loss() -> Tensor:
         with precision_context(precision, images.device):
-            return phase.losses(model.eval(), batch, 1).total
+            return phase.losses(model.eval(), batch, phase.schedule(1)).total
 
     def step() -> object:
         return train_step(model, optimizer, phase, 1, batch, precision=precision)

@@ -41,7 +41,8 @@ def test_objects(network: FeatureNetwork) -> None:
     with torch.no_grad():
         model.background_log_activation.fill_(-1.0)  # 11 would leave nothing of the objects to compare
     images, backgrounds = torch.rand(2, 2, 3, SIDE, SIDE).unbind()
-    loss = ObjectsPhase(ForegroundTraining(), 10).losses(model, Batch(images, backgrounds), 5_000)
+    phase = ObjectsPhase(ForegroundTraining(), 10)
+    loss = phase.losses(model, Batch(images, backgrounds), phase.schedule(5_000))
     model.background = None
     plain = PlainObjects(SIDE, SLOTS, network).eval()
     copy_parameters(model, plain)

@@ -162,7 +162,7 @@ class TestLosses:
         model.eval()
         phase = BackgroundPhase(override(tiny_recipe, changes).background, 3)
         for step, exponent in exponents.items():
-            losses = phase.losses(model, Batch(images()), step)
+            losses = phase.losses(model, Batch(images()), phase.schedule(step))
             expected = background_loss(images(), background_of(model)(images()), exponent)
             torch.testing.assert_close(losses.total, expected)
             torch.testing.assert_close(losses.terms["background"], expected)
@@ -173,7 +173,8 @@ class TestLosses:
         model.eval()
         given = torch.full_like(images(), 0.5)
         for step, fall in ((0, False), (1, False), (2, True), (3, True)):
-            rendering = ObjectsPhase(settings, 3).losses(model, Batch(images(), given), step).rendering
+            phase = ObjectsPhase(settings, 3)
+            rendering = phase.losses(model, Batch(images(), given), phase.schedule(step)).rendering
             assert rendering is not None
             assert (rendering.background < given).any() == fall
 
@@ -191,7 +192,8 @@ class TestLosses:
             shadow_start=100,
         )
         model.eval()
-        losses = ObjectsPhase(settings, 3).losses(model, Batch(images(), images() / 2), step)
+        phase = ObjectsPhase(settings, 3)
+        losses = phase.losses(model, Batch(images(), images() / 2), phase.schedule(step))
         rendering = model(images(), images() / 2, shadows=False)
         expected = reconstruction_loss(rendering.image, images())
         expected = expected + warmup * 0.2 * pixel_entropy_loss(rendering.weights)

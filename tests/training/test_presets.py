@@ -190,7 +190,7 @@ def test_a_step_stays_on_the_device_and_never_waits_for_it(recipe: Recipe) -> No
         phase.start(model)
         images = torch.empty(phase.settings.batch_size, 3, *model.image_size, device="meta")
         last = phase.settings.steps - 1 - phase.offset  # of the whole schedule: shadows are thrown by then
-        losses = phase.losses(model, batch_for(phase, model, images), last)
+        losses = phase.losses(model, batch_for(phase, model, images), phase.schedule(last))
         losses.total.backward()  # type: ignore[no-untyped-call]
         assert losses.total.device.type == "meta"
         parameters = phase.parameters(model)

@@ -305,7 +305,7 @@ def train_step(
     part = part or BatchPart(0, len(batch.images), len(batch.images))
     together = GlobalBatch(part) if part.share < 1 else nullcontext()
     with together, precision_context(precision, batch.images.device):
-        losses = phase.losses(model, batch, step)
+        losses = phase.losses(model, batch, phase.schedule(step))
     for group in optimizer.param_groups:
         group["lr"] = phase.learning_rate(step)
     optimizer.zero_grad(set_to_none=True)

@@ -74,7 +74,7 @@ def background_pixel_error(
 
 
 def robust_weights(
-    errors: Float[Tensor, "batch height width"], exponent: float = ROBUST_EXPONENT
+    errors: Float[Tensor, "batch height width"], exponent: float | Float[Tensor, ""] = ROBUST_EXPONENT
 ) -> Float[Tensor, "batch height width"]:
     """Return the weight of each pixel in the background's loss: 1 where it fits well, little where an object hides it.
 
@@ -89,7 +89,7 @@ def robust_weights(
 def background_loss(
     images: Float[Tensor, "batch 3 height width"],
     reconstruction: BackgroundReconstruction,
-    exponent: float = ROBUST_EXPONENT,
+    exponent: float | Float[Tensor, ""] = ROBUST_EXPONENT,
 ) -> Float[Tensor, ""]:
     """Return the robust loss of the background and of the network's prediction of its own error (AE-NE).
 

@@ -125,7 +125,7 @@ def _step(model: AstSeg, phase: Phase) -> float:
         if model.slow_features is not None and phase.trains_objects:
             directions = model.slow_features.layout.directions
             residuals = torch.empty(len(images), directions, *model.grid, device="meta")
-        losses = phase.losses(model, Batch(images, backgrounds, residuals), last)
+        losses = phase.losses(model, Batch(images, backgrounds, residuals), phase.schedule(last))
         forward = live.peak
         losses.total.backward()  # type: ignore[no-untyped-call]
     model.zero_grad()

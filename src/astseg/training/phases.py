@@ -45,6 +45,19 @@ class Losses(NamedTuple):
     """How the images were composited; None while the background is trained alone."""
 
 
+class Schedule(NamedTuple):
+    """What a loss takes from the step. The numbers may be tensors: those of a compiled loss are."""
+
+    exponent: float | Float[Tensor, ""] = 0.0
+    """That of the background's robust weight."""
+    entropy_weight: float | Float[Tensor, ""] = 0.0
+    """lambda_pixel of equation 22, as far as it has warmed up."""
+    slot_use_weight: float | Float[Tensor, ""] = 0.0
+    """The same for the cost of a slot in use."""
+    shadows: bool = True
+    """Whether objects cast shadows, if the model has them."""
+
+
 @dataclass(frozen=True)
 class Phase(ABC):
     """A part of training with one set of parameters and one loss."""
@@ -134,13 +147,17 @@ class Phase(ABC):
         """Return a fresh optimizer."""
 
     @abstractmethod
-    def losses(self, model: AstSeg, batch: Batch, step: int) -> Losses:
-        """Return the loss of a batch.
+    def schedule(self, step: int) -> Schedule:
+        """Return what the loss takes from a step, counted from 0 at the start of the phase."""
+
+    @abstractmethod
+    def losses(self, model: AstSeg, batch: Batch, schedule: Schedule) -> Losses:
+        """Return the loss of a batch, without looking at any value of a tensor: a GPU is not waited for.
 
         Args:
             model: the model.
             batch: what the step learns from.
-            step: counted from 0 at the start of the phase.
+            schedule: what depends on the step.
         """
 
 
@@ -156,11 +173,15 @@ class BackgroundPhase(Phase):
         """Return AdamW without weight decay."""
         return torch.optim.AdamW(parameters, self.settings.learning_rate.peak, weight_decay=0, fused=True)
 
-    def losses(self, model: AstSeg, batch: Batch, step: int) -> Losses:
+    def schedule(self, step: int) -> Schedule:
+        """Return the exponent, which rises to AE-NE's."""
+        share = linear_ramp(step, self.settings.exponent_ramp_start, self.settings.exponent_ramp_steps)
+        return Schedule(exponent=share * ROBUST_EXPONENT)
+
+    def losses(self, model: AstSeg, batch: Batch, schedule: Schedule) -> Losses:
         """Return AE-NE's robust loss; the images alone are looked at."""
         assert model.background is not None
-        share = linear_ramp(step, self.settings.exponent_ramp_start, self.settings.exponent_ramp_steps)
-        loss = background_loss(batch.images, model.background(batch.images), share * ROBUST_EXPONENT)
+        loss = background_loss(batch.images, model.background(batch.images), schedule.exponent)
         return Losses(loss, {"background": loss}, None)
 
 
@@ -180,14 +201,21 @@ class ForegroundPhase(Phase):
         """Return Adam as in Table 6."""
         return torch.optim.Adam(parameters, self.settings.learning_rate.peak, (0.90, 0.98), eps=1e-9, fused=True)
 
-    def losses(self, model: AstSeg, batch: Batch, step: int) -> Losses:
-        """Return the loss of equation 22; without backgrounds, the background network paints and learns too."""
+    def schedule(self, step: int) -> Schedule:
+        """Return the weights of equation 22 and of slots in use, and whether shadows have begun."""
         settings, step = self.settings, self.offset + step
+        return Schedule(
+            entropy_weight=quadratic_warmup(step, settings.entropy_warmup_steps) * settings.entropy_weight,
+            slot_use_weight=quadratic_warmup(step, settings.slot_use_warmup_steps) * settings.slot_use_weight,
+            shadows=step >= settings.shadow_start,
+        )
+
+    def losses(self, model: AstSeg, batch: Batch, schedule: Schedule) -> Losses:
+        """Return the loss of equation 22; without backgrounds, the background network paints and learns too."""
+        settings = self.settings
         backgrounds = model.reconstruct_backgrounds(batch.images) if batch.backgrounds is None else batch.backgrounds
         behind = resized(backgrounds, model.grid)
-        shadows = step >= settings.shadow_start
-        rendering: Rendering = model(batch.images, behind, batch.residuals, shadows=shadows)
-        warmup = quadratic_warmup(step, settings.entropy_warmup_steps)
+        rendering: Rendering = model(batch.images, behind, batch.residuals, shadows=schedule.shadows)
         terms = {
             "reconstruction": reconstruction_loss(rendering.image, resized(batch.images, model.grid)),
             "entropy": pixel_entropy_loss(rendering.weights),
@@ -196,11 +224,10 @@ class ForegroundPhase(Phase):
         if rendering.vectors is not None and batch.residuals is not None:
             terms["features"] = feature_loss(rendering.weights, rendering.vectors, batch.residuals)
             total = terms["features"] + settings.color_weight * total
-        total = total + warmup * settings.entropy_weight * terms["entropy"]
+        total = total + schedule.entropy_weight * terms["entropy"]
         if settings.slot_use_weight:
             terms["slot_use"] = slot_use_loss(rendering.weights, model.pixels_per_cell)
-            use_warmup = quadratic_warmup(step, settings.slot_use_warmup_steps)
-            total = total + use_warmup * settings.slot_use_weight * terms["slot_use"]
+            total = total + schedule.slot_use_weight * terms["slot_use"]
         return Losses(total, terms, rendering)
 
 
