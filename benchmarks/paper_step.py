@@ -37,6 +37,7 @@ from astseg.model.features.build import FeatureNetwork
 from astseg.model.latents import LatentLayout
 from astseg.training.batches import Batch
 from astseg.training.config import BackgroundTraining, ForegroundTraining
+from astseg.training.execution import Execution
 from astseg.training.loop import train_step
 from astseg.training.phases import BackgroundPhase, ObjectsPhase
 from astseg.training.precision import Precision, has_fast_bfloat16, precision_context
@@ -110,7 +111,7 @@ def build(row: Row, variant: str) -> tuple[Callable[[], object], Callable[[], Te
             return phase.losses(model.eval(), batch, phase.schedule(1)).total
 
     def step() -> object:
-        return train_step(model, optimizer, phase, 1, batch, precision=precision)
+        return train_step(model, optimizer, phase, 1, batch, execution=Execution(precision))
 
     def start() -> object:
         model.train()

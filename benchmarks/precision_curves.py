@@ -22,6 +22,7 @@ from astseg.model.architecture import Architecture
 from astseg.model.features.build import FeatureNetwork
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
+from astseg.training.execution import Execution
 from astseg.training.loop import Trainer
 from astseg.training.precision import Precision
 from astseg.training.schedules import LearningRate
@@ -55,7 +56,7 @@ def curves(
     )
     totals = Totals()
     with TemporaryDirectory() as folder:
-        Trainer(recipe, images, folder, "cpu", seed, [totals], report_every=1, precision=precision).run()
+        Trainer(recipe, images, folder, "cpu", seed, [totals], report_every=1, execution=Execution(precision)).run()
     return totals.losses
 
 

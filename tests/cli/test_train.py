@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.cli.conftest import Program, ctrl_c_after, press_ctrl_c
 
 from astseg.data.store import Store
 from astseg.data.video import VideoWriter
+from astseg.training.execution import Execution
 from astseg.training.memory import Memory
 from astseg.training.presets import PRESETS
 from astseg.training.run import read_recipe, read_run, read_run_with_data
@@ -65,9 +67,28 @@ class TestTrain:
         run = tmp_path / "run"
         assert astseg("train", rooms, *TINY, "--steps", 2, "--precision", "bf16", "--out", run) == 0
         assert "Precision: bf16 in the large networks (as requested)." in " ".join(astseg.err.split())
-        assert read_run(run).precision == "bf16"
+        assert read_run(run).execution == Execution("bf16")
         message = astseg.mistake("train", rooms, "--precision", "fp16", "--out", tmp_path / "other")
-        assert "The precision should be one of auto, fp32, bf16, not 'fp16'." in message
+        assert "The precision should be one of auto, fp32, tf32, bf16, not 'fp16'." in message
+
+    def test_batches_in_parts_and_compiled_losses(
+        self, astseg: Program, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        compiled: list[object] = []
+
+        def compile_(function: Callable[..., object], **_: object) -> Callable[..., object]:
+            compiled.append(function)
+            return function
+
+        monkeypatch.setattr(torch, "compile", compile_)
+        run = tmp_path / "run"
+        assert astseg("train", rooms, *TINY, "--steps", 2, "--accumulate", 3, "--compile", "--out", run) == 0
+        assert read_run(run).execution == Execution(parts=3, compiled=True)
+        assert len(compiled) >= 2, "a loss for each phase"
+        said = " ".join(astseg.err.split())
+        assert "Batches: in 3 parts each, as requested." in said
+        assert "Losses: compiled, as requested" in said
+        assert "greater than or equal to 1" in astseg.mistake("train", rooms, "--accumulate", 0, "--out", tmp_path / "no")
 
     def test_a_film(self, astseg: Program, film: Path, tmp_path: Path) -> None:
         assert astseg("train", film, *TINY, "--size", "32x48", "--steps", 3, "--out", tmp_path / "run") == 0

@@ -22,9 +22,9 @@ from astseg.training.auto_config import (
     choose_recipe,
 )
 from astseg.training.config import Recipe
-from astseg.training.memory import Memory
-from astseg.training.precision import Precision
-from astseg.training.presets import PRESETS, custom_images_recipe, textures_recipe
+from astseg.training.execution import Execution
+from astseg.training.memory import PROCESS_BYTES, Memory, training_memory
+from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_time, measure_step_seconds, with_steps
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -32,11 +32,11 @@ SECONDS = {"simple": 0.6, "complex": 2.4, "region": 0.6, "static": 0.6}
 """What a step of the background takes on the machine of these tests; one of the objects takes 0.16."""
 
 
-def measure(recipe: Recipe, images: Bytes, device: torch.device, precision: Precision) -> dict[str, float]:
+def measure(recipe: Recipe, images: Bytes, device: torch.device, execution: Execution) -> dict[str, float]:
     """A machine that is twice as fast in bf16."""
     assert recipe.architecture.background_network is not None
     seconds = {"background": SECONDS[recipe.architecture.background_network], "objects": 0.16, "joint": 0.16}
-    return {name: value / (2 if precision == "bf16" else 1) for name, value in seconds.items()}
+    return {name: value / (2 if execution.precision == "bf16" else 1) for name, value in seconds.items()}
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def small_store(path: Path, side: int, largest: int = 0) -> Store:
 class TestPrecision:
     def test_more_steps_fit_into_the_time(self, store: Store) -> None:
         usual, faster = choose(store, minutes=30), choose(store, minutes=30, precision="bf16")
-        assert (usual.precision, faster.precision) == ("fp32", "bf16")
+        assert (usual.execution.precision, faster.execution.precision) == ("fp32", "bf16")
         ratio = faster.recipe.foreground.steps / usual.recipe.foreground.steps
         assert ratio == pytest.approx(2, rel=0.2)
         (reason,) = (one for one in faster.reasons if one.text.startswith("Precision"))
@@ -71,9 +71,29 @@ class TestPrecision:
     def test_the_machine_decides(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: True)
         found = choose(store, preset="objectsroom-unet", precision="auto")
-        assert found.precision == "bf16"
+        assert found.execution == Execution("bf16")
         (reason,) = (one for one in found.reasons if one.text.startswith("Precision"))
         assert reason.request == "precision"
+
+
+class TestExecution:
+    def test_is_as_requested_and_said(self, store: Store) -> None:
+        found, plain = choose(store, steps=3, parts=4, compiled=True), choose(store, steps=3)
+        assert found.execution == Execution(parts=4, compiled=True)
+        more = [reason.text for reason in found.reasons if reason not in plain.reasons]
+        assert more == [
+            "Batches: in 4 parts each, as requested.",
+            "Losses: compiled, as requested; the first steps of each phase wait for it.",
+        ]
+
+    def test_parts_fit_where_whole_batches_do_not(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        size, recipe = (32, 32), cpu_recipe((32, 32), 3)
+        whole, divided = (max(training_memory(recipe, 1, parts).values()) for parts in (1, 16))
+        limit = PROCESS_BYTES + (whole + divided) / 2
+        monkeypatch.setattr(auto_config, "machine_memory", lambda _: Memory(limit, limit))
+        check_size(size, CPU, RecipeRequest(recipe=recipe, parts=16))
+        with pytest.raises(MemoryShortageError, match="batches in parts"):
+            check_size(size, CPU, RecipeRequest(recipe=recipe))
 
 
 class TestOwnRecipe:

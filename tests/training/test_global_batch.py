@@ -20,6 +20,7 @@ from astseg.data.store import Bytes
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import DeadSlotReset
+from astseg.training.execution import PLAIN, Execution
 from astseg.training.global_batch import BatchPart, GlobalBatch, _GlobalDraws, mean_over_batch, own_part
 from astseg.training.loop import Trainer
 from astseg.training.state import TrainState
@@ -41,6 +42,14 @@ def test_parts_make_up_the_batch(monkeypatch: pytest.MonkeyPatch, count: int) ->
     assert math.isclose(sum(part.share for part in parts), 1)
     sizes = [part.stop - part.start for part in parts]
     assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [7]), (2, [3, 4]), (3, [2, 2, 3]), (7, [1] * 7), (9, [1] * 7)])
+def test_a_part_is_divided_evenly(count: int, sizes: list[int]) -> None:
+    parts = BatchPart(2, 9, 20).divided(count)
+    assert [part.stop - part.start for part in parts] == sizes
+    assert [index for part in parts for index in range(20)[part.places]] == list(range(2, 9))
+    assert {part.size for part in parts} == {20}
 
 
 def drawing() -> dict[str, tuple[Callable[[Tensor], Tensor], Tensor]]:
@@ -157,10 +166,19 @@ def weights(trainer: Trainer) -> dict[str, Any]:
     return {name: value.double().numpy() for name, value in trainer.model.state_dict().items()}
 
 
-def _train(recipe: Recipe, images: Bytes, folder: Path) -> Outcome:
+class FixedNormalization(Callback):
+    """Normalizes by the running statistics, so that images do not depend on each other."""
+
+    def on_phase_start(self, state: TrainState) -> None:
+        for layer in state.model.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                layer.eval()
+
+
+def _train(recipe: Recipe, images: Bytes, folder: Path, execution: Execution = PLAIN, *more: Callback) -> Outcome:
     recorder = Recorder()
-    callbacks = [recorder, DeadSlotReset(until=6, interval=2)]
-    trainer = Trainer(recipe, images, folder, "cpu", seed=3, callbacks=callbacks, report_every=1)
+    callbacks = [recorder, DeadSlotReset(until=6, interval=2), *more]
+    trainer = Trainer(recipe, images, folder, "cpu", 3, callbacks, report_every=1, execution=execution)
     assert trainer.run()
     return recorder.metrics, weights(trainer)
 
@@ -192,6 +210,34 @@ def test_processes_train_as_one(
         torch.get_rng_state() for folder in folders if TrainState.load(folder / "checkpoint.pt", torch.device("cpu"))
     ]
     assert torch.equal(*seeds), "random numbers go on as if one process had trained"
+
+
+@pytest.mark.parametrize("parts", [2, 3, 9])
+def test_parts_train_as_whole_batches(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, parts: int) -> None:
+    """But for batch normalization."""
+    recipe = override(tiny_recipe, NOISY)
+    outcomes = []
+    for execution in (PLAIN, Execution(parts=parts)):
+        folder = tmp_path / str(execution.parts)
+        folder.mkdir()
+        outcomes.append((*_train(recipe, tiny_images, folder, execution, FixedNormalization()), torch.get_rng_state()))
+    (metrics, expected, state), (found_metrics, found, found_state) = outcomes
+    for entry, wanted in zip(found_metrics, metrics, strict=True):
+        losses = {name: value for name, value in wanted.items() if not name.startswith("of ")}
+        assert {name: entry[name] for name in losses} == pytest.approx(losses, rel=1e-3, abs=1e-6)
+    assert_equal_weights(found, expected)
+    assert torch.equal(found_state, state), "random numbers go on as after whole batches"
+
+
+@needs_fork
+def test_processes_with_parts_train_as_one(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+    recipe, fixed = override(tiny_recipe, NOISY), FixedNormalization()
+    folders = [tmp_path / "one", tmp_path / "several"]
+    for folder in folders:
+        folder.mkdir()
+    _, expected = _train(recipe, tiny_images, folders[0], PLAIN, fixed)
+    for _, found in run_together(_train, 2, recipe, tiny_images, folders[1], Execution(parts=2), fixed):
+        assert_equal_weights(found, expected)
 
 
 def _train_until(steps: int, how: str, recipe: Recipe, images: Bytes, folder: Path) -> bool:
@@ -244,3 +290,11 @@ def test_more_processes_than_images_in_a_batch(
     monkeypatch.setattr(processes, "count", lambda: 5)
     with pytest.raises(AstSegError, match="5 processes cannot share batches of 4 images"):
         Trainer(tiny_recipe, tiny_images, tmp_path, "cpu")
+
+
+def test_a_compiled_loss_is_for_one_process(
+    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    with pytest.raises(AstSegError, match="compiled loss is for one process"):
+        Trainer(tiny_recipe, tiny_images, tmp_path, "cpu", execution=Execution(compiled=True))

@@ -52,6 +52,14 @@ class TestEstimate:
         assert most(override(recipe, {"architecture.num_slots": 16})) > 1.3 * most(recipe)
         assert most(cpu_recipe((128, 128), 8)) < most(cpu_recipe((256, 256), 8)) < most(cpu_recipe((512, 512), 8))
 
+    def test_parts_take_what_a_smaller_batch_takes(self) -> None:
+        recipe = cpu_recipe((64, 64), 8)
+        smaller = override(recipe, {"foreground.batch_size": 4, "background.batch_size": 8})
+        whole, divided, small = training_memory(recipe), training_memory(recipe, parts=4), training_memory(smaller)
+        for name in ("background", "objects", "joint"):
+            assert small[name] <= divided[name] < 1.1 * small[name] < 0.6 * whole[name]
+        assert divided["saving"] == whole["saving"]
+
     def test_grows_with_the_pixels(self) -> None:
         small, large = (training_memory(custom_images_recipe((side, side), 8)) for side in (256, 512))
         for name in ("background", "objects", "painting"):

@@ -13,8 +13,16 @@ from astseg.model.features.build import FeatureNetwork
 from astseg.training import precision
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
+from astseg.training.execution import Execution
 from astseg.training.loop import Trainer
-from astseg.training.precision import Precision, PrecisionRequest, as_request, choose_precision, has_fast_bfloat16
+from astseg.training.precision import (
+    Precision,
+    PrecisionRequest,
+    as_request,
+    choose_precision,
+    has_fast_bfloat16,
+    products_in,
+)
 from astseg.training.presets import cpu_recipe
 from astseg.training.schedules import LearningRate
 from astseg.training.state import TrainState
@@ -37,6 +45,7 @@ class TestChoice:
             ("auto", "segformer-b3", GPU, True, "fp32"),
             ("bf16", "compact-unet", CPU, False, "bf16"),
             ("fp32", "segformer-b3", CPU, True, "fp32"),
+            ("tf32", "compact-unet", GPU, False, "tf32"),
         ],
     )
     def test_by_request_network_and_machine(
@@ -67,9 +76,21 @@ class TestChoice:
         assert has_fast_bfloat16() in (True, False)
 
     def test_names(self) -> None:
-        assert [as_request(name) for name in ("auto", "fp32", "bf16")] == ["auto", "fp32", "bf16"]
-        with pytest.raises(AstSegError, match="one of auto, fp32, bf16, not 'fp16'"):
+        names = ["auto", "fp32", "tf32", "bf16"]
+        assert [as_request(name) for name in names] == names
+        with pytest.raises(AstSegError, match="one of auto, fp32, tf32, bf16, not 'fp16'"):
             as_request("fp16")
+
+    def test_tf32_is_for_gpus(self) -> None:
+        with pytest.raises(AstSegError, match="tf32 is for NVIDIA GPUs"):
+            choose_precision("tf32", with_network("unet"), CPU)
+
+
+@pytest.mark.parametrize(("precision", "expected"), [("fp32", "highest"), ("tf32", "high"), ("bf16", "highest")])
+def test_only_tf32_shortens_products(precision: Precision, expected: str) -> None:
+    with products_in(precision):
+        assert torch.get_float32_matmul_precision() == expected
+    assert torch.get_float32_matmul_precision() == "highest"
 
 
 class Totals(Callback):
@@ -98,7 +119,8 @@ def test_losses_fall_as_in_single_precision(tiny_images: Bytes, tmp_path: Path) 
         (tmp_path / name).mkdir()
         recipe, kind = short_recipe("segformer-b0", steps), as_request(name)
         assert kind != "auto"
-        trainer = Trainer(recipe, tiny_images, tmp_path / name, CPU, callbacks=[totals], report_every=1, precision=kind)
+        folder, execution = tmp_path / name, Execution(kind)
+        trainer = Trainer(recipe, tiny_images, folder, CPU, callbacks=[totals], report_every=1, execution=execution)
         assert trainer.run()
         assert {value.dtype for value in trainer.model.parameters()} == {torch.float32}
         curves[name] = totals.losses
@@ -114,9 +136,9 @@ def test_a_run_resumes_in_its_precision(tiny_images: Bytes, tmp_path: Path) -> N
     for stop in stops:
         folder = tmp_path / str(stop())
         folder.mkdir()
-        trainer = Trainer(short_recipe("segformer-b0", 2), tiny_images, folder, CPU, precision="bf16")
+        trainer = Trainer(short_recipe("segformer-b0", 2), tiny_images, folder, CPU, execution=Execution("bf16"))
         while not trainer.run(stop):
             trainer = Trainer.resume(tiny_images, folder, CPU)
-            assert trainer.state.precision == "bf16"
+            assert trainer.state.execution == Execution("bf16")
         weights.append(trainer.model.state_dict())
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())

@@ -1,5 +1,6 @@
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -7,6 +8,7 @@ import torch
 from astseg._core.errors import AstSegError, DamagedCheckpointError
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
+from astseg.training.execution import Execution
 from astseg.training.loop import train_step
 from astseg.training.state import STATE_VERSION, TrainingProgress, TrainState
 
@@ -66,18 +68,28 @@ def test_moments_in_another_order_of_memory(state: TrainState, file: Path) -> No
 
 
 def test_an_older_astseg_computed_in_single_precision(state: TrainState, file: Path) -> None:
-    del vars(state)["precision"]
-    state.save(file)
-    assert "precision" not in torch.load(file, weights_only=True)
-    assert TrainState.load(file, CPU).precision == "fp32"
+    assert loaded_as(state, file, None, {}) == Execution()
 
 
-@pytest.mark.parametrize("precision", ["fp16", 3, None])
-def test_a_precision_that_does_not_exist(state: TrainState, file: Path, precision: object) -> None:
-    state.precision = precision  # type: ignore[assignment]
+def test_a_former_astseg_wrote_its_precision_alone(state: TrainState, file: Path) -> None:
+    assert loaded_as(state, file, None, {"precision": "bf16"}) == Execution("bf16")
+
+
+@pytest.mark.parametrize(
+    "execution", [{"precision": "fp16"}, {"precision": 3}, {"parts": 0}, {"parts": 1.5}, {"compiled": 1}, 7]
+)
+def test_an_execution_that_is_impossible(state: TrainState, file: Path, execution: object) -> None:
+    with pytest.raises(DamagedCheckpointError, match="is not a readable checkpoint"):
+        loaded_as(state, file, execution, {})
+
+
+def loaded_as(state: TrainState, file: Path, execution: object, others: dict[str, Any]) -> Execution:
+    """Return how a checkpoint's steps are computed, with other entries in the place of its own (None: without)."""
     state.save(file)
-    with pytest.raises(DamagedCheckpointError, match="there is no precision"):
-        TrainState.load(file, CPU)
+    content = torch.load(file, weights_only=True)
+    del content["execution"]
+    torch.save(content | others | ({} if execution is None else {"execution": execution}), file)
+    return TrainState.load(file, CPU).execution
 
 
 def test_between_two_phases_there_is_no_optimizer(state: TrainState, file: Path) -> None:

@@ -64,7 +64,7 @@ HINTS: dict[type[AstSegError], str] = {
     UnhealthyTrainingError: "'astseg diagnose' shows it in images; --resume without --strict goes on.",
     LostProcessError: "To go on: --resume.",
     NonFiniteWeightsError: "The options are --seed and --out.",
-    MemoryShortageError: "The options are --size and, for train, --objects.",
+    MemoryShortageError: "The options are --size and, for train, --objects and --accumulate.",
     NotPreparedError: "The command is 'astseg data import', or 'astseg data make' to generate images.",
     InvalidRecipeError: "'astseg presets NAME' prints one.",
     RunNotFoundError: "Runs are made by 'astseg train' and 'astseg ablate'.",
@@ -186,7 +186,8 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
     except Exception as error:
         if type(error).__name__ == OUT_OF_MEMORY_ERROR:
             return _print_error(
-                "The GPU's memory is full. Try a smaller --size or --batch-size, fewer --objects, or --device cpu.",
+                "The GPU's memory is full. Try a smaller --size or --batch-size, fewer --objects, --accumulate for "
+                "train, or --device cpu.",
                 EXIT_MISTAKE,
             )
         show = getattr(error, "show", None)  # a method of typer's own errors

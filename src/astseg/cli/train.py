@@ -88,10 +88,26 @@ def train(
     precision: Annotated[
         str,
         typer.Option(
-            help="What SegFormer, the U-net and AE-NE compute in: fp32, bf16, or auto (bf16 where the processor is "
-            "much faster in it; other networks stay in fp32)."
+            help="What SegFormer, the U-net and AE-NE compute in: fp32, tf32 (on NVIDIA GPUs), bf16, or auto (bf16 "
+            "where the processor is much faster in it; other networks stay in fp32)."
         ),
     ] = "auto",
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="Put each batch through the networks in so many parts, one after the other: less memory, the same "
+            "gradients, but for batch normalization.",
+        ),
+    ] = 1,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the losses: for large networks on a GPU, whose steps are thousands of small operations. "
+            "Needs a C++ compiler, and a minute or two for each phase.",
+        ),
+    ] = False,
     masks: Masks = None,
     ignore: Ignore = None,
     seed: Seed = 0,
@@ -138,6 +154,8 @@ def train(
         textured=textured,
         changes=parse_changes(changes or []),
         precision=as_request(precision),
+        parts=accumulate,
+        compiled=compiled,
     )
     longer_side = max(request.base.architecture.image_size) if request.base else None
     with joined_processes(find_device(device)) as where:
@@ -153,7 +171,7 @@ def train(
         with messages.status("Choosing a recipe for the images and the machine..."):
             choice = from_first(choose_recipe(Store(data), where, request))  # measured by all, in the same steps
         print_reasons(choice)
-        settings = RunSettings(f"astseg on {name}", choice.recipe, str(data.resolve()), seed, preset, choice.precision)
+        settings = RunSettings(f"astseg on {name}", choice.recipe, str(data.resolve()), seed, preset, choice.execution)
         train_and_score(out, settings, device=str(where), strict=strict)
 
 

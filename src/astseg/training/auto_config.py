@@ -17,8 +17,9 @@ from astseg.model.ast_seg import AstSeg
 from astseg.model.slow_features.ground import FAR_BORDER_SHARE
 from astseg.training.complexity import MIN_STATIC_IMAGES, far_border_share, static_share, texture_strength
 from astseg.training.config import BackgroundTraining, Recipe
+from astseg.training.execution import PLAIN, Execution
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
-from astseg.training.precision import Precision, PrecisionRequest, choose_precision
+from astseg.training.precision import PrecisionRequest, choose_precision
 from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds
 
@@ -63,6 +64,10 @@ class RecipeRequest:
     """Values that replace the recipe's, by their names; see `settings_io.override`."""
     precision: PrecisionRequest = "fp32"
     """What the large networks compute in while training."""
+    parts: int = 1
+    """In how many parts, one after the other, each batch goes through the networks."""
+    compiled: bool = False
+    """Whether the losses are compiled."""
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.recipe is not None:
@@ -114,8 +119,8 @@ class RecipeChoice:
 
     recipe: Recipe
     reasons: tuple[Reason, ...]
-    precision: Precision = "fp32"
-    """What the large networks should compute in while training."""
+    execution: Execution = PLAIN
+    """How its steps should be computed."""
 
 
 def choose_recipe(store: Store, device: torch.device | str, request: RecipeRequest | None = None) -> RecipeChoice:
@@ -161,22 +166,28 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     guess = "as requested" if request.num_slots else "as in the recipe" if base else "a guess"
     most = f"Objects: at most {recipe.architecture.num_slots} in an image ({guess})."
     reasons.append(Reason(most, None if request.num_slots else "num_slots"))
-    reasons.append(_memory_reason(_needed_memory(recipe, device, len(images)), store.image_size, device))
+    needed = _needed_memory(recipe, device, len(images), request.parts)
+    reasons.append(_memory_reason(needed, store.image_size, device))
     precision = choose_precision(request.precision, recipe.architecture, device)
-    if precision == "bf16":
-        faster = "as requested" if request.precision == "bf16" else "which this processor computes much faster"
+    execution = Execution(precision, request.parts, request.compiled)
+    if precision != "fp32":
+        faster = "as requested" if request.precision == precision else "which this processor computes much faster"
         open_field = "precision" if request.precision == "auto" else None
-        reasons.append(Reason(f"Precision: bf16 in the large networks ({faster}).", open_field))
+        reasons.append(Reason(f"Precision: {precision} in the large networks ({faster}).", open_field))
+    if request.parts > 1:
+        reasons.append(Reason(f"Batches: in {request.parts} parts each, as requested."))
+    if request.compiled:
+        reasons.append(Reason("Losses: compiled, as requested; the first steps of each phase wait for it."))
     why = "as requested" if request.steps or request.changes_steps else "as in the recipe"
     if minutes is not None:
-        recipe, why = _fit_to_time(recipe, images, device, minutes, precision)
+        recipe, why = _fit_to_time(recipe, images, device, minutes, execution)
     elif request.steps is not None:
         recipe = fit_to_steps(recipe, request.steps)
     with _refusing():
         recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
     objects = f" and {recipe.foreground.steps} for the objects" if recipe.foreground.scenario != "background" else ""
     reasons.append(Reason(f"Steps: {recipe.background.steps} for the background{objects}, {why}."))
-    return RecipeChoice(recipe, tuple(reasons), precision)
+    return RecipeChoice(recipe, tuple(reasons), execution)
 
 
 def choose_background(store: Store, device: torch.device, minutes: float) -> RecipeChoice:
@@ -223,7 +234,7 @@ def check_size(image_size: tuple[int, int], device: torch.device, request: Recip
     Raises:
         AstSegError: the images would not suit the model, or its training would not fit into the memory.
     """
-    _check_memory(_candidates(image_size, device, request), device)
+    _check_memory(_candidates(image_size, device, request), device, request.parts)
 
 
 def check_background_size(image_size: tuple[int, int], device: torch.device) -> None:
@@ -255,10 +266,10 @@ def _candidates(image_size: tuple[int, int], device: torch.device, request: Reci
 
 
 def _fit_to_time(
-    recipe: Recipe, images: Bytes, device: torch.device, minutes: float, precision: Precision = "fp32"
+    recipe: Recipe, images: Bytes, device: torch.device, minutes: float, execution: Execution = PLAIN
 ) -> tuple[Recipe, str]:
     """Return the recipe with as many steps as fit into a time, and the time in words."""
-    recipe, estimate = fit_to_time(recipe, measure_step_seconds(recipe, images, device, precision=precision), minutes)
+    recipe, estimate = fit_to_time(recipe, measure_step_seconds(recipe, images, device, execution=execution), minutes)
     return recipe, _describe_time(minutes, estimate)
 
 
@@ -308,13 +319,13 @@ def _refusing(problem: str = "These images do not suit the model") -> Iterator[N
         raise AstSegError(f"{problem}: {error}.") from error
 
 
-def _needed_memory(recipe: Recipe, device: torch.device, images: int) -> float:
-    return max(training_memory(recipe, images).values()) + (0 if device.type == "cuda" else PROCESS_BYTES)
+def _needed_memory(recipe: Recipe, device: torch.device, images: int, parts: int = 1) -> float:
+    return max(training_memory(recipe, images, parts).values()) + (0 if device.type == "cuda" else PROCESS_BYTES)
 
 
-def _check_memory(recipes: Sequence[Recipe], device: torch.device) -> None:
+def _check_memory(recipes: Sequence[Recipe], device: torch.device, parts: int = 1) -> None:
     """Refuse recipes that all need more memory than the device has, even for a single image."""
-    needed = min(_needed_memory(recipe, device, 1) for recipe in recipes)
+    needed = min(_needed_memory(recipe, device, 1, parts) for recipe in recipes)
     _memory_reason(needed, recipes[0].architecture.image_size, device)
 
 
@@ -326,7 +337,7 @@ def _memory_reason(needed: float, image_size: tuple[int, int], device: torch.dev
         where = "the GPU" if device.type == "cuda" else "this machine"
         raise MemoryShortageError(
             f"Training at {format_value(image_size)} takes {about} of memory, and {where} has "
-            f"{gigabytes(available.total)}. A smaller size takes less, and so do fewer objects."
+            f"{gigabytes(available.total)}. A smaller size takes less, and so do fewer objects, and batches in parts."
         )
     if needed > available.free:
         return Reason(f"Memory: {about}, but only {free}: close other programs, or use a smaller size.")

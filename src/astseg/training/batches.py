@@ -48,6 +48,11 @@ class Batch(NamedTuple):
     residuals: Float[Tensor, "batch directions rows columns"] | None = None
     """Their coarse ground residuals, for a model of slow features."""
 
+    def rows(self, start: int, stop: int) -> "Batch":
+        """Return some of the images with all that comes along."""
+        along = (None if part is None else part[start:stop] for part in self[1:])
+        return Batch(self.images[start:stop], *along)
+
 
 @dataclass
 class TrainingArray:

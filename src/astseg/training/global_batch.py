@@ -1,12 +1,13 @@
-"""A step of several processes that equals that of one: each sees its part of the batch.
+"""A step in parts that equals a step on the whole batch: several processes have a part each, or one has all in turn.
 
 Every loss is a mean over images, so that shares of losses and of gradients add up to those of the whole batch. Two
-things are left. Batch normalization looks across images: its mean and variance are those of all parts. Random numbers
-are drawn by every process for all images, and each takes its part, so that they do not depend on the number of
-processes (on a GPU, those of several processes differ from those of one).
+things are left. Batch normalization looks across images: its mean and variance are those of the parts that are computed
+at the same time. Random numbers are drawn for all images with each part, which takes its own, so that they do not
+depend on the number of parts (on a GPU, those of several parts differ from those of one).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from astseg._core import processes
 
 
 class BatchPart(NamedTuple):
-    """The images of a batch that one process sees."""
+    """The images of a batch that are computed together."""
 
     start: int
     stop: int
@@ -30,6 +31,13 @@ class BatchPart(NamedTuple):
     def share(self) -> float:
         """Their share of the batch."""
         return (self.stop - self.start) / self.size
+
+    def divided(self, count: int) -> "list[BatchPart]":
+        """Return so many parts of this part, or one for each image; they differ by one image at most."""
+        images = self.stop - self.start
+        count = min(count, images)
+        bounds = [self.start + images * index // count for index in range(count + 1)]
+        return [BatchPart(start, stop, self.size) for start, stop in pairwise(bounds)]
 
     @property
     def places(self) -> slice:
@@ -66,7 +74,7 @@ class GlobalBatch(TorchFunctionMode):
     """Within this context, training computes on a part of a batch what it would on the whole.
 
     Args:
-        part: the images that this process sees; they come first in the shape of all that is normalized or drawn.
+        part: the images that are computed; they come first in the shape of all that is normalized or drawn.
     """
 
     def __init__(self, part: BatchPart) -> None:

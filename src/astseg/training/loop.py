@@ -31,15 +31,17 @@ from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Batch, TrainingImages, TrainingSet, batch_indices, flipped
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.checkpoints import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
+from astseg.training.compilation import LossFunction, compiled_losses
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.data_identity import identify
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.diagnostics import diagnose
+from astseg.training.execution import PLAIN, Execution
 from astseg.training.global_batch import BatchPart, GlobalBatch, mean_over_batch, own_part, sum_gradients
 from astseg.training.health import DIVERGED_ADVICE, judge_weights
 from astseg.training.phases import Losses, Phase, phases
-from astseg.training.precision import Precision, precision_context
+from astseg.training.precision import precision_context, products_in
 from astseg.training.state import TrainState
 
 MODEL_FOLDER = "model"
@@ -59,11 +61,12 @@ class Trainer:
         report_every: steps between reports.
         save_every: seconds between checkpoints.
         images_sha256: of the images' file, if known: tells them from others of which only some are looked at.
-        precision: for a new run: what the large networks compute in.
+        execution: for a new run: how its steps are computed.
 
     Raises:
         ValueError: the images are not uint8 of the model's size, or there are none.
-        AstSegError: the backbone's weights cannot be read, or there are more processes than images in a batch.
+        AstSegError: the backbone's weights cannot be read, or there are more processes than images in a batch, or
+            several where the loss is compiled.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class Trainer:
         report_every: int = 20,
         save_every: float = 120.0,
         images_sha256: str = "",
-        precision: Precision = "fp32",
+        execution: Execution = PLAIN,
     ) -> None:
         recipe = start.recipe if isinstance(start, TrainState) else start
         if not len(images) or images.shape[1:] != (*recipe.architecture.image_size, 3) or images.dtype != np.uint8:
@@ -86,11 +89,11 @@ class Trainer:
                 f"a Trainer takes images as uint8 of shape N x {height} x {width} x 3, "
                 f"not {images.dtype} of shape {images.shape}"
             )
-        _check_processes(recipe)
         device = torch.device(device)
         self.state = (
-            start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed, precision)
+            start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed, execution)
         )
+        _check_processes(recipe, self.state.execution)
         known = "" if self.state.data is None else self.state.data.file_sha256
         self.state.data = identify(images, images_sha256 or known)
         self.images = TrainingImages(images, device)
@@ -175,7 +178,8 @@ class Trainer:
     def _run_phase(self, phase: Phase, stop: Callable[[], bool]) -> bool:
         """Run a phase until it ends or has to restart; return False if it was stopped."""
         state = self.state
-        optimizer = state.start_phase()
+        optimizer, execution = state.start_phase(), state.execution
+        losses_of = compiled_losses(phase, state.device) if execution.compiled else phase.losses
         for callback in self.callbacks:
             callback.on_phase_start(state)
         training_set = state.training_set = self._prepare(phase)
@@ -189,7 +193,7 @@ class Trainer:
             batch = training_set[indices[part.places]]
             if phase.flips:
                 batch = flipped(batch, state.seed, state.phase_index, state.step, part.start)
-            losses = train_step(state.model, optimizer, phase, state.step, batch, part, state.precision)
+            losses = train_step(state.model, optimizer, phase, state.step, batch, part, execution, losses_of)
             state.step += 1
             state.seconds[phase.name] = earlier + time.monotonic() - started
             actions = [action for callback in self.callbacks if (action := callback.on_step_end(state))]
@@ -286,7 +290,8 @@ def train_step(
     step: int,
     batch: Batch,
     part: BatchPart | None = None,
-    precision: Precision = "fp32",
+    execution: Execution = PLAIN,
+    losses_of: LossFunction | None = None,
 ) -> Losses:
     """Change the weights by one step; extensions such as gradient clipping belong here.
 
@@ -297,22 +302,41 @@ def train_step(
         step: counted from 0 at the start of the phase.
         batch: what the step learns from, or this process's part of it.
         part: which part; by default all.
-        precision: what the large networks compute in.
+        execution: how the step is computed.
+        losses_of: the phase's losses, or a compiled form of them.
 
     Returns:
-        The losses before the step, of this part.
+        The losses before the step, of this part. The rendering is that of its last images, where it was divided.
     """
-    part = part or BatchPart(0, len(batch.images), len(batch.images))
-    together = GlobalBatch(part) if part.share < 1 else nullcontext()
-    with together, precision_context(precision, batch.images.device):
-        losses = phase.losses(model, batch, phase.schedule(step))
+    part, device = part or BatchPart(0, len(batch.images), len(batch.images)), batch.images.device
     for group in optimizer.param_groups:
         group["lr"] = phase.learning_rate(step)
-    optimizer.zero_grad(set_to_none=True)
-    (losses.total * part.share).backward()  # type: ignore[no-untyped-call]
+    # A CUDA graph writes each step's gradients to the same memory: they are added to others outside of it.
+    optimizer.zero_grad(set_to_none=not execution.compiled)
+    pieces, found = part.divided(execution.parts), None
+    random = torch.get_rng_state()
+    for index, piece in enumerate(pieces):
+        alone = piece.share == 1 or execution.compiled
+        if index and not alone:
+            torch.set_rng_state(random)  # as each piece draws for the whole batch
+        images = batch if len(pieces) == 1 else batch.rows(piece.start - part.start, piece.stop - part.start)
+        with products_in(execution.precision):
+            with nullcontext() if alone else GlobalBatch(piece), precision_context(execution.precision, device):
+                losses = (losses_of or phase.losses)(model, images, phase.schedule(step))
+            (losses.total * piece.share).backward()  # type: ignore[no-untyped-call]
+        found = losses if len(pieces) == 1 else _with_share(found, losses, piece.share / part.share)
+    assert found is not None
     sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
     optimizer.step()
-    return losses
+    return found
+
+
+def _with_share(sums: Losses | None, losses: Losses, share: float) -> Losses:
+    """Return the sums of losses with a share of others, and the rendering of the latter."""
+    values = {"": losses.total, **losses.terms}
+    before = {} if sums is None else {"": sums.total, **sums.terms}
+    total, *terms = (before.get(name, 0.0) + share * value.detach() for name, value in values.items())
+    return Losses(total, dict(zip(losses.terms, terms, strict=True)), losses.rendering)
 
 
 def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
@@ -325,12 +349,14 @@ def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
     return callbacks
 
 
-def _check_processes(recipe: Recipe) -> None:
-    """Raise unless each process gets an image of every batch.
+def _check_processes(recipe: Recipe, execution: Execution) -> None:
+    """Raise unless each process gets an image of every batch, and can compute its part as asked.
 
     Raises:
         AstSegError: there are too many processes.
     """
+    if processes.count() > 1 and execution.compiled:
+        raise AstSegError("A compiled loss is for one process. Start one, or do not compile.")
     smallest = min(phase.settings.batch_size for phase in phases(recipe))
     if processes.count() > smallest:
         raise AstSegError(

@@ -5,6 +5,7 @@ that are alive at the same time are counted. Painting the backgrounds of all ima
 saving a checkpoint are counted too.
 """
 
+import math
 import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -56,34 +57,35 @@ class Memory:
     """What no process takes now."""
 
 
-def training_memory(recipe: Recipe, images: int | None = None) -> dict[str, float]:
+def training_memory(recipe: Recipe, images: int | None = None, parts: int = 1) -> dict[str, float]:
     """Estimate the peak bytes of each part of training, beyond what the process takes anyway.
 
     Args:
         recipe: what to train, of any size: nothing is computed.
         images: the number of training images; by default many.
+        parts: in how many parts each batch goes through the networks.
 
     Returns:
         The bytes by the phase's name, for "painting" the backgrounds, for fitting slow "features", and for "saving".
     """
     with torch.device("meta"):
         model = AstSeg(recipe.architecture, recipe.label_rule)
-    parts: dict[str, float] = {}
+    needed: dict[str, float] = {}
     for phase in phases(recipe):
-        parts[phase.name] = _step(model, phase)
+        needed[phase.name] = _step(model, phase, parts)
         trained = _trained_bytes(model, phase)
         saving = _bytes(model.state_dict().values()) * (1 + NUM_SAVE_COPIES) + 3 * trained
-        parts["saving"] = max(parts.get("saving", 0.0), saving)
+        needed["saving"] = max(needed.get("saving", 0.0), saving)
     if any(phase.needs_backgrounds for phase in phases(recipe)):
-        parts["painting"] = _painting(model, min(images or PAINTING_BATCH_SIZE, PAINTING_BATCH_SIZE))
+        needed["painting"] = _painting(model, min(images or PAINTING_BATCH_SIZE, PAINTING_BATCH_SIZE))
     if model.slow_features is not None and any(phase.trains_objects for phase in phases(recipe)):
-        parts["features"] = _fitting(model.slow_features, model.image_size)
+        needed["features"] = _fitting(model.slow_features, model.image_size)
     if recipe.background.automatic_complexity and recipe.architecture.background_network == "simple":
         wide = replace(recipe.architecture, background_network="complex")
         settled = replace(recipe.background, automatic_complexity=False)
-        larger = training_memory(replace(recipe, architecture=wide, background=settled), images)
-        parts = {name: max(value, larger[name]) for name, value in parts.items()}
-    return parts
+        larger = training_memory(replace(recipe, architecture=wide, background=settled), images, parts)
+        needed = {name: max(value, larger[name]) for name, value in needed.items()}
+    return needed
 
 
 def machine_memory(device: torch.device, cgroup_files: Sequence[CgroupFiles] = CGROUP_FILES) -> Memory:
@@ -114,9 +116,9 @@ def _container_limits(cgroup_files: Sequence[CgroupFiles]) -> Iterator[Memory]:
         yield Memory(total, total - taken + int(counts.get("inactive_file", 0)))
 
 
-def _step(model: AstSeg, phase: Phase) -> float:
+def _step(model: AstSeg, phase: Phase, parts: int) -> float:
     phase.start(model)
-    images = torch.empty(phase.settings.batch_size, 3, *model.image_size, device="meta")
+    images = torch.empty(math.ceil(phase.settings.batch_size / parts), 3, *model.image_size, device="meta")
     last = phase.settings.steps - 1 - phase.offset  # of the whole schedule, when objects cast shadows
     trained = _trained_bytes(model, phase)
     with LiveBytes(model) as live:
@@ -129,8 +131,9 @@ def _step(model: AstSeg, phase: Phase) -> float:
         forward = live.peak
         losses.total.backward()  # type: ignore[no-untyped-call]
     model.zero_grad()
-    # In the forward pass the last step's gradients are still there; the backward pass allocates new ones.
-    peak = max(_with_overhead(forward) + trained, _with_overhead(live.peak))
+    # In the forward pass the last gradients are still there; the backward pass allocates new ones, beside those of the
+    # parts before.
+    peak = max(_with_overhead(forward) + trained, _with_overhead(live.peak) + (trained if parts > 1 else 0))
     return _bytes(model.state_dict().values()) + 2 * trained + peak
 
 

@@ -44,12 +44,12 @@ from astseg.model.ast_seg import AstSeg
 from astseg.training.callbacks import Callback
 from astseg.training.checkpoints import has_checkpoint
 from astseg.training.config import Recipe
+from astseg.training.execution import PLAIN, Execution
 from astseg.training.health import Judgment
 from astseg.training.health_check import HealthCheck
 from astseg.training.image_grid import IMAGES_FOLDER, ImageGridCallback
 from astseg.training.loggers import METRICS_FILE, MetricsLogger, read_metrics
 from astseg.training.loop import MODEL_FOLDER, PROGRESS_FILE, Trainer
-from astseg.training.precision import Precision
 from astseg.training.state import TrainingProgress
 from astseg.visualization.gallery import sample
 from astseg.visualization.page import Page, write_page
@@ -72,8 +72,8 @@ class RunSettings:
     seed: int = 0
     preset: str | None = None
     """The name of the preset that the recipe started from, if any."""
-    precision: Precision = "fp32"
-    """What the large networks compute in while training."""
+    execution: Execution = PLAIN
+    """How the steps are computed."""
 
 
 def is_run(folder: Path) -> bool:
@@ -90,6 +90,8 @@ def read_run(folder: Path) -> RunSettings:
     try:
         content = read_json(folder / RUN_FILE)
         content.pop("provenance", None)
+        if "precision" in content:  # by an older astseg
+            content["execution"] = {"precision": content.pop("precision")}
         return from_builtins(RunSettings, content)
     except OSError as error:
         raise RunNotFoundError(f"{folder} holds no training run: it has no {RUN_FILE}.") from error
@@ -202,7 +204,7 @@ def train_run(
                 settings.seed,
                 callbacks,
                 images_sha256=sha256,
-                precision=settings.precision,
+                execution=settings.execution,
             )
         finished = trainer.run(lambda: stop() or (strict and bool(health.problems)))
     finally:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 from zipfile import ZipFile
 
 import torch
@@ -20,8 +20,8 @@ from astseg.model.features.backbone_weights import load_backbone
 from astseg.training.batches import TrainingSet
 from astseg.training.config import Recipe, Scenario
 from astseg.training.data_identity import DataIdentity
+from astseg.training.execution import PLAIN, Execution
 from astseg.training.phases import Phase, PhaseName, phases
-from astseg.training.precision import Precision
 
 STATE_VERSION = 4
 
@@ -59,8 +59,8 @@ class TrainState:
     model: AstSeg
     data: DataIdentity | None = None
     """The identity of the training images; None in a checkpoint of an older astseg."""
-    precision: Precision = "fp32"
-    """What the large networks compute in."""
+    execution: Execution = PLAIN
+    """How the steps are computed."""
     optimizer: torch.optim.Optimizer | None = None
     """The phase's optimizer; None between two phases."""
     phase_index: int = 0
@@ -74,7 +74,7 @@ class TrainState:
 
     @classmethod
     def begin(
-        cls, recipe: Recipe, num_images: int, device: torch.device, seed: int = 0, precision: Precision = "fp32"
+        cls, recipe: Recipe, num_images: int, device: torch.device, seed: int = 0, execution: Execution = PLAIN
     ) -> Self:
         """Return the state before the first step. Seeds torch's random generators.
 
@@ -82,7 +82,7 @@ class TrainState:
             AstSegError: the backbone's weights cannot be read.
         """
         torch.manual_seed(seed)
-        return cls(recipe, seed, num_images, _pretrained(recipe, device), precision=precision)
+        return cls(recipe, seed, num_images, _pretrained(recipe, device), execution=execution)
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> Self:
@@ -105,9 +105,8 @@ class TrainState:
             _check_fields(recipe, random=random, **kept)
             data = content.get("data")  # not in files of an older astseg
             kept["data"] = None if data is None else from_builtins(DataIdentity, data)
-            kept["precision"] = content.get("precision", "fp32")  # likewise
-            if kept["precision"] not in get_args(Precision):
-                raise ValueError(f"there is no precision {kept['precision']!r:.80}")
+            execution = content.get("execution", {"precision": content.get("precision", "fp32")})  # likewise
+            kept["execution"] = from_builtins(Execution, execution)
         except FileNotFoundError as error:
             raise AstSegError(f"There is no checkpoint {path} to resume from. Start a new run.") from error
         except AstSegError:
@@ -143,6 +142,7 @@ class TrainState:
             **{name: value for name, value in vars(self).items() if name != "training_set"},
             "recipe": to_builtins(self.recipe),
             "data": None if self.data is None else to_builtins(self.data),
+            "execution": to_builtins(self.execution),
             "model": self.model.state_dict(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
             "random": _random_state(),

@@ -11,8 +11,8 @@ import torch
 from astseg.data.store import Bytes
 from astseg.training.callbacks import Callback
 from astseg.training.config import Recipe
+from astseg.training.execution import PLAIN, Execution
 from astseg.training.loop import Trainer
-from astseg.training.precision import Precision
 from astseg.training.residuals import COMPUTING_RESIDUALS
 from astseg.training.schedules import LearningRate
 from astseg.training.state import TrainState
@@ -69,7 +69,7 @@ def measure_step_seconds(
     images: Bytes,
     device: torch.device,
     clock: Callable[[], float] = time.monotonic,
-    precision: Precision = "fp32",
+    execution: Execution = PLAIN,
 ) -> dict[str, float]:
     """Return the seconds that a step of each phase takes, by the phase's name, measured by training a few of each.
 
@@ -81,7 +81,7 @@ def measure_step_seconds(
         images: the training images.
         device: where to train.
         clock: returns seconds, counted from any moment.
-        precision: what the large networks compute in.
+        execution: how the steps are computed.
     """
     count, alone = NUM_TIMED_STEPS, recipe.foreground.scenario == "background"
     short = replace(
@@ -94,7 +94,7 @@ def measure_step_seconds(
     first = images[: max(recipe.background.batch_size, recipe.foreground.batch_size)]
     with TemporaryDirectory() as folder:
         stop = timer.took_too_long if alone else lambda: False
-        Trainer(short, first, Path(folder), device, callbacks=[timer], precision=precision).run(stop)
+        Trainer(short, first, Path(folder), device, callbacks=[timer], execution=execution).run(stop)
     seconds = {name: (times[-1] - times[0]) / (len(times) - 1) for name, times in timer.times.items()}
     preparation = timer.preparation_seconds(len(images))
     return {**seconds, "preparation": preparation} if preparation else seconds

@@ -1,0 +1,38 @@
+"""How the steps of a run are computed: in which precision, in how many parts, and whether compiled.
+
+What is learned stays the same up to rounding, but for batch normalization, which sees one part at a time.
+"""
+
+from dataclasses import dataclass
+from typing import get_args
+
+from astseg._core.settings_io import check_numbers
+from astseg.training.precision import Precision
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How the steps of a run are computed.
+
+    Raises:
+        ValueError: there is no such precision, or the number of parts is below 1.
+    """
+
+    precision: Precision = "fp32"
+    """What the large networks compute in."""
+    parts: int = 1
+    """Each batch goes through the networks in so many parts, one after the other, whose gradients are added up. The
+    networks then need the memory of one part. There are no more parts than images."""
+    compiled: bool = False
+    """Whether each phase's loss is compiled by `torch.compile`, on a GPU as a CUDA graph (`training.compilation`)."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"there is no precision {self.precision!r:.80}")
+        if self.parts < 1:
+            raise ValueError(f"a batch needs at least one part, not {self.parts}")
+
+
+PLAIN = Execution()
+"""In single precision, each batch as a whole, without compiling."""
