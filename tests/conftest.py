@@ -28,7 +28,7 @@ assert all(find_spec(f"astseg.{module}") for module in CHECKED_MODULES)  # the h
 
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
-from astseg.training.config import Recipe  # noqa: E402
+from astseg.training.config import BaselineTraining, Recipe  # noqa: E402
 from astseg.training.presets import cpu_recipe  # noqa: E402
 
 SIDE = 32
@@ -63,6 +63,9 @@ def tiny_store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
+BASELINE = BaselineTraining(background_rate=5.0, objects_warmup_steps=2, placement_step=3)
+
+
 @pytest.fixture(scope="session")
 def tiny_recipe() -> Recipe:
     """Three phases of a few steps with the smallest networks, for 32x32 images and two slots."""
@@ -71,7 +74,7 @@ def tiny_recipe() -> Recipe:
         recipe,
         architecture=replace(recipe.architecture, refinement="none"),
         background=replace(recipe.background, steps=3, batch_size=4, exponent_ramp_start=0, exponent_ramp_steps=2),
-        foreground=replace(recipe.foreground, steps=6, frozen_steps=3, batch_size=4, shadow_start=0),
+        foreground=replace(recipe.foreground, steps=6, frozen_steps=3, baseline=BASELINE, batch_size=4, shadow_start=0),
     )
 
 

@@ -88,7 +88,8 @@ class TestTrain:
         said = " ".join(astseg.err.split())
         assert "Batches: in 3 parts each, as requested." in said
         assert "Losses: compiled, as requested" in said
-        assert "greater than or equal to 1" in astseg.mistake("train", rooms, "--accumulate", 0, "--out", tmp_path / "no")
+        message = astseg.mistake("train", rooms, "--accumulate", 0, "--out", tmp_path / "no")
+        assert "greater than or equal to 1" in message
 
     def test_a_film(self, astseg: Program, film: Path, tmp_path: Path) -> None:
         assert astseg("train", film, *TINY, "--size", "32x48", "--steps", 3, "--out", tmp_path / "run") == 0

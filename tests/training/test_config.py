@@ -9,7 +9,7 @@ from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import TransformerLayout
 from astseg.model.slow_features.features import SlowFeatureLayout
-from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe, Scenario
+from astseg.training.config import BackgroundTraining, BaselineTraining, ForegroundTraining, Recipe, Scenario
 from astseg.training.schedules import LearningRate
 
 
@@ -54,8 +54,25 @@ class TestForegroundTraining:
         assert ForegroundTraining(scenario=scenario, steps=10).steps == 10
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"background_rate": 0.0}, {"objects_warmup_steps": -1}, {"placement_step": -1}, {"background_rate": float("nan")}],
+)
+def test_an_impossible_baseline(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"impossible|finite"):
+        BaselineTraining(**settings)
+
+
 class TestRecipe:
     ARCHITECTURE = Architecture((64, 64), 3)
+
+    def test_slots_with_places_get_them_in_baseline_training_too(self) -> None:
+        placed, baseline = replace(self.ARCHITECTURE, slot_position_prior=True), ForegroundTraining(scenario="baseline")
+        Recipe(self.ARCHITECTURE, foreground=baseline)
+        Recipe(placed)
+        Recipe(placed, foreground=replace(baseline, baseline=BaselineTraining(placement_step=1)))
+        with pytest.raises(ValueError, match="placement_step"):
+            Recipe(placed, foreground=baseline)
 
     def test_needs_a_background_network(self) -> None:
         with pytest.raises(ValueError, match="background network"):

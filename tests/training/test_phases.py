@@ -133,6 +133,28 @@ class TestWhatAPhaseTrains:
                 assert parameter.requires_grad == (name.startswith(wanted) and not frozen)
 
 
+class TestBaseline:
+    def test_the_background_and_the_rest_have_rates_of_their_own(self, model: AstSeg, tiny_recipe: Recipe) -> None:
+        settings = {"foreground.baseline.objects_warmup_steps": 4, "foreground.learning_rate.warmup_steps": 0}
+        (phase,) = phases(override(with_scenario(tiny_recipe, "baseline"), settings))
+        background, others = phase.parameter_groups(model)
+        assert {id(value) for value in background} == {id(value) for value in background_of(model).parameters()}
+        assert {id(value) for value in background + others} == {id(value) for value in model.parameters()}
+        rates = [phase.learning_rate(step) for step in range(6)]
+        warmups = [1 / 16, 1 / 4, 9 / 16, 1, 1, 1]
+        found = [phase.group_rates(step) for step in range(6)]
+        assert found == [pytest.approx((5 * rate, warmup * rate)) for rate, warmup in zip(rates, warmups, strict=True)]
+        optimizer = phase.start(model)
+        batch = Batch(images())
+        train_step(model, optimizer, phase, 1, batch)
+        assert [group["lr"] for group in optimizer.param_groups] == list(found[1])
+
+    def test_by_default_it_is_the_papers(self, model: AstSeg, tiny_recipe: Recipe) -> None:
+        (phase,) = phases(override(tiny_recipe, {"foreground.scenario": "baseline", "foreground.baseline": {}}))
+        for step in range(6):
+            assert phase.group_rates(step) == (phase.learning_rate(step),) * 2
+
+
 class TestLearningRate:
     def test_goes_on_through_the_foreground_phases(self, tiny_recipe: Recipe) -> None:
         _, objects, joint = phases(tiny_recipe)

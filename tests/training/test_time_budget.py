@@ -6,7 +6,7 @@ import torch
 from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.backgrounds.build import BackgroundNetwork
-from astseg.training.config import Recipe, Scenario
+from astseg.training.config import BaselineTraining, Recipe, Scenario
 from astseg.training.phases import phases
 from astseg.training.presets import cpu_recipe, gpu_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds, with_steps
@@ -37,6 +37,17 @@ class TestWithSteps:
         assert long.foreground.learning_rate == recipe.foreground.learning_rate
         assert long.foreground.entropy_warmup_steps == recipe.foreground.entropy_warmup_steps
         assert long.background.exponent_ramp_steps == recipe.background.exponent_ramp_steps
+
+    @pytest.mark.parametrize(("steps", "expected"), [(1, (0, 1)), (1_000, (400, 250)), (60_000, (2_400, 1_500))])
+    def test_shortens_what_precedes_the_objects_in_baseline_training(
+        self, steps: int, expected: tuple[int, int]
+    ) -> None:
+        baseline = with_steps(cpu_recipe((64, 64), 3), 1, steps).foreground.baseline
+        assert (baseline.objects_warmup_steps, baseline.placement_step) == expected
+
+    def test_a_baseline_without_places_gets_none(self, tiny_recipe: Recipe) -> None:
+        plain = override(tiny_recipe, {"foreground.baseline": {}})
+        assert with_steps(plain, 10, 1_000).foreground.baseline == BaselineTraining()
 
     def test_takes_any_number_of_steps(self) -> None:
         recipe = with_steps(cpu_recipe((64, 64), 3), 1, 1)

@@ -42,6 +42,25 @@ class BackgroundTraining:
 
 
 @dataclass(frozen=True)
+class BaselineTraining:
+    """What makes baseline training steady. The defaults are the paper's, which does nothing for it."""
+
+    background_rate: float = 1.0
+    """The background's learning rate, as a multiple of the recipe's. Otherwise slots first learn to repair a background
+    that is not learned yet, and give up once it is."""
+    objects_warmup_steps: int = 0
+    """Steps over which the learning rate of everything else rises with the square of the step, for the same reason."""
+    placement_step: int = 0
+    """The number of steps after which slots get their places, if they have some, by what the background then leaves
+    unexplained; 0 for never."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self)
+        if self.background_rate <= 0 or min(self.objects_warmup_steps, self.placement_step) < 0:
+            raise ValueError(f"impossible baseline training: {self}")
+
+
+@dataclass(frozen=True)
 class ForegroundTraining:
     """How the objects are learned (phases 2 and 3), with Adam. The defaults are the paper's (Table 6)."""
 
@@ -50,6 +69,8 @@ class ForegroundTraining:
     """Steps of phases 2 and 3 together."""
     frozen_steps: int = 30_000
     """Steps of phase 2, on the frozen background; only the curriculum reads it."""
+    baseline: BaselineTraining = field(default_factory=BaselineTraining)
+    """Only baseline training reads it."""
     batch_size: int = 64
     learning_rate: LearningRate = field(default_factory=lambda: LearningRate(4e-5, warmup_steps=5_000))
     entropy_weight: float = 1e-2
@@ -106,5 +127,8 @@ class Recipe:
             raise ValueError("a model without a background network cannot be trained")
         if self.background.automatic_complexity and self.architecture.background_network not in ("simple", "complex"):
             raise ValueError(f"automatic complexity is for AE-NE, not for {self.architecture.background_network!r}")
+        without_places = self.foreground.scenario == "baseline" and not self.foreground.baseline.placement_step
+        if self.architecture.slot_position_prior and without_places:
+            raise ValueError("slots with places need a foreground.baseline.placement_step in baseline training")
         if self.backbone and not self.architecture.feature_network.startswith("segformer"):
             raise ValueError(f"backbone weights are for SegFormer, not for {self.architecture.feature_network}")

@@ -42,6 +42,7 @@ from astseg.training.global_batch import BatchPart, GlobalBatch, mean_over_batch
 from astseg.training.health import DIVERGED_ADVICE, judge_weights
 from astseg.training.phases import Losses, Phase, phases
 from astseg.training.precision import precision_context, products_in
+from astseg.training.slot_placement import SlotPlacement
 from astseg.training.state import TrainState
 
 MODEL_FOLDER = "model"
@@ -309,8 +310,8 @@ def train_step(
         The losses before the step, of this part. The rendering is that of its last images, where it was divided.
     """
     part, device = part or BatchPart(0, len(batch.images), len(batch.images)), batch.images.device
-    for group in optimizer.param_groups:
-        group["lr"] = phase.learning_rate(step)
+    for group, rate in zip(optimizer.param_groups, phase.group_rates(step), strict=True):
+        group["lr"] = rate
     # A CUDA graph writes each step's gradients to the same memory: they are added to others outside of it.
     optimizer.zero_grad(set_to_none=not execution.compiled)
     pieces, found = part.divided(execution.parts), None
@@ -344,6 +345,8 @@ def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
     callbacks: list[Callback] = []
     if recipe.foreground.reinitialize_slots_until:
         callbacks.append(DeadSlotReset(recipe.foreground.reinitialize_slots_until))
+    if recipe.foreground.scenario == "baseline" and recipe.architecture.slot_position_prior:
+        callbacks.append(SlotPlacement(recipe.foreground.baseline.placement_step))
     if recipe.background.automatic_complexity:
         callbacks.append(ComplexityCheck(images))
     return callbacks

@@ -6,8 +6,9 @@ The model does not depend on phases, and the training loop only on the interface
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -86,11 +87,19 @@ class Phase(ABC):
         assert model.background is not None
         model.train(self.trains_objects)
         model.background.train(self.trains_background)
-        parameters = self.parameters(model)
+        groups = self.parameter_groups(model)
         model.requires_grad_(False)
-        for parameter in parameters:
+        for parameter in chain.from_iterable(groups):
             parameter.requires_grad_()
-        return self.optimizer(parameters)
+        return self.optimizer([{"params": group} for group in groups])
+
+    def parameter_groups(self, model: AstSeg) -> list[list[nn.Parameter]]:
+        """Return the parameters that the phase trains, by their learning rates."""
+        return [self.parameters(model)]
+
+    def group_rates(self, step: int) -> tuple[float, ...]:
+        """Return the learning rate of each of these groups."""
+        return (self.learning_rate(step),)
 
     @property
     def flips(self) -> bool:
@@ -143,8 +152,8 @@ class Phase(ABC):
             model.background_noise.copy_(measure_noise(model, images))
 
     @abstractmethod
-    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Return a fresh optimizer."""
+    def optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+        """Return a fresh optimizer for groups of parameters, as torch's optimizers take them."""
 
     @abstractmethod
     def schedule(self, step: int) -> Schedule:
@@ -169,9 +178,9 @@ class BackgroundPhase(Phase):
     name = "background"
     trains_background, trains_objects = True, False
 
-    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """Return AdamW without weight decay."""
-        return torch.optim.AdamW(parameters, self.settings.learning_rate.peak, weight_decay=0, fused=True)
+        return torch.optim.AdamW(groups, self.settings.learning_rate.peak, weight_decay=0, fused=True)
 
     def schedule(self, step: int) -> Schedule:
         """Return the exponent, which rises to AE-NE's."""
@@ -197,9 +206,9 @@ class ForegroundPhase(Phase):
         """Whether half of the images are mirrored."""
         return self.settings.flips
 
-    def optimizer(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    def optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
         """Return Adam as in Table 6."""
-        return torch.optim.Adam(parameters, self.settings.learning_rate.peak, (0.90, 0.98), eps=1e-9, fused=True)
+        return torch.optim.Adam(groups, self.settings.learning_rate.peak, (0.90, 0.98), eps=1e-9, fused=True)
 
     def schedule(self, step: int) -> Schedule:
         """Return the weights of equation 22 and of slots in use, and whether shadows have begun."""
@@ -242,10 +251,27 @@ class ObjectsPhase(ForegroundPhase):
 
 @dataclass(frozen=True)
 class JointPhase(ForegroundPhase):
-    """Phase 3, or baseline training: the objects and the background together."""
+    """Phase 3: the objects and the background together."""
 
     name = "joint"
     trains_background = True
+
+
+@dataclass(frozen=True)
+class BaselinePhase(JointPhase):
+    """Baseline training: the objects and the background together from the first step, at rates of their own."""
+
+    def parameter_groups(self, model: AstSeg) -> list[list[nn.Parameter]]:
+        """Return the background's parameters, and all others."""
+        assert model.background is not None
+        background = list(model.background.parameters())
+        known = {id(parameter) for parameter in background}
+        return [background, [parameter for parameter in self.parameters(model) if id(parameter) not in known]]
+
+    def group_rates(self, step: int) -> tuple[float, ...]:
+        """Return the background's rate, and that of all others."""
+        rate, settings = self.learning_rate(step), self.settings.baseline
+        return settings.background_rate * rate, quadratic_warmup(step + 1, settings.objects_warmup_steps) * rate
 
 
 def phases(recipe: Recipe) -> tuple[Phase, ...]:
@@ -257,7 +283,7 @@ def phases(recipe: Recipe) -> tuple[Phase, ...]:
         case "curriculum":
             return alone, ObjectsPhase(settings, frozen), JointPhase(settings, steps - frozen, offset=frozen)
         case "baseline":
-            return (JointPhase(settings, steps),)
+            return (BaselinePhase(settings, steps),)
         case "frozen":
             return alone, ObjectsPhase(settings, steps)
         case "background":

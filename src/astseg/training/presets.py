@@ -20,7 +20,7 @@ from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import TransformerLayout
 from astseg.model.slow_features.build import Backbone
 from astseg.model.slow_features.features import SlowFeatureLayout
-from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
+from astseg.training.config import BackgroundTraining, BaselineTraining, ForegroundTraining, Recipe
 from astseg.training.schedules import LearningRate
 
 PAPER_BACKBONE = "nvidia/mit-b3"
@@ -176,6 +176,7 @@ def cpu_recipe(
         foreground=ForegroundTraining(
             steps=6_000,
             frozen_steps=3_600,
+            baseline=BaselineTraining(background_rate=5.0, objects_warmup_steps=2_400, placement_step=1_500),
             batch_size=16,
             learning_rate=LearningRate(1e-3, warmup_steps=150, decay="cosine", decay_start=0.5),
             entropy_warmup_steps=1_000,

@@ -27,7 +27,8 @@ def initialize_slot_prior(model: AstSeg, training_set: TrainingSet, seed: int) -
 
     Args:
         model: a model with a position prior.
-        training_set: the training images, with their backgrounds or residuals.
+        training_set: the training images, with their backgrounds or residuals; without either, the background network
+            paints.
         seed: decides which images are looked at and where k-means begins.
     """
     assert model.places is not None

@@ -150,8 +150,10 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
 
     Learning rates warm up for at most a tenth of the steps and the entropy for at most a third; the robust weight's
     exponent has risen after nine tenths, the cost of slots in use by the end. Dead slots are reset in the first half
-    only.
+    only. In baseline training the objects' rate rises for at most two fifths, and slots are placed in the first
+    quarter.
     """
+    baseline = recipe.foreground.baseline
     start, ramp = recipe.background.exponent_ramp_start, recipe.background.exponent_ramp_steps
     fitting = min(1.0, 0.9 * background / max(1, start + ramp))
     return replace(
@@ -169,6 +171,11 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
             recipe.foreground,
             steps=foreground,
             frozen_steps=min(round(FROZEN_SHARE * foreground), foreground - 1),
+            baseline=replace(
+                baseline,
+                objects_warmup_steps=min(baseline.objects_warmup_steps, 2 * foreground // 5),
+                placement_step=min(baseline.placement_step, max(1, foreground // 4)),
+            ),
             entropy_warmup_steps=min(recipe.foreground.entropy_warmup_steps, foreground // 3),
             slot_use_warmup_steps=min(recipe.foreground.slot_use_warmup_steps, foreground),
             reinitialize_slots_until=min(recipe.foreground.reinitialize_slots_until, foreground // 2),
