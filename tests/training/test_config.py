@@ -56,7 +56,13 @@ class TestForegroundTraining:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"background_rate": 0.0}, {"objects_warmup_steps": -1}, {"placement_step": -1}, {"background_rate": float("nan")}],
+    [
+        {"background_rate": 0.0},
+        {"objects_warmup_steps": -1},
+        {"placement_step": -1},
+        {"shadow_start": -1},
+        {"background_rate": float("nan")},
+    ],
 )
 def test_an_impossible_baseline(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"impossible|finite"):

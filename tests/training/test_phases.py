@@ -149,6 +149,14 @@ class TestBaseline:
         train_step(model, optimizer, phase, 1, batch)
         assert [group["lr"] for group in optimizer.param_groups] == list(found[1])
 
+    @pytest.mark.parametrize(("usual", "baseline", "expected"), [(0, 0, 0), (2, 0, 2), (2, 4, 4), (5, 4, 5)])
+    def test_shadows_come_with_the_later_of_two_steps(
+        self, tiny_recipe: Recipe, usual: int, baseline: int, expected: int
+    ) -> None:
+        settings = {"foreground.shadow_start": usual, "foreground.baseline.shadow_start": baseline}
+        (phase,) = phases(override(with_scenario(tiny_recipe, "baseline"), settings))
+        assert [phase.schedule(step).shadows for step in range(6)] == [step >= expected for step in range(6)]
+
     def test_by_default_it_is_the_papers(self, model: AstSeg, tiny_recipe: Recipe) -> None:
         (phase,) = phases(override(tiny_recipe, {"foreground.scenario": "baseline", "foreground.baseline": {}}))
         for step in range(6):

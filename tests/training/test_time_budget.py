@@ -38,12 +38,14 @@ class TestWithSteps:
         assert long.foreground.entropy_warmup_steps == recipe.foreground.entropy_warmup_steps
         assert long.background.exponent_ramp_steps == recipe.background.exponent_ramp_steps
 
-    @pytest.mark.parametrize(("steps", "expected"), [(1, (0, 1)), (1_000, (400, 250)), (60_000, (2_400, 1_500))])
+    @pytest.mark.parametrize(
+        ("steps", "expected"), [(1, (0, 1, 1)), (1_000, (400, 250, 650)), (60_000, (2_400, 1_500, 3_900))]
+    )
     def test_shortens_what_precedes_the_objects_in_baseline_training(
-        self, steps: int, expected: tuple[int, int]
+        self, steps: int, expected: tuple[int, int, int]
     ) -> None:
         baseline = with_steps(cpu_recipe((64, 64), 3), 1, steps).foreground.baseline
-        assert (baseline.objects_warmup_steps, baseline.placement_step) == expected
+        assert (baseline.objects_warmup_steps, baseline.placement_step, baseline.shadow_start) == expected
 
     def test_a_baseline_without_places_gets_none(self, tiny_recipe: Recipe) -> None:
         plain = override(tiny_recipe, {"foreground.baseline": {}})

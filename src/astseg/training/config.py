@@ -53,10 +53,13 @@ class BaselineTraining:
     placement_step: int = 0
     """The number of steps after which slots get their places, if they have some, by what the background then leaves
     unexplained; 0 for never."""
+    shadow_start: int = 0
+    """A step before which objects cast no shadows, if that of all training is earlier. While few slots paint well, the
+    shadow of one takes the place of the others."""
 
     def __post_init__(self) -> None:
         check_numbers(self)
-        if self.background_rate <= 0 or min(self.objects_warmup_steps, self.placement_step) < 0:
+        if self.background_rate <= 0 or min(self.objects_warmup_steps, self.placement_step, self.shadow_start) < 0:
             raise ValueError(f"impossible baseline training: {self}")
 
 

@@ -268,6 +268,11 @@ class BaselinePhase(JointPhase):
         known = {id(parameter) for parameter in background}
         return [background, [parameter for parameter in self.parameters(model) if id(parameter) not in known]]
 
+    def schedule(self, step: int) -> Schedule:
+        """Return the schedule of the objects, perhaps with later shadows."""
+        usual = super().schedule(step)
+        return usual._replace(shadows=usual.shadows and step >= self.settings.baseline.shadow_start)
+
     def group_rates(self, step: int) -> tuple[float, ...]:
         """Return the background's rate, and that of all others."""
         rate, settings = self.learning_rate(step), self.settings.baseline

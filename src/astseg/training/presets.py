@@ -176,7 +176,9 @@ def cpu_recipe(
         foreground=ForegroundTraining(
             steps=6_000,
             frozen_steps=3_600,
-            baseline=BaselineTraining(background_rate=5.0, objects_warmup_steps=2_400, placement_step=1_500),
+            baseline=BaselineTraining(
+                background_rate=5.0, objects_warmup_steps=2_400, placement_step=1_500, shadow_start=3_900
+            ),
             batch_size=16,
             learning_rate=LearningRate(1e-3, warmup_steps=150, decay="cosine", decay_start=0.5),
             entropy_warmup_steps=1_000,

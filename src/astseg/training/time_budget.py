@@ -28,6 +28,8 @@ FROZEN_SHARE = 0.6
 """The share of the foreground's steps on the frozen background."""
 MAX_SHADOWLESS_SHARE = 0.4
 """The largest share of the foreground's steps without shadows."""
+MAX_SHADOWLESS_BASELINE_SHARE = 0.65
+"""The same in baseline training."""
 MIN_STEPS = 200
 """Fewer steps teach nothing, however little time there is."""
 
@@ -175,6 +177,7 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
                 baseline,
                 objects_warmup_steps=min(baseline.objects_warmup_steps, 2 * foreground // 5),
                 placement_step=min(baseline.placement_step, max(1, foreground // 4)),
+                shadow_start=min(baseline.shadow_start, round(MAX_SHADOWLESS_BASELINE_SHARE * foreground)),
             ),
             entropy_warmup_steps=min(recipe.foreground.entropy_warmup_steps, foreground // 3),
             slot_use_warmup_steps=min(recipe.foreground.slot_use_warmup_steps, foreground),
