@@ -309,27 +309,33 @@ def train_step(
     Returns:
         The losses before the step, of this part. The rendering is that of its last images, where it was divided.
     """
-    part, device = part or BatchPart(0, len(batch.images), len(batch.images)), batch.images.device
+    part = part or BatchPart(0, len(batch.images), len(batch.images))
     for group, rate in zip(optimizer.param_groups, phase.group_rates(step), strict=True):
         group["lr"] = rate
     # A CUDA graph writes each step's gradients to the same memory: they are added to others outside of it.
     optimizer.zero_grad(set_to_none=not execution.compiled)
-    pieces, found = part.divided(execution.parts), None
-    random = torch.get_rng_state()
+    compute, schedule = losses_of or phase.losses, phase.schedule(step)
+    losses = _add_gradients(lambda images: compute(model, images, schedule), batch, part, execution)
+    sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
+    optimizer.step()
+    return losses
+
+
+def _add_gradients(compute: Callable[[Batch], Losses], batch: Batch, part: BatchPart, execution: Execution) -> Losses:
+    """Add the gradients of a part of a batch, piece by piece; return its losses."""
+    pieces, sums = part.divided(execution.parts), None
+    random, device = torch.get_rng_state(), batch.images.device
     for index, piece in enumerate(pieces):
         alone = piece.share == 1 or execution.compiled
         if index and not alone:
             torch.set_rng_state(random)  # as each piece draws for the whole batch
-        images = batch if len(pieces) == 1 else batch.rows(piece.start - part.start, piece.stop - part.start)
         with products_in(execution.precision):
             with nullcontext() if alone else GlobalBatch(piece), precision_context(execution.precision, device):
-                losses = (losses_of or phase.losses)(model, images, phase.schedule(step))
+                losses = compute(batch.rows(piece.start - part.start, piece.stop - part.start))
             (losses.total * piece.share).backward()  # type: ignore[no-untyped-call]
-        found = losses if len(pieces) == 1 else _with_share(found, losses, piece.share / part.share)
-    assert found is not None
-    sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
-    optimizer.step()
-    return found
+        sums = losses if len(pieces) == 1 else _with_share(sums, losses, piece.share / part.share)
+    assert sums is not None, "a part has at least one piece"
+    return sums
 
 
 def _with_share(sums: Losses | None, losses: Losses, share: float) -> Losses:
