@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.files import contents
 from torch import Tensor
 
 from astseg._core.checksums import seal_file
 from astseg._core.errors import AstSegError
 from astseg.data.sources import open_source
 from astseg.data.video import VideoWriter
-from astseg.inference.resuming import PLAN_FILE, read_batch, resumable
+from astseg.inference.resuming import PLAN_FILE, ResumableSegmenter, read_batch, resumable
 from astseg.inference.segmenting import Segmenter, segment_source
 from astseg.inference.tiles import TiledSegmenter
 from astseg.model.ast_seg import AstSeg
@@ -69,14 +70,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def run(model: Segmenter, source: Path, out: Path, *, track: bool = False, plan: dict[str, object] = PLAN) -> int:
-    with resumable(model, out, plan) as keeping:
-        segment_source(keeping, open_source(source), out, batch_size=2, track=track)
-    return keeping.found
+    with resumable(out, plan) as kept:
+        segment_source(ResumableSegmenter(model, kept), open_source(source), out, batch_size=2, track=track)
+    return kept.found
 
 
 def stop(model: Segmenter, source: Path, out: Path, batches: int, *, track: bool = False) -> None:
@@ -148,7 +145,7 @@ def test_a_place_in_use_is_refused_before_anything_is_kept(model: AstSeg, film: 
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(AstSegError, match="exists already"):
         run(model, film, tmp_path / "out")
-    with resumable(model, tmp_path / "other", PLAN), pytest.raises(AstSegError, match="Another command is writing"):
+    with resumable(tmp_path / "other", PLAN), pytest.raises(AstSegError, match="Another command is writing"):
         run(model, film, tmp_path / "other")
     (tmp_path / "file").write_text("")
     with pytest.raises(AstSegError, match="Cannot write"):

@@ -1,20 +1,19 @@
-"""Segmentation that goes on where it was stopped, by Ctrl-C, a kill or a power cut.
+"""Results of a model that go on where they were stopped, by Ctrl-C, a kill or a power cut.
 
-What the model finds in each batch is kept, in a hidden folder beside the results, until these are whole. Whoever begins
-anew reads the images again and writes all results again, but what is kept need not be computed. So the results,
-a video and tracks too, are byte by byte those of a run that was never stopped.
+What the model finds in each batch of images is kept, in a hidden folder beside the results, until these are whole.
+Whoever begins anew reads the images again and writes all results again, but what is kept need not be computed. So the
+results, a video and tracks too, are byte by byte those of a run that was never stopped.
 """
 
 import hashlib
 import io
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -39,27 +38,56 @@ from astseg.model.segmentation import Segmentation
 PLAN_FILE = "plan.json"
 """What the kept batches belong to."""
 
+Answer: TypeAlias = Mapping[str, Tensor]
+"""What a model finds in a batch; tensors of uint8 have a number for each pixel, batch x height x width."""
 
-class ResumableSegmenter:
-    """A model whose answers are kept in a folder, and taken from there where the same is asked for again.
 
-    Batches are told apart by their number and their pixels. One whose file is damaged is segmented again.
+class KeptAnswers:
+    """What a model finds in images, kept in a folder, and taken from there where the same is asked for again.
+
+    Batches are told apart by their number and their pixels. One whose file is damaged is asked for again.
 
     Args:
-        model: the model.
         folder: of the answers; it exists.
         plan: see `resumable`.
     """
 
-    def __init__(self, model: Segmenter, folder: Path, plan: Mapping[str, Any]) -> None:
-        self._model = model
+    def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
         self._folder = folder
         self._plan = plan
         self._batches = 0
         self.kept = 0
-        """Images whose objects are in the folder, of this run and the one before."""
+        """Images whose answers are in the folder, of this run and the one before."""
         self.found = 0
         """Those of them that were there already."""
+
+    def answer(self, images: Float[Tensor, "batch 3 height width"], ask: Callable[[], Answer]) -> Answer:
+        """Return what is kept of the images in [0, 1], or else what ``ask`` returns of them, and keep it."""
+        file = self._folder / f"{self._batches:06d}.pt"
+        digest = _pixels_digest(images)
+        answer = read_batch(file, digest, (len(images), *images.shape[2:]))
+        if answer is None:
+            answer = ask()
+            write_plan(self._folder / PLAN_FILE, self._plan)  # before the first batch: without one, nothing is kept
+            write_batch(file, digest, answer)
+        else:
+            self.found += len(images)
+        self._batches += 1
+        self.kept += len(images)
+        return answer
+
+
+class ResumableSegmenter:
+    """A model whose answers are kept.
+
+    Args:
+        model: the model.
+        kept: where.
+    """
+
+    def __init__(self, model: Segmenter, kept: KeptAnswers) -> None:
+        self._model = model
+        self._kept = kept
 
     @property
     def num_slots(self) -> int | None:
@@ -67,35 +95,28 @@ class ResumableSegmenter:
         return self._model.num_slots
 
     def segment(self, images: Float[Tensor, "batch 3 height width"]) -> Segmentation:
-        """Find the objects in images in [0, 1]."""
-        file = self._folder / f"{self._batches:06d}.pt"
-        self._batches += 1
-        digest = _pixels_digest(images)
-        segmentation = read_batch(file, digest, (len(images), *images.shape[2:]))
-        if segmentation is None:
-            segmentation = self._model.segment(images)
-            write_plan(self._folder / PLAN_FILE, self._plan)  # before the first batch: without one, nothing is kept
-            write_batch(file, digest, segmentation)
-        else:
-            self.found += len(images)
-        self.kept += len(images)
-        return segmentation
+        """Find the objects in images in [0, 1]; labels are 255 at most."""
+        answer = self._kept.answer(images, lambda: self._segment(images))
+        return Segmentation(answer["labels"].long(), **{name: answer[name] for name in OF_OBJECTS})
+
+    def _segment(self, images: Float[Tensor, "batch 3 height width"]) -> Answer:
+        found = self._model.segment(images)
+        return {"labels": found.labels.to(torch.uint8), **{name: getattr(found, name) for name in OF_OBJECTS}}
 
 
 @contextmanager
-def resumable(model: Segmenter, out: Path | str, plan: Mapping[str, Any]) -> Iterator[ResumableSegmenter]:
-    """Yield a model to segment a source with, from the first image on, whose answers are kept until the block ends.
+def resumable(out: Path | str, plan: Mapping[str, Any]) -> Iterator[KeptAnswers]:
+    """Yield what a source is asked for by, from the first image on, and keep the answers until the block ends.
 
     If the block fails or is killed, they stay for the next time.
 
     Args:
-        model: the model.
         out: the folder that the block writes the results to.
         plan: what must be the same when a run goes on, by the words in which users are told that it is not.
 
     Raises:
-        AstSegError: what is kept belongs to another plan, `out` is in use (see `check_free`), or another process writes
-            it.
+        AstSegError: what is kept belongs to another plan, `out` is in use (see `check_free`), or another process
+            writes it.
     """
     out = resolve_link(Path(out))
     folder = sibling_path(out, f".{out.name}.kept")
@@ -103,7 +124,7 @@ def resumable(model: Segmenter, out: Path | str, plan: Mapping[str, Any]) -> Ite
     try:
         with lock_folder(folder, out):
             _check_plan(out, folder, plan)
-            yield ResumableSegmenter(model, folder, plan)
+            yield KeptAnswers(folder, plan)
             remove_contents(folder)
     except OSError as error:
         raise AstSegError(f"Cannot write {out}: {error.strerror or error}.") from error
@@ -116,25 +137,26 @@ def _pixels_digest(images: Float[Tensor, "batch 3 height width"]) -> str:
     return digest.hexdigest()
 
 
-def write_batch(file: Path, digest: str, segmentation: Segmentation) -> None:
+def write_batch(file: Path, digest: str, answer: Answer) -> None:
     """Write what was found in a batch.
 
     Args:
         file: where to.
         digest: of the pixels.
-        segmentation: with labels up to 255.
+        answer: what was found.
     """
-    labels = segmentation.labels.cpu().numpy().astype(np.uint8)
-    packed = torch.frombuffer(bytearray(zlib.compress(labels.tobytes(), level=1)), dtype=torch.uint8)
-    content = {name: getattr(segmentation, name).cpu().contiguous() for name in OF_OBJECTS}
+    content = {
+        name: _pack(values) if values.dtype == torch.uint8 else values.cpu().contiguous()
+        for name, values in answer.items()
+    }
     buffer = io.BytesIO()  # torch would hide that a disk is full
-    torch.save({"pixels": digest, "labels": packed, **content}, buffer)
+    torch.save({"pixels": digest, **content}, buffer)
     with atomic_write(file) as partial:
         partial.write_bytes(buffer.getvalue())
         seal_file(partial)
 
 
-def read_batch(file: Path, digest: str, shape: tuple[int, ...]) -> Segmentation | None:
+def read_batch(file: Path, digest: str, shape: tuple[int, ...]) -> Answer | None:
     """Read what was found in a batch.
 
     Args:
@@ -151,11 +173,19 @@ def read_batch(file: Path, digest: str, shape: tuple[int, ...]) -> Segmentation 
         content = load_tensors(file)
     except ValueError:
         return None
-    if content["pixels"] != digest:
+    if content.pop("pixels") != digest:
         return None
-    labels = zlib.decompressobj().decompress(content["labels"].numpy().tobytes(), math.prod(shape))
-    whole = torch.frombuffer(bytearray(labels), dtype=torch.uint8).view(shape).long()
-    return Segmentation(whole, **{name: content[name] for name in OF_OBJECTS})
+    return {name: _unpack(values, shape) if values.dtype == torch.uint8 else values for name, values in content.items()}
+
+
+def _pack(values: Tensor) -> Tensor:
+    """Compress the numbers of pixels."""
+    return torch.frombuffer(bytearray(zlib.compress(values.cpu().numpy().tobytes(), level=1)), dtype=torch.uint8)
+
+
+def _unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
+    numbers = zlib.decompressobj().decompress(packed.numpy().tobytes(), math.prod(shape))
+    return torch.frombuffer(bytearray(numbers), dtype=torch.uint8).view(shape)
 
 
 def _check_plan(out: Path, folder: Path, plan: Mapping[str, Any]) -> None:
