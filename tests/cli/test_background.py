@@ -10,7 +10,7 @@ from tests.cli.conftest import Program, ctrl_c_after, press_ctrl_c
 from tests.files import contents
 
 from astseg.data.store import Store
-from astseg.inference import background_masks
+from astseg.inference import background_masks, resuming
 
 SHORT = ("--minutes", 1e-4, "--device", "cpu")
 
@@ -90,6 +90,23 @@ def test_painting_goes_on_where_it_was_stopped(
     assert astseg(*command, *flags) == 0
     assert "4 images had been done when the command was stopped" in " ".join(astseg.err.split())
     assert contents(tmp_path / "out" / "images") == whole
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "run"]
+
+
+def test_what_is_kept_does_not_outlive_whole_images(
+    astseg: Program, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("background", tiny_store.path, *SHORT, "--out", tmp_path / "out")
+
+    def press_at_the_end(folder: Path, last: str = "") -> None:
+        if last:
+            press_ctrl_c()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resuming, "remove_contents", press_at_the_end)
+        assert astseg(*command) == 130
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".images.kept", "images", "run"]
+    assert "exists already" in astseg.mistake(*command)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "run"]
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from astseg import __version__
-from astseg._core.atomic_io import check_free
 from astseg._core.errors import AstSegError
 from astseg.cli._console import format_count, messages, print_note, print_result
 from astseg.cli._inputs import open_images, prepare, report_skipped
@@ -77,13 +76,14 @@ def background(
     """
     from astseg.inference.background_masks import write_background_masks
     from astseg.inference.plans import model_digest
+    from astseg.inference.resuming import check_place
     from astseg.training.auto_config import check_background_size
     from astseg.training.run import is_run
 
     where = find_device(device)
     if not 0 < minutes < math.inf:
         raise AstSegError(f"The time to train should be more than 0 minutes, not {minutes:g}.")
-    check_free(out / "images")
+    check_place(out / "images")
     resume = is_run(out / "run")
     if resume:
         print_ignored_options(

@@ -7,10 +7,11 @@ results, a video and tracks too, are byte by byte those of a run that was never 
 
 import hashlib
 import io
+import json
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,12 +20,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg._core.atomic_io import (
+    LOCK_FILE,
     atomic_write,
     check_free,
     lock_folder,
     remove_contents,
     resolve_link,
     sibling_path,
+    unfinished_folder,
 )
 from astseg._core.checksums import is_intact, seal_file
 from astseg._core.errors import AstSegError
@@ -37,6 +40,9 @@ from astseg.model.segmentation import Segmentation
 
 PLAN_FILE = "plan.json"
 """What the kept batches belong to."""
+RESULTS_FILE = "results.json"
+"""The number by which the disk knows the folder of the results, before and after it has its name."""
+KEPT_FOLDER = ".{}.kept"
 
 Answer: TypeAlias = Mapping[str, Tensor]
 """What a model finds in a batch; tensors of uint8 have a number for each pixel, batch x height x width."""
@@ -49,11 +55,13 @@ class KeptAnswers:
 
     Args:
         folder: of the answers; it exists.
+        out: the folder of the results.
         plan: see `resumable`.
     """
 
-    def __init__(self, folder: Path, plan: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, out: Path, plan: Mapping[str, Any]) -> None:
         self._folder = folder
+        self._out = out
         self._plan = plan
         self._batches = 0
         self.kept = 0
@@ -72,6 +80,8 @@ class KeptAnswers:
             write_batch(file, digest, answer)
         else:
             self.found += len(images)
+        if not self._batches:
+            _note_results(self._folder, self._out)
         self._batches += 1
         self.kept += len(images)
         return answer
@@ -111,23 +121,59 @@ def resumable(out: Path | str, plan: Mapping[str, Any]) -> Iterator[KeptAnswers]
     If the block fails or is killed, they stay for the next time.
 
     Args:
-        out: the folder that the block writes the results to.
+        out: the folder that the block writes the results to, by `atomic_folder`.
         plan: what must be the same when a run goes on, by the words in which users are told that it is not.
 
     Raises:
-        AstSegError: what is kept belongs to another plan, `out` is in use (see `check_free`), or another process
+        AstSegError: what is kept belongs to another plan, `out` is in use (see `check_place`), or another process
             writes it.
     """
     out = resolve_link(Path(out))
-    folder = sibling_path(out, f".{out.name}.kept")
-    check_free(out)
+    folder = sibling_path(out, KEPT_FOLDER.format(out.name))
+    check_place(out)
     try:
         with lock_folder(folder, out):
             _check_plan(out, folder, plan)
-            yield KeptAnswers(folder, plan)
-            remove_contents(folder)
+            try:
+                yield KeptAnswers(folder, out, plan)
+            except BaseException:
+                (folder / RESULTS_FILE).unlink(missing_ok=True)  # the number is free for any other folder
+                raise
+            remove_contents(folder, last=RESULTS_FILE)
     except OSError as error:
         raise AstSegError(f"Cannot write {out}: {error.strerror or error}.") from error
+
+
+def check_place(out: Path) -> None:
+    """Raise if a path for results is in use.
+
+    First, what is kept beside it for results that are whole is removed: of a run that was killed in between.
+
+    Raises:
+        AstSegError: see `check_free`.
+    """
+    out = resolve_link(out)
+    for folder in out.parent.glob(KEPT_FOLDER.format("*")):
+        with suppress(AstSegError, OSError, ValueError):  # of a run that is at work, or of somebody else
+            if _is_spent(folder):
+                with lock_folder(folder, folder):
+                    remove_contents(folder, last=RESULTS_FILE)
+    check_free(out)
+
+
+def _is_spent(folder: Path) -> bool:
+    """Tell whether the results that answers were kept for are whole, or nothing is kept."""
+    if all(path.name == LOCK_FILE for path in folder.iterdir()):
+        return True
+    before, after = KEPT_FOLDER.split("{}")
+    out = folder.with_name(folder.name.removeprefix(before).removesuffix(after))
+    return read_json(folder / RESULTS_FILE) == out.stat().st_ino and any(out.iterdir())
+
+
+def _note_results(folder: Path, out: Path) -> None:
+    """Note which folder the results are written to, so that it is known when it has its name."""
+    with atomic_write(folder / RESULTS_FILE) as partial:
+        partial.write_text(json.dumps(unfinished_folder(out).stat().st_ino))
 
 
 def _pixels_digest(images: Float[Tensor, "batch 3 height width"]) -> str:
@@ -189,11 +235,12 @@ def _unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _check_plan(out: Path, folder: Path, plan: Mapping[str, Any]) -> None:
-    """Raise if a folder has batches of another plan; remove what belongs to none.
+    """Raise if a folder has batches of another plan; remove what belongs to none or to results that were not whole.
 
     Raises:
         AstSegError: it has.
     """
+    (folder / RESULTS_FILE).unlink(missing_ok=True)  # what a killed run has written is made again
     try:
         there = read_json(folder / PLAN_FILE)
     except (OSError, ValueError):  # killed before anything was kept
