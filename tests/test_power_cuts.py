@@ -20,7 +20,7 @@ from astseg.data.benchmarks.benchmark_import import import_benchmark
 from astseg.data.sources import open_source
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
-from astseg.inference.resuming import resumable
+from astseg.inference.resuming import ResumableSegmenter, resumable
 from astseg.inference.segmenting import segment_source
 from astseg.model.ast_seg import AstSeg
 from astseg.training.config import Recipe
@@ -208,9 +208,9 @@ def test_a_segmentation_goes_on_to_the_identical_result(
 
     def run(root: Path) -> dict[str, bytes]:
         if not (root / "masks").exists():
-            with resumable(model, root / "masks", {"source": "images"}) as keeping:
-                segment_source(keeping, open_source(source), root / "masks", batch_size=1)
-            found.add(keeping.found)
+            with resumable(root / "masks", {"source": "images"}) as kept:
+                segment_source(ResumableSegmenter(model, kept), open_source(source), root / "masks", batch_size=1)
+            found.add(kept.found)
         return {path.name: path.read_bytes() for path in (root / "masks").rglob("*.*")}
 
     with watched_disk(disk) as watched:

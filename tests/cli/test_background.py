@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.cli.conftest import Program, ctrl_c_after, press_ctrl_c
+from tests.files import contents
 
 from astseg.data.store import Store
+from astseg.inference import background_masks, resuming
 
 SHORT = ("--minutes", 1e-4, "--device", "cpu")
 
@@ -60,6 +62,52 @@ def test_stopped_and_resumed(astseg: Program, tiny_store: Store, rooms: Path, tm
     assert "--out" in astseg.mistake("background", rooms, *options)
     assert astseg("background", tiny_store.path, *options) == 0
     assert "ignored: --minutes." in astseg.err
+
+
+@pytest.mark.parametrize("rule", ["noise", "predicted error"])
+def test_painting_goes_on_where_it_was_stopped(
+    rule: str, astseg: Program, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = ("--by-predicted-error",) if rule == "predicted error" else ()
+    other = () if flags else ("--by-predicted-error",)
+    command = ("background", tiny_store.path, *SHORT, "--out", tmp_path / "out")
+    assert astseg(*command, *flags) == 0
+    whole = contents(tmp_path / "out" / "images")
+    shutil.rmtree(tmp_path / "out" / "images")
+    save = background_masks._save
+
+    def save_until_third(path: Path, image: np.ndarray) -> None:
+        if path.name == "000002.png":
+            press_ctrl_c()
+        save(path, image)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(background_masks, "_save", save_until_third)
+        assert astseg(*command, *flags) == 130
+    assert "Stopped after 4 images. The same command goes on from there." in " ".join(astseg.err.split())
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".images.kept", "run"]
+    assert "with another rule for the masks" in astseg.mistake(*command, *other)
+    assert astseg(*command, *flags) == 0
+    assert "4 images had been done when the command was stopped" in " ".join(astseg.err.split())
+    assert contents(tmp_path / "out" / "images") == whole
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "run"]
+
+
+def test_what_is_kept_does_not_outlive_whole_images(
+    astseg: Program, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("background", tiny_store.path, *SHORT, "--out", tmp_path / "out")
+
+    def press_at_the_end(folder: Path, last: str = "") -> None:
+        if last:
+            press_ctrl_c()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(resuming, "remove_contents", press_at_the_end)
+        assert astseg(*command) == 130
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".images.kept", "images", "run"]
+    assert "exists already" in astseg.mistake(*command)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["images", "run"]
 
 
 def test_a_start_that_failed_does_not_prevent_another(

@@ -1,6 +1,7 @@
 import io
 import re
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from rich.progress import Task, TaskID
@@ -93,6 +94,14 @@ def test_bytes_are_shown_in_larger_units(screen: Screen) -> None:
     with progress_by_name("bytes") as show:
         show("a.zip", 5_000_000, 5_000_000)
     assert "5.0/5.0 MB" in text.getvalue()
+
+
+def test_an_unknown_total_is_none(screen: Screen) -> None:
+    text = screen()
+    with suppress(KeyboardInterrupt), progress_by_name("bytes") as show:
+        show("a.zip", 5_000_000, None)
+        raise KeyboardInterrupt
+    assert "5.0/? MB" in text.getvalue()
 
 
 def test_a_line_of_text_below(screen: Screen) -> None:

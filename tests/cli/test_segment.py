@@ -148,7 +148,7 @@ def test_after_a_full_disk_and_ctrl_c_the_same_command_goes_on(
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.kept", "images"]
     assert "with another batch size" in astseg.mistake(*command, "--batch-size", 3)
     assert astseg(*command) == 0
-    assert "had been segmented when the command was stopped" in astseg.err
+    assert "had been done when the command was stopped" in astseg.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out"]
 
 

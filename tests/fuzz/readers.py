@@ -39,7 +39,7 @@ from astseg.data.truth import CdnetTruth, ImageName
 from astseg.data.video import read_frames
 from astseg.evaluation.scores_file import read_scores
 from astseg.inference.resuming import read_batch, write_batch
-from astseg.model.segmentation import Segmentation
+from astseg.inference.tiles import OF_OBJECTS
 from astseg.training.config import Recipe
 from astseg.training.loggers import read_metrics
 from astseg.training.presets import PRESETS, cpu_recipe
@@ -361,7 +361,8 @@ def _read_state(path: Path) -> Any:
 
 
 def _batch(folder: Path) -> list[bytes]:
-    found = Segmentation(torch.from_numpy(LABELS)[None].long(), *torch.rand(4, 1, 2, 2, generator=torch.Generator()))
+    objects = dict(zip(OF_OBJECTS, torch.rand(4, 1, 2, 2, generator=torch.Generator()), strict=True))
+    found = {"labels": torch.from_numpy(LABELS)[None].to(torch.uint8), **objects}
     write_batch(folder / "batch.pt", "pixels", found)
     return [(folder / "batch.pt").read_bytes()]
 
@@ -370,7 +371,7 @@ def _read_batch(path: Path) -> Any:
     found = read_batch(path, "pixels", (1, *LABELS.shape))
     if found is None:  # as if there were none
         raise AstSegError("It is segmented again.")
-    return [found.labels, found.positions, found.scales, found.activations, found.appearances]
+    return dict(found)
 
 
 READERS: tuple[Reader, ...] = (

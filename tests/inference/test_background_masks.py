@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.files import contents
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
 from astseg.data.sources import open_source
-from astseg.inference.background_masks import write_background_masks
+from astseg.inference.background_masks import BackgroundMasks, write_background_masks
+from astseg.inference.resuming import resumable
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.base import Background, BackgroundReconstruction
 from astseg.training.background_noise import measure_noise
@@ -165,6 +167,54 @@ def test_no_background_network(model: AstSeg, folder: Path, tmp_path: Path) -> N
     model.background = None
     with pytest.raises(AstSegError, match="no background network"):
         write_background_masks(model, open_source(folder), tmp_path / "out", CPU)
+
+
+class StoppedBackground(UnsureBackground):
+    """Counts what it paints, each time a little brighter at one side, and is stopped before one of the images."""
+
+    def __init__(self, stop_before: int | None = None) -> None:
+        super().__init__()
+        self.painted = 0
+        self.stop_before = stop_before
+
+    def forward(self, images: Tensor) -> BackgroundReconstruction:
+        if self.painted == self.stop_before:
+            raise KeyboardInterrupt
+        self.painted += 1
+        ramp = torch.linspace(0, 0.1, images.shape[-1])
+        return BackgroundReconstruction(super().forward(images).image + ramp, 0.03 * images[:, :1])
+
+
+@pytest.mark.parametrize("by_noise", [True, False])
+def test_what_was_stopped_ends_as_if_nothing_had_happened(model: AstSeg, tmp_path: Path, by_noise: bool) -> None:
+    random = np.random.default_rng(0)
+    for name, side in (("a", 32), ("b", 50), ("c", 32), ("d", 20)):
+        (tmp_path / "in/images").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in/masks").mkdir(parents=True, exist_ok=True)
+        image = random.integers(GREY - 9, GREY + 9, (side, side, 3), np.uint8)
+        image[5:15, 3:14] += 80
+        Image.fromarray(image).save(tmp_path / f"in/images/{name}.png")
+        Image.fromarray((image[..., 0] > GREY + 40).astype(np.uint8)).save(tmp_path / f"in/masks/{name}.png")
+    (tmp_path / "in/images/broken.png").write_text("broken")
+    noise = torch.full((32, 32), 0.02) if by_noise else None
+
+    def write(out: Path, stop_before: int | None = None) -> tuple[BackgroundMasks, int, int]:
+        model.background = background = StoppedBackground(stop_before)
+        with resumable(out, {"rule": by_noise}) as kept:
+            source = open_source(tmp_path / "in")
+            result = write_background_masks(model, source, out, CPU, noise=noise, kept=kept)
+        return result, background.painted, kept.found
+
+    whole, painted, found = write(tmp_path / "whole")
+    assert (painted, found) == (4, 0)
+    assert 0 < whole.foreground_share < 1
+    for count in (2, 1):  # the second time, after one further image
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "out", count)
+        assert not (tmp_path / "out").exists()
+    assert write(tmp_path / "out") == (whole, 1, 3)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "whole"]
 
 
 def test_nothing_half_written(model: AstSeg, folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,8 @@
 import json
+import os
+import shutil
+import signal
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -6,13 +10,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.files import contents
 from torch import Tensor
 
+from astseg._core.atomic_io import unfinished_folder
 from astseg._core.checksums import seal_file
 from astseg._core.errors import AstSegError
 from astseg.data.sources import open_source
 from astseg.data.video import VideoWriter
-from astseg.inference.resuming import PLAN_FILE, read_batch, resumable
+from astseg.inference.resuming import PLAN_FILE, RESULTS_FILE, ResumableSegmenter, read_batch, resumable
 from astseg.inference.segmenting import Segmenter, segment_source
 from astseg.inference.tiles import TiledSegmenter
 from astseg.model.ast_seg import AstSeg
@@ -69,14 +75,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def run(model: Segmenter, source: Path, out: Path, *, track: bool = False, plan: dict[str, object] = PLAN) -> int:
-    with resumable(model, out, plan) as keeping:
-        segment_source(keeping, open_source(source), out, batch_size=2, track=track)
-    return keeping.found
+    with resumable(out, plan) as kept:
+        segment_source(ResumableSegmenter(model, kept), open_source(source), out, batch_size=2, track=track)
+    return kept.found
 
 
 def stop(model: Segmenter, source: Path, out: Path, batches: int, *, track: bool = False) -> None:
@@ -148,12 +150,71 @@ def test_a_place_in_use_is_refused_before_anything_is_kept(model: AstSeg, film: 
     (tmp_path / "out" / "mine.txt").write_text("mine")
     with pytest.raises(AstSegError, match="exists already"):
         run(model, film, tmp_path / "out")
-    with resumable(model, tmp_path / "other", PLAN), pytest.raises(AstSegError, match="Another command is writing"):
+    with resumable(tmp_path / "other", PLAN), pytest.raises(AstSegError, match="Another command is writing"):
         run(model, film, tmp_path / "other")
     (tmp_path / "file").write_text("")
     with pytest.raises(AstSegError, match="Cannot write"):
         run(model, film, tmp_path / "file" / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "film.mp4", "out"]
+
+
+def run_killed(number: int, source: Path, out: Path, model: Segmenter) -> bool:
+    """Segment in a process that is killed before it removes or renames something for the n-th time after its results
+    are in their place; tell whether it was.
+    """
+    child = os.fork()
+    if child == 0:
+        done = 0
+
+        def count(event: str, arguments: tuple[object, ...]) -> None:
+            nonlocal done
+            if event in ("os.remove", "os.rmdir", "os.rename") and (out / "objects.json").exists():
+                done += 1
+                if done == number:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        run(model, source, out)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks, and kills by a signal")
+def test_what_is_kept_does_not_outlive_whole_results(model: AstSeg, folder: Path, tmp_path: Path) -> None:
+    segment_source(model, open_source(folder), tmp_path / "whole", batch_size=2)
+    place, number, left = tmp_path / "results", 1, 0
+    while run_killed(number, folder, place / "out", model):
+        assert contents(place / "out") == contents(tmp_path / "whole")
+        left += (place / ".out.kept" / "000000.pt").is_file()
+        if number % 2:  # by the same command
+            with pytest.raises(AstSegError, match="exists already"):
+                run(model, folder, place / "out")
+        else:  # by another one beside it
+            run(model, folder, place / "other")
+        assert not list(place.glob("*.kept"))
+        assert contents(place / "out") == contents(tmp_path / "whole")
+        shutil.rmtree(place)
+        number += 1
+    assert number > 8
+    assert left
+
+
+def test_what_is_kept_for_others_stays(model: AstSeg, film: Path, tmp_path: Path) -> None:
+    stop(model, film, tmp_path / "out", 3)
+    unfinished = unfinished_folder(tmp_path / "out")
+    unfinished.mkdir(parents=True)  # as a kill leaves it
+    kept = contents(tmp_path / ".out.kept")
+    (tmp_path / ".out.kept" / RESULTS_FILE).write_text(str(unfinished.stat().st_ino))
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "plan.json").write_text("{}")
+    (tmp_path / "mine").rename(tmp_path / ".mine.kept")
+    run(model, film, tmp_path / "other")
+    (tmp_path / "out").mkdir()  # not the one that was written
+    (tmp_path / "out" / "mine.txt").write_text("mine")
+    with pytest.raises(AstSegError, match="exists already"):
+        run(model, film, tmp_path / "out")
+    assert contents(tmp_path / ".out.kept").items() > kept.items()
+    assert contents(tmp_path / ".mine.kept") == {"plan.json": b"{}"}
 
 
 def test_a_full_disk_is_told(model: AstSeg, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,9 @@ from astseg._core.errors import AstSegError, NonFiniteWeightsError
 from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
+from astseg.training import batches
 from astseg.training import state as training_state
-from astseg.training.batches import Batch, TrainingImages
+from astseg.training.batches import Batch, TrainingImages, TrainingSet
 from astseg.training.callbacks import Callback, RestartPhase, StepMetrics
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe, Scenario
@@ -213,6 +214,31 @@ class TestRun:
         unsure = override(plain, {"background.automatic_complexity": True, "architecture.background_network": "simple"})
         assert recipe_callbacks(unsure, images) == [ComplexityCheck(images)]
         assert Trainer(unsure, tiny_images, Path(), CPU).callbacks == (ComplexityCheck(images),)
+
+    def test_the_next_batch_is_read_ahead(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        np.save(tmp_path / "images.npy", tiny_images)
+        fetched: list[tuple[int, list[int]]] = []
+        read: list[list[int]] = []
+        batch = TrainingSet.__getitem__
+
+        def record(training_set: TrainingSet, indices: np.ndarray) -> Batch:
+            read.append(indices.tolist())
+            return batch(training_set, indices)
+
+        def fetch(array: np.ndarray, rows: np.ndarray) -> None:
+            fetched.append((len(read), rows.tolist()))
+
+        monkeypatch.setattr(TrainingSet, "__getitem__", record)
+        monkeypatch.setattr(batches, "fetch_rows", fetch)
+        Trainer(tiny_recipe, np.load(tmp_path / "images.npy", mmap_mode="r"), tmp_path, "cpu").run()
+        first, then = (phase.steps for phase in phases(tiny_recipe)[:2])
+        arrays = [1] * first + [2] * then + [1] * (len(read) - first - then)  # with the frozen backgrounds
+        assert len(fetched) == sum(arrays)
+        ends = {first, first + then, len(read)}
+        for number, rows in fetched:
+            assert number in ends or rows == read[number]
 
 
 class TestResume:

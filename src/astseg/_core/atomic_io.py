@@ -138,7 +138,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
                 check_free(path)
             remove_contents(around)
             _restore_former(former, path)
-            made = around / path.name
+            made = unfinished_folder(path)
             made.mkdir()
             try:
                 yield made
@@ -256,9 +256,14 @@ def resolve_link(path: Path) -> Path:
     return path.resolve() if path.is_symlink() else path
 
 
-def remove_contents(folder: Path) -> None:
-    """Remove what a killed process left in a locked folder; what cannot be removed stays."""
-    for leftover in folder.iterdir():
+def remove_contents(folder: Path, *, last: str = "") -> None:
+    """Remove what a killed process left in a locked folder; what cannot be removed stays.
+
+    Args:
+        folder: the folder.
+        last: the name of what is removed after all else.
+    """
+    for leftover in sorted(folder.iterdir(), key=lambda path: path.name == last):
         if leftover.is_dir() and not leftover.is_symlink():
             shutil.rmtree(leftover, ignore_errors=True)
         elif leftover.name != LOCK_FILE:
@@ -290,6 +295,15 @@ def partial_folder(path: Path) -> Path:
         AstSegError: see `sibling_path`.
     """
     return sibling_path(path, f".{path.name}.partial")
+
+
+def unfinished_folder(path: Path) -> Path:
+    """Return where `atomic_folder` writes the folder that becomes `path`.
+
+    Raises:
+        AstSegError: see `sibling_path`.
+    """
+    return partial_folder(path) / path.name
 
 
 def sibling_path(path: Path, name: str) -> Path:

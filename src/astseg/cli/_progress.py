@@ -122,7 +122,7 @@ def progress_by_name(units: str, describe: Callable[[str], str] = str) -> Iterat
 
         def show(name: str, done: int, total: int | None = None) -> None:
             if name not in tasks:
-                tasks[name] = bars.add_task(printable(describe(name)), completed=done, begun=done)
+                tasks[name] = bars.add_task(printable(describe(name)), completed=done, total=total, begun=done)
             bars.update(tasks[name], completed=done, total=total)
 
         yield show

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from astseg import __version__
 from astseg._core.errors import AstSegError
 from astseg.cli._console import format_count, messages, print_note, print_result
 from astseg.cli._inputs import open_images, prepare, report_skipped
@@ -25,6 +26,7 @@ from astseg.cli._options import (
     parse_values,
 )
 from astseg.cli._progress import progress
+from astseg.cli._resuming import going_on
 from astseg.cli._runs import SAME_COMMAND, print_ignored_options, print_reasons, train_with_bars
 
 if TYPE_CHECKING:
@@ -66,19 +68,22 @@ def background(
     are no objects. Writes each image's background and foreground mask, a summary, and the F-measure if the masks are
     known; of prepared data, for the test split.
 
+    After Ctrl-C, a kill or a power cut, the same command goes on where it was stopped.
+
     ```
     astseg background film.mp4 --minutes 10 --out film-background
     ```
     """
     from astseg.inference.background_masks import write_background_masks
+    from astseg.inference.plans import model_digest
+    from astseg.inference.resuming import check_place
     from astseg.training.auto_config import check_background_size
     from astseg.training.run import is_run
 
     where = find_device(device)
     if not 0 < minutes < math.inf:
         raise AstSegError(f"The time to train should be more than 0 minutes, not {minutes:g}.")
-    if (out / "images").exists():
-        raise AstSegError(f"{out / 'images'} exists already. Choose another --out, or remove it first.")
+    check_place(out / "images")
     resume = is_run(out / "run")
     if resume:
         print_ignored_options(
@@ -91,8 +96,15 @@ def background(
     model = _train_background(out / "run", data, minutes, seed, where, resume=resume).to(where)
     noise = None if by_predicted_error else _find_noise(model, data, where)
     images = open_images([source], masks=masks, ignored=parse_values(ignore))
-    with progress("Painting", "images") as show:
-        result = write_background_masks(model, images, out / "images", where, show, noise=noise)
+    plan = {
+        "source": str(source),
+        "rule for the masks": "predicted error" if by_predicted_error else "noise",
+        "device": str(where),
+        "model": model_digest(model),
+        "version of astseg": __version__,
+    }
+    with going_on(out / "images", plan) as kept, progress("Painting", "images") as show:
+        result = write_background_masks(model, images, out / "images", where, show, noise=noise, kept=kept)
     report_skipped(list(result.skipped))
     if result.note:
         print_note("Note", result.note)

@@ -16,7 +16,9 @@ def download(
     out: Destination,
     mirror: Annotated[str | None, typer.Option(help="Another server with the same files by the same names.")] = None,
 ) -> None:
-    """Download a benchmark's files from their documented addresses. An interrupted download continues.
+    """Download a benchmark's files from their documented addresses.
+
+    An interrupted download continues, unless the server does not say how large the file is.
 
     Says of each file what was checked: checksums are published only for ShapeStacks.
 
@@ -33,6 +35,12 @@ def download(
     plan = plan_download(name, out, mirror=mirror)
     files, size, remaining = format_count(len(plan.files), "file"), decimal(plan.size), decimal(plan.remaining)
     output.print(f"{files}, {size}, {remaining} still to download.")
+    if unsized := [file.remote.name for file in plan.files if file.size is None]:
+        text = (
+            f"The server does not say how large {', '.join(unsized)} is. Counted is what is published, if anything; "
+            "if that download is interrupted, it begins anew."
+        )
+        print_note("Note", text)
     with progress_by_name("bytes") as show:
         fetched = fetch(plan, show)
     for file, planned in zip(fetched, plan.files, strict=True):

@@ -11,7 +11,7 @@ import typer
 from astseg import __version__
 from astseg._core.errors import AstSegError
 from astseg._core.text import without_password
-from astseg.cli._console import Stopped, deferred_interrupt, format_count, messages, print_note, print_result
+from astseg.cli._console import deferred_interrupt, format_count, messages, print_note, print_result
 from astseg.cli._formats import convert_with_bar, describe_formats, parse_request
 from astseg.cli._inputs import report_left_out, report_notes, report_skipped
 from astseg.cli._models import check_model_name, open_model
@@ -31,6 +31,7 @@ from astseg.cli._options import (
 )
 from astseg.cli._processes import launched_device
 from astseg.cli._progress import progress
+from astseg.cli._resuming import going_on
 from astseg.cli._shards import check_sharing, segment_shards
 from astseg.cli._sources import check_given, open_given
 
@@ -193,21 +194,12 @@ def _segment(
     track: bool,
 ) -> "SegmentationResult":
     """Segment under a progress bar, going on where the same was stopped."""
-    from astseg.inference.resuming import resumable
+    from astseg.inference.resuming import ResumableSegmenter
     from astseg.inference.segmenting import segment_source
 
-    with resumable(segmenter, out, plan) as keeping:
-        try:
-            with progress("Segmenting", "images") as show:
-                summary = segment_source(keeping, images, out, batch_size, device, show, name, track=track)
-        except KeyboardInterrupt:
-            if not keeping.kept:
-                raise
-            count = format_count(keeping.kept, "image")
-            raise Stopped(f"Stopped after {count}. The same command goes on from there.") from None
-    if keeping.found:
-        print_note("Note", f"{format_count(keeping.found, 'image')} had been segmented when the command was stopped.")
-    return summary
+    with going_on(out, plan) as kept, progress("Segmenting", "images") as show:
+        model = ResumableSegmenter(segmenter, kept)
+        return segment_source(model, images, out, batch_size, device, show, name, track=track)
 
 
 def _segment_until_stopped(

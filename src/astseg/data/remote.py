@@ -5,13 +5,11 @@ the server does not say how large the file is, or cannot send the rest of one.
 """
 
 import hashlib
-import http.client
 import os
 import re
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NoReturn, Self
@@ -20,8 +18,9 @@ from astseg._core.atomic_io import atomic_write, lock_folder
 from astseg._core.errors import AstSegError
 from astseg._core.progress import ByteProgress
 from astseg._core.text import without_password
-from astseg.data.benchmarks.downloading import CHUNK_SIZE, TIMEOUT_SECONDS, ask_headers, download, plan_files
+from astseg.data.benchmarks.downloading import download, plan_files
 from astseg.data.benchmarks.registry import RemoteFile
+from astseg.data.benchmarks.servers import ask_headers, fetch_unsized, too_large, unanswered_told
 from astseg.data.cache_trimming import trim, used
 
 MAX_DOWNLOAD_BYTES = 1 << 32
@@ -95,10 +94,10 @@ class DownloadCache:
         Raises:
             AstSegError: the server does not answer, or breaks off; the file is too large; or the disk too small.
         """
-        with _unanswered_told(address):
+        with unanswered_told(address):
             size, version = _ask(address)
         if size is not None and size > max_bytes:
-            raise _too_large(without_password(address), f"has {size / 1e9:.1f} GB", max_bytes)
+            raise too_large(without_password(address), f"has {size / 1e9:.1f} GB", max_bytes)
         file = RemoteFile(address, file_name=_file_name(address))
         folder = self._folder / hashlib.sha256(repr((address, size, version)).encode()).hexdigest()[:16]
         with lock_folder(folder, folder), ExitStack() as marked:
@@ -106,7 +105,7 @@ class DownloadCache:
             if version is None:  # another file may have the same size
                 (folder / file.name).unlink(missing_ok=True)
             if size is None:
-                path = _fetch_unsized(address, folder / file.name, report or (lambda *_: None), max_bytes)
+                path = _fetch_unsized(file, folder / file.name, report or (lambda *_: None), max_bytes)
             else:
                 path = download(plan_files([file], folder), report)[0]
             self._used.push(marked.pop_all())
@@ -125,46 +124,12 @@ def _ask(address: str) -> tuple[int | None, str | None]:
     return int(size) if re.fullmatch("[0-9]{1,15}", size) else None, version
 
 
-@contextmanager
-def _unanswered_told(address: str) -> Iterator[None]:
-    try:
-        yield
-    except (http.client.HTTPException, OSError, ValueError) as error:
-        raise AstSegError(f"{without_password(address)} does not answer: {error}. Is the address correct?") from error
-
-
-def _fetch_unsized(address: str, path: Path, report: ByteProgress, max_bytes: int) -> Path:
-    """Download a file whose server does not say how large it is, unless it is there.
-
-    Raises:
-        AstSegError: the connection breaks, or the file is too large.
-    """
-    if path.is_file():
-        return path
-    shown = without_password(address)
-
-    def read() -> bytes:
-        try:
-            content: bytes = answer.read(CHUNK_SIZE)
-        except (http.client.HTTPException, OSError) as error:
-            raise AstSegError(f"The download of {shown} broke off: {error!r}. Try again.") from error
-        return content
-
-    with _unanswered_told(address):
-        opened = urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS)
-    with opened as answer, atomic_write(path) as partial, partial.open("wb") as target:
-        while chunk := read():
-            target.write(chunk)
-            report(path.name, target.tell(), None)
-            if target.tell() > max_bytes:
-                raise _too_large(shown, "has more than it should", max_bytes)
+def _fetch_unsized(file: RemoteFile, path: Path, report: ByteProgress, max_bytes: int) -> Path:
+    """Download a file whose server does not say how large it is, unless it is there."""
+    if not path.is_file():
+        with atomic_write(path) as partial:
+            fetch_unsized(file.address, partial, max_bytes, lambda done: report(path.name, done, None))
     return path
-
-
-def _too_large(shown: str, size: str, max_bytes: int) -> AstSegError:
-    return AstSegError(
-        f"{shown} {size}; at most {max_bytes / 1e9:.1f} GB are fetched. Download it yourself, and name the file."
-    )
 
 
 def _file_name(address: str) -> str:

@@ -6,6 +6,7 @@ image, and ``summary.json``: `BackgroundMasks`.
 
 import json
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,15 @@ from astseg._core.progress import Progress
 from astseg.data.sources import Source
 from astseg.evaluation.metrics import f_measure
 from astseg.inference.foreground_share import foreground_note
+from astseg.inference.resuming import Answer, KeptAnswers
+from astseg.inference.segmenting import same_sized_batches
 from astseg.model.ast_seg import AstSeg
+from astseg.model.backgrounds.base import Background
 from astseg.model.foreground_mask import ae_ne_foreground_mask, noise_foreground_mask
 from astseg.model.resizing import resized
 
+IMAGES_AT_ONCE = 16
+"""How many images of one size are kept together, since writing a file for each would take as long as painting."""
 EMPTY_ADVICE = (
     "If more than that moves: what is always there counts as background, and what is small needs a larger working size."
 )
@@ -66,6 +72,7 @@ def write_background_masks(
     progress: Progress = lambda done, total: None,
     *,
     noise: Float[Tensor, "height width"] | None = None,
+    kept: KeptAnswers | None = None,
 ) -> BackgroundMasks:
     """Write the background of every image, and a mask of where the image differs from it.
 
@@ -77,6 +84,7 @@ def write_background_masks(
         progress: called with the number of images done, and of all.
         noise: what `background_noise` returned; if None, the masks follow AE-NE's rule, for networks that have learned
             to predict their error.
+        kept: what was found before a run was stopped, to go on with.
 
     Raises:
         AstSegError: the model has no background network, or the folder is not empty or cannot be written.
@@ -89,27 +97,23 @@ def write_background_masks(
     shares: list[float] = []
     scored = 0
     with atomic_folder(out) as folder:
-        for sample in source:
-            size = sample.image.shape[:2]
-            originals = from_uint8_images(sample.image[None], device)
-            images = resized(originals, model.image_size)
-            painted = background(images)
-            found = (
-                ae_ne_foreground_mask(images, painted, size)
-                if noise is None
-                else noise_foreground_mask(images, painted.image, noise, originals)
-            )
-            mask = found[0].cpu().numpy()
-            _save(folder / BACKGROUNDS_FOLDER / f"{sample.name}.png", to_uint8_images(resized(painted.image, size))[0])
-            _save(folder / FOREGROUND_MASKS_FOLDER / f"{sample.name}.png", np.uint8(255) * mask.astype(np.uint8))
-            if sample.mask is not None:
-                void = source.ignored_label
-                counted = np.True_ if void is None else sample.mask != void
-                true = sample.mask > 0
-                counts += [(pixels & counted).sum() for pixels in (mask & true, mask & ~true, ~mask & true)]
-                scored += 1
-            shares.append(float(mask.mean()))
-            progress(len(shares), total)
+        for batch in same_sized_batches(source, IMAGES_AT_ONCE):
+            images = from_uint8_images(np.stack([sample.image for sample in batch]), device)
+            ask = partial(_paint_and_mask, background, images, model.image_size, noise)
+            found = ask() if kept is None else kept.answer(images, ask)
+            for sample, painted, marked in zip(batch, found["background"], found["mask"], strict=True):
+                mask = marked.cpu().numpy() > 0
+                painting = to_uint8_images(resized(painted[None], sample.image.shape[:2]))[0]
+                _save(folder / BACKGROUNDS_FOLDER / f"{sample.name}.png", painting)
+                _save(folder / FOREGROUND_MASKS_FOLDER / f"{sample.name}.png", np.uint8(255) * mask.astype(np.uint8))
+                if sample.mask is not None:
+                    void = source.ignored_label
+                    counted = np.True_ if void is None else sample.mask != void
+                    true = sample.mask > 0
+                    counts += [(pixels & counted).sum() for pixels in (mask & true, mask & ~true, ~mask & true)]
+                    scored += 1
+                shares.append(float(mask.mean()))
+                progress(len(shares), total)
         result = BackgroundMasks(
             images=len(shares),
             scored=scored,
@@ -122,6 +126,29 @@ def write_background_masks(
         )
         (folder / SUMMARY_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n")
     return result
+
+
+def _paint_and_mask(
+    background: Background,
+    images: Float[Tensor, "batch 3 height width"],
+    model_size: tuple[int, int],
+    noise: Float[Tensor, "rows columns"] | None,
+) -> Answer:
+    """Return the ``background`` of each image, of the model's size and in [0, 1], and its ``mask``: 1 is foreground.
+
+    A mask takes many times the memory of its image, so images are painted one by one.
+    """
+    height, width = images.shape[2:]
+    backgrounds, masks = [], []
+    for image in images[:, None]:
+        small = resized(image, model_size)
+        painted = background(small)
+        backgrounds.append(painted.image)
+        if noise is None:
+            masks.append(ae_ne_foreground_mask(small, painted, (height, width)))
+        else:
+            masks.append(noise_foreground_mask(small, painted.image, noise, image))
+    return {"background": torch.cat(backgrounds), "mask": torch.cat(masks).to(torch.uint8)}
 
 
 def _save(path: Path, image: np.ndarray) -> None:

@@ -1,31 +1,33 @@
-"""Segmentation that goes on where it was stopped, by Ctrl-C, a kill or a power cut.
+"""Results of a model that go on where they were stopped, by Ctrl-C, a kill or a power cut.
 
-What the model finds in each batch is kept, in a hidden folder beside the results, until these are whole. Whoever begins
-anew reads the images again and writes all results again, but what is kept need not be computed. So the results,
-a video and tracks too, are byte by byte those of a run that was never stopped.
+What the model finds in each batch of images is kept, in a hidden folder beside the results, until these are whole.
+Whoever begins anew reads the images again and writes all results again, but what is kept need not be computed. So the
+results, a video and tracks too, are byte by byte those of a run that was never stopped.
 """
 
 import hashlib
 import io
+import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from astseg._core.atomic_io import (
+    LOCK_FILE,
     atomic_write,
     check_free,
     lock_folder,
     remove_contents,
     resolve_link,
     sibling_path,
+    unfinished_folder,
 )
 from astseg._core.checksums import is_intact, seal_file
 from astseg._core.errors import AstSegError
@@ -38,28 +40,64 @@ from astseg.model.segmentation import Segmentation
 
 PLAN_FILE = "plan.json"
 """What the kept batches belong to."""
+RESULTS_FILE = "results.json"
+"""The number by which the disk knows the folder of the results, before and after it has its name."""
+KEPT_FOLDER = ".{}.kept"
+
+Answer: TypeAlias = Mapping[str, Tensor]
+"""What a model finds in a batch; tensors of uint8 have a number for each pixel, batch x height x width."""
 
 
-class ResumableSegmenter:
-    """A model whose answers are kept in a folder, and taken from there where the same is asked for again.
+class KeptAnswers:
+    """What a model finds in images, kept in a folder, and taken from there where the same is asked for again.
 
-    Batches are told apart by their number and their pixels. One whose file is damaged is segmented again.
+    Batches are told apart by their number and their pixels. One whose file is damaged is asked for again.
 
     Args:
-        model: the model.
         folder: of the answers; it exists.
+        out: the folder of the results.
         plan: see `resumable`.
     """
 
-    def __init__(self, model: Segmenter, folder: Path, plan: Mapping[str, Any]) -> None:
-        self._model = model
+    def __init__(self, folder: Path, out: Path, plan: Mapping[str, Any]) -> None:
         self._folder = folder
+        self._out = out
         self._plan = plan
         self._batches = 0
         self.kept = 0
-        """Images whose objects are in the folder, of this run and the one before."""
+        """Images whose answers are in the folder, of this run and the one before."""
         self.found = 0
         """Those of them that were there already."""
+
+    def answer(self, images: Float[Tensor, "batch 3 height width"], ask: Callable[[], Answer]) -> Answer:
+        """Return what is kept of the images in [0, 1], or else what ``ask`` returns of them, and keep it."""
+        file = self._folder / f"{self._batches:06d}.pt"
+        digest = _pixels_digest(images)
+        answer = read_batch(file, digest, (len(images), *images.shape[2:]))
+        if answer is None:
+            answer = ask()
+            write_plan(self._folder / PLAN_FILE, self._plan)  # before the first batch: without one, nothing is kept
+            write_batch(file, digest, answer)
+        else:
+            self.found += len(images)
+        if not self._batches:
+            _note_results(self._folder, self._out)
+        self._batches += 1
+        self.kept += len(images)
+        return answer
+
+
+class ResumableSegmenter:
+    """A model whose answers are kept.
+
+    Args:
+        model: the model.
+        kept: where.
+    """
+
+    def __init__(self, model: Segmenter, kept: KeptAnswers) -> None:
+        self._model = model
+        self._kept = kept
 
     @property
     def num_slots(self) -> int | None:
@@ -67,46 +105,75 @@ class ResumableSegmenter:
         return self._model.num_slots
 
     def segment(self, images: Float[Tensor, "batch 3 height width"]) -> Segmentation:
-        """Find the objects in images in [0, 1]."""
-        file = self._folder / f"{self._batches:06d}.pt"
-        self._batches += 1
-        digest = _pixels_digest(images)
-        segmentation = read_batch(file, digest, (len(images), *images.shape[2:]))
-        if segmentation is None:
-            segmentation = self._model.segment(images)
-            write_plan(self._folder / PLAN_FILE, self._plan)  # before the first batch: without one, nothing is kept
-            write_batch(file, digest, segmentation)
-        else:
-            self.found += len(images)
-        self.kept += len(images)
-        return segmentation
+        """Find the objects in images in [0, 1]; labels are 255 at most."""
+        answer = self._kept.answer(images, lambda: self._segment(images))
+        return Segmentation(answer["labels"].long(), **{name: answer[name] for name in OF_OBJECTS})
+
+    def _segment(self, images: Float[Tensor, "batch 3 height width"]) -> Answer:
+        found = self._model.segment(images)
+        return {"labels": found.labels.to(torch.uint8), **{name: getattr(found, name) for name in OF_OBJECTS}}
 
 
 @contextmanager
-def resumable(model: Segmenter, out: Path | str, plan: Mapping[str, Any]) -> Iterator[ResumableSegmenter]:
-    """Yield a model to segment a source with, from the first image on, whose answers are kept until the block ends.
+def resumable(out: Path | str, plan: Mapping[str, Any]) -> Iterator[KeptAnswers]:
+    """Yield what a source is asked for by, from the first image on, and keep the answers until the block ends.
 
     If the block fails or is killed, they stay for the next time.
 
     Args:
-        model: the model.
-        out: the folder that the block writes the results to.
+        out: the folder that the block writes the results to, by `atomic_folder`.
         plan: what must be the same when a run goes on, by the words in which users are told that it is not.
 
     Raises:
-        AstSegError: what is kept belongs to another plan, `out` is in use (see `check_free`), or another process writes
-            it.
+        AstSegError: what is kept belongs to another plan, `out` is in use (see `check_place`), or another process
+            writes it.
     """
     out = resolve_link(Path(out))
-    folder = sibling_path(out, f".{out.name}.kept")
-    check_free(out)
+    folder = sibling_path(out, KEPT_FOLDER.format(out.name))
+    check_place(out)
     try:
         with lock_folder(folder, out):
             _check_plan(out, folder, plan)
-            yield ResumableSegmenter(model, folder, plan)
-            remove_contents(folder)
+            try:
+                yield KeptAnswers(folder, out, plan)
+            except BaseException:
+                (folder / RESULTS_FILE).unlink(missing_ok=True)  # the number is free for any other folder
+                raise
+            remove_contents(folder, last=RESULTS_FILE)
     except OSError as error:
         raise AstSegError(f"Cannot write {out}: {error.strerror or error}.") from error
+
+
+def check_place(out: Path) -> None:
+    """Raise if a path for results is in use.
+
+    First, what is kept beside it for results that are whole is removed: of a run that was killed in between.
+
+    Raises:
+        AstSegError: see `check_free`.
+    """
+    out = resolve_link(out)
+    for folder in out.parent.glob(KEPT_FOLDER.format("*")):
+        with suppress(AstSegError, OSError, ValueError):  # of a run that is at work, or of somebody else
+            if _is_spent(folder):
+                with lock_folder(folder, folder):
+                    remove_contents(folder, last=RESULTS_FILE)
+    check_free(out)
+
+
+def _is_spent(folder: Path) -> bool:
+    """Tell whether the results that answers were kept for are whole, or nothing is kept."""
+    if all(path.name == LOCK_FILE for path in folder.iterdir()):
+        return True
+    before, after = KEPT_FOLDER.split("{}")
+    out = folder.with_name(folder.name.removeprefix(before).removesuffix(after))
+    return read_json(folder / RESULTS_FILE) == out.stat().st_ino and any(out.iterdir())
+
+
+def _note_results(folder: Path, out: Path) -> None:
+    """Note which folder the results are written to, so that it is known when it has its name."""
+    with atomic_write(folder / RESULTS_FILE) as partial:
+        partial.write_text(json.dumps(unfinished_folder(out).stat().st_ino))
 
 
 def _pixels_digest(images: Float[Tensor, "batch 3 height width"]) -> str:
@@ -116,25 +183,26 @@ def _pixels_digest(images: Float[Tensor, "batch 3 height width"]) -> str:
     return digest.hexdigest()
 
 
-def write_batch(file: Path, digest: str, segmentation: Segmentation) -> None:
+def write_batch(file: Path, digest: str, answer: Answer) -> None:
     """Write what was found in a batch.
 
     Args:
         file: where to.
         digest: of the pixels.
-        segmentation: with labels up to 255.
+        answer: what was found.
     """
-    labels = segmentation.labels.cpu().numpy().astype(np.uint8)
-    packed = torch.frombuffer(bytearray(zlib.compress(labels.tobytes(), level=1)), dtype=torch.uint8)
-    content = {name: getattr(segmentation, name).cpu().contiguous() for name in OF_OBJECTS}
+    content = {
+        name: _pack(values) if values.dtype == torch.uint8 else values.cpu().contiguous()
+        for name, values in answer.items()
+    }
     buffer = io.BytesIO()  # torch would hide that a disk is full
-    torch.save({"pixels": digest, "labels": packed, **content}, buffer)
+    torch.save({"pixels": digest, **content}, buffer)
     with atomic_write(file) as partial:
         partial.write_bytes(buffer.getvalue())
         seal_file(partial)
 
 
-def read_batch(file: Path, digest: str, shape: tuple[int, ...]) -> Segmentation | None:
+def read_batch(file: Path, digest: str, shape: tuple[int, ...]) -> Answer | None:
     """Read what was found in a batch.
 
     Args:
@@ -151,19 +219,28 @@ def read_batch(file: Path, digest: str, shape: tuple[int, ...]) -> Segmentation 
         content = load_tensors(file)
     except ValueError:
         return None
-    if content["pixels"] != digest:
+    if content.pop("pixels") != digest:
         return None
-    labels = zlib.decompressobj().decompress(content["labels"].numpy().tobytes(), math.prod(shape))
-    whole = torch.frombuffer(bytearray(labels), dtype=torch.uint8).view(shape).long()
-    return Segmentation(whole, **{name: content[name] for name in OF_OBJECTS})
+    return {name: _unpack(values, shape) if values.dtype == torch.uint8 else values for name, values in content.items()}
+
+
+def _pack(values: Tensor) -> Tensor:
+    """Compress the numbers of pixels."""
+    return torch.frombuffer(bytearray(zlib.compress(values.cpu().numpy().tobytes(), level=1)), dtype=torch.uint8)
+
+
+def _unpack(packed: Tensor, shape: tuple[int, ...]) -> Tensor:
+    numbers = zlib.decompressobj().decompress(packed.numpy().tobytes(), math.prod(shape))
+    return torch.frombuffer(bytearray(numbers), dtype=torch.uint8).view(shape)
 
 
 def _check_plan(out: Path, folder: Path, plan: Mapping[str, Any]) -> None:
-    """Raise if a folder has batches of another plan; remove what belongs to none.
+    """Raise if a folder has batches of another plan; remove what belongs to none or to results that were not whole.
 
     Raises:
         AstSegError: it has.
     """
+    (folder / RESULTS_FILE).unlink(missing_ok=True)  # what a killed run has written is made again
     try:
         there = read_json(folder / PLAN_FILE)
     except (OSError, ValueError):  # killed before anything was kept

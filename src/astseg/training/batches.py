@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg._core.image_conversion import scale_uint8_images
+from astseg._core.mapped_arrays import fetch_rows
 
 FLIPS = 1  # tells the random numbers of flips from others of the same step
 MAX_GPU_SHARE = 0.4
@@ -81,6 +82,11 @@ class TrainingArray:
         values[order] = self.stored[indices[order]]
         return self._ready(torch.from_numpy(values).to(self.device, non_blocking=True))
 
+    def read_ahead(self, indices: np.ndarray) -> None:
+        """Let the system fetch from the disk what is read soon."""
+        if self._resident is None:
+            fetch_rows(self.stored, indices)
+
     def _ready(self, values: Tensor) -> Tensor:
         return values.float()
 
@@ -108,6 +114,12 @@ class TrainingSet:
             None if part is None else part[indices] for part in (self.backgrounds, self.residuals)
         )
         return Batch(self.images[indices], backgrounds, residuals)
+
+    def read_ahead(self, indices: np.ndarray) -> None:
+        """Let the system fetch a batch from the disk that is read soon."""
+        for part in (self.images, self.backgrounds, self.residuals):
+            if part is not None:
+                part.read_ahead(indices)
 
 
 def flipped(batch: Batch, seed: int, phase: int, step: int, start: int = 0) -> Batch:

@@ -187,11 +187,14 @@ class Trainer:
         part = own_part(phase.settings.batch_size)
         earlier = state.seconds.get(phase.name, 0.0)
         started = saved = time.monotonic()
+
+        def own_indices(step: int) -> np.ndarray:
+            whole = batch_indices(state.seed, state.phase_index, step, phase.settings.batch_size, len(self.images))
+            return whole[part.places]
+
         while state.step < phase.steps:
-            indices = batch_indices(
-                state.seed, state.phase_index, state.step, phase.settings.batch_size, len(self.images)
-            )
-            batch = training_set[indices[part.places]]
+            batch = training_set[own_indices(state.step)]
+            training_set.read_ahead(own_indices(state.step + 1))  # while this step is computed
             if phase.flips:
                 batch = flipped(batch, state.seed, state.phase_index, state.step, part.start)
             losses = train_step(state.model, optimizer, phase, state.step, batch, part, execution, losses_of)

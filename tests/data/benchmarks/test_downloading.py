@@ -34,6 +34,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.ranges = True
         self.status = 200
         self.tells_length = True
+        self.chunked = False  # each answer is one chunk, and then tells no length
         self.length: str | None = None  # what it says instead of the true length
         self.range: str | None = None  # what it says instead of the true range
         self.endless = False
@@ -66,8 +67,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         if match and server.ranges and self.headers.get("If-Range") == (server.tag or None):
             start = int(match[1])
+        self.protocol_version = "HTTP/1.1" if server.chunked else "HTTP/1.0"
         self.send_response(206 if start else 200)
-        if server.tells_length and not (server.endless and body):
+        if server.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            self.send_header("Connection", "close")
+        elif server.tells_length and not (server.endless and body):
             self.send_header("Content-Length", server.length or str(len(content) - start))
         if start and server.range != "":
             self.send_header("Content-Range", server.range or f"bytes {start}-{len(content) - 1}/{len(content)}")
@@ -80,7 +85,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             while server.endless:
                 self.wfile.write(content)
             stop = start + server.drop_after.pop(0) if server.drop_after else len(content)
-            self.wfile.write(content[start:stop])
+            before, after = (
+                (f"{len(content) - start:x}\r\n".encode(), b"\r\n0\r\n\r\n") if server.chunked else (b"", b"")
+            )
+            self.wfile.write(before + content[start:stop] + (after if stop == len(content) else b""))
 
 
 @pytest.fixture
@@ -104,7 +112,7 @@ def test_sizes_are_known_first_and_files_arrive_whole(server: Server, tmp_path: 
     assert (plan.size, plan.remaining) == (1_000_005, 1_000_005)
     assert gets(server) == []
     assert not (tmp_path / "d").exists()
-    seen: list[tuple[str, int, int]] = []
+    seen: list[tuple[str, int, int | None]] = []
     paths = download(plan, lambda *what: seen.append(what))
     assert [path.read_bytes() for path in paths] == [CONTENT, b"short"]
     assert sorted(path.name for path in (tmp_path / "d").iterdir()) == ["a.tar.gz", "b.tar"]
@@ -336,6 +344,75 @@ def test_an_endless_answer_is_cut_off(server: Server, tmp_path: Path) -> None:
         download(plan)
     assert (tmp_path / "a.tar.gz.part").stat().st_size <= 1_000_000
     assert not (tmp_path / "a.tar.gz").exists()
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+@pytest.mark.parametrize("size", [None, 1_200_000])
+def test_a_file_of_unknown_length(server: Server, tmp_path: Path, chunked: bool, size: int | None) -> None:
+    server.chunked, server.tells_length = chunked, False
+    plan = plan_files([server.remote(size=size)], tmp_path)
+    assert (plan.size, plan.remaining) == (size or 0, size or 0)
+    seen: list[tuple[str, int, int | None]] = []
+    (path,) = download(plan, lambda *what: seen.append(what))
+    assert path.read_bytes() == CONTENT
+    assert seen[-1] == ("a.tar.gz", 1_000_000, None)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.tar.gz"]
+    checked = "its size (about the published one)" if size else "only that it came to an end"
+    assert plan.files[0].verification.startswith(f"{checked}; its content is NOT verified")
+
+
+def test_a_file_of_unknown_length_begins_anew(server: Server, tmp_path: Path) -> None:
+    stop_early(server, tmp_path)  # while its length was told
+    server.chunked = True
+    plan = plan_files([server.remote()], tmp_path)
+    server.drop_after = [400_000]
+    with pytest.raises(AstSegError, match=r"The download of http.*a\.tar\.gz broke off: IncompleteRead"):
+        download(plan)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a.tar.gz.part").write_bytes(CONTENT[::-1])  # of a process that was killed
+    (path,) = download(plan_files([server.remote()], tmp_path))
+    assert path.read_bytes() == CONTENT
+    assert set(gets(server)) == {None}
+
+
+def test_what_a_file_of_unknown_length_is_held_against(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.tells_length = False
+    with pytest.raises(AstSegError, match=r"should have about 2000000 bytes, but what came has 1000000\. "):
+        download(plan_files([server.remote(size=2_000_000)], tmp_path))
+    server.files["a.md5"] = b"0" * 32
+    with pytest.raises(AstSegError, match="was damaged"):
+        download(plan_files([server.remote(md5="a.md5")], tmp_path))
+    plans = [plan_files([server.remote(size=size)], tmp_path) for size in (2_000_000, None)]
+    server.endless = True
+    monkeypatch.setattr(module, "MAX_UNKNOWN_BYTES", 3_000_000)
+    for plan in plans:
+        with pytest.raises(AstSegError, match=r"has more than it should; at most 0\.0 GB are fetched"):
+            download(plan)
+    server.endless, server.files["a.tar.gz"] = False, b""
+    with pytest.raises(AstSegError, match="is empty: what came has 0 bytes"):
+        download(plan_files([server.remote()], tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_disk_space_for_the_published_size(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.tells_length = False
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=module.MIN_FREE_BYTES + 1_000_000))
+    with pytest.raises(AstSegError, match="GB are free"):
+        plan_files([server.remote(size=1_200_000)], tmp_path)
+
+
+def test_the_command_says_that_a_length_is_unknown(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.files["clevrtex_camo.tar.gz"], server.chunked = CONTENT, True
+    mirror = f"http://127.0.0.1:{server.server_port}"
+    assert run(app, ["data", "download", "clevrtex-camo", str(tmp_path / "d"), "--mirror", mirror]) == 0
+    assert (tmp_path / "d" / "clevrtex_camo.tar.gz").read_bytes() == CONTENT
+    assert "does not say how large clevrtex_camo.tar.gz is" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(("size", "right"), [(1_200_000, True), (850_000, True), (2_000_000, False), (500, False)])

@@ -5,7 +5,8 @@ the server still has the same file: its ETag or date is kept beside the part, an
 nothing is believed that a power cut may have lost. Archives are not unpacked: the import reads them directly.
 
 A server is not trusted with sizes: what it announces must be near the published size, no more than that is written, and
-the rest of a file must begin where it was asked to. `PlannedFile.verification` says what vouches for the content.
+the rest of a file must begin where it was asked to. If it announces nothing, what comes must be near the published
+size, and an interrupted download begins anew. `PlannedFile.verification` says what vouches for the content.
 """
 
 import glob
@@ -27,19 +28,18 @@ from typing import BinaryIO, NamedTuple
 from astseg._core.atomic_io import atomic_write, make_folder, sync, sync_opened
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
-from astseg._core.progress import NamedProgress
+from astseg._core.progress import ByteProgress
 from astseg.data.benchmarks.registry import RemoteFile, get_benchmark
+from astseg.data.benchmarks.servers import CHUNK_SIZE, TIMEOUT_SECONDS, ask_headers, fetch_unsized
 
-CHUNK_SIZE = 1 << 18
 BYTES_BETWEEN_SYNCS = 1 << 26
 """How much is downloaded again after a kill or a power cut."""
-TIMEOUT_SECONDS = 60
 MAX_ATTEMPTS = 5  # consecutive attempts without progress before giving up
 RETRY_DELAY = 2.0  # seconds, times the number of such attempts
 MIN_FREE_BYTES = 64 << 20  # disk space to leave free
-HEAD_REFUSED = (403, 405, 501)
-"""What servers answer that send files, but not their headers alone."""
 SIZE_TOLERANCE = 0.25  # published sizes are rounded, in units of 1000 or 1024
+MAX_UNKNOWN_BYTES = 1 << 35
+"""The largest file to take of which neither server nor page says the size: a little more than any published one."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,15 @@ class PlannedFile:
     """A file to download."""
 
     remote: RemoteFile
-    size: int
-    """Size in bytes, as reported by the server."""
+    size: int | None
+    """Size in bytes, as reported by the server; None if it reports none."""
     present: int
     """Bytes already downloaded."""
+
+    @property
+    def expected(self) -> int:
+        """Size in bytes, of the server or about, as published; 0 if nobody says it."""
+        return (self.remote.size or 0) if self.size is None else self.size
 
     @property
     def verification(self) -> str:
@@ -58,7 +63,10 @@ class PlannedFile:
         if self.remote.md5_address is not None:
             checked = "its MD5 sum, which comes from the same server: this shows damage, not an exchange"
             return checked + (", as both come unencrypted" if self.remote.address.startswith("http:") else "")
-        size = "its size (about the published one)" if self.remote.size is not None else "the size that the server says"
+        if self.remote.size is not None:
+            size = "its size (about the published one)"
+        else:
+            size = "only that it came to an end" if self.size is None else "the size that the server says"
         return f"{size}; its content is NOT verified, since no checksum is published"
 
 
@@ -71,13 +79,13 @@ class DownloadPlan:
 
     @property
     def size(self) -> int:
-        """Total size in bytes."""
-        return sum(file.size for file in self.files)
+        """Total size in bytes, as far as it is known."""
+        return sum(file.expected for file in self.files)
 
     @property
     def remaining(self) -> int:
-        """Bytes still to download."""
-        return sum(file.size - file.present for file in self.files)
+        """Bytes still to download, as far as they are known."""
+        return sum(file.expected - file.present for file in self.files)
 
 
 def plan_download(name: str, folder: Path | str, *, mirror: str | None = None) -> DownloadPlan:
@@ -118,19 +126,19 @@ def plan_files(files: Sequence[RemoteFile], folder: Path | str) -> DownloadPlan:
     return plan
 
 
-def download(plan: DownloadPlan, report: NamedProgress | None = None) -> list[Path]:
+def download(plan: DownloadPlan, report: ByteProgress | None = None) -> list[Path]:
     """Download the files of a plan, except those already present.
 
     Args:
         plan: from `plan_download`.
-        report: called with a file's name, the bytes downloaded so far and the file's size in bytes.
+        report: called with a file's name, the bytes downloaded so far and the file's size in bytes, if it is known.
 
     Returns:
         The files' paths.
 
     Raises:
-        AstSegError: a server does not answer, or not with what was asked for; a file has changed; or a checksum does
-            not match.
+        AstSegError: a server does not answer, or not with what was asked for; a file has changed, or a size far from
+            the published one; or a checksum does not match.
     """
     report = report or (lambda *_: None)
     try:
@@ -142,7 +150,7 @@ def download(plan: DownloadPlan, report: NamedProgress | None = None) -> list[Pa
         ) from error
 
 
-def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path:
+def _fetch_whole(file: PlannedFile, folder: Path, report: ByteProgress) -> Path:
     path = folder / file.remote.name
     part = _part_path(path)
     if _length(path) == file.size:
@@ -150,18 +158,10 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path
         report(path.name, file.size, file.size)
         return path
     checksum = _published_md5(file.remote)
-    failures = 0
-    while (before := _kept(part)) != file.size:
-        try:
-            _fetch(file, part, report)
-        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            failures = 0 if _kept(part) > before else failures + 1
-            refused = isinstance(error, urllib.error.HTTPError) and error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
-            if refused or failures == MAX_ATTEMPTS:
-                raise AstSegError(
-                    f"Cannot download {file.remote.address}: {error}. Run the download again to resume it."
-                ) from error
-            time.sleep(RETRY_DELAY * failures)
+    if file.size is None:
+        _fetch_unsized(file.remote, part, report)
+    else:
+        _fetch_with_retries(file, file.size, part, report)
     if checksum is not None and _md5(part) != checksum:
         part.unlink()
         _remove_note(part)
@@ -173,11 +173,38 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: NamedProgress) -> Path
     return path
 
 
-def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
+def _fetch_unsized(remote: RemoteFile, part: Path, report: ByteProgress) -> None:
+    """Download a file whose server does not say how large it is; if that fails, nothing of it stays."""
+    _remove_note(part)  # of a file whose length was told
+    limit = MAX_UNKNOWN_BYTES if remote.size is None else int((1 + SIZE_TOLERANCE) * remote.size)
+    try:
+        size = fetch_unsized(remote.address, part, limit, lambda done: report(remote.name, done, None))
+        _check_size(remote, size, "what came has")
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _fetch_with_retries(file: PlannedFile, size: int, part: Path, report: ByteProgress) -> None:
+    failures = 0
+    while (before := _kept(part)) != size:
+        try:
+            _fetch(file.remote, size, part, report)
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            failures = 0 if _kept(part) > before else failures + 1
+            refused = isinstance(error, urllib.error.HTTPError) and error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
+            if refused or failures == MAX_ATTEMPTS:
+                raise AstSegError(
+                    f"Cannot download {file.remote.address}: {error}. Run the download again to resume it."
+                ) from error
+            time.sleep(RETRY_DELAY * failures)
+
+
+def _fetch(remote: RemoteFile, size: int, part: Path, report: ByteProgress) -> None:
     """Download the rest of a file, or all of it if the server's file has changed."""
     start, note = _kept(part), _read_note(part)
-    request = urllib.request.Request(file.remote.address)
-    if note is not None and 0 < start < file.size:
+    request = urllib.request.Request(remote.address)
+    if note is not None and 0 < start < size:
         request.add_header("Range", f"bytes={start}-")
         if note.validator:  # without one, only the size shows that the file has changed
             request.add_header("If-Range", note.validator)
@@ -185,11 +212,11 @@ def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         done = start if resumed else 0
         if resumed:
-            _check_range(answer.headers.get("Content-Range"), start, file)
-        length = _content_length(answer.headers, file.remote.address)
-        if length is not None and done + length != file.size:
+            _check_range(answer.headers.get("Content-Range"), start, size, remote)
+        length = _content_length(answer.headers, remote.address)
+        if length is not None and done + length != size:
             raise AstSegError(
-                f"{file.remote.address} now has {done + length} bytes instead of {file.size}. Run the download again."
+                f"{remote.address} now has {done + length} bytes instead of {size}. Run the download again."
             )
         validator = _validator(answer.headers)
         _write_note(part, _Note(validator, done))
@@ -198,51 +225,22 @@ def _fetch(file: PlannedFile, part: Path, report: NamedProgress) -> None:
             target.seek(done)
             noted = done
             try:
-                while chunk := answer.read(min(CHUNK_SIZE, file.size - done + 1)):
-                    if done + len(chunk) > file.size:  # without a length, an answer need not end
+                while chunk := answer.read(min(CHUNK_SIZE, size - done + 1)):
+                    if done + len(chunk) > size:  # without a length, an answer need not end
                         raise AstSegError(
-                            f"{file.remote.address} sends more than the {file.size} bytes that were announced. "
+                            f"{remote.address} sends more than the {size} bytes that were announced. "
                             "Try again later, or another server."
                         )
                     target.write(chunk)
                     done += len(chunk)
-                    report(file.remote.name, done, file.size)
+                    report(remote.name, done, size)
                     if done - noted >= BYTES_BETWEEN_SYNCS:
                         noted = done
                         _sync_and_note(target, part, _Note(validator, done))
             finally:  # also after Ctrl-C and when the connection breaks
                 _sync_and_note(target, part, _Note(validator, done))
-    if done != file.size:
-        raise ConnectionError(f"the connection ended after {done} of {file.size} bytes")
-
-
-def ask_headers(address: str, *, may_ask_for_file: bool = True) -> http.client.HTTPMessage:
-    """Return what a server says of a file.
-
-    Args:
-        address: of the file.
-        may_ask_for_file: whether a server that refuses to say this alone, or does not say the length, is asked for the
-            file, of which nothing is read.
-
-    Raises:
-        OSError: the server does not answer, or has no such file.
-        http.client.HTTPException: its answer is damaged.
-        ValueError: the address is none.
-    """
-    try:
-        headers = _headers(urllib.request.Request(address, method="HEAD"))
-        if headers.get("Content-Length", "0") != "0" or not may_ask_for_file:
-            return headers
-    except urllib.error.HTTPError as error:
-        if error.code not in HEAD_REFUSED or not may_ask_for_file:
-            raise
-    return _headers(urllib.request.Request(address))
-
-
-def _headers(request: urllib.request.Request) -> http.client.HTTPMessage:
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
-        headers: http.client.HTTPMessage = answer.headers
-        return headers
+    if done != size:
+        raise ConnectionError(f"the connection ended after {done} of {size} bytes")
 
 
 def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
@@ -255,21 +253,34 @@ def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
             raise AstSegError(f"{remote.address} does not answer: {error}. Is the address still correct?") from error
         length = None
     if length is None and not present:
-        raise AstSegError(f"{remote.address} does not report its size. Download it by hand.")
+        return PlannedFile(remote, None, 0)
     size = present if length is None else length
-    if not size:
-        raise AstSegError(f"{remote.address} is empty, according to its server.")
-    if remote.size is not None and abs(size - remote.size) > SIZE_TOLERANCE * remote.size:
-        whose = "its server says" if length is not None else f"{path} has"
-        raise AstSegError(
-            f"{remote.address} should have about {remote.size} bytes, but {whose} {size}. "
-            "This is another file than the published one: look at its page before you download it by hand."
-        )
+    _check_size(remote, size, "its server says" if length is not None else f"{path} has")
     if present and present != size:
         raise AstSegError(
             f"{path} has {present} bytes, but the server's file has {size}. Remove it to download it again."
         )
     return PlannedFile(remote, size, present or min(_kept(_part_path(path)), size))
+
+
+def _check_size(remote: RemoteFile, size: int, whose: str) -> None:
+    """Raise unless a size is near the published one.
+
+    Args:
+        remote: the file.
+        size: in bytes.
+        whose: who says so, as the beginning of a sentence that ends with the size.
+
+    Raises:
+        AstSegError: it is not, or is 0.
+    """
+    if not size:
+        raise AstSegError(f"{remote.address} is empty: {whose} 0 bytes.")
+    if remote.size is not None and abs(size - remote.size) > SIZE_TOLERANCE * remote.size:
+        raise AstSegError(
+            f"{remote.address} should have about {remote.size} bytes, but {whose} {size}. "
+            "This is another file than the published one: look at its page before you download it by hand."
+        )
 
 
 def _content_length(headers: http.client.HTTPMessage, address: str) -> int | None:
@@ -284,18 +295,18 @@ def _content_length(headers: http.client.HTTPMessage, address: str) -> int | Non
     raise AstSegError(f"{address} has a length of '{text[:40]}', says its server. Try again later, or another server.")
 
 
-def _check_range(text: str | None, start: int, file: PlannedFile) -> None:
+def _check_range(text: str | None, start: int, size: int, remote: RemoteFile) -> None:
     """Raise unless a partial answer is the requested rest of the file.
 
     Raises:
         AstSegError: it is another part, or does not say which.
     """
     match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", text or "")
-    wanted = (str(start), str(file.size - 1))
-    if not match or match.groups()[:2] != wanted or match[3] not in (str(file.size), "*"):
+    wanted = (str(start), str(size - 1))
+    if not match or match.groups()[:2] != wanted or match[3] not in (str(size), "*"):
         raise AstSegError(
-            f"{file.remote.address} was asked for its bytes from {start} to {file.size - 1}, but answers with "
-            f"'{(text or 'no range')[:80]}'. Remove {file.remote.name}.part to begin anew, or try another server."
+            f"{remote.address} was asked for its bytes from {start} to {size - 1}, but answers with "
+            f"'{(text or 'no range')[:80]}'. Remove {remote.name}.part to begin anew, or try another server."
         )
 
 

@@ -1,0 +1,37 @@
+"""Commands that go on where they were stopped."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astseg.cli._console import Stopped, format_count, print_note
+
+if TYPE_CHECKING:
+    from astseg.inference.resuming import KeptAnswers
+
+
+@contextmanager
+def going_on(out: Path, plan: Mapping[str, Any]) -> Iterator["KeptAnswers"]:
+    """Keep what a model finds until the results of a block are whole, and say what was there already.
+
+    Args:
+        out: the folder of the results.
+        plan: see `resumable`.
+
+    Raises:
+        Stopped: in place of Ctrl-C, if anything is kept.
+        AstSegError: see `resumable`.
+    """
+    from astseg.inference.resuming import resumable
+
+    with resumable(out, plan) as kept:
+        try:
+            yield kept
+        except KeyboardInterrupt:
+            if not kept.kept:
+                raise
+            count = format_count(kept.kept, "image")
+            raise Stopped(f"Stopped after {count}. The same command goes on from there.") from None
+    if kept.found:
+        print_note("Note", f"{format_count(kept.found, 'image')} had been done when the command was stopped.")

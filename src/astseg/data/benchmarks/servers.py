@@ -1,0 +1,107 @@
+"""What servers of files are asked over http: what they say of a file, and a file whose length they do not say."""
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from astseg._core.errors import AstSegError
+from astseg._core.text import without_password
+
+CHUNK_SIZE = 1 << 18
+TIMEOUT_SECONDS = 60
+HEAD_REFUSED = (403, 405, 501)
+"""What servers answer that send files, but not their headers alone."""
+
+
+@contextmanager
+def unanswered_told(address: str) -> Iterator[None]:
+    """Tell what goes wrong in a block that asks a server.
+
+    Raises:
+        AstSegError: the server does not answer, or has no such file; or the address is none.
+    """
+    try:
+        yield
+    except (http.client.HTTPException, OSError, ValueError) as error:
+        raise AstSegError(f"{without_password(address)} does not answer: {error}. Is the address correct?") from error
+
+
+def ask_headers(address: str, *, may_ask_for_file: bool = True) -> http.client.HTTPMessage:
+    """Return what a server says of a file.
+
+    Args:
+        address: of the file.
+        may_ask_for_file: whether a server that refuses to say this alone, or does not say the length, is asked for the
+            file, of which nothing is read.
+
+    Raises:
+        OSError: the server does not answer, or has no such file.
+        http.client.HTTPException: its answer is damaged.
+        ValueError: the address is none.
+    """
+    try:
+        headers = _headers(urllib.request.Request(address, method="HEAD"))
+        if headers.get("Content-Length", "0") != "0" or not may_ask_for_file:
+            return headers
+    except urllib.error.HTTPError as error:
+        if error.code not in HEAD_REFUSED or not may_ask_for_file:
+            raise
+    return _headers(urllib.request.Request(address))
+
+
+def _headers(request: urllib.request.Request) -> http.client.HTTPMessage:
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+        headers: http.client.HTTPMessage = answer.headers
+        return headers
+
+
+def fetch_unsized(address: str, path: Path, max_bytes: int, report: Callable[[int], None]) -> int:
+    """Download a file whose server does not say how large it is, from its beginning.
+
+    Args:
+        address: of the file.
+        path: where to write it; what is left there after an error is not whole.
+        max_bytes: the largest file to fetch.
+        report: called with the number of bytes fetched so far.
+
+    Returns:
+        The number of its bytes.
+
+    Raises:
+        AstSegError: the server does not answer, or breaks off; or the file is too large.
+        OSError: the file cannot be written.
+    """
+    shown = without_password(address)
+
+    def read() -> bytes:
+        try:
+            content: bytes = answer.read(CHUNK_SIZE)
+        except (http.client.HTTPException, OSError) as error:
+            raise AstSegError(f"The download of {shown} broke off: {error!r}. Try again.") from error
+        return content
+
+    with unanswered_told(address):
+        opened = urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS)
+    with opened as answer, path.open("wb") as target:
+        while chunk := read():
+            target.write(chunk)
+            report(target.tell())
+            if target.tell() > max_bytes:
+                raise too_large(shown, "has more than it should", max_bytes)
+        return target.tell()
+
+
+def too_large(shown: str, size: str, max_bytes: int) -> AstSegError:
+    """Return an error about a file that is larger than those that are fetched.
+
+    Args:
+        shown: its address, as it may be shown.
+        size: how large it is, as the rest of a sentence about it.
+        max_bytes: the largest that is fetched.
+    """
+    return AstSegError(
+        f"{shown} {size}; at most {max_bytes / 1e9:.1f} GB are fetched. If it is what you want, download it yourself."
+    )
