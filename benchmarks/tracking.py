@@ -10,6 +10,7 @@ somebody would whose camera stands still:
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -81,10 +82,12 @@ def own_model(run: Path, images: Bytes) -> astseg.AstSeg:
     """Return the model of a run, which is trained on the images first if it is not there."""
     if not run.exists():
         with tempfile.TemporaryDirectory() as folder:
-            film = Path(folder, "film.npy")
+            film, whole = Path(folder, "film.npy"), Path(folder, "run")
             np.save(film, images)
-            command = [sys.executable, "-m", "astseg", "train", str(film), "--out", str(run), *OWN_TRAINING]
+            command = [sys.executable, "-m", "astseg", "train", str(film), "--out", str(whole), *OWN_TRAINING]
             subprocess.run(command, check=True)
+            run.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(whole, run)  # once it is trained, not where it was stopped
     return astseg.load_model(str(run))
 
 
