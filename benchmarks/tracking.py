@@ -2,16 +2,27 @@
 
 Compared are linking by the number of the slot, the Hungarian method over the IoU with the frame before, and `Tracker`.
 True masks are numbered from left to right in each frame, as slots are that each keep to a stretch of the image.
+
+The model is one for all sequences, or with ``--own`` one for each, trained on its frames without their truth, as
+somebody would whose camera stands still:
+
+    python benchmarks/tracking.py --sequences 3 --frames 1000 --own runs
 """
 
 import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import linear_sum_assignment
 
 import astseg
+from astseg.data.scenes.generation import Scenes
 from astseg.data.scenes.moving import render_sequence
 from astseg.data.store import Bytes
 from astseg.evaluation.tracking import TrackingScores, mean_scores, score_tracks
@@ -21,6 +32,8 @@ from astseg.inference.tracking import Tracker
 Labels = npt.NDArray[np.int64]
 Features = npt.NDArray[np.float64]
 BATCH_SIZE = 20
+OWN_TRAINING = ("--objects", "8", "--steps", "3000", "--device", "cpu")
+"""What ``astseg train`` is given for a model of a sequence's own."""
 
 
 def link_plainly(frames: Sequence[Bytes]) -> list[Labels]:
@@ -65,9 +78,22 @@ def number_from_left(mask: Bytes) -> Bytes:
     return numbered
 
 
-def score_sequence(seed: int, index: int, frames: int, model: astseg.AstSeg) -> Iterator[tuple[str, TrackingScores]]:
+def own_model(run: Path, images: Bytes) -> astseg.AstSeg:
+    """Return the model of a run, which is trained on the images first if it is not there."""
+    if not run.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            film, whole = Path(folder, "film.npy"), Path(folder, "run")
+            np.save(film, images)
+            command = [sys.executable, "-m", "astseg", "train", str(film), "--out", str(whole), *OWN_TRAINING]
+            subprocess.run(command, check=True)
+            run.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(whole, run)  # once it is trained, not where it was stopped
+    return astseg.load_model(str(run))
+
+
+def score_sequence(scenes: Scenes, model: astseg.AstSeg) -> Iterator[tuple[str, TrackingScores]]:
     """Yield the name and the scores of each way of linking."""
-    scenes = render_sequence(seed, index, frames)
+    frames = len(scenes.images)
     masks = [number_from_left(mask) for mask in scenes.masks]
     colors = [median_colors(image, mask) for image, mask in zip(scenes.images, masks, strict=True)]
     parts = [model.segment(list(scenes.images[start : start + BATCH_SIZE])) for start in range(0, frames, BATCH_SIZE)]
@@ -93,14 +119,17 @@ def main() -> None:
     """Print a row for each way of linking."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="clevr", help="a run, a model's folder, or a model that comes with astseg")
+    parser.add_argument("--own", type=Path, metavar="FOLDER", help="a model for each sequence; keep the runs here")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sequences", type=int, default=10)
     parser.add_argument("--frames", type=int, default=100)
     arguments = parser.parse_args()
-    model = astseg.load_model(arguments.model)
+    model = None if arguments.own else astseg.load_model(arguments.model)
     scores: dict[str, list[TrackingScores]] = {}
     for index in range(arguments.sequences):
-        for name, score in score_sequence(arguments.seed, index, arguments.frames, model):
+        scenes = render_sequence(arguments.seed, index, arguments.frames)
+        used = model or own_model(arguments.own / f"{arguments.seed}-{index}", scenes.images)
+        for name, score in score_sequence(scenes, used):
             scores.setdefault(name, []).append(score)
     print("| linked by | switches | IDF1 | HOTA |\n| --- | ---: | ---: | ---: |")
     for name, found in scores.items():

@@ -84,6 +84,15 @@ def test_a_gap_may_be_short(missing: int, expected: set[int]) -> None:
     assert tracks_in(follow(frames)[-1]) == expected
 
 
+@pytest.mark.parametrize(("absence", "expected"), [(0.0, 1), (TrackingSettings().absence, 2)])
+def test_of_two_tracks_that_fit_alike_the_one_that_was_seen_goes_on(absence: float, expected: int) -> None:
+    """What is found halfway between a thing that is gone and one that is there is the one that is there."""
+    frames = [draw((1, 10, 10, 8, 8), (2, 10, 20, 8, 8)), draw((2, 10, 20, 8, 8)), draw((1, 10, 15, 8, 8))]
+    found = follow(frames, Tracker(TrackingSettings(absence=absence)))
+    assert tracks_in(found[1]) == {2}
+    assert tracks_in(found[2]) == {expected}
+
+
 def test_what_has_left_the_image_does_not_come_back() -> None:
     leaving = [draw((1, 10, 50 + 2 * t, 8, 8)) for t in range(8)]
     entering = [draw((1, 10, 60 - 2 * t, 8, 8)) for t in range(1, 8)]
@@ -167,7 +176,7 @@ def test_memory_does_not_grow() -> None:
     assert tracker.begun > 20
 
 
-@pytest.mark.parametrize("name", ["overlap", "max_cost", "memory", "part_share", "least_size"])
+@pytest.mark.parametrize("name", ["overlap", "absence", "max_cost", "memory", "part_share", "least_size"])
 def test_impossible_settings_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="0 or more"):
         replace(TrackingSettings(), **{name: -1})

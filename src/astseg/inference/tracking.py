@@ -38,6 +38,8 @@ class TrackingSettings:
     """Weight of the logarithm of the ratio of the areas; a hidden track may come out smaller."""
     appearance: float = 3.0
     """Weight of the squared distance of the features, as a share of that between objects of one frame."""
+    absence: float = 0.5
+    """Cost of a track that was not seen in the frame before: of two that fit alike, the one that was seen goes on."""
     max_cost: float = 3.0
     """Pairs that cost more are two objects."""
     max_gap: int = 30
@@ -52,8 +54,9 @@ class TrackingSettings:
     """The size, as a share of the image's, that counts in addition: borders are uncertain, however small the object."""
 
     def __post_init__(self) -> None:
-        numbers = (self.overlap, self.place, self.scale, self.appearance, self.max_cost, self.max_gap, self.least_size)
-        if min(numbers) < 0 or not all(0 <= part <= 1 for part in (self.memory, self.area_memory, self.part_share)):
+        costs = (self.overlap, self.place, self.scale, self.appearance, self.absence, self.max_cost)
+        shares = (self.memory, self.area_memory, self.part_share)
+        if min(*costs, self.max_gap, self.least_size) < 0 or not all(0 <= share <= 1 for share in shares):
             raise ValueError(f"costs, sizes and gaps are 0 or more, what remains or lies in a place 0 to 1, not {self}")
 
 
@@ -232,6 +235,7 @@ def pair_costs(
             place[pieces.islands == homes.get(track.hider, 0)] = 0
             scale = scale.clip(min=0)
         costs[row] = settings.overlap * (1 - iou) + settings.place * place + settings.scale * abs(scale)
+        costs[row] += settings.absence * (track.missed > 0)
         if features is not None and track.appearance is not None and spread:
             costs[row] += settings.appearance * ((features - track.appearance) ** 2).sum(1) / spread
     return costs
