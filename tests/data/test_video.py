@@ -119,6 +119,20 @@ def test_keeps_the_quality_of_busy_images(tmp_path: Path, monkeypatch: pytest.Mo
     assert np.abs(read - images).mean() < 4
 
 
+def test_the_same_frames_are_the_same_file(tmp_path: Path) -> None:
+    ground = np.kron(np.random.default_rng(0).integers(60, 200, (6, 4, 3)), np.ones((8, 8, 1))).astype(np.uint8)
+    frames = [ground.copy() for _ in range(9)]
+    for index, frame in enumerate(frames):
+        frame[12:24, 3 * index % 16 : 3 * index % 16 + 12] = 220, 40, 40
+    written = set()
+    for number in range(60):
+        with VideoWriter(tmp_path / f"{number}.mp4", Fraction(25)) as writer:
+            for frame in frames:
+                writer.append(frame)
+        written.add((tmp_path / f"{number}.mp4").read_bytes())
+    assert len(written) == 1
+
+
 def test_knows_which_encoders_there_are() -> None:
     assert has_encoder("mpeg4")
     assert not has_encoder("no such thing")
