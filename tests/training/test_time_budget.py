@@ -7,6 +7,7 @@ from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.training.config import BaselineTraining, Recipe, Scenario
+from astseg.training.execution import Execution
 from astseg.training.phases import phases
 from astseg.training.presets import cpu_recipe, gpu_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds, with_steps
@@ -140,6 +141,15 @@ class TestMeasuring:
         recipe = override(tiny_recipe, {"foreground.scenario": "background"})
         assert measure_step_seconds(recipe, tiny_images, CPU, clock) == {"background": seconds}
         assert len(times) == timed
+
+    def test_not_while_losses_are_compiled(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(torch, "compile", lambda function, **_: function)
+        ticks = accumulate(gap for step in (1.0, 2.0, 3.0) for gap in (100.0, 90.0, 20.0, 10.0, *5 * [step]))
+        found = measure_step_seconds(tiny_recipe, tiny_images, CPU, lambda: next(ticks), Execution(compiled=True))
+        assert found == {"background": 1.0, "objects": 2.0, "joint": 3.0}
+        assert not list(ticks)
 
     def test_by_the_time_that_passes(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         recipe = override(tiny_recipe, {"foreground.scenario": "baseline"})

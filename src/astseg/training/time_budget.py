@@ -18,6 +18,8 @@ from astseg.training.schedules import LearningRate
 from astseg.training.state import TrainState
 
 NUM_TIMED_STEPS = 6
+NUM_COMPILING_STEPS = 3
+"""Steps after a phase's first in which its loss is compiled, and a GPU's graph is tried and recorded."""
 MAX_TIMED_SECONDS = 5.0
 """When the timed steps of the background alone have taken longer, no further one is timed; two always are."""
 BACKGROUND_SHARE = 0.2
@@ -75,8 +77,9 @@ def measure_step_seconds(
 ) -> dict[str, float]:
     """Return the seconds that a step of each phase takes, by the phase's name, measured by training a few of each.
 
-    The first step of a phase, which also pays for warming up, is not timed. What all images take before the first step
-    on objects, such as their slow features, stands under ``preparation``.
+    The first step of a phase, which also pays for warming up, is not timed, nor are those in which its loss is
+    compiled. What all images take before the first step on objects, such as their slow features, stands under
+    ``preparation``.
 
     Args:
         recipe: what to train.
@@ -85,7 +88,8 @@ def measure_step_seconds(
         clock: returns seconds, counted from any moment.
         execution: how the steps are computed.
     """
-    count, alone = NUM_TIMED_STEPS, recipe.foreground.scenario == "background"
+    untimed = 1 + NUM_COMPILING_STEPS if execution.compiled else 1
+    count, alone = NUM_TIMED_STEPS - 1 + untimed, recipe.foreground.scenario == "background"
     short = replace(
         recipe,
         backbone=None,
@@ -95,9 +99,9 @@ def measure_step_seconds(
     timer = _StepTimer(clock)
     first = images[: max(recipe.background.batch_size, recipe.foreground.batch_size)]
     with TemporaryDirectory() as folder:
-        stop = timer.took_too_long if alone else lambda: False
+        stop = timer.took_too_long if alone and not execution.compiled else lambda: False
         Trainer(short, first, Path(folder), device, callbacks=[timer], execution=execution).run(stop)
-    seconds = {name: (times[-1] - times[0]) / (len(times) - 1) for name, times in timer.times.items()}
+    seconds = {name: (times[-1] - times[untimed - 1]) / (len(times) - untimed) for name, times in timer.times.items()}
     preparation = timer.preparation_seconds(len(images))
     return {**seconds, "preparation": preparation} if preparation else seconds
 
