@@ -68,6 +68,11 @@ class TestPrecision:
         assert reason == Reason("Precision: bf16 in the large networks (as requested).")
         assert not any(one.text.startswith("Precision") for one in usual.reasons)
 
+    def test_tf32_is_of_all_products(self, store: Store) -> None:
+        found = choose(store, GPU, steps=3, precision="tf32")
+        assert found.execution == Execution("tf32")
+        assert Reason("Precision: tf32 in all products (as requested).") in found.reasons
+
     def test_the_machine_decides(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: True)
         found = choose(store, preset="objectsroom-unet", precision="auto")

@@ -173,7 +173,8 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     if precision != "fp32":
         faster = "as requested" if request.precision == precision else "which this processor computes much faster"
         open_field = "precision" if request.precision == "auto" else None
-        reasons.append(Reason(f"Precision: {precision} in the large networks ({faster}).", open_field))
+        where = "all products" if precision == "tf32" else "the large networks"
+        reasons.append(Reason(f"Precision: {precision} in {where} ({faster}).", open_field))
     if request.parts > 1:
         reasons.append(Reason(f"Batches: in {request.parts} parts each, as requested."))
     if request.compiled:
