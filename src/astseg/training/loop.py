@@ -192,9 +192,10 @@ class Trainer:
             whole = batch_indices(state.seed, state.phase_index, step, phase.settings.batch_size, len(self.images))
             return whole[part.places]
 
+        indices = own_indices(state.step)
         while state.step < phase.steps:
-            batch = training_set[own_indices(state.step)]
-            training_set.read_ahead(own_indices(state.step + 1))  # while this step is computed
+            batch, indices = training_set[indices], own_indices(state.step + 1)
+            training_set.read_ahead(indices)  # while this step is computed
             if phase.flips:
                 batch = flipped(batch, state.seed, state.phase_index, state.step, part.start)
             losses = train_step(state.model, optimizer, phase, state.step, batch, part, execution, losses_of)
@@ -343,10 +344,11 @@ def _add_gradients(compute: Callable[[Batch], Losses], batch: Batch, part: Batch
 
 def _with_share(sums: Losses | None, losses: Losses, share: float) -> Losses:
     """Return the sums of losses with a share of others, and the rendering of the latter."""
-    values = {"": losses.total, **losses.terms}
-    before = {} if sums is None else {"": sums.total, **sums.terms}
-    total, *terms = (before.get(name, 0.0) + share * value.detach() for name, value in values.items())
-    return Losses(total, dict(zip(losses.terms, terms, strict=True)), losses.rendering)
+    total = share * losses.total.detach()
+    terms = {name: share * value.detach() for name, value in losses.terms.items()}
+    if sums is not None:
+        total, terms = sums.total + total, {name: sums.terms[name] + value for name, value in terms.items()}
+    return Losses(total, terms, losses.rendering)
 
 
 def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
