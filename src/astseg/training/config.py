@@ -130,8 +130,8 @@ class Recipe:
             raise ValueError("a model without a background network cannot be trained")
         if self.background.automatic_complexity and self.architecture.background_network not in ("simple", "complex"):
             raise ValueError(f"automatic complexity is for AE-NE, not for {self.architecture.background_network!r}")
-        without_places = self.foreground.scenario == "baseline" and not self.foreground.baseline.placement_step
-        if self.architecture.slot_position_prior and without_places:
+        never_placed = self.foreground.scenario == "baseline" and not self.foreground.baseline.placement_step
+        if self.architecture.slot_position_prior and never_placed:
             raise ValueError("slots with places need a foreground.baseline.placement_step in baseline training")
         if self.backbone and not self.architecture.feature_network.startswith("segformer"):
             raise ValueError(f"backbone weights are for SegFormer, not for {self.architecture.feature_network}")

@@ -265,8 +265,8 @@ class BaselinePhase(JointPhase):
         """Return the background's parameters, and all others."""
         assert model.background is not None
         background = list(model.background.parameters())
-        known = {id(parameter) for parameter in background}
-        return [background, [parameter for parameter in self.parameters(model) if id(parameter) not in known]]
+        of_background = {id(parameter) for parameter in background}
+        return [background, [parameter for parameter in self.parameters(model) if id(parameter) not in of_background]]
 
     def schedule(self, step: int) -> Schedule:
         """Return the schedule of the objects, perhaps with later shadows."""
