@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from astseg._core import mapped_arrays
 from astseg._core.mapped_arrays import fetch_rows
 
 ROWS, ROW_BYTES = 256, 12 * 1024
@@ -50,6 +51,7 @@ def test_only_the_rows_are_fetched(tmp_path: Path, left_out: int) -> None:
     assert not any(found[row] for row in (100, 58, 63, 198, 202))
 
 
-def test_of_other_arrays_nothing_is_fetched() -> None:
+def test_of_other_arrays_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped_arrays, "_address", lambda array: pytest.fail("was about to fetch"))
     fetch_rows(np.ones((3, 4)), np.array([0, 2]))
     fetch_rows(np.frombuffer(b"abcd", np.uint8), np.array([1]))
