@@ -84,6 +84,10 @@ def make_folder(path: Path) -> None:
         sync(folder.parent)
 
 
+def _cannot_write(path: Path, error: OSError, remark: str = "") -> AstSegError:
+    return AstSegError(f"Cannot write {path}: {error.strerror or error}.{remark}")
+
+
 @contextmanager
 def atomic_write(path: Path | str, *, former: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move the file written there to `path` when the block ends.
@@ -111,7 +115,7 @@ def atomic_write(path: Path | str, *, former: Path | None = None) -> Iterator[Pa
         partial.replace(path)
         sync(path.parent)
     except OSError as error:
-        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise _cannot_write(path, error) from error
     finally:
         # Removal fails only where writing was impossible, so that there is no file.
         with suppress(OSError):
@@ -153,7 +157,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             finally:
                 _restore_former(former, path)
     except OSError as error:
-        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise _cannot_write(path, error) from error
 
 
 @contextmanager
@@ -178,7 +182,7 @@ def growing_folder(path: Path) -> Iterator[Path]:
             finally:
                 sync_tree(path)
     except OSError as error:
-        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise _cannot_write(path, error) from error
 
 
 def check_free(path: Path) -> None:
@@ -208,7 +212,7 @@ def move_into_place(folder: Path, path: Path) -> None:
         sync(path.parent)
     except OSError as error:
         kept = f" The result is in {folder}." if folder.exists() else ""
-        raise AstSegError(f"Cannot write {path}: {error.strerror or error}.{kept}") from error
+        raise _cannot_write(path, error, kept) from error
 
 
 @contextmanager
@@ -224,11 +228,13 @@ def lock_folder(folder: Path, path: Path) -> Iterator[None]:
         path: the path to name in the error.
 
     Raises:
-        AstSegError: another process holds the lock.
-        OSError: the folder cannot be written.
+        AstSegError: another process holds the lock, or the folder cannot be written.
     """
     lock = FileLock(folder / LOCK_FILE, timeout=0)
-    make_folder(folder)  # where it cannot be, the error says why
+    try:
+        make_folder(folder)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
     try:
         lock.acquire()
     except (Timeout, FileNotFoundError):  # not found: the other command has just ended and removed the folder
@@ -237,7 +243,7 @@ def lock_folder(folder: Path, path: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         if error.errno not in UNSUPPORTED_LOCK_ERRNOS:
-            raise
+            raise _cannot_write(path, error) from error
     try:
         yield
     finally:

@@ -13,8 +13,8 @@
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from astseg._core import processes
-from astseg._core.atomic_io import atomic_write, lock_folder, make_folder, remove_leftovers
+from astseg._core.atomic_io import atomic_write, lock_folder, remove_leftovers
 from astseg._core.checksums import unseal
 from astseg._core.errors import (
     AstSegError,
@@ -136,20 +136,13 @@ def read_run_with_data(folder: Path) -> RunSettings:
     raise AstSegError(f"The data of this run is no longer in {settings.data}. Put it back there.")
 
 
-@contextmanager
-def lock_run(folder: Path) -> Iterator[None]:
+def lock_run(folder: Path) -> AbstractContextManager[None]:
     """Make a run's folder, if it is missing, and lock it until the block ends.
 
     Raises:
         AstSegError: it cannot be written, or another process has locked it.
     """
-    with ExitStack() as stack:
-        try:
-            make_folder(folder)
-            stack.enter_context(lock_folder(folder, folder))
-        except OSError as error:
-            raise AstSegError(f"Cannot write {folder}: {error.strerror}.") from error
-        yield
+    return lock_folder(folder, folder)
 
 
 def train_run(
