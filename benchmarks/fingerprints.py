@@ -10,6 +10,7 @@ weights after a tiny seeded run of each scenario, both uninterrupted and resumed
 takes about a minute on one core. Weights depend on the processor and on torch, so do not commit the files.
 """
 
+import argparse
 import hashlib
 import json
 import sys
@@ -98,4 +99,8 @@ def main(place: str, before: str | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(min(1, main(*sys.argv[1:])))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("place", help="the file to write")
+    parser.add_argument("before", nargs="?", help="a file to compare with")
+    chosen = parser.parse_args()
+    sys.exit(min(1, main(chosen.place, chosen.before)))
