@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -27,6 +28,8 @@ UNSUPPORTED_SYNC_ERRNOS = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPN
 """Errors of disks that cannot synchronize a folder, or anything; that the content was lost has other numbers."""
 SYNCS_AT_ONCE = 16
 """Files whose turns a disk takes together, which is several times faster than one after the other."""
+QUEUED_SYNCS = 1000
+"""Files that wait for their turn at most."""
 
 
 def sync(path: Path) -> None:
@@ -65,11 +68,13 @@ def sync_tree(folder: Path) -> None:
     Raises:
         OSError: something could not be written.
     """
-    places = list(os.walk(folder, topdown=False))
     with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
-        list(pool.map(sync, (Path(place, name) for place, _, files in places for name in files)))
-    for place, _, _ in places:
-        sync(Path(place))
+        for place, _, names in os.walk(folder, topdown=False):
+            left = iter(names)
+            # `map` queues all that it is given: results of a long film would take hundreds of megabytes.
+            while some := list(islice(left, QUEUED_SYNCS)):
+                list(pool.map(sync, (Path(place, name) for name in some)))
+            sync(Path(place))
 
 
 def make_folder(path: Path) -> None:
