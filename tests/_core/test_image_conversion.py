@@ -79,6 +79,12 @@ def test_a_camera_s_rotation_is_applied() -> None:
         (BYTES.astype(np.int64), "not int64"),
         (BYTES.astype(np.float32), r"from 0 to 2\d\d"),
         (torch.from_numpy(BYTES.copy()), "not torch.uint8"),
+        (BYTES[:0], r"with pixels, not uint8 of shape \(0, 5, 7, 3\)"),
+        (BYTES[0, :0], r"with pixels, not uint8 of shape \(0, 7, 3\)"),
+        (BYTES[:0] / 255, r"with pixels, not float64 of shape \(0, 5, 7, 3\)"),
+        (FLOATS[:0], r"with pixels, not torch.float32 of shape \(0, 3, 5, 7\)"),
+        (torch.zeros(3, 5, 0, dtype=torch.uint8), r"with pixels, not torch.uint8 of shape \(3, 5, 0\)"),
+        (torch.where(FLOATS > 0.5, torch.nan, FLOATS), "a value is NaN"),
         (None, "not NoneType"),
         (b"", "not bytes"),
     ],
@@ -86,6 +92,10 @@ def test_a_camera_s_rotation_is_applied() -> None:
 def test_refuses_other_images(images: Any, message: str, unchecked_shapes: None) -> None:
     with pytest.raises(ValueError, match=message):
         to_float_images(images)
+
+
+def test_images_may_need_a_gradient() -> None:
+    assert to_float_images(FLOATS.clone().requires_grad_())[0].requires_grad
 
 
 def test_names_the_file_that_cannot_be_read(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Conversion between images as bytes, in files and stores, and as floating-point tensors in [0, 1], for the model."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, Union
@@ -80,12 +81,26 @@ def check_float_images(images: object, shape: str = TENSOR_SHAPE) -> None:
     Raises:
         ValueError: the type, the shape or the range is wrong.
     """
-    is_image = isinstance(images, Tensor) and images.ndim in (3, 4) and images.shape[-3] == 3
-    if not is_image or not images.is_floating_point() or not images.numel():  # type: ignore[attr-defined]
+    if not (
+        isinstance(images, Tensor) and images.ndim in (3, 4) and images.shape[-3] == 3 and images.is_floating_point()
+    ):
         raise ValueError(f"expected floating-point images of shape {shape} in [0, 1], not {describe_type(images)}")
-    low, high = (float(value) for value in images.aminmax())  # type: ignore[attr-defined]
+    _check_pixels(images)
+    low, high = (float(value) for value in images.detach().aminmax())
+    if math.isnan(low):
+        raise ValueError("expected images in [0, 1], but a value is NaN")
     if not -MAX_OVERSHOOT <= low <= high <= 1 + MAX_OVERSHOOT:
         raise ValueError(f"expected images in [0, 1], not with values from {low:g} to {high:g}")
+
+
+def _check_pixels(images: "Tensor | np.ndarray[Any, np.dtype[Any]]") -> None:
+    """Raise if there is no image, or no pixel in it.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if 0 in images.shape:
+        raise ValueError(f"expected images with pixels, not {describe_type(images)}")
 
 
 def describe_type(images: object) -> str:
@@ -119,6 +134,7 @@ def _to_batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "ba
     if isinstance(image, np.ndarray):
         return _array_to_batch(image, device)
     if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim in (3, 4) and image.shape[-3] == 3:
+        _check_pixels(image)
         image = image.float() / 255
     check_float_images(image)
     return (image if image.ndim == 4 else image[None]).to(device)
@@ -133,6 +149,7 @@ def _array_to_batch(
         first = array.ndim in (3, 4) and array.shape[-3] == 3
         hint = ". Channels come last in arrays: use numpy.moveaxis, or a tensor" if first else ""
         raise ValueError(f"expected an array {ARRAY_SHAPE} of bytes or in [0, 1], not {describe_type(array)}{hint}")
+    _check_pixels(array)
     batch = array if array.ndim == 4 else array[None]
     if batch.dtype == np.uint8:
         return from_uint8_images(batch, device)
