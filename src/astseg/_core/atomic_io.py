@@ -68,13 +68,14 @@ def sync_tree(folder: Path) -> None:
     Raises:
         OSError: something could not be written.
     """
+    places = list(os.walk(folder, topdown=False))
+    files = (Path(place, name) for place, _, names in places for name in names)
     with ThreadPoolExecutor(SYNCS_AT_ONCE) as pool:
-        for place, _, names in os.walk(folder, topdown=False):
-            left = iter(names)
-            # `map` queues all that it is given: results of a long film would take hundreds of megabytes.
-            while some := list(islice(left, QUEUED_SYNCS)):
-                list(pool.map(sync, (Path(place, name) for name in some)))
-            sync(Path(place))
+        # `map` queues all that it is given: results of a long film would take hundreds of megabytes.
+        while some := list(islice(files, QUEUED_SYNCS)):
+            list(pool.map(sync, some))
+    for place, _, _ in places:
+        sync(Path(place))
 
 
 def make_folder(path: Path) -> None:
