@@ -90,7 +90,8 @@ def make_folder(path: Path) -> None:
         sync(folder.parent)
 
 
-def _cannot_write(path: Path, error: OSError, remark: str = "") -> AstSegError:
+def cannot_write(path: Path, error: OSError, remark: str = "") -> AstSegError:
+    """Return the error for a path that cannot be written, and a remark with a space before it."""
     return AstSegError(f"Cannot write {path}: {error.strerror or error}.{remark}")
 
 
@@ -121,7 +122,7 @@ def atomic_write(path: Path | str, *, former: Path | None = None) -> Iterator[Pa
         partial.replace(path)
         sync(path.parent)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     finally:
         # Removal fails only where writing was impossible, so that there is no file.
         with suppress(OSError):
@@ -163,7 +164,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             finally:
                 _restore_former(former, path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 @contextmanager
@@ -188,7 +189,7 @@ def growing_folder(path: Path) -> Iterator[Path]:
             finally:
                 sync_tree(path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
 
 
 def check_free(path: Path) -> None:
@@ -218,7 +219,7 @@ def move_into_place(folder: Path, path: Path) -> None:
         sync(path.parent)
     except OSError as error:
         kept = f" The result is in {folder}." if folder.exists() else ""
-        raise _cannot_write(path, error, kept) from error
+        raise cannot_write(path, error, kept) from error
 
 
 @contextmanager
@@ -240,7 +241,7 @@ def lock_folder(folder: Path, path: Path) -> Iterator[None]:
     try:
         make_folder(folder)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     try:
         lock.acquire()
     except (Timeout, FileNotFoundError):  # not found: the other command has just ended and removed the folder
@@ -249,7 +250,7 @@ def lock_folder(folder: Path, path: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         if error.errno not in UNSUPPORTED_LOCK_ERRNOS:
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
     try:
         yield
     finally:

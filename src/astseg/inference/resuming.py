@@ -22,6 +22,7 @@ from torch import Tensor
 from astseg._core.atomic_io import (
     LOCK_FILE,
     atomic_write,
+    cannot_write,
     check_free,
     lock_folder,
     remove_contents,
@@ -141,7 +142,7 @@ def resumable(out: Path | str, plan: Mapping[str, Any]) -> Iterator[KeptAnswers]
                 raise
             remove_contents(folder, last=RESULTS_FILE)
     except OSError as error:
-        raise AstSegError(f"Cannot write {out}: {error.strerror or error}.") from error
+        raise cannot_write(out, error) from error
 
 
 def check_place(out: Path) -> None:
