@@ -12,7 +12,7 @@ from astseg.model.foreground_mask import (
     foreground_weights,
     noise_foreground_mask,
 )
-from astseg.model.postprocessing import neighbor_affinities
+from astseg.model.mean_field import neighbor_affinities
 from astseg.model.resizing import resized
 
 

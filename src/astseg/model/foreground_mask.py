@@ -14,7 +14,8 @@ from torch import Tensor
 
 from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.model.layer_owners import layer_owners
-from astseg.model.postprocessing import LabelRule, mean_field_smoothing, neighbor_affinities, sharpen_weights
+from astseg.model.mean_field import mean_field_smoothing, neighbor_affinities
+from astseg.model.postprocessing import LabelRule, sharpen_weights
 from astseg.model.resizing import enlarged_argmax, resized
 
 NOISE_MULTIPLE = 7.0

@@ -10,31 +10,26 @@ show the background in another light are dropped. All this happens at the model'
 colors then decide between the layers that are left.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
-from itertools import islice
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
-from scipy import ndimage
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from astseg._core.settings_io import check_numbers
 from astseg.model.color_histograms import color_bins, color_log_likelihoods
 from astseg.model.layer_owners import layer_owners
+from astseg.model.mean_field import mean_field_smoothing, neighbor_affinities
 from astseg.model.rendering import MAX_SHADOW, Rendering
 from astseg.model.resizing import resized
+from astseg.model.slot_grouping import drop_shadow_slots, drop_small_slots, merge_duplicate_slots
 
-NUM_MEAN_FIELD_STEPS = 5  # after three, hardly any label still changes
 MAX_SHARPENED_PIXELS = 2**17
 """Weights are sharpened at no larger size and enlarged from there: this takes a tenth of a second on one core."""
 MIN_ENLARGED_WEIGHT = 1e-3
 """No layer is ruled out where the weights of a smaller image are enlarged; a tenth or ten times as much changes scores
 by less than 0.1."""
 NUM_HISTOGRAM_STEPS = 2  # a third changes scores by less than 0.2
-NEIGHBOR_OFFSETS = tuple((down, right) for down in (-1, 0, 1) for right in (-1, 0, 1) if (down, right) != (0, 0))
 
 
 @dataclass(frozen=True)
@@ -196,185 +191,3 @@ def _feature_errors(
     """Return how far each pixel's slow features are from the ground and from each object's vector (Euclidean)."""
     to_objects = (residuals[:, None] - vectors[..., None, None]).norm(dim=2)
     return residuals.norm(dim=1, keepdim=True), to_objects
-
-
-def neighbor_affinities(
-    images: Float[Tensor, "batch 3 height width"], likeness: float
-) -> Float[Tensor, "neighbors batch 1 height width"]:
-    """Return the affinity of each pixel to its eight neighbors: 1 for equal colors, near 0 across edges.
-
-    Args:
-        images: the images. Affinities to neighbors beyond the border have no meaning and no effect.
-        likeness: the L1 distance of two colors at which the affinity has fallen to exp(-1).
-    """
-    half = len(NEIGHBOR_OFFSETS) // 2
-    values = islice(_neighbor_values(images), half)
-    affinities = (-torch.stack([(images - each).abs().sum(1, keepdim=True) for each in values]) / likeness).exp()
-    # A neighbor has the same affinity to the pixel: in the opposite direction, it is looked up.
-    opposite = [list(_neighbor_values(one))[-1 - index] for index, one in enumerate(affinities)]
-    return torch.cat((affinities, torch.stack(opposite[::-1])))
-
-
-def mean_field_smoothing(
-    log_weights: Float[Tensor, "batch layers height width"],
-    affinities: Float[Tensor, "neighbors batch 1 height width"],
-    pull: float,
-) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights of the layers in the mean field of a Potts model: similar neighbors prefer the same layer.
-
-    Args:
-        log_weights: the log-weight of each layer at each pixel without its neighbors, up to a constant.
-        affinities: the affinity of each pixel to its neighbors.
-        pull: the gain of a layer's log-weight per neighbor of the same color that belongs to it.
-
-    Returns:
-        Weights that sum to one over the layers.
-    """
-    weights = log_weights.softmax(1)
-    if not pull:
-        return weights
-    for _ in range(NUM_MEAN_FIELD_STEPS):
-        weights = _weighted_neighbor_sum(weights, affinities).mul_(pull).add_(log_weights).softmax(1)
-    return weights
-
-
-def _weighted_neighbor_sum(maps: Tensor, affinities: Iterable[Tensor]) -> Tensor:
-    """Return the sum of each pixel's eight neighbors, weighted by affinity."""
-    total = torch.zeros_like(maps)
-    for values, affinity in zip(_neighbor_values(maps), affinities, strict=True):
-        total.addcmul_(affinity, values)
-    return total
-
-
-def _neighbor_values(maps: Float[Tensor, "batch channels height width"]) -> Iterator[Tensor]:
-    """Yield, for each of the eight directions, the value of each pixel's neighbor; 0 beyond the border."""
-    height, width = maps.shape[-2:]
-    padded = F.pad(maps, (1, 1, 1, 1))
-    for down, right in NEIGHBOR_OFFSETS:
-        yield padded[..., 1 + down : 1 + down + height, 1 + right : 1 + right + width]
-
-
-def drop_shadow_slots(
-    weights: Float[Tensor, "batch layers height width"],
-    background_error: Float[Tensor, "batch 1 height width"],
-    background_likeness: float,
-) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights without the slots that only show a shade of the background.
-
-    Args:
-        weights: weights that sum to one over the layers.
-        background_error: the L1 distance of each pixel from the best-fitting shade of the background.
-        background_likeness: a slot is dropped if the median distance of its pixels is below this. 0 drops none.
-    """
-    if not background_likeness:
-        return weights
-    # The median keeps an object whose mask includes its shadow, as long as most pixels are the object's.
-    errors = torch.where(slot_masks(weights), background_error, torch.nan).flatten(2).nanmedian(-1).values
-    shades = errors < background_likeness  # false for a slot without pixels, whose median is NaN
-    return _redistribute(weights, ~F.pad(shades, (1, 0))[..., None, None])
-
-
-def drop_small_slots(
-    weights: Float[Tensor, "batch layers height width"], min_pixels: int
-) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights without the slots that own fewer than ``min_pixels``."""
-    large = slot_masks(weights).sum((2, 3)) >= min_pixels
-    return _redistribute(weights, F.pad(large, (1, 0), value=True)[..., None, None])
-
-
-def slot_masks(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tensor, "batch slots height width"]:
-    """Return the pixels that each slot owns: those where its weight is the largest of all layers."""
-    slots = torch.arange(1, weights.shape[1], device=weights.device)
-    return layer_owners(weights)[:, None] == slots[:, None, None]
-
-
-def _redistribute(
-    weights: Float[Tensor, "batch layers height width"], kept: Bool[Tensor, "batch layers #height #width"]
-) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights, with those of dropped layers or pixels shared out in proportion among what is kept."""
-    # Where no weight is left all become zero, and the first layer then owns the pixel, the background.
-    left = weights * kept
-    return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-
-
-def merge_duplicate_slots(
-    weights: Float[Tensor, "batch layers height width"],
-    images: Float[Tensor, "batch 3 height width"],
-    affinities: Float[Tensor, "neighbors batch 1 height width"],
-    duplicate_likeness: float,
-) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights with slots that share an object merged: the slot with the most pixels gets all their weight.
-
-    Two slots share an object if they touch, have the same color, and no edge runs between them: their median colors
-    differ by less than ``duplicate_likeness``, and the mean affinity where they touch is at least a half.
-
-    Args:
-        weights: weights that sum to one over the layers.
-        images: the images.
-        affinities: the affinity of each pixel to its neighbors.
-        duplicate_likeness: an L1 distance of colors. 0 merges none.
-    """
-    if not duplicate_likeness:
-        return weights
-    owned = slot_masks(weights)
-    masks = owned.to(weights.dtype)
-    contacts, contact_affinities = (
-        torch.einsum("bihw, bjhw -> bij", masks, _weighted_neighbor_sum(masks, strengths))
-        for strengths in (torch.ones_like(affinities), affinities)
-    )
-    # Medians are robust to a few foreign pixels. The median of a slot without pixels is NaN, which is near none.
-    colors = torch.where(owned[:, :, None], images[:, None], torch.nan).flatten(3).nanmedian(-1).values
-    near = (colors[:, :, None] - colors[:, None]).abs().sum(-1) < duplicate_likeness
-    slots = masks.shape[1]
-    same = (contacts > 0) & (contact_affinities >= contacts / 2) & near
-    connected = (same | torch.eye(slots, dtype=torch.bool, device=near.device)).to(weights.dtype)
-    for _ in range(slots.bit_length()):  # the transitive closure, by repeated squaring
-        connected = (connected @ connected).clamp(max=1)
-    # One is added to the pixel counts, so that a slot without pixels owns itself.
-    owner = (connected * (1 + masks.sum((2, 3)))[:, None]).argmax(-1)
-    merged = torch.zeros_like(weights[:, 1:]).scatter_add_(1, owner[..., None, None].expand_as(masks), weights[:, 1:])
-    return torch.cat((weights[:, :1], merged), 1)
-
-
-def split_parts(
-    weights: Float[Tensor, "batch layers height width"], min_pixels: int
-) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
-    """Give the parts of each slot that do not touch to slots of their own, the largest parts first.
-
-    Parts of fewer than ``min_pixels`` go to the other layers; those for which no slot is left stay with their own.
-
-    Args:
-        weights: they sum to one over the layers.
-        min_pixels: pixels that a part needs.
-
-    Returns:
-        The weights, and for each slot the one whose part it now holds: itself, unless it was unused.
-    """
-    owners = layer_owners(weights).cpu().numpy()
-    num_slots = weights.shape[1] - 1
-    kept = torch.zeros_like(weights, dtype=torch.bool)
-    kept[:, 0] = True
-    origins = torch.arange(num_slots).repeat(len(weights), 1)
-    moved = weights.clone()
-    for index, owner in enumerate(owners):
-        parts = []
-        for slot in np.unique(owner[owner > 0]).tolist():
-            numbered, count = ndimage.label(owner == slot, np.ones((3, 3)))
-            parts += [(int((numbered == part).sum()), slot, numbered == part) for part in range(1, count + 1)]
-        parts = sorted((part for part in parts if part[0] >= min_pixels), key=lambda part: -part[0])
-        used: set[int] = set()
-        waiting = []
-        for _, slot, mask in parts:  # the largest part of each slot stays with it
-            where = torch.from_numpy(mask).to(weights.device)
-            if slot in used:
-                waiting.append((slot, where))
-            else:
-                used.add(slot)
-                kept[index, slot] = where
-        unused = iter(slot for slot in range(1, num_slots + 1) if slot not in used)
-        for slot, where in waiting:
-            other = next(unused, slot)
-            moved[index, other][where] = weights[index, slot][where]
-            kept[index, other] |= where
-            origins[index, other - 1] = slot - 1
-    return _redistribute(moved, kept), origins.to(weights.device)

@@ -14,9 +14,10 @@ from astseg.model.foreground_mask import foreground_weights, majority_weights
 from astseg.model.foreground_pieces import explain_foreground
 from astseg.model.latents import ObjectLatents
 from astseg.model.layer_owners import layer_owners
-from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights, split_parts
+from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import enlarged_argmax, resized
+from astseg.model.slot_grouping import split_parts
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
