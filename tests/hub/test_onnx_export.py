@@ -174,6 +174,8 @@ class TestRefusals:
             export_onnx(self.model(slow_features=SlowFeatureLayout("filters")), file, "textures")
         with pytest.raises(AstSegError, match=r"connected pieces .* Use the model in astseg, .* split_parts off"):
             export_onnx(self.model(LabelRule(split_parts=True)), file, "parts")
+        with pytest.raises(AstSegError, match=r"connected pieces .* with a division_likeness"):
+            export_onnx(self.model(LabelRule(division_likeness=0.3)), file, "halves")
         with pytest.raises(AstSegError, match=r"connected pieces .* noise_multiple of 0"):
             export_onnx(self.model(LabelRule(noise_multiple=7.0), background="static"), file, "pieces")
         assert not file.exists()

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
-from astseg.model import postprocessing
+from astseg.model import postprocessing, segmentation
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.latents import LatentLayout
@@ -256,6 +256,19 @@ class TestSegment:
         assert (labels[12:28, 12:28] == first).all()
         assert (labels[42:58, 46:68] == second).all()
         assert first != second
+
+    def test_a_half_that_is_unlike_the_other_becomes_an_object(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        model = build()
+        model.label_rule = LabelRule(division_likeness=0.3)
+        image = torch.zeros(3, 32, 40)
+        image[:, 8:24, 10:20], image[:, 8:24, 20:26] = 0.9, 0.4
+        owners = 2 * (image[0] > 0).long()  # both are the second slot's
+        weights = torch.nn.functional.one_hot(owners, 4).permute(2, 0, 1).float()[None]
+        monkeypatch.setattr(segmentation, "posterior_weights", lambda *_: weights)
+        found = model.segment(image)
+        assert (found.labels == torch.where(image[0] == 0.9, 2, torch.where(image[0] == 0.4, 1, 0))).all()
+        torch.testing.assert_close(found.positions[0], found.positions[1])
+        assert not torch.equal(found.positions[1], found.positions[2])
 
     def test_noise_that_is_not_known(self) -> None:
         rule = LabelRule(noise_multiple=7.0)

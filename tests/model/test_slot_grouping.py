@@ -1,11 +1,18 @@
 import itertools
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 
 from astseg.model.mean_field import neighbor_affinities
-from astseg.model.slot_grouping import drop_shadow_slots, merge_duplicate_slots, split_parts
+from astseg.model.slot_grouping import (
+    _second_of_two_means,
+    divide_slots,
+    drop_shadow_slots,
+    merge_duplicate_slots,
+    split_parts,
+)
 
 
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -37,6 +44,17 @@ class TestDropShadowSlots:
         assert (found.argmax(1) == 0).all()
 
 
+def links_of(mask: np.ndarray) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+    """Yield each pixel in the image that is a neighbor of a pixel of a mask, and this pixel."""
+    height, width = mask.shape
+    for j, i in np.argwhere(mask).tolist():
+        for y, x in itertools.product(
+            range(max(0, j - 1), min(height, j + 2)), range(max(0, i - 1), min(width, i + 2))
+        ):
+            if (y, x) != (j, i):
+                yield (y, x), (j, i)
+
+
 class TestMergeDuplicateSlots:
     COLORS = torch.tensor([[0.2, 0.4, 0.6], [0.6, 0.3, 0.1], [0.9, 0.9, 0.9]], dtype=torch.float64)
 
@@ -65,13 +83,14 @@ class TestMergeDuplicateSlots:
         assert found.argmax(1)[0, 0].tolist() == [*map(int, merged)]
         assert merge_duplicate_slots(weights, images, affinities, 0.0) is weights
 
-    def test_equals_a_loop_over_pairs(self) -> None:
+    @pytest.mark.parametrize("exponent", [0.0, 0.5])
+    def test_equals_a_loop_over_pairs(self, exponent: float) -> None:
         shape, slots = (6, 7), 4
         few = 3 * random(20, slots + 1, *shape)
         weights = torch.nn.functional.interpolate(few, scale_factor=2).softmax(1)
         images = self.COLORS[(random(20, 12, 14, seed=1) < 0.3).long()].permute(0, 3, 1, 2)
         images = (images + 0.04 * random(20, 3, 12, 14, seed=2)).clamp(0, 1)
-        found = merge_duplicate_slots(weights, images, neighbor_affinities(images, 0.3), 0.15)
+        found = merge_duplicate_slots(weights, images, neighbor_affinities(images, 0.3), 0.15, exponent)
         merges = 0
         for own, image, result in zip(weights.numpy(), images.numpy(), found.numpy(), strict=True):
             labels = own.argmax(0)
@@ -87,7 +106,9 @@ class TestMergeDuplicateSlots:
                     continue
                 # The median is the lower of the two middle values if their number is even.
                 medians = [np.sort(image[:, labels == k])[:, ((labels == k).sum() - 1) // 2] for k in (a, b)]
-                if np.abs(medians[0] - medians[1]).sum() < 0.15:
+                borders = [sum(labels[q] != k for q, _ in links_of(labels == k)) for k in (a, b)]
+                common = len(touching) / max(1, min(borders))
+                if np.abs(medians[0] - medians[1]).sum() < 0.15 * common**exponent:
                     group = [group[a] if member == group[b] else member for member in group]
                     merges += 1
             expected = np.zeros_like(own)
@@ -96,6 +117,75 @@ class TestMergeDuplicateSlots:
                 expected[owner] = own[list(members)].sum(0)
             np.testing.assert_allclose(result, expected, atol=1e-12)
         assert merges > 5  # otherwise nothing is tested
+
+
+class TestDivideSlots:
+    def divide(
+        self, owners: list[str], looks: list[str], likeness: float = 0.3, exponent: float = 0.0, min_pixels: int = 2
+    ) -> tuple[list[str], list[int]]:
+        """Divide the slots of an image of one channel, with four slots; looks are letters, 0.4 apart."""
+        labels = torch.tensor([[int(one) for one in row] for row in owners])
+        weights = 0.6 * torch.nn.functional.one_hot(labels, 5).permute(2, 0, 1).double()[None] + 0.08
+        values = (
+            0.4 * torch.tensor([[".abc".index(one) for one in row] for row in looks], dtype=torch.float64)[None, None]
+        )
+        links = torch.ones(8, 1, 1, *labels.shape, dtype=torch.float64)
+        found, origins = divide_slots(weights, values, links, likeness, exponent, min_pixels)
+        torch.testing.assert_close(found.sum(1), torch.ones_like(found[:, 0]))
+        return ["".join(map(str, row)) for row in found.argmax(1)[0].tolist()], origins[0].tolist()
+
+    def test_the_smaller_half_goes_to_an_unused_slot(self) -> None:
+        owners, looks = ["0111110", "0111110", "0220000"], [".aaabb.", ".aaabb.", ".cc...."]
+        assert self.divide(owners, looks) == (["0111330", "0111330", "0220000"], [0, 1, 0, 3])
+
+    def test_halves_that_are_alike_stay(self) -> None:
+        owners, looks = ["01111", "01111"], [".aabb", ".aabb"]
+        assert self.divide(owners, looks, likeness=0.5) == (owners, [0, 1, 2, 3])
+
+    def test_halves_are_divided_in_turn(self) -> None:
+        owners, looks = ["1111111", "1111111"], ["aaaccbb", "aaaccbb"]
+        found, origins = self.divide(owners, looks)
+        assert found[0] == found[1]
+        assert found[0] in ("1112233", "1113322", "2223311", "3332211", "2221133", "3331122")
+        assert origins == [0, 0, 0, 3]
+
+    def test_small_halves_stay(self) -> None:
+        owners, looks = ["01111", "01111"], [".aaab", ".aaaa"]
+        assert self.divide(owners, looks, min_pixels=2)[0] == owners
+
+    def test_a_slot_of_one_look_stays(self) -> None:
+        owners = ["0111", "0111"]
+        assert self.divide(owners, [".bbb", ".bbb"], likeness=1e-9, min_pixels=0)[0] == owners
+
+    def test_without_unused_slots_all_stay(self) -> None:
+        owners, looks = ["111122334", "111122334"], ["aabb.....", "aabb....."]
+        assert self.divide(owners, looks) == (owners, [0, 1, 2, 3])
+
+    def test_without_slots_nothing_happens(self) -> None:
+        assert self.divide(["000"], ["abc"]) == (["000"], [0, 1, 2, 3])
+
+    def test_a_short_border_in_common_parts_sooner(self) -> None:
+        long = ["0000000", "0111110", "0111110", "0000000"], [".......", ".aaabb.", ".aaabb.", "......."]
+        short = ["0000000", "0111000", "0111000", "0001110", "0001110", "0000000"]
+        looks = [".......", ".aaa...", ".aaa...", "...bbb.", "...bbb.", "......."]
+        # The smaller half has 4 of 20 links in common with the other, and 3 of 26 where they touch at a corner.
+        assert self.divide(*long, likeness=0.39 * 20 / 4, exponent=1.0)[0][1] == "0111220"
+        assert self.divide(*long, likeness=0.41 * 20 / 4, exponent=1.0)[0] == long[0]
+        assert self.divide(short, looks, likeness=0.39 * 26 / 3, exponent=1.0)[0][3] == "0002220"
+        assert self.divide(short, looks, likeness=0.41 * 26 / 3, exponent=1.0)[0] == short
+
+    def test_clusters_are_those_of_least_variance(self) -> None:
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(20):
+            points = torch.randn(9, 2, generator=generator, dtype=torch.float64)
+            points[:4] += torch.tensor([4.0, -3.0])
+            second = _second_of_two_means(points)
+
+            def spread(chosen: torch.Tensor, points: torch.Tensor = points) -> float:
+                return sum(float((each - each.mean(0)).square().sum()) for each in (points[chosen], points[~chosen]))
+
+            splits = [torch.tensor(bits) for bits in itertools.product([True, False], repeat=9)][1:-1]
+            assert spread(second) == pytest.approx(min(map(spread, splits)))
 
 
 class TestSplitParts:

@@ -282,7 +282,7 @@ def describe_labels(model: AstSeg, use_label_rule: bool) -> str:
 
 
 def _describe_rule(rule: LabelRule, by_features: bool) -> str:
-    histograms = shadows = duplicates = foreground = parts = ""
+    histograms = shadows = duplicates = divided = border = foreground = parts = ""
     if by_features:
         errors, shade, looks, edges = "distances in slow features", "", "features", ""
     else:
@@ -292,8 +292,13 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
         histograms = f" and the colors that each layer owns in the image ({rule.histogram_pull:g})"
     if rule.background_likeness:
         shadows = f"slots dropped whose median pixel is within {rule.background_likeness:g} of a shade, "
+    if rule.border_exponent:
+        border = f" times the part of the border in common to the power of {rule.border_exponent:g}"
     if rule.duplicate_likeness:
-        duplicates = f"touching slots merged whose {looks} differ by less than {rule.duplicate_likeness:g}{edges}, "
+        limit = f"{rule.duplicate_likeness:g}{border}"
+        duplicates = f"touching slots merged whose {looks} differ by less than {limit}{edges}, "
+    if rule.division_likeness:
+        divided = f", slots divided whose halves differ by {rule.division_likeness:g}{border} or more"
     if rule.noise_multiple:
         foreground = f", all that differs from the background by {rule.noise_multiple:g} times its noise given to slots"
     if rule.split_parts:
@@ -303,8 +308,8 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, "
         f"margin {rule.background_margin:g}{shade}), "
         f"its neighbors ({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g})"
-        f"{histograms}, {shadows}{duplicates}slots of fewer than {rule.min_pixels} pixels dropped{foreground}{parts}. "
-        "The paper does none of this."
+        f"{histograms}, {shadows}{duplicates}slots of fewer than {rule.min_pixels} pixels dropped"
+        f"{divided}{foreground}{parts}. The paper does none of this."
     )
 
 

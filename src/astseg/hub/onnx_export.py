@@ -97,10 +97,11 @@ def _check_operators(model: AstSeg) -> None:
             "the ground of each image is fitted with. Use the model in astseg, or train one that tells them by colors."
         )
     rule = model.label_rule
-    if rule is not None and (rule.split_parts or rule.noise_multiple):
+    if rule is not None and (rule.split_parts or rule.division_likeness or rule.noise_multiple):
         raise AstSegError(
             "A model whose label rule looks for connected pieces cannot be exported to ONNX, which cannot find them. "
-            "Use the model in astseg, or give it a label rule with split_parts off and a noise_multiple of 0."
+            "Use the model in astseg, or give it a label rule with split_parts off, and with a division_likeness and a "
+            "noise_multiple of 0."
         )
 
 

@@ -6,8 +6,9 @@ layer's likelihood falls with its reconstruction error at the pixel, as in a mix
 neighboring pixels of similar colors prefer the same layer, as in a Potts model with weaker links across image edges.
 The colors that each layer owns by then, as a histogram, correct the rims, as in GrabCut (Rother et al., 2004). Touching
 slots of the same color without an edge between them are merged: they have found the same object twice. Slots that only
-show the background in another light are dropped. All this happens at the model's size; a larger image's own edges and
-colors then decide between the layers that are left.
+show the background in another light are dropped. Slots with two halves that are not alike hold two objects and are
+divided. All this happens at the model's size; a larger image's own edges and colors then decide between the layers that
+are left.
 """
 
 from dataclasses import dataclass, fields
@@ -22,7 +23,7 @@ from astseg.model.layer_owners import layer_owners
 from astseg.model.mean_field import mean_field_smoothing, neighbor_affinities
 from astseg.model.rendering import MAX_SHADOW, Rendering
 from astseg.model.resizing import resized
-from astseg.model.slot_grouping import drop_shadow_slots, drop_small_slots, merge_duplicate_slots
+from astseg.model.slot_grouping import divide_slots, drop_shadow_slots, drop_small_slots, merge_duplicate_slots
 
 MAX_SHARPENED_PIXELS = 2**17
 """Weights are sharpened at no larger size and enlarged from there: this takes a tenth of a second on one core."""
@@ -38,7 +39,7 @@ class LabelRule:
 
     Backgrounds are reconstructed more exactly than objects, so their errors count more. For a model of slow features,
     errors are the Euclidean distances of a pixel's ground residual from the slot's vector and, for the background,
-    from 0; duplicates are told by the median residuals of touching slots, and no edge parts them.
+    from 0; duplicates and halves are told by their median residuals, and no edge parts them.
 
     Raises:
         ValueError: a value is negative, the likeness is 0, or the largest shade is 1 or more.
@@ -70,6 +71,12 @@ class LabelRule:
     duplicate_likeness: float = 0.15
     """Two touching slots whose median colors have an L1 distance below this, with no edge between them, are merged into
     one. 0 merges none."""
+    division_likeness: float = 0.0
+    """A slot is divided, as long as there are unused ones, if it has two halves whose median colors have an L1 distance
+    of at least this, or an edge between them: it holds two objects. Then slots are merged again. 0 divides none."""
+    border_exponent: float = 0.0
+    """Both distances are multiplied by this power of the part of their borders that the two slots, or halves, have in
+    common (`slot_grouping.alike_slots`). 0: touching is enough."""
     min_pixels: int = 12
     """A slot that would own fewer pixels at the model's size, after merging, is dropped."""
     noise_multiple: float = 0.0
@@ -107,11 +114,8 @@ def posterior_weights(
     affinities = neighbor_affinities(images, rule.likeness)
     if residuals is None or rendering.vectors is None:
         background_error, object_errors = _color_errors(rendering, images, rule)
-        looks, links = images, affinities
     else:
         background_error, object_errors = _feature_errors(rendering.vectors, residuals)
-        # Between textures, an edge of colors parts nothing: touching is enough.
-        looks, links = residuals, torch.ones_like(affinities)
     if not rule.between_objects:
         weights = rendering.weights[:, 1:]
         shares = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
@@ -127,8 +131,39 @@ def posterior_weights(
             gains = _histogram_gains(weights, bins, rule)
             weights = mean_field_smoothing(log_weights + gains, affinities, rule.neighbor_pull)
     weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
-    weights = merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness)
+    looks, links = _compared(images, affinities, residuals)
+    weights = merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness, rule.border_exponent)
     return drop_small_slots(weights, rule.min_pixels)
+
+
+def divide_shared_slots(
+    weights: Float[Tensor, "batch layers height width"],
+    images: Float[Tensor, "batch 3 height width"],
+    rule: LabelRule,
+    residuals: Float[Tensor, "batch directions height width"] | None = None,
+) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
+    """Divide the slots that hold two objects, and merge the halves that belong to another slot's object.
+
+    Args:
+        weights: what `posterior_weights` returns for the same images, rule and residuals.
+        images: the images, in [0, 1].
+        rule: what two halves, and two slots, must have in common to show the same object.
+        residuals: their fine ground residuals, for a model of slow features.
+
+    Returns:
+        Weights that sum to one over the layers, and for each slot the one whose pixels it now holds.
+    """
+    looks, links = _compared(images, neighbor_affinities(images, rule.likeness), residuals)
+    weights, origins = divide_slots(
+        weights, looks, links, rule.division_likeness, rule.border_exponent, rule.min_pixels
+    )
+    return merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness, rule.border_exponent), origins
+
+
+def _compared(images: Tensor, affinities: Tensor, residuals: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return what slots are compared by, and the strength of the links between neighbors."""
+    # Between textures, an edge of colors parts nothing: touching is enough.
+    return (images, affinities) if residuals is None else (residuals, torch.ones_like(affinities))
 
 
 def sharpen_weights(

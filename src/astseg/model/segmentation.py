@@ -14,7 +14,7 @@ from astseg.model.foreground_mask import foreground_weights, majority_weights
 from astseg.model.foreground_pieces import explain_foreground
 from astseg.model.latents import ObjectLatents
 from astseg.model.layer_owners import layer_owners
-from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights
+from astseg.model.postprocessing import LabelRule, divide_shared_slots, posterior_weights, sharpen_weights
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import enlarged_argmax, resized
 from astseg.model.slot_grouping import split_parts
@@ -94,7 +94,11 @@ def weigh_layers(
     rendering = model.render(latents, background)
     if rule is None:
         return rendering.weights, latents, rendering
-    weights = posterior_weights(rendering, images, rule, None if residuals is None else residuals.fine)
+    fine = None if residuals is None else residuals.fine
+    weights = posterior_weights(rendering, images, rule, fine)
+    if rule.division_likeness:
+        weights, origins = divide_shared_slots(weights, images, rule, fine)
+        latents = latents.take(origins)
     if rule.noise_multiple:
         noise = model.background_noise
         if noise is None:

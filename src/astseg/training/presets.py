@@ -256,14 +256,16 @@ def textures_recipe(
         slot_use_warmup_steps=18_000,
         reinitialize_slots_until=2_500,
     )
-    # Objects are nearer to the ground, and to each other, in features that nobody has learned.
-    background_error, likeness = (9.0, 0.8) if backbone == "filters" else (5.0, 1.3)
+    # Objects are nearer to the ground, and to each other, in features that nobody has learned, and differ more within.
+    background_error, duplicates, division = (9.0, 1.8, 0.0) if backbone == "filters" else (5.0, 2.3, 2.8)
     rule = LabelRule(
         object_error=7.0,
         background_error=background_error,
         neighbor_pull=6.0,
         histogram_pull=2.0,
-        duplicate_likeness=likeness,
+        duplicate_likeness=duplicates,
+        division_likeness=division,
+        border_exponent=0.5,
         min_pixels=image_size[0] * image_size[1] // 256,
         split_parts=True,
     )
