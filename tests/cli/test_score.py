@@ -42,7 +42,7 @@ def test_a_video_and_a_sequence(astseg: Program, sequence: Path, finished: Path,
     assert "3 images at their own sizes" in astseg.out
     assert "shadow      in masks 100.00" in astseg.out
     assert "matched     3 of 3 true regions (100.0%), 3 found" in astseg.out
-    assert "Note 3 images not scored: nothing true is known of them." in astseg.out
+    assert "Note 3 images (000000, 000001, 000005) not scored: nothing true is known of them." in astseg.out
     record = read_scores(tmp_path / "scores/scores.json")
     assert record.regions is not None
     assert record.regions.foreground.recall == 1

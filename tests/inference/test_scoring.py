@@ -57,7 +57,7 @@ def test_a_model_scores_on_images_as_on_prepared_data(tmp_path: Path) -> None:
     for field in fields(prepared.scores):
         np.testing.assert_allclose(getattr(scored.evaluation.scores, field.name), getattr(prepared.scores, field.name))
     assert scored.evaluation.names == tuple(f"images/{index}" for index in range(4))
-    assert (scored.left_out, scored.skipped) == (0, ())
+    assert (scored.left_out, scored.skipped) == ((), ())
     assert scored.evaluation.summary().num_slots == model.num_slots
     assert done == [(3, 4), (4, 4)]
     assert "the layer with the largest weight" in scored.evaluation.protocol
@@ -73,7 +73,7 @@ def test_images_without_truth_are_told(tmp_path: Path) -> None:
     save(tmp_path / "data/masks/1.png", mask[:9])
     model = load_model("rooms")
     scored = score_source(model, open_source(tmp_path / "data"))
-    assert (scored.evaluation.names, scored.left_out) == (("images/0",), 1)
+    assert (scored.evaluation.names, scored.left_out) == (("images/0",), ("images/2.png",))
     ((name, reason),) = scored.skipped
     assert name == "images/1"
     assert "pixels, its image" in reason
@@ -196,7 +196,7 @@ def test_label_images_of_a_video_are_counted_from_zero(tmp_path: Path) -> None:
         save(tmp_path / f"of-frames/bin{number:06d}.png", codes)
     for results in ("of-video", "of-frames"):
         scored = score_results(tmp_path / results, tmp_path / "truth")
-        assert scored.left_out == 0
+        assert scored.left_out == ()
         assert scored.evaluation.scores.miou.tolist() == [1.0] * 3
     with pytest.raises(AstSegError, match="says itself which pixels"):
         score_results(tmp_path / "of-video", tmp_path / "truth", frozenset({255}))

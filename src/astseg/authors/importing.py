@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
-from astseg._core.text import format_value
+from astseg._core.text import first_names, format_value
 from astseg.authors.checkpoint_file import read_checkpoint_file
 from astseg.authors.constants import check_constants, is_constant
 from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, TRANSFORMER, addresses, published_names
@@ -217,8 +217,7 @@ def _traits(weights: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 
 def _list_names(what: str, names: list[str]) -> str:
-    more = f" and {len(names) - _MAX_LISTED_NAMES} more" if len(names) > _MAX_LISTED_NAMES else ""
-    return f" {what}: {', '.join(sorted(names)[:_MAX_LISTED_NAMES])}{more}." if names else ""
+    return f" {what}: {first_names(sorted(names), _MAX_LISTED_NAMES)}." if names else ""
 
 
 def _shape(value: Tensor) -> str:

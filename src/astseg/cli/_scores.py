@@ -1,10 +1,12 @@
 """Print scores, and write them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from astseg._core.text import first_names
 from astseg.cli._console import format_count, output, print_note, print_table
 
 if TYPE_CHECKING:
@@ -42,13 +44,13 @@ def write_evaluation(
     write_scores(folder / SCORES_FILE, record)
 
 
-def print_evaluation(evaluation: "Evaluation", out: Path, left_out: int = 0) -> None:
+def print_evaluation(evaluation: "Evaluation", out: Path, left_out: Sequence[str] = ()) -> None:
     """Print the benchmark's scores, those of the regions if there are any, and where the files are.
 
     Args:
         evaluation: the scores.
         out: the folder of the files.
-        left_out: the number of images of which nothing true is known.
+        left_out: the names of the images of which nothing true is known.
     """
     from astseg.evaluation.evaluator import PER_IMAGE_FILE
     from astseg.evaluation.scores_file import SCORES_FILE
@@ -57,7 +59,8 @@ def print_evaluation(evaluation: "Evaluation", out: Path, left_out: int = 0) -> 
     if evaluation.regions is not None:
         print_regions(evaluation.regions)
     if left_out:
-        print_note("Note", f"{format_count(left_out, 'image')} not scored: nothing true is known of them.", output)
+        names = f"{format_count(len(left_out), 'image')} ({first_names(left_out)})"
+        print_note("Note", f"{names} not scored: nothing true is known of them.", output)
     output.print(f"Files: {out / SCORES_FILE}, {out / PER_IMAGE_FILE}", markup=False)
 
 

@@ -19,13 +19,13 @@ from astseg._core.file_names import (
 )
 from astseg._core.image_files import IMAGE_SUFFIXES, is_image_file
 from astseg._core.input_files import NotAFileError, read_json
+from astseg._core.text import first_names
 from astseg.data.arrays import ARRAY_SUFFIXES
 from astseg.data.file_roles import could_hold_masks_of, parse_name
 from astseg.data.pairing import match_masks, pair
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
 
-MAX_LISTED_NAMES = 3
 """A list in a message names this many files or folders, and counts the others."""
 
 
@@ -80,7 +80,7 @@ def find_among(files: Sequence[Path], folder: Path, masks: Path | None = None) -
     left_out: tuple[str, ...] = ()
     arrays_of_masks = _find_mask_arrays(files, folder)
     if arrays_of_masks:
-        names = _first_names([file.relative_to(folder).as_posix() for file in arrays_of_masks])
+        names = first_names([file.relative_to(folder).as_posix() for file in arrays_of_masks])
         left_out = (f"arrays of masks, which should be in the .npz of their images: {len(arrays_of_masks)} ({names})",)
         files = [file for file in files if file not in arrays_of_masks]
     images = [file for file in files if file.suffix.lower() not in ARRAY_SUFFIXES]
@@ -170,7 +170,7 @@ class _FolderSearch:
             ("pipes, devices and the like", len(self.special), self._names(self.special)),
             ("folders that may not be opened", len(self.forbidden), self._names(self.forbidden)),
         )
-        return tuple(f"{words}: {count} ({_first_names(sorted(names))})" for words, count, names in what if names)
+        return tuple(f"{words}: {count} ({first_names(sorted(names))})" for words, count, names in what if names)
 
     def _names(self, folders: Iterable[Path]) -> set[str]:
         return {folder.relative_to(self.root).as_posix() for folder in folders}
@@ -287,13 +287,3 @@ def _is_run(file: Path) -> bool:
     except (FileNotFoundError, NotAFileError, ValueError):
         return False
     return isinstance(content, dict) and content.keys() >= RUN_KEYS
-
-
-def _first_names(names: Sequence[str]) -> str:
-    """Return the first few names, and how many more there are.
-
-    >>> _first_names(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    more = len(names) - MAX_LISTED_NAMES
-    return ", ".join(names[:MAX_LISTED_NAMES]) + (f" and {more} more" if more > 0 else "")

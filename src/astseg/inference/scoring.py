@@ -25,8 +25,8 @@ class ScoredImages:
     """The result of a scoring."""
 
     evaluation: Evaluation
-    left_out: int
-    """The number of images of which nothing true is known."""
+    left_out: tuple[str, ...]
+    """The names of the images of which nothing true is known."""
     skipped: tuple[tuple[str, str], ...] = ()
     """(name, reason) for each image that could not be read."""
 
@@ -66,11 +66,11 @@ def score_source(
             regions = regions_of_labels(labels.cpu().numpy().astype(np.uint8), activations.cpu().tolist())
             evaluator.add(sample.name, regions, known.truths.pop(sample.name))
         if progress is not None:
-            progress(evaluator.images + known.left_out, total)
+            progress(evaluator.images + len(known.left_out), total)
     protocol = f"{known.description} {describe_labels(model, use_label_rule)}"
     if not evaluator.images:
         raise known.error()
-    return ScoredImages(evaluator.evaluation(protocol), known.left_out, (*source.skipped, *known.skipped))
+    return ScoredImages(evaluator.evaluation(protocol), tuple(known.left_out), (*source.skipped, *known.skipped))
 
 
 def score_results(
@@ -98,17 +98,17 @@ def score_results(
     true = known or open_truth(truth, [name.name for name in found.names], ignored)
     assert true is not None
     evaluator = ImageEvaluator(found.num_slots, min_area)
-    left_out = 0
+    left_out = []
     for index, name in enumerate(found.names):
         if (one := true.find(name)) is None:
-            left_out += 1
+            left_out.append(name.file_name or name.name)
         else:
             evaluator.add(name.name, found.read(index), one)
         if progress is not None:
             progress(index + 1, len(found.names))
     if not evaluator.images:
         raise _unrelated(results, found.names[0])
-    return ScoredImages(evaluator.evaluation(f"{found.description} {true.description}"), left_out)
+    return ScoredImages(evaluator.evaluation(f"{found.description} {true.description}"), tuple(left_out))
 
 
 def _unrelated(images: Path, name: ImageName) -> AstSegError:
@@ -133,7 +133,8 @@ class _TruthOfSource:
         self._last: ImageName | None = None
         """The latest image that a truth was asked for."""
         self.truths: dict[str, Truth] = {}
-        self.left_out = 0
+        self.left_out: list[str] = []
+        """The names of the images of which nothing true is known."""
         self.skipped: list[tuple[str, str]] = []
         """(name, reason) for each image whose mask cannot be used."""
 
@@ -146,7 +147,7 @@ class _TruthOfSource:
             elif sample.mask_problem is not None and self._truth is None:
                 self.skipped.append((sample.name, sample.mask_problem))
             else:
-                self.left_out += 1
+                self.left_out.append(sample.file_name or sample.name)
 
     def error(self) -> AstSegError:
         """Return what to raise where nothing true is known of any image."""
