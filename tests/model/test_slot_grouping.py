@@ -10,6 +10,7 @@ from astseg.model.slot_grouping import (
     _second_of_two_means,
     divide_slots,
     drop_shadow_slots,
+    drop_specks,
     merge_duplicate_slots,
     split_parts,
 )
@@ -220,3 +221,31 @@ class TestSplitParts:
         weights = self.weights_of([[0, 0], [0, 0]], 2)
         found, _ = split_parts(weights, 1)
         assert (found.argmax(1) == 0).all()
+
+
+class TestDropSpecks:
+    def owners(self, labels: list[list[int]], min_pixels: int, second: int = 0) -> list[list[int]]:
+        """Drop specks where each pixel's second largest weight is that of one layer."""
+        weights = torch.nn.functional.one_hot(torch.tensor(labels), 3).permute(2, 0, 1).float()[None]
+        weights[:, [0, second]] += torch.tensor([0.1, 0.5])[:, None, None]
+        weights = weights / weights.sum(1, keepdim=True)
+        found = drop_specks(weights, min_pixels)
+        torch.testing.assert_close(found.sum(1), torch.ones_like(found[:, 0]))
+        return found.argmax(1)[0].tolist()
+
+    def test_small_parts_go_to_the_next_layer(self) -> None:
+        labels = [[1, 1, 0, 1], [1, 1, 0, 0], [0, 0, 2, 2], [2, 0, 2, 2]]
+        assert self.owners(labels, 2) == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 2, 2], [0, 0, 2, 2]]
+        assert self.owners(labels, 2, second=2)[0][3] == 2
+        assert self.owners(labels, 1) == labels
+
+    def test_the_largest_part_stays(self) -> None:
+        labels = [[1, 0, 2, 2], [0, 0, 0, 0], [0, 1, 1, 0]]
+        assert self.owners(labels, 9) == [[0, 0, 2, 2], [0, 0, 0, 0], [0, 1, 1, 0]]
+
+    def test_corners_touch(self) -> None:
+        labels = [[0, 1, 0], [1, 0, 1], [0, 1, 0]]
+        assert self.owners(labels, 2) == labels
+
+    def test_nothing_found(self) -> None:
+        assert self.owners([[0, 0]], 3) == [[0, 0]]

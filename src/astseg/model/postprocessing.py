@@ -84,7 +84,7 @@ class LabelRule:
     is, is divided among the slots, whatever else they own. 0: the slots alone find objects."""
     split_parts: bool = False
     """Whether parts of a slot that do not touch become objects of their own, as long as there are unused slots, and
-    parts of fewer pixels than ``min_pixels`` are dropped like slots of so few."""
+    parts of fewer pixels than ``min_pixels`` are dropped like slots of so few, in larger images once more."""
 
     def __post_init__(self) -> None:
         check_numbers(self)

@@ -17,7 +17,7 @@ from astseg.model.layer_owners import layer_owners
 from astseg.model.postprocessing import LabelRule, divide_shared_slots, posterior_weights, sharpen_weights
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import enlarged_argmax, resized
-from astseg.model.slot_grouping import split_parts
+from astseg.model.slot_grouping import drop_specks, split_parts
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
@@ -137,6 +137,8 @@ def _labels_at_size(
     sharp = sharpen_weights(weights[owners][None], image[None], rule)
     if rule.noise_multiple:
         sharp = majority_weights(sharp, weights.shape[1])
+    if rule.split_parts:
+        sharp = drop_specks(sharp, rule.min_pixels)
     return owners[enlarged_argmax(sharp[0], size)]
 
 

@@ -291,3 +291,23 @@ def split_parts(
             kept[index, other] |= where
             origins[index, other - 1] = slot - 1
     return _redistribute(moved, kept), origins.to(weights.device)
+
+
+def drop_specks(
+    weights: Float[Tensor, "batch layers height width"], min_pixels: int
+) -> Float[Tensor, "batch layers height width"]:
+    """Give the parts of slots that have fewer than ``min_pixels`` to the other layers, but not a slot's largest part.
+
+    Args:
+        weights: they sum to one over the layers.
+        min_pixels: pixels that a part needs.
+    """
+    kept = torch.ones_like(weights, dtype=torch.bool)
+    for index, owners in enumerate(layer_owners(weights).cpu().numpy()):
+        for slot, around in enumerate(ndimage.find_objects(owners), 1):
+            if around is not None:
+                numbered, _ = ndimage.label(owners[around] == slot, np.ones((3, 3)))
+                sizes = np.bincount(numbered.flat)
+                large = sizes >= min(min_pixels, sizes[1:].max())
+                kept[index, slot][around] = torch.from_numpy(large[numbered] | (numbered == 0)).to(kept.device)
+    return _redistribute(weights, kept)
