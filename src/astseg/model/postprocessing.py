@@ -23,7 +23,8 @@ from astseg.model.layer_owners import layer_owners
 from astseg.model.mean_field import mean_field_smoothing, neighbor_affinities
 from astseg.model.rendering import MAX_SHADOW, Rendering
 from astseg.model.resizing import resized
-from astseg.model.slot_grouping import divide_slots, drop_shadow_slots, drop_small_slots, merge_duplicate_slots
+from astseg.model.slot_division import divide_slots
+from astseg.model.slot_grouping import drop_shadow_slots, drop_small_slots, merge_duplicate_slots
 
 MAX_SHARPENED_PIXELS = 2**17
 """Weights are sharpened at no larger size and enlarged from there: this takes a tenth of a second on one core."""
@@ -73,7 +74,7 @@ class LabelRule:
     one. 0 merges none."""
     division_likeness: float = 0.0
     """A slot is divided, as long as there are unused ones, if it has two halves whose median colors have an L1 distance
-    of at least this, or an edge between them: it holds two objects. Then slots are merged again. 0 divides none."""
+    of at least this: it holds two objects. Then slots are merged again. 0 divides none."""
     border_exponent: float = 0.0
     """Both distances are multiplied by this power of the part of their borders that the two slots, or halves, have in
     common (`slot_grouping.alike_slots`). 0: touching is enough."""
@@ -154,9 +155,7 @@ def divide_shared_slots(
         Weights that sum to one over the layers, and for each slot the one whose pixels it now holds.
     """
     looks, links = _compared(images, neighbor_affinities(images, rule.likeness), residuals)
-    weights, origins = divide_slots(
-        weights, looks, links, rule.division_likeness, rule.border_exponent, rule.min_pixels
-    )
+    weights, origins = divide_slots(weights, looks, rule.division_likeness, rule.border_exponent, rule.min_pixels)
     return merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness, rule.border_exponent), origins
 
 
