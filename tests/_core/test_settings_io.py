@@ -55,8 +55,8 @@ def test_every_recipe_goes_through_json(name: str) -> None:
         ({"inner": {}}, "missing required field `sides`"),
         ({"inner": {"sides": [1, 2], "nam": "a"}}, r"Outer\.inner: .*'nam'.*'name'"),
         ({"inner": {"sides": [1, 2]}, "maybe": {"side": 1}}, r"Outer\.maybe: .*'side'"),
-        ({"inner": [1, 2]}, "Expected `object`"),
-        ([], "Expected `object`"),
+        ({"inner": [1, 2]}, "inner should be a group of settings, not a list"),
+        ([], "should be a group of settings, not a list"),
         ({"inner": {"sides": [1, 2]}, "others": [13]}, "no thirteen"),
         ({"inner": {"sides": [1, 2, 3]}}, "length 2"),
         ({"inner": {"sides": [1, 2]}, "weight": math.nan}, r"Outer\.weight .*finite"),
@@ -100,7 +100,7 @@ def test_changes_single_values() -> None:
         ("maybe.name", "a", "'maybe' is None here"),
         ("others.first", 1, "group of settings"),
         ("others", [13], "no thirteen"),
-        ("others", "x", "Expected `array`"),
+        ("others", "x", "others should be a list, not a word"),
     ],
 )
 def test_refuses_changes_that_do_not_fit(name: str, value: object, message: str) -> None:

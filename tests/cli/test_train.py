@@ -128,7 +128,7 @@ class TestTrain:
             (("--preset", "best"), "no preset 'best'"),
             (("--set", "foreground.entropy_wait=1"), "nearest is 'entropy_weight'"),
             (("--set", "foreground.steps"), "--set: "),
-            (("--set", "architecture.shadows=no"), "Expected `bool`, got `str`"),
+            (("--set", "architecture.shadows=no"), "architecture.shadows should be true or false, not a word"),
             (("--set", "foreground.steps=9", "--steps", 9), "not several"),
             (("--set", "architecture.image_size=[64, 64]"), "size to prepare"),
             (("--recipe", "nowhere.json"), "Cannot read the recipe nowhere.json"),

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from numbers import Integral, Real
@@ -12,6 +13,18 @@ import msgspec
 from astseg._core.input_files import parse_json
 
 Settings = TypeVar("Settings")
+
+_KINDS = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a word",
+    "array": "a list",
+    "object": "a group of settings",
+    "null": "null",
+}
+"""What the types of JSON are called in errors."""
+_WRONG_KIND = re.compile(r"Expected `(?P<wanted>[a-z| ]+)`, got `(?P<found>[a-z]+)`(?: - at `\$\.?(?P<place>.+)`)?")
 
 
 def to_builtins(settings: Any) -> dict[str, Any]:
@@ -35,7 +48,10 @@ def from_builtins(kind: type[Settings], content: Any) -> Settings:
     """
     for problem in _problems(kind, content, kind.__name__):
         raise ValueError(problem)
-    return msgspec.convert(content, kind, str_keys=True)  # its ValidationError is a ValueError
+    try:
+        return msgspec.convert(content, kind, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise ValueError(_in_words(str(error), kind.__name__)) from error
 
 
 def check_numbers(settings: Any) -> None:
@@ -111,6 +127,19 @@ def parse_change(text: str) -> tuple[str, Any]:
         return name, parse_json(value)
     except ValueError:
         return name, value
+
+
+def _in_words(problem: str, whole: str) -> str:
+    """Return what is wrong with a type, as msgspec says it, in the words of the other errors.
+
+    >>> _in_words("Expected `int | null`, got `str` - at `$.foreground.steps`", "Recipe")
+    'foreground.steps should be a whole number or null, not a word'
+    """
+    wrong = _WRONG_KIND.fullmatch(problem)
+    if wrong is None:
+        return problem
+    wanted = " or ".join(_KINDS[kind] for kind in wrong["wanted"].split(" | "))
+    return f"{wrong['place'] or whole} should be {wanted}, not {_KINDS[wrong['found']]}"
 
 
 def _check_known(name: str, known: Mapping[str, Any], where: str) -> None:
