@@ -113,8 +113,8 @@ def find_masks_by_name(names: Sequence[str], masks: Path) -> Mapping[str, tuple[
     """
     root = masks.absolute().parent / "images"  # there may be no such folder, nor need there be
     files = _list_named_masks(root, masks) or []
-    matched = match_masks([root / name for name in names], root, files)
-    return {image.relative_to(root).as_posix(): paths for image, paths in matched.items()}
+    by_file = {root / f"{name}.png": name for name in names}  # a dot may be in a name, too
+    return {by_file[image]: paths for image, paths in match_masks(list(by_file), root, files).items()}
 
 
 def _find_mask_arrays(files: Sequence[Path], folder: Path) -> list[Path]:

@@ -35,6 +35,15 @@ def test_names_may_have_words_and_folders(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[0].regions.labels, mask)
 
 
+def test_names_may_have_dots(tmp_path: Path) -> None:
+    names = ["same.jpg", "same.png", "frame.001"]
+    for value, name in enumerate(names, 1):
+        save(tmp_path / f"masks/{name}.png", np.full((4, 5), value, np.uint8))
+    truth = open_truth(tmp_path / "masks", names)
+    assert isinstance(truth, MaskTruth)
+    assert truth.masks == {name: (tmp_path / f"masks/{name}.png",) for name in names}
+
+
 @pytest.mark.parametrize("relative", [False, True])
 def test_images_may_lie_beside_their_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, relative: bool) -> None:
     monkeypatch.chdir(tmp_path.parent)
