@@ -84,13 +84,17 @@ def check_float_images(images: object, shape: str = TENSOR_SHAPE) -> None:
     if not (
         isinstance(images, Tensor) and images.ndim in (3, 4) and images.shape[-3] == 3 and images.is_floating_point()
     ):
-        raise ValueError(f"expected floating-point images of shape {shape} in [0, 1], not {describe_type(images)}")
+        hint = _hint(images, channel=-3)
+        raise ValueError(
+            f"expected floating-point images of shape {shape} in [0, 1], not {describe_type(images)}{hint}"
+        )
     _check_pixels(images)
     low, high = (float(value) for value in images.detach().aminmax())
     if math.isnan(low):
         raise ValueError("expected images in [0, 1], but a value is NaN")
     if not -MAX_OVERSHOOT <= low <= high <= 1 + MAX_OVERSHOOT:
-        raise ValueError(f"expected images in [0, 1], not with values from {low:g} to {high:g}")
+        hint = ". Divide them by 255, or give bytes" if low >= 0 and high <= 255 else ""
+        raise ValueError(f"expected images in [0, 1], not with values from {low:g} to {high:g}{hint}")
 
 
 def _check_pixels(images: "Tensor | np.ndarray[Any, np.dtype[Any]]") -> None:
@@ -108,6 +112,27 @@ def describe_type(images: object) -> str:
     if isinstance(images, Tensor | np.ndarray):
         return f"{images.dtype} of shape {tuple(images.shape)}"
     return f"{type(images).__name__}"
+
+
+def _hint(images: object, channel: int) -> str:
+    """Return what to do about an array or a tensor that is not images, as far as it can be told.
+
+    Args:
+        images: what was given.
+        channel: the axis where the three channels should be.
+    """
+    if not isinstance(images, Tensor | np.ndarray) or images.ndim not in (3, 4):
+        return ""
+    channels, others = images.shape[channel], images.shape[-1 if channel == -3 else -3]
+    if channels == 4:
+        index = "..., :3" if channel == -1 else "..., :3, :, :"
+        return f". Leave out the fourth channel, the transparency: [{index}]"
+    if channels != 3 and others == 3:
+        if channel == -1:
+            return ". Channels come last in arrays: use numpy.moveaxis, or a tensor"
+        return ". Channels come first in tensors: use permute, or an array"
+    whole = "int" in str(images.dtype)  # of torch or numpy
+    return ". Divide whole numbers by the largest that there can be" if channels == 3 and whole else ""
 
 
 def _convert_list_item(index: int, image: ImageLike, device: torch.device | str) -> Float[Tensor, "1 3 height width"]:
@@ -146,8 +171,7 @@ def _array_to_batch(
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, -1)
     if array.ndim not in (3, 4) or array.shape[-1] != 3 or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
-        first = array.ndim in (3, 4) and array.shape[-3] == 3
-        hint = ". Channels come last in arrays: use numpy.moveaxis, or a tensor" if first else ""
+        hint = _hint(array, channel=-1)
         raise ValueError(f"expected an array {ARRAY_SHAPE} of bytes or in [0, 1], not {describe_type(array)}{hint}")
     _check_pixels(array)
     batch = array if array.ndim == 4 else array[None]
