@@ -264,8 +264,10 @@ class TestStopAndResume:
         assert (run / "checkpoint.pt").read_bytes() == before
         assert not has_leftovers(run)
 
-    def test_without_a_run(self, astseg: Program, tmp_path: Path) -> None:
+    def test_without_a_run(self, astseg: Program, finished: Path, tmp_path: Path) -> None:
         assert "no training run" in astseg.mistake("train", "--resume", "--out", tmp_path / "nowhere")
+        error = astseg.mistake("train", "--resume", finished, "--out", tmp_path / "nowhere")
+        assert "is a training run. To resume it, name it by --out." in error
 
     def test_other_options_are_reported_and_ignored(self, astseg: Program, finished: Path) -> None:
         before = read_run(finished)

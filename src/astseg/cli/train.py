@@ -136,9 +136,11 @@ def train(
     from astseg.data.store import Store
     from astseg.training.auto_config import RecipeRequest, check_size, choose_recipe
     from astseg.training.precision import as_request
-    from astseg.training.run import RunSettings, read_recipe
+    from astseg.training.run import RunSettings, is_run, read_recipe
 
     if resume:
+        if source and is_run(Path(source[0])) and not is_run(out):
+            raise AstSegError(f"{source[0]} is a training run. To resume it, name it by --out.")
         with joined_processes(find_device(device)) as where:
             resume_run(out, context, str(where), strict=strict)
         return
