@@ -1,6 +1,7 @@
 """Videos for tests."""
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 from av.stream import Disposition
 
 from astseg._core.image_files import Bytes
+
+VIDEO_PLANE, USER_DATA = b"\x00\x00\x01\xb6", b"\x00\x00\x01\xb2"  # start codes of MPEG-4
 
 
 def write_film(
@@ -24,6 +27,39 @@ def write_film(
         for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
+
+
+def write_packed_film(path: Path, images: Sequence[Bytes], rate: int) -> None:
+    """Write an AVI as DivX and Xvid do: a frame shares its packet with the first of the two that are shown before it.
+
+    An empty packet follows the second of the two.
+    """
+    encoded: list[bytes] = []
+    with av.open(str(path.with_suffix(".mkv")), "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=rate, options={"bf": "2"})
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = "yuv420p"
+        for image in (*images, None):
+            frame = None if image is None else av.VideoFrame.from_ndarray(image, format="rgb24")
+            encoded += [bytes(packet) for packet in stream.encode(frame)]
+    shown_before = [data[data.index(VIDEO_PLANE) + len(VIDEO_PLANE)] >> 6 == 2 for data in encoded]
+    packets = [USER_DATA + b"DivX503b1393p" + USER_DATA + b"XviD0064" + encoded[0]]
+    index = 1
+    while index < len(encoded):
+        if shown_before[index : index + 3] == [False, True, True]:
+            packets += [encoded[index] + encoded[index + 1], encoded[index + 2], VIDEO_PLANE + b"\x57\x00\x00"]
+            index += 3
+        else:
+            packets.append(encoded[index])
+            index += 1
+    with av.open(str(path), "w", format="avi") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt, stream.codec_context.codec_tag = "yuv420p", "XVID"
+        for time, data in enumerate(packets):
+            packet: Any = av.Packet(data)
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, time, time, Fraction(1, rate)
+            container.mux(packet)
 
 
 def write_tracks(path: Path, defaults: Sequence[bool], cover: bool = False) -> None:

@@ -546,6 +546,17 @@ def test_a_playlist_named_like_a_video_opens_no_other_file(tmp_path: Path, name:
         open_source(tmp_path / name)
 
 
+@pytest.mark.parametrize(("share", "told"), [(0.5, True), (1.0, False)])
+def test_says_that_a_film_is_cut_off(tmp_path: Path, share: float, told: bool) -> None:
+    write_film(tmp_path / "a.avi", plain_images(range(0, 160, 4)))
+    content = (tmp_path / "a.avi").read_bytes()
+    start, end = content.index(b"movi"), len(content)
+    (tmp_path / "a.avi").write_bytes(content[: start + round(share * (end - start))])
+    left_out = open_source(tmp_path / "a.avi").left_out
+    assert [text.startswith("the end of the film, which is cut off:") for text in left_out] == [True] * told
+    assert all(text.endswith("of 40 frames are there") for text in left_out)
+
+
 @pytest.mark.parametrize(("more", "words"), [(0, ()), (1, ("1 more video track",)), (2, ("2 more video tracks",))])
 def test_names_the_tracks_that_are_not_read(tmp_path: Path, more: int, words: tuple[str, ...]) -> None:
     write_tracks(tmp_path / "a.mkv", [True, *(more * [False])])

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.data.films import damage, write_film, write_tracks
+from tests.data.films import damage, write_film, write_packed_film, write_tracks
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
@@ -247,6 +247,16 @@ class TestTime:
         assert facts.duration == pytest.approx(times[-1] + 1 / rate, abs=2e-3 if tells else 0.07)
         assert float(facts.fps) == pytest.approx(len(times) / facts.duration, rel=1e-3)
         assert facts.frames == len(times)
+
+    def test_frames_that_share_packets(self, tmp_path: Path) -> None:
+        """The stamps of decoded frames go back in such a file."""
+        write_packed_film(tmp_path / "a.avi", [frame(index) for index in range(31)], rate=20)
+        times = [found.time for found in read_frames(tmp_path / "a.avi")]
+        assert times == pytest.approx([index / 20 for index in range(len(times))], abs=1e-3)
+        assert len(times) in (30, 31)
+        with av.open(str(tmp_path / "a.avi")) as container:
+            stamps = [found.pts or 0 for found in container.decode(video=0)]
+        assert sorted(stamps) != stamps
 
     def test_a_declared_rate_that_is_wrong(self, tmp_path: Path) -> None:
         """This MKV declares 60 frames per second and has 12.9."""

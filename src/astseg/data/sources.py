@@ -34,6 +34,8 @@ from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 
 Kind: TypeAlias = Literal["store", "folder", "array", "image", "video"]
 NUM_PROBED_MASKS = 16
+MAX_MISSING_SHARE = 0.02
+"""Of a film's frames. Some films promise a few frames more than they have."""
 """The number of masks that decide how all masks are read."""
 
 
@@ -305,6 +307,11 @@ class VideoSource(Source):
         self.duration = self._facts.duration
         if more := self._facts.more_tracks:
             self.left_out = (f"{more} more video track{'' if more == 1 else 's'}",)
+        if self._facts.missing > MAX_MISSING_SHARE * self._facts.frames:
+            whole = self._facts.frames + self._facts.missing
+            self.left_out += (
+                f"the end of the film, which is cut off: {self._facts.frames} of {whole} frames are there",
+            )
 
     def estimated_length(self) -> int | None:
         """Count the frames without decoding them."""

@@ -76,6 +76,8 @@ class VideoFacts:
     """Seconds from the start of the first frame to the end of the last."""
     more_tracks: int = 0
     """The number of video tracks that are not read."""
+    missing: int = 0
+    """How many frames more the file's beginning promises than there are."""
     times: Sequence[float] | None = field(default=None, repr=False)
     """The time of each frame in seconds from the first, if the frames' own time stamps are unreliable."""
 
@@ -102,11 +104,13 @@ def read_facts(path: Path | str) -> VideoFacts:
     """
     with _open_video(Path(path)) as (container, stream):
         # Streamed files declare no number of frames, and cut-off files a wrong one, so that packets are counted.
-        stamps = [
-            _Stamp.of(packet)
-            for packet in _packets(container, stream, lambda _: None)
-            if packet.size and not packet.is_discard
-        ]
+        in_order = container.format.name == "avi"
+        stamps, discarded = [], 0
+        for packet in _packets(container, stream, lambda _: None):
+            if packet.size and packet.is_discard:
+                discarded += 1
+            elif packet.size:
+                stamps.append(_Stamp.of(packet, in_order))
         rate, count, base = declared_rate(stream), len(stamps), Fraction(stream.time_base)
         stamped = not container.format.flags & av.format.Flags.no_timestamps.value
         duration = _shown_ticks(stamps) * base if stamped else Fraction(0)
@@ -116,10 +120,10 @@ def read_facts(path: Path | str) -> VideoFacts:
         if not stamped:
             times = [float(index / rate) for index in range(count)]
         elif stream.codec_context.has_b_frames and (rising := _increasing_times(stamps)):
-            # AVI stamps frames in the order of decoding, which is wrong for frames that are shown in another order.
+            # Decoded frames would have the stamps of others that are shown in their place.
             times = [float((time - rising[0]) * base) for time in rising]
-        more_tracks = len(_tracks(container)) - 1
-        return VideoFacts(encodable_rate(rate), count, float(count / rate), more_tracks, times)
+        more_tracks, missing = len(_tracks(container)) - 1, max(0, stream.frames - count - discarded)
+        return VideoFacts(encodable_rate(rate), count, float(count / rate), more_tracks, missing, times)
 
 
 class _Stamp(NamedTuple):
@@ -130,8 +134,10 @@ class _Stamp(NamedTuple):
     duration: int
 
     @classmethod
-    def of(cls, packet: Any) -> "_Stamp":
-        return cls(packet.dts if packet.pts is None else packet.pts, packet.dts, packet.duration or 0)
+    def of(cls, packet: Any, in_order: bool) -> "_Stamp":
+        """Return the stamp of a packet; in files such as AVI, which know the order of decoding alone, by that order."""
+        time = packet.dts if packet.pts is None or in_order else packet.pts
+        return cls(time, packet.dts, packet.duration or 0)
 
 
 def _shown_ticks(stamps: Sequence[_Stamp]) -> Fraction:
