@@ -52,6 +52,7 @@ def test_patterns_without_a_match(folder: Path) -> None:
         b"in/b.jpg\nin/a2.png\n",
         b"\xef\xbb\xbfin/b.jpg\r\n\r\nin/a2.png",
         b"in/b.jpg\0in/a2.png\0",
+        b"in/b.jpg  \n\tin/a2.png\n",
     ],
 )
 def test_lists(folder: Path, content: bytes) -> None:

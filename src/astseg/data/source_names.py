@@ -63,6 +63,8 @@ def parse_list(content: bytes, name: str) -> list[Path]:
         if not text.strip():
             continue
         if not os.path.exists(text):  # noqa: PTH110  (a Path would change the text)
+            text = text.strip()
+        if not os.path.exists(text):  # noqa: PTH110  (a Path would change the text)
             raise AstSegError(
                 f"Line {number} of {name} names '{printable(text[:200])}', which is not there. "
                 "A list holds a path on each line, seen from the working folder."
