@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from astseg._core.errors import AstSegError
-from astseg._core.text import printable
 from astseg.cli._console import output
 
 
@@ -29,7 +28,8 @@ def report(
         raise AstSegError(f"None of these runs has scores yet: {', '.join(folder.name for folder in unfinished)}.")
     text = write_as(build_report(group_results(results), [folder.name for folder in unfinished]), form)
     if out is None:
-        output.out(*map(printable, text.splitlines()), sep="\n", highlight=False)
+        for line in text.splitlines():
+            output.out(line, highlight=False)
         return
     with atomic_write(out) as partial:
         partial.write_text(text, encoding="utf-8")
