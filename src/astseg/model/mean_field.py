@@ -63,6 +63,14 @@ def weighted_neighbor_sum(maps: Tensor, affinities: Iterable[Tensor]) -> Tensor:
     return total
 
 
+def neighbor_sum(maps: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    """Return the sum of each pixel's eight neighbors, of fewer at the border."""
+    total = torch.zeros_like(maps)
+    for values in _neighbor_values(maps):
+        total += values
+    return total
+
+
 def _neighbor_values(maps: Float[Tensor, "batch channels height width"]) -> Iterator[Tensor]:
     """Yield, for each of the eight directions, the value of each pixel's neighbor; 0 beyond the border."""
     height, width = maps.shape[-2:]

@@ -132,7 +132,8 @@ def posterior_weights(
             gains = _histogram_gains(weights, bins, rule)
             weights = mean_field_smoothing(log_weights + gains, affinities, rule.neighbor_pull)
     weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
-    looks, links = _compared(images, affinities, residuals)
+    # Between textures, an edge of colors parts nothing: touching is enough.
+    looks, links = (images, affinities) if residuals is None else (residuals, None)
     weights = merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness, rule.border_exponent)
     return drop_small_slots(weights, rule.min_pixels)
 
@@ -154,15 +155,10 @@ def divide_shared_slots(
     Returns:
         Weights that sum to one over the layers, and for each slot the one whose pixels it now holds.
     """
-    looks, links = _compared(images, neighbor_affinities(images, rule.likeness), residuals)
+    looks = images if residuals is None else residuals
+    links = neighbor_affinities(images, rule.likeness) if residuals is None else None
     weights, origins = divide_slots(weights, looks, rule.division_likeness, rule.border_exponent, rule.min_pixels)
     return merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness, rule.border_exponent), origins
-
-
-def _compared(images: Tensor, affinities: Tensor, residuals: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return what slots are compared by, and the strength of the links between neighbors."""
-    # Between textures, an edge of colors parts nothing: touching is enough.
-    return (images, affinities) if residuals is None else (residuals, torch.ones_like(affinities))
 
 
 def sharpen_weights(

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
-from astseg.model.mean_field import NEIGHBOR_OFFSETS, weighted_neighbor_sum
+from astseg.model.mean_field import neighbor_sum
 from astseg.model.slot_grouping import alike_slots
 
 NUM_MAJORITY_STEPS = 2
@@ -40,7 +40,7 @@ def divide_slots(
     num_slots = weights.shape[1] - 1
 
     def are_two(halves: Tensor, looks: Tensor) -> bool:
-        alike = alike_slots(halves[None], looks[None], _all_links(looks), division_likeness, border_exponent)
+        alike = alike_slots(halves[None], looks[None], None, division_likeness, border_exponent)
         return int(halves.sum((1, 2)).min()) >= max(1, min_pixels) and not alike[0, 0, 1]
 
     largest, owners = weights.max(1, keepdim=True)
@@ -81,11 +81,6 @@ def _divide(
     return owners, origins
 
 
-def _all_links(looks: Tensor) -> Float[Tensor, "neighbors=8 batch=1 1 height=1 width=1"]:
-    """Return the affinities with which only touching counts."""
-    return looks.new_ones(len(NEIGHBOR_OFFSETS), 1, 1, 1, 1)
-
-
 def _surroundings(mask: Bool[Tensor, "height width"]) -> tuple[slice, slice]:
     """Return the rows and columns of a mask that is not empty, and one more on each side where the image has one."""
     rows, columns = (mask.any(dim).nonzero().flatten().tolist() for dim in (1, 0))
@@ -102,7 +97,7 @@ def _smaller_half(
     half = torch.zeros_like(mask)
     half[mask] = _second_of_two_means(looks[:, mask].T)
     for _ in range(NUM_MAJORITY_STEPS):
-        votes = weighted_neighbor_sum(torch.stack((half, mask)).to(looks.dtype)[None], _all_links(looks))[0]
+        votes = neighbor_sum(torch.stack((half, mask)).to(looks.dtype)[None])[0]
         half = mask & (votes[0] > votes[1] / 2)
     if 2 * half.sum() > mask.sum():
         half = mask & ~half

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from astseg.model.layer_owners import layer_owners
-from astseg.model.mean_field import weighted_neighbor_sum
+from astseg.model.mean_field import neighbor_sum, weighted_neighbor_sum
 
 
 def drop_shadow_slots(
@@ -61,7 +61,7 @@ def _redistribute(
 def merge_duplicate_slots(
     weights: Float[Tensor, "batch layers height width"],
     looks: Float[Tensor, "batch channels height width"],
-    affinities: Float[Tensor, "neighbors batch 1 height width"],
+    affinities: Float[Tensor, "neighbors batch 1 height width"] | None,
     duplicate_likeness: float,
     border_exponent: float = 0.0,
 ) -> Float[Tensor, "batch layers height width"]:
@@ -70,7 +70,7 @@ def merge_duplicate_slots(
     Args:
         weights: weights that sum to one over the layers.
         looks: what is compared, such as the images.
-        affinities: the affinity of each pixel to its neighbors.
+        affinities: the affinity of each pixel to its neighbors. Without, no edge parts slots that touch.
         duplicate_likeness: an L1 distance of looks (`alike_slots`). 0 merges none.
         border_exponent: how much it matters how long the border between two slots is.
     """
@@ -91,7 +91,7 @@ def merge_duplicate_slots(
 def alike_slots(
     masks: Bool[Tensor, "batch slots height width"],
     looks: Float[Tensor, "batch channels height width"],
-    affinities: Float[Tensor, "neighbors batch 1 height width"],
+    affinities: Float[Tensor, "neighbors batch 1 height width"] | None,
     likeness: float,
     border_exponent: float,
 ) -> Bool[Tensor, "batch slots slots"]:
@@ -105,25 +105,26 @@ def alike_slots(
     Args:
         masks: the pixels that each slot owns, none of them twice.
         looks: what is compared.
-        affinities: the affinity of each pixel to its neighbors.
+        affinities: the affinity of each pixel to its neighbors. Without, no edge parts slots that touch.
         likeness: L, the largest distance.
         border_exponent: e. With 0, touching is enough.
     """
     shares = masks.to(looks.dtype)
-    contacts, contact_affinities = (
-        torch.einsum("bihw, bjhw -> bij", shares, weighted_neighbor_sum(shares, strengths))
-        for strengths in (torch.ones_like(affinities), affinities)
-    )
+    contacts = torch.einsum("bihw, bjhw -> bij", shares, neighbor_sum(shares))
+    touching = contacts > 0
+    if affinities is not None:
+        strengths = torch.einsum("bihw, bjhw -> bij", shares, weighted_neighbor_sum(shares, affinities))
+        touching &= strengths >= contacts / 2
     # Medians are robust to a few foreign pixels. The median of a slot without pixels is NaN, which is near none.
     medians = torch.where(masks[:, :, None], looks[:, None], torch.nan).flatten(3).nanmedian(-1).values
     distances = (medians[:, :, None] - medians[:, None]).abs().sum(-1)
     limits: Tensor | float = likeness
     if border_exponent:
-        neighbors = weighted_neighbor_sum(torch.ones_like(shares[:, :1]), torch.ones_like(affinities))
+        neighbors = neighbor_sum(torch.ones_like(shares[:, :1]))
         borders = (shares * neighbors).sum((2, 3)) - contacts.diagonal(dim1=1, dim2=2)
         common = contacts / torch.minimum(borders[:, :, None], borders[:, None]).clamp(min=1)
         limits = likeness * common**border_exponent
-    return (contacts > 0) & (contact_affinities >= contacts / 2) & (distances < limits)
+    return touching & (distances < limits)
 
 
 def split_parts(
