@@ -16,20 +16,23 @@ def test_mistakes(astseg: Program, tiny_store: Store, tmp_path: Path) -> None:
     assert "scores yet: clevr-unet-seed-0." in astseg.mistake("report", tmp_path)
 
 
-def test_to_a_file(astseg: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def result(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("astseg.paper.report.read_results", lambda paths: (["a result"], []))
     monkeypatch.setattr("astseg.paper.report.group_results", lambda results: results)
     monkeypatch.setattr("astseg.paper.report.build_report", lambda groups, unfinished: groups)
+
+
+@pytest.mark.usefixtures("result")
+def test_to_a_file(astseg: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("astseg.paper.report.write_as", lambda report, form: f"{form}: {report[0]} ± 1\n")
     assert astseg("report", tmp_path, "--format", "latex", "--out", tmp_path / "new/t.tex") == 0
     assert (tmp_path / "new/t.tex").read_text(encoding="utf-8") == "latex: a result ± 1\n"
 
 
+@pytest.mark.usefixtures("result")
 def test_to_the_terminal(astseg: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "# Report\n\n| a | [b] |\n" + "long " * 60 + "\x1b[31m\n"
-    monkeypatch.setattr("astseg.paper.report.read_results", lambda paths: (["a result"], []))
-    monkeypatch.setattr("astseg.paper.report.group_results", lambda results: results)
-    monkeypatch.setattr("astseg.paper.report.build_report", lambda groups, unfinished: groups)
     monkeypatch.setattr("astseg.paper.report.write_as", lambda report, form: text)
     assert astseg("report", tmp_path) == 0
     assert astseg.out == text.replace("\x1b", r"\x1b")
