@@ -3,12 +3,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.tensors import random
 
 from astseg.model.color_histograms import BINS_PER_CHANNEL, HISTOGRAM_PRIOR, color_bins, color_log_likelihoods
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestColorBins:

@@ -1,12 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from tests.tensors import random
 
 from astseg.model.mean_field import NUM_MEAN_FIELD_STEPS, mean_field_smoothing, neighbor_affinities
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestMeanFieldSmoothing:

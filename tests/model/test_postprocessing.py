@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.tensors import random
 
 from astseg.model.latents import ObjectLatents
 from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights
@@ -19,10 +20,6 @@ SILENT = LabelRule(
     min_pixels=0,
     duplicate_likeness=0.0,
 )
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestPosteriorWeights:

@@ -5,14 +5,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.tensors import random
 from torch import Tensor
 
 from astseg.model.attention import CornerConvention, soft_argmax, spatial_softmax
 from astseg.model.rendering import MAX_SHADOW, apply_shadows, composite, compositing_weights, place_glimpses
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def sampled(

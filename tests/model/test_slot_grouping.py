@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from tests.tensors import random
 
 from astseg.model.mean_field import neighbor_affinities
 from astseg.model.slot_grouping import (
@@ -12,10 +13,6 @@ from astseg.model.slot_grouping import (
     merge_duplicate_slots,
     split_parts,
 )
-
-
-def random(*shape: int, seed: int = 0) -> torch.Tensor:
-    return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 class TestDropShadowSlots:

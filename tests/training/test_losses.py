@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from tests.tensors import random
 from torch import Tensor
 
 from astseg.model.backgrounds.base import BackgroundReconstruction
@@ -15,10 +16,6 @@ from astseg.training.losses import (
     robust_weights,
     slot_use_loss,
 )
-
-
-def random(*shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def random_weights(*shape: int) -> Tensor:
