@@ -106,12 +106,14 @@ def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
     """
     try:
         regular_size(path)
-        with _metadata_warnings_ignored():
-            Image.init()
-            # Not every Pillow has all formats (AVIF, for instance). MPO counts as JPEG until it has been opened.
-            image = Image.open(path, formats=[name for name in formats if name in Image.OPEN])
-        with image:
-            yield image
+        # Pillow, if it opened the file, would leave it open after a Ctrl-C while it reads the header.
+        with path.open("rb") as file:
+            with _metadata_warnings_ignored():
+                Image.init()
+                # Not every Pillow has all formats (AVIF, for instance). MPO counts as JPEG until it has been opened.
+                image = Image.open(file, formats=[name for name in formats if name in Image.OPEN])
+            with image:
+                yield image
     except AstSegError as error:
         raise AstSegError(str(error) if str(path) in str(error) else f"{path} {error}") from error
     except FileNotFoundError as error:
