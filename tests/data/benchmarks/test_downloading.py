@@ -63,16 +63,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if content is None or server.status != 200:
             self.send_error(404 if content is None else server.status)
             return
-        start = 0
+        start, stop = 0, len(content)
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
         if match and server.ranges and self.headers.get("If-Range") == (server.tag or None):
             start = int(match[1])
-        self.protocol_version = "HTTP/1.1" if server.chunked else "HTTP/1.0"
+        # All is decided before the reader sees the headers: then it may hang up, and the test ask for other answers.
+        if body and server.drop_after:
+            stop = start + server.drop_after.pop(0)
+        endless, chunked = server.endless and body, server.chunked
+        self.protocol_version = "HTTP/1.1" if chunked else "HTTP/1.0"
         self.send_response(206 if start else 200)
-        if server.chunked:
+        if chunked:
             self.send_header("Transfer-Encoding", "chunked")
             self.send_header("Connection", "close")
-        elif server.tells_length and not (server.endless and body):
+        elif server.tells_length and not endless:
             self.send_header("Content-Length", server.length or str(len(content) - start))
         if start and server.range != "":
             self.send_header("Content-Range", server.range or f"bytes {start}-{len(content) - 1}/{len(content)}")
@@ -82,12 +86,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if not body:
             return
         with suppress(ConnectionError):  # the reader may hang up
-            while server.endless:
+            while endless:
                 self.wfile.write(content)
-            stop = start + server.drop_after.pop(0) if server.drop_after else len(content)
-            before, after = (
-                (f"{len(content) - start:x}\r\n".encode(), b"\r\n0\r\n\r\n") if server.chunked else (b"", b"")
-            )
+            before, after = (f"{len(content) - start:x}\r\n".encode(), b"\r\n0\r\n\r\n") if chunked else (b"", b"")
             self.wfile.write(before + content[start:stop] + (after if stop == len(content) else b""))
 
 
