@@ -17,15 +17,17 @@ MAX_CLASSES = (1 << 16) // CLASS_STEP - 2
 """Numbers have 16 bits, and classes count from 1."""
 MASKS_FOLDER = "instances"
 LABELS_FILE = "labels.txt"
+IGNORED_NAME = "ignored"
+"""Of the line that class 10 would have."""
 
 
 class MotsWriter(FormatWriter):
-    """Writes instances/NNNNNN.png, instances.txt, and labels.txt with the classes by number.
+    """Writes instances/NNNNNN.png, instances.txt, and instances/labels.txt, where CVAT and Datumaro look for the names.
 
     Frames count from 0 in the order of the images. A pixel's value, in 16 bits, is the number of its object, which is
     class * 1000 + instance, both from 1 on; or 0. A line of instances.txt is an object of a frame: the frame, the
     object's number, its class, height, width, and COCO's compressed RLE. A track keeps the class in which it was first
-    seen.
+    seen. Line k of labels.txt is the name of class k.
 
     Raises:
         AstSegError: there are too many categories.
@@ -36,8 +38,10 @@ class MotsWriter(FormatWriter):
     def __enter__(self) -> Self:
         if len(self.categories) > MAX_CLASSES:
             raise AstSegError(f"MOTS has up to {MAX_CLASSES} kinds of objects, not {len(self.categories)}.")
-        lines = (f"{_class_of(category)} {name}\n" for category, name in enumerate(self.categories))
-        self.path(LABELS_FILE).write_text("".join(lines), encoding="utf-8")
+        names = list(self.categories)
+        if len(names) >= IGNORED_CLASS:
+            names.insert(IGNORED_CLASS - 1, IGNORED_NAME)
+        self.path(MASKS_FOLDER, LABELS_FILE).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
         self._file = self.path(self.main_file).open("w", encoding="ascii")
         self._numbers: dict[int, int] = {}
         """Of each track."""
