@@ -2,11 +2,12 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+OTHERS ?= .venv-other-programs
 # The version that astseg is tested with; another can be named: make demo TORCH=torch==2.12.0
 TORCH  ?= torch==2.13.0
 RUN    := $(VENV)/bin
 
-.PHONY: setup demo test lint clean
+.PHONY: setup other-programs demo test lint clean
 
 setup: $(VENV)/.installed
 
@@ -18,11 +19,21 @@ $(VENV)/.installed: pyproject.toml
 	$(RUN)/pip install --quiet --editable . --group dev
 	touch $@
 
+# Programs that read what astseg writes, for the tests alone.
+other-programs: $(OTHERS)/.installed
+
+$(OTHERS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(OTHERS)
+	$(OTHERS)/bin/pip install --quiet --disable-pip-version-check "pip>=25.1"
+	$(OTHERS)/bin/pip install --quiet --group other-programs
+	$(OTHERS)/bin/pip install --quiet --no-deps "trackeval>=1.3"
+	touch $@
+
 demo: setup
 	$(RUN)/astseg demo --out demo
 
 # One thread for each of the two workers: more would fight for the same cores.
-test: setup lint
+test: setup other-programs lint
 	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 --cov --cov-report=term:skip-covered
 
 lint: setup
@@ -31,4 +42,4 @@ lint: setup
 	$(RUN)/mypy
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) $(OTHERS) demo

@@ -10,8 +10,8 @@ import jaxtyping
 import numpy as np
 import pytest
 
-collect_ignore = ["fuzz/guided.py"]
-"""It needs atheris, which is not installed with the other tools."""
+collect_ignore = ["fuzz/guided.py", "other_programs"]
+"""They need atheris, which is not installed with the other tools, and the programs of another environment."""
 
 # A shell that runs the tests in the background makes them ignore Ctrl-C, which some tests send.
 signal.signal(signal.SIGINT, signal.default_int_handler)
