@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from tests.cli.conftest import Program, ctrl_c_after, press_ctrl_c
 from tests.files import contents
 
 from astseg.data.store import Store
+from astseg.data.video import VideoWriter
 from astseg.inference import background_masks, resuming
 
 SHORT = ("--minutes", 1e-4, "--device", "cpu")
@@ -29,6 +31,21 @@ def test_masks_and_f_measure(astseg: Program, tiny_store: Store, tmp_path: Path)
     for kind in ("backgrounds", "masks"):
         assert len(list((out / "images" / kind).iterdir())) == 4
     assert "exists already" in astseg.mistake("background", tiny_store.path, *SHORT, "--out", out)
+
+
+def test_some_frames_of_a_film(astseg: Program, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "film.mp4", Fraction(10)) as writer:
+        for index in range(12):
+            writer.append(np.full((48, 64, 3), 20 * index, np.uint8))
+    command = ("background", tmp_path / "film.mp4", *SHORT, "--out", tmp_path / "out", "--every")
+    assert astseg(*command, 2, "--max-frames", 4) == 0
+    names = ["000000", "000003", "000006", "000009"]
+    assert sorted(path.stem for path in (tmp_path / "out/images/masks").iterdir()) == names
+    assert sum(len(split) for split in map(Store(tmp_path / "out/run/data").__getitem__, ("train", "test"))) == 4
+    shutil.rmtree(tmp_path / "out/images")
+    assert astseg(*command, 6) == 0  # what is painted may differ from what was learned from
+    assert "ignored: --minutes.\n" in astseg.err
+    assert sorted(path.stem for path in (tmp_path / "out/images/masks").iterdir()) == ["000000", "000006"]
 
 
 def test_masks_in_another_folder(astseg: Program, images: Path, masks_of_images: Path, tmp_path: Path) -> None:

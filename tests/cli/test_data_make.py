@@ -50,6 +50,9 @@ def test_textures(astseg: Program, tmp_path: Path) -> None:
     assert "Skipped broken.png" in astseg.err
     assert "Left out: files of other kinds: 1 (.txt)" in astseg.err
     assert Store(tmp_path / "out").manifest.details["textures"]["images"] == 2
+    again = ("data", "make", "clevrtex-2", tmp_path / "out", *counts, "--textures", textures)
+    assert "exists already" in astseg.mistake(*again)
+    assert "Left out" not in astseg.err
     (tmp_path / "empty").mkdir()
     command = ("data", "make", "clevrtex-2", tmp_path / "other", *counts, "--textures")
     assert "holds no images" in astseg.mistake(*command, tmp_path / "empty")

@@ -44,6 +44,8 @@ def test_a_film(astseg: Program, finished: Path, tmp_path: Path) -> None:
     assert astseg("segment", finished, tmp_path / "film.mp4", "--every", 2, "--out", tmp_path / "out") == 0
     assert (tmp_path / "out" / "overlay.mp4").stat().st_size > 0
     assert sorted(path.stem for path in (tmp_path / "out" / "labels").iterdir()) == ["000000", "000002", "000004"]
+    assert astseg("segment", finished, tmp_path / "film.mp4", "--max-frames", 2, "--out", tmp_path / "few") == 0
+    assert sorted(path.stem for path in (tmp_path / "few" / "labels").iterdir()) == ["000000", "000003"]
 
 
 def test_tracks(astseg: Program, finished: Path, tmp_path: Path) -> None:
@@ -115,6 +117,7 @@ def test_mistakes(astseg: Program, finished: Path, images: Path, tmp_path: Path)
         assert message in astseg.mistake("segment", *arguments, "--out", tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "images"]
     assert "exists already" in astseg.mistake("segment", finished, images, "--out", images)
+    assert "Left out" not in astseg.err
 
 
 def test_weights_of_another_configuration(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
@@ -157,5 +160,5 @@ def test_ctrl_c_before_the_first_image_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(AstSeg, "segment", press_ctrl_c)
     assert astseg("segment", finished, images, "--out", tmp_path / "out") == 130
-    assert astseg.err.endswith("Interrupted: Stopped.\n")
+    assert astseg.err.endswith("Interrupted: Stopped before any image was done: nothing is kept.\n")
     assert [path.name for path in tmp_path.iterdir()] == ["images"]

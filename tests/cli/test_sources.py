@@ -101,13 +101,15 @@ def test_standard_input_that_is_neither(
     for content, message in ((b"nowhere.png", "names 'nowhere.png'"), (b"", "standard input names no files")):
         pipe(content, monkeypatch)
         assert message in astseg.mistake("segment", finished, "-", "--out", "out")
+    pipe((folder / "x/1.png").read_bytes()[:-30], monkeypatch)
+    assert "Error: The image from standard input is " in astseg.mistake("segment", finished, "-", "--out", "out")
     pipe(b"x/1.png", monkeypatch)
     monkeypatch.setattr(sys.stdin.buffer, "isatty", lambda: True)
     assert astseg("segment", finished, "-", "--out", "out") == 0
     assert "Ctrl-D ends them" in astseg.err
     monkeypatch.setattr(_sources, "MAX_STANDARD_INPUT", 4)
     pipe(b"x/1.png", monkeypatch)
-    assert "of 4 bytes at most" in astseg.mistake("segment", finished, "-", "--out", "out")
+    assert "of 4 bytes at most" in astseg.mistake("segment", finished, "-", "--out", "other")
 
 
 def test_processes_do_not_share_standard_input(
@@ -217,6 +219,8 @@ def test_mistakes(astseg: Program, finished: Path, folder: Path) -> None:
         (("x", "y", "--watch"), "for a single folder"),
         (("x", "--watch", "--every", 2), "for a single folder"),
         (("camera:0", "--watch"), "for a single folder"),
+        (("camera:0", "--max-frames", 9), "--max-frames is for videos whose length is known"),
+        (("x", "--watch", "--max-frames", 9), "--max-frames is for videos whose length is known"),
         (("film.avi", "--watch"), "Only a folder can be watched"),
         (("x", "camera:0"), "camera:0 is live video"),
         (("camera:nothing",), "camera:0 is the first"),

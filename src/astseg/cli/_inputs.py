@@ -33,8 +33,10 @@ def make_scenes(
     textures: Path | None = None,
 ) -> None:
     """Generate scenes under a progress bar, in the materials of the catalogue or of a folder of images."""
+    from astseg._core.atomic_io import check_free
     from astseg.data.scenes import make_store, open_textures
 
+    check_free(destination)  # before anything is said of the textures
     opened = None
     if textures is not None:
         opened = open_textures(textures)
@@ -165,9 +167,15 @@ def _signature(sources: Sequence[Path], run: Path) -> str:
 
 
 def open_images(
-    places: Sequence[Path], every: int = 1, masks: Path | None = None, ignored: frozenset[int] | None = None
+    places: Sequence[Path],
+    every: int = 1,
+    max_frames: int | None = None,
+    masks: Path | None = None,
+    ignored: frozenset[int] | None = None,
 ) -> "Source":
     """Open one source of images or several; of prepared data, open the test split, or else the first one.
+
+    `open_sources` says what the arguments are.
 
     Raises:
         AstSegError: there is no such source, or it cannot be read.
@@ -179,7 +187,7 @@ def open_images(
     if len(places) == 1 and Store.is_store(places[0]):
         splits = Store(places[0]).splits
         split = split if split in splits else splits[0]
-    return open_sources(places, split, every, masks, ignored)
+    return open_sources(places, split, every, masks, ignored, max_frames)
 
 
 def report_reading(store: "Store") -> None:

@@ -20,7 +20,7 @@ def going_on(out: Path, plan: Mapping[str, Any]) -> Iterator["KeptAnswers"]:
         plan: see `resumable`.
 
     Raises:
-        Stopped: in place of Ctrl-C, if anything is kept.
+        Stopped: in place of Ctrl-C.
         AstSegError: see `resumable`.
     """
     from astseg.inference.resuming import resumable
@@ -30,7 +30,7 @@ def going_on(out: Path, plan: Mapping[str, Any]) -> Iterator["KeptAnswers"]:
             yield kept
         except KeyboardInterrupt:
             if not kept.kept:
-                raise
+                raise Stopped("Stopped before any image was done: nothing is kept.") from None
             count = format_count(kept.kept, "image")
             raise Stopped(f"Stopped after {count}. The same command goes on from there.") from None
     if kept.found:

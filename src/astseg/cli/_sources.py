@@ -57,12 +57,15 @@ def find_given(words: Sequence[str]) -> Iterator[list[Path]]:
 
 
 @contextmanager
-def open_given(words: Sequence[str], every: int = 1, *, watch: bool = False) -> Iterator["Source"]:
+def open_given(
+    words: Sequence[str], every: int = 1, max_frames: int | None = None, *, watch: bool = False
+) -> Iterator["Source"]:
     """Yield the source of images that words name, for as long as the block lasts; see `find_given`.
 
     Args:
         words: what the user wrote; one word may be live video.
         every: take only every n-th frame of videos.
+        max_frames: take no more frames of each video than these.
         watch: wait for further images in the folder.
 
     Raises:
@@ -72,6 +75,8 @@ def open_given(words: Sequence[str], every: int = 1, *, watch: bool = False) -> 
     from astseg.data.watching import WatchedFolder
 
     _check_standard_input(words)
+    if max_frames is not None and (watch or any(map(is_live, words))):
+        raise AstSegError("--max-frames is for videos whose length is known. Omit it, and press Ctrl-C in time.")
     if watch:
         if len(words) > 1 or every > 1 or is_live(words[0]):
             raise AstSegError("--watch is for a single folder, without --every.")
@@ -80,7 +85,7 @@ def open_given(words: Sequence[str], every: int = 1, *, watch: bool = False) -> 
         yield LiveSource(words[0], every)
     else:
         with find_given(words) as places:
-            yield open_images(places, every)
+            yield open_images(places, every, max_frames)
 
 
 def _check_standard_input(words: Sequence[str]) -> None:
@@ -119,7 +124,7 @@ def _find(word: str, folder: Path, fetch: Callable[[str], Path] | None) -> list[
 
 def _read_standard_input(folder: Path) -> list[Path]:
     """Return the paths that come from standard input, or one path with the image that comes."""
-    from astseg._core.image_files import is_image_file
+    from astseg._core.image_files import is_image_file, read_image
     from astseg.data.source_names import parse_list
 
     if sys.stdin.isatty():
@@ -130,6 +135,10 @@ def _read_standard_input(folder: Path) -> list[Path]:
     file = folder / "stdin"
     file.write_bytes(content)
     if is_image_file(file):
+        try:
+            read_image(file)
+        except AstSegError as error:
+            raise AstSegError(str(error).replace(str(file), "The image from standard input")) from error
         return [file]
     try:
         return parse_list(content, "standard input")

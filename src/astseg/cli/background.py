@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,10 @@ from astseg.cli._inputs import open_images, prepare, report_skipped
 from astseg.cli._options import (
     AsJson,
     Device,
+    Every,
     Ignore,
     Masks,
+    MaxFrames,
     Out,
     Quiet,
     Seed,
@@ -54,6 +56,8 @@ def background(
             help="Mask by AE-NE's rule: seven times the network's estimate of its own error, which it learns late.",
         ),
     ] = False,
+    every: Every = 1,
+    max_frames: MaxFrames = None,
     masks: Masks = None,
     ignore: Ignore = None,
     seed: Seed = 0,
@@ -86,18 +90,20 @@ def background(
     check_place(out / "images")
     resume = is_run(out / "run")
     if resume:
-        print_ignored_options(
-            context, ("source", "out", "masks", "ignore", "by_predicted_error", "device", "quiet", "as_json")
-        )
+        of_masks = ("source", "every", "max_frames", "masks", "ignore", "by_predicted_error")
+        print_ignored_options(context, (*of_masks, "out", "device", "quiet", "as_json"))
     check = partial(check_background_size, device=where)
     sides = None if resume else parse_size(size)
     store = out / "run" / "data"
-    data = prepare([source], store, sides, check_size=check, resume=resume, masks=masks, ignore=ignore)
+    frames: dict[str, Any] = {"every": every, "max_frames": max_frames}
+    data = prepare([source], store, sides, check_size=check, resume=resume, masks=masks, ignore=ignore, **frames)
     model = _train_background(out / "run", data, minutes, seed, where, resume=resume).to(where)
     noise = None if by_predicted_error else _find_noise(model, data, where)
-    images = open_images([source], masks=masks, ignored=parse_values(ignore))
+    images = open_images([source], masks=masks, ignored=parse_values(ignore), **frames)
     plan = {
         "source": str(source),
+        "step between frames": every,
+        "most frames of a video": max_frames,
         "rule for the masks": "predicted error" if by_predicted_error else "noise",
         "device": str(where),
         "model": model_digest(model),

@@ -21,6 +21,7 @@ from astseg.cli._options import (
     Device,
     Every,
     Formats,
+    MaxFrames,
     Model,
     Out,
     Quiet,
@@ -51,6 +52,7 @@ def segment(
     source: Sources,
     out: Out = Path("masks"),
     every: Every = 1,
+    max_frames: MaxFrames = None,
     batch_size: Annotated[int, typer.Option(help="The number of images at a time.", min=1)] = 16,
     track: Annotated[
         bool, typer.Option("--track", help="Follow the objects from frame to frame, and label each by its track.")
@@ -118,8 +120,11 @@ def segment(
     grid = parse_tiles(tiles)
     from astseg.data.sources import EndlessSource
     from astseg.inference.plans import model_digest
+    from astseg.inference.resuming import check_place
 
-    with open_given(source, every, watch=watch) as images:
+    if shard is None:  # shards are added to what is there
+        check_place(out)
+    with open_given(source, every, max_frames, watch=watch) as images:
         request = _check(images, formats, categories, tolerance, track=track)
         where = launched_device(find_device(device))
         report_left_out(images.left_out)
@@ -137,6 +142,7 @@ def segment(
             plan = {
                 "source": list(map(without_password, source)),
                 "step between frames": every,
+                "most frames of a video": max_frames,
                 "grid of tiles": tiles,
                 "batch size": batch_size,
                 "device": str(where),
