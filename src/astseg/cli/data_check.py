@@ -53,7 +53,9 @@ def _print_report(report: "StoreReport") -> None:
     print_table(table)
     for name, reason in report.unreadable:
         output.print(f"Unreadable: {name}: {reason}", markup=False)
+    for file in report.damaged:
+        print_note("Damaged", f"{file} has changed since it was written. Prepare the data again.", output)
     for problem in report.problems:
         print_note("Note", problem, output)
-    if not report.problems:
+    if not (report.damaged or report.problems):
         output.print("No problems found.")

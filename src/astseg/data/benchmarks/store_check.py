@@ -114,7 +114,7 @@ def _damaged(store: Store) -> tuple[str, ...]:
 
 
 def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: Mapping[str, Any]) -> list[str]:
-    problems = [f"{file} has changed since it was written. Prepare the data again." for file in found.damaged]
+    problems = []
     if all(split.most_objects is None for split in found.splits):
         problems.append("There are no masks: nothing can be scored.")
     if found.unreadable:
