@@ -1,6 +1,8 @@
 import errno
 import io
 import signal
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -63,6 +65,20 @@ class TestRun:
         assert run(app, []) == 0
         assert run(app, ["--nonsense"]) == 2
         assert "--nonsense" in capsys.readouterr().err
+
+    def test_a_file_that_looks_like_an_option(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        app = typer.Typer()
+        app.command()(lambda: None)
+        monkeypatch.chdir(tmp_path)
+        Path("-x.png").touch()
+        monkeypatch.setattr(sys, "argv", ["astseg", "-x.png"])
+        for arguments in (None, ["-x.png"]):
+            assert run(app, arguments) == 2
+            assert "The file of that name is ./-x.png" in " ".join(capsys.readouterr().err.split())
+        assert run(app, ["-y.png"]) == 2
+        assert "of that name" not in capsys.readouterr().err
 
 
 class TestDeferredInterrupt:

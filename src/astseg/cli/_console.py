@@ -2,6 +2,7 @@
 
 import errno
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -193,9 +194,16 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
         show = getattr(error, "show", None)  # a method of typer's own errors
         if show is None:
             raise
-        error.message = printable(error.message)  # type: ignore[attr-defined]
+        error.message = printable(error.message + _hint_at_file(arguments))  # type: ignore[attr-defined]
         show(sys.stderr)
         return EXIT_MISTAKE
+
+
+def _hint_at_file(arguments: Sequence[str] | None) -> str:
+    """Return how to name a file whose name looks like an option, if one of the arguments does."""
+    words = sys.argv[1:] if arguments is None else arguments
+    word = next((word for word in words if len(word) > 1 and word.startswith("-") and os.path.lexists(word)), None)
+    return f". The file of that name is ./{word}" if word else ""
 
 
 def _print_error(message: str, code: int) -> int:
