@@ -11,7 +11,11 @@ from astseg.cli._inputs import make_scenes
 from astseg.cli._options import Destination, Device
 from astseg.data.catalog import DATASETS
 
-LOOK_ALIKES = ", ".join(name for name, spec in DATASETS.items() if spec.look_alike)
+LOOK_ALIKES = ", ".join(
+    name if name == spec.look_alike else f"{name} (or {spec.look_alike})"
+    for name, spec in DATASETS.items()
+    if spec.look_alike
+)
 NATURAL = ", ".join(spec.natural_look_alike for spec in DATASETS.values() if spec.natural_look_alike)
 
 
