@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from astseg._core.errors import AstSegError, NonFiniteWeightsError
+from astseg._core.errors import AstSegError, NonFiniteWeightsError, RunExistsError
 from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
@@ -176,6 +176,17 @@ class TestRun:
         assert Trainer(tiny_recipe, tiny_images, str(tmp_path), "cpu").run()
         assert Trainer.resume(tiny_images, str(tmp_path), "cpu", save_every=1.0).run()
         assert (tmp_path / "model" / "model.safetensors").is_file()
+
+    def test_a_folder_is_for_one_run(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        first, second = (Trainer(tiny_recipe, tiny_images, tmp_path, CPU, seed) for seed in (1, 2))
+        assert not first.run(after(1))
+        before = (tmp_path / "checkpoint.pt").read_bytes()
+        for begin in (second.run, second.save, lambda: Trainer(tiny_recipe, tiny_images, tmp_path, CPU, seed=3)):
+            with pytest.raises(RunExistsError, match=r"already \(checkpoint\.pt, model\).*Trainer\.resume"):
+                begin()
+        assert (tmp_path / "checkpoint.pt").read_bytes() == before
+        assert first.run(), "its own files are in nobody's way"
+        assert Trainer.resume(tiny_images, tmp_path, CPU).run()
 
     def test_a_backbone_is_loaded_once(
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

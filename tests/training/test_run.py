@@ -20,6 +20,7 @@ from astseg.training.callbacks import Callback
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.loggers import read_metrics
+from astseg.training.loop import Trainer
 from astseg.training.run import (
     RunSettings,
     finish_run,
@@ -133,8 +134,59 @@ class TestTraining:
 
     def test_does_not_write_over_a_run(self, settings: RunSettings, folder: Path) -> None:
         write_run(folder, settings, CPU)
-        with pytest.raises(RunExistsError, match="already"):
+        with pytest.raises(RunExistsError, match=r"already \(run\.json\)"):
             train_run(folder, settings, CPU)
+
+    def test_a_trainer_does_not_write_over_a_run(self, settings: RunSettings, folder: Path, tiny_images: Bytes) -> None:
+        train_run(folder, settings, CPU)
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        with pytest.raises(RunExistsError, match=r"run\.json, checkpoint\.pt.*Resume it.*Trainer\.resume"):
+            Trainer(settings.recipe, tiny_images, folder, CPU)
+        assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+    def test_a_run_that_fails_before_its_first_step_leaves_its_folder_free(
+        self, settings: RunSettings, folder: Path, tmp_path: Path
+    ) -> None:
+        class Broken(Callback):
+            def on_phase_start(self, state: TrainState) -> None:
+                raise ValueError("no data")
+
+        with pytest.raises(ValueError, match="no data"):
+            train_run(folder, settings, CPU, callbacks=[Broken()])
+        assert not list(folder.iterdir())
+        other_size = replace(settings, data=black_store(tmp_path / "other", "train", size=(40, 32)))
+        with pytest.raises(ValueError, match="32 x 32"):
+            train_run(folder, other_size, CPU)
+        assert train_run(folder, settings, CPU)
+
+    @pytest.mark.parametrize(("steps", "error"), [(1, ValueError), (0, KeyboardInterrupt)])
+    def test_a_run_that_fails_later_or_is_interrupted_can_be_resumed(
+        self, settings: RunSettings, folder: Path, steps: int, error: type[BaseException]
+    ) -> None:
+        class Broken(Callback):
+            def on_step_end(self, state: TrainState) -> None:
+                if steps:
+                    raise error
+
+            def on_phase_start(self, state: TrainState) -> None:
+                if not steps:
+                    raise error
+
+        with pytest.raises(error):
+            train_run(folder, settings, CPU, callbacks=[Broken()])
+        with pytest.raises(RunExistsError):
+            train_run(folder, settings, CPU)
+        assert train_run(folder, settings, CPU, resume=True)
+
+    def test_what_is_prepared_is_kept_when_the_first_step_fails(self, settings: RunSettings, folder: Path) -> None:
+        class Broken(Callback):
+            def on_phase_start(self, state: TrainState) -> None:
+                (folder / "residuals.npy").write_bytes(b"hours of work")
+                raise ValueError
+
+        with pytest.raises(ValueError, match=r"^$"):
+            train_run(folder, settings, CPU, callbacks=[Broken()])
+        assert is_run(folder)
 
     def test_says_how_far_the_model_has_come(self, settings: RunSettings, folder: Path) -> None:
         assert where_stopped(folder) is None

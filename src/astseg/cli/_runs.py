@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from astseg._core.allocation import keep_freed_memory
-from astseg._core.errors import AstSegError, RunExistsError
+from astseg._core.errors import AstSegError
 from astseg.cli._console import Stopped, deferred_interrupt, messages, output
 from astseg.cli._options import find_device
 from astseg.cli._progress import progress
@@ -128,10 +128,11 @@ def check_out_folder(folder: Path, allowed: str = "data") -> None:
         AstSegError: it does.
     """
     from astseg._core.atomic_io import LEFTOVERS, LOCK_FILE
+    from astseg.training.checkpoints import check_new_run
     from astseg.training.run import is_run
 
-    if is_run(folder):
-        raise RunExistsError(f"{folder} holds a training run already. Resume it, or choose another folder.")
+    if is_run(folder):  # what else looks like one, but lacks the settings, can't be resumed by a command
+        check_new_run(folder)
     own = (allowed, LOCK_FILE, LEFTOVERS)
     if folder.exists() and not (
         folder.is_dir() and all(any(path.match(name) for name in own) for path in folder.iterdir())

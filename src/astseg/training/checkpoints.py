@@ -1,17 +1,41 @@
-"""The checkpoints in a run's folder: the newest, and the one before it in case the newest is damaged."""
+"""The checkpoints in a run's folder, and what else tells that it holds a run.
+
+Beside the newest checkpoint lies the one before it, in case the newest is damaged.
+"""
 
 from pathlib import Path
 
 import torch
 
 from astseg._core.atomic_io import sync
-from astseg._core.errors import DamagedCheckpointError
+from astseg._core.errors import DamagedCheckpointError, RunExistsError
+from astseg._core.file_names import RUN_FILE
 from astseg.training.state import TrainState
 
 CHECKPOINT_FILE = "checkpoint.pt"
 PREVIOUS_CHECKPOINT_FILE = "checkpoint.previous.pt"
 DAMAGED_CHECKPOINT_FILE = "checkpoint.damaged.pt"
 """Where a damaged checkpoint is kept, out of the way."""
+MODEL_FOLDER = "model"
+RUN_NAMES = (RUN_FILE, CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE, MODEL_FOLDER)
+"""What tells that a folder holds a run; one that `Trainer` made by itself has no `RUN_FILE`."""
+
+
+def check_new_run(folder: Path, advice: str = "") -> None:
+    """Refuse the folder of a run as the place for a new one, which would replace a part of its files.
+
+    Args:
+        folder: the place for the new run, which may be missing.
+        advice: how the run that is there can be resumed, in a sentence with a space before it.
+
+    Raises:
+        RunExistsError: the folder holds a run.
+    """
+    there = [name for name in RUN_NAMES if (folder / name).exists()]
+    if there:
+        raise RunExistsError(
+            f"{folder} holds a training run already ({', '.join(there)}). Resume it, or choose another folder.{advice}"
+        )
 
 
 def has_checkpoint(folder: Path) -> bool:

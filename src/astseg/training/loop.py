@@ -30,7 +30,13 @@ from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Batch, TrainingImages, TrainingSet, batch_indices, flipped
 from astseg.training.callbacks import Callback, StepMetrics
-from astseg.training.checkpoints import CHECKPOINT_FILE, read_checkpoint, write_checkpoint
+from astseg.training.checkpoints import (
+    CHECKPOINT_FILE,
+    MODEL_FOLDER,
+    check_new_run,
+    read_checkpoint,
+    write_checkpoint,
+)
 from astseg.training.compilation import LossFunction, compiled_losses
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
@@ -45,15 +51,16 @@ from astseg.training.precision import precision_context, products_in
 from astseg.training.slot_placement import SlotPlacement
 from astseg.training.state import TrainState
 
-MODEL_FOLDER = "model"
 PROGRESS_FILE = "progress.json"
 
 
 class Trainer:
     """One training run.
 
+    A new run needs a folder of its own: one that holds a run is left as it is. `Trainer.resume` goes on with it.
+
     Args:
-        start: the recipe of a new run, or the state of one that resumes.
+        start: the recipe of a new run, or the state of one that goes on in its folder.
         images: the training images, uint8, N x H x W x 3, of the model's size.
         folder: where the checkpoint, the backgrounds and the model are saved; of several processes, the same for all.
         device: where to train.
@@ -66,6 +73,7 @@ class Trainer:
 
     Raises:
         ValueError: the images are not uint8 of the model's size, or there are none.
+        RunExistsError: the run is new, and the folder holds one already.
         AstSegError: the backbone's weights cannot be read, or there are more processes than images in a batch, or
             several where the loss is compiled.
     """
@@ -91,6 +99,9 @@ class Trainer:
                 f"not {images.dtype} of shape {images.shape}"
             )
         device = torch.device(device)
+        self.folder = Path(folder)
+        self._is_new = not isinstance(start, TrainState)
+        self._check_folder()
         self.state = (
             start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed, execution)
         )
@@ -98,7 +109,6 @@ class Trainer:
         known = "" if self.state.data is None else self.state.data.file_sha256
         self.state.data = identify(images, images_sha256 or known)
         self.images = TrainingImages(images, device)
-        self.folder = Path(folder)
         self.report_every = report_every
         self.save_every = save_every
         self.callbacks = (*recipe_callbacks(recipe, self.images), *callbacks)
@@ -156,7 +166,9 @@ class Trainer:
         Raises:
             NonFiniteWeightsError: a weight is no longer finite.
             LostProcessError: another process has ended.
+            RunExistsError: another run began in the folder since this one was made.
         """
+        self._begin()
         if self.state.finished and not (self.folder / MODEL_FOLDER).is_dir():
             self._save_model()
         while not self.state.finished:
@@ -171,10 +183,21 @@ class Trainer:
 
         Raises:
             NonFiniteWeightsError: a weight is no longer finite.
+            RunExistsError: another run began in the folder since this one was made.
         """
+        self._begin()
         self._check_weights()
         if processes.is_first():
             write_checkpoint(self.state, self.folder)
+
+    def _begin(self) -> None:
+        """Take the folder for this run, whose own files may lie there from now on."""
+        self._check_folder()
+        self._is_new = False
+
+    def _check_folder(self) -> None:
+        if self._is_new and processes.is_first():
+            check_new_run(self.folder, " In Python: astseg.Trainer.resume(images, folder, device).run().")
 
     def _run_phase(self, phase: Phase, stop: Callable[[], bool]) -> bool:
         """Run a phase until it ends or has to restart; return False if it was stopped."""

@@ -13,8 +13,9 @@
 """
 
 import json
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ from astseg._core.checksums import unseal
 from astseg._core.errors import (
     AstSegError,
     InvalidRecipeError,
-    RunExistsError,
     RunNotFoundError,
     UnhealthyTrainingError,
 )
@@ -42,15 +42,16 @@ from astseg.evaluation.evaluator import PER_IMAGE_FILE, ScoreSummary, evaluate, 
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, describe_data, write_scores
 from astseg.model.ast_seg import AstSeg
 from astseg.training.callbacks import Callback
-from astseg.training.checkpoints import has_checkpoint
+from astseg.training.checkpoints import MODEL_FOLDER, check_new_run, has_checkpoint
 from astseg.training.config import Recipe
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.health import Judgment
 from astseg.training.health_check import HealthCheck
 from astseg.training.image_grid import IMAGES_FOLDER, ImageGridCallback
-from astseg.training.loggers import METRICS_FILE, MetricsLogger, read_metrics
-from astseg.training.loop import MODEL_FOLDER, PROGRESS_FILE, Trainer
-from astseg.training.state import TrainingProgress
+from astseg.training.loggers import METRICS_FILE, TENSORBOARD_FOLDER, MetricsLogger, read_metrics
+from astseg.training.loop import PROGRESS_FILE, Trainer
+from astseg.training.residuals import RESIDUALS_FILE
+from astseg.training.state import TrainingProgress, TrainState
 from astseg.visualization.gallery import sample
 from astseg.visualization.page import Page, write_page
 from astseg.visualization.training_curve import CurvePoint
@@ -157,7 +158,8 @@ def train_run(
 ) -> bool:
     """Train by the settings, from the start or from the checkpoint; return whether the end was reached.
 
-    Use `lock_run` if another process might train the same run. Of several processes that have joined, the first writes
+    Use `lock_run` if another process might train the same run. A new run that fails before anything is done leaves its
+    folder free for the next one. Of several processes that have joined, the first writes
     and runs the callbacks, which judge whether training goes well.
 
     Raises:
@@ -167,8 +169,8 @@ def train_run(
     """
     store = Store(settings.data)
     first = processes.is_first()
-    if first and is_run(folder) and not resume:
-        raise RunExistsError(f"{folder} holds a training run already. Resume it, or choose another folder.")
+    if first and not resume:
+        check_new_run(folder)
     for place in (folder, folder / IMAGES_FOLDER) if first else ():
         remove_leftovers(place)
     shown = shown_split(store)
@@ -183,31 +185,41 @@ def train_run(
     health = HealthCheck(tell)
     callbacks = (*watchers, health) if first else ()
     images, sha256 = store["train"].images, store.manifest.splits["train"].arrays["images"].sha256
-    try:
+    with ExitStack() as stack:
         if processes.from_first(resume and has_checkpoint(folder)):
             trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=sha256)
         else:
+            # Of a state, for which the folder is its own: a run that was killed early goes on without a checkpoint.
+            state = TrainState.begin(settings.recipe, len(images), device, settings.seed, settings.execution)
+            trainer = Trainer(state, images, folder, device, callbacks=callbacks, images_sha256=sha256)
+            if first and not resume:
+                stack.enter_context(_withdrawn_if_nothing_is_done(folder, trainer))
             if first:
                 write_run(folder, settings, device)
-            trainer = Trainer(
-                settings.recipe,
-                images,
-                folder,
-                device,
-                settings.seed,
-                callbacks,
-                images_sha256=sha256,
-                execution=settings.execution,
-            )
+        stack.callback(logger.close)
         finished = trainer.run(lambda: stop() or (strict and bool(health.problems)))
-    finally:
-        logger.close()
     if first and trainer.recipe != settings.recipe:  # the backgrounds needed the larger network
         write_run(folder, replace(settings, recipe=trainer.recipe), device)
     if strict and health.problems:
         problem = next(iter(health.problems.values()))
         raise UnhealthyTrainingError(f"Training was stopped at a problem, with everything saved. {problem}")
     return finished
+
+
+@contextmanager
+def _withdrawn_if_nothing_is_done(folder: Path, trainer: Trainer) -> Iterator[None]:
+    """Remove a new run's files if the block fails before the first step is done and anything is kept to resume from.
+
+    A run that is killed, or stopped by Ctrl-C, stays: nothing was wrong with it.
+    """
+    try:
+        yield
+    except Exception:
+        if not (trainer.state.steps_done or has_checkpoint(folder) or (folder / RESIDUALS_FILE).exists()):
+            with suppress(OSError):
+                (folder / RUN_FILE).unlink()
+            shutil.rmtree(folder / TENSORBOARD_FOLDER, ignore_errors=True)
+        raise
 
 
 def shown_split(store: Store) -> Split:

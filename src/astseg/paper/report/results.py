@@ -13,7 +13,7 @@ from astseg.data.catalog import evaluated_with
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, read_scores
 from astseg.paper.ablation import evaluation_folder
 from astseg.paper.published import ScoreName
-from astseg.training.loop import MODEL_FOLDER
+from astseg.training.checkpoints import MODEL_FOLDER
 from astseg.training.presets import PRESETS, Preset
 from astseg.training.run import RunSettings, is_run, read_run
 
