@@ -284,6 +284,8 @@ def test_a_frozen_background_joins_its_foreground(original: type, saved: Save) -
         assert torch.equal(joined.image, import_authors_checkpoint(both, shape).reconstruct(images).image)
     with pytest.raises(AstSegError, match="a background of its own"):
         import_authors_checkpoint(both, shape, background=alone)
+    with pytest.raises(AstSegError, match="no weights"):
+        import_authors_checkpoint(foreground, shape, background=saved({"encoder_state_dict": {}}, "empty.pth"))
     with pytest.raises(AstSegError, match="not the checkpoint of a background alone"):
         import_authors_checkpoint(foreground, shape, background=foreground)
 
@@ -417,6 +419,12 @@ def test_a_weight_that_shows_a_size_is_missed_by_name(saved: Save, content: Cont
         ({"encoder_state_dict": {}, "trainer_state_dict": Path("/tmp")}, "an object of pathlib"),
         ({"encoder_state_dict": {"x": torch.ones(1), "module.x": torch.ones(1)}}, "two tensors called x"),
         ({"encoder_state_dict": {"x": torch.ones(1)}}, "Left over: x"),
+        (
+            {"encoder_state_dict": {}, "generator_state_dict": {}},
+            "no weights: encoder_state_dict, generator_state_dict",
+        ),
+        ({"encoder_state_dict": None}, "holds no weights"),
+        ({"encoder_state_dict": {"x": torch.tensor([1, torch.nan])}}, "not finite: x"),
     ],
 )
 def test_files_of_another_kind(saved: Save, stored: object, message: str) -> None:

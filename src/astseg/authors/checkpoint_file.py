@@ -9,6 +9,7 @@ from torch import Tensor
 
 from astseg._core.errors import AstSegError
 from astseg._core.tensor_files import load_tensors
+from astseg._core.text import first_names
 
 # The state dicts' keys in the file, and the prefix common to all names in each, if any.
 SECTIONS = {
@@ -36,7 +37,7 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
     ``encoder_state_dict`` and ``generator_state_dict``.
 
     Raises:
-        AstSegError: the file cannot be read, or holds no state dict of these names.
+        AstSegError: the file cannot be read, holds no state dict of these names, or weights that are no numbers.
     """
     content = _load(path)
     if not isinstance(content, Mapping) or not any(section in content for section in SECTIONS):
@@ -52,6 +53,13 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
             if plain in weights:
                 raise AstSegError(f"{path} holds two tensors called {plain}. Give the file as it was published.")
             weights[plain] = value
+    problem = ""
+    if not weights:
+        problem = f"no weights: {', '.join(section for section in SECTIONS if section in content)} should hold tensors"
+    elif broken := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
+        problem = f"weights that are not finite: {first_names(sorted(broken))}"
+    if problem:
+        raise AstSegError(f"{path} holds {problem}. Give the file as it was published.")
     return CheckpointFile(weights, tuple(str(key) for key in content if key not in SECTIONS))
 
 
