@@ -1,10 +1,11 @@
 import json
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
-from astseg._core.settings_io import from_builtins, override, parse_change, to_builtins
+from astseg._core.settings_io import Range, check_numbers, from_builtins, override, parse_change, to_builtins
 from astseg.model.architecture import Architecture
 from astseg.training.presets import PRESETS
 from astseg.training.run import RunSettings
@@ -14,6 +15,10 @@ from astseg.training.run import RunSettings
 class Inner:
     sides: tuple[int, int]
     name: str | None = None
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_numbers(self, sides=Range(1), share=Range(0, 1))
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,13 @@ class Outer:
     inner: Inner
     others: tuple[int, ...] = ()
     maybe: Inner | None = None
-    made: Inner = field(default_factory=lambda: Inner((0, 0)))
+    made: Inner = field(default_factory=lambda: Inner((9, 9)))
     weight: float = 1.0
     weights: tuple[float, ...] = ()
+    count: int | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if 13 in self.others:
             raise ValueError("no thirteen")
 
@@ -53,13 +60,18 @@ def test_every_recipe_goes_through_json(name: str) -> None:
         ({"inner": {"sides": [1, 2]}, "others_": []}, "'others_'.*'others'"),
         ({}, "missing required field `inner`"),
         ({"inner": {}}, "missing required field `sides`"),
-        ({"inner": {"sides": [1, 2], "nam": "a"}}, r"Outer\.inner: .*'nam'.*'name'"),
-        ({"inner": {"sides": [1, 2]}, "maybe": {"side": 1}}, r"Outer\.maybe: .*'side'"),
+        ({"inner": {"sides": [1, 2], "nam": "a"}}, r"^inner: .*'nam'.*'name'"),
+        ({"inner": {"sides": [1, 2]}, "maybe": {"side": 1}}, r"^maybe: .*'side'"),
         ({"inner": [1, 2]}, "inner should be a group of settings, not a list"),
         ([], "should be a group of settings, not a list"),
         ({"inner": {"sides": [1, 2]}, "others": [13]}, "no thirteen"),
         ({"inner": {"sides": [1, 2, 3]}}, "length 2"),
-        ({"inner": {"sides": [1, 2]}, "weight": math.nan}, r"Outer\.weight .*finite"),
+        ({"inner": {"sides": [1, 2]}, "weight": math.nan}, "^weight should be a finite number, not nan"),
+        ({"inner": {"sides": [1, 2]}, "weight": "nan"}, "^weight should be a finite number, not 'nan'"),
+        ({"inner": {"sides": [1, 2]}, "count": "many"}, "^count should be a whole number or null, not 'many'"),
+        ({"inner": {"sides": [1, 2], "share": 2}}, r"^inner\.share should be between 0 and 1, not 2\.0$"),
+        ({"inner": {"sides": [0, 2]}}, r"^inner\.sides should each be at least 1, not 0$"),
+        ({"inner": {"sides": [1, 2]}, "weight": 1e308}, r"^weight should be at most 1e\+18, not 1e\+308$"),
         ({"inner": {"sides": [1, 2]}, "weights": [math.inf]}, "finite"),
     ],
 )
@@ -83,6 +95,21 @@ def test_refuses_values_of_wrong_types(name: str, value: object) -> None:
     content = {"image_size": [64, 64], "num_slots": 3, name: value}
     with pytest.raises(ValueError, match=name):
         from_builtins(Architecture, content)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"weight": 1e-60}, "weight should be 0, or a number that single precision holds"),
+        ({"weight": -1e308}, r"weight should be at least -1e\+18, not -1e\+308"),
+        ({"weight": 10**400}, "weight should be at most"),
+        ({"others": (2**31,)}, "others should each be at most 2147483647, not 2147483648"),
+        ({"count": 0.5}, r"count should be a whole number, not 0\.5"),
+    ],
+)
+def test_numbers_that_cannot_be_computed_with(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Outer(Inner((1, 2)), **settings)
 
 
 def test_changes_single_values() -> None:

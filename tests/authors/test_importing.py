@@ -260,7 +260,7 @@ def test_a_preset_that_the_authors_did_not_train(saved: Save, content: Content) 
 def test_sizes_that_no_model_has(saved: Save, content: Content) -> None:
     kernel = torch.zeros(20, 256, 1, 1)
     content["encoder_state_dict"][f"{FEATURES}complete_model.decode_head.classifier.weight"] = kernel
-    with pytest.raises(AstSegError, match="slots, not -15"):
+    with pytest.raises(AstSegError, match="between 1 and 254, not -15"):
         import_authors_checkpoint(saved(content), small("objectsroom"))
 
 

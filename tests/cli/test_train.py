@@ -135,6 +135,10 @@ class TestTrain:
             (("--size", "huge"), "96x128"),
             (("--device", "toaster"), "'toaster'"),
             (("--seed", -1), "--seed"),
+            (("--seed", 2**64), "--seed"),
+            (("--set", "foreground.entropy_weight=nan"), "foreground.entropy_weight should be a finite number"),
+            (("--set", "architecture.glimpse_channels=[0]"), "architecture.glimpse_channels should each be between"),
+            (("--set", "architecture.initial_background_log_activation=1e308"), "between -80.0 and 80.0, not 1e+308"),
         ],
     )
     def test_options_are_refused_before_any_work(

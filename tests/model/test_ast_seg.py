@@ -456,7 +456,7 @@ class TestSaving:
         [
             ("depth", 3, "'depth'"),
             ("num_slots", "three", "num_slots"),
-            ("num_slots", 0, "254 slots"),
+            ("num_slots", 0, "num_slots should be between 1 and 254, not 0"),
             ("feature_network", "vgg", "'vgg'"),
             ("image_size", [16, 16], "cannot be built"),
             ("glimpse_channels", [8, "x"], "glimpse_channels"),

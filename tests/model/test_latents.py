@@ -19,10 +19,10 @@ class TestLayout:
         ("settings", "key_word"),
         [
             ({"appearance_dim": 0}, "appearance"),
-            ({"min_inverse_scale": 0.9}, "minimum < maximum"),
-            ({"min_inverse_scale": 24.0}, "minimum < maximum"),
-            ({"initial_inverse_scale": 1.3}, "initial"),
-            ({"initial_inverse_scale": 30.0}, "initial"),
+            ({"min_inverse_scale": 0.9}, "min_inverse_scale"),
+            ({"min_inverse_scale": 24.0}, "min_inverse_scale"),
+            ({"initial_inverse_scale": 1.3}, "initial_inverse_scale should be above"),
+            ({"initial_inverse_scale": 30.0}, "initial_inverse_scale should be above"),
         ],
     )
     def test_refuses_the_impossible(self, settings: dict[str, Any], key_word: str) -> None:

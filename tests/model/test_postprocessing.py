@@ -170,7 +170,7 @@ class TestPosteriorWeights:
         "settings", [{"background_error": -1.0}, {"likeness": 0.0}, {"likeness": -0.1}, {"max_shade": 1.0}]
     )
     def test_refuses_the_impossible(self, settings: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match="label rule needs"):
+        with pytest.raises(ValueError, match=rf"^{next(iter(settings))} should be "):
             LabelRule(**settings)
 
     def test_weights_are_smoothed_before_small_slots_are_dropped(self) -> None:

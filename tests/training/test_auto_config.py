@@ -205,6 +205,11 @@ class TestRecipe:
             ({"changes": {"foreground.steps": 70}, "steps": 9}, "either a time"),
             ({"changes": {"architecture.image_size": [64, 64]}}, "size of its images"),
             ({"changes": {"foreground.entropy_wait": 1}}, "entropy_weight"),
+            (
+                {"changes": {"architecture.glimpse_channels": [0]}},
+                r": architecture\.glimpse_channels .*, not 0\.$",
+            ),
+            ({"changes": {"foreground.entropy_weight": "nan"}}, r"be: foreground\.entropy_weight .* finite .*'nan'\.$"),
             ({"preset": "nothing"}, "There is no preset 'nothing'"),
         ],
     )

@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from astseg.training.config import Recipe, Scenario
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.loop import Trainer, recipe_callbacks
 from astseg.training.phases import BackgroundPhase, Losses, Schedule, phases
+from astseg.training.run import RunSettings
 from astseg.training.state import TrainState
 
 CPU = torch.device("cpu")
@@ -171,6 +173,14 @@ class TestRun:
     def test_no_images(self, tiny_recipe: Recipe, tmp_path: Path, images: np.ndarray) -> None:
         with pytest.raises(ValueError, match="uint8"):
             Trainer(tiny_recipe, images, tmp_path, CPU)
+
+    @pytest.mark.parametrize("seed", [-1, 2**64, 0.5])
+    def test_seeds_that_there_are_not(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, seed: Any) -> None:
+        with pytest.raises(ValueError, match=r"^seed should be"):
+            Trainer(tiny_recipe, tiny_images, tmp_path, CPU, seed)
+        with pytest.raises(ValueError, match=r"^seed should be"):
+            RunSettings("", tiny_recipe, "", seed)
+        assert not list(tmp_path.iterdir())
 
     def test_folder_and_device_by_their_names(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         assert Trainer(tiny_recipe, tiny_images, str(tmp_path), "cpu").run()

@@ -4,8 +4,9 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from numbers import Integral, Real
+from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -24,6 +25,12 @@ _KINDS = {
     "null": "null",
 }
 """What the types of JSON are called in errors."""
+SMALLEST_NUMBER, LARGEST_NUMBER = 1.2e-38, 1e18
+"""Of settings that may be fractions: single precision holds both, and the square of the latter, as optimizers need."""
+LARGEST_WHOLE_NUMBER = 2**31 - 1
+
+_PLACE = re.compile(r"(?P<problem>.*) - at `\$\.?(?P<place>[^`]+)`", re.DOTALL)
+_OF_A_SETTING = re.compile(r"\w+ should ")
 _WRONG_KIND = re.compile(r"Expected `(?P<wanted>[a-z| ]+)`, got `(?P<found>[a-z]+)`(?: - at `\$\.?(?P<place>.+)`)?")
 
 
@@ -46,7 +53,7 @@ def from_builtins(kind: type[Settings], content: Any) -> Settings:
     >>> from_builtins(Size, {"sides": [3, 4]})
     Size(sides=(3, 4))
     """
-    for problem in _problems(kind, content, kind.__name__):
+    for problem in _problems(kind, content, ""):
         raise ValueError(problem)
     try:
         return msgspec.convert(content, kind, str_keys=True)
@@ -54,24 +61,100 @@ def from_builtins(kind: type[Settings], content: Any) -> Settings:
         raise ValueError(_in_words(str(error), kind.__name__)) from error
 
 
-def check_numbers(settings: Any) -> None:
+@dataclass(frozen=True)
+class Range:
+    """The numbers that a setting may have.
+
+    >>> str(Range(1)), str(Range(1, 254)), str(Range(above=0)), str(Range(0, below=1))
+    ('at least 1', 'between 1 and 254', 'above 0', 'at least 0 and below 1')
+    """
+
+    at_least: float | None = None
+    at_most: float | None = None
+    """None for the largest number that can be computed with."""
+    above: float | None = None
+    below: float | None = None
+
+    def holds(self, number: float) -> bool:
+        """Tell whether a number lies in the range."""
+        return (
+            (self.at_least is None or number >= self.at_least)
+            and (self.at_most is None or number <= self.at_most)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+        )
+
+    def __str__(self) -> str:
+        """Return the range as it stands behind "should be"."""
+        if self.at_least is not None and self.at_most is not None:
+            return f"between {self.at_least} and {self.at_most}"
+        limits = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
+        return " and ".join(f"{words} {limit}" for words, limit in limits.items() if limit is not None)
+
+
+COUNT = Range(1)
+"""Of what there must be some of, such as steps."""
+NOT_NEGATIVE = Range(0)
+POSITIVE = Range(above=0)
+SHARE = Range(0, 1)
+SIZE = Range(1, 2**16)
+"""Of images' sides and networks' layers: more than a machine has room for, and yet not too much to compute the room."""
+SEED = Range(0, 2**64 - 1)
+"""Of torch's random generators."""
+
+
+def check_numbers(settings: Any, **ranges: Range) -> None:
     """Raise unless a dataclass has whole numbers where it says ``int``, and finite ones where it says ``float``.
 
-    For settings made by a program: those of files are checked by ``from_builtins``.
+    For settings made by a program, and for what can be computed with; the types of those in files are checked by
+    ``from_builtins``.
+
+    Args:
+        settings: the dataclass.
+        ranges: by the name of a setting, the range of its number, or of each of its numbers.
 
     Raises:
-        ValueError: another value is there, such as NaN or half a step.
+        ValueError: another value is there, such as NaN, half a step or a negative size. The message begins with the
+            setting's name.
     """
     hints = get_type_hints(type(settings))
     for field in fields(settings):
         value, kinds = getattr(settings, field.name), (hints[field.name], *get_args(hints[field.name]))
-        values = value if isinstance(value, tuple | list) else (value,)  # the hub library makes lists of tuples
+        several = isinstance(value, tuple | list)  # the hub library makes lists of tuples
         if float in kinds or int in kinds:
-            wanted, words = (Real, "a finite number") if float in kinds else (Integral, "a whole number")
-            for one in values:
-                known = isinstance(one, wanted) and not isinstance(one, bool) and math.isfinite(one)
-                if not known and not (one is None and type(None) in kinds):
-                    raise ValueError(f"{field.name} should be {words}, not {one!r}")
+            for one in value if several else (value,):
+                wanted = _wanted_number(one, ranges.get(field.name, Range()), whole=float not in kinds)
+                if wanted and not (one is None and type(None) in kinds):
+                    raise ValueError(f"{field.name} should {'each be' if several else 'be'} {wanted}, not {one!r}")
+
+
+def check_whole_number(name: str, value: Any, allowed: Range) -> None:
+    """Raise unless an argument of a call is a whole number of a range.
+
+    Raises:
+        ValueError: it is not.
+
+    >>> check_whole_number("seed", -1, SEED)
+    Traceback (most recent call last):
+    ValueError: seed should be between 0 and 18446744073709551615, not -1
+    """
+    if wanted := _wanted_number(value, allowed, whole=True):
+        raise ValueError(f"{name} should be {wanted}, not {value!r}")
+
+
+def _wanted_number(value: Any, allowed: Range, *, whole: bool) -> str:
+    """Return what stands behind "should be" for a value that is not as it should be; empty if it is."""
+    is_number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
+    if not is_number or not abs(value) < math.inf:
+        return "a whole number" if whole else "a finite number"
+    largest = LARGEST_WHOLE_NUMBER if whole else LARGEST_NUMBER
+    if not allowed.holds(value):
+        return str(allowed)
+    if allowed.at_most is None and abs(value) > largest:
+        return f"at most {largest}" if value > 0 else f"at least {-largest}"
+    if not whole and 0 < abs(value) < SMALLEST_NUMBER:
+        return f"0, or a number that single precision holds (from {SMALLEST_NUMBER} on)"
+    return ""
 
 
 def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
@@ -134,10 +217,16 @@ def _in_words(problem: str, whole: str) -> str:
 
     >>> _in_words("Expected `int | null`, got `str` - at `$.foreground.steps`", "Recipe")
     'foreground.steps should be a whole number or null, not a word'
+    >>> _in_words("steps should be at least 1, not 0 - at `$.foreground`", "Recipe")
+    'foreground.steps should be at least 1, not 0'
     """
     wrong = _WRONG_KIND.fullmatch(problem)
     if wrong is None:
-        return problem
+        refused = _PLACE.fullmatch(problem)
+        if refused is None:
+            return problem
+        between = "." if _OF_A_SETTING.match(refused["problem"]) else ": "
+        return f"{refused['place']}{between}{refused['problem']}"
     wanted = " or ".join(_KINDS[kind] for kind in wrong["wanted"].split(" | "))
     return f"{wrong['place'] or whole} should be {wanted}, not {_KINDS[wrong['found']]}"
 
@@ -149,17 +238,28 @@ def _check_known(name: str, known: Mapping[str, Any], where: str) -> None:
 
 
 def _problems(kind: Any, content: Any, where: str) -> Iterator[str]:
-    """Find unknown names and choices, which may be misspelled, and numbers that are not finite."""
-    if isinstance(content, float) and not math.isfinite(content):
+    """Find unknown names and choices, which may be misspelled, and numbers that are not finite or no numbers.
+
+    Args:
+        kind: the type that the content should have.
+        content: builtin types.
+        where: the content's name, with dots between the groups; empty for the whole.
+    """
+    options = (kind, *get_args(kind))
+    inside = f"{where}." if where else ""
+    numeric = get_origin(kind) is not tuple and not {int, float}.isdisjoint(options)
+    if isinstance(content, str) and numeric and str not in options:
+        wanted = "a finite number" if float in options else "a whole number"
+        yield f"{where} should be {wanted}{' or null' if NoneType in options else ''}, not {content!r}"
+    elif isinstance(content, float) and not math.isfinite(content):
         yield f"{where} should be a finite number, not {content}"
     elif isinstance(content, list | tuple):
         for item in content:
             yield from _problems(None, item, where)
     elif get_origin(kind) is Mapping and isinstance(content, Mapping):
         for name, item in content.items():
-            yield from _problems(get_args(kind)[1], item, f"{where}.{name}")
+            yield from _problems(get_args(kind)[1], item, f"{inside}{name}")
         return
-    options = (kind, *get_args(kind))
     words = [word for option in options if get_origin(option) is Literal for word in get_args(option)]
     if words and isinstance(content, str) and content not in words:
         yield f"{where} should be one of {', '.join(map(str, words))}, not {content!r}"
@@ -169,8 +269,8 @@ def _problems(kind: Any, content: Any, where: str) -> Iterator[str]:
         known = {field.name: field for field in fields(group)}
         for name, value in content.items():
             try:
-                _check_known(name, known, where)
+                _check_known(name, known, where or group.__name__)
             except ValueError as error:
                 yield str(error)
             else:
-                yield from _problems(hints[name], value, f"{where}.{name}")
+                yield from _problems(hints[name], value, f"{inside}{name}")

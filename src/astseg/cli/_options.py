@@ -28,7 +28,9 @@ Sources = Annotated[
         "camera:0, rtsp://... (see above)."
     ),
 ]
-Seed = Annotated[int, typer.Option(help="The seed for the initial weights and the order of the images.", min=0)]
+Seed = Annotated[
+    int, typer.Option(help="The seed for the initial weights and the order of the images.", min=0, max=2**64 - 1)
+]
 Masks = Annotated[
     Path | None,
     typer.Option(

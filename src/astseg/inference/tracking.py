@@ -15,7 +15,7 @@ any origin. It goes frame by frame and remembers one region for each track. In e
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from scipy.ndimage import binary_dilation
 from scipy.optimize import linear_sum_assignment
 
+from astseg._core.settings_io import NOT_NEGATIVE, SHARE, check_numbers
 from astseg.inference.regions import Floats, Pieces, Region, cut_regions, find_pieces
 
 
@@ -54,10 +55,8 @@ class TrackingSettings:
     """The size, as a share of the image's, that counts in addition: borders are uncertain, however small the object."""
 
     def __post_init__(self) -> None:
-        costs = (self.overlap, self.place, self.scale, self.appearance, self.absence, self.max_cost)
-        shares = (self.memory, self.area_memory, self.part_share)
-        if min(*costs, self.max_gap, self.least_size) < 0 or not all(0 <= share <= 1 for share in shares):
-            raise ValueError(f"costs, sizes and gaps are 0 or more, what remains or lies in a place 0 to 1, not {self}")
+        shares = dict.fromkeys(("memory", "area_memory", "part_share"), SHARE)
+        check_numbers(self, **{field.name: NOT_NEGATIVE for field in fields(self)} | shares)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
-from astseg._core.settings_io import check_numbers
+from astseg._core.settings_io import NOT_NEGATIVE, SIZE, Range, check_numbers
 from astseg.model.attention import CornerConvention
 from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.model.features.build import FeatureNetwork
@@ -18,6 +18,9 @@ Refinement: TypeAlias = Literal["transformer", "residual", "none"]
 
 MAX_SLOTS = 254
 """Labels are stored in one byte, 0 is the background, and 255 is reserved."""
+
+MAX_LOG_ACTIVATION = 80.0
+"""Single precision holds the activation itself, and its inverse."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +61,22 @@ class Architecture:
     """None for a model that only segments."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
-        if len(self.image_size) != 2 or min(self.image_size) < 1:
-            raise ValueError(f"the image size must be a height and a width, not {self.image_size}")
+        check_numbers(
+            self,
+            image_size=SIZE,
+            num_slots=Range(1, MAX_SLOTS),
+            glimpse_channels=SIZE,
+            initial_background_log_activation=Range(-MAX_LOG_ACTIVATION, MAX_LOG_ACTIVATION),
+            residual_attention_bias=NOT_NEGATIVE,
+        )
+        if len(self.image_size) != 2:
+            raise ValueError(f"image_size should be a height and a width, not {self.image_size}")
         if not self.glimpse_channels:
             object.__setattr__(self, "glimpse_channels", published_glimpse_channels(self.image_size))
         if self.background_network is None and self.residual_attention_bias:
             raise ValueError("a residual attention bias needs a background network")
         if self.slow_features is not None and self.per_pixel_background_activation:
             raise ValueError("a model of slow features has one background activation, not one for each pixel")
-        if not 1 <= self.num_slots <= MAX_SLOTS:
-            raise ValueError(f"a model needs between 1 and {MAX_SLOTS} slots, not {self.num_slots}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from astseg._core.settings_io import check_numbers
+from astseg._core.settings_io import SIZE, Range, check_numbers
 from astseg.model.attention import ObjectQueries
 
 
@@ -52,16 +52,12 @@ class LatentLayout:
     Only for weights trained in this way."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
-        start = self.initial_inverse_scale
-        if self.appearance_dim < 1:
-            raise ValueError(f"the appearance needs at least one value, not {self.appearance_dim}")
-        if not 1 <= self.min_inverse_scale < self.max_inverse_scale:
-            raise ValueError(
-                f"inverse scales need 1 <= minimum < maximum, not {self.min_inverse_scale} and {self.max_inverse_scale}"
-            )
-        if start is not None and not self.min_inverse_scale < start < self.max_inverse_scale:
-            raise ValueError(f"the initial inverse scale {start} must lie between the minimum and the maximum")
+        check_numbers(self, appearance_dim=SIZE, min_inverse_scale=Range(1))
+        least, most, start = self.min_inverse_scale, self.max_inverse_scale, self.initial_inverse_scale
+        if not least < most:
+            raise ValueError(f"max_inverse_scale should be above min_inverse_scale ({least}), not {most}")
+        if start is not None and not least < start < most:
+            raise ValueError(f"initial_inverse_scale should be above {least} and below {most}, not {start}")
 
     @property
     def scale_columns(self) -> int:

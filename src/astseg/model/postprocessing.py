@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from astseg._core.settings_io import check_numbers
+from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, Range, check_numbers
 from astseg.model.color_histograms import color_bins, color_log_likelihoods
 from astseg.model.layer_owners import layer_owners
 from astseg.model.mean_field import mean_field_smoothing, neighbor_affinities
@@ -88,11 +88,8 @@ class LabelRule:
     parts of fewer pixels than ``min_pixels`` are dropped like slots of so few, in larger images once more."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
-        if min(float(getattr(self, field.name)) for field in fields(self)) < 0 or not self.likeness:
-            raise ValueError(f"a label rule needs values of at least 0 and a likeness above 0, not {self}")
-        if self.max_shade >= 1:
-            raise ValueError(f"a label rule needs a max_shade below 1, not {self}")
+        ranges = {field.name: NOT_NEGATIVE for field in fields(self)}
+        check_numbers(self, **ranges | {"likeness": POSITIVE, "max_shade": Range(0, below=1)})
 
 
 def posterior_weights(

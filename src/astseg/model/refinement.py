@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg._core.settings_io import check_numbers
+from astseg._core.settings_io import SIZE, Range, check_numbers
 from astseg.model.attention import ObjectQueries
+
+MAX_LAYERS = 1000
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,10 @@ class TransformerLayout:
     """The probability of dropping a unit while training."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
-        if min(self.dimension, self.heads, self.feedforward, self.layers) < 1 or not 0 <= self.dropout < 1:
-            raise ValueError(f"impossible transformer: {self}")
+        sizes = {"dimension": SIZE, "heads": SIZE, "feedforward": SIZE, "layers": Range(1, MAX_LAYERS)}
+        check_numbers(self, **sizes, dropout=Range(0, below=1))
         if self.dimension % self.heads:
-            raise ValueError(f"a width of {self.dimension} cannot be divided among {self.heads} heads")
+            raise ValueError(f"heads should be a divisor of dimension ({self.dimension}), not {self.heads}")
 
 
 class TransformerRefinement(nn.Module):

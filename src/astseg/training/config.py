@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
-from astseg._core.settings_io import check_numbers
+from astseg._core.settings_io import COUNT, NOT_NEGATIVE, POSITIVE, check_numbers
 from astseg.model.architecture import Architecture
 from astseg.model.postprocessing import LabelRule
 from astseg.training.schedules import LearningRate
@@ -35,10 +35,8 @@ class BackgroundTraining:
     """The least number of epochs with the complex channels, if they are chosen automatically."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
-        ramp = (self.exponent_ramp_start, self.exponent_ramp_steps)
-        if min(self.steps, self.complex_steps, self.batch_size) < 1 or min(*ramp, self.complex_epochs) < 0:
-            raise ValueError(f"impossible background training: {self}")
+        ranges = dict.fromkeys(("exponent_ramp_start", "exponent_ramp_steps", "complex_epochs"), NOT_NEGATIVE)
+        check_numbers(self, steps=COUNT, batch_size=COUNT, complex_steps=COUNT, **ranges)
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,8 @@ class BaselineTraining:
     shadow of one takes the place of the others."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
-        if self.background_rate <= 0 or min(self.objects_warmup_steps, self.placement_step, self.shadow_start) < 0:
-            raise ValueError(f"impossible baseline training: {self}")
+        steps = ("objects_warmup_steps", "placement_step", "shadow_start")
+        check_numbers(self, background_rate=POSITIVE, **dict.fromkeys(steps, NOT_NEGATIVE))
 
 
 @dataclass(frozen=True)
@@ -97,20 +94,14 @@ class ForegroundTraining:
     before the slots paint well, is a cheap way to explain a dark object."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        weights = ("entropy_weight", "slot_use_weight", "color_weight")
+        counts = ("entropy_warmup_steps", "slot_use_warmup_steps", "reinitialize_slots_until", "shadow_start")
+        ranges = dict.fromkeys((*weights, *counts, "frozen_steps"), NOT_NEGATIVE)
+        check_numbers(self, steps=COUNT, batch_size=COUNT, **ranges)
         if self.scenario not in get_args(Scenario):
             raise ValueError(f"the scenario should be one of {', '.join(get_args(Scenario))}, not {self.scenario!r}")
-        weights = (self.entropy_weight, self.slot_use_weight, self.color_weight)
-        counts = (
-            self.entropy_warmup_steps,
-            self.slot_use_warmup_steps,
-            self.reinitialize_slots_until,
-            self.shadow_start,
-        )
-        if self.steps < 1 or self.batch_size < 1 or min(weights + counts) < 0:
-            raise ValueError(f"impossible foreground training: {self}")
-        if self.scenario == "curriculum" and not 0 <= self.frozen_steps < self.steps:
-            raise ValueError(f"of {self.steps} steps, {self.frozen_steps} cannot have a frozen background")
+        if self.scenario == "curriculum" and self.frozen_steps >= self.steps:
+            raise ValueError(f"frozen_steps should be below steps ({self.steps}), not {self.frozen_steps}")
 
 
 @dataclass(frozen=True)

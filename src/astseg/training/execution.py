@@ -6,7 +6,7 @@ What is learned stays the same up to rounding, but for batch normalization, whic
 from dataclasses import dataclass
 from typing import get_args
 
-from astseg._core.settings_io import check_numbers
+from astseg._core.settings_io import COUNT, check_numbers
 from astseg.training.precision import Precision
 
 
@@ -27,11 +27,9 @@ class Execution:
     """Whether each phase's loss is compiled by `torch.compile`, on a GPU as a CUDA graph (`training.compilation`)."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check_numbers(self, parts=COUNT)
         if self.precision not in get_args(Precision):
             raise ValueError(f"there is no precision {self.precision!r:.80}")
-        if self.parts < 1:
-            raise ValueError(f"a batch needs at least one part, not {self.parts}")
 
 
 PLAIN = Execution()

@@ -64,7 +64,7 @@ class Trainer:
         images: the training images, uint8, N x H x W x 3, of the model's size.
         folder: where the checkpoint, the backgrounds and the model are saved; of several processes, the same for all.
         device: where to train.
-        seed: for a new run: decides the initial weights, the order of the images and dropout.
+        seed: for a new run: decides the initial weights, the order of the images and dropout; from 0 to 2^64 - 1.
         callbacks: run after those that the recipe asks for; of several processes, those of each run in it.
         report_every: steps between reports.
         save_every: seconds between checkpoints.
@@ -72,7 +72,7 @@ class Trainer:
         execution: for a new run: how its steps are computed.
 
     Raises:
-        ValueError: the images are not uint8 of the model's size, or there are none.
+        ValueError: the images are not uint8 of the model's size, there are none, or the seed is out of range.
         RunExistsError: the run is new, and the folder holds one already.
         AstSegError: the backbone's weights cannot be read, or there are more processes than images in a batch, or
             several where the loss is compiled.

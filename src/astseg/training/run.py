@@ -36,7 +36,7 @@ from astseg._core.file_names import RUN_FILE
 from astseg._core.input_files import parse_json, read_json
 from astseg._core.progress import Progress
 from astseg._core.provenance import provenance
-from astseg._core.settings_io import from_builtins, to_builtins
+from astseg._core.settings_io import SEED, check_numbers, from_builtins, to_builtins
 from astseg.data.store import Split, Store
 from astseg.evaluation.evaluator import PER_IMAGE_FILE, ScoreSummary, evaluate, write_per_image
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, describe_data, write_scores
@@ -63,7 +63,11 @@ PAGE_IMAGES = 24
 
 @dataclass(frozen=True)
 class RunSettings:
-    """The settings of a run."""
+    """The settings of a run.
+
+    Raises:
+        ValueError: the seed is out of range.
+    """
 
     title: str
     """A title for people."""
@@ -75,6 +79,9 @@ class RunSettings:
     """The name of the preset that the recipe started from, if any."""
     execution: Execution = PLAIN
     """How the steps are computed."""
+
+    def __post_init__(self) -> None:
+        check_numbers(self, seed=SEED)
 
 
 def is_run(folder: Path) -> bool:

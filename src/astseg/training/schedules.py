@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from astseg._core.settings_io import check_numbers
+from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, SHARE, check_numbers
 
 Decay: TypeAlias = Literal["drop", "cosine"]
 """``drop``: a tenth of the rate from a given share of the steps on, as in the paper. ``cosine``: from that share on,
@@ -42,11 +42,9 @@ class LearningRate:
     """The share of all steps after which the rate decays."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check_numbers(self, peak=POSITIVE, warmup_steps=NOT_NEGATIVE, decay_start=SHARE)
         if self.decay not in get_args(Decay):
             raise ValueError(f"the decay should be one of {', '.join(get_args(Decay))}, not {self.decay!r}")
-        if self.peak <= 0 or self.warmup_steps < 0 or not 0 <= self.decay_start <= 1:
-            raise ValueError(f"impossible learning rate: {self}")
 
     def at(self, step: int, steps: int) -> float:
         """Return the rate at a step, counted from 0, of a training of ``steps``.

@@ -12,7 +12,7 @@ from astseg._core.atomic_io import atomic_write
 from astseg._core.checksums import BLOCK_BYTES, is_intact, seal_file
 from astseg._core.errors import AstSegError, DamagedCheckpointError
 from astseg._core.input_files import regular_size
-from astseg._core.settings_io import from_builtins, to_builtins
+from astseg._core.settings_io import SEED, check_whole_number, from_builtins, to_builtins
 from astseg._core.tensor_files import load_tensors
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.product_convolution import keep_product_layout
@@ -79,8 +79,10 @@ class TrainState:
         """Return the state before the first step. Seeds torch's random generators.
 
         Raises:
+            ValueError: the seed is none that these take.
             AstSegError: the backbone's weights cannot be read.
         """
+        check_whole_number("seed", seed, SEED)
         torch.manual_seed(seed)
         return cls(recipe, seed, num_images, _pretrained(recipe, device), execution=execution)
 

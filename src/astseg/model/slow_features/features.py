@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg._core.settings_io import check_numbers
+from astseg._core.settings_io import POSITIVE, SIZE, check_numbers
 from astseg.model.slow_features.build import Backbone, build_responses
 from astseg.model.slow_features.ground import CLEARLY_FOREGROUND, bounded, fit_surfaces, residual_from_surfaces
 from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, project_maps
@@ -37,9 +37,7 @@ class SlowFeatureLayout:
     """How many surfaces, such as a floor and walls, the ground of an image may have at most."""
 
     def __post_init__(self) -> None:
-        check_numbers(self)
-        if min(self.directions, self.stride, self.surfaces) < 1 or self.scale <= 0:
-            raise ValueError(f"slow features need directions, a stride, a scale and surfaces above 0: {self}")
+        check_numbers(self, directions=SIZE, scale=POSITIVE, stride=SIZE, surfaces=SIZE)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Return the rows and columns of the grid for a model's image size."""
