@@ -154,6 +154,13 @@ class TestEvaluate:
         with pytest.raises(AstSegError, match="no images"):
             evaluate(RedChannelModel(), split_of(masks[:0], masks[:0]))
 
+    @pytest.mark.parametrize("given", [np.zeros((2, 8, 8, 3), np.uint8), "data", None])
+    def test_refuses_what_is_no_split_or_no_model(self, split: Split, given: Any) -> None:
+        with pytest.raises(TypeError, match=r"a split of a store such as store\['test'\], not a "):
+            evaluate(RedChannelModel(), given)
+        with pytest.raises(TypeError, match=r"takes a model, .*, not a "):
+            evaluate(given, split)
+
     def test_the_real_model(self) -> None:
         torch.manual_seed(0)
         model = AstSeg(Architecture((32, 32), 2, "compact-unet", "none", background_network="region")).train()

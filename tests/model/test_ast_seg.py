@@ -344,6 +344,21 @@ class TestSegment:
         with pytest.raises(ValueError, match="of shape"):
             model.reconstruct(images)
 
+    @pytest.mark.parametrize("size", [(64, 80), (32, 48), (16, 20)])
+    def test_only_images_of_the_own_size_are_encoded(self, size: tuple[int, int]) -> None:
+        model = AstSeg(Architecture((32, 40), 2, "segformer-b0", "none"))
+        for method in (model.encode, model.forward, model.reconstruct_backgrounds):
+            with pytest.raises(ValueError, match=r"own size, N x 3 x 32 x 40, not .*; segment takes"):
+                method(torch.zeros(1, 3, *size))
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize("size", [(32, 40), (20, 25), (96, 80)])
+    def test_weights_of_16_bits(self, dtype: torch.dtype, size: tuple[int, int]) -> None:
+        model = build()
+        model.label_rule = LabelRule()
+        model = model.to(dtype)
+        assert model.segment(random_images(1, 3, *size)).labels.shape == (1, *size)
+
     def test_double_precision_images(self, model: AstSeg) -> None:
         images = random_images(2, 3, 32, 40)
         assert (model.segment(images.double()).labels == model.segment(images).labels).all()

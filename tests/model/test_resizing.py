@@ -17,6 +17,14 @@ class TestResized:
         assert halved.shape == (1, 1, 8, 8)
         torch.testing.assert_close(halved[..., 1:-1], torch.full((1, 1, 8, 6), 0.5))
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize("size", [(3, 4), (20, 9)])
+    def test_numbers_of_16_bits(self, dtype: torch.dtype, size: tuple[int, int]) -> None:
+        images = torch.rand(2, 3, 8, 7, generator=torch.Generator().manual_seed(0)).to(dtype)
+        found = resized(images, size)
+        assert found.dtype == dtype
+        assert torch.equal(found, resized(images.float(), size).to(dtype))
+
     def test_growing_keeps_constants(self) -> None:
         torch.testing.assert_close(resized(torch.full((1, 2, 3, 3), 0.25), (7, 9)), torch.full((1, 2, 7, 9), 0.25))
 

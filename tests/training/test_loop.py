@@ -9,7 +9,7 @@ import torch
 
 from astseg._core.errors import AstSegError, NonFiniteWeightsError, RunExistsError
 from astseg._core.settings_io import override
-from astseg.data.store import Bytes
+from astseg.data.store import Bytes, Store
 from astseg.model.ast_seg import AstSeg
 from astseg.training import batches
 from astseg.training import state as training_state
@@ -181,6 +181,23 @@ class TestRun:
         with pytest.raises(ValueError, match=r"^seed should be"):
             RunSettings("", tiny_recipe, "", seed)
         assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("device", ["cuda:99", "toaster", torch.device("xpu:7"), None])
+    def test_devices_that_there_are_not(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, device: Any
+    ) -> None:
+        with pytest.raises(AstSegError, match=f"There is no device '{device}' here; there is .*cpu"):
+            Trainer(tiny_recipe, tiny_images, tmp_path, device)
+        with pytest.raises(AstSegError, match=f"There is no device '{device}' here; there is .*cpu"):
+            Trainer.resume(tiny_images, tmp_path, device)
+
+    def test_arguments_of_another_kind(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tiny_store: Store, tmp_path: Path
+    ) -> None:
+        with pytest.raises(TypeError, match=r"array of images, such as store\['train'\]\.images, not a Split"):
+            Trainer(tiny_recipe, tiny_store["train"], tmp_path, CPU)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="not a str"):
+            Trainer("demo", tiny_images, tmp_path, CPU)  # type: ignore[arg-type]
 
     def test_folder_and_device_by_their_names(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         assert Trainer(tiny_recipe, tiny_images, str(tmp_path), "cpu").run()

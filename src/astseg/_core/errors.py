@@ -75,6 +75,16 @@ class ModelNotFoundError(AstSegError):
     """A name that no model has."""
 
 
+def wrong_argument(expected: str, value: object) -> TypeError:
+    """Return the error for an argument of a call that is of another kind than it should be.
+
+    >>> str(wrong_argument("evaluate takes a split of a store, such as store['test']", [1]))
+    "evaluate takes a split of a store, such as store['test'], not a list"
+    """
+    name = type(value).__name__
+    return TypeError(f"{expected}, not {'an' if name[0].lower() in 'aeiou' else 'a'} {name}")
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> AstSegError:
     """Return the error for an unknown name, with the nearest known name and all of them.
 

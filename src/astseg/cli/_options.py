@@ -104,23 +104,10 @@ MAX_DIGITS = 9
 
 
 def find_device(name: str) -> "torch.device":
-    """Return the device of a name; ``auto`` is what torch finds: a GPU (cuda, xpu, or mps on a Mac) if there is one.
+    """Return the device of a name; see `devices.find_device`."""
+    from astseg._core import devices  # imports torch, which takes seconds, and --help does not need it
 
-    Raises:
-        AstSegError: the name is unknown, or there is no such device.
-    """
-    import torch  # takes seconds, and --help does not need it
-
-    if name == "auto":
-        return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        found = torch.accelerator.current_accelerator(check_available=True)
-        there = "cpu" if found is None else f"{found.type} and cpu"
-        raise AstSegError(f"There is no device '{name}' here; there is {there}. Name one of these, or auto.") from error
-    return device
+    return devices.find_device(name)
 
 
 def parse_size(text: str | None) -> tuple[int, int] | None:

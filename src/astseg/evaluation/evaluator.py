@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 
 from astseg._core.atomic_io import atomic_write
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, wrong_argument
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
 from astseg.data.regions import regions_of_labels
@@ -149,9 +149,14 @@ def evaluate(
         regions: counts for the scores beside the benchmark's, if they are wanted.
 
     Raises:
+        TypeError: the model or the split is something else.
         ValueError: the batch size is less than 1.
         AstSegError: the split has no masks or no images, or reconstructions are non-finite.
     """
+    if not isinstance(model, AstSeg):
+        raise wrong_argument("evaluate takes a model, such as load_model('rooms')", model)
+    if not isinstance(split, Split):
+        raise wrong_argument("evaluate takes images with their truth, a split of a store such as store['test']", split)
     if split.masks is None:
         raise AstSegError(
             f"The split '{split.name}' has no masks, so nothing can be scored. "

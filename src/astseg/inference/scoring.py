@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from astseg._core.errors import AstSegError, TruthNotFoundError
+from astseg._core.errors import AstSegError, TruthNotFoundError, wrong_argument
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
 from astseg.data.regions import Truth, regions_of_labels
@@ -53,8 +53,11 @@ def score_source(
         use_label_rule: False to use the paper's label rule even if the model has another.
 
     Raises:
+        TypeError: the source is something else.
         AstSegError: nothing true is known of any image, or images or truth cannot be read.
     """
+    if not isinstance(source, Source):
+        raise wrong_argument("score_source takes what open_source returns", source)
     known = _TruthOfSource(source, truth)
     device = next(model.parameters()).device
     evaluator = ImageEvaluator(model.num_slots, min_area)

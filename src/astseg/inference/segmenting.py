@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg._core.atomic_io import atomic_folder, growing_folder
-from astseg._core.errors import AstSegError
+from astseg._core.devices import find_device
+from astseg._core.errors import AstSegError, wrong_argument
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
 from astseg._core.running_behind import run_behind
@@ -105,10 +106,13 @@ def segment_source(
         found_in: called with the number of objects in each image, before `progress`.
 
     Raises:
-        AstSegError: the folder is not empty or cannot be written, no image can be read, the model has too many slots
-            or the image too many tracks for 8-bit labels, or the batch size is below 1.
+        TypeError: the source is something else.
+        AstSegError: the folder is not empty or cannot be written, there is no such device, no image can be read, the
+            model has too many slots or the image too many tracks for 8-bit labels, or the batch size is below 1.
     """
-    out = Path(out)
+    if not isinstance(source, Source):
+        raise wrong_argument("segment_source takes what open_source returns", source)
+    out, device = Path(out), find_device(device)
     if model.num_slots is not None and model.num_slots > MAX_LABELS:
         raise AstSegError(f"Label images hold up to {MAX_LABELS} objects; this model has {model.num_slots} slots.")
     if batch_size < 1:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from astseg._core.atomic_io import atomic_folder, make_folder
+from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
 from astseg._core.processes import Place
@@ -85,7 +86,7 @@ def segment_in_shards(
     request, place = request or FormatRequest(()), place or Place()
     if isinstance(request.categories, int):
         raise AstSegError("Kinds that are found by likeness would differ from shard to shard. Name slots instead.")
-    out = Path(out)
+    out, device = Path(out), find_device(device)
     _begin(out, _plan(model, source, files_per_shard, model_name, request))
     starts = range(0, len(source.files), files_per_shard)
     own = {

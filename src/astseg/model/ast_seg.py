@@ -124,7 +124,11 @@ class AstSeg(SavedModel):
             backgrounds: their backgrounds, used only with a residual attention bias; by default the background network
                 reconstructs them.
             residuals: their coarse ground residuals, for a model of slow features; computed if they are not given.
+
+        Raises:
+            ValueError: the images have another size; `segment` takes any.
         """
+        self._check_size(images)
         inputs = images
         if self.slow_features is not None:
             residuals = self.slow_features(images).coarse if residuals is None else residuals
@@ -221,7 +225,7 @@ class AstSeg(SavedModel):
             shadows: whether objects cast their shadows, if the architecture has any.
 
         Raises:
-            ValueError: neither backgrounds nor a background network are given.
+            ValueError: neither backgrounds nor a background network are given, or the images have another size.
         """
         known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
         latents = self.encode(images, known if self.slow_features is None else None, residuals)
@@ -293,12 +297,22 @@ class AstSeg(SavedModel):
         """Reconstruct the backgrounds of images of the model's own size.
 
         Raises:
-            ValueError: the model has no background network.
+            ValueError: the model has no background network, or the images have another size.
         """
         if self.background is None:
             raise ValueError("this model has no background network: pass the backgrounds")
+        self._check_size(images)
         reconstruction: BackgroundReconstruction = self.background(images)
         return reconstruction.image
+
+    def _check_size(self, images: Tensor) -> None:
+        """Refuse images of another size: SegFormer would take them, and see objects of sizes that it never learned."""
+        height, width = self.image_size
+        if images.ndim != 4 or images.shape[-2:] != self.image_size:
+            raise ValueError(
+                f"expected images of the model's own size, N x 3 x {height} x {width}, not {describe_type(images)}; "
+                "segment takes images of any size"
+            )
 
     def _background_log_activation(self) -> Float[Tensor, "#height #width"]:
         activation = self.background_log_activation.view(1, 1)

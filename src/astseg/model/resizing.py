@@ -1,5 +1,7 @@
 """Resizing of images."""
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
@@ -12,12 +14,19 @@ STRIP_PIXELS = 2**20
 
 
 def resized(
-    images: Float[Tensor, "batch channels _ _"], size: tuple[int, int] | torch.Size
+    images: Float[Tensor, "batch channels _ _"],
+    size: tuple[int, int] | torch.Size,
+    mode: Literal["bilinear", "bicubic"] = "bilinear",
 ) -> Float[Tensor, "batch channels height width"]:
-    """Return images resized to a height and width, bilinear with antialiasing; the same tensor if they have it."""
+    """Return images resized to a height and width with antialiasing; the same tensor if they have it.
+
+    Numbers of 16 bits are computed with as 32: on a CPU, torch resizes no others with antialiasing.
+    """
     if images.shape[-2:] == tuple(size):
         return images
-    return F.interpolate(images, tuple(size), mode="bilinear", align_corners=False, antialias=True)
+    numbers = images.float() if images.element_size() < 4 else images
+    found = F.interpolate(numbers, tuple(size), mode=mode, align_corners=False, antialias=True)
+    return found.to(images.dtype)
 
 
 def enlarged_argmax(

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from astseg._core.errors import AstSegError, MemoryShortageError
+from astseg._core.devices import find_device
+from astseg._core.errors import AstSegError, MemoryShortageError, wrong_argument
 from astseg._core.settings_io import override
 from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
@@ -132,9 +133,13 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
         request: what the user asks for; by default nothing.
 
     Raises:
-        AstSegError: the images do not suit the model or the memory, or a change does not suit the images.
+        TypeError: the images are no store.
+        AstSegError: the images do not suit the model or the memory, a change does not suit the images, or there is no
+            such device.
     """
-    request, device = request or RecipeRequest(), torch.device(device)
+    if not isinstance(store, Store):
+        raise wrong_argument("choose_recipe takes a store, such as Store('my-data')", store)
+    request, device = request or RecipeRequest(), find_device(device) if isinstance(device, str) else device
     base, images, minutes = request.base, store["train"].images, request.minutes
     reasons = []
     if base:

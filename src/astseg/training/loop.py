@@ -23,7 +23,8 @@ import torch
 from astseg._core import processes
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.checksums import seal
-from astseg._core.errors import AstSegError, NonFiniteWeightsError
+from astseg._core.devices import find_device
+from astseg._core.errors import AstSegError, NonFiniteWeightsError, wrong_argument
 from astseg._core.settings_io import to_builtins
 from astseg._core.text import format_value
 from astseg.data.store import Bytes
@@ -63,7 +64,7 @@ class Trainer:
         start: the recipe of a new run, or the state of one that goes on in its folder.
         images: the training images, uint8, N x H x W x 3, of the model's size.
         folder: where the checkpoint, the backgrounds and the model are saved; of several processes, the same for all.
-        device: where to train.
+        device: where to train; ``auto`` for a GPU if there is one.
         seed: for a new run: decides the initial weights, the order of the images and dropout; from 0 to 2^64 - 1.
         callbacks: run after those that the recipe asks for; of several processes, those of each run in it.
         report_every: steps between reports.
@@ -74,8 +75,9 @@ class Trainer:
     Raises:
         ValueError: the images are not uint8 of the model's size, there are none, or the seed is out of range.
         RunExistsError: the run is new, and the folder holds one already.
-        AstSegError: the backbone's weights cannot be read, or there are more processes than images in a batch, or
-            several where the loss is compiled.
+        TypeError: the recipe is none, or the images are no array.
+        AstSegError: there is no such device, the backbone's weights cannot be read, or there are more processes than
+            images in a batch, or several where the loss is compiled.
     """
 
     def __init__(
@@ -91,14 +93,18 @@ class Trainer:
         images_sha256: str = "",
         execution: Execution = PLAIN,
     ) -> None:
+        device = find_device(device)
         recipe = start.recipe if isinstance(start, TrainState) else start
+        if not isinstance(recipe, Recipe):
+            raise wrong_argument("a Trainer takes a recipe, such as get_preset('demo').recipe", recipe)
+        if not hasattr(images, "shape"):
+            raise wrong_argument("a Trainer takes an array of images, such as store['train'].images", images)
         if not len(images) or images.shape[1:] != (*recipe.architecture.image_size, 3) or images.dtype != np.uint8:
             height, width = recipe.architecture.image_size
             raise ValueError(
                 f"a Trainer takes images as uint8 of shape N x {height} x {width} x 3, "
                 f"not {images.dtype} of shape {images.shape}"
             )
-        device = torch.device(device)
         self.folder = Path(folder)
         self._is_new = not isinstance(start, TrainState)
         self._check_folder()
@@ -127,11 +133,12 @@ class Trainer:
         """Return a trainer that continues the run in a folder, from the newest checkpoint that is whole.
 
         Raises:
-            AstSegError: the folder holds no readable checkpoint, or one of another configuration or of other images.
+            AstSegError: the folder holds no readable checkpoint, or one of another configuration or of other images,
+                or there is no such device.
         """
-        file = Path(folder) / CHECKPOINT_FILE
+        file, device = Path(folder) / CHECKPOINT_FILE, find_device(device)
         with processes.first_before_others():  # which may move a damaged one out of the way
-            state, note = read_checkpoint(Path(folder), torch.device(device))
+            state, note = read_checkpoint(Path(folder), device)
         here, there = images.shape[1:3], state.recipe.architecture.image_size
         difference = ""
         if here != there:

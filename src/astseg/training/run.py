@@ -26,6 +26,7 @@ import torch
 from astseg._core import processes
 from astseg._core.atomic_io import atomic_write, lock_folder, remove_leftovers
 from astseg._core.checksums import unseal
+from astseg._core.devices import find_device
 from astseg._core.errors import (
     AstSegError,
     InvalidRecipeError,
@@ -174,7 +175,7 @@ def train_run(
         RunExistsError: the folder holds a run already, and ``resume`` is not set.
         AstSegError: the run cannot be resumed.
     """
-    store = Store(settings.data)
+    store, device = Store(settings.data), find_device(device)
     first = processes.is_first()
     if first and not resume:
         check_new_run(folder)

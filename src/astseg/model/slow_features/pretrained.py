@@ -4,11 +4,11 @@ from inspect import signature
 from typing import Self
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg._core.errors import AstSegError
+from astseg.model.resizing import resized
 from astseg.model.slow_features.responses import LocalResponses
 from astseg.model.transformers_networks import read_network
 
@@ -65,7 +65,7 @@ class PretrainedResponses(LocalResponses):
         unit, units = (1, SIDE) if self.patch is None else (self.patch, PATCHES)
         rows, columns = (max(1, round(side * units / max(grid))) for side in grid)
         size = (rows * unit, columns * unit)
-        large = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True)
+        large = resized(images, size, "bicubic")
         normalized = (large.clamp(0, 1) - self.mean) / self.deviation
         options = dict.fromkeys({"interpolate_pos_encoding"} & set(signature(self.network.forward).parameters), True)
         found = self.network(pixel_values=normalized, output_hidden_states=True, **options)

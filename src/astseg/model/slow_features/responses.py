@@ -52,7 +52,7 @@ class Lite0Responses(LocalResponses):
         """Return the outputs of the blocks."""
         enlargement = LITE0_SIDE / max(grid)
         size = (round(grid[0] * enlargement), round(grid[1] * enlargement))
-        large = F.interpolate(images, size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+        large = resized(images, size, "bicubic").clamp(0, 1)
         maps: list[Tensor] = self.network(large.contiguous(memory_format=torch.channels_last))
         return maps
 

@@ -1,0 +1,28 @@
+"""The device to compute on, by its name."""
+
+import torch
+
+from astseg._core.errors import AstSegError
+
+
+def find_device(device: torch.device | str) -> torch.device:
+    """Return a device that is there; ``auto`` is what torch finds: a GPU (cuda, xpu, or mps on a Mac) if there is one.
+
+    Args:
+        device: the device, or its name: auto, cpu, cuda, cuda:1, mps or xpu.
+
+    Raises:
+        AstSegError: the name is unknown, or there is no such device.
+    """
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if device == "auto":
+        return found or torch.device("cpu")
+    try:
+        known = torch.device(device)
+        torch.empty(0, device=known)
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+        there = "cpu" if found is None else f"{found.type} and cpu"
+        raise AstSegError(
+            f"There is no device '{device}' here; there is {there}. Name one of these, or auto."
+        ) from error
+    return known
