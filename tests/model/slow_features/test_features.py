@@ -84,6 +84,11 @@ class TestSlowFeatures:
         assert loaded.architecture == ARCHITECTURE
         assert torch.equal(loaded.segment(images()).labels, model.segment(images()).labels)
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_weights_of_16_bits(self, model: AstSeg, dtype: torch.dtype) -> None:
+        small = AstSeg(model.architecture).eval().to(dtype)
+        assert small.segment(images()).labels.shape == model.segment(images()).labels.shape
+
     @pytest.mark.parametrize("change", [{"directions": 0}, {"stride": 0}, {"scale": 0.0}])
     def test_refuses_the_impossible(self, change: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=rf"^{next(iter(change))} should be "):

@@ -102,7 +102,7 @@ class SlowFeatures(nn.Module):
         coarse, fine = self.project(images)
         surfaces = fit_surfaces(coarse, self.layout.surfaces)
         found = (bounded(residual_from_surfaces(one, *surfaces), self.layout.scale) for one in (coarse, fine))
-        return GroundResiduals(*found)
+        return GroundResiduals(*(one.to(images.dtype) for one in found))  # computed in 32 bits even for images of 16
 
 
 def evidence_by_residuals(

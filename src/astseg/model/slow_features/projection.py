@@ -53,7 +53,8 @@ def project(
     responses: Float[Tensor, "batch channels height width"], projection: SlowProjection
 ) -> Float[Tensor, "batch directions height width"]:
     """Return the slow features of responses."""
-    return torch.einsum("bchw, cq -> bqhw", responses - projection.mean[:, None, None], projection.matrix)
+    mean, matrix = (part.to(responses.dtype) for part in projection)
+    return torch.einsum("bchw, cq -> bqhw", responses - mean[:, None, None], matrix)
 
 
 def project_maps(
