@@ -65,7 +65,7 @@ class TestPrecision:
         ratio = faster.recipe.foreground.steps / usual.recipe.foreground.steps
         assert ratio == pytest.approx(2, rel=0.2)
         (reason,) = (one for one in faster.reasons if one.text.startswith("Precision"))
-        assert reason == Reason("Precision: bf16 in the large networks (as requested).")
+        assert reason == Reason("Precision: bf16 in the networks (as requested).")
         assert not any(one.text.startswith("Precision") for one in usual.reasons)
 
     def test_tf32_is_of_all_products(self, store: Store) -> None:

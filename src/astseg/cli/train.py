@@ -88,8 +88,8 @@ def train(
     precision: Annotated[
         str,
         typer.Option(
-            help="What SegFormer, the U-net and AE-NE compute in: fp32, tf32 (on NVIDIA GPUs), bf16, or auto (bf16 "
-            "where the processor is much faster in it; other networks stay in fp32)."
+            help="What the networks compute in: fp32, tf32 (on NVIDIA GPUs), bf16, or auto (bf16 for SegFormer, the "
+            "U-net and AE-NE beside them, where the processor is much faster in it)."
         ),
     ] = "auto",
     accumulate: Annotated[

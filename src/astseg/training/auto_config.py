@@ -64,7 +64,7 @@ class RecipeRequest:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Values that replace the recipe's, by their names; see `settings_io.override`."""
     precision: PrecisionRequest = "fp32"
-    """What the large networks compute in while training."""
+    """What the networks compute in while training."""
     parts: int = 1
     """In how many parts, one after the other, each batch goes through the networks."""
     compiled: bool = False
@@ -178,7 +178,7 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     if precision != "fp32":
         faster = "as requested" if request.precision == precision else "which this processor computes much faster"
         open_field = "precision" if request.precision == "auto" else None
-        where = "all products" if precision == "tf32" else "the large networks"
+        where = "all products" if precision == "tf32" else "the networks"
         reasons.append(Reason(f"Precision: {precision} in {where} ({faster}).", open_field))
     if request.parts > 1:
         reasons.append(Reason(f"Batches: in {request.parts} parts each, as requested."))
