@@ -123,6 +123,7 @@ def test_changes_single_values() -> None:
     ("name", "value", "message"),
     [
         ("inner.nam", "a", "inner: .*'nam'.*'name'"),
+        ("inner.zzz", 1, "inner: there is no 'zzz'; there are sides, name, share$"),
         ("iner.name", "a", "the settings: .*'iner'.*'inner'"),
         ("maybe.name", "a", "'maybe' is None here"),
         ("others.first", 1, "group of settings"),

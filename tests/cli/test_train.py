@@ -66,7 +66,7 @@ class TestTrain:
     def test_precision(self, astseg: Program, rooms: Path, tmp_path: Path) -> None:
         run = tmp_path / "run"
         assert astseg("train", rooms, *TINY, "--steps", 2, "--precision", "bf16", "--out", run) == 0
-        assert "Precision: bf16 in the large networks (as requested)." in " ".join(astseg.err.split())
+        assert "Precision: bf16 in the networks (as requested)." in " ".join(astseg.err.split())
         assert read_run(run).execution == Execution("bf16")
         message = astseg.mistake("train", rooms, "--precision", "fp16", "--out", tmp_path / "other")
         assert "The precision should be one of auto, fp32, tf32, bf16, not 'fp16'." in message
@@ -125,7 +125,9 @@ class TestTrain:
             (("--minutes", "nan"), "more than 0"),
             (("--minutes", "inf"), "more than 0"),
             (("--minutes", 1, "--steps", 1), "not both"),
-            (("--preset", "best"), "no preset 'best'"),
+            (("--preset", "best"), "no preset 'best'. There are "),
+            (("--preset", "clevrtx"), "Did you mean 'clevrtex', "),
+            (("--preset", "clevrtx"), "'astseg presets' lists them."),
             (("--set", "foreground.entropy_wait=1"), "nearest is 'entropy_weight'"),
             (("--set", "foreground.steps"), "--set: "),
             (("--set", "architecture.shadows=no"), "architecture.shadows should be true or false, not a word"),

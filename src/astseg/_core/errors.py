@@ -51,6 +51,10 @@ class InvalidRecipeError(AstSegError):
     """A file that is not a recipe."""
 
 
+class PresetNotFoundError(AstSegError):
+    """A name that no preset has."""
+
+
 class RunNotFoundError(AstSegError):
     """A folder without a training run."""
 
@@ -85,12 +89,27 @@ def wrong_argument(expected: str, value: object) -> TypeError:
     return TypeError(f"{expected}, not {'an' if name[0].lower() in 'aeiou' else 'a'} {name}")
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> AstSegError:
-    """Return the error for an unknown name, with the nearest known name and all of them.
+MAX_LISTED_NAMES = 20
+"""More names are not listed; the nearest ones are."""
 
-    >>> str(unknown_name("preset", "clever", ["demo", "clevr"]))
-    "There is no preset 'clever'. Did you mean 'clevr'? There are: demo, clevr."
+
+def unknown_name(kind: str, name: str, known: Iterable[str], error: type[AstSegError] = AstSegError) -> AstSegError:
+    """Return the error for an unknown name, with the nearest known name and all of them, or the nearest of many.
+
+    Args:
+        kind: what the name is of.
+        name: the name.
+        known: the names that there are.
+        error: the type of the error, to which a caller may want to add advice.
+
+    >>> str(unknown_name("format", "cooc", ["coco", "yolo"]))
+    "There is no format 'cooc'. Did you mean 'coco'? There are: coco, yolo."
+    >>> str(unknown_name("preset", "table 70", [f"table-{n}" for n in range(99)]))
+    "There is no preset 'table 70'. Did you mean 'table-70', 'table-7' or 'table-0'? There are 99."
     """
     names = list(known)
-    nearest = "".join(f" Did you mean '{one}'?" for one in get_close_matches(name.lower(), names, n=1))
-    return AstSegError(f"There is no {kind} '{name}'.{nearest} There are: {', '.join(names)}.")
+    many = len(names) > MAX_LISTED_NAMES
+    *others, last = [f"'{one}'" for one in get_close_matches(name.lower(), names, n=3 if many else 1)] or [""]
+    meant = f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if last else ""
+    there = f" There are {len(names)}." if many else f" There are: {', '.join(names)}."
+    return error(f"There is no {kind} '{name}'.{meant}{there}")

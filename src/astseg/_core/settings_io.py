@@ -233,8 +233,9 @@ def _in_words(problem: str, whole: str) -> str:
 
 def _check_known(name: str, known: Mapping[str, Any], where: str) -> None:
     if name not in known:
-        nearest = difflib.get_close_matches(name, known, 1, 0.0)[0]
-        raise ValueError(f"{where}: there is no {name!r}; the nearest is '{nearest}'")
+        near = difflib.get_close_matches(name, known, 1)
+        instead = f"the nearest is '{near[0]}'" if near else f"there are {', '.join(known)}"
+        raise ValueError(f"{where}: there is no {name!r}; {instead}")
 
 
 def _problems(kind: Any, content: Any, where: str) -> Iterator[str]:

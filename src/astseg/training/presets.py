@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from astseg._core.errors import unknown_name
+from astseg._core.errors import PresetNotFoundError, unknown_name
 from astseg.data.catalog import DATASETS, TRAINING_SETS, DatasetSpec
 from astseg.model.architecture import Architecture
 from astseg.model.foreground_mask import NOISE_MULTIPLE
@@ -372,8 +372,8 @@ def get_preset(name: str) -> Preset:
     """Return the preset with a name.
 
     Raises:
-        AstSegError: there is none; the message suggests the most similar name.
+        PresetNotFoundError: there is none; the message suggests the most similar names.
     """
     if name not in PRESETS:
-        raise unknown_name("preset", name, PRESETS)
+        raise unknown_name("preset", name, PRESETS, PresetNotFoundError)
     return PRESETS[name]
