@@ -184,6 +184,14 @@ class TestRecipe:
         assert recipe.foreground == published.foreground
         assert recipe.background == published.background
 
+    def test_what_counts_pixels_takes_the_images_size_too(self, store: Store) -> None:
+        recipe = choose(store, preset="clevrtex-cpu").recipe
+        assert recipe == textures_recipe((32, 32), recipe.architecture.num_slots)
+        assert recipe.foreground.slot_use_weight == 4 * PRESETS["clevrtex-cpu"].recipe.foreground.slot_use_weight > 0
+        changed = choose(store, preset="clevrtex-cpu", changes={"label_rule.min_pixels": 7}).recipe
+        assert changed.label_rule is not None
+        assert changed.label_rule.min_pixels == 7
+
     def test_a_preset_with_another_k_and_time(self, store: Store) -> None:
         recipe = choose(store, preset="demo", num_slots=5, minutes=7).recipe
         assert recipe.architecture.num_slots == 5

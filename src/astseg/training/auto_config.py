@@ -15,6 +15,7 @@ from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
 from astseg.model.architecture import MAX_SLOTS
 from astseg.model.ast_seg import AstSeg
+from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.slow_features.ground import FAR_BORDER_SHARE
 from astseg.training.complexity import MIN_STATIC_IMAGES, far_border_share, static_share, texture_strength
 from astseg.training.config import BackgroundTraining, Recipe
@@ -280,11 +281,17 @@ def _fit_to_time(
 
 
 def _at_size(recipe: Recipe, image_size: tuple[int, int], num_slots: int | None) -> Recipe:
-    """Return a recipe at the size of the images."""
-    shape = recipe.architecture
-    if image_size != shape.image_size:
-        shape = replace(shape, image_size=image_size, glimpse_channels=())
-    return replace(recipe, architecture=replace(shape, num_slots=num_slots or shape.num_slots))
+    """Return a recipe at the size of the images; what counts pixels, or weighs a sum over them, goes along."""
+    shape, foreground, rule = recipe.architecture, recipe.foreground, recipe.label_rule
+    before = shape.image_size
+    if image_size != before:
+        as_published = shape.glimpse_channels == published_glimpse_channels(before)
+        shape = replace(shape, image_size=image_size, glimpse_channels=() if as_published else shape.glimpse_channels)
+        larger = math.prod(image_size) / math.prod(before)
+        foreground = replace(foreground, slot_use_weight=foreground.slot_use_weight / larger)
+        rule = rule and replace(rule, min_pixels=round(rule.min_pixels * larger))
+    shape = replace(shape, num_slots=num_slots or shape.num_slots)
+    return replace(recipe, architecture=shape, foreground=foreground, label_rule=rule)
 
 
 def _cpu_background_recipe(image_size: tuple[int, int], static: bool) -> Recipe:

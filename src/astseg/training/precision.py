@@ -55,7 +55,7 @@ def as_request(name: str) -> PrecisionRequest:
 
 
 def choose_precision(request: PrecisionRequest, architecture: Architecture, device: torch.device) -> Precision:
-    """Return the precision to train in. ``auto`` takes 50 ms to find out.
+    """Return the precision to train in. ``auto`` takes a tenth of a second to find out.
 
     Raises:
         AstSegError: the device does not know it.
