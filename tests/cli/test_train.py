@@ -280,6 +280,7 @@ class TestStopAndResume:
         ignored = ("elsewhere", "--objects", 7, "--steps", 9, "--set", "foreground.steps=9")
         assert astseg("train", *ignored, "--resume", "--out", finished, "--device", "cpu") == 0
         assert "ignored: the source, --set, --objects, --steps." in astseg.err
+        assert "It is trained to its end, and only scored again. For more steps, train a new run." in astseg.err
         assert read_run(finished) == before
         assert astseg("train", "--resume", "--out", finished, "--device", "cpu") == 0
         assert "ignored" not in astseg.err

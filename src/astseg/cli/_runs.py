@@ -97,10 +97,13 @@ def resume_run(folder: Path, context: typer.Context, device: str, *, strict: boo
         AstSegError: the folder holds no run, or its data is gone.
         Stopped: the user stopped it.
     """
-    from astseg.training.run import read_run_with_data
+    from astseg.training.run import read_progress, read_run_with_data
 
     settings = read_run_with_data(folder)
     print_ignored_options(context, ("out", "device", "resume", "strict", "quiet"))
+    progress = read_progress(folder)
+    if progress is not None and progress.finished:
+        messages.print("It is trained to its end, and only scored again. For more steps, train a new run.", style="dim")
     train_and_score(folder, settings, device=device, resume=True, strict=strict)
 
 
