@@ -30,7 +30,7 @@ PUBLISHED = {
 OTHER_ROWS = ["baseline", "no-transformer", "one-more-slot", "twice-the-slots", "unet", "random-backbone"]
 OTHER_ROWS += ["no-entropy-loss", "frozen-background"]
 MakeRecipe: TypeAlias = Callable[..., Recipe]
-CPU = ["demo", "rooms-cpu", "towers-cpu", "clevr-cpu", "clevrtex-cpu"]
+CPU = ["demo", "rooms-cpu", "towers-cpu", "clevr-cpu", "clevrtex-cpu", "clevrtex-dense-cpu"]
 
 
 def of_benchmark(name: str) -> str:

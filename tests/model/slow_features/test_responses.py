@@ -68,7 +68,14 @@ class TestEfficientNet:
             read_weights()
 
 
-@pytest.mark.parametrize(("backbone", "channels"), [("efficientnet-lite0", 3 + 24 + 40 + 80 + 112), ("filters", 42)])
+@pytest.mark.parametrize(
+    ("backbone", "channels"),
+    [
+        ("efficientnet-lite0", 3 + 24 + 40 + 80 + 112),
+        ("efficientnet-lite0-dense", 3 + 2 * (24 + 40 + 80 + 112)),
+        ("filters", 42),
+    ],
+)
 class TestResponses:
     def test_each_cell_has_all_channels(self, backbone: str, channels: int) -> None:
         network = build_responses(backbone)

@@ -3,11 +3,18 @@
 from typing import TypeAlias
 
 from astseg.model.slow_features.pretrained import PretrainedResponses
-from astseg.model.slow_features.responses import FilterResponses, Lite0Responses, LocalResponses
+from astseg.model.slow_features.responses import (
+    DENSE_BLOCKS,
+    DENSE_SIDE,
+    FilterResponses,
+    Lite0Responses,
+    LocalResponses,
+)
 
 Backbone: TypeAlias = str
-"""``efficientnet-lite0``: frozen ImageNet features. ``filters``: colors and energies of simple filters, without any
-learned weight. Anything else: a folder or a name on the model hub; see `PretrainedResponses`."""
+"""``efficientnet-lite0``: frozen ImageNet features. ``efficientnet-lite0-dense``: more of them, of a larger image, for
+what is camouflaged. ``filters``: colors and energies of simple filters, without any learned weight. Anything else: a
+folder or a name on the model hub; see `PretrainedResponses`."""
 
 
 def build_responses(backbone: Backbone) -> LocalResponses:
@@ -19,6 +26,8 @@ def build_responses(backbone: Backbone) -> LocalResponses:
     match backbone:
         case "efficientnet-lite0":
             return Lite0Responses()
+        case "efficientnet-lite0-dense":
+            return Lite0Responses(DENSE_BLOCKS, DENSE_SIDE)
         case "filters":
             return FilterResponses()
         case source:

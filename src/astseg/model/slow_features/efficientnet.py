@@ -94,7 +94,7 @@ class EfficientNetLite0(nn.Module):
         AstSegError: the weights cannot be read.
     """
 
-    def __init__(self, blocks: Sequence[int] = (2, 4, 7, 10)) -> None:
+    def __init__(self, blocks: Sequence[int]) -> None:
         super().__init__()
         weights = read_weights()
         self.responding = frozenset(blocks)
@@ -104,6 +104,8 @@ class EfficientNetLite0(nn.Module):
             for index, (stride, expansion) in enumerate(_block_shapes())
             if index <= max(blocks)
         )
+        self.channels = [len(weights[f"_blocks.{index}._bn2.bias"]) for index in sorted(blocks)]
+        """Of each response."""
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
         """Return the chosen blocks' outputs, finest first, for images in [0, 1]."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from astseg._core.settings_io import POSITIVE, SIZE, check_numbers
 from astseg.model.slow_features.build import Backbone, build_responses
-from astseg.model.slow_features.ground import CLEARLY_FOREGROUND, bounded, fit_surfaces, residual_from_surfaces
+from astseg.model.slow_features.ground import bounded, clearly_foreground, fit_surfaces, residual_from_surfaces
 from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, project_maps
 from astseg.model.slow_features.responses import BLUR, gaussian_blur
 
@@ -116,5 +116,7 @@ def evidence_by_residuals(
     """
     length = residuals.square().sum(1, keepdim=True).clamp(max=1 - 1e-4)
     distance = scale**2 * length / (1 - length)
-    share = distance / (CLEARLY_FOREGROUND**2 + distance)  # half, where it is taken for foreground
+    share = distance / (
+        clearly_foreground(residuals.shape[1]) ** 2 + distance
+    )  # half, where it is taken for foreground
     return ((share - GROUND_SHARE) / (1 - GROUND_SHARE)).clamp(min=0)

@@ -8,12 +8,15 @@ Where the ground has several surfaces, such as a floor and walls, the first Gaus
 reach the border, so that another surface is looked for where much of the border is far from all that were found.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
+
+from astseg.model.slow_features.projection import DIRECTIONS
 
 ROUNDS = 12
 KEPT_SHARE = 0.5
@@ -23,7 +26,7 @@ COVARIANCE_FACTOR = 2.0
 RIDGE = 1.0
 """Added to each variance: the mean variance within textures is 1 in slow features, and none is taken for less."""
 CLEARLY_FOREGROUND = 6.0
-"""Standard deviations of the ground at which a cell is taken for none of it."""
+"""Standard deviations of the ground at which a cell is taken for none of it, in up to `DIRECTIONS` directions."""
 BORDER = 1 / 16
 """The width of the border, as a share of the grid's shorter side."""
 FAR_BORDER_SHARE = 0.2
@@ -135,7 +138,18 @@ def residual_from_surfaces(
 def far_border(residual: Float[Tensor, "batch directions height width"]) -> Bool[Tensor, "batch height width"]:
     """Return the cells of the border that are clearly no ground."""
     at_border = border(residual.shape[2:]).to(residual.device)
-    return at_border.logical_and(residual.norm(dim=1) > CLEARLY_FOREGROUND)
+    return at_border.logical_and(residual.norm(dim=1) > clearly_foreground(residual.shape[1]))
+
+
+def clearly_foreground(directions: int) -> float:
+    """Return the standard deviations of the ground at which a cell is taken for none of it.
+
+    The ground's own cells are the farther away, by the square root, the more directions there are.
+
+    >>> clearly_foreground(12), clearly_foreground(16), clearly_foreground(64)
+    (6.0, 6.0, 12.0)
+    """
+    return CLEARLY_FOREGROUND * max(1.0, math.sqrt(directions / DIRECTIONS))
 
 
 def border(size: Sequence[int]) -> Bool[Tensor, "height width"]:

@@ -86,7 +86,8 @@ def _read(source: str) -> nn.Module:
     from transformers import AutoModel  # slow to import, and other models do not need it
 
     advice = (
-        "Give efficientnet-lite0, filters, a folder with config.json and model.safetensors, or a name on the model hub."
+        "Give efficientnet-lite0, efficientnet-lite0-dense, filters, a folder with config.json and model.safetensors, "
+        "or a name on the model hub."
     )
     problem = f"Cannot read the network '{source}' for slow features"
     network, missing = read_network(AutoModel, source, problem, advice, use_safetensors=True, trust_remote_code=False)

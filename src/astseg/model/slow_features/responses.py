@@ -1,6 +1,7 @@
 """Local responses: channels that say what an image looks like around each cell of a grid."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +11,11 @@ from torch import Tensor, nn
 from astseg.model.resizing import resized
 from astseg.model.slow_features.efficientnet import EfficientNetLite0
 
-LITE0_SIDE = 256
-"""The longer side, in pixels, of what EfficientNet sees: its finest maps are then those of a 64x64 grid."""
+LITE0_BLOCKS, LITE0_SIDE = (2, 4, 7, 10), 256
+"""The blocks of EfficientNet that respond, and the longer side, in pixels, of what it sees: its finest maps are then
+those of a 64x64 grid."""
+DENSE_BLOCKS, DENSE_SIDE = (1, 2, 3, 4, 6, 7, 9, 10), 320
+"""The same for responses that tell what is camouflaged better: twice as many blocks, of a larger image."""
 BLUR = 1.0
 """The standard deviation, in cells, of the blur that turns responses into those of a neighborhood."""
 
@@ -40,17 +44,22 @@ class LocalResponses(nn.Module):
 
 
 class Lite0Responses(LocalResponses):
-    """Four blocks of EfficientNet-Lite0, which sees the image enlarged."""
+    """Some blocks of EfficientNet-Lite0, which sees the image enlarged.
 
-    channels = 3 + 24 + 40 + 80 + 112
+    Args:
+        blocks: the blocks, counted from 0.
+        side: the longer side, in pixels, of what it sees.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: Sequence[int] = LITE0_BLOCKS, side: int = LITE0_SIDE) -> None:
         super().__init__()
-        self.network = EfficientNetLite0()
+        self.network = EfficientNetLite0(blocks)
+        self.side = side
+        self.channels = 3 + sum(self.network.channels)
 
     def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
         """Return the outputs of the blocks."""
-        enlargement = LITE0_SIDE / max(grid)
+        enlargement = self.side / max(grid)
         size = (round(grid[0] * enlargement), round(grid[1] * enlargement))
         large = resized(images, size, "bicubic").clamp(0, 1)
         maps: list[Tensor] = self.network(large.contiguous(memory_format=torch.channels_last))
