@@ -214,7 +214,8 @@ class TestTrain:
         recipe = read_run(tmp_path / "run").recipe
         assert recipe == read_recipe(tmp_path / "run" / "run.json")
         assert (recipe.foreground.steps, recipe.background.steps, recipe.foreground.entropy_weight) == (4, 2, 1e-3)
-        assert recipe.foreground.slot_use_weight == PRESETS["rooms-cpu"].recipe.foreground.slot_use_weight
+        # For images of half the sides, of which a sum over pixels has a quarter.
+        assert recipe.foreground.slot_use_weight == 4 * PRESETS["rooms-cpu"].recipe.foreground.slot_use_weight
         other = ("train", rooms, "--recipe", file, "--out", tmp_path / "other")
         assert "not both" in astseg.mistake(*other, "--preset", "demo")
         file.write_text('{"architecture": {"num_slots": 3}}')
