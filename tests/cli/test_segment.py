@@ -130,6 +130,9 @@ def test_weights_of_another_configuration(astseg: Program, finished: Path, image
     assert "another configuration" in astseg.mistake("segment", model, images, "--out", tmp_path / "out")
 
 
+# The signal comes from the thread that writes, so it finds the program anywhere: perhaps just behind an open(), before
+# ``with`` has taken the file, which Python then closes with a warning.
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 @pytest.mark.parametrize(
     ("event", "code", "message"), [(fill_disk, 2, "No space"), (press_ctrl_c, 130, "The same command goes on")]
 )
