@@ -116,7 +116,6 @@ def evidence_by_residuals(
     """
     length = residuals.square().sum(1, keepdim=True).clamp(max=1 - 1e-4)
     distance = scale**2 * length / (1 - length)
-    share = distance / (
-        clearly_foreground(residuals.shape[1]) ** 2 + distance
-    )  # half, where it is taken for foreground
+    # Half, where the cell is taken for foreground.
+    share = distance / (clearly_foreground(residuals.shape[1]) ** 2 + distance)
     return ((share - GROUND_SHARE) / (1 - GROUND_SHARE)).clamp(min=0)
