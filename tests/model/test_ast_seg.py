@@ -344,12 +344,17 @@ class TestSegment:
         with pytest.raises(ValueError, match="of shape"):
             model.reconstruct(images)
 
-    @pytest.mark.parametrize("size", [(64, 80), (32, 48), (16, 20)])
-    def test_only_images_of_the_own_size_are_encoded(self, size: tuple[int, int]) -> None:
+    @pytest.mark.parametrize(
+        ("size", "dtype"),
+        [((64, 80), torch.float32), ((32, 48), torch.float32), ((16, 20), torch.float32), ((32, 40), torch.uint8)],
+    )
+    def test_only_images_of_the_own_size_are_encoded(
+        self, size: tuple[int, int], dtype: torch.dtype, unchecked_shapes: None
+    ) -> None:
         model = AstSeg(Architecture((32, 40), 2, "segformer-b0", "none"))
         for method in (model.encode, model.forward, model.reconstruct_backgrounds):
             with pytest.raises(ValueError, match=r"own size, N x 3 x 32 x 40, not .*; segment takes"):
-                method(torch.zeros(1, 3, *size))
+                method(torch.zeros(1, 3, *size, dtype=dtype))
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     @pytest.mark.parametrize("size", [(32, 40), (20, 25), (96, 80)])

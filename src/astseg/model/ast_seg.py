@@ -126,9 +126,9 @@ class AstSeg(SavedModel):
             residuals: their coarse ground residuals, for a model of slow features; computed if they are not given.
 
         Raises:
-            ValueError: the images have another size; `segment` takes any.
+            ValueError: the images have another size or type; `segment` takes any.
         """
-        self._check_size(images)
+        self._check_images(images)
         inputs = images
         if self.slow_features is not None:
             residuals = self.slow_features(images).coarse if residuals is None else residuals
@@ -225,7 +225,7 @@ class AstSeg(SavedModel):
             shadows: whether objects cast their shadows, if the architecture has any.
 
         Raises:
-            ValueError: neither backgrounds nor a background network are given, or the images have another size.
+            ValueError: neither backgrounds nor a background network are given, or the images have another size or type.
         """
         known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
         latents = self.encode(images, known if self.slow_features is None else None, residuals)
@@ -297,21 +297,21 @@ class AstSeg(SavedModel):
         """Reconstruct the backgrounds of images of the model's own size.
 
         Raises:
-            ValueError: the model has no background network, or the images have another size.
+            ValueError: the model has no background network, or the images have another size or type.
         """
         if self.background is None:
             raise ValueError("this model has no background network: pass the backgrounds")
-        self._check_size(images)
+        self._check_images(images)
         reconstruction: BackgroundReconstruction = self.background(images)
         return reconstruction.image
 
-    def _check_size(self, images: Tensor) -> None:
-        """Refuse images of another size: SegFormer would take them, and see objects of sizes that it never learned."""
+    def _check_images(self, images: Tensor) -> None:
+        """Refuse bytes, and another size: SegFormer would take it, and see objects of sizes that it never learned."""
         height, width = self.image_size
-        if images.ndim != 4 or images.shape[-2:] != self.image_size:
+        if images.ndim != 4 or images.shape[-2:] != self.image_size or not images.is_floating_point():
             raise ValueError(
-                f"expected images of the model's own size, N x 3 x {height} x {width}, not {describe_type(images)}; "
-                "segment takes images of any size"
+                f"expected floating-point images of the model's own size, N x 3 x {height} x {width}, "
+                f"not {describe_type(images)}; segment takes bytes, and images of any size"
             )
 
     def _background_log_activation(self) -> Float[Tensor, "#height #width"]:
