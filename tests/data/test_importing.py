@@ -244,6 +244,7 @@ def test_reports_progress(tmp_path: Path) -> None:
     [
         ({"test_share": 1}, "share"),
         ({"test_share": -0.1}, "share"),
+        ({"seed": -1}, "at least 0, not -1"),
         ({"image_size": (4, 64)}, "8 to 8192 pixels"),
         ({"image_size": (0, 0)}, "8 to 8192 pixels"),
         ({"image_size": (64, 100_000)}, "8 to 8192 pixels"),

@@ -105,7 +105,7 @@ def import_source(
         destination: where the store is created; nothing may be there yet.
         image_size: height and width; by default `suggest_image_size` for the first images.
         test_share: the share of images to hold out, from 0 (none) to below 1.
-        seed: the seed of the random choice.
+        seed: the seed of the random choice, at least 0.
         every: take only every n-th frame of videos.
         progress: called with the number of images read, and the total.
         longer_side: the longer side for `suggest_image_size`, if `image_size` is not given.
@@ -126,6 +126,8 @@ def import_source(
     """
     if not 0 <= test_share < 1:
         raise AstSegError(f"The share to hold out should lie in 0 to below 1, not {test_share}.")
+    if seed < 0:
+        raise AstSegError(f"The seed of the random choice should be at least 0, not {seed}.")
     places = [Path(path)] if isinstance(path, str | Path) else list(map(Path, path))
     for place in places:
         if Store.is_store(place):
