@@ -64,6 +64,20 @@ def test_a_video_and_a_sequence(astseg: Program, sequence: Path, finished: Path,
     assert read_scores(tmp_path / "beside/scores.json").summary == read_scores(out / "scores.json").summary
 
 
+def test_results_of_prepared_data(astseg: Program, finished: Path, rooms: Path, tmp_path: Path) -> None:
+    results, scores = tmp_path / "masks", tmp_path / "scores"
+    assert astseg("segment", finished, rooms, "--out", results, "--device", "cpu") == 0
+    assert astseg("score", results, rooms, "--out", scores) == 0
+    assert astseg("evaluate", finished, rooms, "--out", tmp_path / "of-model", "--device", "cpu") == 0
+    of_results, of_model = (
+        read_scores(folder / "scores.json").summary.overall for folder in (scores, tmp_path / "of-model")
+    )
+    assert of_results.images == of_model.images == 4
+    assert (of_results.miou, of_results.ari_fg, of_results.msc) == pytest.approx(
+        (of_model.miou, of_model.ari_fg, of_model.msc)
+    )
+
+
 def test_mistakes(astseg: Program, sequence: Path, tmp_path: Path) -> None:
     assert "no file or folder" in astseg.mistake("score", tmp_path / "nothing", sequence, "--out", tmp_path / "out")
     (tmp_path / "empty").mkdir()

@@ -21,8 +21,8 @@ def score(
     truth: Annotated[
         Path,
         typer.Argument(
-            help="What is true: a folder of masks, an array of masks (.npy, .npz), a COCO file (.json), or a folder of "
-            "a CDnet sequence."
+            help="What is true: a folder of masks, an array of masks (.npy, .npz), prepared data, a COCO file (.json), "
+            "or a folder of a CDnet sequence."
         ),
     ],
     ignore: Ignore = None,

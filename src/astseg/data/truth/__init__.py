@@ -1,23 +1,26 @@
-"""What is true of images: masks in files or an array, COCO's instances, or CDnet's sequences."""
+"""What is true of images: masks in files, an array or prepared data, COCO's instances, or CDnet's sequences."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
 from astseg.data.arrays import ARRAY_SUFFIXES
+from astseg.data.store import Store
 from astseg.data.truth.cdnet import CdnetTruth, find_cdnet
 from astseg.data.truth.coco_truth import CocoTruth
 from astseg.data.truth.mask_arrays import ArrayTruth
 from astseg.data.truth.mask_files import MaskTruth
+from astseg.data.truth.prepared import StoreTruth
 from astseg.data.truth.true_images import ImageName, TrueImages
 
-__all__ = ["ArrayTruth", "CdnetTruth", "CocoTruth", "ImageName", "MaskTruth", "TrueImages", "open_truth"]
+__all__ = ["ArrayTruth", "CdnetTruth", "CocoTruth", "ImageName", "MaskTruth", "StoreTruth", "TrueImages", "open_truth"]
 
 COCO_SUFFIX = ".json"
 
 
 def open_truth(path: Path, names: Sequence[str] | None, ignored: frozenset[int] | None = None) -> TrueImages | None:
-    """Open a COCO file, a sequence of CDnet, an array of masks, or masks in files.
+    """Open a COCO file, a sequence of CDnet, an array of masks, prepared data, or masks in files.
 
     Args:
         path: a file or folder.
@@ -34,9 +37,15 @@ def open_truth(path: Path, names: Sequence[str] | None, ignored: frozenset[int] 
         raise AstSegError(f"There is no file or folder {path}.")
     if path.suffix.lower() in ARRAY_SUFFIXES:
         return ArrayTruth(path, ignored)
-    sequence = find_cdnet(path)
-    if sequence is None and path.suffix.lower() != COCO_SUFFIX:
+    known: Callable[[], TrueImages]
+    if Store.is_store(path):
+        known = partial(StoreTruth, path)
+    elif sequence := find_cdnet(path):
+        known = partial(CdnetTruth, sequence)
+    elif path.suffix.lower() == COCO_SUFFIX:
+        known = partial(CocoTruth, path)
+    else:
         return None if names is None else MaskTruth(path, names, ignored)
     if ignored is not None:
         raise AstSegError(f"{path} says itself which pixels are not scored, so no values can be named that are not.")
-    return CocoTruth(path) if sequence is None else CdnetTruth(sequence)
+    return known()

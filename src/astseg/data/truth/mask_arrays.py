@@ -1,6 +1,5 @@
 """True masks in an array."""
 
-import re
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
@@ -38,10 +37,9 @@ class ArrayTruth(TrueImages):
         Raises:
             AstSegError: there are fewer masks, so that images and masks do not belong together; or too many labels.
         """
-        match = re.fullmatch(r"(?:.*/)?(\d{6,9})", image.name)
-        if match is None:
+        path, index = self._masks.path, image.number
+        if index is None:
             return None
-        path, index = self._masks.path, int(match[1])
         if index >= len(self._masks):
             raise AstSegError(f"{path} holds {len(self._masks)} masks, counted from 0, and none for {image.name}.")
         try:

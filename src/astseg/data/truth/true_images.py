@@ -1,5 +1,6 @@
 """What is true of images that are asked for by name."""
 
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -16,6 +17,12 @@ class ImageName:
     """Its file below the folder of images, if it is one of its own."""
     in_video: bool = False
     """Whether it is a frame of a video, counted from 0."""
+
+    @property
+    def number(self) -> int | None:
+        """The number, counted from 0, of an image of an array or a frame of a video; None if the name is none."""
+        match = re.fullmatch(r"(?:.*/)?(\d{6,9})", self.name)
+        return int(match[1]) if match else None
 
 
 class TrueImages(ABC):

@@ -1,0 +1,44 @@
+"""True masks of prepared data."""
+
+from pathlib import Path
+
+import numpy as np
+
+from astseg._core.errors import AstSegError, TruthNotFoundError
+from astseg.data.regions import Truth
+from astseg.data.store import Store
+from astseg.data.truth.mask_files import truth_of_labels
+from astseg.data.truth.true_images import ImageName, TrueImages
+
+
+class StoreTruth(TrueImages):
+    """Masks of prepared data: of the split whose images `Store.shown_split` names, by their numbers.
+
+    Args:
+        path: the folder of the store.
+
+    Raises:
+        AstSegError: it cannot be read.
+        TruthNotFoundError: the split has no masks.
+    """
+
+    def __init__(self, path: Path) -> None:
+        store = Store(path)
+        self._place, self._split = f"The split '{store.shown_split}' of {path}", store[store.shown_split]
+        if self._split.masks is None:
+            raise TruthNotFoundError(f"{self._place} has no masks, so nothing true is known of it.")
+        self.description = f"True objects by the masks of the prepared split '{store.shown_split}'."
+
+    def find(self, image: ImageName) -> Truth | None:
+        """Return what the mask of an image says; None if the image has no number for a name.
+
+        Raises:
+            AstSegError: there are fewer masks, so that images and masks do not belong together.
+        """
+        assert self._split.masks is not None
+        index = image.number
+        if index is None:
+            return None
+        if index >= len(self._split):
+            raise AstSegError(f"{self._place} holds {len(self._split)} masks, and none for {image.name}.")
+        return truth_of_labels(np.array(self._split.masks[index]), self._split.ignored_label)
