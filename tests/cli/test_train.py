@@ -212,12 +212,15 @@ class TestTrain:
         command = ("train", rooms, "--recipe", file, *SHORT, "--set", "foreground.entropy_weight=1e-3")
         assert astseg(*command, "--device", "cpu", "--out", tmp_path / "run") == 0
         recipe = read_run(tmp_path / "run").recipe
-        assert recipe == read_recipe(tmp_path / "run" / "run.json")
+        assert recipe == read_recipe(tmp_path / "run" / "run.json") == read_recipe(tmp_path / "run")
         assert (recipe.foreground.steps, recipe.background.steps, recipe.foreground.entropy_weight) == (4, 2, 1e-3)
         # For images of half the sides, of which a sum over pixels has a quarter.
         assert recipe.foreground.slot_use_weight == 4 * PRESETS["rooms-cpu"].recipe.foreground.slot_use_weight
         other = ("train", rooms, "--recipe", file, "--out", tmp_path / "other")
         assert "not both" in astseg.mistake(*other, "--preset", "demo")
+        assert "run.json: No such file" in astseg.mistake(
+            "train", rooms, "--recipe", rooms, "--out", tmp_path / "other"
+        )
         file.write_text('{"architecture": {"num_slots": 3}}')
         message = astseg.mistake(*other)
         assert "`image_size`" in message

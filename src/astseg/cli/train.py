@@ -42,9 +42,7 @@ def train(
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(
-            help="A recipe file: the changed output of 'astseg presets NAME', or the run.json of another run."
-        ),
+        typer.Option(help="A recipe file: the changed output of 'astseg presets NAME', or the folder of another run."),
     ] = None,
     changes: Annotated[
         list[str] | None,

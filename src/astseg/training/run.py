@@ -109,11 +109,12 @@ def read_run(folder: Path) -> RunSettings:
 
 
 def read_recipe(file: Path) -> Recipe:
-    """Read a recipe from a file of its own, or from a ``run.json``.
+    """Read a recipe from a file of its own, from a ``run.json``, or from the folder of a run.
 
     Raises:
         AstSegError: the file cannot be read, or holds no recipe.
     """
+    file = file / RUN_FILE if file.is_dir() else file
     try:
         content = parse_json(file.read_text())  # which may be a pipe: the user named it
         if isinstance(content, dict) and "recipe" in content:
