@@ -7,7 +7,7 @@ OTHERS ?= .venv-other-programs
 TORCH  ?= torch==2.13.0
 RUN    := $(VENV)/bin
 
-.PHONY: setup other-programs demo test lint clean
+.PHONY: setup other-programs demo test coverage lint clean
 
 setup: $(VENV)/.installed
 
@@ -34,7 +34,11 @@ demo: setup
 
 # One thread for each of the two workers: more would fight for the same cores.
 test: setup other-programs lint
-	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 $(PYTEST_OPTIONS)
+
+# The same, with the lines and branches that no test reaches. Counting them takes a third longer.
+coverage: PYTEST_OPTIONS = --cov --cov-report=term-missing:skip-covered
+coverage: test
 
 lint: setup
 	$(RUN)/ruff check
