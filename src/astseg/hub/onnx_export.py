@@ -116,12 +116,38 @@ def _translate(model: AstSeg) -> "torch.onnx.ONNXProgram":
             output_names=OUTPUTS,
             opset_version=OPSET,
             custom_translation_table=_translations(),
+            optimize=False,
             verbose=False,
         )
     assert program is not None
+    _tidy(program.model)
     shape: Any = program.model.graph.inputs[0].shape
     program.rename_axes({shape[0]: BATCH})
     return program
+
+
+def _tidy(graph: Any) -> None:
+    """Fold the constants of a graph, and take out what is there twice or for nothing.
+
+    The exporter's own optimizer also looks for hundreds of patterns, which takes half of the export; onnxruntime looks
+    for its own when it opens a file.
+    """
+    from onnx_ir.passes.common import (
+        CommonSubexpressionEliminationPass,
+        IdentityEliminationPass,
+        LiftConstantsToInitializersPass,
+        RemoveUnusedNodesPass,
+    )
+    from onnxscript.optimizer import fold_constants
+
+    fold_constants(graph)
+    for tidy in (
+        IdentityEliminationPass(),
+        CommonSubexpressionEliminationPass(),
+        RemoveUnusedNodesPass(),
+        LiftConstantsToInitializersPass(),
+    ):
+        tidy(graph)
 
 
 def _translations() -> dict[Callable[..., Any], Callable[..., Any]]:
