@@ -186,13 +186,18 @@ class TestEvaluate:
     def test_the_protocol_of_slow_features(self, split: Split) -> None:
         model = RedChannelModel()
         model.label_rule = LabelRule(
-            split_parts=True, duplicate_likeness=2.3, division_likeness=2.8, border_exponent=0.5
+            split_parts=True,
+            background_likeness=0.45,
+            duplicate_likeness=2.3,
+            division_likeness=2.8,
+            border_exponent=0.5,
         )
         model.slow_features = object()
         protocol = evaluate(model, split).protocol
         assert "less than 2.3 times the part of the border in common to the power of 0.5," in protocol
         assert "halves differ by 2.8 times the part of the border in common to the power of 0.5 or more," in protocol
         assert "distances in slow features" in protocol
+        assert "within 0.45 of the ground" in protocol
         assert "objects of their own" in protocol
         assert "in a shade" not in protocol
         assert "in a shade" in evaluate(RedChannelModel(), split).protocol

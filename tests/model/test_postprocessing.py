@@ -149,6 +149,18 @@ class TestPosteriorWeights:
         kept = posterior_weights(rendering, images, SILENT).argmax(1)
         assert (kept[..., :2] == 1).all()
 
+    def test_a_slot_on_the_ground_is_dropped(self) -> None:
+        rendering = self.rendering()
+        rendering.weights[:] = torch.tensor([0.1, 0.2, 0.6, 0.1]).view(4, 1, 1)
+        rendering.weights[..., :2] = torch.tensor([0.1, 0.8, 0.1, 0.0]).view(4, 1, 1)
+        rendering = rendering._replace(vectors=torch.zeros(2, 3, 4, dtype=torch.float64))
+        residuals = torch.zeros(2, 4, 3, 5, dtype=torch.float64)
+        residuals[:, 0, :, :2], residuals[:, 1, :, 2:] = 0.4, 0.8  # slot 1 is nearer to the ground than slot 2
+        images = torch.full((2, 3, 3, 5), 0.5, dtype=torch.float64)
+        for likeness, left in ((0.3, {1, 2}), (0.45, {0, 2}), (0.9, {0})):
+            rule = replace(SILENT, background_likeness=likeness)
+            assert {*posterior_weights(rendering, images, rule, residuals).argmax(1).flatten().tolist()} == left
+
     @pytest.mark.parametrize(("duplicate_likeness", "left"), [(0.15, {1}), (0.0, set())])
     def test_slots_are_merged_before_small_ones_are_dropped(self, duplicate_likeness: float, left: set[int]) -> None:
         rendering = self.rendering()

@@ -289,14 +289,15 @@ def describe_labels(model: AstSeg, use_label_rule: bool) -> str:
 def _describe_rule(rule: LabelRule, by_features: bool) -> str:
     histograms = shadows = duplicates = divided = border = foreground = parts = ""
     if by_features:
-        errors, shade, looks, edges = "distances in slow features", "", "features", ""
+        errors, shade, background = "distances in slow features", "", "the ground"
+        looks, edges = "features", ""
     else:
-        errors, shade = "errors", f", in a shade of up to {rule.max_shade:.0%}"
+        errors, shade, background = "errors", f", in a shade of up to {rule.max_shade:.0%}", "a shade"
         looks, edges = "colors", " with no edge between them"
     if rule.histogram_pull:
         histograms = f" and the colors that each layer owns in the image ({rule.histogram_pull:g})"
     if rule.background_likeness:
-        shadows = f"slots dropped whose median pixel is within {rule.background_likeness:g} of a shade, "
+        shadows = f"slots dropped whose median pixel is within {rule.background_likeness:g} of {background}, "
     if rule.border_exponent:
         border = f" times the part of the border in common to the power of {rule.border_exponent:g}"
     if rule.duplicate_likeness:

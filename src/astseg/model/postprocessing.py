@@ -61,7 +61,8 @@ class LabelRule:
     share mistakes fewer shadows for objects, but more dark objects for shadows."""
     background_likeness: float = 0.0
     """A slot whose pixels have a median L1 distance below this from the nearest shade of the background is dropped: it
-    is a shadow or a background error. 0 drops none, as is right where objects may have the background's color."""
+    is a shadow or a background error. 0 drops none, as is right where objects may have the background's color. With
+    slow features it is the length of their bounded residual from the ground, below 1."""
     neighbor_pull: float = 4.0
     """The gain of a layer's log-weight per neighbor (of eight) that has the same color and belongs to the layer."""
     likeness: float = 0.1
