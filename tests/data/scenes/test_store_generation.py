@@ -91,7 +91,8 @@ def test_an_error_on_the_way_leaves_nothing(
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal to a process group")
-def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "tracebacks"), [(signal.SIGINT, 1), (signal.SIGKILL, 0)])
+def test_all_processes_end_with_the_first(tmp_path: Path, number: signal.Signals, tracebacks: int) -> None:
     script = tmp_path / "script.py"
     script.write_text(ENDLESS.format(path=str(tmp_path / "out" / "rooms")))
     process = subprocess.Popen(
@@ -100,11 +101,14 @@ def test_ctrl_c_ends_all_processes_and_leaves_nothing(tmp_path: Path) -> None:
     with process:
         assert process.stdout is not None
         assert process.stdout.readline().strip() == "16"
-        os.killpg(process.pid, signal.SIGINT)
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # as a terminal does
+        else:
+            process.kill()
         _, errors = process.communicate(timeout=40)
     assert process.returncode != 0
-    assert errors.count("Traceback") == 1  # the parent's own KeyboardInterrupt, none of a worker
-    assert list((tmp_path / "out").iterdir()) == []
+    assert errors.count("Traceback") == tracebacks  # the parent's own KeyboardInterrupt, none of a worker
+    assert (list((tmp_path / "out").iterdir()) == []) == (number == signal.SIGINT)
     for _ in range(100):
         try:
             os.killpg(process.pid, 0)
