@@ -23,6 +23,15 @@ def printable(text: str) -> str:
     return "".join(_escape(character) if _is_hidden(character) else character for character in text)
 
 
+def as_utf8(name: str) -> str:
+    r"""Return a file's name with bytes that are no UTF-8, as in old archives, written as escapes.
+
+    >>> as_utf8("caf\udce9"), as_utf8("café")
+    ('caf\\xe9', 'café')
+    """
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
 def escape_markdown(text: str) -> str:
     r"""Return a text for one line of Markdown in which nothing has a meaning.
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,13 @@ def test_parquet(results: Path, masks: dict[str, Bytes], monkeypatch: pytest.Mon
             1,
         )
         assert row["time"] is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs file names of any bytes")
+def test_parquet_of_names_that_are_no_utf8(tmp_path: Path) -> None:
+    results = make_results(tmp_path, {"caf\udce9.png": np.ones((4, 5), np.uint8)})
+    (row,) = pq.read_table(convert(results, "parquet") / "objects.parquet").to_pylist()
+    assert (row["image"], row["file_name"]) == ("caf\\xe9", "caf\\xe9.png")
 
 
 def test_grey(results: Path, masks: dict[str, Bytes]) -> None:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from astseg._core.errors import AstSegError
+from astseg._core.text import as_utf8
 from astseg.inference.formats.writer import FormatWriter, FoundImage
 
 ROWS_PER_GROUP = 10_000
@@ -52,8 +53,8 @@ class ParquetWriter(FormatWriter):
             left, top, box_width, box_height = found.box
             self._rows.append(
                 {
-                    "image": image.name,
-                    "file_name": image.file_name,
+                    "image": as_utf8(image.name),
+                    "file_name": as_utf8(image.file_name),
                     "width": width,
                     "height": height,
                     "time": image.time,
