@@ -87,6 +87,17 @@ def test_masks_are_found_in_any_layout(tmp_path: Path, name: str) -> None:
     assert f"{COUNT} masks, for {COUNT} of {COUNT} images" in note
 
 
+def test_what_astseg_found_is_not_the_truth(tmp_path: Path) -> None:
+    layout(tmp_path, "images/{}.jpg", "masks/labels/{}.png")
+    image = tmp_path / "images/000000.jpg"
+    assert open_source(tmp_path / "images").has_masks
+    assert open_source(image).has_masks
+    (tmp_path / "masks/objects.json").write_text("{}")
+    assert not open_source(tmp_path / "images").has_masks
+    assert not open_source(image).has_masks
+    assert open_source(tmp_path / "images", masks=tmp_path / "masks/labels").has_masks  # unless the user says so
+
+
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_photographs_are_images_whatever_they_are_called(tmp_path: Path, name: str) -> None:
     for index in range(COUNT):

@@ -225,14 +225,15 @@ def _masks_among(files: list[Path], folder: Path) -> list[Path]:
 
 
 def _list_sibling_masks(folder: Path) -> Iterator[Path]:
-    """List the files in the folders of masks beside a folder of images."""
+    """List the files in the folders of masks beside a folder of images; what astseg itself found is not the truth."""
     folder = folder.absolute()  # `.` has no name
     try:
         siblings = [place for place in folder.parent.iterdir() if could_hold_masks_of(place, folder) and place.is_dir()]
     except OSError:
         return
     for place in sorted(siblings):
-        yield from _find_image_files(place)
+        if not _is_made_by_astseg(place):
+            yield from _find_image_files(place)
 
 
 def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
