@@ -127,7 +127,7 @@ def _plan(
         "shards": -(-len(source.files) // files_per_shard),
         "model": model_name,
         "model_sha256": model_digest(model),
-        "formats": list(request.formats),
+        "formats": sorted(request.formats),
         "categories": {} if isinstance(named, int) else {str(slot): name for slot, name in named.items()},
         "tolerance": request.tolerance,
     }
