@@ -111,7 +111,7 @@ def test_shards(astseg: Program, finished: Path, images: Path, tmp_path: Path, m
     assert "Omit --track or --shard" in astseg.mistake("segment", finished, images, "--track", "--shard", 3)
     assert astseg("segment", finished, images, "--out", out, "--shard", 3, "--device", "cpu") == 0
     assert astseg.out.startswith("2 shards, 1 there already, 3 images, ")
-    assert f", 1 image unreadable: {out}" in astseg.out
+    assert f", 1 image unreadable (named in objects.json): {out}" in astseg.out
     assert "Segmenting" in astseg.err
     assert "made differently (files_per_shard" in astseg.mistake(
         "segment", finished, images, "--out", out, "--shard", 2

@@ -78,12 +78,19 @@ def test_results_of_prepared_data(astseg: Program, finished: Path, rooms: Path, 
     )
 
 
-def test_mistakes(astseg: Program, sequence: Path, tmp_path: Path) -> None:
+def test_mistakes(astseg: Program, rooms: Path, sequence: Path, tmp_path: Path) -> None:
     assert "no file or folder" in astseg.mistake("score", tmp_path / "nothing", sequence, "--out", tmp_path / "out")
     (tmp_path / "empty").mkdir()
     message = astseg.mistake("score", tmp_path / "empty", sequence, "--out", tmp_path / "out")
     assert "holds no results" in message
     assert "Results are made by 'astseg segment'" in message
+    np.save(tmp_path / "truth.npy", np.zeros((1, 9, 9), np.uint8))
+    message = astseg.mistake("score", tmp_path / "truth.npy", sequence, "--out", tmp_path / "out")
+    assert "Name the results first" in message
+    assert "Name the results first" in astseg.mistake("score", rooms, sequence, "--out", tmp_path / "out")
+    (tmp_path / "empty" / "shards.json").touch()
+    message = astseg.mistake("score", tmp_path / "empty", sequence, "--out", tmp_path / "out")
+    assert "holds results in shards" in message
     film = tmp_path / "film.mp4"
     assert f"Nothing true is known of {film}" in astseg.mistake("evaluate", "rooms", film, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()

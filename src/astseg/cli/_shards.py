@@ -65,7 +65,7 @@ def segment_shards(
         )
     whose = f"Process {place.rank + 1} of {place.count}: " if place.count > 1 else ""
     found = f", {result.found} there already" if result.found else ""
-    unread = f", {format_count(result.skipped, 'image')} unreadable" if result.skipped else ""
+    unread = f", {format_count(result.skipped, 'image')} unreadable (named in objects.json)" if result.skipped else ""
     line = (
         f"{whose}{format_count(result.shards, 'shard')}{found}, {format_count(result.images, 'image')}, "
         f"{format_count(result.objects, 'object')}{unread}: {out}"

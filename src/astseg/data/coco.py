@@ -12,6 +12,7 @@ from astseg._core.input_files import read_json
 from astseg.data.coco_masks import check_size, read_mask
 from astseg.data.regions import Regions, Truth, regions_of_masks
 
+COCO_SUFFIX = ".json"
 MAX_COCO_BYTES = 1 << 30
 """COCO's own training set has half of it."""
 

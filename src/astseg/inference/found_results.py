@@ -8,13 +8,15 @@ from astseg._core.errors import AstSegError, ResultsNotFoundError
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.image_files import IMAGE_SUFFIXES
 from astseg._core.sampling import evenly_spaced
-from astseg.data.coco import CocoFile, CocoResults
+from astseg.data.coco import COCO_SUFFIX, CocoFile, CocoResults
 from astseg.data.folders import natural_key
 from astseg.data.masks import choose_coding, read_raw_masks
 from astseg.data.regions import Regions, regions_of_labels
+from astseg.data.store import Store
 from astseg.data.truth.mask_files import connected_pieces, read_labels
 from astseg.data.truth.true_images import ImageName
 from astseg.inference.formats.results import read_results
+from astseg.inference.sharding import SHARDS_FILE
 
 NUM_PROBED_LABELS = 16
 """The number of label images that decide how all are read."""
@@ -130,10 +132,17 @@ def open_results(path: Path, images: CocoFile | None = None) -> FoundResults:
     Raises:
         AstSegError: there are no results, or they cannot be read.
     """
-    if path.is_file():
-        return CocoFound(path, images)
-    if not path.is_dir():
+    if not path.exists():
         raise AstSegError(f"There is no file or folder {path}.")
+    if path.suffix.lower() == COCO_SUFFIX:
+        return CocoFound(path, images)
+    if not path.is_dir() or Store.is_store(path):
+        raise AstSegError(
+            f"Results are a folder of label images or a COCO file ({COCO_SUFFIX}), and {path} is neither. Name the "
+            "results first, and then what is true."
+        )
+    if (path / SHARDS_FILE).is_file():
+        raise AstSegError(f"{path} holds results in shards. Name one of them, such as {path / 'shard-00000'}.")
     if (path / OBJECTS_FILE).is_file() and (path / LABELS_FOLDER).is_dir():
         return OwnResults(path)
     return LabelImages(path)

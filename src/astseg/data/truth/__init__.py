@@ -6,6 +6,7 @@ from pathlib import Path
 
 from astseg._core.errors import AstSegError
 from astseg.data.arrays import ARRAY_SUFFIXES
+from astseg.data.coco import COCO_SUFFIX
 from astseg.data.store import Store
 from astseg.data.truth.cdnet import CdnetTruth, find_cdnet
 from astseg.data.truth.coco_truth import CocoTruth
@@ -15,8 +16,6 @@ from astseg.data.truth.prepared import StoreTruth
 from astseg.data.truth.true_images import ImageName, TrueImages
 
 __all__ = ["ArrayTruth", "CdnetTruth", "CocoTruth", "ImageName", "MaskTruth", "StoreTruth", "TrueImages", "open_truth"]
-
-COCO_SUFFIX = ".json"
 
 
 def open_truth(path: Path, names: Sequence[str] | None, ignored: frozenset[int] | None = None) -> TrueImages | None:
