@@ -107,7 +107,9 @@ def test_goes_on_after_the_last_whole_shard(
     )
     assert (result.shards, result.found, result.images, calls[-1]) == (2, 2, 3, (3, 3))
     assert content(tmp_path / "out") == content(tmp_path / "whole")
+    (tmp_path / "out" / ".shard-00001.partial").mkdir()  # a kill between the last two steps leaves it
     assert segment_in_shards(model, open_source(images), tmp_path / "out", 2) == ShardsResult(0, 4, 0, 0, 0)
+    assert not list((tmp_path / "out").glob(".*.partial"))
 
 
 def test_a_shard_has_its_formats_when_it_appears(

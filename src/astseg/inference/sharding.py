@@ -5,13 +5,14 @@ with its formats, and what is there is not made again. Which files it holds does
 """
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from astseg._core.atomic_io import atomic_folder, make_folder
+from astseg._core.atomic_io import atomic_folder, make_folder, partial_folder
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
@@ -93,6 +94,8 @@ def segment_in_shards(
         out / f"shard-{number:05d}": start for number, start in enumerate(starts) if number % place.count == place.rank
     }
     left = {folder: start for folder, start in own.items() if not folder.is_dir()}
+    for folder in own.keys() - left.keys():  # perhaps a kill left something beside a shard that was already in place
+        shutil.rmtree(partial_folder(folder), ignore_errors=True)
     total = sum(len(source.files[start : start + files_per_shard]) for start in left.values())
     done = images = objects = skipped = 0
     for folder, start in left.items():
