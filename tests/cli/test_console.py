@@ -40,6 +40,7 @@ class TestRun:
             (typer.Exit(7), 7, ""),
             (OSError(errno.ENOSPC, "No space left on device"), 2, "Error: The disk is full."),
             (OSError(errno.EDQUOT, "Disk quota exceeded"), 2, "Error: The disk is full."),
+            (OSError(errno.EFBIG, "File too large"), 2, "Error: The disk is full, or no file may be so large"),
             (PermissionError(errno.EACCES, "Permission denied", "out[1]"), 2, "Error: Permission denied: out[1].\n"),
             (torch.OutOfMemoryError("CUDA out of memory."), 2, "Error: The GPU's memory is full."),
             (OSError(errno.EIO, "Input/output error"), 2, "Error: Input/output error.\n"),

@@ -181,7 +181,8 @@ def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
         return _print_error("Stopped.", EXIT_INTERRUPTED)
     except OSError as error:
         if error.errno in DISK_FULL_ERRORS:
-            return _print_error("The disk is full. Make room and run the command again.", EXIT_MISTAKE)
+            limit = ", or no file may be so large (ulimit -f)" if error.errno == errno.EFBIG else ""
+            return _print_error(f"The disk is full{limit}. Make room and run the command again.", EXIT_MISTAKE)
         if error.strerror is None:
             raise
         where = f": {error.filename}" if error.filename is not None else ""
