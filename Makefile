@@ -6,8 +6,10 @@ OTHERS ?= .venv-other-programs
 # The version that astseg is tested with; another can be named: make demo TORCH=torch==2.12.0
 TORCH  ?= torch==2.13.0
 RUN    := $(VENV)/bin
+# Both environments are set up at once, and lint runs beside the second: pip mostly waits, or uses one core.
+MAKEFLAGS += --jobs=2
 
-.PHONY: setup other-programs environments demo test coverage lint clean
+.PHONY: setup other-programs demo test coverage lint clean
 
 setup: $(VENV)/.installed
 
@@ -32,12 +34,8 @@ $(OTHERS)/.installed: pyproject.toml
 demo: setup
 	$(RUN)/astseg demo --out demo
 
-# Both environments at once: pip mostly waits, or uses one core.
-environments:
-	@$(MAKE) --no-print-directory --jobs=2 setup other-programs
-
 # One thread for each of the two workers: more would fight for the same cores.
-test: environments lint
+test: setup other-programs lint
 	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 $(PYTEST_OPTIONS)
 
 # The same, with the lines and branches that no test reaches. Counting them takes a third longer.
