@@ -12,6 +12,9 @@ OBJECTS_FILE = "objects.json"
 LABELS_FOLDER = "labels"
 """Beside `OBJECTS_FILE`, in a folder of segmented images."""
 
+SHARDS_FILE = "shards.json"
+"""Beside shards, each a folder of segmented images: what all are made from, and how."""
+
 BACKGROUNDS_FOLDER = "backgrounds"
 FOREGROUND_MASKS_FOLDER = "masks"
 SUMMARY_FILE = "summary.json"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from astseg._core.errors import AstSegError, ResultsNotFoundError
-from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
+from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE, SHARDS_FILE
 from astseg._core.image_files import IMAGE_SUFFIXES
 from astseg._core.sampling import evenly_spaced
 from astseg.data.coco import COCO_SUFFIX, CocoFile, CocoResults
@@ -16,7 +16,6 @@ from astseg.data.store import Store
 from astseg.data.truth.mask_files import connected_pieces, read_labels
 from astseg.data.truth.true_images import ImageName
 from astseg.inference.formats.results import read_results
-from astseg.inference.sharding import SHARDS_FILE
 
 NUM_PROBED_LABELS = 16
 """The number of label images that decide how all are read."""

@@ -15,6 +15,7 @@ import torch
 from astseg._core.atomic_io import atomic_folder, make_folder, partial_folder
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError
+from astseg._core.file_names import SHARDS_FILE
 from astseg._core.input_files import read_json
 from astseg._core.processes import Place
 from astseg._core.progress import Progress
@@ -25,8 +26,6 @@ from astseg.inference.segmenting import segment_source
 from astseg.inference.writers import LabelWriter, ObjectsWriter
 from astseg.model.ast_seg import AstSeg
 
-SHARDS_FILE = "shards.json"
-"""What all shards in a folder are made from, and how."""
 SHARD_WRITERS = (LabelWriter, ObjectsWriter)
 """Nobody looks at a million overlays."""
 
