@@ -49,12 +49,13 @@ class ParquetWriter(FormatWriter):
     def append(self, image: FoundImage) -> None:
         """Add the image's rows."""
         height, width = image.labels.shape
+        name, file_name = as_utf8(image.name), as_utf8(image.file_name)
         for found in image.objects:
             left, top, box_width, box_height = found.box
             self._rows.append(
                 {
-                    "image": as_utf8(image.name),
-                    "file_name": as_utf8(image.file_name),
+                    "image": name,
+                    "file_name": file_name,
                     "width": width,
                     "height": height,
                     "time": image.time,
