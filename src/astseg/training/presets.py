@@ -244,7 +244,7 @@ class _Distances(NamedTuple):
 _DISTANCES = {
     # Twice as many directions are 1.4 times as far; they tell more of what objects differ in from the ground, and find
     # more of the ground's own parts, which are small or little different.
-    "efficientnet-lite0-dense": _Distances(32, 13.0, 6.0, 3.7, 5.0, 0.45, 9 / 1024),
+    "efficientnet-lite0-dense": _Distances(32, 13.0, 6.0, 3.7, 5.0, background_likeness=0.45, smallest_share=9 / 1024),
     # Objects are nearer to the ground, and to each other, in features that nobody has learned, and differ more within.
     "filters": _Distances(12, 9.0, 9.0, 1.8, 0.0),
 }
