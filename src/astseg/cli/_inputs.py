@@ -183,7 +183,7 @@ def open_images(
     from astseg.data.several import open_sources
     from astseg.data.store import Store
 
-    split = Store(places[0]).shown_split if len(places) == 1 and Store.is_store(places[0]) else "test"
+    split = Store(places[0]).default_split if len(places) == 1 and Store.is_store(places[0]) else "test"
     return open_sources(places, split, every, masks, ignored, max_frames)
 
 

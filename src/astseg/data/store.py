@@ -153,8 +153,8 @@ class Store:
         return tuple(self._splits)
 
     @property
-    def shown_split(self) -> str:
-        """The split that is segmented and looked at where none is named: `test`, or else the first one."""
+    def default_split(self) -> str:
+        """The split that is segmented where none is named: `test`, or else the first one."""
         return "test" if "test" in self._splits else self.splits[0]
 
     @property

@@ -12,7 +12,7 @@ from astseg.data.truth.true_images import ImageName, TrueImages
 
 
 class StoreTruth(TrueImages):
-    """Masks of prepared data: of the split whose images `Store.shown_split` names, by their numbers.
+    """Masks of prepared data: of the split that `Store.default_split` names, by the images' numbers.
 
     Args:
         path: the folder of the store.
@@ -24,10 +24,12 @@ class StoreTruth(TrueImages):
 
     def __init__(self, path: Path) -> None:
         store = Store(path)
-        self._place, self._split = f"The split '{store.shown_split}' of {path}", store[store.shown_split]
-        if self._split.masks is None:
+        split = store[store.default_split]
+        self._place = f"The split '{split.name}' of {path}"
+        if split.masks is None:
             raise TruthNotFoundError(f"{self._place} has no masks, so nothing true is known of it.")
-        self.description = f"True objects by the masks of the prepared split '{store.shown_split}'."
+        self._masks, self._ignored_label = split.masks, split.ignored_label
+        self.description = f"True objects by the masks of the prepared split '{split.name}'."
 
     def find(self, image: ImageName) -> Truth | None:
         """Return what the mask of an image says; None if the image has no number for a name.
@@ -35,10 +37,9 @@ class StoreTruth(TrueImages):
         Raises:
             AstSegError: there are fewer masks, so that images and masks do not belong together.
         """
-        assert self._split.masks is not None
         index = image.number
         if index is None:
             return None
-        if index >= len(self._split):
-            raise AstSegError(f"{self._place} holds {len(self._split)} masks, and none for {image.name}.")
-        return truth_of_labels(np.array(self._split.masks[index]), self._split.ignored_label)
+        if index >= len(self._masks):
+            raise AstSegError(f"{self._place} holds {len(self._masks)} masks, and none for {image.name}.")
+        return truth_of_labels(np.array(self._masks[index]), self._ignored_label)
