@@ -163,7 +163,16 @@ def _worker_context() -> multiprocessing.context.BaseContext:
             forkserver.ensure_running()
         finally:
             signal.signal(signal.SIGINT, before)
+    # A worker is forked once the server has imported. One that was asked for before, and whose parent was stopped
+    # meanwhile, would miss the parent's queues and print a traceback; this one needs nothing of its parent.
+    first = context.Process(target=_do_nothing)
+    first.start()
+    first.join()
     return context
+
+
+def _do_nothing() -> None:
+    """End at once."""
 
 
 def _start_worker() -> None:
