@@ -186,7 +186,7 @@ class TestRefusals:
 
     def test_missing_packages(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr("astseg.hub.onnx_export.find_spec", lambda name: None)
-        with pytest.raises(AstSegError, match=r"onnx and onnxscript: pip install 'astseg\[onnx\]'"):
+        with pytest.raises(AstSegError, match=r"\(onnx, onnx_ir, onnxscript\): pip install 'astseg\[onnx\]'"):
             check_onnx(tmp_path / "model.onnx")
 
     def test_an_interrupted_export_keeps_the_older_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ OPSET = 20
 INPUT = "images"
 OUTPUTS = tuple(field.name for field in fields(Segmentation))
 BATCH = "N"
-PACKAGES = ("onnx", "onnxscript")
+PACKAGES = ("onnx", "onnx_ir", "onnxscript")
 
 
 class SegmentationGraph(nn.Module):
@@ -80,7 +80,7 @@ def check_onnx(out: Path) -> None:
         AstSegError: a package is not installed, or the file has the name of something else.
     """
     if missing := [package for package in PACKAGES if find_spec(package) is None]:
-        raise AstSegError(f"ONNX files need the package {' and '.join(missing)}: pip install 'astseg[onnx]'.")
+        raise AstSegError(f"ONNX files need more packages ({', '.join(missing)}): pip install 'astseg[onnx]'.")
     if out.suffix != ".onnx":
         raise AstSegError(f"The name of an ONNX file should end in .onnx, not '{out.name}'.")
 
