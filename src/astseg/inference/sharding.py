@@ -26,6 +26,12 @@ from astseg.inference.segmenting import segment_source
 from astseg.inference.writers import LabelWriter, ObjectsWriter
 from astseg.model.ast_seg import AstSeg
 
+PLAN_WORDS = {
+    "names_sha256": "names of the files",
+    "files_per_shard": "number of files in a shard",
+    "model_sha256": "weights of the model",
+}
+"""What users are told that differs, where the name in `SHARDS_FILE` does not say it."""
 SHARD_WRITERS = (LabelWriter, ObjectsWriter)
 """Nobody looks at a million overlays."""
 
@@ -151,8 +157,8 @@ def _begin(out: Path, plan: dict[str, Any]) -> None:
         there = read_json(file)
     except (OSError, ValueError) as error:
         raise AstSegError(f"Cannot begin shards in {out}: {error}.") from error
-    if differing := differing_names(plan, there):
+    if differing := [PLAN_WORDS.get(name, name) for name in differing_names(plan, there) if name != "shards"]:
         raise AstSegError(
-            f"{out} holds shards that were made differently ({', '.join(differing)}). "
-            "Choose another place, or ask for the same."
+            f"{out} holds shards that were made with another {', '.join(differing)}: "
+            "ask for the same to go on, or choose another place."
         )
