@@ -267,13 +267,18 @@ def _entry_is(question: Callable[[], bool]) -> bool:
         return False
 
 
+def holds_results(folder: Path) -> bool:
+    """Tell whether a folder holds segmented images, as astseg writes them."""
+    return (folder / OBJECTS_FILE).is_file() and (folder / LABELS_FOLDER).is_dir()
+
+
 def _is_made_by_astseg(folder: Path) -> bool:
     """Tell whether a folder holds a store, a training run, segmented images or foreground masks of astseg."""
     try:
         return (
             Store.is_store(folder)
             or _is_run(folder / RUN_FILE)
-            or ((folder / OBJECTS_FILE).is_file() and (folder / LABELS_FOLDER).is_dir())
+            or holds_results(folder)
             or {path.name for path in folder.iterdir()} - {SUMMARY_FILE}
             == {BACKGROUNDS_FOLDER, FOREGROUND_MASKS_FOLDER}
         )

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from astseg._core.errors import AstSegError, ResultsNotFoundError
-from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE, SHARDS_FILE
+from astseg._core.file_names import OBJECTS_FILE, SHARDS_FILE
 from astseg._core.image_files import IMAGE_SUFFIXES
 from astseg._core.sampling import evenly_spaced
 from astseg.data.coco import COCO_SUFFIX, CocoFile, CocoResults
-from astseg.data.folders import natural_key
+from astseg.data.folders import holds_results, natural_key
 from astseg.data.masks import choose_coding, read_raw_masks
 from astseg.data.regions import Regions, regions_of_labels
 from astseg.data.store import Store
@@ -52,7 +52,8 @@ class OwnResults(FoundResults):
         self._records = list(self._results.records())
         self.num_slots = self._results.head.slots
         self.names = [ImageName(one.name, one.file_name, one.time is not None) for one in self._records]
-        self.description = f"Results of {self._results.head.model or 'astseg'}."
+        images = f" in the images of {self._results.head.source}" if self._results.head.source else ""
+        self.description = f"Results of {self._results.head.model or 'astseg'}{images}."
 
     def read(self, index: int) -> Regions:
         """Return the objects of an image; labels that objects.json does not have, such as drawn ones, come last.
@@ -142,6 +143,6 @@ def open_results(path: Path, images: CocoFile | None = None) -> FoundResults:
         )
     if (path / SHARDS_FILE).is_file():
         raise AstSegError(f"{path} holds results in shards. Name one of them, such as {path / 'shard-00000'}.")
-    if (path / OBJECTS_FILE).is_file() and (path / LABELS_FOLDER).is_dir():
+    if holds_results(path):
         return OwnResults(path)
     return LabelImages(path)

@@ -19,6 +19,7 @@ from astseg._core.errors import AstSegError, ImagesNotFoundError, ResultsNotFoun
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.image_files import Bytes, open_image, read_image
 from astseg._core.input_files import MAX_JSON_BYTES, parse_json, read_json
+from astseg.data.folders import holds_results
 from astseg.data.several import open_sources
 from astseg.data.sources import Sample
 from astseg.data.store import MAX_LABELS
@@ -169,7 +170,7 @@ def read_results(folder: Path) -> Results:
         AstSegError: it is none, or its objects.json is damaged.
     """
     path = folder / OBJECTS_FILE
-    if not path.is_file() or not (folder / LABELS_FOLDER).is_dir():
+    if not holds_results(folder):
         raise ResultsNotFoundError(f"{folder} holds no results: {OBJECTS_FILE} and {LABELS_FOLDER}/ should be in it.")
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         first, second = file.readline(MAX_JSON_BYTES), file.read(1)
