@@ -22,7 +22,9 @@ def test_masks_of_the_split_that_is_segmented(tiny_store: Store) -> None:
         np.testing.assert_array_equal(found.regions.labels, masks[index])
         assert found.unscored is None
     assert truth.find(ImageName("beach")) is None
-    with pytest.raises(AstSegError, match=r"The split 'test' of .* holds 4 masks, and none for 000004\."):
+    with pytest.raises(
+        AstSegError, match=r"The split 'test' of .* holds 4 masks, counted from 0, and none for 000004\."
+    ):
         truth.find(ImageName("000004"))
     with pytest.raises(AstSegError, match="says itself which pixels are not scored"):
         open_truth(tiny_store.path, None, frozenset({2}))

@@ -37,11 +37,10 @@ class ArrayTruth(TrueImages):
         Raises:
             AstSegError: there are fewer masks, so that images and masks do not belong together; or too many labels.
         """
-        path, index = self._masks.path, image.number
+        path = self._masks.path
+        index = image.index_of_mask(len(self._masks), str(path))
         if index is None:
             return None
-        if index >= len(self._masks):
-            raise AstSegError(f"{path} holds {len(self._masks)} masks, counted from 0, and none for {image.name}.")
         try:
             labels = decode_mask(RawMask(self._masks[index], "grey"), self.coding)
         except AstSegError as error:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from astseg._core.errors import AstSegError, TruthNotFoundError
+from astseg._core.errors import TruthNotFoundError
 from astseg.data.regions import Truth
 from astseg.data.store import Store
 from astseg.data.truth.mask_files import truth_of_labels
@@ -37,9 +37,7 @@ class StoreTruth(TrueImages):
         Raises:
             AstSegError: there are fewer masks, so that images and masks do not belong together.
         """
-        index = image.number
+        index = image.index_of_mask(len(self._masks), self._place)
         if index is None:
             return None
-        if index >= len(self._masks):
-            raise AstSegError(f"{self._place} holds {len(self._masks)} masks, and none for {image.name}.")
         return truth_of_labels(np.array(self._masks[index]), self._ignored_label)

@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from astseg._core.errors import AstSegError
 from astseg.data.regions import Truth
 
 
@@ -23,6 +24,16 @@ class ImageName:
         """The number, counted from 0, of an image of an array or a frame of a video; None if the name is none."""
         match = re.fullmatch(r"(?:.*/)?(\d{6,9})", self.name)
         return int(match[1]) if match else None
+
+    def index_of_mask(self, count: int, place: str) -> int | None:
+        """Return which of so many masks, counted from 0, is the image's; None if the image has no number for a name.
+
+        Raises:
+            AstSegError: there are fewer masks, so that images and masks do not belong together.
+        """
+        if self.number is not None and self.number >= count:
+            raise AstSegError(f"{place} holds {count} masks, counted from 0, and none for {self.name}.")
+        return self.number
 
 
 class TrueImages(ABC):
