@@ -28,7 +28,6 @@ from astseg.training.run import (
     is_run,
     lock_run,
     read_run,
-    shown_split,
     train_run,
     trained_model,
     training_points,
@@ -328,9 +327,6 @@ class TestFinishing:
     ) -> None:
         masked = replace(settings, data=black_store(tmp_path / "masked", "train", masks=True))
         assert finish_run(folder, model, masked, {}, CPU) is None
-
-    def test_shows_held_out_images_if_there_are_any(self, tiny_store: Store) -> None:
-        assert shown_split(tiny_store).name == "test"
 
     def test_curve(self, settings: RunSettings, folder: Path) -> None:
         assert training_points(folder) == []

@@ -154,7 +154,7 @@ class Store:
 
     @property
     def default_split(self) -> str:
-        """The split that is segmented where none is named: `test`, or else the first one."""
+        """The split that is segmented and shown where none is named: `test`, or else the first one."""
         return "test" if "test" in self._splits else self.splits[0]
 
     @property

@@ -182,7 +182,7 @@ def train_run(
         check_new_run(folder)
     for place in (folder, folder / IMAGES_FOLDER) if first else ():
         remove_leftovers(place)
-    shown = shown_split(store)
+    shown = store[store.default_split]
     logger = MetricsLogger(folder)
     truths = shown.masks_to_show(slice(GRID_IMAGES))
     watchers = (logger, ImageGridCallback(folder, shown.images[:GRID_IMAGES], truths), *callbacks)
@@ -231,11 +231,6 @@ def _withdrawn_if_nothing_is_done(folder: Path, trainer: Trainer) -> Iterator[No
         raise
 
 
-def shown_split(store: Store) -> Split:
-    """Return the split to show: held-out images if there are any."""
-    return store["test" if "test" in store else "train"]
-
-
 def scored_split(store: Store) -> Split | None:
     """Return the held-out images, if there are any with masks."""
     return store["test"] if "test" in store and store["test"].masks is not None else None
@@ -265,7 +260,7 @@ def finish_run(
         The scores; None without masks.
     """
     store = Store(settings.data)
-    shown, scored = shown_split(store), scored_split(store)
+    shown, scored = store[store.default_split], scored_split(store)
     data, origin = describe_data(store), provenance(device)
     summary = by_weights = None
     if scored is not None:
