@@ -45,7 +45,7 @@ class TrainingBars(Callback):
 
     def on_phase_start(self, state: TrainState) -> None:
         """Add the phase's bar."""
-        title, done = PHASE_TITLES[state.phase.name], state.step
+        title, done, self._bars.note = PHASE_TITLES[state.phase.name], state.step, ""
         self._task = self._bars.add_task(title, total=state.phase.steps, completed=done, begun=done)
 
     def on_preparation(self, what: str, done: int, total: int) -> None:
