@@ -29,7 +29,7 @@ def describe_objects(
     Returns:
         For each label that owns a pixel: `label`; `box` (left, top, width and height of its pixels); `area` in pixels;
         `centroid` (x and y of the mean of its pixels, in pixels from the image's top left corner); `position` (x and y
-        of the glimpse's centre, which may lie outside the box because glimpses have transparent parts); `scale` (width
+        of the glimpse's center, which may lie outside the box because glimpses have transparent parts); `scale` (width
         and height of the glimpse as a share of the image's); `activation`; `appearance` (the vector).
     """
     height, width = labels.shape

@@ -1,6 +1,6 @@
 """Masks as outlines, each of one polygon, and back.
 
-Readers of polygons do not agree which pixels one covers. Some take the pixels whose centres lie in it, others those
+Readers of polygons do not agree which pixels one covers. Some take the pixels whose centers lie in it, others those
 that its points and sides touch as well, such as OpenCV's ``fillPoly``, after cutting off the decimals. So the outline
 of a mask runs along the edges of its pixels, but a little inside: then both find exactly the mask.
 """
@@ -66,8 +66,8 @@ def polygon_to_mask(polygon: Points, height: int, width: int) -> Mask:
         width: of the mask.
     """
     cut = np.trunc(polygon)
-    centres = cut + 0.5
-    (inside,) = frPyObjects([centres.ravel().tolist()], height, width)
+    centers = cut + 0.5
+    (inside,) = frPyObjects([centers.ravel().tolist()], height, width)
     sides = Image.new("1", (width, height))
     ImageDraw.Draw(sides).line(np.concatenate([cut, cut[:1]]).ravel().tolist(), fill=1)
     covered: Mask = decode(inside).astype(bool) | np.array(sides)
