@@ -241,14 +241,16 @@ class TestSummary:
 
 def test_scores_per_image_are_written(tmp_path: Path, evaluation: Evaluation) -> None:
     shares = np.array([0.5, *[np.nan] * 6])
-    write_per_image(tmp_path / "per_image.csv", replace(evaluation, shadow_claimed=shares))
-    with (tmp_path / "per_image.csv").open(newline="") as file:
+    names = ("café", "caf\udce9", *"abcde")  # the second is not valid UTF-8
+    write_per_image(tmp_path / "per_image.csv", replace(evaluation, shadow_claimed=shares, names=names))
+    with (tmp_path / "per_image.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["index"]) for row in rows] == list(range(7))
     assert [float(row["miou"]) for row in rows] == evaluation.scores.miou.tolist()
     assert [row["foreground_empty"] for row in rows] == ["1", *["0"] * 6]
     assert [row["shadow_claimed"] for row in rows[:2]] == ["0.5", ""]
     assert "lit_claimed" not in rows[0]
+    assert [row["name"] for row in rows[:3]] == ["café", "caf\\udce9", "a"]
 
 
 def test_ignored_pixels_do_not_count() -> None:

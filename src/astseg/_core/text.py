@@ -5,6 +5,8 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+ENCODING_ERRORS = "backslashreplace"
+"""How text files write file names that are not valid UTF-8."""
 MARKDOWN_MARKS = re.compile(
     r"[\\`*<>|~$@]|\](?=[(\[:])|&(?=[\w#])|(?<!\w)_|_(?!\w)|(?:(?<=http)|(?<=https)):|(?<=www)\.|^[#+-]", re.IGNORECASE
 )
@@ -29,7 +31,7 @@ def as_utf8(name: str) -> str:
     >>> as_utf8("caf\udce9"), as_utf8("café")
     ('caf\\xe9', 'café')
     """
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return name.encode(errors="surrogateescape").decode(errors=ENCODING_ERRORS)
 
 
 def escape_markdown(text: str) -> str:

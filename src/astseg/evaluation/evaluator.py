@@ -12,6 +12,7 @@ from astseg._core.atomic_io import atomic_write
 from astseg._core.errors import AstSegError, wrong_argument
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
+from astseg._core.text import ENCODING_ERRORS
 from astseg.data.regions import regions_of_labels
 from astseg.data.store import Split
 from astseg.data.truth.mask_files import truth_of_labels
@@ -209,7 +210,7 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
         **{field.name: getattr(evaluation.scores, field.name) for field in fields(evaluation.scores)},
         **{name: values for name, values in optional.items() if values is not None},
     }
-    with atomic_write(path) as partial, partial.open("w", newline="") as file:
+    with atomic_write(path) as partial, partial.open("w", newline="", encoding="utf-8", errors=ENCODING_ERRORS) as file:
         writer = csv.writer(file)
         writer.writerow(columns)
         for row in zip(*(column.tolist() for column in columns.values()), strict=True):

@@ -7,9 +7,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-ENCODING_ERRORS = "backslashreplace"
-"""How text files write file names that are not valid UTF-8."""
-
 
 class FolderWriter(ABC):  # noqa: B024  (what is appended differs)
     """Writes files into a folder, image by image: a long video does not fit into memory.

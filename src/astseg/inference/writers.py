@@ -29,10 +29,11 @@ from PIL import Image
 from astseg import __version__
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.provenance import commit
+from astseg._core.text import ENCODING_ERRORS
 from astseg.data.sources import Sample, Source
 from astseg.data.store import MAX_LABELS, Bytes
 from astseg.data.video import VideoWriter
-from astseg.inference.folder_writer import ENCODING_ERRORS, FolderWriter
+from astseg.inference.folder_writer import FolderWriter
 from astseg.inference.objects import DECIMALS
 from astseg.inference.tails import Tails
 from astseg.visualization.colors import label_colors, overlay

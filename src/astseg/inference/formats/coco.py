@@ -4,7 +4,7 @@ import json
 from types import TracebackType
 from typing import Any, ClassVar, Self, TextIO
 
-from astseg.inference.folder_writer import ENCODING_ERRORS
+from astseg._core.text import ENCODING_ERRORS
 from astseg.inference.formats.writer import FormatWriter, FoundImage, FoundObject
 
 ANNOTATIONS_SUFFIX = ".annotations"

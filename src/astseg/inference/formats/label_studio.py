@@ -10,7 +10,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 import numpy.typing as npt
 
-from astseg.inference.folder_writer import ENCODING_ERRORS
+from astseg._core.text import ENCODING_ERRORS
 from astseg.inference.formats.writer import FormatWriter, FoundImage
 
 IMAGE_TAG, BRUSH_TAG = "image", "objects"

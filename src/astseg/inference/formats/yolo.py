@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from astseg._core.image_files import read_exif_transpose
-from astseg.inference.folder_writer import ENCODING_ERRORS
+from astseg._core.text import ENCODING_ERRORS
 from astseg.inference.formats.outlines import Mask, Points, mask_to_polygon, polygon_to_mask
 from astseg.inference.formats.writer import FormatWriter, FoundImage
 
