@@ -19,6 +19,7 @@ from astseg.evaluation.evaluator import Evaluation, evaluate
 from astseg.evaluation.region_scores import WITHOUT_SCORES, RegionCounter
 from astseg.hub.loading import load_model
 from astseg.inference.scoring import score_results, score_source
+from astseg.inference.segmenting import segment_source
 
 SIZE = (20, 30)
 
@@ -200,6 +201,22 @@ def test_label_images_of_a_video_are_counted_from_zero(tmp_path: Path) -> None:
         assert scored.evaluation.scores.miou.tolist() == [1.0] * 3
     with pytest.raises(AstSegError, match="says itself which pixels"):
         score_results(tmp_path / "of-video", tmp_path / "truth", frozenset({255}))
+
+
+def test_images_of_an_array_are_counted_from_zero(tmp_path: Path) -> None:
+    for number in range(1, 4):
+        codes = np.zeros((64, 64), np.uint8)
+        codes[:9] = 255
+        save(tmp_path / f"truth/groundtruth/gt{number:06d}.png", codes)
+    np.save(tmp_path / "frames.npy", np.zeros((3, 64, 64, 3), np.uint8))
+    model, frames = load_model("rooms"), open_source(tmp_path / "frames.npy")
+    of_model = score_source(model, frames, open_truth(tmp_path / "truth", None))
+    segment_source(model, frames, tmp_path / "found")
+    of_results = score_results(tmp_path / "found", tmp_path / "truth")
+    for scored in (of_model, of_results):
+        assert scored.left_out == ()
+        assert scored.evaluation.names == ("000000", "000001", "000002")
+    assert_same_scores(of_model.evaluation, of_results.evaluation)
 
 
 def test_refuses_what_does_not_belong_together(tmp_path: Path) -> None:

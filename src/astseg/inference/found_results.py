@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from astseg._core.errors import AstSegError, ResultsNotFoundError
 from astseg._core.file_names import OBJECTS_FILE, SHARDS_FILE
@@ -15,7 +15,7 @@ from astseg.data.regions import Regions, regions_of_labels
 from astseg.data.store import Store
 from astseg.data.truth.mask_files import connected_pieces, read_labels
 from astseg.data.truth.true_images import ImageName
-from astseg.inference.formats.results import read_results
+from astseg.inference.formats.results import ImageRecord, read_results
 
 NUM_PROBED_LABELS = 16
 """The number of label images that decide how all are read."""
@@ -51,7 +51,7 @@ class OwnResults(FoundResults):
         self._results = read_results(folder)
         self._records = list(self._results.records())
         self.num_slots = self._results.head.slots
-        self.names = [ImageName(one.name, one.file_name, one.time is not None) for one in self._records]
+        self.names = [ImageName(one.name, one.file_name, _counted_from_zero(one)) for one in self._records]
         images = f" in the images of {self._results.head.source}" if self._results.head.source else ""
         self.description = f"Results of {self._results.head.model or 'astseg'}{images}."
 
@@ -66,6 +66,11 @@ class OwnResults(FoundResults):
         if len(activations) < len(record.objects):
             return regions_of_labels(labels)
         return regions_of_labels(labels, [activations.get(label, 0.0) for label in range(1, int(labels.max()) + 1)])
+
+
+def _counted_from_zero(record: ImageRecord) -> bool:
+    """Tell whether an image is one of several in a file; results that are older name no files."""
+    return record.file_name is None and PurePath(record.name).name.isdecimal()
 
 
 class LabelImages(FoundResults):
@@ -83,8 +88,8 @@ class LabelImages(FoundResults):
         if not self._files:
             raise ResultsNotFoundError(f"{folder} holds no results: neither {OBJECTS_FILE} nor label images.")
         names = [file.relative_to(folder).with_suffix("").as_posix() for file in self._files]
-        in_video = names[0].isdecimal() and int(names[0]) == 0  # no other frames are counted from 0
-        self.names = [ImageName(name, in_video=in_video) for name in names]
+        from_zero = names[0].isdecimal() and int(names[0]) == 0  # nobody else's frames are
+        self.names = [ImageName(name, counted_from_zero=from_zero) for name in names]
         probed = evenly_spaced(len(self._files), NUM_PROBED_LABELS).tolist()
         raw = (next(read_raw_masks(self._files[index])) for index in probed)
         self._coding = choose_coding(raw, frozenset())

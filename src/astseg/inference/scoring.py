@@ -160,7 +160,7 @@ class _TruthOfSource:
 
     def _find(self, sample: Sample) -> Truth | None:
         if self._truth is not None:
-            self._last = ImageName(sample.name, sample.file_name, sample.time is not None)
+            self._last = ImageName(sample.name, sample.file_name, counted_from_zero=sample.file_name is None)
             return self._truth.find(self._last)
         if sample.mask is None:
             return None

@@ -52,7 +52,7 @@ class CdnetTruth(TrueImages):
     def find(self, image: ImageName) -> Truth | None:
         """Return what is true of a frame; None if nothing of it is scored.
 
-        The frames of a video are counted from 0, those of the sequence from 1.
+        The frames of a video, an array or a stack are counted from 0, those of the sequence from 1.
 
         Raises:
             AstSegError: its mask is damaged, or of another size than the region of interest.
@@ -88,7 +88,7 @@ def find_cdnet(path: Path) -> Path | None:
 def _frame_number(image: ImageName) -> int | None:
     """Return the number of a frame in its sequence, from 1 on."""
     match = re.search(r"(\d+)$", image.name)
-    return None if match is None else int(match[1]) + image.in_video
+    return None if match is None else int(match[1]) + image.counted_from_zero
 
 
 def _read_roi(path: Path) -> Mask | None:

@@ -16,8 +16,8 @@ class ImageName:
     """As in a source: a relative path without suffix, or the number of a frame."""
     file_name: str | None = None
     """Its file below the folder of images, if it is one of its own."""
-    in_video: bool = False
-    """Whether it is a frame of a video, counted from 0."""
+    counted_from_zero: bool = False
+    """Whether the name ends in a number that astseg gave: of a frame, or of an image in an array or a stack."""
 
     @property
     def number(self) -> int | None:
