@@ -170,6 +170,19 @@ def test_names_what_it_skips(tmp_path: Path) -> None:
     assert "bad.png is not a readable image" in source.skipped[0][1]
 
 
+def test_a_damaged_array_has_no_notes_and_stops_no_other(tmp_path: Path) -> None:
+    save_image(tmp_path / "good.png")
+    np.savez(tmp_path / "bad.npz", images=np.zeros((2, 8, 8, 3)))
+    content = bytearray((tmp_path / "bad.npz").read_bytes())
+    content[14] ^= 1  # the member's checksum
+    content[content.index(b"PK\x01\x02") + 16] ^= 1
+    (tmp_path / "bad.npz").write_bytes(content)
+    source = open_source(tmp_path)
+    assert source.notes == ()
+    assert names(source) == ["good"]
+    assert [name for name, _ in source.skipped] == ["bad"]
+
+
 def test_reads_an_array_up_to_where_it_is_cut_off(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 8, 8, 3), np.uint8))
     content = (tmp_path / "a.npy").read_bytes()
@@ -199,7 +212,7 @@ def test_refuses_what_holds_no_images(tmp_path: Path, name: str, message: str) -
 
 def test_points_at_videos_in_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a.mp4").write_text("")
-    with pytest.raises(AstSegError, match="It holds 1 videos"):
+    with pytest.raises(AstSegError, match="It holds a video: name that instead"):
         open_source(tmp_path)
 
 

@@ -26,8 +26,6 @@ from astseg.data.pairing import match_masks, pair
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
 
-"""A list in a message names this many files or folders, and counts the others."""
-
 
 @dataclass(frozen=True)
 class FoundFiles:
@@ -58,7 +56,8 @@ def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
     left_out = search.left_out()
     if not search.readable:
         videos = sum(file.suffix.lower() in VIDEO_SUFFIXES for file in search.others)
-        hint = f" It holds {videos} videos: name one of them instead." if videos else ""
+        hint = f" It holds {videos} videos: name one of them instead." if videos > 1 else ""
+        hint = " It holds a video: name that instead." if videos == 1 else hint
         beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
         raise AstSegError(f"{folder} holds no images and no arrays of images.{hint}{beside}")
     files = sorted(search.readable, key=lambda file: natural_key(file.relative_to(folder).as_posix()))

@@ -349,8 +349,8 @@ def _details(source: Source, parts: list[_Part], seed: int, every: int) -> dict[
     details: dict[str, Any] = {"skipped": skipped, "seed": seed}
     if source.left_out:
         details["left_out"] = list(source.left_out)
-    if source.notes:
-        details["notes"] = list(source.notes)
+    if notes := source.notes:
+        details["notes"] = list(notes)
     if source.fps is not None:
         details["fps"] = float(source.fps)
     if any(isinstance(one, VideoSource) for one in _sources(source)):

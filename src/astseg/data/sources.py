@@ -34,9 +34,9 @@ from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 
 Kind: TypeAlias = Literal["store", "folder", "array", "image", "video"]
 NUM_PROBED_MASKS = 16
+"""The number of masks that decide how all masks are read."""
 MAX_MISSING_SHARE = 0.02
 """Of a film's frames. Some films promise a few frames more than they have."""
-"""The number of masks that decide how all masks are read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,8 +195,7 @@ class FileSource(Source):
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about the range of values and the axes of arrays."""
-        arrays = map(_open_if_readable, filter(_is_array, self.files))
-        return tuple(note for file in arrays if file is not None for note in file.notes)
+        return tuple(note for file in filter(_is_array, self.files) for note in _notes_if_readable(file))
 
     @cached_property
     def _names(self) -> dict[Path, str]:
@@ -476,6 +475,13 @@ def _open_if_readable(file: Path) -> ArrayFile | None:
         return open_arrays(file)
     except AstSegError:
         return None
+
+
+def _notes_if_readable(file: Path) -> tuple[str, ...]:
+    try:
+        return open_arrays(file).notes  # read to the end, where damage may come to light
+    except AstSegError:
+        return ()
 
 
 def _is_array(file: Path) -> bool:
