@@ -1,14 +1,17 @@
+import base64
 import hashlib
 import http.server
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from tests.data.streams import serving
 
+from astseg._core.atomic_io import lock_folder
 from astseg._core.errors import AstSegError
 from astseg._core.progress import ByteProgress
 from astseg.data import remote
@@ -26,6 +29,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.head_sized = True
         self.breaks_after: int | None = None
         self.requests: list[str] = []
+        self.credentials: set[str | None] = set()
         self.address = f"http://127.0.0.1:{self.server_port}/some%20where/a%20b.png?key=7"
 
 
@@ -37,6 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_HEAD(self) -> None:
         self.server.requests.append(self.command)
+        self.server.credentials.add(self.headers.get("Authorization"))
         head = self.command == "HEAD"
         self.send_response(self.server.head_code if head else 200)
         if self.server.sized and (self.server.head_sized or not head):
@@ -93,6 +98,45 @@ def test_a_file_is_fetched_once_while_it_is_the_same(server: Server, tmp_path: P
     assert second.read_bytes() == b"two"
     assert first.read_bytes() == b"one"
     assert server.requests.count("GET") == 2
+
+
+@pytest.mark.parametrize("sized", [True, False])
+def test_a_name_and_a_password_go_to_the_server_alone(server: Server, tmp_path: Path, sized: bool) -> None:
+    server.sized = sized
+    address = server.address.replace("//", "//me:s%40cret@")
+    assert fetch(address, tmp_path).read_bytes() == b"one"
+    assert server.credentials == {"Basic " + base64.b64encode(b"me:s@cret").decode()}
+    server.content = bytes(101)
+    with pytest.raises(AstSegError, match=r"http://127\.0\.0\.1:\d+/some.* at most 0\.0 GB"):
+        fetch(address, tmp_path)
+    with pytest.raises(AstSegError, match=r"^http://127\.0\.0\.1:1/ does not answer: [^:]*refused"):
+        fetch("http://me:secret@127.0.0.1:1/", tmp_path)
+
+
+def test_the_passwords_of_another_server_are_not_sent_along(tmp_path: Path) -> None:
+    class Leading(Handler):
+        def do_HEAD(self) -> None:
+            self.server.credentials.add(self.headers.get("Authorization"))
+            self.send_response(302)
+            self.send_header("Location", other.address)
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            self.do_HEAD()
+
+    with serving(Server()) as other, serving(Server(Leading)) as first:
+        assert fetch(first.address.replace("//", "//me:secret@"), tmp_path).read_bytes() == b"one"
+        assert None not in first.credentials
+        assert other.credentials == {None}
+
+
+def test_who_fetches_the_same_at_once_waits(server: Server, tmp_path: Path) -> None:
+    path = fetch(server.address, tmp_path)
+    with ThreadPoolExecutor() as threads:
+        with lock_folder(path.parent, path.parent):
+            other = threads.submit(fetch, server.address, tmp_path)
+            assert wait([other], 0.3).not_done
+        assert other.result() == path
 
 
 def test_without_a_version_it_is_fetched_every_time(server: Server, tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ def move_into_place(folder: Path, path: Path) -> None:
 
 
 @contextmanager
-def lock_folder(folder: Path, path: Path) -> Iterator[None]:
+def lock_folder(folder: Path, path: Path, patience: float = 0.0) -> Iterator[None]:
     """Lock a folder until the block ends, so that no two commands write into it at once.
 
     A missing folder is created, and removed with the lock if nothing else is in it. The operating system holds the
@@ -233,11 +233,12 @@ def lock_folder(folder: Path, path: Path) -> Iterator[None]:
     Args:
         folder: the folder to lock; the block must neither move nor remove it.
         path: the path to name in the error.
+        patience: the seconds to wait for another process that holds the lock.
 
     Raises:
         AstSegError: another process holds the lock, or the folder cannot be written.
     """
-    lock = FileLock(folder / LOCK_FILE, timeout=0)
+    lock = FileLock(folder / LOCK_FILE, timeout=patience)
     try:
         make_folder(folder)
     except OSError as error:

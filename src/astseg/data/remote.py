@@ -25,6 +25,8 @@ from astseg.data.cache_trimming import trim, used
 
 MAX_DOWNLOAD_BYTES = 1 << 32
 MAX_NAME_LENGTH = 100
+PATIENCE = 600.0
+"""In seconds, for another command that fetches the same."""
 DEFAULT_CACHE_GB = "20"
 PREFIXES = ("http://", "https://")
 
@@ -100,7 +102,7 @@ class DownloadCache:
             raise too_large(without_password(address), f"has {size / 1e9:.1f} GB", max_bytes)
         file = RemoteFile(address, file_name=_file_name(address))
         folder = self._folder / hashlib.sha256(repr((address, size, version)).encode()).hexdigest()[:16]
-        with lock_folder(folder, folder), ExitStack() as marked:
+        with lock_folder(folder, folder, PATIENCE), ExitStack() as marked:
             marked.enter_context(used(folder))
             if version is None:  # another file may have the same size
                 (folder / file.name).unlink(missing_ok=True)

@@ -29,8 +29,9 @@ from astseg._core.atomic_io import atomic_write, make_folder, sync, sync_opened
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
 from astseg._core.progress import ByteProgress
+from astseg._core.text import without_password
 from astseg.data.benchmarks.registry import RemoteFile, get_benchmark
-from astseg.data.benchmarks.servers import CHUNK_SIZE, TIMEOUT_SECONDS, ask_headers, fetch_unsized
+from astseg.data.benchmarks.servers import CHUNK_SIZE, TIMEOUT_SECONDS, ask_headers, fetch_unsized, request_for
 
 BYTES_BETWEEN_SYNCS = 1 << 26
 """How much is downloaded again after a kill or a power cut."""
@@ -195,7 +196,7 @@ def _fetch_with_retries(file: PlannedFile, size: int, part: Path, report: BytePr
             refused = isinstance(error, urllib.error.HTTPError) and error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
             if refused or failures == MAX_ATTEMPTS:
                 raise AstSegError(
-                    f"Cannot download {file.remote.address}: {error}. Run the download again to resume it."
+                    f"Cannot download {file.remote.shown}: {error}. Run the download again to resume it."
                 ) from error
             time.sleep(RETRY_DELAY * failures)
 
@@ -203,7 +204,7 @@ def _fetch_with_retries(file: PlannedFile, size: int, part: Path, report: BytePr
 def _fetch(remote: RemoteFile, size: int, part: Path, report: ByteProgress) -> None:
     """Download the rest of a file, or all of it if the server's file has changed."""
     start, note = _kept(part), _read_note(part)
-    request = urllib.request.Request(remote.address)
+    request = request_for(remote.address)
     if note is not None and 0 < start < size:
         request.add_header("Range", f"bytes={start}-")
         if note.validator:  # without one, only the size shows that the file has changed
@@ -213,10 +214,10 @@ def _fetch(remote: RemoteFile, size: int, part: Path, report: ByteProgress) -> N
         done = start if resumed else 0
         if resumed:
             _check_range(answer.headers.get("Content-Range"), start, size, remote)
-        length = _content_length(answer.headers, remote.address)
+        length = _content_length(answer.headers, remote.shown)
         if length is not None and done + length != size:
             raise AstSegError(
-                f"{remote.address} now has {done + length} bytes instead of {size}. Run the download again."
+                f"{remote.shown} now has {done + length} bytes instead of {size}. Run the download again."
             )
         validator = _validator(answer.headers)
         _write_note(part, _Note(validator, done))
@@ -228,7 +229,7 @@ def _fetch(remote: RemoteFile, size: int, part: Path, report: ByteProgress) -> N
                 while chunk := answer.read(min(CHUNK_SIZE, size - done + 1)):
                     if done + len(chunk) > size:  # without a length, an answer need not end
                         raise AstSegError(
-                            f"{remote.address} sends more than the {size} bytes that were announced. "
+                            f"{remote.shown} sends more than the {size} bytes that were announced. "
                             "Try again later, or another server."
                         )
                     target.write(chunk)
@@ -247,10 +248,10 @@ def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
     path = folder / remote.name
     present = _length(path)
     try:
-        length = _content_length(ask_headers(remote.address, may_ask_for_file=not present), remote.address)
+        length = _content_length(ask_headers(remote.address, may_ask_for_file=not present), remote.shown)
     except (http.client.HTTPException, OSError) as error:
         if not present:
-            raise AstSegError(f"{remote.address} does not answer: {error}. Is the address still correct?") from error
+            raise AstSegError(f"{remote.shown} does not answer: {error}. Is the address still correct?") from error
         length = None
     if length is None and not present:
         return PlannedFile(remote, None, 0)
@@ -275,10 +276,10 @@ def _check_size(remote: RemoteFile, size: int, whose: str) -> None:
         AstSegError: it is not, or is 0.
     """
     if not size:
-        raise AstSegError(f"{remote.address} is empty: {whose} 0 bytes.")
+        raise AstSegError(f"{remote.shown} is empty: {whose} 0 bytes.")
     if remote.size is not None and abs(size - remote.size) > SIZE_TOLERANCE * remote.size:
         raise AstSegError(
-            f"{remote.address} should have about {remote.size} bytes, but {whose} {size}. "
+            f"{remote.shown} should have about {remote.size} bytes, but {whose} {size}. "
             "This is another file than the published one: look at its page before you download it by hand."
         )
 
@@ -305,7 +306,7 @@ def _check_range(text: str | None, start: int, size: int, remote: RemoteFile) ->
     wanted = (str(start), str(size - 1))
     if not match or match.groups()[:2] != wanted or match[3] not in (str(size), "*"):
         raise AstSegError(
-            f"{remote.address} was asked for its bytes from {start} to {size - 1}, but answers with "
+            f"{remote.shown} was asked for its bytes from {start} to {size - 1}, but answers with "
             f"'{(text or 'no range')[:80]}'. Remove {remote.name}.part to begin anew, or try another server."
         )
 
@@ -314,14 +315,15 @@ def _published_md5(remote: RemoteFile) -> str | None:
     """Return the published checksum: the one word of 32 hexadecimal digits in its file."""
     if remote.md5_address is None:
         return None
+    shown = without_password(remote.md5_address)
     try:
-        with urllib.request.urlopen(remote.md5_address, timeout=TIMEOUT_SECONDS) as answer:
+        with urllib.request.urlopen(request_for(remote.md5_address), timeout=TIMEOUT_SECONDS) as answer:
             words = answer.read(4096).decode("ascii", "replace").lower().split()
     except (http.client.HTTPException, OSError) as error:
-        raise AstSegError(f"Cannot download the checksum {remote.md5_address}: {error}. Try again.") from error
+        raise AstSegError(f"Cannot download the checksum {shown}: {error}. Try again.") from error
     digests: list[str] = [word for word in words if re.fullmatch("[0-9a-f]{32}", word)]
     if len(digests) != 1:
-        raise AstSegError(f"{remote.md5_address} should hold one MD5 checksum, but holds {len(digests)}.")
+        raise AstSegError(f"{shown} should hold one MD5 checksum, but holds {len(digests)}.")
     return digests[0]
 
 

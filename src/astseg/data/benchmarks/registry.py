@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from astseg._core.errors import AstSegError
+from astseg._core.text import without_password
 from astseg.data.benchmarks import clevrtex, multi_object, protocols, shapestacks
 from astseg.data.benchmarks.protocols import Protocol
 from astseg.data.catalog import SPELLINGS, DatasetSpec, find_dataset
@@ -39,6 +40,11 @@ class RemoteFile:
     def name(self) -> str:
         """The file's name."""
         return self.file_name or self.address.rpartition("/")[2]
+
+    @property
+    def shown(self) -> str:
+        """The address, as it may be shown."""
+        return without_password(self.address)
 
 
 @dataclass(frozen=True)

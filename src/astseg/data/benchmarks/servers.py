@@ -1,7 +1,9 @@
 """What servers of files are asked over http: what they say of a file, and a file whose length they do not say."""
 
+import base64
 import http.client
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +31,23 @@ def unanswered_told(address: str) -> Iterator[None]:
         raise AstSegError(f"{without_password(address)} does not answer: {error}. Is the address correct?") from error
 
 
+def request_for(address: str, method: str = "GET") -> urllib.request.Request:
+    """Return a request for a file; a name and a password in its address are sent as HTTP's basic authentication.
+
+    They are sent to its server alone, and not to another one that it may lead to.
+
+    Raises:
+        ValueError: the address is none.
+    """
+    parts = urllib.parse.urlsplit(address)
+    user, _, server = parts.netloc.rpartition("@")
+    request = urllib.request.Request(urllib.parse.urlunsplit(parts._replace(netloc=server)), method=method)
+    if user:
+        credentials = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {credentials}")
+    return request
+
+
 def ask_headers(address: str, *, may_ask_for_file: bool = True) -> http.client.HTTPMessage:
     """Return what a server says of a file.
 
@@ -43,13 +62,13 @@ def ask_headers(address: str, *, may_ask_for_file: bool = True) -> http.client.H
         ValueError: the address is none.
     """
     try:
-        headers = _headers(urllib.request.Request(address, method="HEAD"))
+        headers = _headers(request_for(address, method="HEAD"))
         if headers.get("Content-Length", "0") != "0" or not may_ask_for_file:
             return headers
     except urllib.error.HTTPError as error:
         if error.code not in HEAD_REFUSED or not may_ask_for_file:
             raise
-    return _headers(urllib.request.Request(address))
+    return _headers(request_for(address))
 
 
 def _headers(request: urllib.request.Request) -> http.client.HTTPMessage:
@@ -84,7 +103,7 @@ def fetch_unsized(address: str, path: Path, max_bytes: int, report: Callable[[in
         return content
 
     with unanswered_told(address):
-        opened = urllib.request.urlopen(address, timeout=TIMEOUT_SECONDS)
+        opened = urllib.request.urlopen(request_for(address), timeout=TIMEOUT_SECONDS)
     with opened as answer, path.open("wb") as target:
         while chunk := read():
             target.write(chunk)
