@@ -52,6 +52,13 @@ def test_frames_of_a_stream_with_their_numbers_and_times(nothing_dropped: None) 
     np.testing.assert_allclose(greys, [20 + 5 * number for number in numbers], atol=4)
 
 
+def test_nothing_is_wrong_with_a_stream_that_was_closed(nothing_dropped: None) -> None:
+    with serving(StreamServer(transport_stream(40), seconds=2.0)) as server:
+        source = LiveSource(server.address)
+        take(source, 5)
+        assert source.state == ""
+
+
 def test_whoever_is_slow_gets_the_latest_frames_and_the_others_are_counted() -> None:
     with serving(StreamServer(transport_stream(45), seconds=0.4)) as server:
         source = LiveSource(server.address)

@@ -167,13 +167,17 @@ class _Reader:
         wait = FIRST_WAIT_SECONDS
         while not self._closed.is_set():
             before = self._count
-            self.problem = self._read() or "the stream ended"
+            problem = self._read() or "the stream ended"
+            if self._closed.is_set():
+                return
+            self.problem = problem
             if self._count > before:
                 wait = FIRST_WAIT_SECONDS
             if time.monotonic() - self._latest > MAX_SILENCE_SECONDS:
                 self.has_ended = True
                 return
-            self._closed.wait(wait)
+            if self._closed.wait(wait):
+                return
             wait = min(2 * wait, MAX_WAIT_SECONDS)
             self.reopened += 1
 
