@@ -95,6 +95,13 @@ def test_f_measure_over_all_pixels(model: AstSeg, tmp_path: Path) -> None:
     assert result.f_measure == pytest.approx(2 * true_positives / (2 * true_positives + false_negatives))
 
 
+def test_f_measure_where_nothing_is_true_and_nothing_found(model: AstSeg, tmp_path: Path) -> None:
+    empty = np.full((1, 32, 32, 3), block_image()[-1, -1], np.uint8)
+    np.savez(tmp_path / "set.npz", images=empty, masks=np.zeros((1, 32, 32), np.uint8))
+    result = write_background_masks(model, open_source(tmp_path / "set.npz"), tmp_path / "out", CPU)
+    assert (result.scored, result.foreground_share, result.f_measure) == (1, 0.0, 1.0)
+
+
 def test_what_is_not_scored_counts_for_nothing(model: AstSeg, tmp_path: Path) -> None:
     truth = np.zeros((1, 32, 32), np.uint8)
     truth[:, 5:15, 12:22], truth[:, 5:15, 12:17], truth[:, 20:] = 1, 85, 85

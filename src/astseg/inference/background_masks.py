@@ -117,7 +117,7 @@ def write_background_masks(
         result = BackgroundMasks(
             images=len(shares),
             scored=scored,
-            f_measure=f_measure(*counts.tolist()) if counts.any() else None,
+            f_measure=f_measure(*counts.tolist()) if scored else None,
             skipped=tuple(source.skipped),
             rule="predicted error" if noise is None else "noise",
             noise=None if noise is None else round(255 * float(noise.median()), 3),
