@@ -99,6 +99,31 @@ def test_animations_and_files_that_go_again(tmp_path: Path) -> None:
     assert [sample.name for sample in samples] == ["b/000000", "b/000001", "b/000002"]
 
 
+def test_an_animation_beside_a_folder_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    save(tmp_path / "b/000000.png")
+    frames = [Image.new("RGB", (4, 4), (40 * index, 0, 0)) for index in range(2)]
+    frames[0].save(tmp_path / "b.gif", save_all=True, append_images=frames[1:])
+    _, samples = watch(tmp_path, lambda: None, until=3)
+    assert sorted(sample.name for sample in samples) == ["b.gif/000000", "b.gif/000001", "b/000000"]
+
+
+def test_a_stack_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (64, 64), (40 * index, 0, 0)) for index in range(3)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    save(tmp_path / "b.png")
+    source = WatchedFolder(tmp_path)
+    taken = []
+    for sample in source:
+        taken.append(sample.name)
+        if len(taken) == 1:
+            content = (tmp_path / "a.tif").read_bytes()
+            (tmp_path / "a.tif").write_bytes(content[: len(content) // 2])
+        source.stop = lambda: taken[-1] == "b"
+    assert (taken[0], taken[-1]) == ("a/000000", "b")
+    assert [name for name, _ in source.skipped] == ["a.tif"]
+
+
 def test_results_in_the_folder_are_no_images(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
 

@@ -63,7 +63,7 @@ class WatchedFolder(EndlessSource):
                         self.skipped.append((file.relative_to(self.path).as_posix(), str(error)))
                     continue
                 self._finish(file, done)
-                yield from self._file_samples(file, self._name(file, names), frames, chain([first], images))
+                yield from self._file_samples(file, self._name(file, names, frames), frames, chain([first], images))
                 if self.stop():
                     return
             time.sleep(LOOK_SECONDS)
@@ -76,8 +76,11 @@ class WatchedFolder(EndlessSource):
         if frames == 1:
             yield Sample(name, next(images), file_name=file.relative_to(self.path).as_posix())
             return
-        for index, image in enumerate(images):
-            yield Sample(f"{name}/{index:06d}", image)
+        try:
+            for index, image in enumerate(images):
+                yield Sample(f"{name}/{index:06d}", image)
+        except AstSegError as error:  # it was written anew meanwhile
+            self.skipped.append((file.relative_to(self.path).as_posix(), str(error)))
 
     def _settled(self, done: set[Path]) -> list[Path]:
         """Look into the folder, and return the files that have not changed for a while."""
@@ -99,10 +102,10 @@ class WatchedFolder(EndlessSource):
     def _age(self, file: Path) -> float:
         return time.monotonic() - self._waiting[file][1]
 
-    def _name(self, file: Path, names: set[str]) -> str:
+    def _name(self, file: Path, names: set[str], frames: int) -> str:
         path = file.relative_to(self.path)
         name = path.with_suffix("").as_posix()
-        if name in names:
+        if name in names or (frames > 1 and (self.path / name).is_dir()):  # whose images may be numbered too
             name = path.as_posix()
         names.add(name)
         return name
