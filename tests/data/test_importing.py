@@ -232,6 +232,14 @@ def test_imports_a_video_and_holds_out_its_end(tmp_path: Path, film: Path) -> No
     assert "the last frames, 20%" in store.manifest.protocol
 
 
+def test_the_step_between_frames_is_recorded(tmp_path: Path, film: Path) -> None:
+    few = import_source(film, tmp_path / "few", max_frames=5).manifest.details
+    assert (few["every"], few["fps"]) == (4, 7.5)
+    write_film(tmp_path / "other.mp4", plain_images(range(0, 200, 40)))
+    both = import_source([film, tmp_path / "other.mp4"], tmp_path / "both", max_frames=5).manifest.details
+    assert both["every"] == [4, 1]
+
+
 def test_reports_progress(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 3)
     calls: list[tuple[int, int | None]] = []

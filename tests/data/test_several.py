@@ -61,6 +61,14 @@ def test_videos_are_told_apart(tmp_path: Path) -> None:
     assert source.notes == ()
 
 
+def test_a_video_beside_a_folder_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "x/clip").mkdir(parents=True)
+    save(tmp_path / "x/clip/000000.png")
+    write_film(tmp_path / "x/clip.mp4", plain_images(range(0, 40, 20)))
+    names = [sample.name for sample in open_sources([tmp_path / "x", tmp_path / "x/clip.mp4"])]
+    assert names == ["x/clip/000000", "x/clip.mp4/000000", "x/clip.mp4/000001"]
+
+
 def test_what_is_damaged_is_named_with_its_source(tmp_path: Path) -> None:
     write_film(tmp_path / "film.avi", plain_images([0, 9]))
     save(tmp_path / "in" / "a.png")
@@ -121,8 +129,10 @@ def test_mistakes(tmp_path: Path) -> None:
         open_sources([*both, tmp_path / "c.png"])
     with pytest.raises(AstSegError, match="Masks can be named for one source, and here are 2"):
         open_sources(both, masks=tmp_path)
-    with pytest.raises(AstSegError, match="Only videos can be read with every"):
+    with pytest.raises(AstSegError, match="Only of videos can frames be left out"):
         open_sources(both, every=2)
+    with pytest.raises(AstSegError, match="Only of videos can frames be left out"):
+        open_sources(both, max_frames=2)
     for path in both:
         path.write_bytes(b"")
     with pytest.raises(AstSegError, match=r"Nothing in .* can be read"):

@@ -14,7 +14,7 @@ from tests.data.films import damage, plain_images, write_film, write_tracks
 
 from astseg._core.errors import AstSegError
 from astseg.data.folders import find_files, natural_key
-from astseg.data.sources import Source, open_source
+from astseg.data.sources import FileSource, Source, open_source
 from astseg.data.store_writer import StoreWriter
 from astseg.training.presets import PRESETS
 from astseg.training.run import RunSettings, write_run
@@ -190,6 +190,15 @@ def test_reads_an_array_up_to_where_it_is_cut_off(tmp_path: Path) -> None:
     source = open_source(tmp_path / "a.npy")
     assert names(source) == ["000000", "000001", "000002"]
     assert "cut off" in source.skipped[0][1]
+
+
+def test_a_part_names_its_images_as_the_whole_does(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "b.png"):
+        save_image(tmp_path / name)
+    source = open_source(tmp_path)
+    assert isinstance(source, FileSource)
+    parts = [source.part([file]) for file in source.files]
+    assert [name for part in parts for name in names(part)] == names(source) == ["a.jpg", "a.png", "b"]
 
 
 def test_nothing_readable_is_an_error_that_gives_a_reason(tmp_path: Path) -> None:
@@ -413,7 +422,7 @@ def test_describes_a_folder_without_images(tmp_path: Path) -> None:
 def test_every_nth_image_of_a_folder_cannot_be_read(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png")
     for path in (tmp_path, tmp_path / "a.png"):
-        with pytest.raises(AstSegError, match="Only a video"):
+        with pytest.raises(AstSegError, match="Only of a video"):
             open_source(path, every=2)
 
 
@@ -500,7 +509,7 @@ def test_detects_the_kind_of_a_file_with_an_unknown_suffix(tmp_path: Path, form:
     Image.new("RGB", (20, 10), (9, 9, 9)).save(tmp_path / "IMG_0001", form)
     (sample,) = open_source(tmp_path / "IMG_0001")
     assert sample.image.shape == (10, 20, 3)
-    with pytest.raises(AstSegError, match="Only a video"):
+    with pytest.raises(AstSegError, match="Only of a video"):
         open_source(tmp_path / "IMG_0001", every=2)
 
 

@@ -152,7 +152,7 @@ def import_source(
     with StoreWriter(destination, size, describe_places(places), protocol) as writer, ExitStack() as stack:
         out = _SplitWriters(writer, stack, with_masks, source.ignored_label)
         _write_samples(out, parts, size, progress)
-        writer.details.update({**_details(source, parts, seed, every), **(details or {})})
+        writer.details.update({**_details(source, parts, seed), **(details or {})})
         if any(with_masks.values()):
             codings = [one.coding.description for one in _sources(source) if isinstance(one, FileSource)]
             writer.details["masks"] = "; ".join(dict.fromkeys(codings))
@@ -344,7 +344,7 @@ def _describe_split_rule(part: _Part, test_share: float, seed: int) -> str:
     return f"{chosen}, {test_share:.0%}, held out"
 
 
-def _details(source: Source, parts: list[_Part], seed: int, every: int) -> dict[str, Any]:
+def _details(source: Source, parts: list[_Part], seed: int) -> dict[str, Any]:
     skipped = [list(entry) for part in parts for entry in (*part.source.skipped, *part.left_out)]
     details: dict[str, Any] = {"skipped": skipped, "seed": seed}
     if source.left_out:
@@ -353,6 +353,6 @@ def _details(source: Source, parts: list[_Part], seed: int, every: int) -> dict[
         details["notes"] = list(notes)
     if source.fps is not None:
         details["fps"] = float(source.fps)
-    if any(isinstance(one, VideoSource) for one in _sources(source)):
-        details["every"] = every
+    if steps := [one.every for one in _sources(source) if isinstance(one, VideoSource)]:
+        details["every"] = steps if len(set(steps)) > 1 else steps[0]
     return details

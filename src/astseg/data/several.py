@@ -96,19 +96,21 @@ def open_sources(
     if masks is not None:
         raise AstSegError(f"Masks can be named for one source, and here are {len(kinds)}. Prepare them one by one.")
     root = Path(os.path.commonpath([place.parent for place in kinds]))
-    prefixes = unique_names(list(kinds), root)
     parts: dict[str, Source] = {}
+    files: Sequence[Path] = ()
     if any(kind in ("folder", "image", "array") for kind in kinds.values()):
         folders = [find_files(place) for place, kind in kinds.items() if kind == "folder"]
         single = [place for place, kind in kinds.items() if kind in ("image", "array")]
-        parts[""] = _join_files(root, folders, single, ignored)
+        parts[""] = joined = _join_files(root, folders, single, ignored)
+        files = joined.files
+    prefixes = unique_names([*kinds, *files], root)
     for place, kind in kinds.items():
         if kind == "video":
             parts[prefixes[place]] = open_video(place, every, max_frames)
         elif kind == "store":
             parts[prefixes[place]] = StoreSource(place, split)
-    if every != 1 and "video" not in kinds.values():
-        raise AstSegError("Only videos can be read with every n-th frame, and there is none among the sources.")
+    if (every != 1 or max_frames is not None) and "video" not in kinds.values():
+        raise AstSegError("Only of videos can frames be left out, and there is none among the sources.")
     source = parts[""] if list(parts) == [""] else JoinedSource(root, parts)
     source.places = tuple(kinds)
     return source

@@ -167,7 +167,8 @@ class FileSource(Source):
     def part(self, files: Sequence[Path]) -> "FileSource":
         """Return the source with only some of its files."""
         part = FileSource(self.path, files, masks=self.masks, ignored=self.ignored)
-        part.__dict__["coding"] = self.coding  # decided from the whole set, as a part may not suffice
+        # Decided from the whole set: a part may not suffice.
+        part.__dict__ |= {"coding": self.coding, "_names": {file: self._names[file] for file in files}}
         return part
 
     def estimated_length(self) -> int | None:
@@ -301,8 +302,9 @@ class VideoSource(Source):
         if max_frames is not None and max_frames < 1:
             raise AstSegError(f"The largest number of frames should be 1 or more, not {max_frames}.")
         self._facts = read_facts(path)
-        self._every = every if max_frames is None else max(every, -(-self._facts.frames // max_frames))
-        self.fps = self._facts.fps / self._every
+        self.every = every if max_frames is None else max(every, -(-self._facts.frames // max_frames))
+        """The step between the frames that are taken."""
+        self.fps = self._facts.fps / self.every
         self.duration = self._facts.duration
         if more := self._facts.more_tracks:
             self.left_out = (f"{more} more video track{'' if more == 1 else 's'}",)
@@ -314,13 +316,13 @@ class VideoSource(Source):
 
     def estimated_length(self) -> int | None:
         """Count the frames without decoding them."""
-        return -(-self._facts.frames // self._every)
+        return -(-self._facts.frames // self.every)
 
     def _samples(self) -> Iterator[Sample]:
         def note(index: int, reason: str) -> None:
             self.skipped.append((f"{index:06d}", f"Frame {index} of {self.path} {reason}."))
 
-        for frame in read_frames(self.path, self._every, note, self._facts):
+        for frame in read_frames(self.path, self.every, note, self._facts):
             yield Sample(f"{frame.number:06d}", frame.image, time=frame.time)
 
 
@@ -380,8 +382,8 @@ def open_source(
         max_frames: take no more frames of a video than these, evenly spread.
 
     Raises:
-        AstSegError: there is nothing, or nothing readable; `every` is not 1 for something other than a video; or there
-            are no masks where the user named some.
+        AstSegError: there is nothing, or nothing readable; frames are to be left out of something other than a video;
+            or there are no masks where the user named some.
     """
     path = Path(path)
     kind = find_kind(path)
@@ -389,8 +391,8 @@ def open_source(
         raise AstSegError(f"Masks can only be named for image files, and {path} is not one.")
     if kind == "video":
         return open_video(path, every, max_frames)
-    if every != 1:
-        raise AstSegError(f"Only a video can be read with every n-th frame, and {path} is not one.")
+    if every != 1 or max_frames is not None:
+        raise AstSegError(f"Only of a video can frames be left out, and {path} is not one.")
     if kind == "store":
         return StoreSource(path, split)
     if kind == "array":
