@@ -194,6 +194,16 @@ def read_exif_transpose(path: Path) -> Image.Transpose | None:
         return None
 
 
+def is_stored_as_shown(path: Path) -> bool:
+    """Tell whether an image file that can be read needs neither to be transposed nor to be laid over a background."""
+    try:
+        with open_image(path) as image, _metadata_warnings_ignored():
+            transposed = image.getexif().get(ExifTags.Base.Orientation, 1) in EXIF_TRANSPOSES
+            return not (transposed or image.has_transparency_data)
+    except AstSegError:
+        return False
+
+
 def is_image_file(path: Path, formats: tuple[str, ...] = MAGIC_FORMATS) -> bool:
     """Tell whether a file starts like an image; by default only formats that need no suffix to be recognized count."""
     try:

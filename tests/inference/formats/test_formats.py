@@ -161,6 +161,26 @@ class TestYolo:
                 assert not image.getexif()
                 assert (np.array(image)[..., 0] == labels).mean() > 0.99
 
+    def test_what_is_transparent_is_white_as_it_was_seen(self, tmp_path: Path) -> None:
+        colors = np.zeros((20, 30, 4), np.uint8)
+        colors[3:9, 4:20] = 255
+        (tmp_path / "pictures").mkdir()
+        Image.fromarray(colors).save(tmp_path / "pictures/clear.png")
+        segment_source(ReadingModel(), open_source(tmp_path / "pictures"), tmp_path / "results")
+        with Image.open(convert(tmp_path / "results", "yolo") / "images/clear.png") as image:
+            assert image.mode == "RGB"
+            assert np.array(image).min() == 255
+
+    def test_images_that_have_another_ending_now(self, tmp_path: Path) -> None:
+        picture = np.full((20, 30, 3), 7, np.uint8)
+        (tmp_path / "pictures").mkdir()
+        Image.fromarray(picture).save(tmp_path / "pictures/a.bmp")
+        segment_source(ReadingModel(), open_source(tmp_path / "pictures"), tmp_path / "results")
+        (tmp_path / "pictures/a.bmp").unlink()
+        Image.fromarray(picture).save(tmp_path / "pictures/a.png")
+        with Image.open(convert(tmp_path / "results", "yolo") / "images/a.png") as image:
+            np.testing.assert_array_equal(np.array(image), picture)
+
     def test_no_objects_no_note(self, tmp_path: Path) -> None:
         results = make_results(tmp_path, {"a.png": np.zeros((9, 8), np.uint8)})
         (written,) = convert_results(results, FormatRequest(("yolo",)))

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from astseg._core.image_files import read_exif_transpose
+from astseg._core.image_files import is_stored_as_shown
 from astseg._core.text import ENCODING_ERRORS
 from astseg.inference.formats.outlines import Mask, Points, mask_to_polygon, polygon_to_mask
 from astseg.inference.formats.writer import FormatWriter, FoundImage
@@ -59,7 +59,7 @@ class YoloWriter(FormatWriter):
     def _save_image(self, image: FoundImage) -> str:
         """Copy the image's file, or write one if YOLO would not see the same in it; return its name."""
         suffix = PurePosixPath(image.file_name).suffix
-        if image.file is not None and suffix.lower() in COPIED_SUFFIXES and read_exif_transpose(image.file) is None:
+        if image.file is not None and suffix.lower() in COPIED_SUFFIXES and is_stored_as_shown(image.file):
             shutil.copyfile(image.file, self.path("images", image.name + suffix))
             return image.name + suffix
         assert image.pixels is not None
