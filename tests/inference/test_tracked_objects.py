@@ -43,6 +43,12 @@ def test_a_thing_keeps_its_label_as_it_changes_its_slot() -> None:
     assert tracker.tracks == 1
 
 
+def test_objects_of_tiles_belong_to_no_slot() -> None:
+    _, (found,) = follow(ObjectTracker(by_slot=False), image((3, 4, 6)))
+    assert (found["label"], found["track"]) == (1, 1)
+    assert "slot" not in found
+
+
 def test_of_two_slots_the_larger_speaks_for_both() -> None:
     tracker = ObjectTracker()
     follow(tracker, image((1, 10, 10)))

@@ -119,7 +119,7 @@ def segment_source(
         raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
     total = source.estimated_length()
     objects = images = 0
-    tracker = ObjectTracker() if track else None
+    tracker = ObjectTracker(by_slot=model.num_slots is not None) if track else None
     shares: list[float] = []
     endless = isinstance(source, EndlessSource)
     if endless:

@@ -18,10 +18,14 @@ class ObjectTracker:
 
     A track's label is its number; beyond 255, the numbers begin again at 1 (256 is 1), and labels of tracks that may
     still be seen again are passed over. A label stays as long as its track.
+
+    Args:
+        by_slot: whether labels are slots, which are told; those of objects that were joined from tiles are none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_slot: bool = True) -> None:
         self.tracker = Tracker()
+        self._by_slot = by_slot
         self._labels: dict[int, int] = {}
         """Of the tracks that go on, by number."""
 
@@ -40,9 +44,9 @@ class ObjectTracker:
             segmentation: of this image alone.
 
         Returns:
-            The labels by track; and what `describe_objects` says of them, with the ``track`` and the ``slot`` of each
-            object. Of several slots in one track, the one of most pixels tells the slot, position, scale, activation
-            and appearance.
+            The labels by track; and what `describe_objects` says of them, with the ``track`` and, by slot, the
+            ``slot`` of each object. Of several slots in one track, the one of most pixels tells the slot, position,
+            scale, activation and appearance.
 
         Raises:
             AstSegError: there are more than 255 objects.
@@ -59,7 +63,12 @@ class ObjectTracker:
         by_label = {label: number for number, label in self._labels.items()}
         found = describe_objects(tracked, segmentation, slots)
         return tracked, [
-            {"label": entry["label"], "track": by_label[entry["label"]], "slot": slots[entry["label"]] + 1, **entry}
+            {
+                "label": (label := entry["label"]),
+                "track": by_label[label],
+                **({"slot": slots[label] + 1} if self._by_slot else {}),
+                **entry,
+            }
             for entry in found
         ]
 
