@@ -1,13 +1,11 @@
 """Scoring of images one by one, each at its own size and from wherever its regions come."""
 
-from dataclasses import fields
-
 import numpy as np
 
 from astseg._core.errors import AstSegError
 from astseg.data.regions import Regions, Truth, covered
 from astseg.evaluation.evaluator import LABEL_SCORES, Evaluation
-from astseg.evaluation.metrics import MAX_LABEL, SegmentationScores, score_segmentations
+from astseg.evaluation.metrics import MAX_LABEL, SegmentationScores, join_scores, score_segmentations
 from astseg.evaluation.region_scores import RegionCounter
 
 UNSCORED = -1
@@ -70,19 +68,14 @@ class ImageEvaluator:
             protocol=f"{size}{unscored} {protocol} Means over images. {LABEL_SCORES}",
             index=np.arange(self.images),
             objects=np.array(self._objects, np.int64),
-            scores=_join(self._scores),
-            background_everywhere=_join(self._nothing),
+            scores=join_scores(self._scores),
+            background_everywhere=join_scores(self._nothing),
             mse=None,
             shadow_claimed=None,
             lit_claimed=None,
             regions=self._regions.scores(),
             names=tuple(self._names),
         )
-
-
-def _join(scores: list[SegmentationScores]) -> SegmentationScores:
-    names = [field.name for field in fields(SegmentationScores)]
-    return SegmentationScores(**{name: np.concatenate([getattr(one, name) for one in scores]) for name in names})
 
 
 def _check(name: str, found: Regions, truth: Truth) -> None:

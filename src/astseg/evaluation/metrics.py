@@ -6,6 +6,7 @@ Averaging over images is left to the caller.
 """
 
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
@@ -62,7 +63,11 @@ def score_segmentations(
     _check_shapes(predicted, true)
     chunks = [slice(start, start + IMAGES_PER_CHUNK) for start in range(0, max(1, len(true)), IMAGES_PER_CHUNK)]
     tables = (contingency_tables(predicted[chunk], true[chunk], ignored_label) for chunk in chunks)
-    parts = [_compute_scores(table, num_labels) for table in tables]
+    return join_scores([_compute_scores(table, num_labels) for table in tables])
+
+
+def join_scores(parts: Sequence[SegmentationScores]) -> SegmentationScores:
+    """Return the scores of all images of several parts."""
     names = [field.name for field in fields(SegmentationScores)]
     return SegmentationScores(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
