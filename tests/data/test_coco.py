@@ -132,7 +132,7 @@ def test_results_of_a_list(tmp_path: Path) -> None:
     with pytest.raises(AstSegError, match="tells its images by number"):
         CocoResults(path)
     path.write_text(json.dumps([entry | {"image_id": 7}]))
-    with pytest.raises(AstSegError, match=r"has an image 7, which .*truth\.json has not"):
+    with pytest.raises(AstSegError, match=r"has an image 7, which .*truth\.json does not have"):
         CocoResults(path, images)
 
 
@@ -142,13 +142,18 @@ def test_results_with_images_of_their_own(tmp_path: Path) -> None:
     assert results.regions(results.images[0]).scores is None
     entry: dict[str, Any] = {"segmentation": SQUARE}
     for entries, message in (
-        ([entry | {"score": 1}, entry], "only some objects of a.jpg a score"),
         ([entry | {"score": "x"}], "no finite number"),
         ([entry | {"score": float("nan")}], "no finite number"),
     ):
         results = CocoResults(write(path, entries))
         with pytest.raises(AstSegError, match=message):
             results.regions(results.images[0])
+    path = write(path, [entry | {"score": 1}], ("a.jpg", "b.jpg"))
+    content = json.loads(path.read_text())
+    content["annotations"].append(entry | {"image_id": content["images"][1]["id"]})
+    path.write_text(json.dumps(content))
+    with pytest.raises(AstSegError, match=r"found\.json gives only some objects a score"):
+        CocoResults(path)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +168,10 @@ def test_results_with_images_of_their_own(tmp_path: Path) -> None:
         ('{"images": [{"id": [], "file_name": "a", "height": 9, "width": 9}], "annotations": []}', "unhashable"),
         ('{"images": [], "annotations": [{"image_id": 4}]}', "there is no 4"),
         ('{"images": [], "annotations": [4]}', "no file of COCO's instances"),
+        (
+            '{"images": [{"id": 1, "file_name": "", "height": 9, "width": 9}], "annotations": []}',
+            "no file name",
+        ),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:

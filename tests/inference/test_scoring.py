@@ -239,6 +239,9 @@ def test_refuses_what_does_not_belong_together(tmp_path: Path) -> None:
     for results, truth, message in cases:
         with pytest.raises(AstSegError, match=message):
             score_results(tmp_path / results, tmp_path / truth)
+    (tmp_path / "none.json").write_text('{"images": [], "annotations": []}')
+    with pytest.raises(AstSegError, match=r"none\.json holds results of no image"):
+        score_results(tmp_path / "none.json", coco)
     many = np.arange(600, dtype=np.uint16).reshape(SIZE)
     Image.fromarray(many).save(tmp_path / "found/a.png")
     with pytest.raises(AstSegError, match=r"found/a\.png has objects up to number 599"):

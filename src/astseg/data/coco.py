@@ -46,6 +46,8 @@ class CocoFile:
                 for image in content["images"]
             )
             self.images: dict[Any, CocoImage] = {image.id: image for image in images}
+            if not all(PurePosixPath(image.file_name).name for image in self.images.values()):
+                raise ValueError("an image has no file name")
             for annotation in content["annotations"]:
                 self.images[annotation["image_id"]].annotations.append(annotation)
         except (ValueError, KeyError, TypeError) as error:
@@ -84,23 +86,28 @@ class CocoResults:
     def __init__(self, path: Path, images: CocoFile | None = None) -> None:
         content = read_coco(path)
         self.path = path
-        if isinstance(content, dict):
-            self.images = list(CocoFile(path).images.values())
-            return
+        self.images = (
+            list(CocoFile(path).images.values()) if isinstance(content, dict) else self._listed(content, images)
+        )
+        if len({one.get("score") is None for image in self.images for one in image.annotations}) > 1:
+            raise AstSegError(f"{path} gives only some objects a score.")
+
+    def _listed(self, content: list[Any], images: CocoFile | None) -> list[CocoImage]:
+        """Return the images of a list of results."""
         if images is None:
             raise AstSegError(
-                f"{path} tells its images by number, so the truth should be a COCO file with these numbers."
+                f"{self.path} tells its images by number, so the truth should be a COCO file with these numbers."
             )
         found: dict[Any, list[Mapping[str, Any]]] = defaultdict(list)
         try:
             for annotation in content:
                 found[annotation["image_id"]].append(annotation)
         except (KeyError, TypeError) as error:
-            raise AstSegError(f"{path} is no file of COCO's results: {_describe(error)}.") from error
+            raise AstSegError(f"{self.path} is no file of COCO's results: {_describe(error)}.") from error
         if unknown := found.keys() - images.images.keys():
-            raise AstSegError(f"{path} has an image {min(unknown, key=str)}, which {images.path} has not.")
+            raise AstSegError(f"{self.path} has an image {min(unknown, key=str)}, which {images.path} does not have.")
         # Images in which nothing is found are not in the list.
-        self.images = [CocoImage(one.id, one.file_name, one.size, found[one.id]) for one in images.images.values()]
+        return [CocoImage(one.id, one.file_name, one.size, found[one.id]) for one in images.images.values()]
 
     def regions(self, image: CocoImage) -> Regions:
         """Return what was found in an image.
@@ -112,8 +119,6 @@ class CocoResults:
         scores = [one["score"] for one in image.annotations if one.get("score") is not None]
         if not all(isinstance(score, int | float) and abs(score) < math.inf for score in scores):
             raise AstSegError(f"{self.path} has, of {image.file_name}, a score that is no finite number.")
-        if len(scores) not in (0, len(masks)):
-            raise AstSegError(f"{self.path} gives only some objects of {image.file_name} a score.")
         return regions_of_masks(masks, image.size, scores if scores else None)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath
 
 from astseg._core.errors import AstSegError, ResultsNotFoundError
-from astseg._core.file_names import OBJECTS_FILE, SHARDS_FILE
+from astseg._core.file_names import OBJECTS_FILE
 from astseg._core.image_files import IMAGE_SUFFIXES
 from astseg._core.sampling import evenly_spaced
 from astseg.data.coco import COCO_SUFFIX, CocoFile, CocoResults
@@ -15,7 +15,7 @@ from astseg.data.regions import Regions, regions_of_labels
 from astseg.data.store import Store
 from astseg.data.truth.mask_files import connected_pieces, read_labels
 from astseg.data.truth.true_images import ImageName
-from astseg.inference.formats.results import ImageRecord, read_results
+from astseg.inference.formats.results import ImageRecord, read_results, refuse_shards
 
 NUM_PROBED_LABELS = 16
 """The number of label images that decide how all are read."""
@@ -50,6 +50,7 @@ class OwnResults(FoundResults):
     def __init__(self, folder: Path) -> None:
         self._results = read_results(folder)
         self._records = list(self._results.records())
+        self._scored = all(found.activation is not None for record in self._records for found in record.objects)
         self.num_slots = self._results.head.slots
         self.names = [ImageName(one.name, one.file_name, _counted_from_zero(one)) for one in self._records]
         images = f" in the images of {self._results.head.source}" if self._results.head.source else ""
@@ -58,13 +59,13 @@ class OwnResults(FoundResults):
     def read(self, index: int) -> Regions:
         """Return the objects of an image; labels that objects.json does not have, such as drawn ones, come last.
 
-        There are no scores where an object has lost its activation.
+        There are no scores where any object of the results has lost its activation.
         """
         record = self._records[index]
         labels = self._results.labels(record)
-        activations = {found.label: found.activation for found in record.objects if found.activation is not None}
-        if len(activations) < len(record.objects):
+        if not self._scored:
             return regions_of_labels(labels)
+        activations = {found.label: found.activation for found in record.objects if found.activation is not None}
         return regions_of_labels(labels, [activations.get(label, 0.0) for label in range(1, int(labels.max()) + 1)])
 
 
@@ -146,8 +147,7 @@ def open_results(path: Path, images: CocoFile | None = None) -> FoundResults:
             f"Results are a folder of label images or a COCO file ({COCO_SUFFIX}), and {path} is neither. Name the "
             "results first, and then what is true."
         )
-    if (path / SHARDS_FILE).is_file():
-        raise AstSegError(f"{path} holds results in shards. Name one of them, such as {path / 'shard-00000'}.")
+    refuse_shards(path)
     if holds_results(path):
         return OwnResults(path)
     return LabelImages(path)

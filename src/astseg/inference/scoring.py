@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from astseg._core.errors import AstSegError, TruthNotFoundError, wrong_argument
+from astseg._core.errors import AstSegError, ResultsNotFoundError, TruthNotFoundError, wrong_argument
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
 from astseg.data.regions import Truth, regions_of_labels
@@ -98,6 +98,8 @@ def score_results(
     """
     known = open_truth(truth, None, ignored)
     found = open_results(results, known.file if isinstance(known, CocoTruth) else None)
+    if not found.names:
+        raise ResultsNotFoundError(f"{results} holds results of no image.")
     true = known or open_truth(truth, [name.name for name in found.names], ignored)
     assert true is not None
     evaluator = ImageEvaluator(found.num_slots, min_area)

@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Meta
 
 from astseg._core.errors import AstSegError, ImagesNotFoundError, ResultsNotFoundError
-from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
+from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE, SHARDS_FILE
 from astseg._core.image_files import Bytes, open_image, read_image
 from astseg._core.input_files import MAX_JSON_BYTES, parse_json, read_json
 from astseg.data.folders import holds_results
@@ -170,6 +170,7 @@ def read_results(folder: Path) -> Results:
         AstSegError: it is none, or its objects.json is damaged.
     """
     path = folder / OBJECTS_FILE
+    refuse_shards(folder)
     if not holds_results(folder):
         raise ResultsNotFoundError(f"{folder} holds no results: {OBJECTS_FILE} and {LABELS_FOLDER}/ should be in it.")
     with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -179,6 +180,16 @@ def read_results(folder: Path) -> Results:
     with _damage_told(path):
         whole = msgspec.convert(_with_integers(read_json(path)), _Whole)
     return Results(folder, whole, whole.images)
+
+
+def refuse_shards(folder: Path) -> None:
+    """Raise if a folder holds several folders of results.
+
+    Raises:
+        AstSegError: it does.
+    """
+    if (folder / SHARDS_FILE).is_file():
+        raise AstSegError(f"{folder} holds results in shards. Name one of them, such as {folder / 'shard-00000'}.")
 
 
 def _read_lines(path: Path) -> Iterator[ImageRecord]:
