@@ -113,6 +113,6 @@ def test_shards(astseg: Program, finished: Path, images: Path, tmp_path: Path, m
     assert astseg.out.startswith("2 shards, 1 there already, 3 images, ")
     assert f", 1 image unreadable (named in objects.json): {out}" in astseg.out
     assert "Segmenting" in astseg.err
-    assert "made with another number of files in a shard" in astseg.mistake(
+    assert "made with other settings (number of files in a shard)" in astseg.mistake(
         "segment", finished, images, "--out", out, "--shard", 2
     )

@@ -152,7 +152,7 @@ def test_after_a_full_disk_and_ctrl_c_the_same_command_goes_on(
         assert astseg(*command) == code
     assert message in astseg.err
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.kept", "images"]
-    assert "with another batch size" in astseg.mistake(*command, "--batch-size", 3)
+    assert "with other settings (batch size)" in astseg.mistake(*command, "--batch-size", 3)
     assert astseg(*command) == 0
     assert "had been done when the command was stopped" in astseg.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "out"]

@@ -156,7 +156,7 @@ def test_ctrl_c_leaves_whole_results_of_live_video(astseg: Program, finished: Pa
         thread.join()
         assert "Stopping after this step" in astseg.err
         error = astseg.mistake("segment", finished, server.address, "--out", "other", "--format", "cutouts")
-        assert "Of live video no images are kept" in error
+        assert "Images of live video are not kept" in error
     found = names(folder / "out")
     assert len(found) >= 3
     assert read_facts(folder / "out/overlay.mp4").frames == len(found)

@@ -16,3 +16,4 @@ def test_a_model_is_told_from_others(tiny_recipe: Recipe) -> None:
     model.label_rule = None if tiny_recipe.label_rule else LabelRule()
     digests.add(model_digest(model))
     assert len(digests) == 3
+    assert model_digest(model.to(torch.bfloat16)) not in digests

@@ -107,7 +107,9 @@ def test_what_was_stopped_ends_as_if_nothing_had_happened(
 
 def test_another_plan_is_refused_and_nothing_lost(model: AstSeg, film: Path, tmp_path: Path) -> None:
     stop(model, film, tmp_path / "out", 2)
-    with pytest.raises(AstSegError, match=r"stopped with another source, batch size: .*remove .*\.out\.kept"):
+    with pytest.raises(
+        AstSegError, match=r"stopped with other settings \(source, batch size\): .*remove .*\.out\.kept"
+    ):
         run(model, film, tmp_path / "out", plan={"source": ["another"], "batch size": 3})
     assert run(model, film, tmp_path / "out") == 4
 

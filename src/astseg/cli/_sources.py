@@ -29,7 +29,7 @@ def check_given(words: Sequence[str]) -> None:
         AstSegError: there is no such file or folder.
     """
     for word in words:
-        is_plain = word != STANDARD_INPUT and ":" not in word and not glob.has_magic(word)
+        is_plain = word not in (STANDARD_INPUT, "") and ":" not in word and not glob.has_magic(word)
         if is_plain and not word.lower().endswith(".txt") and not os.path.lexists(word):
             raise AstSegError(f"There is no file or folder {word}.")
 

@@ -26,7 +26,7 @@ def convert(
     """Write masks for other tools: COCO, YOLO, CVAT, MOTS, Label Studio, cut-outs, Parquet, grey label images.
 
     Each goes into a folder in the results that has the format's name. Nothing is segmented again, and the label images
-    are what counts: corrected ones are converted as they are.
+    are what counts: corrected ones are converted as they are, if they have no new labels.
 
     ```
     astseg convert masks --format coco,yolo

@@ -1,5 +1,6 @@
 """``astseg segment``: find the objects in images or a video."""
 
+import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -140,10 +141,10 @@ def segment(
             summary = _segment_until_stopped(tiled, images, out, where, model, track=track)
         else:
             plan = {
-                "source": list(map(without_password, source)),
+                "source": [_resolved(word) for word in source],
                 "step between frames": every,
                 "most frames of a video": max_frames,
-                "grid of tiles": tiles,
+                "grid of tiles": grid and list(grid),
                 "batch size": batch_size,
                 "device": str(where),
                 "model": model_digest(segmenter),
@@ -159,6 +160,11 @@ def segment(
         written = convert_with_bar(out, request) if request.formats and summary.images else []
         facts = {**asdict(summary), "formats": list(map(asdict, written))}
         print_result([f"{found}: {out}", *describe_formats(written)], facts, as_json=as_json)
+
+
+def _resolved(word: str) -> str:
+    """Return a source as it is compared: a path, however it is written, as an absolute one."""
+    return str(Path(word).resolve()) if os.path.lexists(word) else without_password(word)
 
 
 def _check(images: "Source", formats: str, categories: str | None, tolerance: float, *, track: bool) -> "FormatRequest":
@@ -178,7 +184,7 @@ def _check(images: "Source", formats: str, categories: str | None, tolerance: fl
     request = parse_request(formats, categories, tolerance)
     request.check_tracks(track)
     if request.needs_pixels and isinstance(images, LiveSource):
-        raise AstSegError("Of live video no images are kept, and one of the formats needs them. Omit it.")
+        raise AstSegError("Images of live video are not kept, but one of the formats needs them. Omit it.")
     return request
 
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from astseg._core.atomic_io import atomic_write
 from astseg.model.ast_seg import AstSeg
 
@@ -30,5 +32,5 @@ def model_digest(model: AstSeg) -> str:
     """Return a hash of the settings and weights of a model."""
     digest = hashlib.sha256(repr((model.architecture, model.label_rule)).encode())
     for name, value in sorted(model.state_dict().items()):
-        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        digest.update(name.encode() + value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

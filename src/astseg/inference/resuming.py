@@ -249,6 +249,6 @@ def _check_plan(out: Path, folder: Path, plan: Mapping[str, Any]) -> None:
         return
     if differing := differing_names(plan, there):
         raise AstSegError(
-            f"{out} was begun and stopped with another {', '.join(differing)}: ask for the same to go on, choose "
-            f"another place, or remove {folder} to begin anew."
+            f"{out} was begun and stopped with other settings ({', '.join(differing)}): ask for the same to go on, "
+            f"choose another place, or remove {folder} to begin anew."
         )

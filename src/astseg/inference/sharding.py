@@ -27,6 +27,7 @@ from astseg.inference.writers import LabelWriter, ObjectsWriter
 from astseg.model.ast_seg import AstSeg
 
 PLAN_WORDS = {
+    "files": "number of files",
     "names_sha256": "names of the files",
     "files_per_shard": "number of files in a shard",
     "model_sha256": "weights of the model",
@@ -78,7 +79,7 @@ def segment_in_shards(
         model_name: what objects.json calls the model, if anything.
         request: in which other formats each shard is written too, each in a folder of its name.
         place: which of several processes this one is; by default the only one.
-        progress: called with the number of this process's files done, and of all that it has left to do.
+        progress: called with the number of images done, and of the files that this process has left to do.
 
     Raises:
         AstSegError: the source is no folder of files, kinds of objects would differ between shards, the folder holds
@@ -159,6 +160,6 @@ def _begin(out: Path, plan: dict[str, Any]) -> None:
         raise AstSegError(f"Cannot begin shards in {out}: {error}.") from error
     if differing := [PLAN_WORDS.get(name, name) for name in differing_names(plan, there) if name != "shards"]:
         raise AstSegError(
-            f"{out} holds shards that were made with another {', '.join(differing)}: "
+            f"{out} holds shards that were made with other settings ({', '.join(differing)}): "
             "ask for the same to go on, or choose another place."
         )

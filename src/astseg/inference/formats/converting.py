@@ -162,7 +162,9 @@ def _found_objects(
         if place is None:
             continue
         if label not in described:
-            raise AstSegError(f"{record.name} of {results.folder} has a label {label}, which objects.json does not.")
+            raise AstSegError(
+                f"{record.name} of {results.folder} has a label {label}, which objects.json does not list."
+            )
         rows, columns = place
         left, top = columns.start, rows.start
         yield FoundObject(
