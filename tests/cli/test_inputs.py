@@ -72,6 +72,20 @@ class TestPrepare:
         with pytest.raises(AstSegError, match="so --masks, --ignore"):
             prepare([rooms], data, None, ignore="9")
 
+    @pytest.mark.parametrize("named", [True, False])
+    def test_images_are_prepared_again_when_masks_have_changed(
+        self, images: Path, masks_of_images: Path, tmp_path: Path, named: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        shutil.copytree(images, tmp_path / "set/images")
+        masks = Path(shutil.copytree(masks_of_images, tmp_path / ("other/place" if named else "set/masks")))
+        data = tmp_path / "run" / "data"
+        for again in ("Preparing 7 images", "prepared earlier", "Preparing the images again"):
+            if again.endswith("again"):
+                os.utime(next(file for file in masks.rglob("*.png")), (0, 0))
+            store = Store(prepare([tmp_path / "set/images"], data, (32, 32), masks=masks if named else None))
+            assert again in capsys.readouterr().err
+            assert store["train"].masks is not None
+
     def test_several_sources_are_prepared_once(
         self, images: Path, rooms: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -110,7 +110,7 @@ def prepare(
     request: dict[str, Any] = {
         "size": size and list(size),
         "longer_side": longer_side,
-        "files": _signature(sources, destination.parent),
+        "files": _signature(sources, masks, destination.parent),
     }
     if every != 1 or max_frames is not None:
         request |= {"every": every, "max_frames": max_frames}
@@ -158,9 +158,15 @@ def prepare(
     return destination
 
 
-def _signature(sources: Sequence[Path], run: Path) -> str:
-    """Return a digest of the names, sizes and times of the sources' files, without those in the run's folder."""
-    files = [file for source in sources for file in (sorted(source.rglob("*")) if source.is_dir() else [source])]
+def _signature(sources: Sequence[Path], masks: Path | None, run: Path) -> str:
+    """Return a digest of the names, sizes and times of the sources' files and their masks, without the run's own."""
+    from astseg.data.folders import find_files
+
+    places = [*sources, *([] if masks is None else [masks])]
+    if masks is None:  # they may lie beside a folder
+        folders = [find_files(source) for source in sources if source.is_dir()]
+        places += sorted({mask for found in folders for own in found.masks.values() for mask in own})
+    files = [file for place in places for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
     kept = [file for file in files if file.is_file() and not file.resolve().is_relative_to(run.resolve())]
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in kept]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
