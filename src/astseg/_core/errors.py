@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class AstSegError(Exception):
@@ -87,6 +88,24 @@ def wrong_argument(expected: str, value: object) -> TypeError:
     """
     name = type(value).__name__
     return TypeError(f"{expected}, not {'an' if name[0].lower() in 'aeiou' else 'a'} {name}")
+
+
+def naming(error: AstSegError, path: Path, called: str) -> AstSegError:
+    """Return an error that names a path: the same if it does already, or else one that begins with what it is called.
+
+    >>> str(naming(AstSegError("is empty."), Path("a.png"), "The mask a.png"))
+    'The mask a.png is empty.'
+    """
+    return error if str(path) in str(error) else AstSegError(f"{called} {error}")
+
+
+def describe_mistake(error: Exception) -> str:
+    """Return what is wrong with the content of a file, as a clause; of a `KeyError`, what is missing.
+
+    >>> describe_mistake(KeyError("images")), describe_mistake(ValueError("it is empty"))
+    ("there is no 'images'", 'it is empty')
+    """
+    return f"there is no {error}" if isinstance(error, KeyError) else str(error)
 
 
 MAX_LISTED_NAMES = 20

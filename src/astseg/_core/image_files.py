@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, naming
 from astseg._core.input_files import NotAFileError, regular_size
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
@@ -115,7 +115,7 @@ def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
             with image:
                 yield image
     except AstSegError as error:
-        raise AstSegError(str(error) if str(path) in str(error) else f"{path} {error}") from error
+        raise naming(error, path, str(path)) from error
     except FileNotFoundError as error:
         raise AstSegError(f"There is no image {path}.") from error
     except NotAFileError as error:

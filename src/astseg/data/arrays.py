@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, naming
 from astseg._core.image_files import (
     MIN_SIXTEEN_BIT_VALUE,
     TOO_DARK_MESSAGE,
@@ -416,7 +416,7 @@ def path_in_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except AstSegError as error:
-        raise AstSegError(str(error) if str(path) in str(error) else f"{path} {error}") from error
+        raise naming(error, path, str(path)) from error
     except FileNotFoundError as error:
         raise AstSegError(f"There is no file {path}.") from error
     except Exception as error:  # zip, zlib and header parsing each raise errors of their own

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, describe_mistake
 from astseg._core.input_files import read_json
 from astseg.data.coco_masks import check_size, read_mask
 from astseg.data.regions import Regions, Truth, regions_of_masks
@@ -51,7 +51,7 @@ class CocoFile:
             for annotation in content["annotations"]:
                 self.images[annotation["image_id"]].annotations.append(annotation)
         except (ValueError, KeyError, TypeError) as error:
-            raise AstSegError(f"{path} is no file of COCO's instances: {_describe(error)}.") from error
+            raise AstSegError(f"{path} is no file of COCO's instances: {describe_mistake(error)}.") from error
         self._index = _index_names({image.file_name: image for image in self.images.values()})
 
     def find(self, names: Sequence[str]) -> CocoImage | None:
@@ -103,7 +103,7 @@ class CocoResults:
             for annotation in content:
                 found[annotation["image_id"]].append(annotation)
         except (KeyError, TypeError) as error:
-            raise AstSegError(f"{self.path} is no file of COCO's results: {_describe(error)}.") from error
+            raise AstSegError(f"{self.path} is no file of COCO's results: {describe_mistake(error)}.") from error
         if unknown := found.keys() - images.images.keys():
             raise AstSegError(f"{self.path} has an image {min(unknown, key=str)}, which {images.path} does not have.")
         # Images in which nothing is found are not in the list.
@@ -148,11 +148,7 @@ def read_annotation(annotation: Mapping[str, Any], image: CocoImage, path: Path)
     try:
         return read_mask(annotation["segmentation"], image.size)
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise AstSegError(f"{path} has, of {image.file_name}, {_describe(error)}.") from error
-
-
-def _describe(error: Exception) -> str:
-    return f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise AstSegError(f"{path} has, of {image.file_name}, {describe_mistake(error)}.") from error
 
 
 def _index_names(images: Mapping[str, CocoImage]) -> dict[str, CocoImage]:

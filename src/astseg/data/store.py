@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from astseg._core.checksums import damaged_row, read_sums, sums_file, unseal
-from astseg._core.errors import AstSegError, NotPreparedError
+from astseg._core.errors import AstSegError, NotPreparedError, describe_mistake
 from astseg._core.image_files import Bytes as Bytes
 from astseg._core.input_files import NotAFileError, read_json, regular_size
 
@@ -245,11 +245,9 @@ def _read_manifest(path: Path) -> Manifest:
             _check_split(name, split, manifest.image_size)
         return manifest
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AstSegError(f"{file} cannot be understood ({_describe(error)}). Prepare the data again.") from error
-
-
-def _describe(error: Exception) -> str:
-    return f"there is no {error}" if isinstance(error, KeyError) else str(error)
+        raise AstSegError(
+            f"{file} cannot be understood ({describe_mistake(error)}). Prepare the data again."
+        ) from error
 
 
 class _KnownDetails(TypedDict, total=False):

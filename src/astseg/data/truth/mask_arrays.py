@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, naming
 from astseg._core.sampling import evenly_spaced
 from astseg.data.label_arrays import LabelArray
 from astseg.data.mask_edges import RawMask
@@ -44,5 +44,5 @@ class ArrayTruth(TrueImages):
         try:
             labels = decode_mask(RawMask(self._masks[index], "grey"), self.coding)
         except AstSegError as error:
-            raise error if str(path) in str(error) else AstSegError(f"Mask {index} of {path} {error}") from error
+            raise naming(error, path, f"Mask {index} of {path}") from error
         return truth_of_labels(labels, IGNORED_LABEL if self.coding.ignored else None, objects=self._objects)

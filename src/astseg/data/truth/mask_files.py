@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Int32
 from scipy import ndimage
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, naming
 from astseg._core.image_files import Bytes
 from astseg.data.folders import find_masks_by_name
 from astseg.data.masks import IGNORED_LABEL, MaskCoding, decode_mask, read_raw_masks
@@ -63,7 +63,7 @@ def read_labels(path: Path, coding: MaskCoding, called: str) -> Bytes:
     try:
         return decode_mask(next(read_raw_masks(path)), coding)
     except AstSegError as error:
-        raise error if str(path) in str(error) else AstSegError(f"{called} {error}") from error
+        raise naming(error, path, called) from error
 
 
 def tells_objects(coding: MaskCoding, masks: Iterable[Sequence[Path]]) -> bool:
