@@ -18,7 +18,7 @@ from astseg._core.checksums import seal_file
 from astseg._core.errors import AstSegError
 from astseg.data.sources import open_source
 from astseg.data.video import VideoWriter
-from astseg.inference.resuming import PLAN_FILE, RESULTS_FILE, ResumableSegmenter, read_batch, resumable
+from astseg.inference.resuming import FOLDER_NUMBER_FILE, PLAN_FILE, ResumableSegmenter, read_batch, resumable
 from astseg.inference.segmenting import Segmenter, segment_source
 from astseg.inference.tiles import TiledSegmenter
 from astseg.model.ast_seg import AstSeg
@@ -206,7 +206,7 @@ def test_what_is_kept_for_others_stays(model: AstSeg, film: Path, tmp_path: Path
     unfinished = unfinished_folder(tmp_path / "out")
     unfinished.mkdir(parents=True)  # as a kill leaves it
     kept = contents(tmp_path / ".out.kept")
-    (tmp_path / ".out.kept" / RESULTS_FILE).write_text(str(unfinished.stat().st_ino))
+    (tmp_path / ".out.kept" / FOLDER_NUMBER_FILE).write_text(str(unfinished.stat().st_ino))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "plan.json").write_text("{}")
     (tmp_path / "mine").rename(tmp_path / ".mine.kept")

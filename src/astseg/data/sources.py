@@ -178,10 +178,7 @@ class FileSource(Source):
     @cached_property
     def coding(self) -> MaskCoding:
         """How the masks of the set are read, decided from some of them."""
-        named = [path for paths in self.masks.values() for path in paths]
-        cdnet = bool(named) and all(re.fullmatch(r"gt\d+", path.stem) for path in named)
-        cityscapes = bool(named) and all(path.stem.endswith("instanceIds") for path in named)
-        return choose_coding(self._probe_masks(named), self.ignored, cdnet=cdnet, cityscapes=cityscapes)
+        return find_coding(self.masks.values(), filter(_is_array, self.files), self.ignored)
 
     @cached_property
     def has_masks(self) -> bool:  # cached, because it reads the headers of all files
@@ -212,20 +209,6 @@ class FileSource(Source):
             return count_images(file)
         arrays = _open_if_readable(file)
         return 0 if arrays is None else arrays.count
-
-    def _probe_masks(self, named: Sequence[Path]) -> Iterator[RawMask]:
-        for index in evenly_spaced(len(named), NUM_PROBED_MASKS).tolist():
-            try:
-                yield from islice(read_raw_masks(named[index]), 1)
-            except AstSegError:
-                continue
-        for file in filter(_is_array, self.files):
-            try:
-                arrays = open_arrays(file)
-                items = list(islice(arrays, NUM_PROBED_MASKS)) if arrays.mask_key else []
-            except AstSegError:
-                continue
-            yield from (_raw_labels(item.mask) for item in items if item.mask is not None)
 
     def _samples(self) -> Iterator[Sample]:
         for file, name in self._names.items():
@@ -440,6 +423,37 @@ def open_video(path: Path, every: int = 1, max_frames: int | None = None) -> Vid
 
 def _is_archive(path: Path) -> bool:
     return path.is_file() and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path))
+
+
+def find_coding(
+    masks: Iterable[Sequence[Path]], arrays: Iterable[Path] = (), ignored: frozenset[int] | None = None
+) -> MaskCoding:
+    """Decide from some of the masks of a set how all are read.
+
+    Args:
+        masks: the mask files of each image: one, or one for each object.
+        arrays: array files that may hold masks.
+        ignored: the values of pixels that are not scored; None to detect them.
+    """
+    files = [path for paths in masks for path in paths]
+    cdnet = bool(files) and all(re.fullmatch(r"gt\d+", path.stem) for path in files)
+    cityscapes = bool(files) and all(path.stem.endswith("instanceIds") for path in files)
+    return choose_coding(_probe_masks(files, arrays), ignored, cdnet=cdnet, cityscapes=cityscapes)
+
+
+def _probe_masks(files: Sequence[Path], arrays: Iterable[Path]) -> Iterator[RawMask]:
+    for index in evenly_spaced(len(files), NUM_PROBED_MASKS).tolist():
+        try:
+            yield from islice(read_raw_masks(files[index]), 1)
+        except AstSegError:
+            continue
+    for file in arrays:
+        try:
+            opened = open_arrays(file)
+            items = list(islice(opened, NUM_PROBED_MASKS)) if opened.mask_key else []
+        except AstSegError:
+            continue
+        yield from (_raw_labels(item.mask) for item in items if item.mask is not None)
 
 
 def total_length(sources: Iterable[Source]) -> int | None:

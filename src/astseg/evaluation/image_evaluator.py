@@ -5,7 +5,7 @@ import numpy as np
 from astseg._core.errors import AstSegError
 from astseg.data.regions import Regions, Truth, covered
 from astseg.evaluation.evaluator import LABEL_SCORES, Evaluation
-from astseg.evaluation.metrics import MAX_LABEL, SegmentationScores, join_scores, score_segmentations
+from astseg.evaluation.metrics import MAX_SCORED_LABEL, SegmentationScores, join_scores, score_segmentations
 from astseg.evaluation.region_scores import RegionCounter
 
 UNSCORED = -1
@@ -87,5 +87,5 @@ def _check(name: str, found: Regions, truth: Truth) -> None:
         )
     for what, regions in (("found", found), ("true", truth.regions)):
         highest = int(regions.labels.max(initial=0))
-        if highest > MAX_LABEL:
-            raise AstSegError(f"{name} has {highest} {what} regions; up to {MAX_LABEL} can be scored.")
+        if highest > MAX_SCORED_LABEL:
+            raise AstSegError(f"{name} has {highest} {what} regions; up to {MAX_SCORED_LABEL} can be scored.")

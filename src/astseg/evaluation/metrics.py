@@ -22,7 +22,7 @@ Tables: TypeAlias = Int64[np.ndarray, "batch predicted true"]
 PerImage: TypeAlias = Float64[np.ndarray, "batch"]
 
 IMAGES_PER_CHUNK = 64  # a table of 256 x 256 labels has half a megabyte
-MAX_LABEL = 4095
+MAX_SCORED_LABEL = 4095
 """Tables have a row and a column for every number up to the highest label."""
 MAX_TABLES_BYTES = 1 << 30
 PIXELS_PER_CHUNK = 1 << 22  # keeps the 64-bit keys of a chunk near 32 MB, whatever the number of images
@@ -207,7 +207,7 @@ def contingency_tables(predicted: LabelMaps, true: LabelMaps, ignored_label: int
 
     Raises:
         ValueError: the shapes differ or are not N x H x W, a type is not an integer, or a label is negative or above
-            `MAX_LABEL`; of ignored pixels, the label may be any integer.
+            `MAX_SCORED_LABEL`; of ignored pixels, the label may be any integer.
     """
     predicted_labels, true_labels = _flat_labels(predicted), _flat_labels(true)
     _check_shapes(predicted, true)
@@ -265,9 +265,10 @@ def _bounded(labels: FlatLabels) -> Int64[np.ndarray, "batch pixels"]:
         ValueError: a label is negative or too high for a table.
     """
     low, high = (int(labels.min()), int(labels.max())) if labels.size else (0, 0)
-    if not 0 <= low <= high <= MAX_LABEL:
+    if not 0 <= low <= high <= MAX_SCORED_LABEL:
         raise ValueError(
-            f"labels must lie in 0 to {MAX_LABEL}, not go from {low} to {high}: number those of each image from 0"
+            f"labels must lie in 0 to {MAX_SCORED_LABEL}, not go from {low} to {high}: "
+            "number those of each image from 0"
         )
     return labels.astype(np.int64)
 

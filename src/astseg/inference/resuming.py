@@ -41,7 +41,7 @@ from astseg.model.segmentation import Segmentation
 
 PLAN_FILE = "plan.json"
 """What the kept batches belong to."""
-RESULTS_FILE = "results.json"
+FOLDER_NUMBER_FILE = "results.json"
 """The number by which the disk knows the folder of the results, before and after it has its name."""
 KEPT_FOLDER = ".{}.kept"
 
@@ -138,9 +138,9 @@ def resumable(out: Path | str, plan: Mapping[str, Any]) -> Iterator[KeptAnswers]
             try:
                 yield KeptAnswers(folder, out, plan)
             except BaseException:
-                (folder / RESULTS_FILE).unlink(missing_ok=True)  # the number is free for any other folder
+                (folder / FOLDER_NUMBER_FILE).unlink(missing_ok=True)  # the number is free for any other folder
                 raise
-            remove_contents(folder, last=RESULTS_FILE)
+            remove_contents(folder, last=FOLDER_NUMBER_FILE)
     except OSError as error:
         raise cannot_write(out, error) from error
 
@@ -158,7 +158,7 @@ def check_place(out: Path) -> None:
         with suppress(AstSegError, OSError, ValueError):  # of a run that is at work, or of somebody else
             if _is_spent(folder):
                 with lock_folder(folder, folder):
-                    remove_contents(folder, last=RESULTS_FILE)
+                    remove_contents(folder, last=FOLDER_NUMBER_FILE)
     check_free(out)
 
 
@@ -168,12 +168,12 @@ def _is_spent(folder: Path) -> bool:
         return True
     before, after = KEPT_FOLDER.split("{}")
     out = folder.with_name(folder.name.removeprefix(before).removesuffix(after))
-    return read_json(folder / RESULTS_FILE) == out.stat().st_ino and any(out.iterdir())
+    return read_json(folder / FOLDER_NUMBER_FILE) == out.stat().st_ino and any(out.iterdir())
 
 
 def _note_results(folder: Path, out: Path) -> None:
     """Note which folder the results are written to, so that it is known when it has its name."""
-    with atomic_write(folder / RESULTS_FILE) as partial:
+    with atomic_write(folder / FOLDER_NUMBER_FILE) as partial:
         partial.write_text(json.dumps(unfinished_folder(out).stat().st_ino))
 
 
@@ -241,7 +241,7 @@ def _check_plan(out: Path, folder: Path, plan: Mapping[str, Any]) -> None:
     Raises:
         AstSegError: it has.
     """
-    (folder / RESULTS_FILE).unlink(missing_ok=True)  # what a killed run has written is made again
+    (folder / FOLDER_NUMBER_FILE).unlink(missing_ok=True)  # what a killed run has written is made again
     try:
         there = read_json(folder / PLAN_FILE)
     except (OSError, ValueError):  # killed before anything was kept

@@ -12,7 +12,7 @@ from astseg._core.image_files import Bytes
 from astseg.data.folders import find_masks_by_name
 from astseg.data.masks import IGNORED_LABEL, MaskCoding, decode_mask, read_raw_masks
 from astseg.data.regions import Mask, Truth, regions_of_labels
-from astseg.data.sources import FileSource, merge_object_masks
+from astseg.data.sources import find_coding, merge_object_masks
 from astseg.data.truth.true_images import ImageName, TrueImages
 
 PIECES = " The truth does not tell objects apart, so what is connected is one."
@@ -31,10 +31,8 @@ class MaskTruth(TrueImages):
     """
 
     def __init__(self, path: Path, names: Sequence[str], ignored: frozenset[int] | None = None) -> None:
-        self.path = path
         self.masks: Mapping[str, tuple[Path, ...]] = find_masks_by_name(names, path)
-        source = FileSource(path, (), masks={paths[0]: paths for paths in self.masks.values()}, ignored=ignored)
-        self.coding = source.coding
+        self.coding = find_coding(self.masks.values(), ignored=ignored)
         self._objects = tells_objects(self.coding, self.masks.values())
         self.description = describe_masks(self.coding, self._objects)
 
