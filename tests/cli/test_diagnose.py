@@ -16,7 +16,7 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 def test_what_is_well_and_what_is_not(astseg: Program, run: Path) -> None:
     assert astseg("diagnose", run, "--device", "cpu") == 1  # after four steps no slot has found anything
-    assert "Well: All weights are finite." in astseg.out
+    assert "Good: All weights are finite." in astseg.out
     assert "Problem No slot outweighs the background" in astseg.out
     assert "The options are --objects, --minutes and --steps." in astseg.out
     assert f"1 problem. Page: {run / 'diagnosis.html'}" in astseg.out

@@ -33,7 +33,7 @@ def diagnose(
         page = write_diagnosis_page(run, diagnosis)
     for judgment in diagnosis.judgments:
         if judgment.healthy:
-            output.print(f"Well: {judgment.finding}", markup=False)
+            output.print(f"Good: {judgment.finding}", markup=False)
     for problem in diagnosis.problems:
         print_problem(problem, output)
     output.print(f"{format_count(len(diagnosis.problems), 'problem')}. Page: {page}", markup=False)
