@@ -179,7 +179,7 @@ class TestEvaluate:
         protocol = evaluate(model, split).protocol
         assert "each layer owns" not in protocol
         assert "each layer owns in the image (1)" in evaluate(RedChannelModel(), split).protocol
-        assert "within 0.2 of a shade" in protocol
+        assert "slots dropped whose median pixel is within 0.2 of a shade" in protocol
         assert "touching slots" not in protocol
         assert "touching slots" in evaluate(RedChannelModel(), split).protocol
 
@@ -197,8 +197,8 @@ class TestEvaluate:
         assert "less than 2.3 times the part of the border in common to the power of 0.5," in protocol
         assert "halves differ by 2.8 times the part of the border in common to the power of 0.5 or more," in protocol
         assert "distances in slow features" in protocol
-        assert "within 0.45 of the ground" in protocol
-        assert "objects of their own" in protocol
+        assert "objects of their own, but for those whose median pixel is within 0.45 of the ground" in protocol
+        assert "slots dropped whose" not in protocol
         assert "in a shade" not in protocol
         assert "in a shade" in evaluate(RedChannelModel(), split).protocol
 

@@ -9,6 +9,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
+from astseg.data.scenes import render
+from astseg.hub.loading import load_model
 from astseg.model import postprocessing, segmentation
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
@@ -17,6 +19,7 @@ from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_we
 from astseg.model.rendering import MAX_SHADOW, composite, place_glimpses
 from astseg.model.resizing import resized
 from astseg.model.segmentation import evaluation_mode
+from astseg.model.slow_features.features import SlowFeatureLayout
 
 ARCHITECTURE = Architecture(
     (32, 40),
@@ -364,6 +367,35 @@ class TestSegment:
         model = model.to(dtype)
         assert model.segment(random_images(1, 3, *size)).labels.shape == (1, *size)
 
+    def test_labels_of_16_bits_are_those_of_32_in_large_images(self) -> None:
+        images = torch.from_numpy(render("rooms", 3, range(2), 64).images).permute(0, 3, 1, 2).float() / 255
+        large = resized(images, (320, 320))
+        expected = load_model("rooms").segment(large).labels
+        for dtype in (torch.float16, torch.bfloat16):
+            found = load_model("rooms").to(dtype).segment(large).labels
+            assert (found != expected).double().mean() < 0.03
+
+    def test_labels_that_depend_on_the_background_have_it_painted(self) -> None:
+        torch.manual_seed(0)
+        layout = SlowFeatureLayout("filters", directions=4)
+        model = build(slow_features=layout, background_network="static", shadows=False)
+        model.label_rule = LabelRule(noise_multiple=7.0)
+        assert model.background_noise is not None
+        model.background_noise.fill_(0.02)
+        images = random_images(1, 3, 32, 40)
+        found, _ = model.segment_with_rendering(images)
+        assert (model.segment(images).labels == found.labels).all()
+
+    def test_backgrounds_of_another_size(self) -> None:
+        model = build(residual_attention_bias=4.0)
+        rendering = model(random_images(2, 3, 32, 40), random_images(2, 3, 64, 80))
+        assert rendering.image.shape == (2, 3, 64, 80)
+
+    def test_a_size_that_is_a_list(self) -> None:
+        size: Any = [32, 40]
+        model = AstSeg(replace(ARCHITECTURE, image_size=size))
+        assert model.segment(random_images(1, 3, 50, 40)).labels.shape == (1, 50, 40)
+
     def test_double_precision_images(self, model: AstSeg) -> None:
         images = random_images(2, 3, 32, 40)
         assert (model.segment(images.double()).labels == model.segment(images).labels).all()
@@ -511,7 +543,7 @@ class TestSaving:
             tmp_path / "two"
         )
         (tmp_path / "one/model.safetensors").rename(tmp_path / "two/model.safetensors")
-        with pytest.raises(AstSegError, match=r"1 missing \(pixel_log_activation\), \d+ .*, \.\.\.\), 2 of another"):
+        with pytest.raises(AstSegError, match=r"1 missing \(pixel_log_activation\), \d+ .* more\), 2 of another"):
             AstSeg.from_pretrained(tmp_path / "two")
 
     def test_settings_and_weights_have_the_same_permissions(self, model: AstSeg, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from tests.tensors import random
 
 from astseg.model.latents import ObjectLatents
-from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights
+from astseg.model.postprocessing import LabelRule, posterior_weights, separate_parts, sharpen_weights
 from astseg.model.rendering import Rendering, composite
 from astseg.model.resizing import resized
 
@@ -160,6 +160,22 @@ class TestPosteriorWeights:
         for likeness, left in ((0.3, {1, 2}), (0.45, {0, 2}), (0.9, {0})):
             rule = replace(SILENT, background_likeness=likeness)
             assert {*posterior_weights(rendering, images, rule, residuals).argmax(1).flatten().tolist()} == left
+
+    def test_of_separate_parts_those_on_the_ground_are_dropped(self) -> None:
+        rendering = self.rendering()
+        rendering.weights[:] = torch.tensor([0.7, 0.1, 0.1, 0.1]).view(4, 1, 1)
+        rendering.weights[..., [0, 1, 3, 4]] = torch.tensor([0.1, 0.8, 0.1, 0.0]).double().view(4, 1, 1)  # slot 1
+        rendering = rendering._replace(vectors=torch.zeros(2, 3, 4, dtype=torch.float64))
+        residuals = torch.zeros(2, 4, 3, 5, dtype=torch.float64)
+        residuals[:, 0, :, :2], residuals[:, 0, :, 3:] = 0.4, 0.8
+        images = torch.full((2, 3, 3, 5), 0.5, dtype=torch.float64)
+        for likeness, left in ((0.3, [1, 1, 0, 2, 2]), (0.45, [0, 0, 0, 2, 2]), (0.9, [0, 0, 0, 0, 0])):
+            rule = replace(SILENT, split_parts=True, background_likeness=likeness)
+            weights = posterior_weights(rendering, images, rule, residuals)
+            assert weights.argmax(1)[0, 0].tolist() == [1, 1, 0, 1, 1]  # the slot as a whole is asked nothing
+            parts, origins = separate_parts(weights, rendering, images, rule, residuals)
+            assert parts.argmax(1)[0, 0].tolist() == left
+            assert origins[0, :2].tolist() == [0, 0]
 
     @pytest.mark.parametrize(("duplicate_likeness", "left"), [(0.15, {1}), (0.0, set())])
     def test_slots_are_merged_before_small_ones_are_dropped(self, duplicate_likeness: float, left: set[int]) -> None:

@@ -297,8 +297,9 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
         looks, edges = "colors", " with no edge between them"
     if rule.histogram_pull:
         histograms = f" and the colors that each layer owns in the image ({rule.histogram_pull:g})"
-    if rule.background_likeness:
-        shadows = f"slots dropped whose median pixel is within {rule.background_likeness:g} of {background}, "
+    like_background = f"whose median pixel is within {rule.background_likeness:g} of {background}"
+    if rule.background_likeness and not rule.split_parts:
+        shadows = f"slots dropped {like_background}, "
     if rule.border_exponent:
         border = f" times the part of the border in common to the power of {rule.border_exponent:g}"
     if rule.duplicate_likeness:
@@ -310,6 +311,7 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
         foreground = f", all that differs from the background by {rule.noise_multiple:g} times its noise given to slots"
     if rule.split_parts:
         parts = ", parts of a slot that do not touch made objects of their own"
+        parts += f", but for those {like_background}" if rule.background_likeness else ""
     return (
         f"Labels: each pixel to the layer with the largest weight, given the layers' {errors} at the pixel "
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, "

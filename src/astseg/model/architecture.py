@@ -71,6 +71,8 @@ class Architecture:
         )
         if len(self.image_size) != 2:
             raise ValueError(f"image_size should be a height and a width, not {self.image_size}")
+        for name in ("image_size", "glimpse_channels"):  # lists do not equal the sizes that they are compared with
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.glimpse_channels:
             object.__setattr__(self, "glimpse_channels", published_glimpse_channels(self.image_size))
         if self.background_network is None and self.residual_attention_bias:

@@ -228,7 +228,8 @@ class AstSeg(SavedModel):
             ValueError: neither backgrounds nor a background network are given, or the images have another size or type.
         """
         known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
-        latents = self.encode(images, known if self.slow_features is None else None, residuals)
+        seen = resized(known, self.image_size) if self.slow_features is None else None
+        latents = self.encode(images, seen, residuals)
         return self.render(latents, known, shadows=shadows)
 
     def reconstruct(self, images: Float[Tensor, "batch 3 height width"]) -> Rendering:
@@ -308,7 +309,7 @@ class AstSeg(SavedModel):
     def _check_images(self, images: Tensor) -> None:
         """Refuse bytes, and another size: SegFormer would take it, and see objects of sizes that it never learned."""
         height, width = self.image_size
-        if images.ndim != 4 or images.shape[-2:] != self.image_size or not images.is_floating_point():
+        if images.ndim != 4 or images.shape[1:] != (3, *self.image_size) or not images.is_floating_point():
             raise ValueError(
                 f"expected floating-point images of the model's own size, N x 3 x {height} x {width}, "
                 f"not {describe_type(images)}; segment takes bytes, and images of any size"

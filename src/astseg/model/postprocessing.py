@@ -24,7 +24,7 @@ from astseg.model.mean_field import mean_field_smoothing, neighbor_affinities
 from astseg.model.rendering import MAX_SHADOW, Rendering
 from astseg.model.resizing import resized
 from astseg.model.slot_division import divide_slots
-from astseg.model.slot_grouping import drop_shadow_slots, drop_small_slots, merge_duplicate_slots
+from astseg.model.slot_grouping import drop_shadow_slots, drop_small_slots, merge_duplicate_slots, split_parts
 
 MAX_SHARPENED_PIXELS = 2**17
 """Weights are sharpened at no larger size and enlarged from there: this takes a tenth of a second on one core."""
@@ -62,7 +62,8 @@ class LabelRule:
     background_likeness: float = 0.0
     """A slot whose pixels have a median L1 distance below this from the nearest shade of the background is dropped: it
     is a shadow or a background error. 0 drops none, as is right where objects may have the background's color. With
-    slow features it is the length of their bounded residual from the ground, below 1."""
+    slow features it is the length of their bounded residual from the ground, below 1. If slots are split into parts,
+    each part is asked."""
     neighbor_pull: float = 4.0
     """The gain of a layer's log-weight per neighbor (of eight) that has the same color and belongs to the layer."""
     likeness: float = 0.1
@@ -111,10 +112,8 @@ def posterior_weights(
         Weights that sum to one over the layers.
     """
     affinities = neighbor_affinities(images, rule.likeness)
-    if residuals is None or rendering.vectors is None:
-        background_error, object_errors = _color_errors(rendering, images, rule)
-    else:
-        background_error, object_errors = _feature_errors(rendering.vectors, residuals)
+    background_error = _background_error(rendering, images, rule, residuals)
+    object_errors = _object_errors(rendering, images, residuals)
     if not rule.between_objects:
         weights = rendering.weights[:, 1:]
         shares = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
@@ -129,7 +128,8 @@ def posterior_weights(
         for _ in range(NUM_HISTOGRAM_STEPS):
             gains = _histogram_gains(weights, bins, rule)
             weights = mean_field_smoothing(log_weights + gains, affinities, rule.neighbor_pull)
-    weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
+    if not rule.split_parts:  # else its parts are asked
+        weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
     # Between textures, an edge of colors parts nothing: touching is enough.
     looks, links = (images, affinities) if residuals is None else (residuals, None)
     weights = merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness, rule.border_exponent)
@@ -157,6 +157,32 @@ def divide_shared_slots(
     links = neighbor_affinities(images, rule.likeness) if residuals is None else None
     weights, origins = divide_slots(weights, looks, rule.division_likeness, rule.border_exponent, rule.min_pixels)
     return merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness, rule.border_exponent), origins
+
+
+def separate_parts(
+    weights: Float[Tensor, "batch layers height width"],
+    rendering: Rendering,
+    images: Float[Tensor, "batch 3 height width"],
+    rule: LabelRule,
+    residuals: Float[Tensor, "batch directions height width"] | None = None,
+) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
+    """Give the parts of a slot that do not touch to slots of their own, without those that only show the background.
+
+    Args:
+        weights: weights that sum to one over the layers, of the same images.
+        rendering: as for `posterior_weights`.
+        images: the images, in [0, 1].
+        rule: how large and how unlike the background a part must be.
+        residuals: their fine ground residuals, for a model of slow features.
+
+    Returns:
+        Weights that sum to one over the layers, and for each slot the one whose part it now holds.
+    """
+    weights, origins = split_parts(weights, rule.min_pixels)
+    if rule.background_likeness:
+        background_error = _background_error(rendering, images, rule, residuals)
+        weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
+    return weights, origins
 
 
 def sharpen_weights(
@@ -198,24 +224,38 @@ def _histogram_gains(
     return rule.histogram_pull * color_log_likelihoods(weights, bins)
 
 
-def _color_errors(
-    rendering: Rendering, images: Float[Tensor, "batch 3 height width"], rule: LabelRule
-) -> tuple[Tensor, Tensor]:
-    """Return the L1 distance of each pixel's color from the background's and from each object's.
+def _background_error(
+    rendering: Rendering,
+    images: Float[Tensor, "batch 3 height width"],
+    rule: LabelRule,
+    residuals: Float[Tensor, "batch directions height width"] | None,
+) -> Float[Tensor, "batch 1 height width"]:
+    """Return the L1 distance of each pixel's color from the background's; with slow features, that from the ground.
 
     The background is compared in the shade that fits the pixel best, between full light and ``rule.max_shade``. A
     shadow that no object has learned to cast therefore stays background.
     """
+    error: Tensor
+    if residuals is not None:
+        error = residuals.norm(dim=1, keepdim=True)
+        return error
     background = rendering.background
     brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
     light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.max_shade, 1.0)
-    background_error = (images - light * background).abs().sum(1, keepdim=True)
-    return background_error, (images[:, None] - rendering.layers).abs().sum(2)
+    error = (images - light * background).abs().sum(1, keepdim=True)
+    return error
 
 
-def _feature_errors(
-    vectors: Float[Tensor, "batch slots directions"], residuals: Float[Tensor, "batch directions height width"]
-) -> tuple[Tensor, Tensor]:
-    """Return how far each pixel's slow features are from the ground and from each object's vector (Euclidean)."""
-    to_objects = (residuals[:, None] - vectors[..., None, None]).norm(dim=2)
-    return residuals.norm(dim=1, keepdim=True), to_objects
+def _object_errors(
+    rendering: Rendering,
+    images: Float[Tensor, "batch 3 height width"],
+    residuals: Float[Tensor, "batch directions height width"] | None,
+) -> Float[Tensor, "batch slots height width"]:
+    """Return the L1 distance of each pixel's color from each object's; with slow features, the Euclidean of these."""
+    errors: Tensor
+    if residuals is None:
+        errors = (images[:, None] - rendering.layers).abs().sum(2)
+    else:
+        assert rendering.vectors is not None
+        errors = (residuals[:, None] - rendering.vectors[..., None, None]).norm(dim=2)
+    return errors

@@ -14,10 +14,17 @@ from astseg.model.foreground_mask import foreground_weights, majority_weights
 from astseg.model.foreground_pieces import explain_foreground
 from astseg.model.latents import ObjectLatents
 from astseg.model.layer_owners import layer_owners
-from astseg.model.postprocessing import LabelRule, divide_shared_slots, posterior_weights, sharpen_weights
+from astseg.model.postprocessing import (
+    LabelRule,
+    divide_shared_slots,
+    posterior_weights,
+    separate_parts,
+    sharpen_weights,
+)
+from astseg.model.precision import at_least_single
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import enlarged_argmax, resized
-from astseg.model.slot_grouping import drop_specks, split_parts
+from astseg.model.slot_grouping import drop_specks
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
@@ -88,14 +95,22 @@ def weigh_layers(
     """
     residuals = None if model.slow_features is None else model.slow_features(images)
     by_colors = residuals is None and (rule or model.architecture.residual_attention_bias)
-    painted = paint_background or by_colors
+    painted = paint_background or by_colors or (rule is not None and rule.noise_multiple)
     background = model.reconstruct_backgrounds(images) if painted else torch.zeros_like(images)
     latents = model.encode(images, background, None if residuals is None else residuals.coarse)
     rendering = model.render(latents, background)
+    # 16 bits are too few to count pixels, and to tell weights apart.
+    exact = rendering._replace(
+        weights=at_least_single(rendering.weights),
+        layers=at_least_single(rendering.layers),
+        background=at_least_single(rendering.background),
+        vectors=None if rendering.vectors is None else at_least_single(rendering.vectors),
+    )
     if rule is None:
-        return rendering.weights, latents, rendering
-    fine = None if residuals is None else residuals.fine
-    weights = posterior_weights(rendering, images, rule, fine)
+        return exact.weights, latents, rendering
+    images, background = at_least_single(images), exact.background
+    fine = None if residuals is None else at_least_single(residuals.fine)
+    weights = posterior_weights(exact, images, rule, fine)
     if rule.division_likeness:
         weights, origins = divide_shared_slots(weights, images, rule, fine)
         latents = latents.take(origins)
@@ -108,7 +123,7 @@ def weigh_layers(
             foreground = foreground_weights(images, background, noise, rule.noise_multiple, expected=owned)
             weights = explain_foreground(weights, foreground)
     if rule.split_parts:
-        weights, origins = split_parts(weights, rule.min_pixels)
+        weights, origins = separate_parts(weights, exact, images, rule, fine)
         latents = latents.take(origins)
     return weights, latents, rendering
 
@@ -129,8 +144,10 @@ def _labels_at_size(
 ) -> Int64[Tensor, "height width"]:
     """Assign the pixels of one image to layers, given the layers' weights at the model's size."""
     size = image.shape[-2:]
-    if rule is None or size.numel() <= weights[0].numel():
+    if size.numel() <= weights[0].numel():
         return layer_owners(resized(weights[None], size))[0]
+    if rule is None:
+        return enlarged_argmax(weights, size)
     pixels = layer_owners(weights, 0).flatten().bincount()
     pixels[0] += 1  # the background takes part even where it owns nothing yet
     owners = pixels.nonzero().squeeze(1)  # the fewer layers, the faster

@@ -17,10 +17,11 @@ from torch import Tensor, nn
 
 from astseg._core.atomic_io import atomic_write
 from astseg._core.checksums import SUM_KEY, seal, unseal
-from astseg._core.errors import AstSegError, NonFiniteModelError
+from astseg._core.errors import AstSegError, NonFiniteModelError, describe_mistake
 from astseg._core.file_names import CONFIG_FILE
 from astseg._core.input_files import read_json
 from astseg._core.settings_io import from_builtins, to_builtins
+from astseg._core.text import first_names
 from astseg.model.architecture import Architecture
 from astseg.model.postprocessing import LabelRule
 
@@ -105,7 +106,10 @@ class SavedModel(
 
 def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
     try:
-        content = unseal(read_json(file))
+        stored = read_json(file)
+        if not isinstance(stored, dict):
+            raise ValueError(f"it holds {type(stored).__name__}, not an object")
+        content = unseal(stored)
         version = content["format_version"]
         if version != FORMAT_VERSION:
             raise AstSegError(
@@ -120,7 +124,7 @@ def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
             f"Cannot read {file}: {error.strerror}. A model is a folder with {CONFIG_FILE} and {WEIGHTS_FILE}."
         ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AstSegError(f"{file} does not describe an astseg model: {error}.") from error
+        raise AstSegError(f"{file} does not describe an astseg model: {describe_mistake(error)}.") from error
 
 
 def _load_weights(model: nn.Module, file: Path) -> None:
@@ -157,5 +161,4 @@ def _weights_sum(weights: Mapping[str, Tensor]) -> str:
 
 
 def _list_names(what: str, names: list[str]) -> str:
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} {what}" + (f" ({shown})" if names else "")
+    return f"{len(names)} {what}" + (f" ({first_names(names)})" if names else "")

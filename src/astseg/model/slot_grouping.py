@@ -143,8 +143,7 @@ def split_parts(
     """
     owners = layer_owners(weights).cpu().numpy()
     num_slots = weights.shape[1] - 1
-    kept = torch.zeros_like(weights, dtype=torch.bool)
-    kept[:, 0] = True
+    kept = torch.ones_like(weights, dtype=torch.bool)
     origins = torch.arange(num_slots).repeat(len(weights), 1)
     moved = weights.clone()
     for index, owner in enumerate(owners):
@@ -152,22 +151,25 @@ def split_parts(
         for slot in np.unique(owner[owner > 0]).tolist():
             numbered, count = ndimage.label(owner == slot, np.ones((3, 3)))
             parts += [(int((numbered == part).sum()), slot, numbered == part) for part in range(1, count + 1)]
-        parts = sorted((part for part in parts if part[0] >= min_pixels), key=lambda part: -part[0])
+        parts.sort(key=lambda part: -part[0])
         used: set[int] = set()
         waiting = []
-        for _, slot, mask in parts:  # the largest part of each slot stays with it
+        for pixels, slot, mask in parts:
             where = torch.from_numpy(mask).to(weights.device)
-            if slot in used:
+            if pixels < min_pixels:
+                kept[index, slot][where] = False
+            elif slot in used:
                 waiting.append((slot, where))
-            else:
+            else:  # the largest part of each slot stays with it
                 used.add(slot)
-                kept[index, slot] = where
         unused = iter(slot for slot in range(1, num_slots + 1) if slot not in used)
         for slot, where in waiting:
             other = next(unused, slot)
-            moved[index, other][where] = weights[index, slot][where]
-            kept[index, other] |= where
-            origins[index, other - 1] = slot - 1
+            if other != slot:
+                moved[index, other] = torch.where(where, weights[index, slot], 0)
+                kept[index, slot][where] = False
+                kept[index, other] = where
+                origins[index, other - 1] = slot - 1
     return _redistribute(moved, kept), origins.to(weights.device)
 
 
