@@ -1,4 +1,5 @@
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,18 @@ def test_between_two_phases_there_is_no_optimizer(state: TrainState, file: Path)
     assert (loaded.phase.name, loaded.step, loaded.steps_done) == ("joint", 0, 6)
 
 
+def test_a_phase_that_is_over_or_has_no_steps(state: TrainState, tiny_recipe: Recipe, file: Path) -> None:
+    state.step = state.phase.steps  # killed before the phase was closed
+    state.save(file)
+    assert TrainState.load(file, CPU).step == state.step
+    recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, frozen_steps=0))
+    state = TrainState.begin(recipe, 5, CPU, 1)
+    state.end_phase()
+    assert state.phase.steps == 0
+    state.save(file)
+    assert TrainState.load(file, CPU).phase.name == "objects"
+
+
 def test_counts_steps_and_says_how_far_it_is(state: TrainState) -> None:
     assert state.steps_done == 4
     assert state.progress == TrainingProgress("objects", 1, 3, False, "curriculum")
@@ -177,7 +190,7 @@ def test_a_full_disk_leaves_the_older_checkpoint(
         {"phase_index": 9},
         {"phase_index": True},
         {"step": -1},
-        {"step": 3},
+        {"step": 4},
         {"step": 1.5},
         {"seed": "x"},
         {"num_images": -5},

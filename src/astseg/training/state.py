@@ -216,7 +216,7 @@ def _check_fields(
         if type(value) is not int or value < 0:
             raise ValueError(f"{name} should be a whole number of at least 0, not {value!r:.80}")
     own = phases(recipe)
-    most = own[phase_index].steps - 1 if phase_index < len(own) else 0
+    most = own[phase_index].steps if phase_index < len(own) else 0  # a phase may be over, and not yet closed
     if phase_index > len(own) or step > most:
         raise ValueError(f"there is no step {step} of phase {phase_index}")
     from_builtins(_Seconds, {"phases": seconds})
