@@ -125,6 +125,19 @@ def test_batch_normalization_is_torchs() -> None:
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("pixels", [1, 400])
+def test_batch_normalization_of_16_bits(pixels: int) -> None:
+    layer = torch.nn.BatchNorm2d(3)
+    maps = (10 + torch.randn(1, 3, pixels, 1)).bfloat16()
+    with GlobalBatch(BatchPart(0, 1, 1)):
+        normalized = layer(maps)
+    assert normalized.dtype == torch.bfloat16
+    assert layer.running_var is not None
+    assert layer.running_var.isfinite().all()
+    if pixels > 1:
+        torch.testing.assert_close(normalized, torch.nn.BatchNorm2d(3)(maps), rtol=1e-2, atol=1e-2)
+
+
 def _as_arrays(parts: tuple[BatchPart, ...]) -> list[np.ndarray]:
     return [part.numpy() for part in _normalized(parts)]
 

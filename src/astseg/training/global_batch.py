@@ -114,17 +114,18 @@ class GlobalBatch(TorchFunctionMode):
         others = [0, *range(2, maps.ndim)]
         shape = [1, -1] + [1] * (maps.ndim - 2)
         count = torch.full_like(weight, maps.numel() // maps.shape[1], requires_grad=False)
-        own_mean = maps.mean(others)
-        own_squares = (maps - own_mean.view(shape)).square().sum(others)
+        wide = maps.float() if maps.element_size() < 4 else maps  # as torch's own accumulates
+        own_mean = wide.mean(others)
+        own_squares = (wide - own_mean.view(shape)).square().sum(others)
         counts, means, squares = _of_all(torch.stack((count, own_mean, own_squares))).unbind(1)
         total = counts.sum(0)
         mean = (counts * means).sum(0) / total
         variance = (squares + counts * (means - mean).square()).sum(0) / total
         with torch.no_grad():
             running_mean.lerp_(mean, momentum)
-            running_var.lerp_(variance * total / (total - 1), momentum)
+            running_var.lerp_(variance * total / (total - 1).clamp(min=1), momentum)
         scale = (variance + eps).rsqrt() * weight
-        return maps * scale.view(shape) + (bias - mean * scale).view(shape)
+        return (wide * scale.view(shape) + (bias - mean * scale).view(shape)).to(maps.dtype)
 
 
 DRAWING = frozenset({F.dropout, F.multi_head_attention_forward, torch.rand})

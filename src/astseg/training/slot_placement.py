@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from astseg._core.processes import copy_from_first
 from astseg.model.segmentation import evaluation_mode
 from astseg.training.callbacks import Callback
 from astseg.training.slot_init import initialize_slot_prior
@@ -21,3 +22,6 @@ class SlotPlacement(Callback):
             assert state.training_set is not None
             with evaluation_mode(state.model):
                 initialize_slot_prior(state.model, state.training_set, state.seed)
+            assert state.model.places is not None
+            for values in state.model.places.parameters():  # rounding could place slots otherwise in each process
+                copy_from_first(values.data)
