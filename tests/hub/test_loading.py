@@ -191,6 +191,23 @@ class TestHub:
             over.set()
         assert "was not reached (" in said
 
+    def test_whose_address_is_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert "was not reached (unknown url type" in self.refused("hub.example.invalid", monkeypatch)
+
+    def test_that_is_no_web_server(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def answer() -> None:
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(1 << 12)
+                    connection.sendall(b"SSH-2.0-nothing\r\n")
+
+            threading.Thread(target=answer, daemon=True).start()
+            said = self.refused(f"http://127.0.0.1:{server.getsockname()[1]}", monkeypatch)
+        assert "was not reached (" in said
+        assert "no answer within" not in said
+
     def test_whose_name_cannot_be_looked_up(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def look_up(*_: object, **__: object) -> None:
             time.sleep(2)

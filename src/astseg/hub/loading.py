@@ -1,5 +1,6 @@
 """Load a trained model by its folder, by its name, or from the model hub."""
 
+import http.client
 import logging
 import threading
 import urllib.error
@@ -76,16 +77,17 @@ def _from_hub(name: str) -> AstSeg:
 
 def _unreached(name: str) -> str | None:
     """Return why the hub cannot be reached; None if it gives any usable answer."""
-    request = urllib.request.Request(f"{constants.ENDPOINT}/{name}/resolve/main/{CONFIG_FILE}", method="HEAD")
+    address = f"{constants.ENDPOINT}/{name}/resolve/main/{CONFIG_FILE}"
     found: list[str | None] = []
 
     def ask() -> None:
         try:
+            request = urllib.request.Request(address, method="HEAD")
             urllib.request.urlopen(request, timeout=HUB_TIMEOUT).close()
         except urllib.error.HTTPError as error:
             broken = error.code >= 500  # its library would keep retrying
             found.append(f"{constants.ENDPOINT} answers with error {error.code}" if broken else None)
-        except OSError as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             found.append(f"{constants.ENDPOINT} was not reached ({getattr(error, 'reason', error)})")
         else:
             found.append(None)
