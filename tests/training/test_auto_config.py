@@ -27,6 +27,7 @@ from astseg.training.memory import PROCESS_BYTES, Memory, training_memory
 from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_time, measure_step_seconds, with_steps
 
+SLOW = "architecture.slow_features."
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 SECONDS = {"simple": 0.6, "complex": 2.4, "region": 0.6, "static": 0.6}
 """What a step of the background takes on the machine of these tests; one of the objects takes 0.16."""
@@ -219,11 +220,28 @@ class TestRecipe:
             ),
             ({"changes": {"foreground.entropy_weight": "nan"}}, r"be: foreground\.entropy_weight .* finite .*'nan'\.$"),
             ({"preset": "nothing"}, "There is no preset 'nothing'"),
+            ({"parts": 0}, "whole numbers of at least 1"),
+            ({"steps": 10.5}, "whole numbers of at least 1"),
+            ({"precision": "fp16"}, "should be one of auto, fp32"),
         ],
     )
     def test_refuses_the_impossible(self, asked: dict[str, Any], message: str) -> None:
         with pytest.raises(AstSegError, match=message):
             RecipeRequest(**asked)
+
+    @pytest.mark.parametrize(
+        "asked",
+        [{"steps": 3_000_000_000}, {"minutes": 1e9}, {"textured": True, "changes": {SLOW + "backbone": "filters"}}],
+    )
+    def test_refuses_what_cannot_be_computed(self, store: Store, asked: dict[str, Any]) -> None:
+        if "changes" in asked:
+            asked["changes"][SLOW + "directions"] = 64
+        with pytest.raises(AstSegError, match=r"at most (2147483647|42)"):
+            choose(store, **asked)
+
+    def test_says_who_chose_the_number_of_objects(self, store: Store) -> None:
+        reasons = choose(store, changes={"architecture.num_slots": 5}).reasons
+        assert any(reason.text == "Objects: at most 5 in an image (as requested)." for reason in reasons)
 
     @pytest.mark.parametrize("asked", [{}, {"preset": "demo"}, {"preset": "objectsroom-unet"}, {"steps": 300}])
     def test_images_that_are_too_small(self, store: Store, tmp_path: Path, asked: dict[str, Any]) -> None:

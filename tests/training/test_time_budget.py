@@ -107,7 +107,7 @@ class TestFitting:
         assert minutes == pytest.approx(30.0, abs=0.01)
         assert fitted.background.steps == fit_to_steps(recipe, 9_000).background.steps == steps
         alone = override(recipe, {"foreground.scenario": "background"})
-        assert fit_to_steps(alone, 9_000).background.steps == 3_000
+        assert fit_to_steps(alone, 9_000).background.steps == 9_000
 
     def test_background_alone(self, tiny_recipe: Recipe) -> None:
         alone = override(tiny_recipe, {"foreground.scenario": "background"})

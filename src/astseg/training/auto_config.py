@@ -21,7 +21,7 @@ from astseg.training.complexity import MIN_STATIC_IMAGES, far_border_share, stat
 from astseg.training.config import BackgroundTraining, Recipe
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
-from astseg.training.precision import PrecisionRequest, choose_precision
+from astseg.training.precision import PrecisionRequest, as_request, choose_precision
 from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds
 
@@ -94,6 +94,9 @@ class RecipeRequest:
             raise AstSegError(f"The number of objects should lie between 1 and {MAX_SLOTS}, not {self.num_slots}.")
         if any(amount is not None and not 0 < amount < math.inf for amount in (self.minutes, self.steps)):
             raise AstSegError("The time and the steps to train should be more than 0.")
+        if any(amount is not None and amount != int(amount) for amount in (self.steps, self.parts)) or self.parts < 1:
+            raise AstSegError("The steps, and the parts of a batch, should be whole numbers of at least 1.")
+        as_request(self.precision)
 
     @property
     def base(self) -> Recipe | None:
@@ -169,9 +172,10 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     if base and base.architecture.image_size != store.image_size:
         other_size = f" (the recipe's own size is {format_value(base.architecture.image_size)})"
     reasons.append(_images_reason(store, other_size))
-    guess = "as requested" if request.num_slots else "as in the recipe" if base else "a guess"
+    chosen = request.num_slots or "architecture.num_slots" in request.changes
+    guess = "as requested" if chosen else "as in the recipe" if base else "a guess"
     most = f"Objects: at most {recipe.architecture.num_slots} in an image ({guess})."
-    reasons.append(Reason(most, None if request.num_slots else "num_slots"))
+    reasons.append(Reason(most, None if chosen else "num_slots"))
     needed = _needed_memory(recipe, device, len(images), request.parts)
     reasons.append(_memory_reason(needed, store.image_size, device))
     precision = choose_precision(request.precision, recipe.architecture, device)
@@ -187,9 +191,11 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
         reasons.append(Reason("Losses: compiled, as requested; the first steps of each phase wait for it."))
     why = "as requested" if request.steps or request.changes_steps else "as in the recipe"
     if minutes is not None:
-        recipe, why = _fit_to_time(recipe, images, device, minutes, execution)
+        with _refusing():
+            recipe, why = _fit_to_time(recipe, images, device, minutes, execution)
     elif request.steps is not None:
-        recipe = fit_to_steps(recipe, request.steps)
+        with _refusing():
+            recipe = fit_to_steps(recipe, request.steps)
     with _refusing():
         recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
     objects = f" and {recipe.foreground.steps} for the objects" if recipe.foreground.scenario != "background" else ""

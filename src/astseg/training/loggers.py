@@ -25,6 +25,8 @@ class _KnownMetrics(TypedDict):
     phase_step: int
     seconds: float
     total: float
+    reconstruction: NotRequired[float]
+    features: NotRequired[float]
     active_slots: NotRequired[float]
 
 

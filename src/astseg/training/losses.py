@@ -58,7 +58,7 @@ def feature_loss(
 
 
 def slot_use_loss(weights: Float[Tensor, "batch layers height width"], pixels_per_cell: int = 1) -> Float[Tensor, ""]:
-    """Return the mean number of slots in use in an image, made smooth by ``presence``. Not in the paper.
+    """Return the mean number of slots in use in an image, made smooth by `slot_presence`. Not in the paper.
 
     A second slot on an object costs as much as a slot with an object of its own.
     """

@@ -136,7 +136,12 @@ def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: floa
 
 
 def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
-    """Give the foreground a number of steps, the background a third of it, but no more than it has a use for."""
+    """Give the foreground a number of steps, the background a third of it, but no more than it has a use for.
+
+    Where the background alone is trained, it gets all of them.
+    """
+    if recipe.foreground.scenario == "background":
+        return with_steps(recipe, foreground, recipe.foreground.steps)
     return with_steps(recipe, int(_useful_steps(recipe, max(1, foreground // 3))), foreground)
 
 

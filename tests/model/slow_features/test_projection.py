@@ -4,6 +4,7 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from astseg._core.errors import AstSegError
 from astseg.model.slow_features import projection
 from astseg.model.slow_features.projection import (
     PairDifferences,
@@ -34,6 +35,12 @@ def test_solves_the_generalized_eigenproblem(monkeypatch: pytest.MonkeyPatch) ->
     expected = expected[:, ::-1] / scale[:, None]
     signs = np.sign((found * expected).sum(0))
     np.testing.assert_allclose(found * signs, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_images_of_a_single_color_have_no_textures() -> None:
+    plain = torch.zeros(50, 4)
+    with pytest.raises(AstSegError, match="the same plain color"):
+        fit_slow_projection(PairDifferences(plain, plain, plain, plain[0]), 2)
 
 
 def test_finds_what_is_constant_within_images_and_ignores_objects() -> None:

@@ -91,7 +91,7 @@ class EfficientNetLite0(nn.Module):
         blocks: the blocks, counted from 0, whose outputs are the responses.
 
     Raises:
-        AstSegError: the weights cannot be read.
+        AstSegError: the package of the weights is not installed.
     """
 
     def __init__(self, blocks: Sequence[int]) -> None:

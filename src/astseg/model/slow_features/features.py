@@ -64,6 +64,7 @@ class SlowFeatures(nn.Module):
 
     Raises:
         AstSegError: the backbone's weights are not installed.
+        ValueError: there are more directions than the backbone has channels.
     """
 
     mean: Tensor
@@ -73,6 +74,11 @@ class SlowFeatures(nn.Module):
         super().__init__()
         self.layout = layout
         self.backbone = build_responses(layout.backbone)
+        if layout.directions > self.backbone.channels:
+            raise ValueError(
+                f"directions should be at most {self.backbone.channels}, the channels of {layout.backbone}, not "
+                f"{layout.directions}"
+            )
         self.register_buffer("mean", torch.zeros(self.backbone.channels))
         self.register_buffer("matrix", torch.zeros(self.backbone.channels, layout.directions))
 
@@ -114,8 +120,8 @@ def evidence_by_residuals(
         residuals: bounded residuals.
         scale: what they were bounded with.
     """
-    length = residuals.square().sum(1, keepdim=True).clamp(max=1 - 1e-4)
-    distance = scale**2 * length / (1 - length)
+    squared_length = residuals.square().sum(1, keepdim=True).clamp(max=1 - 1e-4)
+    squared_distance = scale**2 * squared_length / (1 - squared_length)
     # Half, where the cell is taken for foreground.
-    share = distance / (clearly_foreground(residuals.shape[1]) ** 2 + distance)
+    share = squared_distance / (clearly_foreground(residuals.shape[1]) ** 2 + squared_distance)
     return ((share - GROUND_SHARE) / (1 - GROUND_SHARE)).clamp(min=0)

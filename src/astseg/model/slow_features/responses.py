@@ -60,7 +60,7 @@ class Lite0Responses(LocalResponses):
     def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
         """Return the outputs of the blocks."""
         enlargement = self.side / max(grid)
-        size = (round(grid[0] * enlargement), round(grid[1] * enlargement))
+        size = (max(1, round(grid[0] * enlargement)), max(1, round(grid[1] * enlargement)))
         large = resized(images, size, "bicubic").clamp(0, 1)
         maps: list[Tensor] = self.network(large.contiguous(memory_format=torch.channels_last))
         return maps
