@@ -41,7 +41,7 @@ STEPS = {
     "model.ast_seg:AstSeg.render": "network",
     "model.segmentation:posterior_weights": "label rule, model's size",
     "model.segmentation:divide_shared_slots": "label rule, model's size",
-    "model.segmentation:split_parts": "label rule, model's size",
+    "model.segmentation:separate_parts": "label rule, model's size",
     "model.segmentation:sharpen_weights": "label rule, image's size",
     "model.segmentation:drop_specks": "label rule, image's size",
     "model.segmentation:enlarged_argmax": "enlarge, label",

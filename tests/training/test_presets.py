@@ -30,7 +30,8 @@ PUBLISHED = {
 OTHER_ROWS = ["baseline", "no-transformer", "one-more-slot", "twice-the-slots", "unet", "random-backbone"]
 OTHER_ROWS += ["no-entropy-loss", "frozen-background"]
 MakeRecipe: TypeAlias = Callable[..., Recipe]
-CPU = ["demo", "rooms-cpu", "towers-cpu", "clevr-cpu", "clevrtex-cpu", "clevrtex-dense-cpu"]
+LARGE = ["clevrtex-128-cpu", "clevrtex-dense-128-cpu"]
+CPU = ["demo", "rooms-cpu", "towers-cpu", "clevr-cpu", "clevrtex-cpu", "clevrtex-dense-cpu", *LARGE]
 
 
 def of_benchmark(name: str) -> str:

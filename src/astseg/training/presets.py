@@ -241,10 +241,11 @@ class _Distances(NamedTuple):
     """Of the image, that an object takes up at least."""
 
 
+DENSE: Backbone = "efficientnet-lite0-dense"
 _DISTANCES = {
     # Twice as many directions are 1.4 times as far; they tell more of what objects differ in from the ground, and find
     # more of the ground's own parts, which are small or little different.
-    "efficientnet-lite0-dense": _Distances(32, 13.0, 6.0, 3.7, 5.0, background_likeness=0.45, smallest_share=9 / 1024),
+    DENSE: _Distances(32, 13.0, 6.0, 3.7, 5.0, background_likeness=0.45, smallest_share=9 / 1024),
     # Objects are nearer to the ground, and to each other, in features that nobody has learned, and differ more within.
     "filters": _Distances(12, 9.0, 9.0, 1.8, 0.0),
 }
@@ -348,6 +349,14 @@ def _long(recipe: Recipe) -> Recipe:
     )
 
 
+def _large(recipe: Recipe, steps: int) -> Recipe:
+    """Return a recipe of slow features for larger images, on a grid of no more cells."""
+    assert recipe.architecture.slow_features is not None
+    features = replace(recipe.architecture.slow_features, stride=4)
+    foreground = replace(recipe.foreground, steps=steps, slot_use_warmup_steps=steps)
+    return replace(recipe, architecture=replace(recipe.architecture, slow_features=features), foreground=foreground)
+
+
 def _small() -> list[Preset]:
     side = (64, 64)
     rooms = cpu_recipe(side, DATASETS["objectsroom"].num_slots, slot_cost=12.0, background_log_activation=4.0)
@@ -371,15 +380,23 @@ def _small() -> list[Preset]:
         foreground=replace(towers.foreground, shadow_start=1_500),
         label_rule=LabelRule(background_likeness=0.2),
     )
-    textures = textures_recipe(side, DATASETS["clevrtex"].num_slots)
-    camouflaged = textures_recipe(side, DATASETS["clevrtex"].num_slots, backbone="efficientnet-lite0-dense")
+    most = DATASETS["clevrtex"].num_slots
+    textures, camouflaged = textures_recipe(side, most), textures_recipe(side, most, backbone=DENSE)
+    large = _large(textures_recipe((128, 128), most), steps=16_000)
+    large_camouflaged = _large(textures_recipe((128, 128), most, backbone=DENSE), steps=16_600)
+    assert large_camouflaged.label_rule is not None
+    # Four times as many pixels tell more surely what colors an object has, and what shows the ground.
+    surer = replace(large_camouflaged.label_rule, background_error=5.0, histogram_pull=3.0, background_likeness=0.5)
+    large_camouflaged = replace(large_camouflaged, label_rule=surer)
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", demo),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),
         Preset("towers-cpu", "Towers at 64x64 in two hours on two CPU cores", towers),
         Preset("clevr-cpu", "CLEVR at 64x64 in two hours on two CPU cores", clevr),
         Preset("clevrtex-cpu", "CLEVRTEX at 64x64 in half an hour on two CPU cores, by slow features", textures),
-        Preset("clevrtex-dense-cpu", "The same, by more slow features: for camouflaged objects", camouflaged),
+        Preset("clevrtex-128-cpu", "CLEVRTEX at 128x128 in an hour on two CPU cores, by slow features", large),
+        Preset("clevrtex-dense-cpu", "CLEVRTEX at 64x64, by more slow features: for camouflaged objects", camouflaged),
+        Preset("clevrtex-dense-128-cpu", "CLEVRTEX at 128x128, by more slow features", large_camouflaged),
     ]
 
 
