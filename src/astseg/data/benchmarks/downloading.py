@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from astseg._core.atomic_io import atomic_write, make_folder, sync, sync_opened
+from astseg._core.atomic_io import atomic_write, lock_folder, make_folder, sync, sync_opened
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
 from astseg._core.progress import ByteProgress
@@ -61,6 +61,8 @@ class PlannedFile:
     @property
     def verification(self) -> str:
         """What is checked of the file, and what is not, in words."""
+        if self.present and self.present == self.size:
+            return "its size alone, as it was there already; its content is NOT verified"
         if self.remote.md5_address is not None:
             checked = "its MD5 sum, which comes from the same server: this shows damage, not an exchange"
             return checked + (", as both come unencrypted" if self.remote.address.startswith("http:") else "")
@@ -139,8 +141,14 @@ def download(plan: DownloadPlan, report: ByteProgress | None = None) -> list[Pat
 
     Raises:
         AstSegError: a server does not answer, or not with what was asked for; a file has changed, or a size far from
-            the published one; or a checksum does not match.
+            the published one; a checksum does not match; or another process downloads into the folder.
     """
+    with lock_folder(plan.folder, plan.folder):
+        return download_into_locked(plan, report)
+
+
+def download_into_locked(plan: DownloadPlan, report: ByteProgress | None = None) -> list[Path]:
+    """Download as `download` does, into a folder that is locked already."""
     report = report or (lambda *_: None)
     try:
         make_folder(plan.folder)
@@ -226,7 +234,7 @@ def _fetch(remote: RemoteFile, size: int, part: Path, report: ByteProgress) -> N
             target.seek(done)
             noted = done
             try:
-                while chunk := answer.read(min(CHUNK_SIZE, size - done + 1)):
+                while chunk := _read(answer, min(CHUNK_SIZE, size - done + 1)):
                     if done + len(chunk) > size:  # without a length, an answer need not end
                         raise AstSegError(
                             f"{remote.shown} sends more than the {size} bytes that were announced. "
@@ -244,12 +252,20 @@ def _fetch(remote: RemoteFile, size: int, part: Path, report: ByteProgress) -> N
         raise ConnectionError(f"the connection ended after {done} of {size} bytes")
 
 
+def _read(answer: http.client.HTTPResponse, most: int) -> bytes:
+    """Read on; whatever breaks off the connection is a `ConnectionError`, unlike what is wrong with the disk."""
+    try:
+        return answer.read(most)
+    except OSError as error:  # of TLS, of a network that has gone, ...
+        raise ConnectionError(str(error)) from error
+
+
 def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
     path = folder / remote.name
     present = _length(path)
     try:
         length = _content_length(ask_headers(remote.address, may_ask_for_file=not present), remote.shown)
-    except (http.client.HTTPException, OSError) as error:
+    except (http.client.HTTPException, OSError, ValueError) as error:
         if not present:
             raise AstSegError(f"{remote.shown} does not answer: {error}. Is the address still correct?") from error
         length = None
