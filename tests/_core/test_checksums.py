@@ -42,6 +42,11 @@ def test_every_flipped_bit_of_a_small_array_is_found(bit: int) -> None:
     assert damaged_row(rows, sums) == bit // 8 // 35
 
 
+def test_fewer_checksums_than_rows_are_damage() -> None:
+    rows = np.zeros((6, 5), np.uint8)
+    assert damaged_row(rows, row_sums(rows)[:4]) == 4
+
+
 def test_of_a_large_array_some_rows_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checksums, "WHOLE_BYTES", 100)
     monkeypatch.setattr(checksums, "SAMPLED_ROWS", 3)

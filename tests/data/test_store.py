@@ -225,6 +225,10 @@ def test_verify_notices_a_changed_byte(tmp_path: Path) -> None:
     file.write_bytes(content)
     with pytest.raises(AstSegError, match=r"train\.masks\.npy"):
         Store(tmp_path / "s").verify()
+    sums = tmp_path / "s" / "train.images.crc32"
+    sums.write_bytes(sums.read_bytes()[:-1])
+    store = Store(tmp_path / "s", check_sums=False)
+    assert store.damaged_files() == ["train.images.crc32", "train.masks.npy"]
 
 
 def test_append_refuses_what_does_not_fit(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def checked_sums(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], Sums]:
 
 def damaged_row(array: npt.NDArray[Any], sums: Sums) -> int | None:
     """Return the first of the checked rows of an array that has another checksum; None if all are as written."""
+    if len(sums) < len(array):
+        return len(sums)
     rows, found = checked_sums(array)
     damaged = rows[found != sums[rows]]
     return int(damaged[0]) if len(damaged) else None

@@ -171,17 +171,24 @@ class Store:
         return self._splits[name]
 
     def verify(self) -> None:
-        """Read every file once and compare its SHA-256 with the manifest.
+        """Read every file once and compare it with the manifest.
 
         Raises:
             AstSegError: a file has changed since it was written.
         """
-        for split in self.manifest.splits.values():
-            for record in split.arrays.values():
-                if file_sha256(self.path / record.file) != record.sha256:
-                    raise AstSegError(
-                        f"{self.path / record.file} has changed since it was written. Prepare the data again."
-                    )
+        if damaged := self.damaged_files():
+            raise AstSegError(f"{self.path / damaged[0]} has changed since it was written. Prepare the data again.")
+
+    def damaged_files(self) -> list[str]:
+        """Read every file once, and return the names of those that are not as they were written."""
+        damaged = []
+        for record in (record for split in self.manifest.splits.values() for record in split.arrays.values()):
+            if file_sha256(self.path / record.file) != record.sha256:
+                damaged.append(record.file)
+            sums = sums_file(self.path / record.file)
+            if record.sums_sha256 is not None and (not sums.is_file() or file_sha256(sums) != record.sums_sha256):
+                damaged.append(sums.name)
+        return damaged
 
     def _open_split(self, name: str, record: SplitRecord) -> Split:
         arrays: dict[str, Bytes] = {}

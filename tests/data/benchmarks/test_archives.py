@@ -150,6 +150,15 @@ def test_a_long_name_is_not_read(tmp_path: Path, kind: bytes) -> None:
     tracemalloc.stop()
 
 
+def test_long_names_one_after_the_other(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("x")
+    member.type, member.size = tarfile.GNUTYPE_LONGNAME, 5
+    (tmp_path / "a.tar").write_bytes((member.tobuf(tarfile.GNU_FORMAT) + b"name\0".ljust(512, b"\0")) * 2000)
+    (source,) = open_sources([tmp_path / "a.tar"])
+    with pytest.raises(AstSegError, match="damaged or truncated"):
+        contents(source)
+
+
 def test_names_of_usual_length(tmp_path: Path) -> None:
     long = {"folder/" * 30 + "a.bin": b"1"}
     for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):

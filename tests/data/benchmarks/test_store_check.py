@@ -8,7 +8,7 @@ from tests.data.benchmarks import formats
 
 from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.benchmark_import import import_benchmark
-from astseg.data.benchmarks.store_check import BLOCK_SIZE, check_store
+from astseg.data.benchmarks.store_check import MAX_BLOCK_IMAGES, check_store
 from astseg.data.store import Bytes
 from astseg.data.store_writer import StoreWriter
 
@@ -24,7 +24,9 @@ def make(path: Path, masks: Mapping[str, Bytes | None], details: dict[str, Any] 
 
 def test_counts(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    masks = rng.integers(0, 4, (BLOCK_SIZE + 5, 8, 8), np.uint8) * rng.integers(0, 2, (BLOCK_SIZE + 5, 1, 1), np.uint8)
+    masks = rng.integers(0, 4, (MAX_BLOCK_IMAGES + 5, 8, 8), np.uint8) * rng.integers(
+        0, 2, (MAX_BLOCK_IMAGES + 5, 1, 1), np.uint8
+    )
     masks[7] = 0
     masks[7, 0, :6] = 1, 2, 3, 4, 5, 6
     path = make(tmp_path / "s", {"train": masks, "test": masks[:10] * 0 + 1, "plain": None}, {"slots": 3})
@@ -32,7 +34,7 @@ def test_counts(tmp_path: Path) -> None:
     found = check_store(path, report=lambda *what: seen.append(what))
     train, test, plain = found.splits
     objects = [len(set(np.unique(image)) - {0}) for image in masks]
-    assert (train.name, train.count, train.highest_label) == ("train", BLOCK_SIZE + 5, 6)
+    assert (train.name, train.count, train.highest_label) == ("train", MAX_BLOCK_IMAGES + 5, 6)
     assert train.most_objects == max(objects) == 6
     assert train.empty_foregrounds == objects.count(0) > 0
     assert train.too_many_objects == 1
@@ -40,8 +42,8 @@ def test_counts(tmp_path: Path) -> None:
     assert (test.highest_label, test.most_objects, test.empty_foregrounds) == (1, 1, 0)
     assert (plain.count, plain.highest_label) == (3, None)
     assert seen == [
-        ("train", BLOCK_SIZE, BLOCK_SIZE + 5),
-        ("train", BLOCK_SIZE + 5, BLOCK_SIZE + 5),
+        ("train", MAX_BLOCK_IMAGES, MAX_BLOCK_IMAGES + 5),
+        ("train", MAX_BLOCK_IMAGES + 5, MAX_BLOCK_IMAGES + 5),
         ("test", 10, 10),
         ("plain", 3, 3),
     ]

@@ -164,7 +164,7 @@ def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, name: str) -
 def _report_damage(name: str) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
         raise AstSegError(
             f"The archive {name} is damaged or truncated ({error}). A part is missing, or the download is incomplete. "
             f"Download it again, then run the import again; it resumes where it stopped."

@@ -1,5 +1,6 @@
 """Inspect a store: what it holds, and what could be a problem for a model or a score."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 
 from astseg._core.errors import AstSegError
 from astseg._core.progress import NamedProgress
-from astseg.data.store import Split, SplitRecord, Store, file_sha256
+from astseg.data.store import Split, SplitRecord, Store
 
-BLOCK_SIZE = 1024  # images per batch
+MAX_BLOCK_IMAGES, MAX_BLOCK_PIXELS = 1024, 1 << 22
+"""Of what is counted at a time: 8 bytes for each pixel."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def check_store(
         protocol=store.manifest.protocol,
         num_slots=num_slots,
         splits=splits,
-        damaged=_damaged(store) if verify else (),
+        damaged=tuple(store.damaged_files()) if verify else (),
         unreadable=tuple((str(name), str(reason)) for name, reason in details.get("unreadable", [])),
     )
     return replace(found, problems=tuple(_problems(found, store.manifest.splits, details)))
@@ -88,8 +90,9 @@ def _check_split(split: Split, num_slots: int | None, report: NamedProgress) -> 
         return SplitReport(split.name, len(split), None, None, None, None, ())
     histogram = np.zeros(256, np.int64)
     most = empty = too_many = 0
-    for start in range(0, len(split), BLOCK_SIZE):
-        masks = split.masks[start : start + BLOCK_SIZE]
+    block = max(1, min(MAX_BLOCK_IMAGES, MAX_BLOCK_PIXELS // math.prod(split.masks.shape[1:])))
+    for start in range(0, len(split), block):
+        masks = split.masks[start : start + block]
         # Counting value + 256 * image gives the histogram of each image in one pass.
         offsets = 256 * np.arange(len(masks), dtype=np.int64)[:, None]
         flat = (masks.reshape(len(masks), -1) + offsets).reshape(-1)
@@ -101,16 +104,11 @@ def _check_split(split: Split, num_slots: int | None, report: NamedProgress) -> 
         most = max(most, int(objects.max()))
         empty += int((objects == 0).sum())
         too_many += int((objects > num_slots).sum()) if num_slots is not None else 0
-        report(split.name, min(start + BLOCK_SIZE, len(split)), len(split))
+        report(split.name, min(start + block, len(split)), len(split))
     present = histogram.nonzero()[0]
     labels = tuple(histogram[: present.max() + 1].tolist())
     highest = int(present[present != split.ignored_label].max(initial=0))
     return SplitReport(split.name, len(split), highest, most, empty, too_many, labels)
-
-
-def _damaged(store: Store) -> tuple[str, ...]:
-    records = [record for split in store.manifest.splits.values() for record in split.arrays.values()]
-    return tuple(record.file for record in records if file_sha256(store.path / record.file) != record.sha256)
 
 
 def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: Mapping[str, Any]) -> list[str]:
