@@ -21,6 +21,7 @@ def report(
     ```
     """
     from astseg._core.atomic_io import atomic_write
+    from astseg._core.text import ENCODING_ERRORS
     from astseg.paper.report import build_report, group_results, read_results, write_as
 
     results, unfinished = read_results(runs)
@@ -32,5 +33,5 @@ def report(
             output.out(line, highlight=False)
         return
     with atomic_write(out) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors=ENCODING_ERRORS)
     output.print(f"Report: {out}", markup=False)

@@ -3,11 +3,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from tests.paper.report.conftest import data_description
 
 from astseg.evaluation.scores_file import DataDescription
 from astseg.paper.report import Group, group_results, read_results
 from astseg.paper.report.differences import data_mark, differences, recipe_changes, warning_marks
+from astseg.training.execution import Execution
 from astseg.training.presets import PRESETS
+from astseg.training.run import read_run, write_run
 
 Make = Callable[..., Path]
 
@@ -41,6 +45,7 @@ class TestMarks:
             ("objectsroom", "files", "objectsroom", None),
             ("clevrtex-camo", "files", "clevrtex-camo", None),
             ("clevrtex", "files", "clevrtex-ood", "OTHER DATA"),
+            ("clevr", "files", "clevr-png", None),
             ("clevr", "my images", None, "OTHER DATA"),
             (None, "my images", None, None),
         ],
@@ -92,6 +97,21 @@ class TestDifferences:
     def test_a_seed_that_came_twice(self, make_run: Make) -> None:
         group = only(make_run("clevr", 1, name="a"), make_run("clevr", 1, name="b"), make_run("clevr", 0, name="c"))
         assert "NOTE: seed 1 occurs more than once" in differences([group])["Runs"][0]
+
+    def test_rows_of_the_same_name_are_told_apart(self, make_run: Make) -> None:
+        runs = [
+            make_run(None, name=name, data=data_description(name, None, 64)) for name in ("photos", "drawings", "maps")
+        ]
+        data = differences(group_results(read_results(runs)[0]))["Data"]
+        assert [line[line.index("[") :] for line in data] == [f"[None by hand ({place})]" for place in (1, 2, 3)]
+
+    def test_runs_that_were_computed_otherwise_are_another_row(self, make_run: Make) -> None:
+        folders = [make_run("clevr", 0), make_run("clevr", 1)]
+        settings = read_run(folders[1])
+        write_run(folders[1], replace(settings, execution=Execution("bf16", parts=4)), torch.device("cpu"))
+        groups = group_results(read_results(folders)[0])
+        assert [len(group.results) for group in groups] == [1, 1]
+        assert "computed in bf16, batches in 4 parts [clevr (2)]" in differences(groups)["Recipe"]
 
     def test_own_images_with_a_recipe_of_their_own(self, make_run: Make) -> None:
         topics = differences([only(make_run(None))])

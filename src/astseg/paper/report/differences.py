@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from astseg._core.settings_io import flatten, to_builtins
 from astseg._core.text import format_value
-from astseg.data.catalog import DATASETS, GENERATOR
+from astseg.data.catalog import DATASETS, GENERATOR, SPELLINGS
 from astseg.evaluation.scores_file import DataDescription
 from astseg.paper.ablation import is_miniature
 from astseg.paper.published import PAPER_GPU
 from astseg.paper.report.results import Group
 from astseg.training.config import Recipe
+from astseg.training.execution import PLAIN
 
 MINIATURE = "MINIATURE"
 OTHER_RECIPE = "OTHER RECIPE"
@@ -34,13 +35,14 @@ def data_mark(dataset: str | None, data: DataDescription) -> str | None:
         return None
     if data.source == GENERATOR:
         return LOOK_ALIKE if data.dataset in DATASETS[dataset].look_alikes else OTHER_DATA
-    return None if data.dataset == dataset else OTHER_DATA
+    known = SPELLINGS.get(data.dataset or "")
+    return None if known is not None and known.name == dataset else OTHER_DATA
 
 
 def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
     """Return sentences by topic (data, recipe, runs, machine), each with the rows that it applies to."""
-    topics: dict[str, dict[str, list[str]]] = {"Data": {}, "Recipe": {}, "Runs": {}, "Machine and commit": {}}
-    for group in groups:
+    topics: dict[str, dict[str, list[int]]] = {"Data": {}, "Recipe": {}, "Runs": {}, "Machine and commit": {}}
+    for number, group in enumerate(groups):
         sentences = {
             "Data": [_data(group)],
             "Recipe": _recipe(group),
@@ -49,10 +51,10 @@ def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
         }
         for topic, lines in sentences.items():
             for line in lines:
-                topics[topic].setdefault(line, []).append(row_name(group))
+                topics[topic].setdefault(line, []).append(number)
     everyone = [row_name(group) for group in groups]
     return {
-        topic: tuple(f"{line} [{_whose(names, everyone)}]" for line, names in lines.items())
+        topic: tuple(f"{line} [{_whose(numbers, everyone)}]" for line, numbers in lines.items())
         for topic, lines in topics.items()
     }
 
@@ -75,11 +77,21 @@ def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> li
     ]
 
 
-def _whose(names: Sequence[str], everyone: Sequence[str]) -> str:
-    others = [name for name in everyone if name not in names]
+def _whose(numbers: Sequence[int], everyone: Sequence[str]) -> str:
+    """Return the names of some of all rows, by their numbers."""
+    others = [number for number in range(len(everyone)) if number not in numbers]
     if not others:
         return "all rows"
-    return ", ".join(names) if len(names) <= len(others) else f"all rows but {', '.join(others)}"
+    few = len(numbers) <= len(others)
+    listed = ", ".join(_distinct_name(number, everyone) for number in (numbers if few else others))
+    return listed if few else f"all rows but {listed}"
+
+
+def _distinct_name(number: int, everyone: Sequence[str]) -> str:
+    """Return the name of a row, with its place among those of the same name."""
+    name = everyone[number]
+    same = [other for other, its_name in enumerate(everyone) if its_name == name]
+    return f"{name} ({same.index(number) + 1})" if len(same) > 1 else name
 
 
 def _data(group: Group) -> str:
@@ -97,14 +109,21 @@ def _data(group: Group) -> str:
 
 
 def _recipe(group: Group) -> list[str]:
+    execution = group.first.settings.execution
+    parts = f", batches in {execution.parts} parts" if execution.parts > 1 else ""
+    compiled = ", compiled" if execution.compiled else ""
+    computed = [] if execution == PLAIN else [f"computed in {execution.precision}{parts}{compiled}"]
     if group.preset is None:
-        return ["a recipe of its own"]
+        return ["a recipe of its own", *computed]
     whose = "published" if group.preset.benchmark else "the preset's"
-    return recipe_changes(group.first.settings.recipe, group.preset.recipe, whose) or ["the preset's, unchanged"]
+    changes = recipe_changes(group.first.settings.recipe, group.preset.recipe, whose)
+    return [*(changes or ["the preset's, unchanged"]), *computed]
 
 
 def _runs(seeds: Sequence[int]) -> str:
-    text = f"{len(seeds)} with seeds {', '.join(map(str, seeds))}; published: {PAPER_RUNS} with a deviation or star"
+    seed = "seeds" if len(seeds) > 1 else "seed"
+    listed = ", ".join(map(str, seeds))
+    text = f"{len(seeds)} with {seed} {listed}; published: {PAPER_RUNS} with a deviation or star"
     if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
         text += f"; NOTE: seed {', '.join(map(str, twice))} occurs more than once, so the deviation is too small"
     return text

@@ -99,7 +99,7 @@ def group_results(results: Sequence[Result]) -> list[Group]:
         settings = result.settings
         name = settings.preset or settings.title
         data = (json.dumps(to_builtins(result.record.data), sort_keys=True), result.record.summary.overall.images)
-        groups.setdefault((result.dataset, name, settings.recipe, *data), []).append(result)
+        groups.setdefault((result.dataset, name, settings.recipe, settings.execution, *data), []).append(result)
     presets = list(PRESETS)
     made = [Group(tuple(sorted(group, key=lambda result: result.settings.seed))) for group in groups.values()]
     return sorted(made, key=lambda group: presets.index(group.preset.name) if group.preset else len(presets))
