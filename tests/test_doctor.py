@@ -46,7 +46,7 @@ def test_what_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     findings = by_name()
     bad = {name: finding.found for name, finding in findings.items() if not finding.good}
     assert bad == {
-        "disk": "1.0 GB free here",
+        "disk": "1.0 GB free here, 2 are needed",
         "not-there": "missing: install astseg again",
         "a training step": "failed on cpu: out of memory",
     }

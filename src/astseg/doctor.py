@@ -14,6 +14,7 @@ import torch
 from torch.utils.collect_env import get_env_info, pretty_str
 
 from astseg import __version__
+from astseg._core.devices import find_device
 from astseg._core.provenance import commit, machine
 from astseg.training.loop import Trainer
 from astseg.training.presets import cpu_recipe
@@ -42,10 +43,11 @@ def environment() -> str:
 def examine() -> list[Finding]:
     """Check the program, its libraries and the disk, and try a training step."""
     free = shutil.disk_usage(Path.cwd()).free
+    enough, needed = free > MIN_FREE_BYTES, f", {MIN_FREE_BYTES / 1e9:g} are needed"
     return [
         Finding("astseg", " ".join(filter(None, (__version__, commit())))),
         *check_libraries(),
-        Finding("disk", f"{free / 1e9:.1f} GB free here", free > MIN_FREE_BYTES),
+        Finding("disk", f"{free / 1e9:.1f} GB free here{'' if enough else needed}", enough),
         _training_step(),
     ]
 
@@ -74,7 +76,7 @@ def _training_step() -> Finding:
         steps += 1
         return True
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = find_device("auto")
     try:
         with TemporaryDirectory() as folder:
             Trainer(recipe, images, Path(folder), device).run(one_step)

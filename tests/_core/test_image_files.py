@@ -158,6 +158,16 @@ def test_tells_a_forbidden_file_from_a_damaged_one(tmp_path: Path, monkeypatch: 
         read_image(tmp_path / "a.png")
 
 
+def test_too_little_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, formats: list[str]) -> None:
+        raise MemoryError
+
+    (tmp_path / "a.png").write_bytes(b"")
+    monkeypatch.setattr(Image, "open", full)
+    with pytest.raises(AstSegError, match=r"a\.png needs more memory"):
+        read_image(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("limit", [20, 10])
 def test_refuses_an_image_that_would_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int

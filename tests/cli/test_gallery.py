@@ -10,6 +10,7 @@ from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
 from astseg.model.ast_seg import AstSeg
 from astseg.training.presets import cpu_recipe
+from astseg.visualization import gallery
 
 
 def read_pixels(path: Path) -> Bytes:
@@ -52,5 +53,12 @@ def test_more_than_a_batch(astseg: Program, model: Path, tiny_images: Bytes, tmp
 def test_mistakes(astseg: Program, model: Path, tiny_store: Store, tmp_path: Path) -> None:
     data = tiny_store.path
     assert ".png or the like, not 'image'" in astseg.mistake("gallery", model, data, "--out", tmp_path / "image")
+    huge = Image.new("P", (16_500, 4))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gallery, "draw_pairs", lambda *_: huge)
+        assert "16500 x 4 pixels cannot be written as" in astseg.mistake(
+            "gallery", model, data, "--out", tmp_path / "g.webp"
+        )
+    assert not (tmp_path / "g.webp").exists()
     assert "no split 'more'" in astseg.mistake("gallery", model, data, "--split", "more")
     assert "holds no model" in astseg.mistake("gallery", data, data, "--out", tmp_path / "g.png")

@@ -133,6 +133,13 @@ class TestRenumberLikeSlots:
         # Object 3 has no slot: it gets the lowest unused number.
         np.testing.assert_array_equal(gallery.renumber_like_slots(truth, labels), [[7, 7, 7, 4, 4, 1, 0]])
 
+    def test_more_objects_than_numbers(self) -> None:
+        truth = np.arange(1, 256)[None]
+        labels = np.zeros((1, 255), int)
+        labels[0, -1] = 255
+        found = gallery.renumber_like_slots(np.concatenate([truth, truth]), np.concatenate([labels, 0 * labels + 254]))
+        assert found.shape == (2, 255)
+
     def test_nothing_found_and_nothing_there(self) -> None:
         nothing = np.zeros((2, 2), int)
         np.testing.assert_array_equal(gallery.renumber_like_slots(np.eye(2, dtype=int), nothing), np.eye(2))

@@ -19,10 +19,8 @@ def find_device(device: torch.device | str) -> torch.device:
         return found or torch.device("cpu")
     try:
         known = torch.device(device)
-        torch.empty(0, device=known)
+        torch.zeros(1, device=known).item()  # of `meta`, nothing can be read
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-        there = "cpu" if found is None else f"{found.type} and cpu"
-        raise AstSegError(
-            f"There is no device '{device}' here; there is {there}. Name one of these, or auto."
-        ) from error
+        there = "there is cpu" if found is None else f"there are {found.type} and cpu"
+        raise AstSegError(f"There is no device '{device}' here; {there}. Name one of these, or auto.") from error
     return known

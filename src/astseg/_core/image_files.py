@@ -126,6 +126,8 @@ def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
         raise AstSegError(f"{path} cannot be read: permission denied.") from error
     except UnidentifiedImageError as error:
         raise AstSegError(f"{path} is not a readable image, or its beginning is damaged.") from error
+    except MemoryError as error:
+        raise AstSegError(f"{path} needs more memory than there is. Make it smaller.") from error
     except Exception as error:  # on damaged files Pillow's decoders raise errors of any type
         raise AstSegError(f"{path} is damaged or cut off: {error}.") from error
 

@@ -143,21 +143,27 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
     The second one raises `KeyboardInterrupt`.
     """
-    requested = False
+    requested = told = False
 
     def request(number: int, frame: FrameType | None) -> None:
         nonlocal requested
         if requested:
             raise KeyboardInterrupt
         requested = True
-        messages.print(
-            "[yellow]Stopping after this step, with everything saved. Press Ctrl-C again to stop at once.[/]"
-        )
+
+    def asked() -> bool:
+        nonlocal told
+        if requested and not told:
+            told = True  # here: the signal may come while messages are printed
+            messages.print(
+                "[yellow]Stopping after this step, with everything saved. Press Ctrl-C again to stop at once.[/]"
+            )
+        return requested
 
     handled = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, request) for number in handled}
     try:
-        yield lambda: requested
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -28,6 +28,8 @@ OPTION_BY_FIELD = {
 }
 """The options that set the fields of `RecipeRequest`."""
 SAME_COMMAND = "The same command continues."
+USED_ON_RESUME = ("out", "device", "resume", "strict", "quiet")
+"""The options that a resumed training heeds."""
 
 
 def train_with_bars(
@@ -100,7 +102,7 @@ def resume_run(folder: Path, context: typer.Context, device: str, *, strict: boo
     from astseg.training.run import read_progress, read_run_with_data
 
     settings = read_run_with_data(folder)
-    print_ignored_options(context, ("out", "device", "resume", "strict", "quiet"))
+    print_ignored_options(context, USED_ON_RESUME)
     progress = read_progress(folder)
     if progress is not None and progress.finished:
         messages.print("It is trained to its end, and only scored again. For more steps, train a new run.", style="dim")

@@ -8,7 +8,7 @@ import typer
 from astseg._core.errors import AstSegError, NonFiniteWeightsError
 from astseg._core.text import format_value
 from astseg.cli._console import messages, output, print_note
-from astseg.cli._options import Device, find_device
+from astseg.cli._options import Device, find_device, parse_names
 from astseg.cli._runs import SAME_COMMAND, train_and_score
 from astseg.cli.evaluate import score_model
 from astseg.data.catalog import TRAINING_SETS, find_dataset
@@ -52,7 +52,7 @@ def ablate(
             raise AstSegError(
                 f"Only models of {spec.trained_on} are evaluated on {spec.title}, not those of {dataset}."
             )
-    names = [name.strip() for name in rows.split(",")] if rows else []
+    names = list(parse_names(rows or ""))
     presets = choose_rows(dataset, names)
     find_device(device)
     store = Store(data)

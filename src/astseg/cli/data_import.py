@@ -106,6 +106,6 @@ def import_(
         "data": out,
         "images": counts,
         "size": store.image_size,
-        "skipped": store.manifest.details.get("skipped", []),
+        "skipped": [*store.manifest.details.get("skipped", []), *store.manifest.details.get("unreadable", [])],
     }
     print_result([f"Data: {out}"], facts, as_json=as_json)

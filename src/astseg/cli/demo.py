@@ -10,7 +10,7 @@ from astseg._core.errors import AstSegError
 from astseg.cli._console import messages, output
 from astseg.cli._inputs import make_scenes
 from astseg.cli._options import Device, Seed, Strict, find_device
-from astseg.cli._runs import check_out_folder, print_ignored_options, resume_run, train_and_score
+from astseg.cli._runs import USED_ON_RESUME, check_out_folder, print_ignored_options, resume_run, train_and_score
 
 NUM_TRAIN_IMAGES, NUM_TEST_IMAGES = 8_000, 500
 FIRST_LOOK_FILE = "first-look.png"
@@ -58,7 +58,7 @@ def demo(
         elif not Store.is_store(data):
             raise AstSegError(f"{out} holds no demo to resume. Omit --resume to start one.")
         else:
-            print_ignored_options(context, ("out", "device", "resume"))
+            print_ignored_options(context, USED_ON_RESUME)
             seed = Store(data).manifest.details.get("seed", seed)
         settings = RunSettings("astseg demo: rooms", PRESETS["demo"].recipe, str(data.resolve()), seed, "demo")
         train_and_score(out, settings, device=device, seconds=seconds, strict=strict)

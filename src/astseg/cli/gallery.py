@@ -49,5 +49,11 @@ def gallery(
         pairs = [(one.image, one.labels) for one in samples]
         grid = draw_samples(samples) if slots else draw_pairs({"": pairs})
         with atomic_write(out) as partial:
-            grid.save(partial)
+            try:
+                grid.save(partial)
+            except (ValueError, OverflowError, OSError) as error:
+                size = f"{grid.width} x {grid.height}"
+                raise AstSegError(
+                    f"An image of {size} pixels cannot be written as {out}: {error}. Take .png, or fewer images."
+                ) from error
     output.print(f"{format_count(len(samples), 'image')}: {out}", markup=False)

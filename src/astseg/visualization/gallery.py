@@ -192,7 +192,7 @@ def renumber_like_slots(truth: Labels, labels: Labels) -> Labels:
     free = (number for number in range(1, 256) if number not in taken)
     table = np.zeros(int(truth.max(initial=0)) + 1, np.uint8)
     for label in np.unique(truth[truth > 0]).tolist():
-        table[label] = names[label] if label in names else next(free)
+        table[label] = names[label] if label in names else next(free, 255)
     renamed: Labels = table[truth]
     return renamed
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from astseg._core.atomic_io import atomic_write
-from astseg._core.text import format_value
+from astseg._core.text import ENCODING_ERRORS, format_value
 
 
 def render(template: str, **values: Any) -> str:
@@ -35,7 +35,7 @@ def write_html(path: Path | str, text: str) -> None:
         AstSegError: the file cannot be written.
     """
     with atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors=ENCODING_ERRORS)
 
 
 @cache
