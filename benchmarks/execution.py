@@ -129,12 +129,17 @@ def main() -> None:
     parser.add_argument("--uncompiled", action="store_true", help="leave out what has to be compiled")
     parser.add_argument("--json", type=Path, help="where what is found is kept")
     options = parser.parse_args()
-    found: dict[str, Any] = {}
-    if options.json and options.json.exists():
-        found = json.loads(options.json.read_text())
     cuda = options.device.startswith("cuda")
-    found["machine"] = torch.cuda.get_device_name() if cuda else platform.processor()
-    found["torch"] = torch.__version__
+    found: dict[str, Any] = {
+        "machine": torch.cuda.get_device_name() if cuda else platform.processor(),
+        "torch": torch.__version__,
+        **{name: getattr(options, name) for name in ("steps", "side", "batch")},
+    }
+    if options.json and options.json.exists():
+        before = json.loads(options.json.read_text())
+        if differing := [name for name in found if before.get(name) != found[name]]:
+            parser.error(f"{options.json} holds rows of another {', '.join(differing)}: choose another file")
+        found = {name: row for name, row in before.items() if not (isinstance(row, dict) and "failed" in row)}
     for name, row in rows(options.presets, options):
         if name not in found:
             try:

@@ -49,6 +49,9 @@ def test_two_rows_on_two_data_sets_and_their_report(astseg: Program, tiny_store:
     assert astseg("ablate", "clevrtex", *rows, *SHORT) == 0
     assert {file: file.stat().st_mtime_ns for file in out.rglob("scores.json")} == before
     assert "2 of 2: clevrtex-unet-seed-0 (finished)" in astseg.err
+    with StoreWriter(tmp_path / "other", (32, 32), "others", "none") as writer, writer.split("test") as split:
+        split.append(tiny_store["test"].images[:2], np.ones((2, 32, 32), np.uint8))
+    assert "is of other data than" in astseg.mistake("ablate", "clevrtex", *rows[:-1], tmp_path / "other", *SHORT)
 
     assert astseg("report", out) == 0
     assert "## CLEVRTEX: Table 4" in astseg.out

@@ -87,7 +87,7 @@ Strict = Annotated[
 Every = Annotated[int, typer.Option(help="Of a video, take every n-th frame.", min=1)]
 MaxFrames = Annotated[
     int | None,
-    typer.Option(help="Of each video, take at most so many frames, evenly spread over its length.", min=1),
+    typer.Option(help="Take at most this many frames of each video, evenly spread over its length.", min=1),
 ]
 Device = Annotated[
     str, typer.Option(help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1, mps or xpu.")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from astseg._core.errors import AstSegError, NonFiniteWeightsError
+from astseg._core.errors import AstSegError, NonFiniteWeightsError, OtherRunError
 from astseg._core.text import format_value
 from astseg.cli._console import messages, output, print_note
 from astseg.cli._options import Device, find_device, parse_names
@@ -41,7 +41,7 @@ def ablate(
     ```
     """
     from astseg.data.store import Store
-    from astseg.evaluation.scores_file import SCORES_FILE
+    from astseg.evaluation.scores_file import SCORES_FILE, describe_data, read_scores
     from astseg.paper.ablation import State, choose_rows, coinciding_rows, evaluation_folder, plan_runs
     from astseg.training.run import check_scored
 
@@ -78,7 +78,10 @@ def ablate(
                 continue
         for spec, path in elsewhere.items():
             folder = evaluation_folder(run.folder, spec)
-            if not (folder / SCORES_FILE).is_file():
+            file = folder / SCORES_FILE
+            if file.is_file() and read_scores(file).data != describe_data(Store(path)):
+                raise OtherRunError(f"{file} is of other data than {path}. Remove {folder}, or choose another --out.")
+            if not file.is_file():
                 score_model(str(run.folder), path, folder, device)
     if failed:
         raise AstSegError(f"The weights of {', '.join(failed)} became non-finite. All other runs are finished.")

@@ -65,8 +65,8 @@ def segment(
         str | None,
         typer.Option(
             metavar="ROWSxCOLUMNS",
-            help="Segment each image in so many overlapping tiles, such as 2x3, and join the objects at the seams: for "
-            "things that are small in large images.",
+            help="Segment each image in this many overlapping tiles, such as 2x3, and join the objects at the seams, "
+            "for things that are small in large images.",
         ),
     ] = None,
     device: Device = "auto",
@@ -74,7 +74,7 @@ def segment(
         int | None,
         typer.Option(
             metavar="FILES",
-            help="Write shards of so many files each, without overlays: for folders of millions of images. The same "
+            help="Write shards of this many files each, without overlays: for folders of millions of images. The same "
             "command goes on after the last finished shard.",
             min=1,
         ),

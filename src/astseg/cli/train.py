@@ -94,7 +94,7 @@ def train(
         int,
         typer.Option(
             min=1,
-            help="Put each batch through the networks in so many parts, one after the other: less memory, the same "
+            help="Put each batch through the networks in this many parts, one after the other: less memory, the same "
             "gradients, but for batch normalization.",
         ),
     ] = 1,

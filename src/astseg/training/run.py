@@ -4,7 +4,10 @@
 
     run.json          the recipe, the data, the seed, and the version of the program
     checkpoint.pt     all that resuming needs; checkpoint.previous.pt is the one before, in case the newest is damaged
+                      (which is then kept as checkpoint.damaged.pt)
     backgrounds.npy   the training images' backgrounds, painted once for phase 2; their checksums in backgrounds.crc32
+    residuals.npy     their ground residuals, of a model of slow features; residuals.json and .crc32 say of what
+    data/             the prepared images, if the run was given others; it may be the largest
     metrics.jsonl     losses and diagnostics; the same in tensorboard/
     images/           the reconstruction of the same few images, at intervals
     model/            the model: config.json, model.safetensors, and progress.json: how far it was trained

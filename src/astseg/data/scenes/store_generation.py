@@ -82,8 +82,10 @@ def make_store(
     size = checked_size(chosen, image_size)
     check_seed_and_indices(seed, ())
     device = checked_device(device)
-    if not counts or min(counts.values()) < 1 or max(counts.values()) > INDICES_PER_SPLIT:
+    if not counts or min(counts.values()) < 1:
         raise AstSegError(f"Every split needs at least one image, but the counts are {dict(counts)}.")
+    if max(counts.values()) > INDICES_PER_SPLIT:
+        raise AstSegError(f"A split has at most {INDICES_PER_SPLIT} images, but the counts are {dict(counts)}.")
     if workers is not None and workers < 1:
         raise AstSegError(f"At least one worker is needed, not {workers}.")
     writer = StoreWriter(
