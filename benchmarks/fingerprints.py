@@ -47,7 +47,8 @@ def fingerprints(folder: Path) -> Iterator[tuple[str, Any]]:
     for name in list_models():
         model = load_model(name)
         size = model.image_size[0]
-        split = make_store(folder / f"{name}-{size}", name, {"test": 12}, SEED, size, workers=1)["test"]
+        scenes = name.partition("-")[0]
+        split = make_store(folder / f"{name}-{size}", scenes, {"test": 12}, SEED, size, workers=1)["test"]
         images = torch.from_numpy(split.images[:].copy()).permute(0, 3, 1, 2) / 255
         yield f"labels {name}", digest(model.segment(images).labels.numpy().tobytes())
         yield f"scores {name}", to_builtins(evaluate(model, split).summary().overall)
