@@ -23,7 +23,7 @@ def names(tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path) -> list[str]:
 
 def test_after_each_eighth_of_a_phase_and_at_its_end(names: list[str]) -> None:
     assert names == [
-        *(f"0-background-{step:06d}.png" for step in range(2, 21, 2)),
+        *(f"0-background-{step:06d}.png" for step in (3, 5, 8, 10, 13, 15, 18, 20)),
         *(f"1-objects-{step:06d}.png" for step in (1, 2, 3)),
         "2-joint-000001.png",
     ]

@@ -30,6 +30,15 @@ class RestartPhase:
     recipe: Recipe
 
 
+def ends_part(step: int, steps: int, parts: int) -> bool:
+    """Tell whether a step, counted from 1, is the last one of an equal part of so many steps.
+
+    >>> [step for step in range(1, 8) if ends_part(step, 7, 3)]
+    [3, 5, 7]
+    """
+    return step * parts // steps > (step - 1) * parts // steps
+
+
 class Callback:
     """A base class for what watches or changes training. Each method does nothing unless overridden."""
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from astseg._core.sampling import evenly_spaced
 from astseg.training.batches import Batch, TrainingSet
-from astseg.training.callbacks import Callback, StepMetrics
+from astseg.training.callbacks import Callback, StepMetrics, ends_part
 from astseg.training.health import Aspect, Judgment, judge_loss, judge_measures, measure_health
 from astseg.training.phases import Phase, PhaseName
 from astseg.training.residuals import batch_size
@@ -39,8 +39,7 @@ class HealthCheck(Callback):
 
     def on_step_end(self, state: TrainState) -> None:
         """Look at images after each quarter of a phase."""
-        interval = max(1, state.phase.steps // CHECKS_PER_PHASE)
-        if state.step % interval == 0 or state.step == state.phase.steps:
+        if ends_part(state.step, state.phase.steps, CHECKS_PER_PHASE):
             assert state.training_set is not None, "a phase has started"
             batches = health_batches(state.training_set, state.model.image_size)
             measures = measure_health(state.model, batches)

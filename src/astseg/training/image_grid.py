@@ -6,7 +6,7 @@ import numpy as np
 
 from astseg._core.atomic_io import atomic_write
 from astseg.data.store import Bytes
-from astseg.training.callbacks import Callback
+from astseg.training.callbacks import Callback, ends_part
 from astseg.training.state import TrainState
 from astseg.visualization.gallery import draw_samples, sample
 
@@ -31,8 +31,7 @@ class ImageGridCallback(Callback):
     def on_step_end(self, state: TrainState) -> None:
         """Draw after each eighth of a phase."""
         phase, done = state.phase, state.step
-        interval = max(1, phase.steps // GRIDS_PER_PHASE)
-        if done % interval == 0 or done == phase.steps:
+        if ends_part(done, phase.steps, GRIDS_PER_PHASE):
             grid = draw_samples(sample(state.model, self._images, self._truths))
             with atomic_write(self._folder / f"{state.phase_index}-{phase.name}-{done:06d}.png") as partial:
                 grid.save(partial)
