@@ -133,7 +133,7 @@ class Phase(ABC):
             seed: decides all random choices.
             begun: whether the phase resumes, so that its files may be in the folder already.
             progress: told how far the preparation is.
-            note: told in a sentence if a file was damaged.
+            note: told in a sentence if a file was damaged, or slots got no places.
         """
         found = TrainingSet(images)
         if self.needs_backgrounds:
@@ -143,7 +143,9 @@ class Phase(ABC):
                 fit_projection(model.slow_features, images, seed, progress)
             found.residuals = TrainingArray(cached_residuals(model, images, folder, progress), images.device)
         if self.needs_backgrounds and model.places is not None and not begun:
-            initialize_slot_prior(model, found, seed)
+            placed = initialize_slot_prior(model, found, seed)
+            if not placed:
+                note("The background explains nearly all of the images, so slots begin without places of their own.")
         return found
 
     def finish(self, model: AstSeg, images: TrainingImages) -> None:

@@ -20,16 +20,17 @@ MAX_ITERATIONS = 30
 
 
 @torch.no_grad()
-def initialize_slot_prior(model: AstSeg, training_set: TrainingSet, seed: int) -> None:
+def initialize_slot_prior(model: AstSeg, training_set: TrainingSet, seed: int) -> bool:
     """Spread the slots over the places where the training images have objects, by k-means.
-
-    Does nothing if fewer than K pixels are unexplained.
 
     Args:
         model: a model with a position prior.
         training_set: the training images, with their backgrounds or residuals; without either, the background network
             paints.
         seed: decides which images are looked at and where k-means begins.
+
+    Returns:
+        False if nothing was done, since what is unexplained in the images lies in fewer than K places.
     """
     assert model.places is not None
     generator = np.random.default_rng(seed)
@@ -44,7 +45,7 @@ def initialize_slot_prior(model: AstSeg, training_set: TrainingSet, seed: int) -
     coordinates = coordinate_map(model.grid, model.architecture.corner_convention)
     points = coordinates[:, places[:, 0], places[:, 1]].T
     if len(np.unique(points.numpy(), axis=0)) < model.num_slots:
-        return
+        return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that a region has lost all its points, which does no harm
         centres, regions = kmeans2(points.double().numpy(), model.num_slots, MAX_ITERATIONS, minit="++", rng=generator)
@@ -55,3 +56,4 @@ def initialize_slot_prior(model: AstSeg, training_set: TrainingSet, seed: int) -
         spread = (own - centre).square().mean(0).sqrt() if len(own) else smallest
         model.places.centres[slot] = centre
         model.places.inverse_widths[slot] = 1 / (OVERLAP * spread.maximum(smallest))
+    return True
