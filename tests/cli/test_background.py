@@ -103,7 +103,7 @@ def test_painting_goes_on_where_it_was_stopped(
         assert astseg(*command, *flags) == 130
     assert "Stopped after 4 images. The same command goes on from there." in " ".join(astseg.err.split())
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".images.kept", "run"]
-    assert "with another rule for the masks" in astseg.mistake(*command, *other)
+    assert "with other settings (rule for the masks)" in astseg.mistake(*command, *other)
     assert astseg(*command, *flags) == 0
     assert "4 images had been done when the command was stopped" in " ".join(astseg.err.split())
     assert contents(tmp_path / "out" / "images") == whole

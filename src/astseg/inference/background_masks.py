@@ -95,7 +95,7 @@ def write_background_masks(
     total = source.estimated_length()
     counts = np.zeros(3, np.int64)
     shares: list[float] = []
-    scored = 0
+    scored = scored_pixels = 0
     with atomic_folder(out) as folder:
         for batch in same_sized_batches(source, IMAGES_AT_ONCE):
             images = from_uint8_images(np.stack([sample.image for sample in batch]), device)
@@ -108,7 +108,8 @@ def write_background_masks(
                 _save(folder / FOREGROUND_MASKS_FOLDER / f"{sample.name}.png", np.uint8(255) * mask.astype(np.uint8))
                 if sample.mask is not None:
                     void = source.ignored_label
-                    counted = np.True_ if void is None else sample.mask != void
+                    counted = np.full(mask.shape, True) if void is None else sample.mask != void
+                    scored_pixels += int(counted.sum())
                     true = sample.mask > 0
                     counts += [(pixels & counted).sum() for pixels in (mask & true, mask & ~true, ~mask & true)]
                     scored += 1
@@ -117,7 +118,7 @@ def write_background_masks(
         result = BackgroundMasks(
             images=len(shares),
             scored=scored,
-            f_measure=f_measure(*counts.tolist()) if scored else None,
+            f_measure=f_measure(*counts.tolist()) if scored_pixels else None,
             skipped=tuple(source.skipped),
             rule="predicted error" if noise is None else "noise",
             noise=None if noise is None else round(255 * float(noise.median()), 3),
