@@ -9,7 +9,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.text import format_value
 from astseg.cli._console import format_count, messages, print_note
 from astseg.cli._options import find_device, parse_values
-from astseg.cli._progress import progress
+from astseg.cli._progress import counting_progress, progress
 
 if TYPE_CHECKING:
     from astseg.data.importing import ImportPlan
@@ -42,14 +42,7 @@ def make_scenes(
         opened = open_textures(textures)
         report_left_out(opened.left_out)
         report_skipped(opened.skipped)
-    done = 0
-    with progress(f"Rendering {name}", "images", sum(counts.values())) as show:
-
-        def add(count: int) -> None:
-            nonlocal done
-            done += count
-            show(done, None)
-
+    with counting_progress(f"Rendering {name}", "images", sum(counts.values())) as add:
         make_store(destination, name, counts, seed, size, workers, find_device(device), add, opened)
 
 

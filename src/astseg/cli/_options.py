@@ -61,21 +61,21 @@ Categories = Annotated[
     str | None,
     typer.Option(
         metavar="NAMES|NUMBER",
-        help="Of --format, what kinds of objects there are: names of slots, such as 1=car,2=car,3=person (others are "
+        help="With --format, what kinds of objects there are: names of slots, such as 1=car,2=car,3=person (others are "
         "'object'), or a number, such as 4, to group what looks alike. By default all are of one kind.",
     ),
 ]
 MinArea = Annotated[
     int,
     typer.Option(
-        help="Of the scores of regions: true regions of fewer pixels need not be found, and smaller found ones do not "
+        help="For the scores of regions: true regions of fewer pixels need not be found, and smaller found ones do not "
         "count unless they match.",
         min=0,
     ),
 ]
 Tolerance = Annotated[
     float,
-    typer.Option(help="Of yolo: by how many pixels outlines may be simplified; 0 keeps every corner.", min=0),
+    typer.Option(help="For yolo: by how many pixels outlines may be simplified; 0 keeps every corner.", min=0),
 ]
 Strict = Annotated[
     bool,
@@ -84,7 +84,7 @@ Strict = Annotated[
         help="Stop at the first problem of training, with exit code 2 and everything saved; --resume goes on.",
     ),
 ]
-Every = Annotated[int, typer.Option(help="Of a video, take every n-th frame.", min=1)]
+Every = Annotated[int, typer.Option(help="Take every n-th frame of a video.", min=1)]
 MaxFrames = Annotated[
     int | None,
     typer.Option(help="Take at most this many frames of each video, evenly spread over its length.", min=1),

@@ -115,6 +115,20 @@ def progress(
 
 
 @contextmanager
+def counting_progress(description: str, units: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a bar during a block, and yield a function that moves it on by so many units."""
+    done = 0
+    with progress(description, units, total) as show:
+
+        def add(count: int) -> None:
+            nonlocal done
+            done += count
+            show(done, None)
+
+        yield add
+
+
+@contextmanager
 def progress_by_name(units: str, describe: Callable[[str], str] = str) -> Iterator[Callable[..., None]]:
     """Show a bar for each named task of a block, and yield a function of name, count and total that moves its bar."""
     with Bars(units) as bars:

@@ -6,7 +6,7 @@ import typer
 
 from astseg.cli._console import output
 from astseg.cli._options import Destination
-from astseg.cli._progress import progress
+from astseg.cli._progress import counting_progress
 
 
 def moving(
@@ -27,13 +27,6 @@ def moving(
     """
     from astseg.data.scenes.sequence_files import write_sequences
 
-    done = 0
-    with progress("Rendering sequences", "images", sequences * frames) as show:
-
-        def add(count: int) -> None:
-            nonlocal done
-            done += count
-            show(done, None)
-
+    with counting_progress("Rendering sequences", "images", sequences * frames) as add:
         write_sequences(out, sequences, frames, seed, size, add)
     output.print(f"Sequences: {out}", markup=False)
