@@ -233,10 +233,10 @@ class _Distances(NamedTuple):
 
     directions: int = DIRECTIONS
     scale: float = 9.0
-    background_error: float = 5.0
+    background_error: float = 6.0
     duplicate_likeness: float = 2.3
     division_likeness: float = 2.8
-    background_likeness: float = 0.0
+    background_likeness: float = 0.55
     smallest_share: float = 1 / 256
     """Of the image, that an object takes up at least."""
 
@@ -247,7 +247,7 @@ _DISTANCES = {
     # more of the ground's own parts, which are small or little different.
     DENSE: _Distances(32, 13.0, 6.0, 3.7, 5.0, background_likeness=0.45, smallest_share=9 / 1024),
     # Objects are nearer to the ground, and to each other, in features that nobody has learned, and differ more within.
-    "filters": _Distances(12, 9.0, 9.0, 1.8, 0.0),
+    "filters": _Distances(12, 9.0, 9.0, 1.8, 0.0, background_likeness=0.0),
 }
 """Of the backbones whose distances are not those of ``efficientnet-lite0``."""
 
@@ -384,7 +384,9 @@ def _small() -> list[Preset]:
     textures, camouflaged = textures_recipe(side, most), textures_recipe(side, most, backbone=DENSE)
     large = _large(textures_recipe((128, 128), most), steps=16_000)
     large_camouflaged = _large(textures_recipe((128, 128), most, backbone=DENSE), steps=16_600)
+    assert large.label_rule is not None
     assert large_camouflaged.label_rule is not None
+    large = replace(large, label_rule=replace(large.label_rule, background_error=5.0, background_likeness=0.0))
     # Four times as many pixels tell more surely what colors an object has, and what shows the ground.
     surer = replace(large_camouflaged.label_rule, background_error=5.0, histogram_pull=3.0, background_likeness=0.5)
     large_camouflaged = replace(large_camouflaged, label_rule=surer)
