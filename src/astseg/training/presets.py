@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from astseg._core.errors import PresetNotFoundError, unknown_name
+from astseg._core.settings_io import override
 from astseg.data.catalog import DATASETS, TRAINING_SETS, DatasetSpec
 from astseg.model.architecture import Architecture
 from astseg.model.foreground_mask import NOISE_MULTIPLE
@@ -349,12 +350,15 @@ def _long(recipe: Recipe) -> Recipe:
     )
 
 
-def _large(recipe: Recipe, steps: int) -> Recipe:
-    """Return a recipe of slow features for larger images, on a grid of no more cells."""
-    assert recipe.architecture.slow_features is not None
-    features = replace(recipe.architecture.slow_features, stride=4)
-    foreground = replace(recipe.foreground, steps=steps, slot_use_warmup_steps=steps)
-    return replace(recipe, architecture=replace(recipe.architecture, slow_features=features), foreground=foreground)
+def _large(recipe: Recipe, steps: int, **rule: float) -> Recipe:
+    """Return a recipe of slow features for larger images, on a grid of no more cells, its label rule changed."""
+    changes = {
+        "architecture.slow_features.stride": 4,
+        "foreground.steps": steps,
+        "foreground.slot_use_warmup_steps": steps,
+        **{f"label_rule.{name}": value for name, value in rule.items()},
+    }
+    return override(recipe, changes)
 
 
 def _small() -> list[Preset]:
@@ -382,14 +386,11 @@ def _small() -> list[Preset]:
     )
     most = DATASETS["clevrtex"].num_slots
     textures, camouflaged = textures_recipe(side, most), textures_recipe(side, most, backbone=DENSE)
-    large = _large(textures_recipe((128, 128), most), steps=16_000)
-    large_camouflaged = _large(textures_recipe((128, 128), most, backbone=DENSE), steps=16_600)
-    assert large.label_rule is not None
-    assert large_camouflaged.label_rule is not None
-    large = replace(large, label_rule=replace(large.label_rule, background_error=5.0, background_likeness=0.0))
+    # Measured without looking at parts.
+    large = _large(textures_recipe((128, 128), most), 16_000, background_error=5.0, background_likeness=0.0)
     # Four times as many pixels tell more surely what colors an object has, and what shows the ground.
-    surer = replace(large_camouflaged.label_rule, background_error=5.0, histogram_pull=3.0, background_likeness=0.5)
-    large_camouflaged = replace(large_camouflaged, label_rule=surer)
+    surer = {"background_error": 5.0, "histogram_pull": 3.0, "background_likeness": 0.5}
+    large_camouflaged = _large(textures_recipe((128, 128), most, backbone=DENSE), 16_600, **surer)
     return [
         Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", demo),
         Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", _long(rooms)),
