@@ -191,17 +191,20 @@ def read_exif_transpose(path: Path) -> Image.Transpose | None:
     """Return how viewers transpose an image file by its EXIF data; None if they do not, or it cannot be read."""
     try:
         with open_image(path) as image, _metadata_warnings_ignored():
-            return EXIF_TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+            return _exif_transpose_of(image)
     except AstSegError:
         return None
+
+
+def _exif_transpose_of(image: Image.Image) -> Image.Transpose | None:
+    return EXIF_TRANSPOSES.get(image.getexif().get(ExifTags.Base.Orientation, 1))
 
 
 def is_stored_as_shown(path: Path) -> bool:
     """Tell whether an image file that can be read needs neither to be transposed nor to be laid over a background."""
     try:
         with open_image(path) as image, _metadata_warnings_ignored():
-            transposed = image.getexif().get(ExifTags.Base.Orientation, 1) in EXIF_TRANSPOSES
-            return not (transposed or image.has_transparency_data)
+            return _exif_transpose_of(image) is None and not image.has_transparency_data
     except AstSegError:
         return False
 
@@ -218,7 +221,7 @@ def is_image_file(path: Path, formats: tuple[str, ...] = MAGIC_FORMATS) -> bool:
 def apply_exif_transpose(image: Image.Image) -> Image.Image:
     """Transpose an image as its EXIF data say, as viewers do; an upright one is returned as it is, not copied."""
     try:
-        if image.getexif().get(ExifTags.Base.Orientation, 1) not in EXIF_TRANSPOSES:
+        if _exif_transpose_of(image) is None:
             return image
         return ImageOps.exif_transpose(image)
     except Exception:  # invalid EXIF data say nothing about the rotation
