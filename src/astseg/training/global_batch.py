@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from astseg._core import processes
+from astseg.model.precision import at_least_single
 
 
 class BatchPart(NamedTuple):
@@ -114,7 +115,7 @@ class GlobalBatch(TorchFunctionMode):
         others = [0, *range(2, maps.ndim)]
         shape = [1, -1] + [1] * (maps.ndim - 2)
         count = torch.full_like(weight, maps.numel() // maps.shape[1], requires_grad=False)
-        wide = maps.float() if maps.element_size() < 4 else maps  # as torch's own accumulates
+        wide = at_least_single(maps)  # as torch's own accumulates
         own_mean = wide.mean(others)
         own_squares = (wide - own_mean.view(shape)).square().sum(others)
         counts, means, squares = _of_all(torch.stack((count, own_mean, own_squares))).unbind(1)
