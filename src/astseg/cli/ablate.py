@@ -56,8 +56,11 @@ def ablate(
     presets = choose_rows(dataset, names)
     find_device(device)
     store = Store(data)
-    for path in elsewhere.values():
-        check_scored(Store(path))
+    described = {}
+    for spec, path in elsewhere.items():
+        unseen = Store(path)
+        check_scored(unseen)
+        described[spec.name] = describe_data(unseen)
     runs = plan_runs(presets, seeds, store, out, small=miniature, steps=steps)
     states = [run.state() for run in runs]
     if not miniature and store.image_size != presets[0].recipe.architecture.image_size:
@@ -79,7 +82,7 @@ def ablate(
         for spec, path in elsewhere.items():
             folder = evaluation_folder(run.folder, spec)
             file = folder / SCORES_FILE
-            if file.is_file() and read_scores(file).data != describe_data(Store(path)):
+            if file.is_file() and read_scores(file).data != described[spec.name]:
                 raise OtherRunError(f"{file} is of other data than {path}. Remove {folder}, or choose another --out.")
             if not file.is_file():
                 score_model(str(run.folder), path, folder, device)
