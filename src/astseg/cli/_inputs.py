@@ -153,12 +153,10 @@ def prepare(
 
 def _signature(sources: Sequence[Path], masks: Path | None, run: Path) -> str:
     """Return a digest of the names, sizes and times of the sources' files and their masks, without the run's own."""
-    from astseg.data.folders import find_files
+    from astseg.data.folders import list_sibling_masks
 
-    places = [*sources, *([] if masks is None else [masks])]
-    if masks is None:  # they may lie beside a folder
-        folders = [find_files(source) for source in sources if source.is_dir()]
-        places += sorted({mask for found in folders for own in found.masks.values() for mask in own})
+    beside = [mask for source in sources if source.is_dir() for mask in sorted(list_sibling_masks(source))]
+    places = [*sources, *(beside if masks is None else [masks])]
     files = [file for place in places for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
     kept = [file for file in files if file.is_file() and not file.resolve().is_relative_to(run.resolve())]
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in kept]

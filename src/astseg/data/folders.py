@@ -56,8 +56,8 @@ def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
     left_out = search.left_out()
     if not search.readable:
         videos = sum(file.suffix.lower() in VIDEO_SUFFIXES for file in search.others)
-        hint = f" It holds {videos} videos: name one of them instead." if videos > 1 else ""
-        hint = " It holds a video: name that instead." if videos == 1 else hint
+        hints = {0: "", 1: " It holds a video: name that instead."}
+        hint = hints.get(videos, f" It holds {videos} videos: name one of them instead.")
         beside = f" Left out: {'; '.join(left_out)}." if left_out and not videos else ""
         raise AstSegError(f"{folder} holds no images and no arrays of images.{hint}{beside}")
     files = sorted(search.readable, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
@@ -83,7 +83,7 @@ def find_among(files: Sequence[Path], folder: Path, masks: Path | None = None) -
         left_out = (f"arrays of masks, which should be in the .npz of their images: {len(arrays_of_masks)} ({names})",)
         files = [file for file in files if file not in arrays_of_masks]
     images = [file for file in files if file.suffix.lower() not in ARRAY_SUFFIXES]
-    paired = pair(images, folder, _list_named_masks(folder, masks), list(_list_sibling_masks(folder)))
+    paired = pair(images, folder, _list_named_masks(folder, masks), list(list_sibling_masks(folder)))
     twins = set(images) - set(paired.images)
     return FoundFiles(tuple(file for file in files if file not in twins), paired.masks, (*paired.notes, *left_out))
 
@@ -95,7 +95,7 @@ def find_masks(file: Path, masks: Path | None = None) -> FoundFiles:
         AstSegError: none of the named masks belongs to the image.
     """
     folder = file.absolute().parent
-    paired = pair([file.absolute()], folder, _list_named_masks(folder, masks), list(_list_sibling_masks(folder)))
+    paired = pair([file.absolute()], folder, _list_named_masks(folder, masks), list(list_sibling_masks(folder)))
     own = paired.masks.get(file.absolute())
     return FoundFiles((file,), {file: own} if own else {}, paired.notes if masks else ())
 
@@ -223,7 +223,7 @@ def _masks_among(files: list[Path], folder: Path) -> list[Path]:
     return list({file for paths in masks for file in paths}) or files
 
 
-def _list_sibling_masks(folder: Path) -> Iterator[Path]:
+def list_sibling_masks(folder: Path) -> Iterator[Path]:
     """List the files in the folders of masks beside a folder of images; what astseg itself found is not the truth."""
     folder = folder.absolute()  # `.` has no name
     try:
