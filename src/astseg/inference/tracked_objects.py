@@ -62,15 +62,12 @@ class ObjectTracker:
             slots[self._labels[number]] = int(np.bincount(labels[pixels]).argmax()) - 1
         by_label = {label: number for number, label in self._labels.items()}
         found = describe_objects(tracked, segmentation, slots)
-        return tracked, [
-            {
-                "label": (label := entry["label"]),
-                "track": by_label[label],
-                **({"slot": slots[label] + 1} if self._by_slot else {}),
-                **entry,
-            }
-            for entry in found
-        ]
+        objects = []
+        for entry in found:
+            label = entry["label"]
+            slot = {"slot": slots[label] + 1} if self._by_slot else {}
+            objects.append({"label": label, "track": by_label[label], **slot, **entry})
+        return tracked, objects
 
     def _label(self, numbers: list[int]) -> None:
         """Give labels to tracks that are new, and take them from those that have ended."""

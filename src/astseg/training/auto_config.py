@@ -190,13 +190,11 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     if request.compiled:
         reasons.append(Reason("Losses: compiled, as requested; the first steps of each phase wait for it."))
     why = "as requested" if request.steps or request.changes_steps else "as in the recipe"
-    if minutes is not None:
-        with _refusing():
-            recipe, why = _fit_to_time(recipe, images, device, minutes, execution)
-    elif request.steps is not None:
-        with _refusing():
-            recipe = fit_to_steps(recipe, request.steps)
     with _refusing():
+        if minutes is not None:
+            recipe, why = _fit_to_time(recipe, images, device, minutes, execution)
+        elif request.steps is not None:
+            recipe = fit_to_steps(recipe, request.steps)
         recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
     objects = f" and {recipe.foreground.steps} for the objects" if recipe.foreground.scenario != "background" else ""
     reasons.append(Reason(f"Steps: {recipe.background.steps} for the background{objects}, {why}."))

@@ -31,9 +31,10 @@ class ImageName:
         Raises:
             AstSegError: there are fewer masks, so that images and masks do not belong together.
         """
-        if self.number is not None and self.number >= count:
+        index = self.number
+        if index is not None and index >= count:
             raise AstSegError(f"{place} holds {count} masks, counted from 0, and none for {self.name}.")
-        return self.number
+        return index
 
 
 class TrueImages(ABC):
