@@ -12,6 +12,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -30,13 +31,14 @@ BYTES_BETWEEN_NOTES = 1 << 27
 """How much a killed import decodes again."""
 
 
-def write_at(file: int, data: bytes, offset: int) -> None:
+def write_at(file: FileIO, data: bytes, offset: int) -> None:
     """Write data at an offset of an open file.
 
     Raises:
         OSError: the disk is full, which the system reports as a short write.
     """
-    if os.pwrite(file, data, offset) < len(data):
+    file.seek(offset)
+    if (file.write(data) or 0) < len(data):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -66,10 +68,7 @@ class Staging:
         if not note.is_file():
             with atomic_write(note) as partial:
                 partial.write_text(json.dumps(settings))
-        self._files = {
-            kind: os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o644)
-            for kind, name in ((IMAGE, "images"), (MASK, "masks"))
-        }
+        self._files = {kind: _opened(folder / name) for kind, name in ((IMAGE, "images"), (MASK, "masks"))}
         # One byte of flags per index.
         self._seen = bytearray(_content(folder / "seen"))
         # Checksums by index, four bytes each; 0 if unknown, as in the folder of an older astseg.
@@ -84,11 +83,13 @@ class Staging:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # What cannot be noted, because the disk is full or the folder was removed, is decoded again.
-        with suppress(OSError, AstSegError):
-            if self.folder.is_dir():
-                self._note()
-        for file in self._files.values():
-            os.close(file)
+        try:
+            with suppress(OSError, AstSegError):
+                if self.folder.is_dir():
+                    self._note()
+        finally:
+            for file in self._files.values():
+                file.close()
         if kind is not None and not any(seen & (IMAGE | MASK) for seen in self._seen):
             self.remove()
 
@@ -164,7 +165,9 @@ class Staging:
 
     def _get(self, index: int, kind: int) -> Bytes:
         shape = (self._size, self._size, 3) if kind == IMAGE else (self._size, self._size)
-        data = os.pread(self._files[kind], self._bytes[kind], index * self._bytes[kind])
+        file, size = self._files[kind], self._bytes[kind]
+        file.seek(index * size)
+        data = file.read(size)
         if self._sum(index, kind) not in (0, zlib.crc32(data)):
             raise AstSegError(
                 f"What was imported so far is damaged: image {index} in {self.folder} has another checksum. "
@@ -188,7 +191,7 @@ class Staging:
     def _note(self) -> None:
         """Record what has arrived, once it is on the disk."""
         for file in self._files.values():
-            sync_opened(file)
+            sync_opened(file.fileno())
         for kind, name in SUM_FILES.items():
             self._write(name, self._sums[kind])
         self._write("unreadable", "".join(json.dumps(entry) + "\n" for entry in self.unreadable).encode())
@@ -205,6 +208,12 @@ def _entries(file: Path) -> Iterator[list[str]]:
     for line in _content(file).splitlines():
         with suppress(ValueError):
             yield parse_json(line)
+
+
+def _opened(file: Path) -> FileIO:
+    """Open a file to read and write it at any place, without a buffer; made if it is missing."""
+    file.touch(0o644)
+    return FileIO(file, "r+")
 
 
 def _content(file: Path) -> bytes:
