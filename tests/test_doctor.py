@@ -39,6 +39,8 @@ def test_what_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1e9))
     (tmp_path / "astseg-0.dist-info").mkdir()
     metadata = "Name: astseg\nVersion: 0\nRequires-Dist: torch>=2\nRequires-Dist: not-there (>=1)\n"
+    metadata += "Requires-Dist: numpy<1\nRequires-Dist: of-an-extra; extra == 'more'\n"
+    metadata += "Requires-Dist: of-another-system; sys_platform == 'none'\n"
     (tmp_path / "astseg-0.dist-info/METADATA").write_text(metadata)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(doctor, "Trainer", fail)
@@ -48,6 +50,7 @@ def test_what_is_wrong(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert bad == {
         "disk": "1.0 GB free here, 2 are needed",
         "not-there": "missing: install astseg again",
+        "numpy": f"{version('numpy')}, <1 is needed: install astseg again",
         "a training step": "failed on cpu: out of memory",
     }
 

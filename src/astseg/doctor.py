@@ -1,7 +1,6 @@
 """Check that astseg works on this machine."""
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
+from packaging.requirements import Requirement
 from torch.utils.collect_env import get_env_info, pretty_str
 
 from astseg import __version__
@@ -53,17 +53,25 @@ def examine() -> list[Finding]:
 
 
 def check_libraries(package: str = "astseg") -> Iterator[Finding]:
-    """Yield the installed version of each library that an installed package requires; those of extras are left out."""
+    """Yield the installed version of each library that an installed package requires; those of extras are left out.
+
+    A version is good if the package takes it.
+    """
     try:
         requirements = requires(package) or []
     except PackageNotFoundError:
         yield Finding("libraries", f"not checked: {package} is not installed", good=False)
         return
-    for name in (re.split(r"[^\w.-]", line)[0] for line in requirements if "extra ==" not in line):
+    for one in map(Requirement, requirements):
+        if one.marker and not one.marker.evaluate({"extra": ""}):
+            continue
         try:
-            yield Finding(name, version(name))
+            found = version(one.name)
         except PackageNotFoundError:
-            yield Finding(name, f"missing: install {package} again", good=False)
+            yield Finding(one.name, f"missing: install {package} again", good=False)
+            continue
+        good = one.specifier.contains(found, prereleases=True)
+        yield Finding(one.name, found if good else f"{found}, {one.specifier} is needed: install {package} again", good)
 
 
 def _training_step() -> Finding:
