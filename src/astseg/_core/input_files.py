@@ -4,12 +4,16 @@ import errno
 import json
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 MAX_JSON_BYTES = 1 << 26
 """A larger JSON file is none of ours: a store of a million images has a manifest of a few kilobytes."""
 MAX_JSON_DEPTH = 64
 """Lists and objects within each other; ours have six."""
+
+
+GZIP_MAGIC = b"\x1f\x8b\x08"
+"""How a gzip file begins: what it is, and the only way of compression that there is."""
 
 
 class NotAFileError(OSError):
@@ -29,6 +33,13 @@ def regular_size(path: Path) -> int:
         what = "a folder" if stat.S_ISDIR(facts.st_mode) else "a pipe, a device or the like"
         raise NotAFileError(errno.EINVAL, f"it is {what}, not a file", str(path))
     return facts.st_size
+
+
+def is_gzipped(file: BinaryIO) -> bool:
+    """Tell whether a file begins as gzip's do, and leave it at its beginning."""
+    begins = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+    file.seek(0)
+    return begins
 
 
 def read_json(path: Path, max_bytes: int | None = None) -> Any:

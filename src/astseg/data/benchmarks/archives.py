@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import IO, Any, Self, cast
 
 from astseg._core.errors import AstSegError
-from astseg._core.input_files import regular_size
+from astseg._core.input_files import is_gzipped, regular_size
 
-GZIP_MAGIC = b"\x1f\x8b\x08"
 TAR_BLOCK_SIZE = 512  # bytes of a tar header
 MAX_MEMBER_SIZE = 1 << 25  # bytes; benchmark images and lists have at most a megabyte
 MAX_NAME_HEADER_SIZE = 1 << 16  # bytes of a long name or of other headers in front of a member
@@ -89,9 +88,8 @@ def open_sources(paths: Sequence[Path | str]) -> list[ArchiveSource]:
 def _is_archive_start(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            compressed = file.read(3) == GZIP_MAGIC
-            file.seek(0)
-            head = gzip.GzipFile(fileobj=file).read(TAR_BLOCK_SIZE) if compressed else file.read(TAR_BLOCK_SIZE)
+            stream = gzip.GzipFile(fileobj=file) if is_gzipped(file) else file
+            head = stream.read(TAR_BLOCK_SIZE)
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except (OSError, EOFError, zlib.error, tarfile.HeaderError):
         return False
@@ -179,8 +177,7 @@ class _ConcatenatedFiles(io.RawIOBase):
         self._paths = list(paths)
         self._advance = advance
         self._file = self._paths.pop(0).open("rb")
-        self.compressed = self._file.read(3) == GZIP_MAGIC
-        self._file.seek(0)
+        self.compressed = is_gzipped(self._file)
 
     def readable(self) -> bool:
         return True

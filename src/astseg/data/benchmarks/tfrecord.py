@@ -21,12 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from astseg._core.errors import AstSegError
-from astseg._core.input_files import regular_size
+from astseg._core.input_files import is_gzipped, regular_size
 
 Values: TypeAlias = npt.NDArray[np.uint8]
 """A feature's list of byte strings, concatenated."""
 
-GZIP_MAGIC = b"\x1f\x8b"
 MAX_RECORD_SIZE = 1 << 26  # bytes; the published ones have at most 3.3 MB
 
 CHUNK_SIZE = 1 << 20  # bytes per read; reading a whole CLEVR record at once takes 20 % longer
@@ -55,9 +54,7 @@ class TFRecordFile:
             self._file: BinaryIO = self.path.open("rb")
         except OSError as error:
             raise AstSegError(f"Cannot open {self.path}: {error.strerror}.") from error
-        magic = self._file.read(2)
-        self._file.seek(0)
-        self._stream = gzip.GzipFile(fileobj=self._file) if magic == GZIP_MAGIC else self._file
+        self._stream = gzip.GzipFile(fileobj=self._file) if is_gzipped(self._file) else self._file
 
     def __enter__(self) -> Self:
         return self

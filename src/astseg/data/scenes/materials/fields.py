@@ -10,13 +10,14 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from astseg.data.scenes.random_source import ULP_53_BITS
+
 Field: TypeAlias = npt.NDArray[np.float64]
 
 SIDE = 256
 """Texels along each side of a tile, a power of 2."""
 
 FIELD_KEY = 0x7E87
-ULP_53_BITS = 2.0**-53
 
 CENTERS = (np.arange(SIDE) + 0.5) / SIDE
 X: Field = np.broadcast_to(CENTERS, (SIDE, SIDE))
