@@ -73,8 +73,9 @@ class TestProgress:
     ],
 )
 def test_rate_of_a_finished_task(completed: int, begun: int, seconds: float | None, text: str) -> None:
-    task = Task(TaskID(0), "", completed, completed, lambda: 0.0, finished_time=seconds, fields={"begun": begun})
-    assert RateColumn("steps").render(task).plain == text
+    fields = {"begun": begun, "units": "steps"}
+    task = Task(TaskID(0), "", completed, completed, lambda: 0.0, finished_time=seconds, fields=fields)
+    assert RateColumn().render(task).plain == text
 
 
 def test_a_bar_for_each_name(screen: Screen) -> None:
@@ -96,6 +97,18 @@ def test_bytes_are_shown_in_larger_units(screen: Screen) -> None:
     assert "5.0/5.0 MB" in text.getvalue()
 
 
+def test_tasks_of_other_units_beside(screen: Screen) -> None:
+    text = screen()
+    with progress_by_name("images") as show:
+        show("reading a.tar", 3_000_000, 3_000_000, "bytes")
+        show("writing train", 500, 500)
+    reading, writing = text.getvalue().splitlines()
+    assert "3.0/3.0 MB" in reading
+    assert "500/500" in writing
+    assert "images/s" in writing
+    assert "MB" not in writing
+
+
 def test_an_unknown_total_is_none(screen: Screen) -> None:
     text = screen()
     with suppress(KeyboardInterrupt), progress_by_name("bytes") as show:
@@ -106,7 +119,7 @@ def test_an_unknown_total_is_none(screen: Screen) -> None:
 
 def test_a_line_of_text_below(screen: Screen) -> None:
     text = screen()
-    with Bars("steps") as bars:
-        bars.update(bars.add_task("Phase 1", total=2), completed=2)
+    with Bars() as bars:
+        bars.update(bars.add_task("Phase 1", total=2, units="steps"), completed=2)
         bars.note = "loss 0.5 [red]"
     assert text.getvalue().splitlines()[1].strip() == "loss 0.5 [red]"

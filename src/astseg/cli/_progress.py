@@ -33,46 +33,63 @@ MIN_FULL_WIDTH = 72
 """In columns; a narrower terminal shows only counts and the remaining time."""
 
 
+class AmountColumn(ProgressColumn):
+    """Show how much of a task is done; bytes as kB, MB or GB."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts, self._bytes = MofNCompleteColumn(), DownloadColumn()
+
+    def render(self, task: Task) -> Text:
+        """Return what is done, and of how many."""
+        return (self._bytes if task.fields["units"] == "bytes" else self._counts).render(task)
+
+
 class RateColumn(ProgressColumn):
     """Show how many units are done per second; of a finished task, over its whole time."""
 
-    def __init__(self, units: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._units = units
+        self._bytes = TransferSpeedColumn()
 
     def render(self, task: Task) -> Text:
         """Return units per second, or seconds per unit if that is less than one."""
+        units = task.fields["units"]
+        if units == "bytes":
+            return self._bytes.render(task)
         begun = task.fields.get("begun", 0)
         speed = (task.completed - begun) / task.finished_time if task.finished_time else task.speed
         if not speed:
-            text = f"- {self._units}/s"
+            text = f"- {units}/s"
         elif speed < 1:
-            text = f"{1 / speed:.1f} s/{self._units.removesuffix('s')}"
+            text = f"{1 / speed:.1f} s/{units.removesuffix('s')}"
         else:
-            text = f"{speed:.1f} {self._units}/s"
+            text = f"{speed:.1f} {units}/s"
         return Text(text, style="progress.data.speed")
 
 
 class Bars(Progress):
     """Bars with the count, the rate, the elapsed and the remaining time, and a line of text below them.
 
-    Args:
-        units: what is counted, in the plural; "bytes" are shown as kB, MB or GB.
+    Tasks have a field ``units``: what is counted, in the plural.
     """
 
-    def __init__(self, units: str) -> None:
+    def __init__(self) -> None:
         self.note = ""
         """The line below the bars."""
         self.describe: Callable[[], str] = lambda: ""
         """Returns a further line, which changes by itself."""
-        amounts: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), RateColumn(units))
-        if units == "bytes":
-            amounts = (DownloadColumn(), TransferSpeedColumn())
         bar = BarColumn(bar_width=24 if messages.width >= MIN_LONG_BAR_WIDTH else 8)
-        columns = (bar, *amounts, TimeElapsedColumn(), TimeRemainingColumn())
+        columns: tuple[ProgressColumn, ...] = (
+            bar,
+            AmountColumn(),
+            RateColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         beside = RESERVED_WIDTH
         if messages.width < MIN_FULL_WIDTH:
-            columns, beside = (amounts[0], TimeRemainingColumn()), NARROW_RESERVED_WIDTH
+            columns, beside = (AmountColumn(), TimeRemainingColumn()), NARROW_RESERVED_WIDTH
         room = Column(no_wrap=True, overflow="ellipsis", max_width=max(MIN_DESCRIPTION_WIDTH, messages.width - beside))
         # Names of files may look like markup.
         description = TextColumn("{task.description}", markup=False, table_column=room)
@@ -102,9 +119,9 @@ def progress(
     description: str, units: str, total: int | None = None, describe: Callable[[], str] = lambda: ""
 ) -> Iterator[ProgressCallback]:
     """Show a bar during a block, with what ``describe`` returns below it, and yield the callback that moves it."""
-    with Bars(units) as bars:
+    with Bars() as bars:
         bars.describe = describe
-        task = bars.add_task(description, total=total)
+        task = bars.add_task(description, total=total, units=units)
 
         def show(done: int, of: int | None = None) -> None:
             bars.update(task, completed=done, total=of if of is not None else total)
@@ -130,13 +147,17 @@ def counting_progress(description: str, units: str, total: int) -> Iterator[Call
 
 @contextmanager
 def progress_by_name(units: str, describe: Callable[[str], str] = str) -> Iterator[Callable[..., None]]:
-    """Show a bar for each named task of a block, and yield a function of name, count and total that moves its bar."""
-    with Bars(units) as bars:
+    """Show a bar for each named task of a block, and yield a function of name, count and total that moves its bar.
+
+    A further argument says what is counted, if not ``units``.
+    """
+    with Bars() as bars:
         tasks: dict[str, TaskID] = {}
 
-        def show(name: str, done: int, total: int | None = None) -> None:
+        def show(name: str, done: int, total: int | None = None, units: str = units) -> None:
             if name not in tasks:
-                tasks[name] = bars.add_task(printable(describe(name)), completed=done, total=total, begun=done)
+                text = printable(describe(name))
+                tasks[name] = bars.add_task(text, completed=done, total=total, begun=done, units=units)
             bars.update(tasks[name], completed=done, total=total)
 
         yield show

@@ -29,7 +29,7 @@ class TrainingBars(Callback):
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._bars = Bars("steps")
+        self._bars = Bars()
         self._task = TaskID(0)
         self._preparations: dict[str, TaskID] = {}
         self._last_line = 0.0
@@ -46,12 +46,12 @@ class TrainingBars(Callback):
     def on_phase_start(self, state: TrainState) -> None:
         """Add the phase's bar."""
         title, done, self._bars.note = PHASE_TITLES[state.phase.name], state.step, ""
-        self._task = self._bars.add_task(title, total=state.phase.steps, completed=done, begun=done)
+        self._task = self._bars.add_task(title, total=state.phase.steps, completed=done, begun=done, units="steps")
 
     def on_preparation(self, what: str, done: int, total: int) -> None:
         """Move the bar of a preparation, whose beginning it may be."""
         if what not in self._preparations:
-            self._preparations[what] = self._bars.add_task(what, total=total)
+            self._preparations[what] = self._bars.add_task(what, total=total, units="images")
         self._bars.update(self._preparations[what], completed=done)
 
     def on_note(self, text: str) -> None:

@@ -95,7 +95,7 @@ def import_(
                 image_size=sides[0] if sides else None,
                 limit=limit,
                 exchange_red_and_blue=exchange_red_and_blue,
-                report=lambda state: show(state.stage, state.done, state.total),
+                report=lambda state: show(state.stage, state.done, state.total, state.unit),
             )
             found = check_store(store.path, verify=False, report=lambda split, *done: show(f"checking {split}", *done))
         report_skipped(list(found.unreadable))
