@@ -94,6 +94,8 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_segmented(
         (("--format", "coco", "--categories", "3=car"), "no slot 3 to name: the model has slots 1 to 2"),
         (("--categories", "3"), "--categories is for the formats of --format"),
         (("--format", "yolo", "--tolerance", -1), "--tolerance"),
+        (("--tolerance", 1), "--tolerance is for the outlines of --format yolo"),
+        (("--format", "coco", "--tolerance", 0), "--tolerance is for the outlines of --format yolo"),
     ]
     for arguments, message in cases:
         assert message in astseg.mistake("segment", finished, images, "--out", tmp_path / "out", *arguments)

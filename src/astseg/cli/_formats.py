@@ -1,9 +1,11 @@
 """Results in the formats of other programs, for the commands that write them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from astseg._core.errors import AstSegError
 from astseg.cli._options import parse_categories, parse_names
 from astseg.cli._progress import progress
 
@@ -11,15 +13,20 @@ if TYPE_CHECKING:
     from astseg.inference.formats.converting import FormatRequest, WrittenFormat
 
 
-def parse_request(formats: str, categories: str | None, tolerance: float) -> "FormatRequest":
+def parse_request(formats: str, categories: str | None, tolerance: float | None) -> "FormatRequest":
     """Return what the options ask for.
 
     Raises:
-        AstSegError: it cannot be written.
+        AstSegError: it cannot be written, or an option would have no effect.
     """
     from astseg.inference.formats.converting import FormatRequest
 
-    return FormatRequest(parse_names(formats), parse_categories(categories), tolerance)
+    request = FormatRequest(parse_names(formats), parse_categories(categories))
+    if tolerance is None:
+        return request
+    if "yolo" not in request.formats:
+        raise AstSegError("--tolerance is for the outlines of --format yolo. Name this format, or omit --tolerance.")
+    return replace(request, tolerance=tolerance)
 
 
 def convert_with_bar(results: Path, request: "FormatRequest", images: Path | None = None) -> list["WrittenFormat"]:

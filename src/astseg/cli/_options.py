@@ -74,8 +74,10 @@ MinArea = Annotated[
     ),
 ]
 Tolerance = Annotated[
-    float,
-    typer.Option(help="For yolo: by how many pixels outlines may be simplified; 0 keeps every corner.", min=0),
+    float | None,
+    typer.Option(
+        help="For yolo: by how many pixels outlines may be simplified, 0.5 by default; 0 keeps every corner.", min=0
+    ),
 ]
 Strict = Annotated[
     bool,

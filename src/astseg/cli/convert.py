@@ -15,7 +15,7 @@ def convert(
     results: Annotated[Path, typer.Argument(help="A folder that astseg segment wrote.")],
     formats: Formats,
     categories: Categories = None,
-    tolerance: Tolerance = 0.5,
+    tolerance: Tolerance = None,
     images: Annotated[
         Path | None,
         typer.Option(help="Where the images are now, for yolo and cutouts. By default where they were segmented."),

@@ -54,7 +54,9 @@ def segment(
     out: Out = Path("masks"),
     every: Every = 1,
     max_frames: MaxFrames = None,
-    batch_size: Annotated[int, typer.Option(help="The number of images at a time.", min=1)] = 16,
+    batch_size: Annotated[
+        int, typer.Option(help="The number of images at a time; of live video and with --watch, one.", min=1)
+    ] = 16,
     track: Annotated[
         bool, typer.Option("--track", help="Follow the objects from frame to frame, and label each by its track.")
     ] = False,
@@ -81,7 +83,7 @@ def segment(
     ] = None,
     formats: Formats = "",
     categories: Categories = None,
-    tolerance: Tolerance = 0.5,
+    tolerance: Tolerance = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -167,7 +169,9 @@ def _resolved(word: str) -> str:
     return str(Path(word).resolve()) if os.path.lexists(word) else without_password(word)
 
 
-def _check(images: "Source", formats: str, categories: str | None, tolerance: float, *, track: bool) -> "FormatRequest":
+def _check(
+    images: "Source", formats: str, categories: str | None, tolerance: float | None, *, track: bool
+) -> "FormatRequest":
     """Return which formats are asked for, if the source can have them.
 
     Raises:
