@@ -252,7 +252,7 @@ def test_pipes_and_devices_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "b.png").symlink_to("/dev/zero")
     (tmp_path / "c.png").mkdir()
     for name in "abc":
-        with pytest.raises(AstSegError, match="is no image: it is a"):
+        with pytest.raises(AstSegError, match="is not an image: it is a"):
             read_image(tmp_path / f"{name}.png")
 
 

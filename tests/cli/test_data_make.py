@@ -56,7 +56,7 @@ def test_textures(astseg: Program, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     command = ("data", "make", "clevrtex-2", tmp_path / "other", *counts, "--textures")
     assert "holds no images" in astseg.mistake(*command, tmp_path / "empty")
-    assert "is no folder" in astseg.mistake(*command, tmp_path / "nowhere")
+    assert "is not a folder" in astseg.mistake(*command, tmp_path / "nowhere")
     message = astseg.mistake("data", "make", "clevr", tmp_path / "other", *counts, "--textures", textures)
     assert "clevrtex-2, ood-2, camo-2, but not of clevr" in message
     assert not (tmp_path / "other").exists()

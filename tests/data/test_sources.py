@@ -340,7 +340,7 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 def test_an_image_without_a_suffix_is_read(tmp_path: Path) -> None:
     save_image(tmp_path / "a.png")
     (tmp_path / "a.png").rename(tmp_path / "0001")
-    (tmp_path / "notes").write_text("P3 is no image here")
+    (tmp_path / "notes").write_text("P3 is not an image here")
     assert names(open_source(tmp_path)) == ["0001"]
 
 

@@ -150,7 +150,7 @@ def test_a_file_outside_the_store_is_not_followed(tmp_path: Path) -> None:
     change_manifest(
         tmp_path / "s", lambda content: content["splits"]["train"]["arrays"]["masks"].update(file="../outside.npy")
     )
-    with pytest.raises(AstSegError, match=r"'\.\./outside\.npy' is no file of the store"):
+    with pytest.raises(AstSegError, match=r"'\.\./outside\.npy' is not a file of the store"):
         Store(tmp_path / "s")
 
 

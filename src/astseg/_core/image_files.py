@@ -119,7 +119,7 @@ def open_image(path: Path, formats: tuple[str, ...] = FORMATS) -> Iterator[Image
     except FileNotFoundError as error:
         raise AstSegError(f"There is no image {path}.") from error
     except NotAFileError as error:
-        raise AstSegError(f"{path} is no image: {error.strerror}.") from error
+        raise AstSegError(f"{path} is not an image: {error.strerror}.") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise AstSegError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels. Make it smaller.") from error
     except PermissionError as error:

@@ -51,7 +51,7 @@ class CocoFile:
             for annotation in content["annotations"]:
                 self.images[annotation["image_id"]].annotations.append(annotation)
         except (ValueError, KeyError, TypeError) as error:
-            raise AstSegError(f"{path} is no file of COCO's instances: {describe_mistake(error)}.") from error
+            raise AstSegError(f"{path} is not a file of COCO's instances: {describe_mistake(error)}.") from error
         self._index = _index_names({image.file_name: image for image in self.images.values()})
 
     def find(self, names: Sequence[str]) -> CocoImage | None:
@@ -103,7 +103,7 @@ class CocoResults:
             for annotation in content:
                 found[annotation["image_id"]].append(annotation)
         except (KeyError, TypeError) as error:
-            raise AstSegError(f"{self.path} is no file of COCO's results: {describe_mistake(error)}.") from error
+            raise AstSegError(f"{self.path} is not a file of COCO's results: {describe_mistake(error)}.") from error
         if unknown := found.keys() - images.images.keys():
             raise AstSegError(f"{self.path} has an image {min(unknown, key=str)}, which {images.path} does not have.")
         # Images in which nothing is found are not in the list.
@@ -118,7 +118,7 @@ class CocoResults:
         masks = [read_annotation(one, image, self.path) for one in image.annotations]
         scores = [one["score"] for one in image.annotations if one.get("score") is not None]
         if not all(isinstance(score, int | float) and abs(score) < math.inf for score in scores):
-            raise AstSegError(f"{self.path} has, of {image.file_name}, a score that is no finite number.")
+            raise AstSegError(f"{self.path} has, of {image.file_name}, a score that is not a finite number.")
         return regions_of_masks(masks, image.size, scores if scores else None)
 
 

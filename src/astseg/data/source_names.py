@@ -36,7 +36,7 @@ def read_list(path: Path) -> list[Path]:
     """Read the paths in a list, one on each line; see `parse_list`.
 
     Raises:
-        AstSegError: there is no such file, or it is no list of paths.
+        AstSegError: there is no such file, or it is not a list of paths.
     """
     try:
         size = regular_size(path)

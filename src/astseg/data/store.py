@@ -290,7 +290,7 @@ def _check_split(name: str, split: SplitRecord, image_size: tuple[int, int]) -> 
     for kind, record in split.arrays.items():
         shape = (split.count, *image_size, *((3,) if kind == "images" else ()))
         if Path(record.file).name != record.file:
-            raise ValueError(f"'{record.file}' is no file of the store")
+            raise ValueError(f"'{record.file}' is not a file of the store")
         if record.shape != shape:
             raise ValueError(f"the {kind} of '{name}' should have the shape {shape}, not {record.shape}")
     if split.ignored_label is not None and not 0 < split.ignored_label <= MAX_LABELS:

@@ -28,7 +28,7 @@ class WatchedFolder(EndlessSource):
         path: the folder.
 
     Raises:
-        AstSegError: it is no folder.
+        AstSegError: it is not a folder.
     """
 
     def __init__(self, path: Path) -> None:

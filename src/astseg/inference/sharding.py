@@ -82,7 +82,7 @@ def segment_in_shards(
         progress: called with the number of images done, and of the files that this process has left to do.
 
     Raises:
-        AstSegError: the source is no folder of files, kinds of objects would differ between shards, the folder holds
+        AstSegError: the source is not a folder of files, kinds of objects would differ between shards, the folder holds
             shards of something else or cannot be written, or another process makes the same shard.
     """
     if not isinstance(source, FileSource):

@@ -130,7 +130,7 @@ def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
 def _load_weights(model: nn.Module, file: Path) -> None:
     try:
         with safe_open(file, "pt") as stored:
-            found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (it is no mapping)
+            found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (it is not a mapping)
             written = (stored.metadata() or {}).get(SUM_KEY)
     except Exception as error:  # safetensors raises its own errors as well as OSError
         raise AstSegError(f"Cannot read the weights in {file}: {error}.") from error

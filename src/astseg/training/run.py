@@ -126,7 +126,7 @@ def read_recipe(file: Path) -> Recipe:
     except OSError as error:
         raise AstSegError(f"Cannot read the recipe {file}: {error.strerror}.") from error
     except ValueError as error:
-        raise InvalidRecipeError(f"{file} is no recipe: {error}.") from error
+        raise InvalidRecipeError(f"{file} is not a recipe: {error}.") from error
 
 
 def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None:

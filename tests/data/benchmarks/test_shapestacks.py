@@ -69,5 +69,5 @@ def test_missing_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"\xff\xfe\xfd", b"a a", b"x" * 300, b"a\x1b[31m"])
 def test_a_list_that_is_none(tmp_path: Path, content: bytes) -> None:
     formats.unpack(tmp_path, {**LISTS, "splits/default/train.txt": content})
-    with pytest.raises(AstSegError, match=r"train\.txt is no list of scenarios"):
+    with pytest.raises(AstSegError, match=r"train\.txt is not a list of scenarios"):
         read_lists(open_sources([tmp_path]), "default")

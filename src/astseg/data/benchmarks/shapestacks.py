@@ -63,12 +63,12 @@ def _scenarios(member: ArchiveMember) -> list[str]:
     try:
         names = member.read().decode().split()
     except ValueError as error:
-        raise AstSegError(f"{member.name} is no list of scenarios: {error}.") from error
+        raise AstSegError(f"{member.name} is not a list of scenarios: {error}.") from error
     wrong = next((name for name in names if not name.isprintable() or len(name) > MAX_NAME_LENGTH), None)
     if wrong is not None or not len(set(names)) == len(names) <= MAX_SCENARIOS:
         raise AstSegError(
-            f"{member.name} is no list of scenarios, which should be at most {MAX_SCENARIOS} different names of up to "
-            f"{MAX_NAME_LENGTH} characters. Download it again."
+            f"{member.name} is not a list of scenarios, which should be at most {MAX_SCENARIOS} different names of "
+            f"up to {MAX_NAME_LENGTH} characters. Download it again."
         )
     return names
 

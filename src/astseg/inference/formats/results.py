@@ -25,7 +25,7 @@ from astseg.data.sources import Sample
 from astseg.data.store import MAX_LABELS
 
 IMAGE_SUFFIX = ".png"
-"""Of the file name that an image is given if it is no file of its own, such as a frame of a video."""
+"""Of the file name that an image is given if it is not a file of its own, such as a frame of a video."""
 Kind = TypeVar("Kind")
 Side = Annotated[int, Meta(ge=1)]
 
@@ -56,7 +56,7 @@ class ImageRecord(msgspec.Struct, frozen=True):
     objects: list[ObjectRecord]
     time: float | None = None
     file_name: str | None = None
-    """The path of its file below the folder of images; None if it is no file of its own, or the results are older."""
+    """The path of its file below the folder of images; None if it is not a file of its own, or the results are old."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ class Results:
         for record in _read_lines(path) if self.rewritten is None else self.rewritten:
             for name in (record.name, record.file_name):
                 if name is not None and not _stays_inside(name):
-                    raise AstSegError(f"{path} names an image '{name}', which is no path below a folder.")
+                    raise AstSegError(f"{path} names an image '{name}', which is not a path below a folder.")
             yield record
 
     def labels(self, record: ImageRecord) -> Bytes:
@@ -150,7 +150,7 @@ class Results:
             yield image
 
     def image_file(self, record: ImageRecord, place: Path | None = None) -> Path | None:
-        """Return the file of an image; None if it is no file of its own.
+        """Return the file of an image; None if it is not a file of its own.
 
         Args:
             record: the image.

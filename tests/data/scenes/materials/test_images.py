@@ -93,7 +93,7 @@ def test_other_sets_take_none(folder: Path, name: str) -> None:
 
 
 def test_folders_without_images_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(AstSegError, match="is no folder"):
+    with pytest.raises(AstSegError, match="is not a folder"):
         open_textures(tmp_path / "nowhere")
     with pytest.raises(AstSegError, match="holds no images"):
         open_textures(tmp_path)

@@ -80,7 +80,7 @@ def open_textures(folder: Path | str) -> TextureFolder:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise AstSegError(f"Textures are read from a folder of images, but {folder} is no folder.")
+        raise AstSegError(f"Textures are read from a folder of images, but {folder} is not a folder.")
     found = find_files(folder)
     arrays = [file for file in found.files if file.suffix.lower() in ARRAY_SUFFIXES]
     images: list[TextureImage] = []
