@@ -14,7 +14,7 @@ from astseg.hub.loading import load_model
 from astseg.model import postprocessing, segmentation
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.latents import LatentLayout
+from astseg.model.latents import LatentLayout, ObjectLatents
 from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights
 from astseg.model.rendering import MAX_SHADOW, composite, place_glimpses
 from astseg.model.resizing import resized
@@ -385,6 +385,41 @@ class TestSegment:
         images = random_images(1, 3, 32, 40)
         found, _ = model.segment_with_rendering(images)
         assert (model.segment(images).labels == found.labels).all()
+
+    @pytest.mark.parametrize("name", ["towers", "clevrtex"])
+    def test_the_second_look_is_at_the_background_where_objects_were_found(
+        self, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        images = torch.from_numpy(render(name, 3, range(6), 64).images).permute(0, 3, 1, 2).float() / 255
+        model = load_model(name)
+        assert model.label_rule is not None
+        model.label_rule = replace(model.label_rule, looks=1)
+        once = model.segment(images)
+        seen: list[tuple[Tensor, ...]] = []
+        encode = model.encode
+
+        def record(*given: Tensor) -> ObjectLatents:
+            seen.append(given)
+            return encode(*given)
+
+        monkeypatch.setattr(model, "encode", record)
+        model.label_rule = replace(model.label_rule, looks=2)
+        twice = model.segment(images)
+        found = once.labels > 0
+        assert (twice.labels[found] == once.labels[found]).all()
+        used = once.masks.flatten(2).any(2)
+        assert (twice.positions[used] == once.positions[used]).all()
+        (_, background, _), (again, _, residuals) = seen
+        if residuals is None:
+            assert (again == torch.where(again == images, images, background)).all()
+            assert (again == background).all(1)[found].all()
+        else:
+            assert (again == images).all()
+            assert not residuals.any(1)[found[:, ::2, ::2]].any()  # a cell has 2 x 2 pixels
+            assert residuals.any()
+            new = twice.masks.flatten(2).any(2) & ~used
+            assert new.any()
+            assert (twice.positions[new] != once.positions[new]).any(1).all()
 
     def test_backgrounds_of_another_size(self) -> None:
         model = build(residual_attention_bias=4.0)

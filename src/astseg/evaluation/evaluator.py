@@ -288,7 +288,7 @@ def describe_labels(model: AstSeg, use_label_rule: bool) -> str:
 
 
 def _describe_rule(rule: LabelRule, by_features: bool) -> str:
-    histograms = shadows = duplicates = divided = border = foreground = parts = ""
+    histograms = shadows = duplicates = divided = border = foreground = parts = again = ""
     if by_features:
         errors, shade, background = "distances in slow features", "", "the ground"
         looks, edges = "features", ""
@@ -312,13 +312,17 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
     if rule.split_parts:
         parts = ", parts of a slot that do not touch made objects of their own"
         parts += f", but for those {like_background}" if rule.background_likeness else ""
+    if rule.looks > 1:
+        times = "once more" if rule.looks == 2 else f"{rule.looks - 1} times more"
+        ground = "the ground" if by_features else "the background"
+        again = f", and all of it {times} for the unused slots, with {ground} in place of what has been found"
     return (
         f"Labels: each pixel to the layer with the largest weight, given the layers' {errors} at the pixel "
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, "
         f"margin {rule.background_margin:g}{shade}), "
         f"its neighbors ({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g})"
         f"{histograms}, {shadows}{duplicates}slots of fewer than {rule.min_pixels} pixels dropped"
-        f"{divided}{foreground}{parts}. The paper does none of this."
+        f"{divided}{foreground}{parts}{again}. The paper does none of this."
     )
 
 

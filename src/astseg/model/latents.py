@@ -27,6 +27,10 @@ class ObjectLatents(NamedTuple):
     appearances: Float[Tensor, "batch slots appearance"]
     """``z_what``."""
 
+    def join(self, others: "ObjectLatents") -> "ObjectLatents":
+        """Return these objects and, behind them, others of the same images."""
+        return ObjectLatents(*(torch.cat(pair, 1) for pair in zip(self, others, strict=True)))
+
     def take(self, slots: Int64[Tensor, "batch slots"]) -> "ObjectLatents":
         """Return the latents of other slots in place of each slot's own."""
         index = torch.arange(len(slots), device=slots.device)[:, None], slots

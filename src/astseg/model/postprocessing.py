@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, Range, check_numbers
+from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, SIZE, Range, check_numbers
 from astseg.model.color_histograms import color_bins, color_log_likelihoods
 from astseg.model.layer_owners import layer_owners
 from astseg.model.mean_field import mean_field_smoothing, neighbor_affinities
@@ -89,9 +89,13 @@ class LabelRule:
     """Whether parts of a slot that do not touch become objects of their own, as long as there are unused slots, and
     parts of fewer pixels than ``min_pixels`` are dropped like slots of so few, in larger images once more."""
 
+    looks: int = 1
+    """How often the network looks at an image. From the second time on it sees the background in place of what it has
+    found, and nearby: slots that are still unused take what it finds then, which the others outshone."""
+
     def __post_init__(self) -> None:
         ranges = {field.name: NOT_NEGATIVE for field in fields(self)}
-        check_numbers(self, **ranges | {"likeness": POSITIVE, "max_shade": Range(0, below=1)})
+        check_numbers(self, **ranges | {"likeness": POSITIVE, "max_shade": Range(0, below=1), "looks": SIZE})
 
 
 def posterior_weights(

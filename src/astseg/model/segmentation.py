@@ -24,7 +24,8 @@ from astseg.model.postprocessing import (
 from astseg.model.precision import at_least_single
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import enlarged_argmax, resized
-from astseg.model.slot_grouping import drop_specks
+from astseg.model.slot_grouping import drop_specks, fill_unused_slots, pixels_near_objects
+from astseg.model.slow_features.features import GroundResiduals
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
@@ -97,6 +98,27 @@ def weigh_layers(
     by_colors = residuals is None and (rule or model.architecture.residual_attention_bias)
     painted = paint_background or by_colors or (rule is not None and rule.noise_multiple)
     background = model.reconstruct_backgrounds(images) if painted else torch.zeros_like(images)
+    weights, latents, rendering = _look(model, images, background, residuals, rule)
+    for _ in range(rule.looks - 1 if rule else 0):
+        explained = pixels_near_objects(weights)
+        if residuals is None:
+            images = torch.where(explained, background, images)
+        else:
+            residuals = residuals.without(explained)
+        more_weights, more_latents, _ = _look(model, images, background, residuals, rule)
+        weights, origins = fill_unused_slots(weights, more_weights)
+        latents = latents.join(more_latents).take(origins)
+    return weights, latents, rendering
+
+
+def _look(
+    model: "AstSeg",
+    images: Float[Tensor, "batch 3 height width"],
+    background: Float[Tensor, "batch 3 height width"],
+    residuals: GroundResiduals | None,
+    rule: LabelRule | None,
+) -> tuple[Float[Tensor, "batch layers height width"], ObjectLatents, Rendering]:
+    """Find the objects in images whose background is known; see `weigh_layers`."""
     latents = model.encode(images, background, None if residuals is None else residuals.coarse)
     rendering = model.render(latents, background)
     # 16 bits are too few to count pixels, and to tell weights apart.

@@ -240,6 +240,7 @@ class _Distances(NamedTuple):
     background_likeness: float = 0.55
     smallest_share: float = 1 / 256
     """Of the image, that an object takes up at least."""
+    looks: int = 2
 
 
 DENSE: Backbone = "efficientnet-lite0-dense"
@@ -248,7 +249,7 @@ _DISTANCES = {
     # more of the ground's own parts, which are small or little different.
     DENSE: _Distances(32, 13.0, 6.0, 3.7, 5.0, background_likeness=0.45, smallest_share=9 / 1024),
     # Objects are nearer to the ground, and to each other, in features that nobody has learned, and differ more within.
-    "filters": _Distances(12, 9.0, 9.0, 1.8, 0.0, background_likeness=0.0),
+    "filters": _Distances(12, 9.0, 9.0, 1.8, 0.0, background_likeness=0.0, looks=1),
 }
 """Of the backbones whose distances are not those of ``efficientnet-lite0``."""
 
@@ -295,6 +296,7 @@ def textures_recipe(
         border_exponent=0.5,
         min_pixels=int(image_size[0] * image_size[1] * distances.smallest_share),
         split_parts=True,
+        looks=distances.looks,
     )
     # The background is for the colors alone, which need none of its details.
     background = replace(small.background, steps=600, exponent_ramp_start=300, exponent_ramp_steps=200)

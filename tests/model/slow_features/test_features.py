@@ -107,6 +107,19 @@ def test_evidence_rises_with_the_distance_and_spares_the_ground() -> None:
     assert found[1] == 0
 
 
+def test_residuals_without_pixels_are_ground_there() -> None:
+    found = fitted(SlowFeatures(LAYOUT))(images())
+    pixels = torch.zeros(2, 1, 32, 40, dtype=torch.bool)
+    pixels[0, 0, 9, 10] = True
+    left = found.without(pixels)
+    changed = (left.fine != found.fine).any(1)
+    assert changed.nonzero().tolist() == [[0, 9, 10]]
+    changed_cells = (left.coarse != found.coarse).any(1)
+    assert changed_cells.nonzero().tolist() == [[0, 9 // LAYOUT.stride, 10 // LAYOUT.stride]]
+    assert not left.fine[0, :, 9, 10].any()
+    assert not left.coarse[0, :, 9 // LAYOUT.stride, 10 // LAYOUT.stride].any()
+
+
 class TestModel:
     def test_residuals_may_come_from_outside(self, model: AstSeg) -> None:
         assert model.slow_features is not None

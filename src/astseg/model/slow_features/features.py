@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from astseg._core.settings_io import POSITIVE, SIZE, check_numbers
@@ -51,6 +51,11 @@ class GroundResiduals(NamedTuple):
     """On the grid on which slots learn."""
     fine: Float[Tensor, "batch directions height width"]
     """One for each pixel."""
+
+    def without(self, pixels: Bool[Tensor, "batch 1 height width"]) -> "GroundResiduals":
+        """Return the residuals as if some pixels, and all cells that hold one of them, were ground."""
+        cells = F.adaptive_max_pool2d(pixels.to(self.coarse.dtype), self.coarse.shape[-2:])
+        return GroundResiduals(self.coarse * (1 - cells), self.fine * ~pixels)
 
 
 class SlowFeatures(nn.Module):
