@@ -178,6 +178,8 @@ class TestRefusals:
             export_onnx(self.model(LabelRule(division_likeness=0.3)), file, "halves")
         with pytest.raises(AstSegError, match=r"connected pieces .* noise_multiple of 0"):
             export_onnx(self.model(LabelRule(noise_multiple=7.0), background="static"), file, "pieces")
+        with pytest.raises(AstSegError, match=r"more than once .* with 1 for looks"):
+            export_onnx(self.model(LabelRule(looks=2)), file, "looks")
         assert not file.exists()
 
     def test_names_of_other_files(self, tmp_path: Path) -> None:

@@ -103,6 +103,11 @@ def _check_operators(model: AstSeg) -> None:
             "Use the model in astseg, or give it a label rule with split_parts off, and with a division_likeness and a "
             "noise_multiple of 0."
         )
+    if rule is not None and rule.looks > 1:
+        raise AstSegError(
+            "A model whose label rule looks at an image more than once cannot be exported to ONNX. Use the model in "
+            "astseg, or give it a label rule with 1 for looks."
+        )
 
 
 def _translate(model: AstSeg) -> "torch.onnx.ONNXProgram":
