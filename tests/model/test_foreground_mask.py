@@ -13,6 +13,7 @@ from astseg.model.foreground_mask import (
     noise_foreground_mask,
 )
 from astseg.model.mean_field import neighbor_affinities
+from astseg.model.postprocessing import LabelRule
 from astseg.model.resizing import resized
 
 
@@ -146,7 +147,7 @@ class TestForegroundWeights:
         backgrounds = torch.full_like(images, 0.5)
         distances, expected = background_distance(images, backgrounds), torch.tensor(random.random((2, 9, 11)) < 0.5)
         backgrounds = images + (backgrounds - images) * (noise * 7 * 0.75 / distances)[:, None]  # three quarters
-        weights = foreground_weights(images, backgrounds, noise, 7.0, expected)
+        weights = foreground_weights(images, backgrounds, noise, LabelRule(noise_multiple=7.0), expected)
         torch.testing.assert_close(weights.sum(1), torch.ones(2, 9, 11, dtype=torch.double))
         apart = neighbor_affinities(images, 0.1).amax((0, 2)) < 1e-3
         assert apart.sum() > 30
@@ -181,6 +182,15 @@ class TestNoiseRule:
         expected[8:16, 10:20] = True
         (found,) = noise_foreground_mask(seen, background, noise)
         assert (found & expected).sum() / (found | expected).sum() > 0.95
+
+    def test_a_bar_is_found_in_images_of_other_proportions(self) -> None:
+        background = torch.full((1, 3, 512, 64), 0.4)
+        image = background.clone()
+        image[..., 30:34] = 0.9
+        small, plain = (resized(one, (64, 64)) for one in (image, background))
+        (found,) = noise_foreground_mask(small, plain, torch.full((64, 64), 0.01), image)
+        expected = (image != background)[0, 0]
+        assert (found & expected).sum() / (found | expected).sum() > 0.7
 
     def test_an_image_that_is_its_background_has_no_foreground(self) -> None:
         images = torch.rand(3, 3, 20, 30)

@@ -107,31 +107,31 @@ def foreground_weights(
     images: Float[Tensor, "batch 3 height width"],
     backgrounds: Float[Tensor, "batch 3 height width"],
     noise: Float[Tensor, "height width"],
-    multiple: float = NOISE_MULTIPLE,
+    rule: LabelRule,
     expected: Bool[Tensor, "batch height width"] | None = None,
 ) -> Float[Tensor, "batch layers=2 height width"]:
     """Return how likely each pixel is background and foreground, by its distance from the background.
 
-    Not in the paper. With T the noise times ``multiple``, a pixel at distance d has log-odds of 2 (d / T - 1) for
-    foreground: 0 at T, and -2 where it equals the background. Mean-field smoothing then makes neighbors of similar
-    colors agree, as strongly as in the default label rule: a car's windows, which look like the road, join the car, and
-    specks join their surroundings.
+    Not in the paper. With T the noise times ``rule.noise_multiple``, a pixel at distance d has log-odds of
+    2 (d / T - 1) for foreground: 0 at T, and -2 where it equals the background. Mean-field smoothing then makes
+    neighbors of similar colors agree, as strongly as the rule says: a car's windows, which look like the road, join the
+    car, and specks join their surroundings.
 
     Args:
         images: images in [0, 1], as the network saw them.
         backgrounds: the network's reconstructions of their backgrounds.
         noise: the result of `background_noise`.
-        multiple: how many times the noise a pixel must differ.
+        rule: how many times the noise a pixel must differ, and the pull of its neighbors.
         expected: pixels that are foreground from half that distance on.
 
     Returns:
         Weights that sum to one over the two.
     """
-    log_odds = 2 * (background_distance(images, backgrounds) / (multiple * noise) - 1)
+    log_odds = 2 * (background_distance(images, backgrounds) / (rule.noise_multiple * noise) - 1)
     if expected is not None:
         log_odds = log_odds + expected.to(log_odds.dtype)
     log_weights = torch.stack((-log_odds / 2, log_odds / 2), 1)
-    return mean_field_smoothing(log_weights, neighbor_affinities(images, LabelRule.likeness), LabelRule.neighbor_pull)
+    return mean_field_smoothing(log_weights, neighbor_affinities(images, rule.likeness), rule.neighbor_pull)
 
 
 def noise_foreground_mask(
@@ -151,24 +151,26 @@ def noise_foreground_mask(
         noise: the result of `background_noise`.
         originals: the images at the size of the masks; by default as the network saw them.
     """
-    weights = foreground_weights(images, backgrounds, noise)
+    rule = LabelRule(noise_multiple=NOISE_MULTIPLE)
+    weights = foreground_weights(images, backgrounds, noise, rule)
     if originals is None:
         originals = images
     size = originals.shape[-2:]
     if size.numel() > noise.numel():
-        weights = majority_weights(sharpen_weights(weights, originals, LabelRule()), noise.shape[0])
+        weights = majority_weights(sharpen_weights(weights, originals, rule), noise.shape)
     return torch.stack([enlarged_argmax(layers, size) for layers in weights]).bool()
 
 
 def majority_weights(
-    weights: Float[Tensor, "batch layers height width"], rows: int
+    weights: Float[Tensor, "batch layers height width"], size: tuple[int, int] | torch.Size
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the share of the pixels around each that each layer owns, as far away as a pixel of a smaller image.
 
     Args:
         weights: the weights of layers at a larger size.
-        rows: the height of the smaller image.
+        size: height and width of the smaller image.
     """
-    reach = weights.shape[-2] // rows
+    down, right = (large // small for large, small in zip(weights.shape[-2:], size, strict=True))
     owned = F.one_hot(layer_owners(weights), weights.shape[1]).movedim(-1, 1).to(weights.dtype)
-    return F.avg_pool2d(F.pad(owned, [reach] * 4, mode="replicate"), 2 * reach + 1, 1)
+    around = F.pad(owned, [right, right, down, down], mode="replicate")
+    return F.avg_pool2d(around, (2 * down + 1, 2 * right + 1), 1)

@@ -142,7 +142,7 @@ def _look(
             raise ValueError(NO_NOISE)
         if bool((noise < 1).any()):  # it has been measured
             owned = layer_owners(weights) > 0
-            foreground = foreground_weights(images, background, noise, rule.noise_multiple, expected=owned)
+            foreground = foreground_weights(images, background, noise, rule, expected=owned)
             weights = explain_foreground(weights, foreground)
     if rule.split_parts:
         weights, origins = separate_parts(weights, exact, images, rule, fine)
@@ -175,7 +175,7 @@ def _labels_at_size(
     owners = pixels.nonzero().squeeze(1)  # the fewer layers, the faster
     sharp = sharpen_weights(weights[owners][None], image[None], rule)
     if rule.noise_multiple:
-        sharp = majority_weights(sharp, weights.shape[1])
+        sharp = majority_weights(sharp, weights.shape[1:])
     if rule.split_parts:
         sharp = drop_specks(sharp, rule.min_pixels)
     return owners[enlarged_argmax(sharp[0], size)]
