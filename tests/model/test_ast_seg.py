@@ -426,6 +426,15 @@ class TestSegment:
         rendering = model(random_images(2, 3, 32, 40), random_images(2, 3, 64, 80))
         assert rendering.image.shape == (2, 3, 64, 80)
 
+    def test_an_activation_for_each_pixel_on_backgrounds_of_another_size(self) -> None:
+        model = build(per_pixel_background_activation=True)
+        assert model.pixel_log_activation is not None
+        with torch.no_grad():
+            model.pixel_log_activation[:, :20] = 50.0
+            weights = model(random_images(2, 3, 32, 40), random_images(2, 3, 64, 80)).weights[:, 0]
+        assert (weights[..., :38] > 0.99).all()
+        assert weights[..., 42:].min() < 0.9
+
     def test_a_size_that_is_a_list(self) -> None:
         size: Any = [32, 40]
         model = AstSeg(replace(ARCHITECTURE, image_size=size))

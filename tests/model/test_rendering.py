@@ -127,6 +127,14 @@ class TestCompositingWeights:
         for gradient in torch.autograd.grad((weights * torch.arange(3.0)[:, None, None]).sum(), arguments):
             assert gradient.isfinite().all()
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_a_pixel_of_16_bits_that_no_object_has_is_the_backgrounds(self, dtype: torch.dtype) -> None:
+        weights = compositing_weights(
+            torch.zeros(1, 1, 2, 2, dtype=dtype), torch.full((1, 1), 20.0, dtype=dtype), torch.zeros(1, 1, dtype=dtype)
+        )
+        assert weights.dtype == dtype
+        assert weights.flatten().tolist() == [1] * 4 + [0] * 4
+
     def test_huge_activation_takes_the_pixels_of_its_mask(self) -> None:
         masks = torch.zeros(1, 2, 1, 2)
         masks[0, 1, 0, 0] = 0.5

@@ -199,7 +199,7 @@ class AstSeg(SavedModel):
             placed = torch.cat((colors, place_glimpses(glimpses[:, :, 3:], *geometry, size)), 2)
         layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
         masks, *cast = (channel.squeeze(2) for channel in single)
-        weights = compositing_weights(masks, latents.log_activations, self._background_log_activation())
+        weights = compositing_weights(masks, latents.log_activations, self._background_log_activation(size))
         if cast and shadows:
             background = apply_shadows(background, cast[0] * slot_presence(weights)[..., None, None])
         vectors = None
@@ -315,6 +315,8 @@ class AstSeg(SavedModel):
                 f"not {describe_type(images)}; segment takes bytes, and images of any size"
             )
 
-    def _background_log_activation(self) -> Float[Tensor, "#height #width"]:
+    def _background_log_activation(self, size: tuple[int, int]) -> Float[Tensor, "#height #width"]:
         activation = self.background_log_activation.view(1, 1)
-        return activation if self.pixel_log_activation is None else activation + self.pixel_log_activation
+        if self.pixel_log_activation is None:
+            return activation
+        return activation + resized(self.pixel_log_activation[None, None], size)[0, 0]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from astseg.model.attention import cell_coordinates
 from astseg.model.latents import ObjectLatents
+from astseg.model.precision import at_least_single
 
 MIN_LOG_ACTIVATION = -80.0  # relative to the largest; exp(-80) is still above zero in float32
 MAX_SHADOW = 0.6  # the share of the light that one object's shadow can take away
@@ -92,13 +93,18 @@ def compositing_weights(
     """Return the share of each layer in each pixel (equation 17); the background's mask is one everywhere.
 
     Activations are passed as logarithms. All are divided by the largest of the image first, which changes no weight
-    and keeps their exponentials finite.
+    and keeps their exponentials finite; the background's share of it is e^-80 at least, so that no pixel has none.
     """
+    dtype = log_activations.dtype
+    # In 16 bits, e^-80 would be 0.
+    masks, log_activations, background_log_activation = map(
+        at_least_single, (masks, log_activations, background_log_activation)
+    )
     highest = torch.maximum(log_activations.amax(1), background_log_activation.max()).detach()
     objects = (log_activations - highest[:, None]).exp()[..., None, None] * masks
     background = (background_log_activation - highest[:, None, None]).clamp(min=MIN_LOG_ACTIVATION).exp()
     activated = torch.cat((background.expand_as(objects[:, 0])[:, None], objects), 1)
-    return activated / activated.sum(1, keepdim=True)
+    return (activated / activated.sum(1, keepdim=True)).to(dtype)
 
 
 def composite(
