@@ -52,6 +52,13 @@ def test_a_part_is_divided_evenly(count: int, sizes: list[int]) -> None:
     assert {part.size for part in parts} == {20}
 
 
+def test_all_processes_divide_their_parts_into_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    for rank, sizes in enumerate(([1, 1], [1, 2])):
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank)
+        assert [part.stop - part.start for part in own_part(5).divided(3)] == sizes
+
+
 def drawing() -> dict[str, tuple[Callable[[Tensor], Tensor], Tensor]]:
     attention = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True)
     plain = torch.rand(4, 6, 8) + 1

@@ -34,9 +34,13 @@ class BatchPart(NamedTuple):
         return (self.stop - self.start) / self.size
 
     def divided(self, count: int) -> "list[BatchPart]":
-        """Return so many parts of this part, or one for each image; they differ by one image at most."""
+        """Return so many parts of this part, or one for each image; they differ by one image at most.
+
+        All processes divide theirs into as many, as they wait for each other in each: into no more than there are
+        images in the smallest.
+        """
         images = self.stop - self.start
-        count = min(count, images)
+        count = min(count, images, max(1, self.size // processes.count()))
         bounds = [self.start + images * index // count for index in range(count + 1)]
         return [BatchPart(start, stop, self.size) for start, stop in pairwise(bounds)]
 
