@@ -99,6 +99,9 @@ class TestMiniature:
         assert not is_miniature(replace(published, backbone="./my-own"), published)
         longer = replace(published, foreground=replace(published.foreground, steps=200_000))
         assert not is_miniature(longer, published)
+        larger = replace(published, architecture=replace(published.architecture, feature_network="segformer-b5"))
+        assert not is_miniature(larger, published)
+        assert is_miniature(published, larger)
         shorter = replace(published, background=replace(published.background, steps=100))
         assert is_miniature(shorter, published)
 

@@ -184,10 +184,18 @@ def is_miniature(recipe: Recipe, published: Recipe) -> bool:
     area, published_area = (height * width for height, width in (ours.image_size, theirs.image_size))
     return (
         area < published_area
-        or ours.feature_network != theirs.feature_network
+        or _is_smaller(ours.feature_network, theirs.feature_network)
         or recipe.foreground.steps < published.foreground.steps
         or _background_steps(recipe) < _background_steps(published)
     )
+
+
+def _is_smaller(network: FeatureNetwork, other: FeatureNetwork) -> bool:
+    """Tell whether a feature network is a smaller one of the same family, or compact where the other is not."""
+    compact = ("compact-unet", "wide-compact-unet")
+    if network in compact or other in compact:
+        return other not in compact or (network in compact and compact.index(network) < compact.index(other))
+    return network.startswith("segformer") and other.startswith("segformer") and network < other
 
 
 def coinciding_rows(runs: Sequence[PlannedRun]) -> list[tuple[str, ...]]:
