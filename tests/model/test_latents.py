@@ -23,6 +23,7 @@ class TestLayout:
             ({"min_inverse_scale": 24.0}, "min_inverse_scale"),
             ({"initial_inverse_scale": 1.3}, "initial_inverse_scale should be above"),
             ({"initial_inverse_scale": 30.0}, "initial_inverse_scale should be above"),
+            ({"activation_from_appearance": True, "anisotropic": True}, "isotropic"),
         ],
     )
     def test_refuses_the_impossible(self, settings: dict[str, Any], key_word: str) -> None:

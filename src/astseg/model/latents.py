@@ -46,7 +46,7 @@ class LatentLayout:
     anisotropic: bool = False
     """Whether width and height have separate scales."""
     min_inverse_scale: float = 1.3
-    """Above 1, so that no glimpse covers the whole image."""
+    """1 or more, so that no glimpse is larger than the image."""
     max_inverse_scale: float = 24.0
     """Bounded, so that a glimpse always has a gradient."""
     initial_inverse_scale: float | None = None
@@ -57,6 +57,8 @@ class LatentLayout:
 
     def __post_init__(self) -> None:
         check_numbers(self, appearance_dim=SIZE, min_inverse_scale=Range(1))
+        if self.activation_from_appearance and self.anisotropic:
+            raise ValueError("activation_from_appearance is for isotropic scaling: one of the two should be off")
         least, most, start = self.min_inverse_scale, self.max_inverse_scale, self.initial_inverse_scale
         if not least < most:
             raise ValueError(f"max_inverse_scale should be above min_inverse_scale ({least}), not {most}")
