@@ -99,7 +99,7 @@ def published_channels(image_size: tuple[int, int], complexity: Complexity) -> t
         four outputs, of which the last is the predicted error, to the latent's.
 
     Raises:
-        ValueError: both sides have fewer than 17 pixels; no channels are published for these.
+        ValueError: both sides have fewer than 25 pixels; no channels are published for these.
     """
     blocks = len(_block_geometries(image_size))
     return _channels(_ENCODER_CHANNELS[complexity], blocks), _channels(_DECODER_CHANNELS[complexity], blocks)

@@ -1,6 +1,6 @@
 """Local responses: channels that say what an image looks like around each cell of a grid."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -20,7 +20,7 @@ BLUR = 1.0
 """The standard deviation, in cells, of the blur that turns responses into those of a neighborhood."""
 
 
-class LocalResponses(nn.Module):
+class LocalResponses(nn.Module, ABC):
     """What all backbones are: images in [0, 1] of any size in, N x C x grid out. Nothing in them is learned here."""
 
     channels: int
