@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ from astseg.training.health import DIVERGED_ADVICE, judge_weights
 from astseg.training.phases import Losses, Phase, phases
 from astseg.training.precision import precision_context, products_in
 from astseg.training.slot_placement import SlotPlacement
-from astseg.training.state import TrainState
+from astseg.training.state import TrainState, random_state, restore_random_state
 
 PROGRESS_FILE = "progress.json"
 
@@ -111,6 +112,8 @@ class Trainer:
         self.state = (
             start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed, execution)
         )
+        # Whoever draws random numbers before the run changes nothing.
+        self._random: dict[str, Any] | None = random_state()
         _check_processes(recipe, self.state.execution)
         known = "" if self.state.data is None else self.state.data.file_sha256
         self.state.data = identify(images, images_sha256 or known)
@@ -176,6 +179,9 @@ class Trainer:
             RunExistsError: another run began in the folder since this one was made.
         """
         self._begin()
+        if self._random is not None:
+            restore_random_state(self._random)
+            self._random = None
         if self.state.finished and not (self.folder / MODEL_FOLDER).is_dir():
             self._save_model()
         while not self.state.finished:

@@ -125,7 +125,7 @@ class TrainState:
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise AstSegError(f"{path} holds the weights of another configuration. Start a new run.") from error
         try:
-            _restore_random_state(random)
+            restore_random_state(random)
         except RuntimeError as error:
             raise AstSegError(f"{path} is not a readable checkpoint: {_first_line(error)}") from error
         return state
@@ -147,7 +147,7 @@ class TrainState:
             "execution": to_builtins(self.execution),
             "model": self.model.state_dict(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
-            "random": _random_state(),
+            "random": random_state(),
             "version": STATE_VERSION,
         }
         with atomic_write(path, former=former) as partial:
@@ -281,12 +281,12 @@ def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def _random_state() -> dict[str, Any]:
+def random_state() -> dict[str, Any]:
     """Return the states of torch's random generators, of the CPU and of all GPUs."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
 
 
-def _restore_random_state(state: dict[str, Any]) -> None:
+def restore_random_state(state: dict[str, Any]) -> None:
     """Restore torch's random generators. GPUs that were not there before keep theirs."""
     torch.set_rng_state(state["cpu"])
     for device, cuda_state in enumerate(state["cuda"][: torch.cuda.device_count()]):
