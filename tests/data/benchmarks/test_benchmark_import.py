@@ -286,6 +286,24 @@ def test_a_missing_image_is_named_and_can_be_added(tex: Files, tmp_path: Path) -
     assert names_in(tmp_path) == {"extra", "folder", "s"}
 
 
+def test_an_image_is_added_to_the_folder_where_it_was_missing(tex: Files, tmp_path: Path) -> None:
+    folder = formats.unpack(tmp_path / "folder", tex)
+    mask = folder / "clevrtex_full/0/CLEVRTEX_full_000007_flat.png"
+    content = mask.read_bytes()
+    mask.unlink()
+    with pytest.raises(AstSegError, match="1 of 20"):
+        import_benchmark("clevrtex", folder, tmp_path / "s")
+    mask.write_bytes(content)
+    check_tex(import_benchmark("clevrtex", folder, tmp_path / "s"))
+
+
+def test_folders_of_one_name(tex: Files, tmp_path: Path) -> None:
+    names = sorted(tex)
+    halves = [{name: tex[name] for name in names[half::2]} for half in (0, 1)]
+    folders = [formats.unpack(tmp_path / str(half) / "folder", files) for half, files in enumerate(halves)]
+    check_tex(import_benchmark("clevrtex", folders, tmp_path / "s"))
+
+
 def test_unreadable_images_are_skipped_and_named(tex: Files, tmp_path: Path) -> None:
     names = [name for name in tex if name.endswith(("000004.png", "000009_flat.png"))]
     tex[names[0]] = tex[names[0]][:500]

@@ -48,6 +48,14 @@ class ArchiveSource:
         """Size of the archive in bytes; 0 for a folder."""
         return sum(path.stat().st_size for path in self.paths if path.is_file())
 
+    @property
+    def identity(self) -> str | None:
+        """What tells the archive from others of its names, as far as the disk knows; None for a folder, which grows."""
+        if self.paths[0].is_dir():
+            return None
+        facts = ((path.resolve(), path.stat()) for path in self.paths)
+        return "|".join(f"{path}:{fact.st_size}:{fact.st_mtime_ns}" for path, fact in facts)
+
     def members(self, advance: Callable[[int], None] | None = None) -> Iterator[ArchiveMember]:
         """Iterate over the files: sorted for a folder, in stored order for an archive.
 

@@ -78,8 +78,8 @@ def _write_store(
 
 
 def _stage(source: ArchiveSource, staging: Staging, reader: ImageReader, size: int, report: ProgressReport) -> None:
-    name = file_names(source.paths)
-    if staging.finished(name):
+    name, identity = file_names(source.paths), source.identity
+    if identity is not None and staging.finished(identity):
         return
     total = source.size
     done = reported = 0
@@ -95,7 +95,8 @@ def _stage(source: ArchiveSource, staging: Staging, reader: ImageReader, size: i
         if not total:
             report(ImportProgress(f"reading {name}", number, None, "images"))
         _put(member, staging, reader, size)
-    staging.finish(name)
+    if identity is not None:
+        staging.finish(identity)
 
 
 def _put(member: ArchiveMember, staging: Staging, reader: ImageReader, size: int) -> None:
