@@ -144,6 +144,10 @@ def test_without_a_version_it_is_fetched_every_time(server: Server, tmp_path: Pa
     assert fetch(server.address, tmp_path).read_bytes() == b"one"
     server.content = b"two"
     assert fetch(server.address, tmp_path).read_bytes() == b"two"
+    (file,) = tmp_path.rglob("a_b.png")
+    file.write_bytes(b"o")
+    file.rename(file.with_name("a_b.png.part"))  # stopped, and no one knows of which file
+    assert fetch(server.address, tmp_path).read_bytes() == b"two"
 
 
 def test_refused(server: Server, tmp_path: Path) -> None:

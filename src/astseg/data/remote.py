@@ -18,7 +18,7 @@ from astseg._core.atomic_io import atomic_write, lock_folder
 from astseg._core.errors import AstSegError
 from astseg._core.progress import ByteProgress
 from astseg._core.text import without_password
-from astseg.data.benchmarks.downloading import download_into_locked, plan_files
+from astseg.data.benchmarks.downloading import download_into_locked, forget_download, plan_files
 from astseg.data.benchmarks.registry import RemoteFile
 from astseg.data.benchmarks.servers import ask_headers, fetch_unsized, too_large, unanswered_told
 from astseg.data.cache_trimming import trim, used
@@ -105,7 +105,7 @@ class DownloadCache:
         with lock_folder(folder, folder, PATIENCE), ExitStack() as marked:
             marked.enter_context(used(folder))
             if version is None:  # another file may have the same size
-                (folder / file.name).unlink(missing_ok=True)
+                forget_download(folder / file.name)
             if size is None:
                 path = _fetch_unsized(file, folder / file.name, report or (lambda *_: None), max_bytes)
             else:

@@ -397,6 +397,14 @@ def _write_note(part: Path, note: _Note) -> None:
         partial.write_text(json.dumps(note._asdict()))
 
 
+def forget_download(path: Path) -> None:
+    """Remove a file that was downloaded, or the part of it that was."""
+    part = _part_path(path)
+    _remove_note(part)
+    for file in (path, part):
+        file.unlink(missing_ok=True)
+
+
 def _remove_note(part: Path) -> None:
     """Remove what is known of a part, also where a kill left it half written."""
     note = _note_file(part)
