@@ -7,6 +7,7 @@ So a file is synchronized before it gets its name, and the folder with the name 
 
 import errno
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -110,9 +111,9 @@ def atomic_write(path: Path | str, *, former: Path | None = None) -> Iterator[Pa
         AstSegError: the path cannot be written.
     """
     path = resolve_link(Path(path))
-    # The process number keeps two programs that write the same file apart. The suffix stays, because libraries choose
-    # the format by it.
-    partial = sibling_path(path, f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    # The number keeps two programs that write the same file apart; in two containers they may be of one process number.
+    # The suffix stays, because libraries choose the format by it.
+    partial = sibling_path(path, f".{path.stem}.{secrets.token_hex(6)}.partial{path.suffix}")
     try:
         make_folder(path.parent)
         yield partial
