@@ -227,6 +227,8 @@ def test_mistakes(astseg: Program, finished: Path, folder: Path) -> None:
         (("x/*.bmp",), "x/*.bmp, and as a pattern it matches nothing"),
         (("x", "film.avi", "--track"), "one video or folder"),
         (("https://[nowhere/a.png",), "https://[nowhere/a.png does not answer"),
+        (("x", "rtsp://me:secret@h/1"), "rtsp://h/1 is live video"),
+        (("rtmp://me:secret@h/1",), "rtmp://h/1 is an address that astseg does not know"),
     ]
     for arguments, message in cases:
         assert message in astseg.mistake("segment", finished, *arguments, "--out", "out")

@@ -91,9 +91,16 @@ def format_value(value: Any) -> str:
 
 
 def without_password(address: str) -> str:
-    """Return an address without the name and the password that may be in it, for messages and results.
+    """Return an address without the name and the passwords that may be in it, for messages and results.
 
     >>> without_password("rtsp://me:secret@camera/1"), without_password("camera:0")
     ('rtsp://camera/1', 'camera:0')
+    >>> without_password("rtsp://camera/user=me&password=secret&channel=1"), without_password("https://h.org?m=a@b")
+    ('rtsp://camera/user=me&password=***&channel=1', 'https://h.org?m=a@b')
     """
-    return re.sub(r"//[^/]*@", "//", address)
+    scheme, mark, rest = address.partition("//")
+    server, *path = re.split(r"(?=[/?#])", rest, maxsplit=1)
+    shown = scheme + mark + server.rpartition("@")[2] + "".join(path)
+    return (
+        re.sub(r"(?i)\b((?:pass|passwd|password|pwd|token|secret|api_?key)=)[^&/]+", r"\1***", shown) if mark else shown
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astseg._core.errors import AstSegError
+from astseg._core.text import without_password
 from astseg.cli._console import messages
 from astseg.cli._inputs import open_images
 from astseg.cli._progress import progress_by_name
@@ -51,7 +52,9 @@ def find_given(words: Sequence[str]) -> Iterator[list[Path]]:
         places = []
         for word in words:
             if is_live(word):
-                raise AstSegError(f"{word} is live video, which 'astseg segment' takes, and alone. Record it first.")
+                raise AstSegError(
+                    f"{without_password(word)} is live video, which 'astseg segment' takes, and alone. Record it first."
+                )
             places += _find(word, folder, fetch)
         yield places
 
@@ -119,6 +122,11 @@ def _find(word: str, folder: Path, fetch: Callable[[str], Path] | None) -> list[
         return _read_standard_input(folder)
     if fetch is not None and is_address(word):
         return [fetch(word)]
+    if "://" in word:
+        raise AstSegError(
+            f"{without_password(word)} is an address that astseg does not know. It takes http:// and https://, and for "
+            "live video rtsp:// and live:http://."
+        )
     return find_places(word)
 
 
