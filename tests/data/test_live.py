@@ -103,6 +103,17 @@ def test_a_stream_that_stays_away_ends(nothing_dropped: None, monkeypatch: pytes
     assert "503" in source.state or "cannot be opened" in source.state
 
 
+def test_a_reader_that_fails_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(packet: object) -> None:
+        raise RuntimeError("a fault of the decoder")
+
+    with serving(StreamServer(transport_stream(10), seconds=0.2)) as server:
+        source = LiveSource(server.address)
+        monkeypatch.setattr(live, "_decode", fail)
+        assert list(source) == []
+    assert "reading failed: a fault of the decoder" in source.state
+
+
 def test_waits_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     with serving(StreamServer(transport_stream(10), seconds=0.1)) as server:

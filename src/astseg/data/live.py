@@ -119,7 +119,10 @@ class _Input:
             AstSegError: it cannot be opened.
         """
         try:
-            container = av.open(self.file, format=self.format, options=self.options, timeout=TIMEOUT_SECONDS)
+            # Titles need not be UTF-8.
+            container = av.open(
+                self.file, format=self.format, options=self.options, timeout=TIMEOUT_SECONDS, metadata_errors="replace"
+            )
         except (av.error.FFmpegError, OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise AstSegError(f"{self.name} cannot be opened: {reason}. Is it there, and not in use?") from error
@@ -163,6 +166,13 @@ class _Reader:
             return self._frames.popleft() if self._frames else None
 
     def _run(self) -> None:
+        try:
+            self._read_until_closed()
+        except Exception as error:  # whatever it is, somebody waits for the next frame
+            self.problem = f"reading failed: {error}"
+            self.has_ended = True
+
+    def _read_until_closed(self) -> None:
         self._latest = time.monotonic()
         wait = FIRST_WAIT_SECONDS
         while not self._closed.is_set():
