@@ -3,6 +3,7 @@ import struct
 import tracemalloc
 import warnings
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,23 @@ def test_previews_and_smaller_copies_are_not_frames(tmp_path: Path) -> None:
     pages[0].save(tmp_path / "a.mpo", save_all=True, append_images=pages[1:])
     assert count_images(tmp_path / "a.mpo") == 1
     assert len(list(read_images(tmp_path / "a.mpo"))) == 1
+
+
+def test_counts_the_frames_up_to_where_a_file_breaks_off(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    frames = [Image.fromarray(random.integers(0, 255, (32, 32, 3), dtype=np.uint8)) for _ in range(4)]
+    path = tmp_path / "a.png"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    content, counted = path.read_bytes(), []
+    for share in (0.3, 0.6, 0.9):
+        path.write_bytes(content[: int(share * len(content))])
+        found = 0
+        with suppress(AstSegError):
+            for _ in read_images(path):
+                found += 1
+        counted.append(count_images(path))
+        assert found <= counted[-1]
+    assert counted == [2, 3, 4]
 
 
 def test_refuses_a_page_that_would_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

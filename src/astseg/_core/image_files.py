@@ -4,7 +4,7 @@ import math
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -89,12 +89,14 @@ def read_images(path: Path | str) -> Iterator[Bytes]:
 
 
 def count_images(path: Path) -> int:
-    """Count the frames of an image file by its headers; a file that cannot be read counts as 1."""
-    try:
-        with open_image(path) as image:
-            return 1 if image.format in SINGLE_IMAGE_FORMATS else sum(1 for _ in _seek_frames(image))
-    except AstSegError:
-        return 1
+    """Count the frames of an image file by its headers, up to where it breaks off; an unreadable file counts as 1."""
+    count = 0
+    with suppress(AstSegError), open_image(path) as image:
+        if image.format in SINGLE_IMAGE_FORMATS:
+            return 1
+        for _ in _seek_frames(image):
+            count += 1
+    return max(1, count)
 
 
 @contextmanager
