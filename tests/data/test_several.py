@@ -102,6 +102,30 @@ def test_what_lies_in_a_named_folder_is_read_once(tmp_path: Path) -> None:
     assert {sample.name for sample in source} == {"in/more/a", "in/film/000000"}
 
 
+def test_what_a_named_folder_passes_over_is_read_where_it_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    save(folder / "a.png")
+    save(folder / ".hidden/b.png")
+    save(folder / ".c.png")
+    save(tmp_path / "elsewhere/d.png")
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    places = [folder, folder / ".hidden/b.png", folder / ".c.png", folder / "link"]
+    assert {sample.file_name for sample in open_sources([folder])} == {"a.png"}
+    found = {Path(sample.file_name or "").name for sample in open_sources(places)}
+    assert found == {"a.png", "b.png", ".c.png", "d.png"}
+
+
+def test_sources_on_two_drives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def commonpath(paths: list[Path]) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    save(tmp_path / "a.png")
+    save(tmp_path / "b.png")
+    monkeypatch.setattr("os.path.commonpath", commonpath)
+    with pytest.raises(AstSegError, match="on several drives"):
+        open_sources([tmp_path / "a.png", tmp_path / "b.png"])
+
+
 def test_paths_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "x/a.png")
     save(tmp_path / "y/b.png")

@@ -108,6 +108,13 @@ def test_an_animation_beside_a_folder_of_its_name(tmp_path: Path) -> None:
     assert sorted(sample.name for sample in samples) == ["b.gif/000000", "b.gif/000001", "b/000000"]
 
 
+def test_a_folder_beside_an_animation_of_its_name(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), (40 * index, 0, 0)) for index in range(2)]
+    frames[0].save(tmp_path / "b.gif", save_all=True, append_images=frames[1:])
+    _, samples = watch(tmp_path, lambda: save(tmp_path / "b/000000.png"), until=3)
+    assert [sample.name for sample in samples] == ["b/000000", "b/000001", "b/000000.png"]
+
+
 def test_a_stack_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (64, 64), (40 * index, 0, 0)) for index in range(3)]
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])

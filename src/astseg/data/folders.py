@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -135,10 +136,12 @@ class _FolderSearch:
         self.forbidden: list[Path] = []
         self.broken_links: list[Path] = []
         self.special: list[Path] = []
-        self._look_into(root)
+        self._folders = [root]
+        while self._folders:
+            self._look_into(self._folders.pop())
 
     def _look_into(self, folder: Path) -> None:
-        """Sort the entries of a folder and of its subfolders."""
+        """Sort the entries of a folder; its subfolders come later."""
         try:
             with os.scandir(folder) as found:
                 entries = [entry for entry in found if not entry.name.startswith(".")]
@@ -156,7 +159,7 @@ class _FolderSearch:
             elif _is_made_by_astseg(path):
                 self.own.append(path)
             else:
-                self._look_into(path)
+                self._folders.append(path)
 
     def left_out(self) -> tuple[str, ...]:
         """Describe the entries that are not read, one description for each kind."""
@@ -173,6 +176,15 @@ class _FolderSearch:
 
     def _names(self, folders: Iterable[Path]) -> set[str]:
         return {folder.relative_to(self.root).as_posix() for folder in folders}
+
+
+def is_searched(place: Path, folder: Path) -> bool:
+    """Tell whether a search of a folder comes upon a place below it: none on the way is hidden, linked or astseg's."""
+    way = [place, *place.parents]
+    return not any(
+        one.name.startswith(".") or (one.is_dir() and (one.is_symlink() or _is_made_by_astseg(one)))
+        for one in way[: way.index(folder)]
+    )
 
 
 def is_readable(file: Path) -> bool:
@@ -244,18 +256,24 @@ def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
 def unique_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
     """Return unique names: paths relative to a folder, without suffix unless two files, or a folder, would share it.
 
-    Names remain unique with .png or .jpg appended, because result files are named so.
+    Names remain unique with .png or .jpg appended, because result files are named so, and on disks for which ``A`` and
+    ``a`` are one name.
     """
     relative = {file: file.relative_to(root) for file in files}
     folders = {folder for name in relative.values() for folder in name.parents}
-    uses = Counter(name.with_suffix("") for name in relative.values())
-    uses.update([*relative.values(), *folders])
+    uses = Counter(_folded(name.with_suffix("")) for name in relative.values())
+    uses.update(map(_folded, {*relative.values(), *folders}))
     arrays = {name.with_suffix("") for name in relative.values() if name.suffix.lower() in ARRAY_SUFFIXES}
-    uses.update(place.with_suffix("") for place in folders | arrays if place.suffix in (".png", ".jpg"))
+    uses.update(_folded(place.with_suffix("")) for place in folders | arrays if place.suffix in (".png", ".jpg"))
     return {
-        file: (name if uses[name.with_suffix("")] > 1 else name.with_suffix("")).as_posix()
+        file: (name if uses[_folded(name.with_suffix(""))] > 1 else name.with_suffix("")).as_posix()
         for file, name in relative.items()
     }
+
+
+def _folded(name: Path) -> str:
+    """Return what all spellings of a name have in common that some disks take for one."""
+    return unicodedata.normalize("NFC", name.as_posix()).casefold()
 
 
 def _entry_is(question: Callable[[], bool]) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
-from astseg.data.folders import FoundFiles, find_among, find_files, unique_names
+from astseg.data.folders import FoundFiles, find_among, find_files, is_searched, unique_names
 from astseg.data.sources import (
     FileSource,
     Kind,
@@ -95,7 +95,10 @@ def open_sources(
         return open_source(typed[next(iter(kinds))], split, every, masks, ignored, max_frames)
     if masks is not None:
         raise AstSegError(f"Masks can be named for one source, and here are {len(kinds)}. Prepare them one by one.")
-    root = Path(os.path.commonpath([place.parent for place in kinds]))
+    try:
+        root = Path(os.path.commonpath([place.parent for place in kinds]))
+    except ValueError as error:  # of Windows
+        raise AstSegError("The sources lie on several drives. Take one drive at a time.") from error
     parts: dict[str, Source] = {}
     files: Sequence[Path] = ()
     if any(kind in ("folder", "image", "array") for kind in kinds.values()):
@@ -129,7 +132,11 @@ def _without_repeated(kinds: Mapping[Path, Kind]) -> dict[Path, Kind]:
     """Return the places without those that are read with a folder around them, as ``find`` lists them."""
     folders = {place for place, kind in kinds.items() if kind == "folder"}
     alone = ("video", "store")  # which folders leave out
-    return {place: kind for place, kind in kinds.items() if kind in alone or folders.isdisjoint(place.parents)}
+    return {
+        place: kind
+        for place, kind in kinds.items()
+        if kind in alone or not any(is_searched(place, folder) for folder in folders.intersection(place.parents))
+    }
 
 
 def _absolute(place: Path) -> Path:

@@ -224,7 +224,8 @@ class FileSource(Source):
         alone = self._counts[file] == 1
         file_name = file.relative_to(self._root).as_posix() if alone else None
         for index, image in enumerate(read_images(file)):
-            own_name = name if alone else f"{self._prefix(name)}{index:06d}"
+            # A file that breaks off can have more frames than could be counted.
+            own_name = name if alone and not index else f"{self._prefix(name)}{index:06d}"
             if not paths:
                 yield Sample(own_name, image, file_name=file_name)
                 continue
@@ -370,8 +371,11 @@ def open_source(
     """
     path = Path(path)
     kind = find_kind(path)
-    if masks is not None and kind not in ("store", "folder", "image"):
+    if masks is not None and kind not in ("folder", "image"):
         raise AstSegError(f"Masks can only be named for image files, and {path} is not one.")
+    if ignored is not None and kind in ("video", "store"):
+        what = "a video has none" if kind == "video" else "prepared data has its own"
+        raise AstSegError(f"The values that are not scored are those of masks beside images: {what}. Omit them.")
     if kind == "video":
         return open_video(path, every, max_frames)
     if every != 1 or max_frames is not None:

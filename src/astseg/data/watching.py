@@ -108,4 +108,6 @@ class WatchedFolder(EndlessSource):
         if name in names or (frames > 1 and (self.path / name).is_dir()):  # whose images may be numbered too
             name = path.as_posix()
         names.add(name)
+        if frames > 1:
+            names.update(f"{name}/{index:06d}" for index in range(frames))
         return name
