@@ -1,14 +1,21 @@
 """Commands that go on where they were stopped."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from astseg._core.text import without_password
 from astseg.cli._console import Stopped, format_count, print_note
 
 if TYPE_CHECKING:
     from astseg.inference.resuming import KeptAnswers
+
+
+def resolved(word: str) -> str:
+    """Return a source as it is compared: a path, however it is written, as an absolute one."""
+    return str(Path(word).resolve()) if os.path.lexists(word) else without_password(word)
 
 
 @contextmanager

@@ -28,7 +28,7 @@ from astseg.cli._options import (
     parse_values,
 )
 from astseg.cli._progress import progress
-from astseg.cli._resuming import going_on
+from astseg.cli._resuming import going_on, resolved
 from astseg.cli._runs import SAME_COMMAND, print_ignored_options, print_reasons, train_with_bars
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def background(
     noise = None if by_predicted_error else _find_noise(model, data, where)
     images = open_images([source], masks=masks, ignored=parse_values(ignore), **frames)
     plan = {
-        "source": str(source),
+        "source": resolved(str(source)),
         "step between frames": every,
         "most frames of a video": max_frames,
         "rule for the masks": "predicted error" if by_predicted_error else "noise",

@@ -1,6 +1,5 @@
 """``astseg segment``: find the objects in images or a video."""
 
-import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,7 +10,6 @@ import typer
 
 from astseg import __version__
 from astseg._core.errors import AstSegError
-from astseg._core.text import without_password
 from astseg.cli._console import deferred_interrupt, format_count, messages, print_note, print_result
 from astseg.cli._formats import convert_with_bar, describe_formats, parse_request
 from astseg.cli._inputs import report_left_out, report_notes, report_skipped
@@ -33,7 +31,7 @@ from astseg.cli._options import (
 )
 from astseg.cli._processes import launched_device
 from astseg.cli._progress import progress
-from astseg.cli._resuming import going_on
+from astseg.cli._resuming import going_on, resolved
 from astseg.cli._shards import check_sharing, segment_shards
 from astseg.cli._sources import check_given, open_given
 
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     import torch
 
     from astseg.data.sources import EndlessSource, Source
-    from astseg.inference.formats.converting import FormatRequest
+    from astseg.inference.formats.converting import FormatRequest, WrittenFormat
     from astseg.inference.segmenting import SegmentationResult, Segmenter
 
 NUM_LATEST = 100
@@ -143,7 +141,7 @@ def segment(
             summary = _segment_until_stopped(tiled, images, out, where, model, track=track)
         else:
             plan = {
-                "source": [_resolved(word) for word in source],
+                "source": [resolved(word) for word in source],
                 "step between frames": every,
                 "most frames of a video": max_frames,
                 "grid of tiles": grid and list(grid),
@@ -159,14 +157,9 @@ def segment(
         found = f"{format_count(summary.images, 'image')}, {format_count(summary.objects, 'object')}"
         if summary.tracks is not None:
             found += f", {format_count(summary.tracks, 'track')}"
-        written = convert_with_bar(out, request) if request.formats and summary.images else []
+        written = _convert(out, request, formats) if request.formats and summary.images else []
         facts = {**asdict(summary), "formats": list(map(asdict, written))}
         print_result([f"{found}: {out}", *describe_formats(written)], facts, as_json=as_json)
-
-
-def _resolved(word: str) -> str:
-    """Return a source as it is compared: a path, however it is written, as an absolute one."""
-    return str(Path(word).resolve()) if os.path.lexists(word) else without_password(word)
 
 
 def _check(
@@ -190,6 +183,17 @@ def _check(
     if request.needs_pixels and isinstance(images, LiveSource):
         raise AstSegError("Images of live video are not kept, but one of the formats needs them. Omit it.")
     return request
+
+
+def _convert(out: Path, request: "FormatRequest", formats: str) -> list["WrittenFormat"]:
+    """Write whole results in other formats, and say how to go on if that is stopped."""
+    try:
+        return convert_with_bar(out, request)
+    except BaseException:
+        print_note(
+            "Note", f"The results in {out} are whole. Formats are written by: astseg convert {out} --format {formats}"
+        )
+        raise
 
 
 def _tiled(model: "Segmenter", grid: tuple[int, int] | None) -> "Segmenter":
