@@ -142,8 +142,8 @@ def test_results_with_images_of_their_own(tmp_path: Path) -> None:
     assert results.regions(results.images[0]).scores is None
     entry: dict[str, Any] = {"segmentation": SQUARE}
     for entries, message in (
-        ([entry | {"score": "x"}], "no finite number"),
-        ([entry | {"score": float("nan")}], "no finite number"),
+        ([entry | {"score": "x"}], "not a finite number"),
+        ([entry | {"score": float("nan")}], "not a finite number"),
     ):
         results = CocoResults(write(path, entries))
         with pytest.raises(AstSegError, match=message):
@@ -166,8 +166,8 @@ def test_results_with_images_of_their_own(tmp_path: Path) -> None:
         ('{"images": [{"id": 1, "file_name": "a", "height": 0, "width": 3}], "annotations": []}', "0 x 3 pixels"),
         ('{"images": [{"id": 1, "file_name": "a", "height": 99999, "width": 99999}], "annotations": []}', "99999"),
         ('{"images": [{"id": [], "file_name": "a", "height": 9, "width": 9}], "annotations": []}', "unhashable"),
-        ('{"images": [], "annotations": [{"image_id": 4}]}', "there is no 4"),
-        ('{"images": [], "annotations": [4]}', "no file of COCO's instances"),
+        ('{"images": [], "annotations": [{"image_id": 4}]}', "an annotation names image 4, which 'images' lacks"),
+        ('{"images": [], "annotations": [4]}', "not a file of COCO's instances"),
         (
             '{"images": [{"id": 1, "file_name": "", "height": 9, "width": 9}], "annotations": []}',
             "no file name",
@@ -190,5 +190,5 @@ def test_a_damaged_annotation_is_named(tmp_path: Path) -> None:
             truth.find(ImageName("a"))
     path = tmp_path / "results.json"
     path.write_text("[4]")
-    with pytest.raises(AstSegError, match="no file of COCO's results"):
+    with pytest.raises(AstSegError, match="not a file of COCO's results"):
         CocoResults(path, CocoFile(tmp_path / "a.json"))

@@ -181,13 +181,15 @@ def parse_categories(text: str | None) -> "CategoryChoice":
     >>> parse_categories("4"), parse_categories("1=car, 2=bus"), parse_categories(None)
     (4, {1: 'car', 2: 'bus'}, {})
     """
-    if text is not None and text.strip().isdecimal():
+    if text is not None and text.strip().isdecimal() and len(text.strip()) <= MAX_DIGITS:
         return int(text)
     names = {}
     for part in parse_names(text or ""):
         slot, equals, name = part.partition("=")
-        if not equals or not slot.strip().isdecimal():
-            raise AstSegError(f"Categories look like 1=car,2=bus (slot=name), or 4 (kinds), not '{text}'.")
+        if not equals or not slot.strip().isdecimal() or len(slot.strip()) > MAX_DIGITS:
+            raise AstSegError(f"Categories look like 1=car,2=bus (slot=name), or 4 (kinds), not '{text:.80}'.")
+        if int(slot) in names:
+            raise AstSegError(f"Slot {int(slot)} is named twice in the categories '{text:.80}'.")
         names[int(slot)] = name.strip()
     return names
 

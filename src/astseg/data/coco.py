@@ -49,6 +49,8 @@ class CocoFile:
             if not all(PurePosixPath(image.file_name).name for image in self.images.values()):
                 raise ValueError("an image has no file name")
             for annotation in content["annotations"]:
+                if annotation["image_id"] not in self.images:
+                    raise ValueError(f"an annotation names image {annotation['image_id']}, which 'images' lacks")
                 self.images[annotation["image_id"]].annotations.append(annotation)
         except (ValueError, KeyError, TypeError) as error:
             raise AstSegError(f"{path} is not a file of COCO's instances: {describe_mistake(error)}.") from error

@@ -9,7 +9,7 @@ from astseg._core.file_names import OBJECTS_FILE
 from astseg._core.image_files import IMAGE_SUFFIXES
 from astseg._core.sampling import evenly_spaced
 from astseg.data.coco import COCO_SUFFIX, CocoFile, CocoResults
-from astseg.data.folders import holds_results, natural_key
+from astseg.data.folders import holds_results, list_readable, natural_key
 from astseg.data.masks import choose_coding, read_raw_masks
 from astseg.data.regions import Regions, regions_of_labels
 from astseg.data.store import Store
@@ -84,7 +84,7 @@ class LabelImages(FoundResults):
     """
 
     def __init__(self, folder: Path) -> None:
-        files = (file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+        files = (file for file in list_readable(folder) if file.suffix.lower() in IMAGE_SUFFIXES)
         self._files = sorted(files, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
         if not self._files:
             raise ResultsNotFoundError(f"{folder} holds no results: neither {OBJECTS_FILE} nor label images.")

@@ -46,7 +46,7 @@ def score_source(
     Args:
         model: the model, on any device.
         source: the images.
-        truth: what is true; by default the masks of the source.
+        truth: what is true; by default the masks beside the images of a folder.
         batch_size: images of one size that go through the model together.
         progress: called with the number of images done, and of all.
         min_area: see `RegionCounter`.
