@@ -17,7 +17,7 @@ Model = Annotated[
     str,
     typer.Argument(
         help="The folder of a training run or of a model, a model that comes with astseg (rooms, towers, clevr, "
-        "clevrtex), or a name on the model hub."
+        "clevrtex, clevrtex-dense), or a name on the model hub."
     ),
 ]
 Source = Annotated[Path, typer.Argument(help="A folder of images, an image, a video, an array file, or prepared data.")]
