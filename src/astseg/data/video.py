@@ -351,7 +351,7 @@ def _open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         raise AstSegError(f"{path} cannot be read as video: {error.strerror}.") from error
     with container:
         stream = choose_stream(container, str(path))
-        stream.thread_type = "AUTO"
+        stream.thread_type = "SLICE"  # by frames, what damage loses depends on the number of cores
         yield container, stream
 
 
