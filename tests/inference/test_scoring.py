@@ -145,6 +145,23 @@ def test_every_form_of_results_and_truth_scores_the_same(tmp_path: Path, pairs: 
         score_results(tmp_path / "found", tmp_path / "true.npy")
 
 
+def test_true_images_without_result_are_counted(tmp_path: Path) -> None:
+    labels = np.zeros(SIZE, np.uint8)
+    labels[3:9, 4:9] = 1
+    for index in range(4):
+        save(tmp_path / f"truth/{index}.png", labels)
+        if index < 3:
+            save(tmp_path / f"found/{index}.png", labels)
+    scored = score_results(tmp_path / "found", tmp_path / "truth")
+    assert len(scored.evaluation.index) == 3
+    assert scored.without_result == 1
+    assert score_results(tmp_path / "truth", tmp_path / "truth").without_result == 0
+    np.save(tmp_path / "truth.npy", np.stack([labels] * 6))
+    for index in range(3):
+        (tmp_path / f"found/{index}.png").rename(tmp_path / f"found/{index:06d}.png")
+    assert score_results(tmp_path / "found", tmp_path / "truth.npy").without_result == 3
+
+
 def test_black_and_white_results_and_truth_are_taken_by_pieces(tmp_path: Path) -> None:
     true = np.zeros(SIZE, np.uint8)
     true[2:8, 2:8] = true[10:16, 12:20] = 255

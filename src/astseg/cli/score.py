@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from astseg.cli._console import format_count, output, print_note
 from astseg.cli._options import Ignore, MinArea, parse_values
 from astseg.cli._progress import progress
 from astseg.cli._scores import IMAGES, print_evaluation, write_evaluation
@@ -53,3 +54,7 @@ def score(
         described = describe_images(str(truth.resolve()), IMAGES, len(evaluation.index))
         write_evaluation(folder, evaluation, str(results), described, IMAGES, torch.device("cpu"), label_rule=True)
     print_evaluation(evaluation, out, scored.left_out)
+    if scored.without_result:
+        print_note(
+            "Note", f"{format_count(scored.without_result, 'true image')} not scored: there is no result.", output
+        )

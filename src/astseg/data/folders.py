@@ -117,6 +117,15 @@ def find_masks_by_name(names: Sequence[str], masks: Path) -> Mapping[str, tuple[
     return {by_file[image]: paths for image, paths in match_masks(list(by_file), root, files).items()}
 
 
+def count_mask_files(masks: Path) -> int:
+    """Count the masks in a file or folder of masks, where images may lie too.
+
+    Raises:
+        AstSegError: there are none.
+    """
+    return len(_list_named_masks(masks.absolute().parent / "images", masks) or [])
+
+
 def _find_mask_arrays(files: Sequence[Path], folder: Path) -> list[Path]:
     """Find the arrays whose paths name them as masks, unless the paths of all files do."""
     named = [file for file in files if parse_name(file.relative_to(folder)).role == "mask"]

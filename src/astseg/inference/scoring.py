@@ -29,6 +29,8 @@ class ScoredImages:
     """The names of the images of which nothing true is known."""
     skipped: tuple[tuple[str, str], ...] = ()
     """(name, reason) for each image that could not be read."""
+    without_result: int = 0
+    """How many images of which something is true have no result, as far as known."""
 
 
 def score_source(
@@ -113,7 +115,9 @@ def score_results(
             progress(index + 1, len(found.names))
     if not evaluator.images:
         raise _unrelated(results, found.names[0])
-    return ScoredImages(evaluator.evaluation(f"{found.description} {true.description}"), tuple(left_out))
+    evaluation = evaluator.evaluation(f"{found.description} {true.description}")
+    without_result = 0 if true.count is None else max(0, true.count - evaluator.images)
+    return ScoredImages(evaluation, tuple(left_out), without_result=without_result)
 
 
 def _unrelated(images: Path, name: ImageName) -> AstSegError:

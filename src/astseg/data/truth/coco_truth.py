@@ -21,6 +21,7 @@ class CocoTruth(TrueImages):
 
     def __init__(self, path: Path) -> None:
         self.file = CocoFile(path)
+        self.count = len(self.file.images)
 
     def find(self, image: ImageName) -> Truth | None:
         """Return the instances of an image whose name, or its end, is that of the file."""

@@ -26,6 +26,7 @@ class ArrayTruth(TrueImages):
 
     def __init__(self, path: Path, ignored: frozenset[int] | None = None) -> None:
         self._masks = LabelArray(path)
+        self.count = len(self._masks)
         probed = evenly_spaced(len(self._masks), NUM_PROBED_MASKS).tolist()
         self.coding = choose_coding((RawMask(self._masks[index], "grey") for index in probed), ignored)
         self._objects = self.coding.rule != "halves"

@@ -29,6 +29,7 @@ class StoreTruth(TrueImages):
         if split.masks is None:
             raise TruthNotFoundError(f"{self._place} has no masks, so nothing true is known of it.")
         self._masks, self._ignored_label = split.masks, split.ignored_label
+        self.count = len(self._masks)
         self.description = f"True objects by the masks of the prepared split '{split.name}'."
 
     def find(self, image: ImageName) -> Truth | None:

@@ -42,6 +42,8 @@ class TrueImages(ABC):
 
     description: str
     """A sentence on what is taken for true."""
+    count: int | None = None
+    """The number of images of which something is known; None if only each image tells."""
 
     @abstractmethod
     def find(self, image: ImageName) -> Truth | None:
