@@ -16,6 +16,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.progress import ByteProgress
 from astseg.data import remote
 from astseg.data.benchmarks import downloading
+from astseg.data.benchmarks.servers import request_for
 from astseg.data.remote import DownloadCache, cache_folder, cache_limit
 
 
@@ -79,6 +80,19 @@ class ChunkedHandler(Handler):
 def fetch(address: str, folder: Path, report: ByteProgress | None = None, max_bytes: int = 100) -> Path:
     with DownloadCache(folder, limit=1000) as cache:
         return cache.fetch(address, report, max_bytes)
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("https://h/straße b.jpg?q=ä b&c=%20", "https://h/stra%C3%9Fe%20b.jpg?q=%C3%A4%20b&c=%20"),
+        ("http://me:pw@bücher.de:8080/a.png", "http://xn--bcher-kva.de:8080/a.png"),
+        ("http://[::1]:80/a(1)~.png", "http://[::1]:80/a(1)~.png"),
+        ("http://[::1]/a", "http://[::1]/a"),
+    ],
+)
+def test_addresses_as_browsers_show_them(address: str, sent: str) -> None:
+    assert request_for(address).full_url == sent
 
 
 @pytest.fixture

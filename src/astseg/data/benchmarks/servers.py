@@ -16,6 +16,8 @@ CHUNK_SIZE = 1 << 18
 TIMEOUT_SECONDS = 60
 HEAD_REFUSED = (403, 405, 501)
 """What servers answer that send files, but not their headers alone."""
+UNQUOTED = "/%:@!$&'()*+,;=?~"
+"""What may stand in the path and the query of an address, beside letters and digits."""
 
 
 @contextmanager
@@ -41,7 +43,12 @@ def request_for(address: str, method: str = "GET") -> urllib.request.Request:
     """
     parts = urllib.parse.urlsplit(address)
     user, _, server = parts.netloc.rpartition("@")
-    request = urllib.request.Request(urllib.parse.urlunsplit(parts._replace(netloc=server)), method=method)
+    host, *port = server.rsplit(":", 1) if not server.endswith("]") else (server,)
+    # As browsers show an address, it may have letters and spaces that none is sent with.
+    ascii_host = host if host.isascii() else host.encode("idna").decode()
+    path, query = (urllib.parse.quote(part, safe=UNQUOTED) for part in (parts.path, parts.query))
+    sent = parts._replace(netloc=":".join((ascii_host, *port)), path=path, query=query)
+    request = urllib.request.Request(urllib.parse.urlunsplit(sent), method=method)
     if user:
         credentials = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {credentials}")
