@@ -176,6 +176,14 @@ class TestRecipe:
         assert recipe.foreground.steps == 3_000
         assert recipe.background.steps == 1_000
 
+    def test_another_share_of_frozen_steps_than_the_recipes_is_said(self, store: Store) -> None:
+        (steps,) = (
+            reason.text for reason in choose(store, preset="clevr", steps=3_000).reasons if "Steps" in reason.text
+        )
+        assert "for the objects, 60% of these on the frozen background (of the recipe's own steps 24%)" in steps
+        (own,) = (reason.text for reason in choose(store, preset="clevr").reasons if "Steps" in reason.text)
+        assert "frozen" not in own
+
     def test_a_preset_keeps_its_steps_and_takes_the_images_size(self, store: Store) -> None:
         recipe = choose(store, preset="clevr").recipe
         published = PRESETS["clevr"].recipe

@@ -190,6 +190,7 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
     if request.compiled:
         reasons.append(Reason("Losses: compiled, as requested; the first steps of each phase wait for it."))
     why = "as requested" if request.steps or request.changes_steps else "as in the recipe"
+    asked = recipe
     with _refusing():
         if minutes is not None:
             recipe, why = _fit_to_time(recipe, images, device, minutes, execution)
@@ -197,8 +198,16 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
             recipe = fit_to_steps(recipe, request.steps)
         recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
     objects = f" and {recipe.foreground.steps} for the objects" if recipe.foreground.scenario != "background" else ""
+    if recipe.foreground.scenario == "curriculum" and _frozen_share(recipe) != _frozen_share(asked):
+        share, own = _frozen_share(recipe), _frozen_share(asked)
+        objects += f", {share:.0%} of these on the frozen background (of the recipe's own steps {own:.0%})"
     reasons.append(Reason(f"Steps: {recipe.background.steps} for the background{objects}, {why}."))
     return RecipeChoice(recipe, tuple(reasons), execution)
+
+
+def _frozen_share(recipe: Recipe) -> float:
+    """Return the share of the foreground's steps on the frozen background, to a hundredth."""
+    return round(recipe.foreground.frozen_steps / recipe.foreground.steps, 2)
 
 
 def choose_background(store: Store, device: torch.device, minutes: float) -> RecipeChoice:

@@ -161,8 +161,9 @@ def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
 
     Learning rates warm up for at most a tenth of the steps and the entropy for at most a third; the robust weight's
     exponent has risen after nine tenths, the cost of slots in use by the end. Dead slots are reset in the first half
-    only. In baseline training the objects' rate rises for at most two fifths, and slots are placed in the first
-    quarter.
+    only. Of a curriculum, three fifths of the foreground's steps are on the frozen background, which serves short
+    trainings, whatever share the recipe has (the paper's have a quarter). In baseline training the objects' rate rises
+    for at most two fifths, and slots are placed in the first quarter.
     """
     baseline = recipe.foreground.baseline
     start, ramp = recipe.background.exponent_ramp_start, recipe.background.exponent_ramp_steps
