@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from astseg._core.errors import AstSegError
 from astseg._core.file_names import (
@@ -256,10 +256,15 @@ def list_sibling_masks(folder: Path) -> Iterator[Path]:
             yield from _find_image_files(place)
 
 
-def natural_key(text: str) -> tuple[list[tuple[str, int]], str]:
-    """Return a sort key by which numbers in names count as numbers: `a2` comes before `a10`."""
-    pieces = re.findall(r"(\D*)(\d*)", text.casefold())
-    return [(letters, int(digits or -1)) for letters, digits in pieces], text
+def natural_key(text: str) -> tuple[list[list[tuple[str, int]]], str]:
+    """Return a sort key of a path by which numbers in names count as numbers.
+
+    >>> sorted(["a10.png", "a2.png", "a.png", "a2/b.png", "a/b.png"], key=natural_key)
+    ['a.png', 'a/b.png', 'a2.png', 'a2/b.png', 'a10.png']
+    """
+    path = PurePosixPath(text.casefold())
+    pieces = [re.findall(r"(\D*)(\d*)", part) for part in (*path.parent.parts, path.stem)]
+    return [[(letters, int(digits or -1)) for letters, digits in part] for part in pieces], text
 
 
 def unique_names(files: Sequence[Path], root: Path) -> dict[Path, str]:

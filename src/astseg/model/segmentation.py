@@ -92,7 +92,8 @@ def weigh_layers(
         paint_background: False to leave the background black where the labels do not depend on it.
 
     Returns:
-        The weights, which sum to one over the layers, the objects, and the rendering that they were found by.
+        The weights, which sum to one over the layers, the objects, and the rendering that those of the first look were
+        found by.
     """
     residuals = None if model.slow_features is None else model.slow_features(images)
     by_colors = residuals is None and (rule or model.architecture.residual_attention_bias)
