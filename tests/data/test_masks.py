@@ -216,6 +216,16 @@ def test_small_objects_survive_lossy_compression(tmp_path: Path, quality: int) -
     assert ((labels > 0) != (exact > 0)).mean() < 0.01
 
 
+def test_what_lossy_masks_lose_is_said(tmp_path: Path) -> None:
+    labels = np.zeros((64, 64), np.uint8)
+    labels[10:40, 10:40] = 120
+    for name, lossy in (("a.jpg", True), ("a.png", False)):
+        Image.fromarray(labels).save(tmp_path / name)
+        coding = choose_coding(read_raw_masks(tmp_path / name))
+        assert ("small objects may be lost" in coding.description) is lossy
+    assert choose_coding(read_raw_masks(tmp_path / "a.png")) == coding
+
+
 def test_a_lossy_mask_saved_without_loss_is_read_likewise(tmp_path: Path) -> None:
     _, exact = discs((120, 240))
     Image.fromarray(exact).save(tmp_path / "a.jpg", quality=80)

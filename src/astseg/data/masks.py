@@ -5,7 +5,7 @@ a whole set of masks (`choose_coding`), so that all are read in the same way.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -54,6 +54,8 @@ class MaskCoding:
     """The codes of pixels that are not scored."""
     colored: bool = False
     """Whether codes are colors."""
+    lossy: bool = field(default=False, compare=False)
+    """Whether the masks are JPEG or the like, which loses small objects."""
 
     @property
     def description(self) -> str:
@@ -64,7 +66,8 @@ class MaskCoding:
             "numbered": f"each {'color' if self.colored else 'value'} of a mask is an object",
         }[self.rule]
         void = ", ".join(_format_code(code, self.colored) for code in sorted(self.ignored))
-        return f"{words}; not scored: {void}" if void else words
+        lost = "; of JPEG and the like, small objects may be lost" if self.lossy and self.rule != "halves" else ""
+        return (f"{words}; not scored: {void}" if void else words) + lost
 
 
 def read_raw_masks(path: Path | str) -> Iterator[RawMask]:
@@ -92,6 +95,11 @@ def choose_coding(
         cityscapes: whether files are named like Cityscapes' `instanceIds`.
     """
     raw = list(masks)
+    coding = _choose_coding(raw, ignored, cdnet=cdnet, cityscapes=cityscapes)
+    return replace(coding, lossy=any(mask.lossy for mask in raw))
+
+
+def _choose_coding(raw: list[RawMask], ignored: frozenset[int] | None, *, cdnet: bool, cityscapes: bool) -> MaskCoding:
     hard = [harden(mask) for mask in raw]
     if ignored is None and _is_black_and_white(raw, hard):
         return MaskCoding("halves")
