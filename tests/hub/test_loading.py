@@ -59,13 +59,15 @@ class TestShipped:
         monkeypatch.chdir(tmp_path)
         name = list_models()[0]
         run.rename(tmp_path / name)
-        assert load_model(name).image_size == (32, 32)
+        said: list[str] = []
+        assert load_model(name, said.append).image_size == (32, 32)
+        assert said == [f"The folder {name} is read; a model of that name comes with astseg, too."]
 
     def test_a_folder_without_a_model_does_not_hide_them(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.chdir(tmp_path)
         name = list_models()[0]
         (tmp_path / name).mkdir()
-        assert load_model(name).architecture == load_model(SHIPPED_MODELS / name).architecture
+        assert load_model(name, pytest.fail).architecture == load_model(SHIPPED_MODELS / name).architecture
 
     def test_are_named_where_one_is_not_found(self) -> None:
         with pytest.raises(AstSegError, match=", ".join(list_models())):

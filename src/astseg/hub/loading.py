@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 
 from astseg._core.errors import AstSegError
 from astseg._core.file_names import CONFIG_FILE
-from astseg.hub.names import how_to_name, local_model
+from astseg.hub.names import SHIPPED_MODELS, how_to_name, list_models, local_model
 from astseg.model.ast_seg import AstSeg
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ def load_model(where: Path | str, tell: Callable[[str], object] = logger.warning
 
     Args:
         where: a folder or a name.
-        tell: called with a sentence before the hub is asked; by default it is logged as a warning.
+        tell: called with a sentence before the hub is asked, and where a folder hides a model that comes with astseg;
+            by default it is logged as a warning.
 
     Raises:
         AstSegError: there is no such model, it cannot be read, or the hub was not reached and there is no copy.
@@ -50,6 +51,8 @@ def load_model(where: Path | str, tell: Callable[[str], object] = logger.warning
         if not constants.HF_HUB_OFFLINE:
             tell(f"There is no folder {where}; asking the model hub at {constants.ENDPOINT} for it.")
         return _from_hub(str(where))
+    if str(where) in list_models() and local.parent != SHIPPED_MODELS:
+        tell(f"The folder {where} is read; a model of that name comes with astseg, too.")
     model: AstSeg = AstSeg.from_pretrained(local)
     return model
 
