@@ -274,27 +274,21 @@ def test_other_variants_and_converted_clevr(tmp_path: Path) -> None:
     assert names_in(tmp_path) == {"a", "b", "folder"}
 
 
-def test_a_missing_image_is_named_and_can_be_added(tex: Files, tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["the folder", "another"])
+def test_a_missing_image_is_named_and_can_be_added(tex: Files, tmp_path: Path, place: str) -> None:
     folder = formats.unpack(tmp_path / "folder", tex)
     mask = folder / "clevrtex_full/0/CLEVRTEX_full_000007_flat.png"
     content = mask.read_bytes()
     mask.unlink()
     with pytest.raises(AstSegError, match="1 of 20"):
         import_benchmark("clevrtex", folder, tmp_path / "s")
-    extra = formats.unpack(tmp_path / "extra", {mask.name: content})
-    check_tex(import_benchmark("clevrtex", [folder, extra], tmp_path / "s"))
-    assert names_in(tmp_path) == {"extra", "folder", "s"}
-
-
-def test_an_image_is_added_to_the_folder_where_it_was_missing(tex: Files, tmp_path: Path) -> None:
-    folder = formats.unpack(tmp_path / "folder", tex)
-    mask = folder / "clevrtex_full/0/CLEVRTEX_full_000007_flat.png"
-    content = mask.read_bytes()
-    mask.unlink()
-    with pytest.raises(AstSegError, match="1 of 20"):
-        import_benchmark("clevrtex", folder, tmp_path / "s")
-    mask.write_bytes(content)
-    check_tex(import_benchmark("clevrtex", folder, tmp_path / "s"))
+    folders = [folder]
+    if place == "another":
+        folders.append(formats.unpack(tmp_path / "extra", {mask.name: content}))
+    else:
+        mask.write_bytes(content)
+    check_tex(import_benchmark("clevrtex", folders, tmp_path / "s"))
+    assert names_in(tmp_path) == {"s", *(one.name for one in folders)}
 
 
 def test_folders_of_one_name(tex: Files, tmp_path: Path) -> None:
