@@ -91,6 +91,8 @@ def test_what_cannot_be_asked_is_refused_before_anything_is_segmented(
         (("--format", "coco", "--categories", "x=car"), "Categories look like"),
         (("--format", "coco", "--categories", "1=a/b"), "'a/b' cannot name"),
         (("--format", "coco", "--categories", "0"), "1 kind"),
+        (("--format", "coco", "--categories", "1=a,1=b"), "Slot 1 is named twice"),
+        (("--format", "coco", "--categories", "9" * 5000), "Categories look like"),
         (("--format", "coco", "--categories", "3=car"), "no slot 3 to name: the model has slots 1 to 2"),
         (("--categories", "3"), "--categories is for the formats of --format"),
         (("--format", "yolo", "--tolerance", -1), "--tolerance"),
@@ -108,6 +110,7 @@ def test_a_conversion_that_fails_leaves_the_results(
     out = tmp_path / "out"
     arguments = ("segment", finished, images, "--out", out, "--format", "coco", "--categories", 200)
     assert "too few for 200 kinds" in astseg.mistake(*arguments)
+    assert f"Formats are written by: astseg convert {out} --format coco" in " ".join(astseg.err.split())
     assert {path.name for path in out.iterdir()} == {"labels", "overlays", "objects.json"}
     assert astseg("convert", out, "--format", "coco") == 0
     assert json.loads((out / "coco/instances.json").read_text())["info"]["model"] == str(finished)

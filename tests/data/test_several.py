@@ -141,6 +141,14 @@ def test_prepared_data(tmp_path: Path) -> None:
             split.append(np.zeros((2, 8, 8, 3), np.uint8))
     source = open_sources([tmp_path / "a", tmp_path / "b"])
     assert [sample.name for sample in source] == ["a/000000", "a/000001", "b/000000", "b/000001"]
+    with pytest.raises(AstSegError, match="prepared data has its own"):
+        open_sources([tmp_path / "a"], ignored=frozenset({7}))
+
+
+def test_a_video_has_no_masks_whose_values_could_be_left_out(tmp_path: Path) -> None:
+    write_film(tmp_path / "film.avi", plain_images([0]))
+    with pytest.raises(AstSegError, match="a video has none"):
+        open_sources([tmp_path / "film.avi"], ignored=frozenset({7}))
 
 
 def test_mistakes(tmp_path: Path) -> None:

@@ -100,6 +100,8 @@ def test_backgrounds_beside_images_are_images_of_their_own(tmp_path: Path) -> No
         (("a.jpg", "a.png", "a.jpg.png"), ["a.jpg", "a.jpg.png", "a.png"]),
         (("a.jpg", "a.png/b.png"), ["a.jpg", "a.png/b"]),
         (("a.jpg", "b.png"), ["a", "b"]),
+        (("A.jpg", "a.png"), ["A.jpg", "a.png"]),
+        (("Ä.jpg", "A\u0308.png", "b/c.png", "B.jpg"), ["A\u0308.png", "B.jpg", "b/c", "Ä.jpg"]),
         (("a.png", "a.jpg", "b.png", "c.png", "c/d.png"), ["a.jpg", "a.png", "b", "c.png", "c/d"]),
     ],
 )
