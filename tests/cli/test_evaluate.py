@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from tests.cli.conftest import Program
+from tests.data.films import plain_images, write_film
 
 from astseg.data.store import Store
 from astseg.evaluation.scores_file import read_scores
@@ -77,3 +78,14 @@ def test_prepared_data_have_their_truth(astseg: Program, finished: Path, rooms: 
 
 def test_images_have_no_splits(astseg: Program, finished: Path, tmp_path: Path) -> None:
     assert "--split is for prepared data" in astseg.mistake("evaluate", finished, tmp_path, "--split", "test")
+
+
+def test_values_of_a_videos_truth_that_are_not_scored(astseg: Program, finished: Path, tmp_path: Path) -> None:
+    frames = plain_images([0, 90])
+    write_film(tmp_path / "film.avi", frames)
+    masks = np.zeros((2, *frames[0].shape[:2]), np.uint8)
+    masks[:, :3], masks[:, 3:5] = 1, 7
+    np.save(tmp_path / "masks.npy", masks)
+    command = ("evaluate", finished, tmp_path / "film.avi", "--truth", tmp_path / "masks.npy", "--device", "cpu")
+    assert astseg(*command, "--ignore", 7, "--out", tmp_path / "out") == 0
+    assert "not scored: 7" in " ".join((tmp_path / "out/scores.json").read_text().split())

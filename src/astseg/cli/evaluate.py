@@ -128,7 +128,7 @@ def _score_images(
 
     place = find_cdnet(data) if truth is None else truth
     known = None if place is None else open_truth(place, None, ignored)
-    source = open_source(data, masks=truth if known is None else None, ignored=ignored)
+    source = open_source(data) if known is not None else open_source(data, masks=truth, ignored=ignored)
     from astseg._core.atomic_io import atomic_folder
     from astseg.evaluation.scores_file import describe_images
     from astseg.inference.scoring import score_source
