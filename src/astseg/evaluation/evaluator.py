@@ -291,10 +291,10 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
     histograms = shadows = duplicates = divided = border = foreground = parts = again = ""
     if by_features:
         errors, shade, background = "distances in slow features", "", "the ground"
-        looks, edges = "features", ""
+        compared, edges = "features", ""
     else:
         errors, shade, background = "errors", f", in a shade of up to {rule.max_shade:.0%}", "a shade"
-        looks, edges = "colors", " with no edge between them"
+        compared, edges = "colors", " with no edge between them"
     if rule.histogram_pull:
         histograms = f" and the colors that each layer owns in the image ({rule.histogram_pull:g})"
     like_background = f"whose median pixel is within {rule.background_likeness:g} of {background}"
@@ -304,7 +304,7 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
         border = f" times the part of the border in common to the power of {rule.border_exponent:g}"
     if rule.duplicate_likeness:
         limit = f"{rule.duplicate_likeness:g}{border}"
-        duplicates = f"touching slots merged whose {looks} differ by less than {limit}{edges}, "
+        duplicates = f"touching slots merged whose {compared} differ by less than {limit}{edges}, "
     if rule.division_likeness:
         divided = f", slots divided whose halves differ by {rule.division_likeness:g}{border} or more"
     if rule.noise_multiple:

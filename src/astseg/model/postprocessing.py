@@ -135,8 +135,8 @@ def posterior_weights(
     if not rule.split_parts:  # else its parts are asked
         weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
     # Between textures, an edge of colors parts nothing: touching is enough.
-    looks, links = (images, affinities) if residuals is None else (residuals, None)
-    weights = merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness, rule.border_exponent)
+    maps, links = (images, affinities) if residuals is None else (residuals, None)
+    weights = merge_duplicate_slots(weights, maps, links, rule.duplicate_likeness, rule.border_exponent)
     return drop_small_slots(weights, rule.min_pixels)
 
 
@@ -157,10 +157,10 @@ def divide_shared_slots(
     Returns:
         Weights that sum to one over the layers, and for each slot the one whose pixels it now holds.
     """
-    looks = images if residuals is None else residuals
+    maps = images if residuals is None else residuals
     links = neighbor_affinities(images, rule.likeness) if residuals is None else None
-    weights, origins = divide_slots(weights, looks, rule.division_likeness, rule.border_exponent, rule.min_pixels)
-    return merge_duplicate_slots(weights, looks, links, rule.duplicate_likeness, rule.border_exponent), origins
+    weights, origins = divide_slots(weights, maps, rule.division_likeness, rule.border_exponent, rule.min_pixels)
+    return merge_duplicate_slots(weights, maps, links, rule.duplicate_likeness, rule.border_exponent), origins
 
 
 def separate_parts(

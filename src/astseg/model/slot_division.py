@@ -17,20 +17,20 @@ MAX_TWO_MEANS_STEPS = 12  # most have found their clusters after five
 
 def divide_slots(
     weights: Float[Tensor, "batch layers height width"],
-    looks: Float[Tensor, "batch channels height width"],
+    maps: Float[Tensor, "batch channels height width"],
     division_likeness: float,
     border_exponent: float,
     min_pixels: int,
 ) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
     """Divide slots that hold two objects, the largest first, and their halves in turn, while slots are unused.
 
-    The pixels of a slot are parted in two by their looks. The slot is divided if the halves are not alike, by the
+    The pixels of a slot are parted in two by the maps. The slot is divided if the halves are not alike, by the
     measure of duplicates; but edges do not count, which objects have inside too.
 
     Args:
         weights: weights that sum to one over the layers.
-        looks: what is compared, such as the images.
-        division_likeness: the L1 distance of looks from which on two halves are not alike (`alike_slots`).
+        maps: what is compared, such as the images.
+        division_likeness: the L1 distance of medians from which on two halves are not alike (`alike_slots`).
         border_exponent: how much it matters how long the border between the halves is.
         min_pixels: pixels that a half needs.
 
@@ -39,19 +39,19 @@ def divide_slots(
     """
     num_slots = weights.shape[1] - 1
 
-    def are_two(halves: Tensor, looks: Tensor) -> bool:
-        alike = alike_slots(halves[None], looks[None], None, division_likeness, border_exponent)
+    def are_two(halves: Tensor, maps: Tensor) -> bool:
+        alike = alike_slots(halves[None], maps[None], None, division_likeness, border_exponent)
         return int(halves.sum((1, 2)).min()) >= max(1, min_pixels) and not alike[0, 0, 1]
 
     largest, owners = weights.max(1, keepdim=True)
-    divided = [_divide(*one, num_slots, are_two) for one in zip(owners[:, 0].cpu(), looks.cpu(), strict=True)]
+    divided = [_divide(*one, num_slots, are_two) for one in zip(owners[:, 0].cpu(), maps.cpu(), strict=True)]
     new_owners, origins = (torch.stack(parts).to(weights.device) for parts in zip(*divided, strict=True))
     return weights.scatter(1, owners, 0.0).scatter_add(1, new_owners[:, None], largest), origins
 
 
 def _divide(
     owners: Int64[Tensor, "height width"],
-    looks: Float[Tensor, "channels height width"],
+    maps: Float[Tensor, "channels height width"],
     num_slots: int,
     are_two: Callable[[Tensor, Tensor], bool],
 ) -> tuple[Int64[Tensor, "height width"], Int64[Tensor, "slots"]]:
@@ -59,9 +59,9 @@ def _divide(
 
     Args:
         owners: the layer that owns each pixel.
-        looks: what halves are told by.
+        maps: what halves are told by.
         num_slots: K.
-        are_two: whether two halves are objects of their own, given their masks and looks.
+        are_two: whether two halves are objects of their own, given their masks and the maps.
     """
     owners, origins = owners.clone(), torch.arange(num_slots)
     pixels = owners.flatten().bincount(minlength=num_slots + 1).tolist()
@@ -72,8 +72,8 @@ def _divide(
         slot = waiting.pop(0)
         around = _surroundings(owners == slot)
         mask = owners[around] == slot
-        half = _smaller_half(mask, looks[:, *around])
-        if are_two(torch.stack((mask & ~half, half)), looks[:, *around]):
+        half = _smaller_half(mask, maps[:, *around])
+        if are_two(torch.stack((mask & ~half, half)), maps[:, *around]):
             other = unused.pop(0)
             owners[around][half] = other
             origins[other - 1] = origins[slot - 1]
@@ -88,16 +88,16 @@ def _surroundings(mask: Bool[Tensor, "height width"]) -> tuple[slice, slice]:
 
 
 def _smaller_half(
-    mask: Bool[Tensor, "height width"], looks: Float[Tensor, "channels height width"]
+    mask: Bool[Tensor, "height width"], maps: Float[Tensor, "channels height width"]
 ) -> Bool[Tensor, "height width"]:
     """Return the pixels of a mask that look unlike the others, and fewer than these; at most half of them.
 
     They are one of two clusters (2-means), without single pixels, and of this its largest connected piece.
     """
     half = torch.zeros_like(mask)
-    half[mask] = _second_of_two_means(looks[:, mask].T)
+    half[mask] = _second_of_two_means(maps[:, mask].T)
     for _ in range(NUM_MAJORITY_STEPS):
-        votes = neighbor_sum(torch.stack((half, mask)).to(looks.dtype)[None])[0]
+        votes = neighbor_sum(torch.stack((half, mask)).to(maps.dtype)[None])[0]
         half = mask & (votes[0] > votes[1] / 2)
     if 2 * half.sum() > mask.sum():
         half = mask & ~half

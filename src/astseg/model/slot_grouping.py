@@ -60,7 +60,7 @@ def _redistribute(
 
 def merge_duplicate_slots(
     weights: Float[Tensor, "batch layers height width"],
-    looks: Float[Tensor, "batch channels height width"],
+    maps: Float[Tensor, "batch channels height width"],
     affinities: Float[Tensor, "neighbors batch 1 height width"] | None,
     duplicate_likeness: float,
     border_exponent: float = 0.0,
@@ -69,16 +69,16 @@ def merge_duplicate_slots(
 
     Args:
         weights: weights that sum to one over the layers.
-        looks: what is compared, such as the images.
+        maps: what is compared, such as the images.
         affinities: the affinity of each pixel to its neighbors. Without, no edge parts slots that touch.
-        duplicate_likeness: an L1 distance of looks (`alike_slots`). 0 merges none.
+        duplicate_likeness: an L1 distance of medians (`alike_slots`). 0 merges none.
         border_exponent: how much it matters how long the border between two slots is.
     """
     if not duplicate_likeness:
         return weights
     masks = slot_masks(weights)
     slots = masks.shape[1]
-    same = alike_slots(masks, looks, affinities, duplicate_likeness, border_exponent)
+    same = alike_slots(masks, maps, affinities, duplicate_likeness, border_exponent)
     connected = (same | torch.eye(slots, dtype=torch.bool, device=same.device)).to(weights.dtype)
     for _ in range(slots.bit_length()):  # the transitive closure, by repeated squaring
         connected = (connected @ connected).clamp(max=1)
@@ -90,7 +90,7 @@ def merge_duplicate_slots(
 
 def alike_slots(
     masks: Bool[Tensor, "batch slots height width"],
-    looks: Float[Tensor, "batch channels height width"],
+    maps: Float[Tensor, "batch channels height width"],
     affinities: Float[Tensor, "neighbors batch 1 height width"] | None,
     likeness: float,
     border_exponent: float,
@@ -98,25 +98,25 @@ def alike_slots(
     """Tell which pairs of slots show the same object, as far as one can tell from outside.
 
     They do if they touch, no edge runs between them, and they look the same: the mean affinity where they touch is at
-    least a half, and the L1 distance of their median looks is below L b^e. Here b is the part of its border that the
+    least a half, and the L1 distance of their medians is below L b^e. Here b is the part of its border that the
     slot with the shorter border has in common with the other, at most 1: the two halves of an object have a long border
     in common, and two objects of like material that happen to touch have a short one.
 
     Args:
         masks: the pixels that each slot owns, none of them twice.
-        looks: what is compared.
+        maps: what is compared.
         affinities: the affinity of each pixel to its neighbors. Without, no edge parts slots that touch.
         likeness: L, the largest distance.
         border_exponent: e. With 0, touching is enough.
     """
-    shares = masks.to(looks.dtype)
+    shares = masks.to(maps.dtype)
     contacts = torch.einsum("bihw, bjhw -> bij", shares, neighbor_sum(shares))
     touching = contacts > 0
     if affinities is not None:
         strengths = torch.einsum("bihw, bjhw -> bij", shares, weighted_neighbor_sum(shares, affinities))
         touching &= strengths >= contacts / 2
     # Medians are robust to a few foreign pixels. The median of a slot without pixels is NaN, which is near none.
-    medians = torch.where(masks[:, :, None], looks[:, None], torch.nan).flatten(3).nanmedian(-1).values
+    medians = torch.where(masks[:, :, None], maps[:, None], torch.nan).flatten(3).nanmedian(-1).values
     distances = (medians[:, :, None] - medians[:, None]).abs().sum(-1)
     limits: Tensor | float = likeness
     if border_exponent:
