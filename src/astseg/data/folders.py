@@ -101,12 +101,15 @@ def find_masks(file: Path, masks: Path | None = None) -> FoundFiles:
     return FoundFiles((file,), {file: own} if own else {}, paired.notes if masks else ())
 
 
-def find_masks_by_name(names: Sequence[str], masks: Path) -> Mapping[str, tuple[Path, ...]]:
+def find_masks_by_name(names: Sequence[str], masks: Path) -> tuple[Mapping[str, tuple[Path, ...]], int]:
     """Find the masks of images by the images' names alone, which are paths below some folder.
 
     Args:
         names: of the images, without suffix.
         masks: a file or folder of masks. The images may be in the folder too.
+
+    Returns:
+        The masks of each image that has any, and how many masks there are in all.
 
     Raises:
         AstSegError: there are no masks, or none belongs to an image.
@@ -114,16 +117,8 @@ def find_masks_by_name(names: Sequence[str], masks: Path) -> Mapping[str, tuple[
     root = masks.absolute().parent / "images"  # there may be no such folder, nor need there be
     files = _list_named_masks(root, masks) or []
     by_file = {root / f"{name}.png": name for name in names}  # a dot may be in a name, too
-    return {by_file[image]: paths for image, paths in match_masks(list(by_file), root, files).items()}
-
-
-def count_mask_files(masks: Path) -> int:
-    """Count the masks in a file or folder of masks, where images may lie too.
-
-    Raises:
-        AstSegError: there are none.
-    """
-    return len(_list_named_masks(masks.absolute().parent / "images", masks) or [])
+    found = match_masks(list(by_file), root, files)
+    return {by_file[image]: paths for image, paths in found.items()}, len(files)
 
 
 def _find_mask_arrays(files: Sequence[Path], folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """True masks in files, of any kind that `astseg.data.masks` reads."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from astseg._core.errors import AstSegError, naming
 from astseg._core.image_files import Bytes
-from astseg.data.folders import count_mask_files, find_masks_by_name
+from astseg.data.folders import find_masks_by_name
 from astseg.data.masks import IGNORED_LABEL, MaskCoding, decode_mask, read_raw_masks
 from astseg.data.regions import Mask, Truth, regions_of_labels
 from astseg.data.sources import find_coding, merge_object_masks
@@ -31,9 +31,9 @@ class MaskTruth(TrueImages):
     """
 
     def __init__(self, path: Path, names: Sequence[str], ignored: frozenset[int] | None = None) -> None:
-        self.masks: Mapping[str, tuple[Path, ...]] = find_masks_by_name(names, path)
+        self.masks, count = find_masks_by_name(names, path)
         if all(len(paths) == 1 for paths in self.masks.values()):
-            self.count = count_mask_files(path)
+            self.count = count
         self.coding = find_coding(self.masks.values(), ignored=ignored)
         self._objects = tells_objects(self.coding, self.masks.values())
         self.description = describe_masks(self.coding, self._objects)
