@@ -1,6 +1,7 @@
 """Reading files that anybody may have made: only regular files, of a bounded size and depth."""
 
 import errno
+import gzip
 import json
 import stat
 from pathlib import Path
@@ -40,6 +41,11 @@ def is_gzipped(file: BinaryIO) -> bool:
     begins = file.read(len(GZIP_MAGIC)) == GZIP_MAGIC
     file.seek(0)
     return begins
+
+
+def decompressed(file: BinaryIO) -> BinaryIO | gzip.GzipFile:
+    """Return what a file holds: its content if it is gzipped, else itself."""
+    return gzip.GzipFile(fileobj=file) if is_gzipped(file) else file
 
 
 def read_json(path: Path, max_bytes: int | None = None) -> Any:

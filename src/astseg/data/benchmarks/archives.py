@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Self, cast
 
 from astseg._core.errors import AstSegError
-from astseg._core.input_files import is_gzipped, regular_size
+from astseg._core.input_files import decompressed, is_gzipped, regular_size
 
 TAR_BLOCK_SIZE = 512  # bytes of a tar header
 MAX_MEMBER_SIZE = 1 << 25  # bytes; benchmark images and lists have at most a megabyte
@@ -96,8 +96,7 @@ def open_sources(paths: Sequence[Path | str]) -> list[ArchiveSource]:
 def _is_archive_start(path: Path) -> bool:
     try:
         with path.open("rb") as file:
-            stream = gzip.GzipFile(fileobj=file) if is_gzipped(file) else file
-            head = stream.read(TAR_BLOCK_SIZE)
+            head = decompressed(file).read(TAR_BLOCK_SIZE)
         tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
     except (OSError, EOFError, zlib.error, tarfile.HeaderError):
         return False

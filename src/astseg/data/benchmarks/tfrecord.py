@@ -8,7 +8,6 @@ which can be read as a strided view once the pattern has been checked.
 Sources: TensorFlow's TFRecord guide and `example.proto`, `feature.proto`; the protocol buffer encoding guide.
 """
 
-import gzip
 import struct
 import zlib
 from collections.abc import Collection, Iterator
@@ -21,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from astseg._core.errors import AstSegError
-from astseg._core.input_files import is_gzipped, regular_size
+from astseg._core.input_files import decompressed, regular_size
 
 Values: TypeAlias = npt.NDArray[np.uint8]
 """A feature's list of byte strings, concatenated."""
@@ -54,7 +53,7 @@ class TFRecordFile:
             self._file: BinaryIO = self.path.open("rb")
         except OSError as error:
             raise AstSegError(f"Cannot open {self.path}: {error.strerror}.") from error
-        self._stream = gzip.GzipFile(fileobj=self._file) if is_gzipped(self._file) else self._file
+        self._stream = decompressed(self._file)
 
     def __enter__(self) -> Self:
         return self
