@@ -99,8 +99,8 @@ def without_password(address: str) -> str:
     ('rtsp://camera/user=me&password=***&channel=1', 'https://h.org?m=a@b')
     """
     scheme, mark, rest = address.partition("//")
+    if not mark:
+        return address
     server, *path = re.split(r"(?=[/?#])", rest, maxsplit=1)
     shown = scheme + mark + server.rpartition("@")[2] + "".join(path)
-    return (
-        re.sub(r"(?i)\b((?:pass|passwd|password|pwd|token|secret|api_?key)=)[^&/]+", r"\1***", shown) if mark else shown
-    )
+    return re.sub(r"(?i)\b((?:pass|passwd|password|pwd|token|secret|api_?key)=)[^&/]+", r"\1***", shown)

@@ -198,8 +198,8 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
             recipe = fit_to_steps(recipe, request.steps)
         recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
     objects = f" and {recipe.foreground.steps} for the objects" if recipe.foreground.scenario != "background" else ""
-    if recipe.foreground.scenario == "curriculum" and _frozen_share(recipe) != _frozen_share(asked):
-        share, own = _frozen_share(recipe), _frozen_share(asked)
+    share, own = _frozen_share(recipe), _frozen_share(asked)
+    if recipe.foreground.scenario == "curriculum" and share != own:
         objects += f", {share:.0%} of these on the frozen background (of the recipe's own steps {own:.0%})"
     reasons.append(Reason(f"Steps: {recipe.background.steps} for the background{objects}, {why}."))
     return RecipeChoice(recipe, tuple(reasons), execution)
