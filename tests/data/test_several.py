@@ -6,6 +6,7 @@ from PIL import Image
 from tests.data.films import plain_images, write_film
 
 from astseg._core.errors import AstSegError
+from astseg.data.masks import describe_codings
 from astseg.data.several import JoinedSource, open_sources
 from astseg.data.sources import FileSource, VideoSource
 from astseg.data.store_writer import StoreWriter
@@ -91,6 +92,26 @@ def test_masks_beside_images_are_no_images(tmp_path: Path) -> None:
     source = open_sources(sorted(tmp_path.iterdir()))
     assert [sample.name for sample in source] == ["a", "b", "c"]
     assert source.has_masks
+
+
+def test_each_folder_has_masks_of_its_own_kind(tmp_path: Path) -> None:
+    for folder, labels in (("numbers", (0, 2, 255)), ("white", (0, 0, 255))):
+        (tmp_path / folder / "images").mkdir(parents=True)
+        image = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+        Image.fromarray(image).save(tmp_path / folder / "images" / "1.png")
+        mask = np.array(labels, np.uint8).repeat(8)[None].repeat(24, axis=0)
+        (tmp_path / folder / "masks").mkdir()
+        Image.fromarray(mask).save(tmp_path / folder / "masks" / "1.png")
+    source = open_sources([tmp_path / "numbers", tmp_path / "white"])
+    assert isinstance(source, FileSource)
+    assert source.ignored_label == 255
+    for whole_or_part in (source, source.part(source.files[::-1])):
+        masks = {sample.name: sample.mask for sample in whole_or_part if sample.mask is not None}
+        rows = {name.split("/")[0]: mask[0, ::8].tolist() for name, mask in masks.items()}
+        assert rows == {"numbers": [0, 2, 255], "white": [0, 0, 1]}
+    assert describe_codings(source.codings) == (
+        "their values are the labels; not scored: 255; white is an object, black is not"
+    )
 
 
 def test_what_lies_in_a_named_folder_is_read_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, prod
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, NamedTuple, TypeAlias
 
 import numpy as np
@@ -166,6 +166,11 @@ Layout(single=False, channels_first=False), None)
         if self.channels_first:
             return (shape[0], *shape[2:])
         return shape[:2] if self.single else shape[:3]
+
+
+def is_array_file(path: PurePath) -> bool:
+    """Tell whether a file is an array by its suffix."""
+    return path.suffix.lower() in ARRAY_SUFFIXES
 
 
 def open_arrays(path: Path) -> ArrayFile:

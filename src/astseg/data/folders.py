@@ -21,7 +21,7 @@ from astseg._core.file_names import (
 from astseg._core.image_files import IMAGE_SUFFIXES, is_image_file
 from astseg._core.input_files import NotAFileError, read_json
 from astseg._core.text import first_names
-from astseg.data.arrays import ARRAY_SUFFIXES
+from astseg.data.arrays import ARRAY_SUFFIXES, is_array_file
 from astseg.data.file_roles import could_hold_masks_of, parse_name
 from astseg.data.pairing import match_masks, pair
 from astseg.data.store import Store
@@ -83,7 +83,7 @@ def find_among(files: Sequence[Path], folder: Path, masks: Path | None = None) -
         names = first_names([file.relative_to(folder).as_posix() for file in arrays_of_masks])
         left_out = (f"arrays of masks, which should be in the .npz of their images: {len(arrays_of_masks)} ({names})",)
         files = [file for file in files if file not in arrays_of_masks]
-    images = [file for file in files if file.suffix.lower() not in ARRAY_SUFFIXES]
+    images = [file for file in files if not is_array_file(file)]
     paired = pair(images, folder, _list_named_masks(folder, masks), list(list_sibling_masks(folder)))
     twins = set(images) - set(paired.images)
     return FoundFiles(tuple(file for file in files if file not in twins), paired.masks, (*paired.notes, *left_out))
@@ -124,7 +124,7 @@ def find_masks_by_name(names: Sequence[str], masks: Path) -> tuple[Mapping[str, 
 def _find_mask_arrays(files: Sequence[Path], folder: Path) -> list[Path]:
     """Find the arrays whose paths name them as masks, unless the paths of all files do."""
     named = [file for file in files if parse_name(file.relative_to(folder)).role == "mask"]
-    arrays = [file for file in named if file.suffix.lower() in ARRAY_SUFFIXES]
+    arrays = [file for file in named if is_array_file(file)]
     return arrays if len(named) < len(files) else []
 
 
@@ -272,7 +272,7 @@ def unique_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
     folders = {folder for name in relative.values() for folder in name.parents}
     uses = Counter(_folded(name.with_suffix("")) for name in relative.values())
     uses.update(map(_folded, {*relative.values(), *folders}))
-    arrays = {name.with_suffix("") for name in relative.values() if name.suffix.lower() in ARRAY_SUFFIXES}
+    arrays = {name.with_suffix("") for name in relative.values() if is_array_file(name)}
     uses.update(_folded(place.with_suffix("")) for place in folders | arrays if place.suffix in (".png", ".jpg"))
     return {
         file: (name if uses[_folded(name.with_suffix(""))] > 1 else name.with_suffix("")).as_posix()

@@ -14,9 +14,10 @@ import numpy as np
 
 from astseg._core.errors import AstSegError
 from astseg._core.progress import Progress
-from astseg.data.arrays import ARRAY_SUFFIXES
+from astseg.data.arrays import is_array_file
 from astseg.data.file_roles import split_of
 from astseg.data.image_fitting import fit_image, fit_mask
+from astseg.data.masks import describe_codings
 from astseg.data.several import JoinedSource, open_sources
 from astseg.data.sources import FileSource, Sample, Source, VideoSource, total_length
 from astseg.data.store import Store
@@ -154,8 +155,8 @@ def import_source(
         _write_samples(out, parts, size, progress)
         writer.details.update({**_details(source, parts, seed), **(details or {})})
         if any(with_masks.values()):
-            codings = [one.coding.description for one in _sources(source) if isinstance(one, FileSource)]
-            writer.details["masks"] = "; ".join(dict.fromkeys(codings))
+            codings = [coding for one in _sources(source) if isinstance(one, FileSource) for coding in one.codings]
+            writer.details["masks"] = describe_codings(codings)
         if out.masks_left_behind:
             writer.details |= {
                 "masks_left_behind": out.masks_left_behind,
@@ -299,7 +300,7 @@ def _predefined_split(file: Path) -> str:
 
     The names of array files count, but an image named test.png is not a test set.
     """
-    if file.suffix.lower() in ARRAY_SUFFIXES:
+    if is_array_file(file):
         file = Path(file.parent, file.stem, file.name)
     return split_of(file) or ""
 

@@ -70,6 +70,11 @@ class MaskCoding:
         return (f"{words}; not scored: {void}" if void else words) + lost
 
 
+def describe_codings(codings: Iterable[MaskCoding]) -> str:
+    """Describe how masks of several origins are read, each way once."""
+    return "; ".join(dict.fromkeys(coding.description for coding in codings))
+
+
 def read_raw_masks(path: Path | str) -> Iterator[RawMask]:
     """Read the frames of a mask file; most files have one.
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
+from astseg.data.arrays import is_array_file
 from astseg.data.folders import FoundFiles, find_among, find_files, is_searched, unique_names
 from astseg.data.sources import (
     FileSource,
@@ -125,7 +126,10 @@ def _join_files(
     found = [*folders, find_among(single, root)] if single else folders
     files = [file for one in found for file in one.files]
     masks = {image: paths for one in found for image, paths in one.masks.items()}
-    return FileSource(root, files, tuple(text for one in found for text in one.left_out), masks, ignored)
+    left_out = tuple(text for one in found for text in one.left_out)
+    # Folders come from several origins: white may be an object in one, and pixels not scored in the next.
+    groups = [one.files for one in found if one.masks or any(is_array_file(file) for file in one.files)]
+    return FileSource(root, files, left_out, masks, ignored, groups)
 
 
 def _without_repeated(kinds: Mapping[Path, Kind]) -> dict[Path, Kind]:

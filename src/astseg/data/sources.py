@@ -25,7 +25,7 @@ from astseg._core.image_files import (
     read_images,
 )
 from astseg._core.sampling import evenly_spaced
-from astseg.data.arrays import ARRAY_SUFFIXES, ArrayFile, open_arrays
+from astseg.data.arrays import ArrayFile, is_array_file, open_arrays
 from astseg.data.folders import find_files, find_masks, unique_names
 from astseg.data.mask_edges import RawMask
 from astseg.data.masks import IGNORED_LABEL, MaskCoding, choose_coding, decode_mask, read_raw_masks, rotate_like_image
@@ -147,6 +147,7 @@ class FileSource(Source):
         left_out: descriptions of everything there that is not read.
         masks: the mask files of image files, one or one for each object; arrays contain their own.
         ignored: the values in masks of pixels that are not scored; None to detect them.
+        groups: the files, in groups whose masks are read alike; by default one group.
     """
 
     def __init__(
@@ -156,19 +157,23 @@ class FileSource(Source):
         left_out: tuple[str, ...] = (),
         masks: Mapping[Path, tuple[Path, ...]] | None = None,
         ignored: frozenset[int] | None = None,
+        groups: Sequence[Sequence[Path]] | None = None,
     ) -> None:
         super().__init__(path)
         self.files = tuple(files)
         self.left_out = left_out
         self.masks = masks or {}
         self.ignored = ignored
+        self.groups = (self.files,) if groups is None else groups
         self._root = path if path.is_dir() else path.parent
 
     def part(self, files: Sequence[Path]) -> "FileSource":
         """Return the source with only some of its files."""
-        part = FileSource(self.path, files, masks=self.masks, ignored=self.ignored)
+        kept = frozenset(files)
+        groups = [[file for file in group if file in kept] for group in self.groups]
+        part = FileSource(self.path, files, masks=self.masks, ignored=self.ignored, groups=groups)
         # Decided from the whole set: a part may not suffice.
-        part.__dict__ |= {"coding": self.coding, "_names": {file: self._names[file] for file in files}}
+        part.__dict__ |= {"codings": self.codings, "_names": {file: self._names[file] for file in files}}
         return part
 
     def estimated_length(self) -> int | None:
@@ -176,9 +181,18 @@ class FileSource(Source):
         return sum(self._counts.values())
 
     @cached_property
-    def coding(self) -> MaskCoding:
-        """How the masks of the set are read, decided from some of them."""
-        return find_coding(self.masks.values(), filter(_is_array, self.files), self.ignored)
+    def codings(self) -> tuple[MaskCoding, ...]:
+        """How the masks of each group are read, decided from some of them."""
+        masks = ([self.masks[file] for file in group if file in self.masks] for group in self.groups)
+        return tuple(
+            find_coding(paths, filter(is_array_file, group), self.ignored)
+            for paths, group in zip(masks, self.groups, strict=True)
+        )
+
+    @cached_property
+    def _coding_of(self) -> dict[Path, MaskCoding]:
+        pairs = zip(self.groups, self.codings, strict=True)
+        return {file: coding for group, coding in pairs for file in group}
 
     @cached_property
     def has_masks(self) -> bool:  # cached, because it reads the headers of all files
@@ -188,12 +202,12 @@ class FileSource(Source):
     @property
     def ignored_label(self) -> int | None:
         """The label, in masks, of pixels that are not scored; None if all are."""
-        return IGNORED_LABEL if self.coding.ignored else None
+        return IGNORED_LABEL if any(coding.ignored for coding in self.codings) else None
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Sentences about the range of values and the axes of arrays."""
-        return tuple(note for file in filter(_is_array, self.files) for note in _notes_if_readable(file))
+        return tuple(note for file in filter(is_array_file, self.files) for note in _notes_if_readable(file))
 
     @cached_property
     def _names(self) -> dict[Path, str]:
@@ -205,7 +219,7 @@ class FileSource(Source):
 
     @staticmethod
     def _count(file: Path) -> int:
-        if not _is_array(file):
+        if not is_array_file(file):
             return count_images(file)
         arrays = _open_if_readable(file)
         return 0 if arrays is None else arrays.count
@@ -213,7 +227,7 @@ class FileSource(Source):
     def _samples(self) -> Iterator[Sample]:
         for file, name in self._names.items():
             try:
-                yield from self._array_samples(file, name) if _is_array(file) else self._image_samples(file, name)
+                yield from self._array_samples(file, name) if is_array_file(file) else self._image_samples(file, name)
             except AstSegError as error:
                 self.skipped.append((name, str(error)))
 
@@ -244,13 +258,13 @@ class FileSource(Source):
                 missing = [str(path) for path, mask in zip(paths, masks, strict=True) if mask is None]
                 if missing:
                     raise AstSegError(f"{', '.join(missing)} has fewer frames than the other masks of {file}.")
-                yield merge_object_masks([decode_mask(mask, self.coding) for mask in masks], file), None
+                yield merge_object_masks([decode_mask(mask, self._coding_of[file]) for mask in masks], file), None
         except AstSegError as error:
             named = any(str(path) in str(error) for path in paths)
             yield None, str(error) if named else f"The mask {paths[0]} {error}"
 
     def _has_mask(self, file: Path) -> bool:
-        if not _is_array(file):
+        if not is_array_file(file):
             # Files that will be skipped do not count.
             return file in self.masks or not is_image_file(file, FORMATS)
         arrays = _open_if_readable(file)
@@ -262,7 +276,7 @@ class FileSource(Source):
             if item.image is None:
                 self.skipped.append((own_name, str(item.problem)))
             else:
-                mask = None if item.mask is None else decode_mask(_raw_labels(item.mask), self.coding)
+                mask = None if item.mask is None else decode_mask(_raw_labels(item.mask), self._coding_of[file])
                 yield Sample(own_name, item.image, mask, item.problem)
 
     def _prefix(self, name: str) -> str:
@@ -403,7 +417,7 @@ def find_kind(path: Path) -> Kind:
         raise AstSegError(f"{path} is a pipe, a device or the like, not a file.")
     if suffix in IMAGE_SUFFIXES:
         return "image"
-    if suffix in ARRAY_SUFFIXES:
+    if is_array_file(path):
         return "array"
     return "image" if suffix not in VIDEO_SUFFIXES and is_image_file(path) else "video"
 
@@ -502,7 +516,3 @@ def _notes_if_readable(file: Path) -> tuple[str, ...]:
         return open_arrays(file).notes  # read to the end, where damage may come to light
     except AstSegError:
         return ()
-
-
-def _is_array(file: Path) -> bool:
-    return file.suffix.lower() in ARRAY_SUFFIXES

@@ -135,8 +135,8 @@ class _TruthOfSource:
         if truth is not None:
             self.description = truth.description
         elif isinstance(source, FileSource):
-            self._objects = tells_objects(source.coding, source.masks.values())
-            self.description = describe_masks(source.coding, self._objects)
+            self._objects = tells_objects(source.codings, source.masks.values())
+            self.description = describe_masks(source.codings, self._objects)
         else:
             raise TruthNotFoundError(f"Nothing true is known of {source.path}. Name its true masks.")
         self._last: ImageName | None = None

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
-from astseg.data.arrays import ARRAY_SUFFIXES
+from astseg.data.arrays import is_array_file
 from astseg.data.coco import COCO_SUFFIX
 from astseg.data.store import Store
 from astseg.data.truth.cdnet import CdnetTruth, find_cdnet
@@ -34,7 +34,7 @@ def open_truth(path: Path, names: Sequence[str] | None, ignored: frozenset[int] 
     """
     if not path.exists():
         raise AstSegError(f"There is no file or folder {path}.")
-    if path.suffix.lower() in ARRAY_SUFFIXES:
+    if is_array_file(path):
         return ArrayTruth(path, ignored)
     known: Callable[[], TrueImages]
     if Store.is_store(path):

@@ -30,7 +30,7 @@ class ArrayTruth(TrueImages):
         probed = evenly_spaced(len(self._masks), NUM_PROBED_MASKS).tolist()
         self.coding = choose_coding((RawMask(self._masks[index], "grey") for index in probed), ignored)
         self._objects = self.coding.rule != "halves"
-        self.description = describe_masks(self.coding, self._objects)
+        self.description = describe_masks([self.coding], self._objects)
 
     def find(self, image: ImageName) -> Truth | None:
         """Return what the mask of an image says; None if the image has no number for a name.

@@ -10,7 +10,7 @@ from scipy import ndimage
 from astseg._core.errors import AstSegError, naming
 from astseg._core.image_files import Bytes
 from astseg.data.folders import find_masks_by_name
-from astseg.data.masks import IGNORED_LABEL, MaskCoding, decode_mask, read_raw_masks
+from astseg.data.masks import IGNORED_LABEL, MaskCoding, decode_mask, describe_codings, read_raw_masks
 from astseg.data.regions import Mask, Truth, regions_of_labels
 from astseg.data.sources import find_coding, merge_object_masks
 from astseg.data.truth.true_images import ImageName, TrueImages
@@ -35,8 +35,8 @@ class MaskTruth(TrueImages):
         if all(len(paths) == 1 for paths in self.masks.values()):
             self.count = count
         self.coding = find_coding(self.masks.values(), ignored=ignored)
-        self._objects = tells_objects(self.coding, self.masks.values())
-        self.description = describe_masks(self.coding, self._objects)
+        self._objects = tells_objects([self.coding], self.masks.values())
+        self.description = describe_masks([self.coding], self._objects)
 
     def find(self, image: ImageName) -> Truth | None:
         """Return what the masks of an image say."""
@@ -66,14 +66,14 @@ def read_labels(path: Path, coding: MaskCoding, called: str) -> Bytes:
         raise naming(error, path, called) from error
 
 
-def tells_objects(coding: MaskCoding, masks: Iterable[Sequence[Path]]) -> bool:
-    """Tell whether masks, one or several for each image, are of objects, not only of the foreground."""
-    return coding.rule != "halves" or any(len(paths) > 1 for paths in masks)
+def tells_objects(codings: Iterable[MaskCoding], masks: Iterable[Sequence[Path]]) -> bool:
+    """Tell whether any masks, one or several for each image, are of objects, not only of the foreground."""
+    return any(coding.rule != "halves" for coding in codings) or any(len(paths) > 1 for paths in masks)
 
 
-def describe_masks(coding: MaskCoding, objects: bool) -> str:
+def describe_masks(codings: Iterable[MaskCoding], objects: bool) -> str:
     """Return a sentence on how masks are read."""
-    return f"Truth: masks; {coding.description}." + ("" if objects else PIECES)
+    return f"Truth: masks; {describe_codings(codings)}." + ("" if objects else PIECES)
 
 
 def truth_of_labels(

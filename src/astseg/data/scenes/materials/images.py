@@ -11,7 +11,7 @@ from PIL import Image
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import read_image
-from astseg.data.arrays import ARRAY_SUFFIXES
+from astseg.data.arrays import is_array_file
 from astseg.data.folders import find_files
 from astseg.data.scenes.materials.fields import SIDE
 from astseg.data.scenes.materials.tiles import Tile, painted, tile_of
@@ -82,7 +82,7 @@ def open_textures(folder: Path | str) -> TextureFolder:
     if not folder.is_dir():
         raise AstSegError(f"Textures are read from a folder of images, but {folder} is not a folder.")
     found = find_files(folder)
-    arrays = [file for file in found.files if file.suffix.lower() in ARRAY_SUFFIXES]
+    arrays = [file for file in found.files if is_array_file(file)]
     images: list[TextureImage] = []
     skipped: list[tuple[str, str]] = []
     for file in found.files:
