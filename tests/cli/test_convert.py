@@ -112,7 +112,8 @@ def test_a_conversion_that_fails_leaves_the_results(
     assert "too few for 200 kinds" in astseg.mistake(*arguments)
     assert f"Formats are written by: astseg convert {out} --format coco" in " ".join(astseg.err.split())
     assert {path.name for path in out.iterdir()} == {"labels", "overlays", "objects.json"}
-    assert astseg("convert", out, "--format", "coco") == 0
+    assert astseg("convert", out, "--format", "grey", "--format", "coco,yolo") == 0
+    assert all((out / name).is_dir() for name in ("grey", "coco", "yolo"))
     assert json.loads((out / "coco/instances.json").read_text())["info"]["model"] == str(finished)
 
 

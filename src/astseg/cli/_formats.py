@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from astseg.inference.formats.converting import FormatRequest, WrittenFormat
 
 
-def parse_request(formats: str, categories: str | None, tolerance: float | None) -> "FormatRequest":
+def parse_request(formats: Sequence[str] | None, categories: str | None, tolerance: float | None) -> "FormatRequest":
     """Return what the options ask for.
 
     Raises:
@@ -21,7 +21,7 @@ def parse_request(formats: str, categories: str | None, tolerance: float | None)
     """
     from astseg.inference.formats.converting import FormatRequest
 
-    request = FormatRequest(parse_names(formats), parse_categories(categories))
+    request = FormatRequest(parse_names(",".join(formats or ())), parse_categories(categories))
     if tolerance is None:
         return request
     if "yolo" not in request.formats:

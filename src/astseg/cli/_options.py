@@ -48,13 +48,13 @@ Ignore = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to create.")]
 Destination = Annotated[Path, typer.Argument(help="The folder to create.")]
 Formats = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
         "--format",
         "-f",
         metavar="NAMES",
         help="Masks for other tools, each kind in a folder of its name in the results: coco, yolo, cvat, mots, "
-        "labelstudio, cutouts, parquet, grey.",
+        "labelstudio, cutouts, parquet, grey. May be repeated.",
     ),
 ]
 Categories = Annotated[

@@ -1,7 +1,8 @@
 """``astseg segment``: find the objects in images or a video."""
 
+import shlex
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -79,7 +80,7 @@ def segment(
             min=1,
         ),
     ] = None,
-    formats: Formats = "",
+    formats: Formats = None,
     categories: Categories = None,
     tolerance: Tolerance = None,
     quiet: Quiet = False,
@@ -157,13 +158,13 @@ def segment(
         found = f"{format_count(summary.images, 'image')}, {format_count(summary.objects, 'object')}"
         if summary.tracks is not None:
             found += f", {format_count(summary.tracks, 'track')}"
-        written = _convert(out, request, formats) if request.formats and summary.images else []
+        written = _convert(out, request) if request.formats and summary.images else []
         facts = {**asdict(summary), "formats": list(map(asdict, written))}
         print_result([f"{found}: {out}", *describe_formats(written)], facts, as_json=as_json)
 
 
 def _check(
-    images: "Source", formats: str, categories: str | None, tolerance: float | None, *, track: bool
+    images: "Source", formats: Sequence[str] | None, categories: str | None, tolerance: float | None, *, track: bool
 ) -> "FormatRequest":
     """Return which formats are asked for, if the source can have them.
 
@@ -185,14 +186,13 @@ def _check(
     return request
 
 
-def _convert(out: Path, request: "FormatRequest", formats: str) -> list["WrittenFormat"]:
+def _convert(out: Path, request: "FormatRequest") -> list["WrittenFormat"]:
     """Write whole results in other formats, and say how to go on if that is stopped."""
     try:
         return convert_with_bar(out, request)
     except BaseException:
-        print_note(
-            "Note", f"The results in {out} are whole. Formats are written by: astseg convert {out} --format {formats}"
-        )
+        command = ["astseg", "convert", str(out), "--format", ",".join(request.formats)]
+        print_note("Note", f"The results in {out} are whole. Formats are written by: {shlex.join(command)}")
         raise
 
 
