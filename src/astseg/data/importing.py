@@ -1,6 +1,5 @@
 """Importing the user's own images and videos into a store."""
 
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from astseg._core.disk import free_bytes
 from astseg._core.errors import AstSegError
 from astseg._core.progress import Progress
 from astseg.data.arrays import is_array_file
@@ -327,9 +327,8 @@ def _check_room(plan: ImportPlan, destination: Path) -> None:
     Raises:
         AstSegError: it has.
     """
-    folder = next(place for place in destination.absolute().parents if place.is_dir())
-    free = shutil.disk_usage(folder).free
-    if plan.num_bytes is not None and plan.num_bytes > free:
+    free = free_bytes(destination)
+    if free is not None and plan.num_bytes is not None and plan.num_bytes > free:
         raise AstSegError(
             f"{plan.images} images at {plan.size[0]} x {plan.size[1]} take {plan.num_bytes / 1e9:.1f} GB, and the disk "
             f"of {destination} has {free / 1e9:.1f} GB left. Take fewer frames or a smaller size, or make room."

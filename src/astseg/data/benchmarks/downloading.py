@@ -15,7 +15,6 @@ import http
 import http.client
 import json
 import re
-import shutil
 import time
 import urllib.error
 import urllib.parse
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from astseg._core.atomic_io import atomic_write, lock_folder, make_folder, sync, sync_opened
+from astseg._core.disk import free_bytes
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
 from astseg._core.progress import ByteProgress
@@ -119,9 +119,8 @@ def plan_files(files: Sequence[RemoteFile], folder: Path | str) -> DownloadPlan:
     if folder.exists() and not folder.is_dir():
         raise AstSegError(f"{folder} is a file. Give a folder.")
     plan = DownloadPlan(folder, tuple(_plan_file(remote, folder) for remote in files))
-    existing = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    free = shutil.disk_usage(existing).free
-    if plan.remaining and plan.remaining + MIN_FREE_BYTES > free:
+    free = free_bytes(folder)
+    if free is not None and plan.remaining and plan.remaining + MIN_FREE_BYTES > free:
         raise AstSegError(
             f"{plan.remaining / 1e9:.1f} GB remain to be downloaded to {folder}, "
             f"but only {free / 1e9:.1f} GB are free there. Free some space or choose another folder."
