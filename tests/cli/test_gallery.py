@@ -56,7 +56,7 @@ def test_mistakes(astseg: Program, model: Path, tiny_store: Store, tmp_path: Pat
     huge = Image.new("P", (16_500, 4))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "draw_pairs", lambda *_: huge)
-        assert "16500 x 4 pixels cannot be written as" in astseg.mistake(
+        assert "4 x 16500 pixels cannot be written as" in astseg.mistake(
             "gallery", model, data, "--out", tmp_path / "g.webp"
         )
     assert not (tmp_path / "g.webp").exists()

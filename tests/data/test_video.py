@@ -381,5 +381,5 @@ def test_a_title_in_latin_1(tmp_path: Path) -> None:
 def test_frames_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a.mp4", 2)
     monkeypatch.setattr(video, "MAX_FRAME_PIXELS", 32 * 48 - 1)
-    with pytest.raises(AstSegError, match="48 x 32 pixels; at most 1535"):
+    with pytest.raises(AstSegError, match="32 x 48 pixels; at most 1535"):
         read_facts(tmp_path / "a.mp4")

@@ -52,7 +52,7 @@ def gallery(
             try:
                 grid.save(partial)
             except (ValueError, OverflowError, OSError) as error:
-                size = f"{grid.width} x {grid.height}"
+                size = f"{grid.height} x {grid.width}"
                 raise AstSegError(
                     f"An image of {size} pixels cannot be written as {out}: {error}. Take .png, or fewer images."
                 ) from error

@@ -374,7 +374,7 @@ def choose_stream(container: Any, name: str) -> Any:
         raise AstSegError(f"{name} cannot be read as video: the form of its frames is unknown.")
     if stream.width * stream.height > MAX_FRAME_PIXELS:
         raise AstSegError(
-            f"{name} has frames of {stream.width} x {stream.height} pixels; at most {MAX_FRAME_PIXELS} are read."
+            f"{name} has frames of {stream.height} x {stream.width} pixels; at most {MAX_FRAME_PIXELS} are read."
         )
     stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}  # the size may change on the way
     return stream

@@ -26,7 +26,7 @@ def test_square_crop_of_the_published_sizes() -> None:
 
 
 def test_an_image_smaller_than_the_crop() -> None:
-    with pytest.raises(ValueError, match="320 x 100 pixels is smaller"):
+    with pytest.raises(ValueError, match="100 x 320 pixels is smaller"):
         square_crop(np.zeros((100, 320), np.uint8), 192)
 
 

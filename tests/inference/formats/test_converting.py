@@ -265,7 +265,7 @@ def no_text(results: Path) -> None:
         (rewrite('"name": "a"', '"name": "../a"'), "not a path below a folder"),
         (rewrite('"name": "a"', '"name": "/a"'), "not a path below a folder"),
         (rewrite('"file_name": "a.png"', '"file_name": "x/../../a.png"'), "not a path below a folder"),
-        (rewrite('"width": 5', '"width": 6'), "a.png should have 6 x 5 pixels with 8-bit labels, not 5 x 5"),
+        (rewrite('"width": 5', '"width": 6'), "a.png should have 5 x 6 pixels with 8-bit labels, not 5 x 5"),
         (color_labels, "not 5 x 5 of mode RGB"),
         (shrink_labels, "not 2 x 2 of mode"),
         (lambda results: (results / "labels/a.png").write_bytes(b"no"), "a.png is not a readable image"),

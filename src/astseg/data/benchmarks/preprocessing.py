@@ -29,7 +29,7 @@ def open_png(data: bytes) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings(action="error"), Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"it has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are read")
+                raise ValueError(f"it has {image.height} x {image.width} pixels; at most {MAX_PIXELS} are read")
             check_png(image)
             yield image
     except Exception as error:  # on damaged files Pillow's decoders raise errors of any type
@@ -51,7 +51,7 @@ def square_crop(pixels: Bytes, side: int | None, axis: int = 0) -> Bytes:
     if side is None:
         return pixels
     if min(height, width) < side:
-        raise ValueError(f"an image of {width} x {height} pixels is smaller than the crop of {side} x {side}")
+        raise ValueError(f"an image of {height} x {width} pixels is smaller than the crop of {side} x {side}")
     return pixels[(slice(None),) * axis + center_slices((height, width), (side, side))]
 
 

@@ -114,8 +114,8 @@ class Results:
         with open_image(path, ("PNG",)) as image:
             if image.size != (record.width, record.height) or image.mode not in ("L", "P"):
                 raise AstSegError(
-                    f"should have {record.width} x {record.height} pixels with 8-bit labels, "
-                    f"not {image.width} x {image.height} of mode {image.mode}."
+                    f"should have {record.height} x {record.width} pixels with 8-bit labels, "
+                    f"not {image.height} x {image.width} of mode {image.mode}."
                 )
             labels: Bytes = np.array(image)
         return labels
