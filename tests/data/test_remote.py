@@ -235,11 +235,16 @@ def test_a_server_that_cannot_send_the_rest_sends_all_again(
 
 def test_a_name_that_leads_nowhere(server: Server, tmp_path: Path) -> None:
     base = server.address.partition("/some")[0]
-    for path, name in (("/..%2F..%2F.hidden", "hidden"), ("/", "download"), ("/" + "x" * 300 + ".png", None)):
+    for path, name in (
+        ("/..%2F..%2F.hidden", "hidden"),
+        ("/", "download"),
+        ("/" + "x" * 300 + ".png", None),
+        ("/" + "%E7%85%A7" * 90 + ".png", None),
+    ):
         file = fetch(base + path, tmp_path)
         assert file.parent.parent == tmp_path
         assert name is None or file.name == name
-        assert len(file.name) <= remote.MAX_NAME_LENGTH
+        assert len(file.name.encode()) <= remote.MAX_NAME_BYTES
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:

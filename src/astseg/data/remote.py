@@ -24,7 +24,8 @@ from astseg.data.benchmarks.servers import ask_headers, fetch_unsized, too_large
 from astseg.data.cache_trimming import trim, used
 
 MAX_DOWNLOAD_BYTES = 1 << 32
-MAX_NAME_LENGTH = 100
+MAX_NAME_BYTES = 100
+"""File systems take 255, and a letter may have four."""
 PATIENCE = 600.0
 """In seconds, for another command that fetches the same."""
 DEFAULT_CACHE_GB = "20"
@@ -142,4 +143,4 @@ def _file_name(address: str) -> str:
     """
     path = urllib.parse.unquote(urllib.parse.urlsplit(address).path)
     name = re.sub(r"[^\w.-]+", "_", path.rpartition("/")[2]).lstrip(".")
-    return name[-MAX_NAME_LENGTH:] or "download"
+    return name.encode()[-MAX_NAME_BYTES:].decode(errors="ignore") or "download"
