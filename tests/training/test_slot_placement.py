@@ -9,6 +9,7 @@ from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.model.segmentation import evaluation_mode
+from astseg.training import slot_init
 from astseg.training.batches import TrainingImages, TrainingSet
 from astseg.training.callbacks import Callback
 from astseg.training.config import Recipe
@@ -80,3 +81,27 @@ def test_a_resumed_run_places_them_once(recipe: Recipe, tiny_images: Bytes, tmp_
     assert resumed.run()
     for name, value in whole.model.state_dict().items():
         assert torch.equal(resumed.model.state_dict()[name], value), name
+
+
+class Notes(Callback):
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def on_note(self, text: str) -> None:
+        self.texts.append(text)
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_slots_without_places_are_told(
+    recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, explained: bool
+) -> None:
+    if explained:  # what is unexplained is at most 1
+        monkeypatch.setattr(slot_init, "RESIDUAL_THRESHOLD", 1.0)
+    notes = Notes()
+    trainer = Trainer(recipe, tiny_images, tmp_path, CPU, callbacks=[notes])
+    assert trainer.run()
+    assert trainer.model.places is not None
+    assert bool(trainer.model.places.inverse_widths.any()) != explained
+    assert len(notes.texts) == explained
+    assert all("without places of their own" in text for text in notes.texts)
+    assert all("earlier foreground.baseline.placement_step" in text for text in notes.texts)

@@ -120,7 +120,7 @@ class Trainer:
         self.images = TrainingImages(images, device)
         self.report_every = report_every
         self.save_every = save_every
-        self.callbacks = (*recipe_callbacks(recipe, self.images), *callbacks)
+        self.callbacks = (*recipe_callbacks(recipe, self.images, self._note), *callbacks)
 
     @classmethod
     def resume(
@@ -387,13 +387,21 @@ def _with_share(sums: Losses | None, losses: Losses, share: float) -> Losses:
     return Losses(total, terms, losses.rendering)
 
 
-def recipe_callbacks(recipe: Recipe, images: TrainingImages) -> list[Callback]:
-    """Return the callbacks that the recipe asks for."""
+def recipe_callbacks(
+    recipe: Recipe, images: TrainingImages, note: Callable[[str], None] = lambda text: None
+) -> list[Callback]:
+    """Return the callbacks that the recipe asks for.
+
+    Args:
+        recipe: what is trained.
+        images: the training images.
+        note: told in a sentence or two what people should know.
+    """
     callbacks: list[Callback] = []
     if recipe.foreground.reinitialize_slots_until:
         callbacks.append(DeadSlotReset(recipe.foreground.reinitialize_slots_until))
     if recipe.foreground.scenario == "baseline" and recipe.architecture.slot_position_prior:
-        callbacks.append(SlotPlacement(recipe.foreground.baseline.placement_step))
+        callbacks.append(SlotPlacement(recipe.foreground.baseline.placement_step, note))
     if recipe.background.automatic_complexity:
         callbacks.append(ComplexityCheck(images))
     return callbacks

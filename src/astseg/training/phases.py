@@ -32,7 +32,7 @@ from astseg.training.losses import (
 )
 from astseg.training.residuals import cached_residuals, fit_projection
 from astseg.training.schedules import linear_ramp, quadratic_warmup
-from astseg.training.slot_init import initialize_slot_prior
+from astseg.training.slot_init import initialize_slot_prior, without_places
 
 PhaseName: TypeAlias = Literal["background", "objects", "joint"]
 
@@ -145,7 +145,7 @@ class Phase(ABC):
         if self.needs_backgrounds and model.places is not None and not begun:
             placed = initialize_slot_prior(model, found, seed)
             if not placed:
-                note("The background explains nearly all of the images, so slots begin without places of their own.")
+                note(without_places("train the background for fewer steps (background.steps)"))
         return found
 
     def finish(self, model: AstSeg, images: TrainingImages) -> None:

@@ -19,6 +19,18 @@ MIN_REGION = 4  # pixels: a smaller standard deviation would be finer than the a
 MAX_ITERATIONS = 30
 
 
+def without_places(advice: str) -> str:
+    """Say that slots got no places.
+
+    Args:
+        advice: what to try, as the end of a sentence.
+    """
+    return (
+        "The background explains nearly all of the images, so slots go on without places of their own. "
+        f"If they find nothing, {advice}."
+    )
+
+
 @torch.no_grad()
 def initialize_slot_prior(model: AstSeg, training_set: TrainingSet, seed: int) -> bool:
     """Spread the slots over the places where the training images have objects, by k-means.
