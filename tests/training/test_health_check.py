@@ -13,7 +13,7 @@ from astseg.training.batches import TrainingImages, TrainingSet
 from astseg.training.callbacks import Callback
 from astseg.training.config import Recipe
 from astseg.training.health import Judgment
-from astseg.training.health_check import HealthCheck, health_batches, slots_are_settled, watched_loss
+from astseg.training.health_check import HealthCheck, health_batches, loss_courses, slots_are_settled, watched_loss
 from astseg.training.loop import Trainer
 from astseg.training.phases import phases
 from astseg.training.run import RunSettings, read_progress, train_run
@@ -109,6 +109,27 @@ def test_a_loss_that_rises_is_told_in_its_phase(
     assert [one.finding for one in told if one.aspect == "loss"] == [
         "The loss rises: it is 2.2 times as large as it was at its lowest."  # said as soon as it is above 2
     ]
+
+
+def test_a_resumed_run_is_judged_by_all_losses_of_its_phase(
+    tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, steps=90, frozen_steps=3))
+    settings = RunSettings("a test", recipe, str(tiny_store.path))
+    judged: list[list[float]] = []
+    monkeypatch.setattr("astseg.training.health_check.judge_loss", lambda losses: judged.append(list(losses)))
+    assert train_run(tmp_path / "whole", settings, CPU)
+    whole, judged[:] = judged[-1], []
+    assert len(whole) == 5, "a report each 20 steps, and at the end of 87"
+    listener = Listener()
+    assert not train_run(tmp_path / "run", settings, CPU, callbacks=[listener], stop=lambda: len(listener.steps) == 56)
+    assert len(judged[-1]) == 2
+    # As after a kill: of the later steps there are metrics, but no checkpoint.
+    with (tmp_path / "run" / "metrics.jsonl").open("a") as file:
+        file.write((tmp_path / "whole" / "metrics.jsonl").read_text().splitlines(keepends=True)[-2])
+    assert train_run(tmp_path / "run", settings, CPU, resume=True)
+    assert judged[-1] == whole
+    assert loss_courses(tmp_path / "run")["joint"] == whole
 
 
 @pytest.mark.parametrize("refinement", ["none", "transformer"])

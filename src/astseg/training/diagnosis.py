@@ -21,8 +21,7 @@ from astseg.training.health import (
     judge_weights,
     measure_health,
 )
-from astseg.training.health_check import health_batches, slots_are_settled, watched_loss
-from astseg.training.loggers import METRICS_FILE, read_metrics
+from astseg.training.health_check import health_batches, loss_courses, slots_are_settled
 from astseg.training.phases import phases
 from astseg.training.run import read_progress, read_run_with_data, trained_model, training_points
 from astseg.visualization.diagnosis_page import DIFFERENCE, DiagnosisPage, ShownFinding, write_diagnosis
@@ -87,13 +86,7 @@ def diagnose_run(folder: Path, device: torch.device) -> Diagnosis:
 
 def judge_losses(folder: Path) -> list[Judgment]:
     """Judge the course of each phase's loss in a run's metrics: the first problem, else the last phase; or nothing."""
-    path = folder / METRICS_FILE
-    courses: dict[str, list[float]] = {}
-    for entry in read_metrics(path) if path.is_file() else []:
-        loss = watched_loss(entry)
-        if loss is not None:
-            courses.setdefault(entry["phase"], []).append(loss)
-    judged = [judgment for course in courses.values() if (judgment := judge_loss(course))]
+    judged = [judgment for course in loss_courses(folder).values() if (judgment := judge_loss(course))]
     return [one for one in judged if not one.healthy][:1] or judged[-1:]
 
 

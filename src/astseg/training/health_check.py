@@ -1,6 +1,8 @@
 """Judging a training while it goes on: each problem is told once, in words with what to try."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from astseg._core.sampling import evenly_spaced
 from astseg.training.batches import Batch, TrainingSet
 from astseg.training.callbacks import Callback, StepMetrics, ends_part
 from astseg.training.health import Aspect, Judgment, judge_loss, judge_measures, measure_health
+from astseg.training.loggers import METRICS_FILE, read_metrics
 from astseg.training.phases import Phase, PhaseName
 from astseg.training.residuals import batch_size
 from astseg.training.state import TrainState
@@ -25,17 +28,22 @@ class HealthCheck(Callback):
 
     Args:
         tell: told each problem, the first time that it is found.
+        folder: the run's folder, whose metrics have the losses from before a run is resumed; by default only those
+            since then are judged.
     """
 
-    def __init__(self, tell: Callable[[Judgment], None]) -> None:
+    def __init__(self, tell: Callable[[Judgment], None], folder: Path | None = None) -> None:
         self._tell = tell
+        self._folder = folder
         self._losses: dict[PhaseName, list[float]] = {}
         self.problems: dict[Aspect, Judgment] = {}
         """What was told so far."""
 
     def on_phase_start(self, state: TrainState) -> None:
-        """Begin a new course of the loss."""
-        self._losses[state.phase.name] = []
+        """Begin a new course of the loss, or go on with that of the phase if it resumes."""
+        name, step = state.phase.name, state.step
+        courses = loss_courses(self._folder, step) if self._folder is not None and step else {}
+        self._losses[name] = courses.get(name, [])
 
     def on_step_end(self, state: TrainState) -> None:
         """Look at images after each quarter of a phase."""
@@ -74,6 +82,17 @@ def watched_loss(terms: Mapping[str, float]) -> float | None:
     1.0
     """
     return terms.get("features", terms.get("reconstruction"))
+
+
+def loss_courses(folder: Path, until: float = math.inf) -> dict[str, list[float]]:
+    """Return the watched losses in a run's metrics by phase, of no later step of it than a given one."""
+    path = folder / METRICS_FILE
+    courses: dict[str, list[float]] = {}
+    for entry in read_metrics(path) if path.is_file() else []:
+        loss = watched_loss(entry)
+        if loss is not None and entry["phase_step"] <= until:
+            courses.setdefault(entry["phase"], []).append(loss)
+    return courses
 
 
 def health_batches(images: TrainingSet, image_size: tuple[int, int]) -> Iterator[Batch]:

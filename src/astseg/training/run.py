@@ -194,7 +194,7 @@ def train_run(
         for watcher in watchers:
             watcher.on_problem(problem)
 
-    health = HealthCheck(tell)
+    health = HealthCheck(tell, folder)
     callbacks = (*watchers, health) if first else ()
     images, sha256 = store["train"].images, store.manifest.splits["train"].arrays["images"].sha256
     with ExitStack() as stack:
