@@ -232,19 +232,33 @@ class TestRun:
     def test_a_callback_need_not_listen(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         trained(tiny_recipe, tiny_images, tmp_path / "run", Callback())
 
-    def test_a_callback_may_have_a_phase_begin_again(
+    def test_a_callback_may_have_the_first_phase_begin_again(
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
     ) -> None:
         class Again(Callback):
             def on_step_end(self, state: TrainState) -> RestartPhase | None:
-                if (state.phase.name, state.step, state.recipe) != ("joint", 2, tiny_recipe):
+                if (state.phase.name, state.step, state.recipe) != ("background", 2, tiny_recipe):
                     return None
                 return RestartPhase(override(state.recipe, {"architecture.num_slots": 1}))
 
         recorder = Recorder()
         trainer = trained(tiny_recipe, tiny_images, tmp_path / "run", Again(), recorder)
-        assert recorder.steps[6:] == [("joint", step) for step in (1, 2, 1, 2, 3)]
+        assert recorder.steps[:5] == [("background", step) for step in (1, 2, 1, 2, 3)]
+        assert len(recorder.steps) == 2 + 9
         assert trainer.model.num_slots == trainer.recipe.architecture.num_slots == 1
+
+    def test_a_later_phase_does_not_begin_again_without_what_is_learned(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
+    ) -> None:
+        class Again(Callback):
+            def on_step_end(self, state: TrainState) -> RestartPhase | None:
+                return RestartPhase(state.recipe) if state.phase.name == "objects" and state.step == 2 else None
+
+        trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[Again()])
+        with pytest.raises(ValueError, match="only the first phase can start again with a new model, not 'objects'"):
+            trainer.run()
+        assert trainer.state.step == 2
+        assert Trainer.resume(tiny_images, tmp_path, CPU).run(), "what was saved is kept"
 
     def test_a_recipe_has_the_callbacks_that_it_asks_for(self, tiny_recipe: Recipe, tiny_images: Bytes) -> None:
         images = TrainingImages(tiny_images, CPU)

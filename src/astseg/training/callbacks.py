@@ -25,7 +25,10 @@ class StepMetrics:
 
 @dataclass(frozen=True)
 class RestartPhase:
-    """A request to start the phase again, with a new model of this recipe."""
+    """A request to start the first phase again, with a new model of this recipe.
+
+    A later phase cannot: a new model lacks what the phases before have learned.
+    """
 
     recipe: Recipe
 

@@ -195,11 +195,17 @@ class TrainState:
         self.phase_index, self.step, self.optimizer = self.phase_index + 1, 0, None
 
     def restart_phase(self, recipe: Recipe) -> None:
-        """Go back to the start of the phase, with a new model of another recipe.
+        """Go back to the start of the first phase, with a new model of another recipe.
 
         Raises:
+            ValueError: it is a later phase, and the new model would lack what those before have learned.
             AstSegError: the backbone's weights cannot be read.
         """
+        if self.phase_index:
+            raise ValueError(
+                "only the first phase can start again with a new model, "
+                f"not '{self.phase.name}', which needs what the phases before it have learned"
+            )
         self.recipe, self.model, self.step, self.optimizer = recipe, _pretrained(recipe, self.device), 0, None
 
 
