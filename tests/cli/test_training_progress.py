@@ -19,7 +19,7 @@ def state(phase: Phase, step: int) -> Any:
 
 def metrics(phase: Phase, step: int) -> StepMetrics:
     diagnostics = DIAGNOSTICS if phase.name == "objects" else {}
-    return StepMetrics(phase, step, 1e-3, {"total": 0.25}, diagnostics, seconds=1.0)
+    return StepMetrics(phase, step, {"learning_rate": 1e-3}, {"total": 0.25}, diagnostics, seconds=1.0)
 
 
 def test_a_bar_for_each_phase_with_losses_and_diagnostics_below(screen: Callable[..., io.StringIO]) -> None:

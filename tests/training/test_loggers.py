@@ -7,6 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
+from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback
@@ -14,6 +15,7 @@ from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.loggers import MetricsLogger, read_metrics
 from astseg.training.loop import Trainer
+from astseg.training.state import TrainState
 
 CPU = torch.device("cpu")
 STEPS = list(range(1, 10))
@@ -57,6 +59,27 @@ def test_writes_every_report(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: 
         assert ("active_slots" in entry) == (entry["phase"] != "background")
     assert tensorboard_steps(tmp_path, "background/total") == [1, 2, 3]
     assert tensorboard_steps(tmp_path, "joint/active_slots") == [7, 8, 9]
+
+
+@pytest.mark.parametrize("scenario", ["curriculum", "baseline"])
+def test_the_learning_rates_are_those_of_the_optimizer(
+    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, scenario: str
+) -> None:
+    used: list[list[float]] = []
+
+    class Recorder(Callback):
+        def on_step_end(self, state: TrainState) -> None:
+            assert state.optimizer is not None
+            used.append([group["lr"] for group in state.optimizer.param_groups])
+
+    changes = {"foreground.scenario": scenario, "foreground.baseline.objects_warmup_steps": 4}
+    logger = MetricsLogger(tmp_path)
+    trainer(override(tiny_recipe, changes), tiny_images, tmp_path, logger, Recorder()).run()
+    logger.close()
+    names = ["background_learning_rate", "learning_rate"] if scenario == "baseline" else ["learning_rate"]
+    entries = read_metrics(tmp_path / "metrics.jsonl")
+    assert [[entry[name] for name in names] for entry in entries] == used
+    assert all(("background_learning_rate" in entry) == (scenario == "baseline") for entry in entries)
 
 
 def test_takes_back_what_came_after_the_checkpoint(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:

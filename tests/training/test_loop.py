@@ -164,7 +164,7 @@ class TestRun:
         assert set(joint.losses) == {"total", "reconstruction", "entropy", "slot_use"}
         assert 0 <= joint.diagnostics["background_share"] <= 1
         # Step 3 of the joint phase is the sixth of the foreground, counted from 0.
-        assert joint.learning_rate == tiny_recipe.foreground.learning_rate.at(5, 6)
+        assert joint.learning_rates == {"learning_rate": tiny_recipe.foreground.learning_rate.at(5, 6)}
 
     def test_images_of_another_size(self, tiny_recipe: Recipe, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"\(2, 32, 40, 3\)"):

@@ -143,11 +143,14 @@ class TestBaseline:
         rates = [phase.learning_rate(step) for step in range(6)]
         warmups = [1 / 16, 1 / 4, 9 / 16, 1, 1, 1]
         found = [phase.group_rates(step) for step in range(6)]
-        assert found == [pytest.approx((5 * rate, warmup * rate)) for rate, warmup in zip(rates, warmups, strict=True)]
+        assert found == [
+            pytest.approx({"background_learning_rate": 5 * rate, "learning_rate": warmup * rate})
+            for rate, warmup in zip(rates, warmups, strict=True)
+        ]
         optimizer = phase.start(model)
         batch = Batch(images())
         train_step(model, optimizer, phase, 1, batch)
-        assert [group["lr"] for group in optimizer.param_groups] == list(found[1])
+        assert [group["lr"] for group in optimizer.param_groups] == list(found[1].values())
 
     @pytest.mark.parametrize(("usual", "baseline", "expected"), [(0, 0, 0), (2, 0, 2), (2, 4, 4), (5, 4, 5)])
     def test_shadows_come_with_the_later_of_two_steps(
@@ -160,7 +163,7 @@ class TestBaseline:
     def test_by_default_it_is_the_papers(self, model: AstSeg, tiny_recipe: Recipe) -> None:
         (phase,) = phases(override(tiny_recipe, {"foreground.scenario": "baseline", "foreground.baseline": {}}))
         for step in range(6):
-            assert phase.group_rates(step) == (phase.learning_rate(step),) * 2
+            assert list(phase.group_rates(step).values()) == [phase.learning_rate(step)] * 2
 
 
 class TestLearningRate:

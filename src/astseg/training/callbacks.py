@@ -15,7 +15,8 @@ class StepMetrics:
     phase: Phase
     step: int
     """The number of steps of the phase that are done."""
-    learning_rate: float
+    learning_rates: dict[str, float]
+    """Those of the step, as `Phase.group_rates` has them."""
     losses: dict[str, float]
     diagnostics: dict[str, float]
     """The fields of `Diagnostics`; empty while the background is trained alone."""

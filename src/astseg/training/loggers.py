@@ -57,7 +57,7 @@ class MetricsLogger(Callback):
     def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
         """Write the metrics of a step."""
         step = self._latest = state.steps_done
-        values = {"learning_rate": metrics.learning_rate, **metrics.losses, **metrics.diagnostics}
+        values = {**metrics.learning_rates, **metrics.losses, **metrics.diagnostics}
         line = {
             "step": step,
             "phase": metrics.phase.name,

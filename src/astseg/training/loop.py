@@ -302,7 +302,7 @@ class Trainer:
         metrics = StepMetrics(
             phase=phase,
             step=self.state.step,
-            learning_rate=phase.learning_rate(self.state.step - 1),
+            learning_rates=phase.group_rates(self.state.step - 1),
             losses=means,
             diagnostics=diagnostics,
             seconds=self.state.seconds[phase.name],
@@ -350,7 +350,7 @@ def train_step(
         The losses before the step, of this part. The rendering is that of its last images, where it was divided.
     """
     part = part or BatchPart(0, len(batch.images), len(batch.images))
-    for group, rate in zip(optimizer.param_groups, phase.group_rates(step), strict=True):
+    for group, rate in zip(optimizer.param_groups, phase.group_rates(step).values(), strict=True):
         group["lr"] = rate
     # A CUDA graph writes each step's gradients to the same memory: they are added to others outside of it.
     optimizer.zero_grad(set_to_none=not execution.compiled)

@@ -97,9 +97,9 @@ class Phase(ABC):
         """Return the parameters that the phase trains, by their learning rates."""
         return [self.parameters(model)]
 
-    def group_rates(self, step: int) -> tuple[float, ...]:
-        """Return the learning rate of each of these groups."""
-        return (self.learning_rate(step),)
+    def group_rates(self, step: int) -> dict[str, float]:
+        """Return the learning rate of each of these groups, by the name that metrics have for it."""
+        return {"learning_rate": self.learning_rate(step)}
 
     @property
     def flips(self) -> bool:
@@ -275,10 +275,13 @@ class BaselinePhase(JointPhase):
         usual = super().schedule(step)
         return usual._replace(shadows=usual.shadows and step >= self.settings.baseline.shadow_start)
 
-    def group_rates(self, step: int) -> tuple[float, ...]:
+    def group_rates(self, step: int) -> dict[str, float]:
         """Return the background's rate, and that of all others."""
         rate, settings = self.learning_rate(step), self.settings.baseline
-        return settings.background_rate * rate, quadratic_warmup(step + 1, settings.objects_warmup_steps) * rate
+        return {
+            "background_learning_rate": settings.background_rate * rate,
+            "learning_rate": quadratic_warmup(step + 1, settings.objects_warmup_steps) * rate,
+        }
 
 
 def phases(recipe: Recipe) -> tuple[Phase, ...]:
