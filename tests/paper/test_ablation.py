@@ -13,7 +13,6 @@ from astseg.model.ast_seg import AstSeg
 from astseg.paper.ablation import (
     PlannedRun,
     State,
-    at_size,
     choose_rows,
     coinciding_rows,
     is_miniature,
@@ -130,11 +129,6 @@ class TestPlan:
         changed = changed_settings(run.settings.recipe, PRESETS["objectsroom"].recipe)
         assert changed == {"architecture.image_size"}
         assert "MINIATURE" not in run.settings.title
-
-    def test_glimpses_follow_the_size(self) -> None:
-        recipe = PRESETS["clevr"].recipe
-        assert at_size(recipe, (128, 128)) is recipe
-        assert at_size(recipe, (64, 64)).architecture.glimpse_channels == (64, 32, 16, 8)
 
     def test_rows_that_become_the_same(self, tiny_store: Store, tmp_path: Path) -> None:
         presets = choose_rows("objectsroom", [])

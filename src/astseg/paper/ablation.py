@@ -20,6 +20,7 @@ from astseg.training.auto_config import buildable
 from astseg.training.config import ForegroundTraining, Recipe
 from astseg.training.presets import PRESETS, Preset, cpu_recipe
 from astseg.training.run import RunSettings, check_scored, is_run, read_run
+from astseg.training.sizes import at_size
 
 MINIATURE_STEPS = 300
 MINIATURE_BATCH = 16
@@ -139,13 +140,6 @@ def plan_runs(
 def evaluation_folder(run: Path, dataset: DatasetSpec) -> Path:
     """Return a run's subfolder for a data set to evaluate on only (Table 3), such as RUN/clevrtex-ood."""
     return run / dataset.name
-
-
-def at_size(recipe: Recipe, image_size: tuple[int, int]) -> Recipe:
-    """Return the recipe for images of another height and width, with Table 7's glimpse channels for that size."""
-    if recipe.architecture.image_size == image_size:
-        return recipe
-    return replace(recipe, architecture=replace(recipe.architecture, image_size=image_size, glimpse_channels=()))
 
 
 def miniature(recipe: Recipe, image_size: tuple[int, int] = (64, 64), steps: int = MINIATURE_STEPS) -> Recipe:

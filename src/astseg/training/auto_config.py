@@ -15,7 +15,6 @@ from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
 from astseg.model.architecture import MAX_SLOTS
 from astseg.model.ast_seg import AstSeg
-from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.slow_features.ground import FAR_BORDER_SHARE
 from astseg.training.complexity import MIN_STATIC_IMAGES, far_border_share, static_share, texture_strength
 from astseg.training.config import BackgroundTraining, Recipe
@@ -23,6 +22,7 @@ from astseg.training.execution import PLAIN, Execution
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 from astseg.training.precision import PrecisionRequest, as_request, choose_precision
 from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe, textures_recipe
+from astseg.training.sizes import at_size
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds
 
 STEP_SETTINGS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_steps"})
@@ -274,7 +274,8 @@ def _candidates(image_size: tuple[int, int], device: torch.device, request: Reci
     """Return the recipes from which the images choose, with all changes; one if nothing is left to the images."""
     with _refusing():
         if base := request.base:
-            recipes = [_at_size(base, image_size, request.num_slots)]
+            slots = {"architecture.num_slots": request.num_slots} if request.num_slots else {}
+            recipes = [override(at_size(base, image_size), slots)]
         else:
             make = gpu_recipe if device.type == "cuda" else custom_images_recipe
             num_slots = request.num_slots or DEFAULT_SLOTS
@@ -291,20 +292,6 @@ def _fit_to_time(
     """Return the recipe with as many steps as fit into a time, and the time in words."""
     recipe, estimate = fit_to_time(recipe, measure_step_seconds(recipe, images, device, execution=execution), minutes)
     return recipe, _describe_time(minutes, estimate)
-
-
-def _at_size(recipe: Recipe, image_size: tuple[int, int], num_slots: int | None) -> Recipe:
-    """Return a recipe at the size of the images; what counts pixels, or weighs a sum over them, goes along."""
-    shape, foreground, rule = recipe.architecture, recipe.foreground, recipe.label_rule
-    before = shape.image_size
-    if image_size != before:
-        as_published = shape.glimpse_channels == published_glimpse_channels(before)
-        shape = replace(shape, image_size=image_size, glimpse_channels=() if as_published else shape.glimpse_channels)
-        larger = math.prod(image_size) / math.prod(before)
-        foreground = replace(foreground, slot_use_weight=foreground.slot_use_weight / larger)
-        rule = rule and replace(rule, min_pixels=round(rule.min_pixels * larger))
-    shape = replace(shape, num_slots=num_slots or shape.num_slots)
-    return replace(recipe, architecture=shape, foreground=foreground, label_rule=rule)
 
 
 def _cpu_background_recipe(image_size: tuple[int, int], static: bool) -> Recipe:

@@ -16,7 +16,6 @@ from astseg._core.settings_io import override
 from astseg.data.catalog import DATASETS, TRAINING_SETS, DatasetSpec
 from astseg.model.architecture import Architecture
 from astseg.model.foreground_mask import NOISE_MULTIPLE
-from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import TransformerLayout
@@ -25,6 +24,7 @@ from astseg.model.slow_features.features import SlowFeatureLayout
 from astseg.model.slow_features.projection import DIRECTIONS
 from astseg.training.config import BackgroundTraining, BaselineTraining, ForegroundTraining, Recipe
 from astseg.training.schedules import LearningRate
+from astseg.training.sizes import covering_glimpse_channels
 
 PAPER_BACKBONE = "nvidia/mit-b3"
 FULL_ROW = "full"
@@ -153,16 +153,16 @@ def cpu_recipe(
             the background. Large and bright objects allow a higher cost, which splits fewer of them between slots.
         background_log_activation: the background's lead before training; the smaller, the sooner many slots are used.
     """
-    height, width = image_size
+    latents = LatentLayout(anisotropic=anisotropic, min_inverse_scale=2.0, initial_inverse_scale=5.0)
     return Recipe(
         architecture=Architecture(
             image_size=image_size,
             num_slots=num_slots,
             feature_network="compact-unet",
             refinement="none",
-            latents=LatentLayout(anisotropic=anisotropic, min_inverse_scale=2.0, initial_inverse_scale=5.0),
+            latents=latents,
             # A glimpse covers at most half of the image's width and height, so half the size is enough.
-            glimpse_channels=published_glimpse_channels((height // 2, width // 2)),
+            glimpse_channels=covering_glimpse_channels(image_size, latents.min_inverse_scale),
             initial_background_log_activation=background_log_activation,
             residual_attention_bias=4.0,
             shadows=True,
