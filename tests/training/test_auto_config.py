@@ -201,6 +201,22 @@ class TestRecipe:
         assert changed.label_rule is not None
         assert changed.label_rule.min_pixels == 7
 
+    @pytest.mark.parametrize(
+        ("scenario", "ignored"),
+        [
+            ("curriculum", "foreground.baseline.placement_step"),
+            ("baseline", "background.steps, foreground.frozen_steps"),
+            ("frozen", "foreground.baseline.placement_step, foreground.frozen_steps"),
+        ],
+    )
+    def test_changes_that_no_phase_reads_are_told(self, store: Store, scenario: str, ignored: str) -> None:
+        values = {"background.steps": 4, "foreground.baseline": {"placement_step": 5}, "foreground.frozen_steps": 6}
+        reasons = choose(store, preset="demo", changes={"foreground.scenario": scenario, **values}).reasons
+        (text,) = (reason.text for reason in reasons if "Ignored" in reason.text)
+        assert text == f"Ignored, as foreground.scenario is {scenario}: {ignored}."
+        used = choose(store, preset="demo", changes={"foreground.frozen_steps": 6}).reasons
+        assert not any("Ignored" in reason.text for reason in used)
+
     def test_a_preset_with_another_k_and_time(self, store: Store) -> None:
         recipe = choose(store, preset="demo", num_slots=5, minutes=7).recipe
         assert recipe.architecture.num_slots == 5

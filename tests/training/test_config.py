@@ -1,15 +1,17 @@
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from astseg._core.settings_io import override
 from astseg.model.architecture import Architecture
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import TransformerLayout
 from astseg.model.slow_features.features import SlowFeatureLayout
-from astseg.training.config import BackgroundTraining, BaselineTraining, ForegroundTraining, Recipe, Scenario
+from astseg.training.config import BackgroundTraining, BaselineTraining, ForegroundTraining, Recipe, Scenario, is_read
+from astseg.training.phases import phases
 from astseg.training.schedules import LearningRate
 
 
@@ -52,6 +54,30 @@ class TestForegroundTraining:
     @pytest.mark.parametrize("scenario", ["baseline", "frozen", "background"])
     def test_only_the_curriculum_reads_the_frozen_steps(self, scenario: Scenario) -> None:
         assert ForegroundTraining(scenario=scenario, steps=10).steps == 10
+
+
+@pytest.mark.parametrize("scenario", get_args(Scenario))
+def test_what_a_scenario_reads_changes_its_phases(scenario: Scenario, tiny_recipe: Recipe) -> None:
+    """Another value of a setting shows in the phases, exactly if it is read."""
+    recipe = override(tiny_recipe, {"foreground.scenario": scenario})
+    for name, value in {
+        "background.batch_size": 7,
+        "background.learning_rate.peak": 0.5,
+        "foreground.steps": 9,
+        "foreground.frozen_steps": 2,
+        "foreground.entropy_weight": 0.5,
+        "foreground.baseline.background_rate": 3.0,
+    }.items():
+        assert is_read(name, scenario) == (_seen(override(recipe, {name: value})) != _seen(recipe)), name
+    assert is_read("foreground.scenario", scenario)
+    assert is_read("architecture.num_slots", scenario)
+
+
+def _seen(recipe: Recipe) -> list[Any]:
+    """What training takes from the phases."""
+    return [
+        (phase.steps, phase.settings.batch_size, phase.group_rates(1), phase.schedule(1)) for phase in phases(recipe)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import torch
 
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError, MemoryShortageError, wrong_argument
-from astseg._core.settings_io import override
+from astseg._core.settings_io import flatten, override
 from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
 from astseg.model.architecture import MAX_SLOTS
 from astseg.model.ast_seg import AstSeg
 from astseg.model.slow_features.ground import FAR_BORDER_SHARE
 from astseg.training.complexity import MIN_STATIC_IMAGES, far_border_share, static_share, texture_strength
-from astseg.training.config import BackgroundTraining, Recipe
+from astseg.training.config import BackgroundTraining, Recipe, is_read
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 from astseg.training.precision import PrecisionRequest, as_request, choose_precision
@@ -165,6 +165,9 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
         changes = ", ".join(f"{name} = {value}" for name, value in request.changes.items())
         reasons.append(Reason(f"Changed: {changes}."))
     (recipe,) = _candidates(store.image_size, device, request)
+    scenario = recipe.foreground.scenario
+    if ignored := ", ".join(name for name in flatten(request.changes) if not is_read(name, scenario)):
+        reasons.append(Reason(f"Ignored, as foreground.scenario is {scenario}: {ignored}."))
     if not base and recipe.architecture.slow_features is not None and SURFACES_SETTING not in request.changes:
         recipe, reason = _choose_surfaces(recipe, images)
         reasons.append(reason)

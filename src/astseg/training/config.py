@@ -1,6 +1,8 @@
 """The settings of a training run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 from astseg._core.settings_io import COUNT, NOT_NEGATIVE, POSITIVE, check_numbers
@@ -12,6 +14,24 @@ Scenario: TypeAlias = Literal["curriculum", "baseline", "frozen", "background"]
 """``curriculum``: the background alone, objects on the frozen background, then both (CT). ``baseline``: both at once
 (BT). ``frozen``: the background alone, then objects on the frozen background to the end (Table 4). ``background``: the
 background alone, without objects."""
+_UNREAD: Mapping[Scenario, tuple[str, ...]] = MappingProxyType(
+    {
+        "curriculum": ("foreground.baseline.",),
+        "baseline": ("background.", "foreground.frozen_steps"),
+        "frozen": ("foreground.baseline.", "foreground.frozen_steps"),
+        "background": ("foreground.",),
+    }
+)
+"""How the names of settings begin that no phase of a scenario reads."""
+
+
+def is_read(setting: str, scenario: Scenario) -> bool:
+    """Tell whether training by a scenario reads a setting of a recipe, by its name with dots between the groups.
+
+    >>> is_read("background.steps", "baseline"), is_read("background.steps", "frozen")
+    (False, True)
+    """
+    return setting == "foreground.scenario" or not setting.startswith(_UNREAD[scenario])
 
 
 @dataclass(frozen=True)

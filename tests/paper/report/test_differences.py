@@ -73,6 +73,10 @@ class TestRecipeChanges:
     def test_what_no_phase_reads_is_left_out(self) -> None:
         published = PRESETS["clevr-baseline"].recipe
         assert recipe_changes(replace(published, background=replace(published.background, steps=7)), published) == []
+        assert (
+            recipe_changes(replace(published, foreground=replace(published.foreground, frozen_steps=7)), published)
+            == []
+        )
 
 
 class TestDifferences:

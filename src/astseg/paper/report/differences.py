@@ -9,7 +9,7 @@ from astseg.evaluation.scores_file import DataDescription
 from astseg.paper.ablation import is_miniature
 from astseg.paper.published import PAPER_GPU
 from astseg.paper.report.results import Group
-from astseg.training.config import Recipe
+from astseg.training.config import Recipe, is_read
 from astseg.training.execution import PLAIN
 
 MINIATURE = "MINIATURE"
@@ -72,8 +72,7 @@ def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> li
     return [
         f"{name} {format_value(mine.get(name))}, {whose} {format_value(others.get(name))}"
         for name in {**mine, **others}  # a group that is None on one side has no values there
-        if mine.get(name) != others.get(name)
-        and (ours.foreground.scenario != "baseline" or not name.startswith("background."))  # no phase reads them
+        if mine.get(name) != others.get(name) and is_read(name, ours.foreground.scenario)
     ]
 
 
