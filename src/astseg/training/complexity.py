@@ -1,26 +1,19 @@
-"""What images show by themselves or by a background network: one background or many (AE-NE), and textures."""
+"""Whether the images show one background or many, by what a background network paints (AE-NE)."""
 
 import math
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from astseg._core.image_conversion import scale_uint8_images
 from astseg._core.processes import from_first
 from astseg._core.sampling import evenly_spaced
-from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
-from astseg.model.slow_features.features import SlowFeatureLayout, SlowFeatures
-from astseg.model.slow_features.ground import border, far_border, fit_ground, ground_residual
-from astseg.model.slow_features.responses import gaussian_blur
 from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback, RestartPhase
 from astseg.training.config import BackgroundTraining
 from astseg.training.phases import BackgroundPhase
-from astseg.training.residuals import fit_projection
 from astseg.training.state import TrainState
 
 COMPLEXITY_STEPS = 2000
@@ -28,71 +21,6 @@ COMPLEXITY_STEPS = 2000
 NUM_COMPLEXITY_BATCHES = 15
 COMPLEXITY_THRESHOLD = 0.24
 COMPLEXITY_SCALE = 0.25
-MAX_STATIC_IMAGES = 200
-"""The number of images by which ``static_share`` and ``texture_strength`` are measured."""
-MAX_BORDER_IMAGES = 40
-"""The number of images by which ``far_border_share`` is measured."""
-MIN_STATIC_IMAGES = 10
-"""Fewer images do not show what comes and goes."""
-STATIC_DISTANCE = 0.25
-"""A pixel matches the median if their difference, summed over the channels, is smaller; pixels lie in [0, 1]."""
-
-
-def static_share(images: Bytes) -> float:
-    """Return the share of pixels that match the median image, which nine of ten images reach or exceed.
-
-    Near 1 for a camera that stands still, whatever passes in front of it; near 0 if each image has a background of its
-    own, if the camera has moved once, or if the light changes a lot. 0 for fewer than ten images.
-
-    Args:
-        images: images as bytes, of which up to 200 evenly spaced ones are used.
-
-    >>> static_share(np.zeros((10, 2, 2, 3), np.uint8))
-    1.0
-    """
-    if len(images) < MIN_STATIC_IMAGES:
-        return 0.0
-    chosen_images = images[evenly_spaced(len(images), MAX_STATIC_IMAGES)]
-    median = np.median(chosen_images, 0)
-    shares = [np.mean(np.abs(image - median).sum(-1) < 255 * STATIC_DISTANCE) for image in chosen_images]
-    return float(np.quantile(shares, 0.1))
-
-
-def texture_strength(images: Bytes) -> float:
-    """Return how far the pixels of a typical image are from their blurred surroundings: how strong its pattern is.
-
-    The median over images of the median over pixels, by the difference from a Gaussian blur of one pixel, summed over
-    the channels. Flat walls, skies and floors have next to none, and most pixels are such in images without textures.
-
-    Args:
-        images: images as bytes, at the size of the model, of which up to 200 evenly spaced ones are used.
-
-    >>> texture_strength(np.zeros((2, 8, 8, 3), np.uint8))
-    0.0
-    """
-    chosen = torch.from_numpy(np.array(images[evenly_spaced(len(images), MAX_STATIC_IMAGES)]))
-    floats = scale_uint8_images(chosen)
-    pattern = (floats - gaussian_blur(floats, 1.0)).abs().sum(1)
-    return float(pattern.flatten(1).median(1).values.median())
-
-
-def far_border_share(images: Bytes, layout: SlowFeatureLayout) -> float:
-    """Return the share of the border of images that is clearly not the largest surface of their ground.
-
-    Objects seldom reach the border: much of it is far only where the ground has several surfaces.
-
-    Args:
-        images: images as bytes, at the size of the model, of which up to 40 evenly spaced ones are used.
-        layout: the slow features that are looked at.
-    """
-    chosen = TrainingImages(images[evenly_spaced(len(images), MAX_BORDER_IMAGES)], torch.device("cpu"))
-    features = SlowFeatures(layout)
-    fit_projection(features, chosen, 0, lambda what, done, total: None)
-    far = []
-    for index in range(len(chosen)):
-        coarse, _ = features.project(chosen[np.array([index])])
-        far.append(far_border(ground_residual(coarse, fit_ground(coarse))))
-    return float(torch.cat(far).sum() / (len(far) * border(far[0].shape[1:]).sum()))
 
 
 def background_variation(backgrounds: Float[Tensor, "batch 3 height width"]) -> float:
