@@ -202,6 +202,19 @@ class TestRecipe:
         assert changed.label_rule.min_pixels == 7
 
     @pytest.mark.parametrize(
+        ("scenario", "expected"),
+        [
+            ("background", "Steps: 2 for the background, as in the recipe."),
+            ("baseline", "Steps: 8 for the background and the objects together, as in the recipe."),
+            ("frozen", "Steps: 2 for the background and 8 for the objects, as in the recipe."),
+            ("curriculum", "Steps: 2 for the background and 8 for the objects, as in the recipe."),
+        ],
+    )
+    def test_the_steps_are_those_of_the_scenario(self, store: Store, scenario: str, expected: str) -> None:
+        recipe = with_steps(override(PRESETS["demo"].recipe, {"foreground.scenario": scenario}), 2, 8)
+        assert choose(store, recipe=recipe).reasons[-1].text == expected
+
+    @pytest.mark.parametrize(
         ("scenario", "ignored"),
         [
             ("curriculum", "foreground.baseline.placement_step"),

@@ -200,12 +200,23 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
         elif request.steps is not None:
             recipe = fit_to_steps(recipe, request.steps)
         recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
-    objects = f" and {recipe.foreground.steps} for the objects" if recipe.foreground.scenario != "background" else ""
-    share, own = _frozen_share(recipe), _frozen_share(asked)
-    if recipe.foreground.scenario == "curriculum" and share != own:
-        objects += f", {share:.0%} of these on the frozen background (of the recipe's own steps {own:.0%})"
-    reasons.append(Reason(f"Steps: {recipe.background.steps} for the background{objects}, {why}."))
+    reasons.append(Reason(f"Steps: {_steps_in_words(recipe, asked)}, {why}."))
     return RecipeChoice(recipe, tuple(reasons), execution)
+
+
+def _steps_in_words(recipe: Recipe, asked: Recipe) -> str:
+    """Say how many steps each part of a training takes, beside those of the recipe that was asked for."""
+    alone, objects = recipe.background.steps, recipe.foreground.steps
+    match recipe.foreground.scenario:
+        case "background":
+            return f"{alone} for the background"
+        case "baseline":
+            return f"{objects} for the background and the objects together"
+        case "curriculum" if (share := _frozen_share(recipe)) != (own := _frozen_share(asked)):
+            frozen = f", {share:.0%} of these on the frozen background (of the recipe's own steps {own:.0%})"
+        case _:
+            frozen = ""
+    return f"{alone} for the background and {objects} for the objects{frozen}"
 
 
 def _frozen_share(recipe: Recipe) -> float:
