@@ -1,6 +1,8 @@
+import os
 import threading
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,50 @@ def test_a_damaged_file_is_given_up_at_last(tmp_path: Path, monkeypatch: pytest.
     assert list(source) == []
     assert [name for name, _ in source.skipped] == ["broken.png"]
     assert states >= {"not whole yet: 1"}
+
+
+def test_a_damaged_file_that_is_mended_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "GIVE_UP_SECONDS", 0.3)
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    source = WatchedFolder(tmp_path)
+    samples: list[Sample] = []
+    skipped: list[tuple[str, str]] = []
+    deadline = time.monotonic() + 20
+
+    def stop() -> bool:
+        if source.skipped and not skipped:
+            skipped.extend(source.skipped)
+            save(tmp_path / "a.png", 9)
+        return time.monotonic() > deadline
+
+    source.stop = stop
+    samples.extend(islice(source, 1))
+    assert samples[0].image[0, 0, 0] == 9
+    assert [name for name, _ in skipped] == ["a.png"]
+    assert source.skipped == []
+
+
+def test_a_file_that_is_written_anew_is_named_once(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        save(tmp_path / name)
+    os.utime(tmp_path / "c.png", ns=(0, 0))
+
+    def write_anew() -> None:
+        save(tmp_path / "a.png", 8)
+        save(tmp_path / "c.png", 9)  # whose turn has not come
+
+    source, samples = watch(
+        tmp_path,
+        write_anew,
+        lambda: None,
+        lambda: save(tmp_path / "d.png"),
+        lambda: save(tmp_path / "d.png", 7),  # and nobody looks again
+        until=4,
+    )
+    assert [(sample.name, sample.image[0, 0, 0]) for sample in samples] == [("a", 0), ("b", 0), ("c", 9), ("d", 0)]
+    assert [name for name, _ in source.skipped] == ["a.png", "d.png"]
+    assert "written anew after it had been read" in source.skipped[0][1]
+    assert source.state == "written anew, and not read again: 2"
 
 
 def test_animations_and_files_that_go_again(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import IMAGE_SUFFIXES, Bytes, read_images
@@ -18,11 +19,19 @@ GIVE_UP_SECONDS = 10.0
 """For which a file that cannot be read must not have changed before it counts as damaged; copies may pause."""
 
 
+class _State(NamedTuple):
+    """What changes when a file is written."""
+
+    size: int
+    time: int
+
+
 class WatchedFolder(EndlessSource):
     """The images in a folder and its subfolders, those that are there and those that come.
 
     A file is read once it has kept its size and time for a while and can be read to its end. Its name is its path
-    without the suffix, or with it if that name is taken already. A file that is written anew is not read again.
+    without the suffix, or with it if that name is taken already. A file that is written anew after that is not read
+    again, but named in `skipped`: its results are written already. One that counted as damaged is.
 
     Args:
         path: the folder.
@@ -37,19 +46,28 @@ class WatchedFolder(EndlessSource):
             raise AstSegError(
                 f"Only a folder can be watched, and {path} is {'a file' if path.exists() else 'not there'}."
             )
-        self._waiting: dict[Path, tuple[tuple[int, int], float]] = {}
-        """Of files that are not read yet, size and time, and since when they have been so."""
+        self._waiting: dict[Path, tuple[_State, float]] = {}
+        """Of files that are not read yet, their state, and since when they have been in it."""
+        self._read: dict[Path, _State] = {}
+        """Of files that were read, the state that they were read in."""
+        self._given_up: dict[Path, _State] = {}
+        self._changed: set[Path] = set()
+        """Files that were read and have been written anew since."""
 
     @property
     def state(self) -> str:
-        """How many files are not whole yet; empty if all are."""
-        return f"not whole yet: {len(self._waiting)}" if self._waiting else ""
+        """How many files are not whole yet, and how many were written anew; empty if none."""
+        counts = (("not whole yet", self._waiting), ("written anew, and not read again", self._changed))
+        return ", ".join(f"{what}: {len(files)}" for what, files in counts if files)
 
     def _samples(self) -> Iterator[Sample]:
-        done: set[Path] = set()
+        for files in (self._waiting, self._read, self._given_up, self._changed):
+            files.clear()
         names: set[str] = set()
         while not self.stop():
-            for file in self._settled(done):
+            for file in self._settled():
+                if _find_state(file) != self._waiting[file][0]:
+                    continue  # it was written anew while those before it were segmented, and has to settle again
                 try:
                     images = read_images(file)
                     first = next(images)
@@ -59,45 +77,61 @@ class WatchedFolder(EndlessSource):
                         first = next(images)
                 except AstSegError as error:
                     if self._age(file) > GIVE_UP_SECONDS:
-                        self._finish(file, done)
-                        self.skipped.append((file.relative_to(self.path).as_posix(), str(error)))
+                        self._given_up[file], _ = self._waiting.pop(file)
+                        self._skip(file, str(error))
                     continue
-                self._finish(file, done)
+                self._read[file], _ = self._waiting.pop(file)
                 yield from self._file_samples(file, self._name(file, names, frames), frames, chain([first], images))
                 if self.stop():
-                    return
-            time.sleep(LOOK_SECONDS)
+                    break
+            else:
+                time.sleep(LOOK_SECONDS)
+        self._find_changed()  # since the last look, which may be long ago
 
-    def _finish(self, file: Path, done: set[Path]) -> None:
-        done.add(file)
-        del self._waiting[file]
+    def _skip(self, file: Path, reason: str) -> None:
+        self.skipped.append((self._relative(file), reason))
+
+    def _relative(self, file: Path) -> str:
+        return file.relative_to(self.path).as_posix()
 
     def _file_samples(self, file: Path, name: str, frames: int, images: Iterator[Bytes]) -> Iterator[Sample]:
         if frames == 1:
-            yield Sample(name, next(images), file_name=file.relative_to(self.path).as_posix())
+            yield Sample(name, next(images), file_name=self._relative(file))
             return
         try:
             for index, image in enumerate(images):
                 yield Sample(f"{name}/{index:06d}", image)
         except AstSegError as error:  # it was written anew meanwhile
-            self.skipped.append((file.relative_to(self.path).as_posix(), str(error)))
+            self._changed.add(file)
+            self._skip(file, str(error))
 
-    def _settled(self, done: set[Path]) -> list[Path]:
-        """Look into the folder, and return the files that have not changed for a while."""
-        there = [file for file in list_readable(self.path) if file.suffix.lower() in IMAGE_SUFFIXES]
-        files = sorted(set(there) - done, key=lambda file: natural_key(file.relative_to(self.path).as_posix()))
+    def _settled(self) -> list[Path]:
+        """Look into the folder, and return the files to read that have not changed for a while."""
+        self._find_changed()
+        there = {file for file in list_readable(self.path) if file.suffix.lower() in IMAGE_SUFFIXES}
         seen = {}
         now = time.monotonic()
-        for file in files:
-            try:
-                facts = file.stat()
-            except OSError:  # it has gone again
+        for file in sorted(there - self._read.keys(), key=lambda file: natural_key(self._relative(file))):
+            state = _find_state(file)
+            if state is None or state == self._given_up.get(file):  # it has gone again, or is as damaged as before
                 continue
-            state = (facts.st_size, facts.st_mtime_ns)
+            if self._given_up.pop(file, None) is not None:
+                self.skipped[:] = [(name, reason) for name, reason in self.skipped if name != self._relative(file)]
             before = self._waiting.get(file)
             seen[file] = before if before is not None and before[0] == state else (state, now)
         self._waiting = seen
         return [file for file in seen if self._age(file) > SETTLED_SECONDS]
+
+    def _find_changed(self) -> None:
+        """Tell, once of each, which files are no longer as they were read."""
+        for file, state in self._read.items():
+            if file not in self._changed and _find_state(file) not in (state, None):
+                self._changed.add(file)
+                self._skip(
+                    file,
+                    "It was written anew after it had been read, so that its results are those of the image before. "
+                    "Save further images under new names, or segment this one once more by itself.",
+                )
 
     def _age(self, file: Path) -> float:
         return time.monotonic() - self._waiting[file][1]
@@ -111,3 +145,12 @@ class WatchedFolder(EndlessSource):
         if frames > 1:
             names.update(f"{name}/{index:06d}" for index in range(frames))
         return name
+
+
+def _find_state(file: Path) -> _State | None:
+    """Return the state of a file; None if it is not there."""
+    try:
+        facts = file.stat()
+    except OSError:
+        return None
+    return _State(facts.st_size, facts.st_mtime_ns)
