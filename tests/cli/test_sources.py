@@ -195,6 +195,36 @@ def test_a_watched_folder(astseg: Program, finished: Path, folder: Path, monkeyp
     assert "exists already" in astseg.mistake("segment", finished, "x", "--watch", "--out", "x/out")
 
 
+def test_formats_of_a_watched_folder_whose_images_come_in_any_order_and_go(
+    astseg: Program, finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(watching, "SETTLED_SECONDS", 0.05)
+
+    def change() -> None:
+        (folder / "x/1.png").unlink()
+        frames = [Image.new("RGB", (64, 48), (40 * index, 0, 0)) for index in range(3)]
+        frames[0].save(folder / "x/0.gif", save_all=True, append_images=frames[1:])
+
+    frames = [Image.new("RGB", (64, 48), (50 * index, 0, 0)) for index in range(2)]
+    frames[0].save(folder / "x/9.gif", save_all=True, append_images=frames[1:])
+    thread = press_ctrl_c_when(folder / "out/labels/0", 3)
+    late = threading.Timer(0.5, change)
+    late.start()
+    assert astseg("segment", finished, "x", "--watch", "--out", "out", "--format", "yolo,coco") == 0
+    thread.join()
+    late.join()
+    records = json.loads((folder / "out/objects.json").read_text())["images"]
+    assert [record["name"] for record in records] == [
+        *("1", "2", "9/000000", "9/000001"),
+        *("0/000000", "0/000001", "0/000002"),
+    ]
+    assert len(json.loads((folder / "out/coco/instances.json").read_text())["images"]) == 7
+    kept = {path.relative_to(folder / "out/yolo/images").as_posix() for path in folder.glob("out/yolo/images/**/*.png")}
+    assert kept == {"2.png", *(f"9/{index:06}.png" for index in range(2)), *(f"0/{index:06}.png" for index in range(3))}
+    assert "left out, as no longer there as segmented: 1 (1)" in astseg.out
+
+
 def test_an_error_leaves_what_was_done_of_a_watched_folder(
     astseg: Program, finished: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 import shlex
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -189,7 +189,8 @@ def _check(
 def _convert(out: Path, request: "FormatRequest") -> list["WrittenFormat"]:
     """Write whole results in other formats, and say how to go on if that is stopped."""
     try:
-        return convert_with_bar(out, request)
+        # Images may go while others are segmented, above all from a watched folder.
+        return convert_with_bar(out, replace(request, may_lack_images=True))
     except BaseException:
         command = ["astseg", "convert", str(out), "--format", ",".join(request.formats)]
         print_note("Note", f"The results in {out} are whole. Formats are written by: {shlex.join(command)}")

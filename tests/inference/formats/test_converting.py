@@ -298,3 +298,34 @@ def test_images_that_are_no_longer_there(tmp_path: Path) -> None:
     (moved / "b.png").unlink()
     with pytest.raises(AstSegError, match=r"b of .* is not there in"):
         convert_results(results, request, moved)
+
+
+def test_images_that_are_no_longer_there_may_be_left_out(tmp_path: Path) -> None:
+    labels = np.eye(12, dtype=np.uint8)
+    results = make_results(tmp_path, {f"{name}.png": labels for name in ("a", "b", "c", "d")})
+    pictures = tmp_path / "pictures"
+    (pictures / "a.png").unlink()
+    Image.new("RGB", (6, 5)).save(pictures / "b.png")
+    (pictures / "c.png").write_bytes(b"damaged")
+    request = FormatRequest(("coco", "cutouts", "yolo"), may_lack_images=True)
+    coco, cutouts, yolo = convert_results(results, request)
+    assert coco.note is None
+    assert len(json.loads(coco.path.read_text())["images"]) == 4
+    assert cutouts.note == "left out, as no longer there as segmented: 3 (a, b, c)"
+    assert [path.name for path in cutouts.path.rglob("*.png")] == ["d-1.png"]
+    assert yolo.note is not None
+    assert yolo.note.startswith("of 1 objects")
+    assert yolo.note.endswith(f"; {cutouts.note}")
+    assert [path.name for path in (results / "yolo/images").iterdir()] == ["d.png"]
+    assert [path.name for path in (results / "yolo/labels").iterdir()] == ["d.txt"]
+    shutil.rmtree(pictures)
+    _, cutouts, _ = convert_results(results, request)
+    assert str(cutouts.note).endswith("4 (a, b, c, d)")
+
+
+def test_of_many_images_left_out_the_first_are_named(tmp_path: Path) -> None:
+    results = make_results(tmp_path, {f"{index:02}.png": np.eye(5, dtype=np.uint8) for index in range(12)})
+    for index in range(11):
+        (tmp_path / f"pictures/{index:02}.png").unlink()
+    (written,) = convert_results(results, FormatRequest(("cutouts",), may_lack_images=True))
+    assert str(written.note).endswith(": 11 (00, 01, 02, 03, 04, 05, 06, 07, 08, 09, ...)")

@@ -39,6 +39,8 @@ FORMATS: Mapping[str, type[FormatWriter]] = {
     "grey": GreyWriter,
 }
 """The formats by name, which is also that of the folder that they are written to."""
+MAX_NAMED = 10
+"""How many images that are left out are named; the others are only counted."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,9 @@ class FormatRequest:
     """How objects are told apart by kind; by default they are all of one."""
     tolerance: float = 0.5
     """By how many pixels outlines may be simplified, 0 or more; formats of pixels do not need it."""
+    may_lack_images: bool = False
+    """Whether formats that hold the images leave out those that are no longer there as they were segmented, and say so;
+    otherwise they are not written."""
 
     def __post_init__(self) -> None:
         for name in self.formats:
@@ -90,7 +95,7 @@ class WrittenFormat:
     path: Path
     """What to name to the other program."""
     note: str | None
-    """What was lost, if anything."""
+    """What was lost or left out, if anything."""
 
 
 def convert_results(
@@ -109,7 +114,7 @@ def convert_results(
 
     Raises:
         AstSegError: the folder holds no results or damaged ones, too few objects differ for the kinds asked for, the
-            images that a format needs are not there, or nothing can be written.
+            images that a format needs are not there (unless they may be lacking), or nothing can be written.
     """
     folder = Path(folder)
     if not request.formats:
@@ -124,21 +129,50 @@ def convert_results(
             writer = FORMATS[name](made, results.head, categories.names, request.tolerance)
             writers.append(stack.enter_context(writer))
         needs_pixels = any(writer.needs_pixels for writer in writers)
-        for image in _found_images(results, categories, images, needs_pixels):
+        pixels = results.images(images, may_lack=request.may_lack_images) if needs_pixels else None
+        lacking = _Lacking()
+        for image in _found_images(results, categories, images, pixels):
+            if pixels is not None and image.pixels is None:
+                lacking.add(image.name)
             for writer in writers:
-                writer.append(image)
+                if image.pixels is not None or not writer.needs_pixels:
+                    writer.append(image)
             if progress is not None:
                 progress(image.number, None)
     return [
-        WrittenFormat(name, folder / name / writer.main_file, writer.note)
+        WrittenFormat(name, folder / name / writer.main_file, _join_notes(writer, lacking))
         for name, writer in zip(names, writers, strict=True)
     ]
 
 
+@dataclass
+class _Lacking:
+    """Images that are no longer there."""
+
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+    """The first few."""
+
+    def add(self, name: str) -> None:
+        self.count += 1
+        if self.count <= MAX_NAMED:
+            self.names.append(name)
+
+    def describe(self) -> str | None:
+        if not self.count:
+            return None
+        more = ", ..." if self.count > MAX_NAMED else ""
+        return f"left out, as no longer there as segmented: {self.count} ({', '.join(self.names)}{more})"
+
+
+def _join_notes(writer: FormatWriter, lacking: _Lacking) -> str | None:
+    notes = [writer.note, lacking.describe() if writer.needs_pixels else None]
+    return "; ".join(filter(None, notes)) or None
+
+
 def _found_images(
-    results: Results, categories: Categories, images: Path | None, needs_pixels: bool
+    results: Results, categories: Categories, images: Path | None, pixels: Iterator[Bytes | None] | None
 ) -> Iterator[FoundImage]:
-    pixels = results.images(images) if needs_pixels else None
     for number, record in enumerate(results.records(), 1):
         labels = results.labels(record)
         yield FoundImage(

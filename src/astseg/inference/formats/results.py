@@ -120,34 +120,43 @@ class Results:
             labels: Bytes = np.array(image)
         return labels
 
-    def images(self, place: Path | None = None) -> Iterator[Bytes]:
+    def images(self, place: Path | None = None, *, may_lack: bool = False) -> Iterator[Bytes | None]:
         """Yield the images themselves, H x W x 3 RGB, in the order of the records.
 
         Args:
             place: where the source is now; by default where it was.
+            may_lack: yield None for an image that is no longer there, or has another size.
 
         Raises:
-            AstSegError: the source is not there, or no longer holds these images.
+            AstSegError: the source is not there or no longer holds these images, unless they may be lacking; or it is
+                unknown where it was.
         """
         if place is None and not self.head.source:
             raise ImagesNotFoundError(f"{self.folder} does not tell where its images are. Say where they are now.")
         names = [str(place)] if place is not None else self.head.sources or [self.head.source]
         missing = next((name for name in names if not Path(name).exists()), None)
-        if missing is not None:
+        if missing is not None and not may_lack:
             raise ImagesNotFoundError(f"The images of {self.folder} are not in {missing}. Say where they are now.")
-        samples: Iterator[Sample] | None = None
+        by_name = _ImagesByName(list(map(Path, names)), self.head.split or "test")
         place = place or Path(self.head.source)
         for record in self.records():
             file = self.image_file(record, place)
-            if file is not None and file.is_file():
-                image: Bytes | None = read_image(file)
-            else:  # of a video, frames may have been left out
-                samples = samples or iter(open_sources(list(map(Path, names)), self.head.split or "test"))
-                image = next((sample.image for sample in samples if sample.name == record.name), None)
-            if image is None or image.shape[:2] != (record.height, record.width):
+            image: Bytes | None = None
+            try:
+                if file is not None and file.is_file():
+                    image = read_image(file)
+                elif file is None or not may_lack:
+                    image = by_name.find(record.name)
+            except AstSegError:
+                if not may_lack:
+                    raise
+            if image is not None and image.shape[:2] == (record.height, record.width):
+                yield image
+            elif may_lack:
+                yield None
+            else:
                 how = "is not there" if image is None else "has another size"
                 raise ImagesNotFoundError(f"{record.name} of {self.folder} {how} in {place}. Say where the images are.")
-            yield image
 
     def image_file(self, record: ImageRecord, place: Path | None = None) -> Path | None:
         """Return the file of an image; None if it is not a file of its own.
@@ -161,6 +170,47 @@ class Results:
             return None
         # The folder need not be there: most formats only name the images.
         return (place.parent if place.name == record.file_name else place) / record.file_name
+
+
+class _ImagesByName:
+    """Images of sources, found by name: in one pass if they are asked for in their order.
+
+    Of a video, frames may have been left out, and the animations of a folder may have come in another order.
+
+    Args:
+        places: of the sources.
+        split: of prepared data.
+    """
+
+    def __init__(self, places: Sequence[Path], split: str) -> None:
+        self._places = places
+        self._split = split
+        self._samples: Iterator[Sample] | None = None
+        self._passed: set[str] = set()
+        """The folders of the names that were passed, of which a video has but one."""
+
+    def find(self, name: str) -> Bytes | None:
+        """Return the next image of a name; None if there is none.
+
+        Raises:
+            AstSegError: the sources are not there, or nothing in them can be read.
+        """
+        found = None if self._samples is None else self._find_among(self._samples, name)
+        if found is None and (self._samples is None or _folder(name) in self._passed):
+            self._samples = iter(open_sources(self._places, self._split))
+            found = self._find_among(self._samples, name)
+        return found
+
+    def _find_among(self, samples: Iterator[Sample], name: str) -> Bytes | None:
+        for sample in samples:
+            self._passed.add(_folder(sample.name))
+            if sample.name == name:
+                return sample.image
+        return None
+
+
+def _folder(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def read_results(folder: Path) -> Results:

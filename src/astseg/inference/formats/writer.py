@@ -52,7 +52,7 @@ class FoundImage:
     file: Path | None
     """The file, if it is one of its own."""
     pixels: Bytes | None
-    """H x W x 3 RGB, if the writer needs them."""
+    """H x W x 3 RGB, if a writer needs them; a writer that does is not given images without."""
 
     def mask(self, found: FoundObject) -> npt.NDArray[np.bool_]:
         """Return an object's pixels in its box, height x width."""
