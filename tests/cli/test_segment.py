@@ -82,6 +82,27 @@ def test_tiles(astseg: Program, finished: Path, tmp_path: Path) -> None:
             assert (np.asarray(labels) == expected.numpy()).all()
 
 
+def test_tiles_of_images_of_several_sizes(astseg: Program, finished: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, size in (("a", (20, 40)), ("b", (96, 128))):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (*size, 3), np.uint8)).save(tmp_path / f"in/{name}.png")
+    assert astseg("segment", finished, tmp_path / "in", "--tiles", "2x3", "--out", tmp_path / "out") == 0
+    segmenters = {
+        "a": TiledSegmenter(load_model(str(finished)), 1, 2),
+        "b": TiledSegmenter(load_model(str(finished)), 2, 3),
+    }
+    for name, segmenter in segmenters.items():
+        with (
+            Image.open(tmp_path / f"in/{name}.png") as image,
+            Image.open(tmp_path / f"out/labels/{name}.png") as labels,
+        ):
+            expected = segmenter.segment(from_uint8_images(np.asarray(image)[None], "cpu")).labels[0]
+            assert (np.asarray(labels) == expected.numpy()).all()
+    message = astseg.mistake("segment", finished, tmp_path / "in", "--tiles", "7", "--out", tmp_path / "other")
+    assert "of 96x128 pixels would have sides below 16 pixels: ask for 6x7 at most" in message
+
+
 def test_one_pixel_by_a_model_saved_by_hand(astseg: Program, finished: Path, tmp_path: Path) -> None:
     AstSeg.from_pretrained(finished / "model").save_pretrained(tmp_path / "mine")
     Image.new("RGB", (1, 1)).save(tmp_path / "dot.png")

@@ -1,16 +1,20 @@
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy import ndimage
+from tests.data.films import plain_images, write_film
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
+from astseg.data.sources import Source, open_source
 from astseg.data.store import MAX_LABELS
-from astseg.inference.tiles import MAX_BATCH_TILES, TiledSegmenter, tile_stretches
+from astseg.inference.tiles import MAX_BATCH_TILES, TiledSegmenter, check_sizes, tile_stretches
 from astseg.model.segmentation import Segmentation
 
 SLOTS = 80
@@ -143,6 +147,11 @@ class TestTiledSegmenter:
         assert tiled.segment(draw([(1, 1, 4, 4)], 20, 90)).labels.max() == 1
         TiledSegmenter(Islands(), 1, 1).segment(draw([], 1, 1))
 
+    def test_a_small_image_may_come_first(self) -> None:
+        tiled = TiledSegmenter(Islands(), 2, 2, may_begin_small=True)
+        assert tiled.segment(draw([(1, 1, 4, 4)], 20, 90)).labels.max() == 1
+        tiled.segment(draw([], 80, 80))
+
     def test_nothing_found(self) -> None:
         found = TiledSegmenter(Islands(), 2, 2).segment(draw([], 40, 40))
         assert not found.labels.any()
@@ -176,3 +185,27 @@ class TestTiledSegmenter:
     def test_refuses_no_tiles(self, rows: int, columns: int) -> None:
         with pytest.raises(ValueError, match="at least one row and one column"):
             TiledSegmenter(Islands(), rows, columns)
+
+
+class TestCheckSizes:
+    @staticmethod
+    def save(folder: Path, *sizes: tuple[int, int]) -> Source:
+        folder.mkdir(exist_ok=True)
+        for index, (height, width) in enumerate(sizes):
+            Image.new("RGB", (width, height)).save(folder / f"{index}.png")
+        return open_source(folder)
+
+    def test_one_image_that_is_large_enough_is(self, tmp_path: Path) -> None:
+        source = self.save(tmp_path / "some", (20, 90), (90, 20), (48, 64), (20, 20))
+        check_sizes(source, 3, 4)
+        with pytest.raises(AstSegError, match=r"4x4 tiles of an image of 48x64 pixels .* ask for 3x4 at most"):
+            check_sizes(source, 4, 4)
+
+    def test_only_the_first_frame_of_a_film_is_looked_at(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        write_film(tmp_path / "a.avi", plain_images([0] * 9))
+        source = open_source(tmp_path / "a.avi")
+        looks = iter(source)
+        monkeypatch.setattr(type(source), "__iter__", lambda _: looks)
+        with pytest.raises(AstSegError, match="of 48x64 pixels"):
+            check_sizes(source, 4, 4)
+        assert next(looks).name == "000001"

@@ -133,7 +133,7 @@ def segment(
         report_notes(images.notes)
         check_sharing(shard, track=track, tiled=grid is not None)
         segmenter = open_model(model, where)
-        tiled = _tiled(segmenter, grid)
+        tiled = _tiled(segmenter, images, grid)
         request.check_slots(tiled.num_slots)
         if shard is not None:
             segment_shards(segmenter, images, out, shard, batch_size, where, model, request, as_json=as_json)
@@ -197,10 +197,21 @@ def _convert(out: Path, request: "FormatRequest") -> list["WrittenFormat"]:
         raise
 
 
-def _tiled(model: "Segmenter", grid: tuple[int, int] | None) -> "Segmenter":
-    from astseg.inference.tiles import TiledSegmenter
+def _tiled(model: "Segmenter", images: "Source", grid: tuple[int, int] | None) -> "Segmenter":
+    """Return a model that cuts images into tiles, if that is asked for.
 
-    return model if grid is None else TiledSegmenter(model, *grid)
+    Raises:
+        AstSegError: no image is large enough.
+    """
+    from astseg.data.live import LiveSource
+    from astseg.data.sources import EndlessSource
+    from astseg.inference.tiles import TiledSegmenter, check_sizes
+
+    if grid is None:
+        return model
+    if not isinstance(images, EndlessSource):
+        check_sizes(images, *grid)
+    return TiledSegmenter(model, *grid, may_begin_small=not isinstance(images, LiveSource))
 
 
 def _segment(

@@ -1,7 +1,7 @@
 """Segmentation of large images by tiles: what is too small for the model in the whole image fills more of a tile."""
 
-from itertools import pairwise
-from math import ceil
+import math
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from astseg._core.errors import AstSegError
+from astseg.data.sources import Source, StoreSource, VideoSource
 from astseg.data.store import MAX_LABELS
 from astseg.inference.segmenting import MAX_BATCH_PIXELS, Segmenter
 from astseg.model.segmentation import Segmentation
@@ -58,6 +59,8 @@ class TiledSegmenter:
         model: what segments the tiles.
         rows: the number of tiles from top to bottom.
         columns: the number of tiles from left to right.
+        may_begin_small: whether the first image is cut into fewer tiles too if it is too small for so many, as all
+            others are; for images of several sizes, see `check_sizes`.
 
     Raises:
         ValueError: there are no tiles.
@@ -65,14 +68,14 @@ class TiledSegmenter:
 
     num_slots = None
 
-    def __init__(self, model: Segmenter, rows: int, columns: int) -> None:
+    def __init__(self, model: Segmenter, rows: int, columns: int, *, may_begin_small: bool = False) -> None:
         if rows < 1 or columns < 1:
             raise ValueError(f"expected at least one row and one column of tiles, not {rows} x {columns}")
         self.model = model
         self.rows = rows
         self.columns = columns
-        self._checked = False
-        """Whether the first image was large enough."""
+        self._checked = may_begin_small
+        """Whether the first image was large enough, or need not be."""
 
     def segment(self, images: Float[Tensor, "batch 3 height width"]) -> Segmentation:
         """Find the objects in images in [0, 1].
@@ -83,8 +86,8 @@ class TiledSegmenter:
             than others have zeros after them.
 
         Raises:
-            AstSegError: tiles of the first image would have a side below 16 pixels. Smaller ones that come later are
-                cut into fewer tiles.
+            AstSegError: tiles of the first image would have a side below 16 pixels, and it may not be small. Those
+                that come later are cut into fewer tiles.
         """
         if not self._checked:
             check_tiles(self.rows, self.columns, *images.shape[2:])
@@ -154,6 +157,24 @@ def check_tiles(rows: int, columns: int, height: int, width: int) -> None:
         )
 
 
+def check_sizes(source: Source, rows: int, columns: int) -> None:
+    """Raise an error if no image of a source is large enough for so many tiles.
+
+    Images are read up to the first that is. Those that are not can be cut into fewer tiles, wherever they stand.
+
+    Raises:
+        AstSegError: none is; the largest one is named.
+    """
+    of_one_size = isinstance(source, StoreSource | VideoSource)
+    largest = (0, 0)
+    for sample in islice(source, 1) if of_one_size else source:
+        height, width = sample.image.shape[:2]
+        if rows <= most_tiles(height) and columns <= most_tiles(width):
+            return
+        largest = max(largest, (height, width), key=math.prod)
+    check_tiles(rows, columns, *largest)
+
+
 def most_tiles(size: int) -> int:
     """Return into how many stretches a side of an image may be divided.
 
@@ -174,7 +195,7 @@ def tile_stretches(size: int, count: int) -> list[Stretch]:
     [(0, 40), (30, 70), (60, 100)]
     """
     count = min(count, most_tiles(size))
-    length = ceil(size / (count - (count - 1) * OVERLAP))
+    length = math.ceil(size / (count - (count - 1) * OVERLAP))
     starts = np.linspace(0, size - length, count).round().astype(int).tolist()
     # Halfway through the overlap of each with the next.
     cuts = [0, *((after + before + length) // 2 for before, after in pairwise(starts)), size]
