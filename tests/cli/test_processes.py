@@ -113,6 +113,9 @@ def test_shards(astseg: Program, finished: Path, images: Path, tmp_path: Path, m
     assert astseg.out.startswith("2 shards, 1 there already, 3 images, ")
     assert f", 1 image unreadable (named in objects.json): {out}" in astseg.out
     assert "Segmenting" in astseg.err
+    (images / "broken[b].png").write_bytes(b"broken in another way")
+    assert astseg("segment", finished, images, "--out", out, "--shard", 3, "--device", "cpu") == 0
+    assert astseg.out.startswith("1 shard (1 anew, as images had changed), 2 there already, ")
     assert "made with other settings (number of files in a shard)" in astseg.mistake(
         "segment", finished, images, "--out", out, "--shard", 2
     )

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -149,6 +150,40 @@ def test_a_shard_of_damaged_files_stops_no_other(model: AstSeg, images: Path, tm
     assert empty["images"] == []
     assert [entry["name"] for entry in empty["skipped"]] == ["a/2", "b/3"]
     assert len(list((tmp_path / "out").glob("*/coco"))) == 3
+
+
+def test_a_shard_whose_files_have_changed_is_made_anew(model: AstSeg, images: Path, tmp_path: Path) -> None:
+    request = FormatRequest(("coco",))
+    out = tmp_path / "out"
+    (images / "b" / "6.png").write_bytes(b"no image")
+    assert segment_in_shards(model, open_source(images), out, 2, request=request).skipped == 1
+    before = content(out)
+    shutil.copyfile(images / "a" / "1.png", images / "b" / "3.png")  # of the second shard
+    shutil.copyfile(images / "a" / "2.png", images / "b" / "6.png")  # of the fourth
+    for name in ("a/0.png", "b/4.png"):
+        os.utime(images / name, ns=(0, 0))  # another time, the same content
+    result = segment_in_shards(model, open_source(images), out, 2, request=request)
+    assert (result.shards, result.found, result.renewed, result.images, result.skipped) == (2, 2, 2, 3, 0)
+    segment_in_shards(model, open_source(images), tmp_path / "new", 2, request=request)
+    new, now = content(tmp_path / "new"), content(out)
+    for shard in ("shard-00001", "shard-00003"):
+        files = {name for name in new if name.startswith(shard)}
+        assert files == {name for name in now if name.startswith(shard)}
+        assert all(now[name] == new[name] for name in files)
+        assert now[f"{shard}/objects.json"] != before[f"{shard}/objects.json"]
+    assert all(now[name] == before[name] for name in before if name.startswith(("shard-00000", "shard-00002")))
+    assert segment_in_shards(model, open_source(images), out, 2, request=request) == ShardsResult(0, 4, 0, 0, 0)
+
+
+def test_shards_whose_files_are_not_known_stay(model: AstSeg, images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    segment_in_shards(model, open_source(images), out, 4)
+    (out / "shard-00000" / "objects.json").unlink()
+    objects = out / "shard-00001" / "objects.json"
+    objects.write_text(json.dumps(json.loads(objects.read_text())))  # as another program writes it
+    for file in images.rglob("*.png"):
+        Image.new("RGB", (9, 9)).save(file)
+    assert segment_in_shards(model, open_source(images), out, 4) == ShardsResult(0, 2, 0, 0, 0)
 
 
 @pytest.mark.parametrize(

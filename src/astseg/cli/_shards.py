@@ -64,10 +64,11 @@ def segment_shards(
             progress=show,
         )
     whose = f"Process {place.rank + 1} of {place.count}: " if place.count > 1 else ""
+    renewed = f" ({result.renewed} anew, as images had changed)" if result.renewed else ""
     found = f", {result.found} there already" if result.found else ""
     unread = f", {format_count(result.skipped, 'image')} unreadable (named in objects.json)" if result.skipped else ""
     line = (
-        f"{whose}{format_count(result.shards, 'shard')}{found}, {format_count(result.images, 'image')}, "
+        f"{whose}{format_count(result.shards, 'shard')}{renewed}{found}, {format_count(result.images, 'image')}, "
         f"{format_count(result.objects, 'object')}{unread}: {out}"
     )
     print_result([line], asdict(result), as_json=as_json)

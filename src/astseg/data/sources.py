@@ -166,6 +166,8 @@ class FileSource(Source):
         self.ignored = ignored
         self.groups = (self.files,) if groups is None else groups
         self._root = path if path.is_dir() else path.parent
+        self.digests: Mapping[str, str] = {}
+        """Of a shard: by what it is known later whether its files have changed."""
 
     def part(self, files: Sequence[Path]) -> "FileSource":
         """Return the source with only some of its files."""

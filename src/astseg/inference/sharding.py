@@ -1,11 +1,14 @@
 """Segment millions of images: in shards, by one process or by several that need not know of each other.
 
 A shard is a folder of results for some files of the source, in the order of their names. It appears once it is whole,
-with its formats, and what is there is not made again. Which files it holds does not depend on the number of processes.
+with its formats, and what is there is not made again unless the content of its files has changed. Which files it holds
+does not depend on the number of processes.
 """
 
 import hashlib
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +18,13 @@ import torch
 from astseg._core.atomic_io import atomic_folder, make_folder, partial_folder
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError
-from astseg._core.file_names import SHARDS_FILE
+from astseg._core.file_names import OBJECTS_FILE, SHARDS_FILE
 from astseg._core.input_files import read_json
 from astseg._core.processes import Place
 from astseg._core.progress import Progress
 from astseg.data.sources import FileSource, Source
 from astseg.inference.formats.converting import FormatRequest, convert_results
+from astseg.inference.formats.results import read_head
 from astseg.inference.plans import differing_names, model_digest, write_plan
 from astseg.inference.segmenting import segment_source
 from astseg.inference.writers import LabelWriter, ObjectsWriter
@@ -33,6 +37,8 @@ PLAN_WORDS = {
     "model_sha256": "weights of the model",
 }
 """What users are told that differs, where the name in `SHARDS_FILE` does not say it."""
+STATES, CONTENTS = "states_sha256", "contents_sha256"
+"""The names of the digests by which it is known whether the files of a shard have changed."""
 SHARD_WRITERS = (LabelWriter, ObjectsWriter)
 """Nobody looks at a million overlays."""
 
@@ -49,6 +55,8 @@ class ShardsResult:
     objects: int
     skipped: int
     """Images that could not be read; objects.json of their shard names them."""
+    renewed: int = 0
+    """Of `shards`, those that had been there, but whose files had changed since."""
 
 
 def segment_in_shards(
@@ -97,28 +105,66 @@ def segment_in_shards(
     _begin(out, _plan(model, source, files_per_shard, model_name, request))
     starts = range(0, len(source.files), files_per_shard)
     own = {
-        out / f"shard-{number:05d}": start for number, start in enumerate(starts) if number % place.count == place.rank
+        out / f"shard-{number:05d}": source.files[start : start + files_per_shard]
+        for number, start in enumerate(starts)
+        if number % place.count == place.rank
     }
-    left = {folder: start for folder, start in own.items() if not folder.is_dir()}
+    renewed = {folder for folder, files in own.items() if folder.is_dir() and _have_changed(files, folder)}
+    left = {folder: files for folder, files in own.items() if folder in renewed or not folder.is_dir()}
     for folder in own.keys() - left.keys():  # perhaps a kill left something beside a shard that was already in place
         shutil.rmtree(partial_folder(folder), ignore_errors=True)
-    total = sum(len(source.files[start : start + files_per_shard]) for start in left.values())
+    total = sum(map(len, left.values()))
     done = images = objects = skipped = 0
-    for folder, start in left.items():
-        part = source.part(source.files[start : start + files_per_shard])
+    for folder, files in left.items():
+        part = source.part(files)
+        part.digests = {STATES: _states_digest(files), CONTENTS: _contents_digest(files)}  # before they are read
         part.may_be_empty = True  # a few damaged files must not stop millions
 
         def show(count: int, _: int | None, before: int = done) -> None:
             if progress is not None:
                 progress(before + count, total)
 
-        with atomic_folder(folder) as made:
+        with atomic_folder(folder, replace=folder in renewed) as made:
             result = segment_source(model, part, made, batch_size, device, show, model_name, writers=SHARD_WRITERS)
             if request.formats and result.images:
                 convert_results(made, request)
         done += len(part.files)
         images, objects, skipped = images + result.images, objects + result.objects, skipped + len(result.skipped)
-    return ShardsResult(len(left), len(own) - len(left), images, objects, skipped)
+    return ShardsResult(len(left), len(own) - len(left), images, objects, skipped, len(renewed))
+
+
+def _have_changed(files: Sequence[Path], folder: Path) -> bool:
+    """Tell whether the content of files has changed since their shard was made; no, if that is unknown."""
+    try:
+        head = read_head(folder / OBJECTS_FILE)
+    except AstSegError:
+        return False
+    digests = {} if head is None else head.digests  # somebody may have written it anew
+    # Contents are read only if a size or time differs: of millions of files, it takes long.
+    return (
+        STATES in digests
+        and digests[STATES] != _states_digest(files)
+        and digests.get(CONTENTS) != _contents_digest(files)
+    )
+
+
+def _states_digest(files: Sequence[Path]) -> str:
+    """Return a hash of the sizes and times of files."""
+    digest = hashlib.sha256()
+    for file in files:
+        with suppress(OSError):  # it has gone, and is named when it is to be read
+            facts = file.stat()
+            digest.update(f"{file.name}\0{facts.st_size}\0{facts.st_mtime_ns}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _contents_digest(files: Sequence[Path]) -> str:
+    """Return a hash of the contents of files."""
+    digest = hashlib.sha256()
+    for file in files:
+        with suppress(OSError), file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
 
 
 def _plan(

@@ -11,10 +11,11 @@ all of the size of the source's images.
 
 objects.json has the keys ``source``, ``sources`` (of several: all of them; ``source`` is then the folder that holds
 them), ``slots`` (unless objects were joined from tiles), ``model`` and ``commit`` (where they are known), ``astseg``
-(the program's version), ``split`` (of prepared data), ``fps`` (of a video: the mean number of frames per second; of
-live video what it claims), ``images`` and ``skipped``; each image, on a line of its own, has ``name``, ``file_name``
-(if it is a file of its own: its path below the source's folder), ``time`` (of a video: seconds since the first frame,
-by the file's time stamps; of live video by the clock), ``width``, ``height`` and ``objects``.
+(the program's version), ``split`` (of prepared data), ``digests`` (of the files of a shard), ``fps`` (of a video: the
+mean number of frames per second; of live video what it claims), ``images`` and ``skipped``; each image, on a line of
+its own, has ``name``, ``file_name`` (if it is a file of its own: its path below the source's folder), ``time`` (of a
+video: seconds since the first frame, by the file's time stamps; of live video by the clock), ``width``, ``height`` and
+``objects``.
 """
 
 import json
@@ -30,7 +31,7 @@ from astseg import __version__
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.provenance import commit
 from astseg._core.text import ENCODING_ERRORS
-from astseg.data.sources import Sample, Source
+from astseg.data.sources import FileSource, Sample, Source
 from astseg.data.store import MAX_LABELS, Bytes
 from astseg.data.video import VideoWriter
 from astseg.inference.folder_writer import FolderWriter
@@ -120,6 +121,7 @@ class ObjectsWriter(ResultWriter):
             "astseg": __version__,
             "commit": commit() or None,
             "split": self.source.split,
+            "digests": (isinstance(self.source, FileSource) and self.source.digests) or None,
             "fps": fps,
         }
         head = {key: value for key, value in facts.items() if value is not None}

@@ -74,6 +74,8 @@ class Head(msgspec.Struct, frozen=True):
     commit: str | None = None
     sources: list[str] = []
     """Of several, all of them."""
+    digests: dict[str, str] = {}
+    """Of the files of a shard; see `astseg.inference.sharding`."""
 
 
 class _Whole(Head, frozen=True, kw_only=True):
@@ -223,13 +225,24 @@ def read_results(folder: Path) -> Results:
     refuse_shards(folder)
     if not holds_results(folder):
         raise ResultsNotFoundError(f"{folder} holds no results: {OBJECTS_FILE} and {LABELS_FOLDER}/ should be in it.")
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        first, second = file.readline(MAX_JSON_BYTES), file.read(1)
-    if first.endswith('"images": [\n') and second in ("{", "]"):
-        return Results(folder, _parse(first + "]}", Head, path))
+    head = read_head(path)
+    if head is not None:
+        return Results(folder, head)
     with _damage_told(path):
         whole = msgspec.convert(_with_integers(read_json(path)), _Whole)
     return Results(folder, whole, whole.images)
+
+
+def read_head(path: Path) -> Head | None:
+    """Read what an objects.json says of all images; return None if another program has written it.
+
+    Raises:
+        AstSegError: it is not there, or damaged.
+    """
+    with _damage_told(path), path.open(encoding="utf-8-sig", errors="replace") as file:
+        first, second = file.readline(MAX_JSON_BYTES), file.read(1)
+    own = first.endswith('"images": [\n') and second in ("{", "]")
+    return _parse(first + "]}", Head, path) if own else None
 
 
 def refuse_shards(folder: Path) -> None:
