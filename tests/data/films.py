@@ -91,6 +91,13 @@ def damage(path: Path) -> None:
     path.write_bytes(content)
 
 
+def cut_off(path: Path, share: float, after: bytes = b"") -> None:
+    """Cut a file off, so that only a share of what comes after some bytes is there."""
+    content = path.read_bytes()
+    start = content.index(after)
+    path.write_bytes(content[: start + round(share * (len(content) - start))])
+
+
 def plain_images(greys: Iterable[int]) -> list[Bytes]:
     """Return images 48 pixels high and 64 wide, each of one grey value."""
     return [np.full((48, 64, 3), grey, np.uint8) for grey in greys]

@@ -6,11 +6,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tests.data.films import damage, plain_images, write_film, write_tracks
+from tests.data.films import cut_off, damage, plain_images, write_film, write_tracks
 
 from astseg._core.errors import AstSegError
 from astseg.data.folders import find_files, natural_key
@@ -573,12 +574,62 @@ def test_a_playlist_named_like_a_video_opens_no_other_file(tmp_path: Path, name:
 @pytest.mark.parametrize(("share", "told"), [(0.5, True), (1.0, False)])
 def test_says_that_a_film_is_cut_off(tmp_path: Path, share: float, told: bool) -> None:
     write_film(tmp_path / "a.avi", plain_images(range(0, 160, 4)))
-    content = (tmp_path / "a.avi").read_bytes()
-    start, end = content.index(b"movi"), len(content)
-    (tmp_path / "a.avi").write_bytes(content[: start + round(share * (end - start))])
+    cut_off(tmp_path / "a.avi", share, after=b"movi")
     left_out = open_source(tmp_path / "a.avi").left_out
     assert [text.startswith("the end of the film, which is cut off:") for text in left_out] == [True] * told
     assert all(text.endswith("of 40 frames are there") for text in left_out)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.flv"])
+@pytest.mark.parametrize(("share", "told"), [(0.5, True), (1.0, False)])
+def test_says_that_a_film_without_a_number_of_frames_is_cut_off(
+    tmp_path: Path, name: str, share: float, told: bool
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (50, 48, 64, 3), dtype=np.uint8)
+    write_film(tmp_path / name, list(noise), {"a.mkv": "mpeg4", "a.webm": "libvpx", "a.flv": "flv"}[name])
+    cut_off(tmp_path / name, share)
+    source = open_source(tmp_path / name)
+    seconds = (50 - len(names(source))) / 25
+    said = [
+        re.fullmatch(r"the end of the film, which is cut off: (.*) seconds are missing", text)
+        for text in source.left_out
+    ]
+    assert [float(match[1]) for match in said if match] == pytest.approx([seconds] if told else [], abs=0.1)
+    assert len(said) == told
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.5, True), (1.0, False)])
+def test_sound_that_goes_on_is_no_missing_end(tmp_path: Path, share: float, told: bool) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream, sound = container.add_stream("mpeg4", rate=25), container.add_stream("pcm_s16le", rate=8000)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for image in plain_images(range(0, 100, 4)):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+        for index in range(20):
+            heard = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
+            heard.sample_rate, heard.pts = 8000, 800 * index
+            container.mux(sound.encode(heard))
+    cut_off(tmp_path / "a.mkv", share)
+    assert bool(open_source(tmp_path / "a.mkv").left_out) == told
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "libx264"])
+def test_names_the_frames_of_which_a_part_is_missing(tmp_path: Path, codec: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (50, 48, 64, 3), dtype=np.uint8)
+    write_film(tmp_path / "a.ts", list(noise), codec, form="mpegts")
+    source = open_source(tmp_path / "a.ts")
+    assert len(names(source)) == 50
+    assert source.skipped == []
+    cut_off(tmp_path / "a.ts", 0.5)
+    source = open_source(tmp_path / "a.ts")
+    last = names(source)[-1]
+    ((name, reason),) = source.skipped
+    assert name == last
+    assert "cannot be decoded as a whole" in reason
+    every = open_source(tmp_path / "a.ts", every=int(last) + 1)
+    assert names(every) == ["000000"]
+    assert every.skipped == []
 
 
 @pytest.mark.parametrize(("more", "words"), [(0, ()), (1, ("1 more video track",)), (2, ("2 more video tracks",))])

@@ -36,7 +36,8 @@ Kind: TypeAlias = Literal["store", "folder", "array", "image", "video"]
 NUM_PROBED_MASKS = 16
 """The number of masks that decide how all masks are read."""
 MAX_MISSING_SHARE = 0.02
-"""Of a film's frames. Some films promise a few frames more than they have."""
+"""Of a film's frames, or of its time. Some films promise a few frames more than they have."""
+CUT_OFF = "the end of the film, which is cut off"
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,9 +311,9 @@ class VideoSource(Source):
             self.left_out = (f"{more} more video track{'' if more == 1 else 's'}",)
         if self._facts.missing > MAX_MISSING_SHARE * self._facts.frames:
             whole = self._facts.frames + self._facts.missing
-            self.left_out += (
-                f"the end of the film, which is cut off: {self._facts.frames} of {whole} frames are there",
-            )
+            self.left_out += (f"{CUT_OFF}: {self._facts.frames} of {whole} frames are there",)
+        elif self._facts.missing_seconds > MAX_MISSING_SHARE * self._facts.duration:
+            self.left_out += (f"{CUT_OFF}: {self._facts.missing_seconds:.1f} seconds are missing",)
 
     def estimated_length(self) -> int | None:
         """Count the frames without decoding them."""

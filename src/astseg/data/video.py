@@ -38,6 +38,9 @@ and none takes text for a video."""
 FORMATS_BY_SUFFIX = {".mjpeg": ",mjpeg", ".mjpg": ",mjpeg"}
 """Formats read only with these suffixes, as they have no signature: FFmpeg also finds JPEG images in a PDF."""
 
+PROMISING_FORMATS = frozenset({"matroska,webm", "flv"})
+"""FFmpeg's names of the formats whose beginning tells how long the whole file is, but no number of frames."""
+
 MAX_FRAME_PIXELS = 1 << 26
 """8K video has half as many."""
 
@@ -78,6 +81,8 @@ class VideoFacts:
     """The number of video tracks that are not read."""
     missing: int = 0
     """How many frames more the file's beginning promises than there are."""
+    missing_seconds: float = 0.0
+    """How much longer the file should be by its beginning, if that tells no number of frames."""
     times: Sequence[float] | None = field(default=None, repr=False)
     """The time of each frame in seconds from the first, if the frames' own time stamps are unreliable."""
 
@@ -106,7 +111,13 @@ def read_facts(path: Path | str) -> VideoFacts:
         # Streamed files declare no number of frames, and cut-off files a wrong one, so that packets are counted.
         in_order = container.format.name == "avi"
         stamps, discarded = [], 0
-        for packet in _packets(container, stream, lambda _: None):
+        promised = _promised_seconds(container, stream)
+        others = [] if promised is None else [other for other in container.streams if other is not stream]
+        end = 0.0
+        for packet in _packets(container, stream, lambda _: None, others):
+            end = max(end, _end_seconds(packet))
+            if packet.stream_index != stream.index:
+                continue
             if packet.size and packet.is_discard:
                 discarded += 1
             elif packet.size:
@@ -123,7 +134,32 @@ def read_facts(path: Path | str) -> VideoFacts:
             # Decoded frames would have the stamps of others that are shown in their place.
             times = [float((time - rising[0]) * base) for time in rising]
         more_tracks, missing = len(_tracks(container)) - 1, max(0, stream.frames - count - discarded)
-        return VideoFacts(encodable_rate(rate), count, float(count / rate), more_tracks, missing, times)
+        missing_seconds = 0.0 if promised is None else promised - end
+        if (
+            missing_seconds <= _longest_gap(stamps) * base + MAX_ROUNDING
+        ):  # the last frame may be shown as long as any other
+            missing_seconds = 0.0
+        return VideoFacts(
+            encodable_rate(rate), count, float(count / rate), more_tracks, missing, missing_seconds, times
+        )
+
+
+def _promised_seconds(container: Any, stream: Any) -> float | None:
+    """Return how long a film is by its beginning; None if that does not tell, or tells the number of frames.
+
+    This is the time at which the longest track ends, which need not be the video.
+    """
+    if container.format.name not in PROMISING_FORMATS or container.duration is None:
+        return None
+    # FFmpeg gives every stream a duration where it has guessed that of the file.
+    return None if stream.duration is not None else float(Fraction(container.duration, av.time_base))
+
+
+def _end_seconds(packet: Any) -> float:
+    """Return the time at which a packet's content ends; 0 if unknown."""
+    if packet.pts is None or packet.time_base is None:
+        return 0.0
+    return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
 class _Stamp(NamedTuple):
@@ -138,6 +174,12 @@ class _Stamp(NamedTuple):
         """Return the stamp of a packet; in files such as AVI, which know the order of decoding alone, by that order."""
         time = packet.dts if packet.pts is None or in_order else packet.pts
         return cls(time, packet.dts, packet.duration or 0)
+
+
+def _longest_gap(stamps: Sequence[_Stamp]) -> int:
+    """Return the largest number of ticks between two successive frames."""
+    times = sorted(stamp.time for stamp in stamps if stamp.time is not None)
+    return max((after - before for before, after in pairwise(times)), default=0)
 
 
 def _shown_ticks(stamps: Sequence[_Stamp]) -> Fraction:
@@ -193,7 +235,8 @@ def read_frames(
     Args:
         path: the file.
         every: yield only the frames 0, every, 2 * every, ...
-        on_damage: called with (index of the next frame, reason) for each part that cannot be decoded.
+        on_damage: called with (index of the next frame, reason) for each part that cannot be decoded, and each frame
+            that is yielded though it has damaged parts.
         facts: the facts of the file, if they have been read already.
 
     Raises:
@@ -217,6 +260,8 @@ def read_frames(
             for frame in frames:
                 time = clock.time(index, frame)
                 if index % every == 0:
+                    if frame.is_corrupt and on_damage is not None:
+                        on_damage(index, "cannot be decoded as a whole: some of its data are missing or damaged")
                     yield Frame(index, time, rotate_upright(frame))
                 index += 1
 
@@ -393,10 +438,12 @@ def _default_track(container: Any, tracks: list[Any]) -> Any:
     return best if best in default else default[0]
 
 
-def _packets(container: Any, stream: Any, on_break: Callable[[av.error.FFmpegError], None]) -> Iterator[Any]:
-    """Yield the packets of a stream up to the end of the file, or to where it is cut off."""
+def _packets(
+    container: Any, stream: Any, on_break: Callable[[av.error.FFmpegError], None], others: Sequence[Any] = ()
+) -> Iterator[Any]:
+    """Yield the packets of a stream, and of others, up to the end of the file, or to where it is cut off."""
     try:
-        yield from container.demux(stream)
+        yield from container.demux([stream, *others])
     except av.error.FFmpegError as error:
         on_break(error)
         # An empty packet makes the decoder return its remaining frames.
