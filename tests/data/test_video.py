@@ -8,7 +8,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from tests.data.films import damage, write_film, write_packed_film, write_tracks
+from tests.data.films import cut_off, damage, write_film, write_packed_film, write_tracks
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
@@ -268,6 +268,27 @@ class TestTime:
     def test_rounded_stamps_do_not_change_an_even_rate(self, tmp_path: Path, rate: Fraction, count: int) -> None:
         write_at(tmp_path / "a.mkv", [index / rate for index in range(count)], "mpeg4", rate, base=1 / rate)
         assert read_facts(tmp_path / "a.mkv").fps == rate
+
+    @pytest.mark.parametrize(("name", "form"), [("a.mp4", "mp4"), ("a.ts", "mpegts"), ("a.mkv", "matroska")])
+    @pytest.mark.parametrize("share", np.linspace(0.3, 0.9, 9))
+    def test_the_end_of_a_cut_film_does_not_change_its_rate(
+        self, tmp_path: Path, name: str, form: str, share: float
+    ) -> None:
+        """H.264 decodes some frames before others that are shown earlier, which the cut takes away."""
+        noise = np.random.default_rng(0).integers(0, 256, (60, 32, 48, 3), dtype=np.uint8)
+        options = {"movflags": "faststart"} if form == "mp4" else {}
+        with av.open(str(tmp_path / name), "w", format=form, options=options) as container:
+            stream: Any = container.add_stream("libx264", rate=25, options={"preset": "ultrafast", "bf": "3"})
+            stream.height, stream.width, stream.pix_fmt = 32, 48, "yuv420p"
+            for image in noise:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode())
+        cut_off(tmp_path / name, share)
+        facts = read_facts(tmp_path / name)
+        assert 0 < facts.frames < 60
+        assert facts.fps == 25
+        latest = max(found.time for found in read_frames(tmp_path / name))
+        assert latest < facts.duration <= facts.frames / 25 + 4 / 25
 
     @pytest.mark.parametrize(("form", "codec"), [("h264", "libx264"), ("m4v", "mpeg4"), ("mjpeg", "mjpeg")])
     def test_without_stamps_the_declared_rate_counts(self, tmp_path: Path, form: str | None, codec: str) -> None:

@@ -50,6 +50,9 @@ DEFAULT_RATE = Fraction(25)
 MAX_DENOMINATOR = 1001
 """For frame rates: encoders accept 30000/1001, and refuse the nearly equal fractions computed from long files."""
 
+MAX_REORDERED = 16
+"""How many frames H.264 and H.265 may decode before one that is shown earlier."""
+
 MAX_ROUNDING = Fraction(1, 500)
 """In seconds: the error of a duration whose ends are rounded to milliseconds, as in MKV and FLV."""
 
@@ -102,7 +105,8 @@ def read_facts(path: Path | str) -> VideoFacts:
     """Count a video's frames and measure its duration without decoding it.
 
     The mean rate is the number of frames divided by the duration, from the earliest presentation time to the end of the
-    latest frame. The declared rate is used if the time stamps agree with it, or if there are none.
+    latest frame. The declared rate is used if the time stamps agree with it, but for frames that are missing where a
+    film is cut off, or if there are none.
 
     Raises:
         AstSegError: the file is missing, or holds no video.
@@ -124,9 +128,12 @@ def read_facts(path: Path | str) -> VideoFacts:
                 stamps.append(_Stamp.of(packet, in_order))
         rate, count, base = declared_rate(stream), len(stamps), Fraction(stream.time_base)
         stamped = not container.format.flags & av.format.Flags.no_timestamps.value
-        duration = _shown_ticks(stamps) * base if stamped else Fraction(0)
-        if duration and abs(count / rate - duration) > min(2 * base, MAX_ROUNDING):
-            rate = count / duration
+        shown = _shown_ticks(stamps) * base if stamped else Fraction(0)
+        duration = count / rate
+        if shown and not _agrees(rate, stamps, base):
+            duration = shown
+            if not _lacks_frames_at_end(rate, stamps, base):
+                rate = count / duration
         times = None
         if not stamped:
             times = [float(index / rate) for index in range(count)]
@@ -135,13 +142,10 @@ def read_facts(path: Path | str) -> VideoFacts:
             times = [float((time - rising[0]) * base) for time in rising]
         more_tracks, missing = len(_tracks(container)) - 1, max(0, stream.frames - count - discarded)
         missing_seconds = 0.0 if promised is None else promised - end
-        if (
-            missing_seconds <= _longest_gap(stamps) * base + MAX_ROUNDING
-        ):  # the last frame may be shown as long as any other
+        # The last frame may be shown for as long as any other.
+        if missing_seconds <= _longest_gap(stamps) * base + MAX_ROUNDING:
             missing_seconds = 0.0
-        return VideoFacts(
-            encodable_rate(rate), count, float(count / rate), more_tracks, missing, missing_seconds, times
-        )
+        return VideoFacts(encodable_rate(rate), count, float(duration), more_tracks, missing, missing_seconds, times)
 
 
 def _promised_seconds(container: Any, stream: Any) -> float | None:
@@ -196,6 +200,24 @@ def _shown_ticks(stamps: Sequence[_Stamp]) -> Fraction:
         if stamp.time is not None:
             stretches[-1].append((stamp.time, stamp.duration))
     return sum((_stretch_ticks(sorted(stretch)) for stretch in stretches if stretch), Fraction(0))
+
+
+def _agrees(rate: Fraction, stamps: Sequence[_Stamp], base: Fraction) -> bool:
+    """Tell whether frames are shown for as long as they would be at a rate."""
+    return abs(len(stamps) / rate - _shown_ticks(stamps) * base) <= min(2 * base, MAX_ROUNDING)
+
+
+def _lacks_frames_at_end(rate: Fraction, stamps: Sequence[_Stamp], base: Fraction) -> bool:
+    """Tell whether frames agree with a rate but for a few that are missing among the last.
+
+    Where a film is cut off, frames are there that are shown after others that would have been decoded after them.
+    """
+    decoded = stamps[-1].decoded
+    if decoded is None or not 0 < _shown_ticks(stamps) * base - len(stamps) / rate < MAX_REORDERED / rate:
+        return False
+    # Of a frame to be shown by now, all that are shown before it have been decoded.
+    settled = [stamp for stamp in stamps if stamp.time is not None and stamp.time <= decoded]
+    return len(stamps) - MAX_REORDERED <= len(settled) < len(stamps) and _agrees(rate, settled, base)
 
 
 def _stretch_ticks(stamps: Sequence[tuple[int, int]]) -> Fraction:
