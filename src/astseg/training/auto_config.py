@@ -18,7 +18,7 @@ from astseg.model.ast_seg import AstSeg
 from astseg.model.slow_features.ground import FAR_BORDER_SHARE
 from astseg.training.config import BackgroundTraining, Recipe, is_read
 from astseg.training.execution import PLAIN, Execution
-from astseg.training.image_statistics import MIN_STATIC_IMAGES, far_border_share, static_share, texture_strength
+from astseg.training.image_traits import MIN_STATIC_IMAGES, far_border_share, static_share, texture_strength
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 from astseg.training.precision import PrecisionRequest, as_request, choose_precision
 from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe, textures_recipe

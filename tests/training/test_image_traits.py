@@ -3,7 +3,7 @@ import pytest
 
 from astseg.model.slow_features.features import SlowFeatureLayout
 from astseg.training.auto_config import TEXTURE_THRESHOLD
-from astseg.training.image_statistics import far_border_share, static_share, texture_strength
+from astseg.training.image_traits import far_border_share, static_share, texture_strength
 
 
 class TestStillShare:
