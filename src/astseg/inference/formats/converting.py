@@ -1,6 +1,6 @@
 """Results in other formats, made from the folder that holds them: one way for results of any age."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError, TracksNeededError, unknown_name
 from astseg._core.image_files import Bytes
 from astseg._core.progress import Progress
+from astseg._core.text import first_names
 from astseg.inference.formats.categories import (
     Categories,
     CategoryChoice,
@@ -39,8 +40,6 @@ FORMATS: Mapping[str, type[FormatWriter]] = {
     "grey": GreyWriter,
 }
 """The formats by name, which is also that of the folder that they are written to."""
-MAX_NAMED = 10
-"""How many images that are left out are named; the others are only counted."""
 
 
 @dataclass(frozen=True)
@@ -130,10 +129,10 @@ def convert_results(
             writers.append(stack.enter_context(writer))
         needs_pixels = any(writer.needs_pixels for writer in writers)
         pixels = results.images(images, may_lack=request.may_lack_images) if needs_pixels else None
-        lacking = _Lacking()
+        lacking: list[str] = []
         for image in _found_images(results, categories, images, pixels):
             if pixels is not None and image.pixels is None:
-                lacking.add(image.name)
+                lacking.append(image.name)
             for writer in writers:
                 if image.pixels is not None or not writer.needs_pixels:
                     writer.append(image)
@@ -145,28 +144,10 @@ def convert_results(
     ]
 
 
-@dataclass
-class _Lacking:
-    """Images that are no longer there."""
-
-    count: int = 0
-    names: list[str] = field(default_factory=list)
-    """The first few."""
-
-    def add(self, name: str) -> None:
-        self.count += 1
-        if self.count <= MAX_NAMED:
-            self.names.append(name)
-
-    def describe(self) -> str | None:
-        if not self.count:
-            return None
-        more = ", ..." if self.count > MAX_NAMED else ""
-        return f"left out, as no longer there as segmented: {self.count} ({', '.join(self.names)}{more})"
-
-
-def _join_notes(writer: FormatWriter, lacking: _Lacking) -> str | None:
-    notes = [writer.note, lacking.describe() if writer.needs_pixels else None]
+def _join_notes(writer: FormatWriter, lacking: Sequence[str]) -> str | None:
+    """Return what a writer says it has lost, and which images it was not given, if any."""
+    left_out = f"left out, as no longer there as segmented: {len(lacking)} ({first_names(lacking)})"
+    notes = [writer.note, left_out if lacking and writer.needs_pixels else None]
     return "; ".join(filter(None, notes)) or None
 
 
