@@ -165,18 +165,19 @@ class FileSource(Source):
         self.left_out = left_out
         self.masks = masks or {}
         self.ignored = ignored
-        self.groups = (self.files,) if groups is None else groups
+        self._groups = (self.files,) if groups is None else groups
         self._root = path if path.is_dir() else path.parent
         self.digests: Mapping[str, str] = {}
         """Of a shard: by what it is known later whether its files have changed."""
 
     def part(self, files: Sequence[Path]) -> "FileSource":
         """Return the source with only some of its files."""
-        kept = frozenset(files)
-        groups = [[file for file in group if file in kept] for group in self.groups]
-        part = FileSource(self.path, files, masks=self.masks, ignored=self.ignored, groups=groups)
+        part = FileSource(self.path, files, masks=self.masks, ignored=self.ignored)
         # Decided from the whole set: a part may not suffice.
-        part.__dict__ |= {"codings": self.codings, "_names": {file: self._names[file] for file in files}}
+        part.__dict__ |= {
+            "_coding_of": {file: self._coding_of[file] for file in files if file in self._coding_of},
+            "_names": {file: self._names[file] for file in files},
+        }
         return part
 
     def estimated_length(self) -> int | None:
@@ -185,17 +186,17 @@ class FileSource(Source):
 
     @cached_property
     def codings(self) -> tuple[MaskCoding, ...]:
-        """How the masks of each group are read, decided from some of them."""
-        masks = ([self.masks[file] for file in group if file in self.masks] for group in self.groups)
-        return tuple(
-            find_coding(paths, filter(is_array_file, group), self.ignored)
-            for paths, group in zip(masks, self.groups, strict=True)
-        )
+        """How the masks of each group are read."""
+        return tuple({id(coding): coding for coding in self._coding_of.values()}.values())
 
     @cached_property
     def _coding_of(self) -> dict[Path, MaskCoding]:
-        pairs = zip(self.groups, self.codings, strict=True)
-        return {file: coding for group, coding in pairs for file in group}
+        """The coding of each file, decided for its group from some of the masks."""
+        codings: dict[Path, MaskCoding] = {}
+        for group in self._groups:
+            masks = (self.masks[file] for file in group if file in self.masks)
+            codings |= dict.fromkeys(group, find_coding(masks, filter(is_array_file, group), self.ignored))
+        return codings
 
     @cached_property
     def has_masks(self) -> bool:  # cached, because it reads the headers of all files
