@@ -30,6 +30,7 @@ from astseg.training.execution import Execution
 from astseg.training.loop import train_step
 from astseg.training.phases import Phase, phases
 from astseg.training.presets import PRESETS
+from astseg.training.sizes import at_size
 
 PRESET_NAMES = ("objectsroom", "objectsroom-unet", "clevrtex", "clevrtex-unet")
 EXECUTIONS = {
@@ -46,10 +47,9 @@ WARM_UP = 5
 def sized(name: str, side: int | None, batch: int | None) -> Recipe:
     """Return a preset's recipe without pretrained weights, perhaps with smaller images and batches."""
     recipe = replace(PRESETS[name].recipe, backbone=None)
-    shape = recipe.architecture
+    recipe = at_size(recipe, (side, side)) if side else recipe
     return replace(
         recipe,
-        architecture=replace(shape, image_size=(side, side), glimpse_channels=()) if side else shape,
         background=replace(recipe.background, batch_size=batch or recipe.background.batch_size),
         foreground=replace(recipe.foreground, batch_size=batch or recipe.foreground.batch_size),
     )

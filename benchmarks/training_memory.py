@@ -20,6 +20,7 @@ from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.memory import PROCESS_BYTES, training_memory
 from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, textures_recipe
+from astseg.training.sizes import at_size
 
 NUM_SLOTS, NUM_STEPS = 8, 2
 
@@ -34,11 +35,7 @@ def named_recipe(name: str, size: tuple[int, int], batch_size: int | None) -> Re
         case "textures":
             recipe = textures_recipe(size, NUM_SLOTS)
         case _:
-            recipe = PRESETS[name].recipe
-            shape = recipe.architecture
-            if shape.image_size != size:
-                shape = replace(shape, image_size=size, glimpse_channels=())
-            recipe = replace(recipe, architecture=shape, backbone=None)
+            recipe = replace(at_size(PRESETS[name].recipe, size), backbone=None)
     if batch_size:
         background = replace(recipe.background, batch_size=batch_size)
         recipe = replace(recipe, background=background, foreground=replace(recipe.foreground, batch_size=batch_size))
