@@ -130,9 +130,9 @@ def read_facts(path: Path | str) -> VideoFacts:
         stamped = not container.format.flags & av.format.Flags.no_timestamps.value
         shown = _shown_ticks(stamps) * base if stamped else Fraction(0)
         duration = count / rate
-        if shown and not _agrees(rate, stamps, base):
+        if shown and not _agrees(count / rate, shown, base):
             duration = shown
-            if not _lacks_frames_at_end(rate, stamps, base):
+            if not _lacks_frames_at_end(rate, stamps, shown, base):
                 rate = count / duration
         times = None
         if not stamped:
@@ -202,22 +202,24 @@ def _shown_ticks(stamps: Sequence[_Stamp]) -> Fraction:
     return sum((_stretch_ticks(sorted(stretch)) for stretch in stretches if stretch), Fraction(0))
 
 
-def _agrees(rate: Fraction, stamps: Sequence[_Stamp], base: Fraction) -> bool:
-    """Tell whether frames are shown for as long as they would be at a rate."""
-    return abs(len(stamps) / rate - _shown_ticks(stamps) * base) <= min(2 * base, MAX_ROUNDING)
+def _agrees(expected: Fraction, shown: Fraction, base: Fraction) -> bool:
+    """Tell whether two durations in seconds are the same, but for what rounding to multiples of a base makes."""
+    return abs(expected - shown) <= min(2 * base, MAX_ROUNDING)
 
 
-def _lacks_frames_at_end(rate: Fraction, stamps: Sequence[_Stamp], base: Fraction) -> bool:
+def _lacks_frames_at_end(rate: Fraction, stamps: Sequence[_Stamp], shown: Fraction, base: Fraction) -> bool:
     """Tell whether frames agree with a rate but for a few that are missing among the last.
 
     Where a film is cut off, frames are there that are shown after others that would have been decoded after them.
     """
     decoded = stamps[-1].decoded
-    if decoded is None or not 0 < _shown_ticks(stamps) * base - len(stamps) / rate < MAX_REORDERED / rate:
+    if decoded is None or not 0 < shown - len(stamps) / rate < MAX_REORDERED / rate:
         return False
     # Of a frame to be shown by now, all that are shown before it have been decoded.
     settled = [stamp for stamp in stamps if stamp.time is not None and stamp.time <= decoded]
-    return len(stamps) - MAX_REORDERED <= len(settled) < len(stamps) and _agrees(rate, settled, base)
+    if not len(stamps) - MAX_REORDERED <= len(settled) < len(stamps):
+        return False
+    return _agrees(len(settled) / rate, _shown_ticks(settled) * base, base)
 
 
 def _stretch_ticks(stamps: Sequence[tuple[int, int]]) -> Fraction:
