@@ -23,6 +23,7 @@ from astseg._core.input_files import read_json
 from astseg._core.processes import Place
 from astseg._core.progress import Progress
 from astseg.data.sources import FileSource, Source
+from astseg.data.store import file_sha256
 from astseg.inference.formats.converting import FormatRequest, convert_results
 from astseg.inference.formats.results import read_head
 from astseg.inference.plans import differing_names, model_digest, write_plan
@@ -162,8 +163,8 @@ def _contents_digest(files: Sequence[Path]) -> str:
     """Return a hash of the contents of files."""
     digest = hashlib.sha256()
     for file in files:
-        with suppress(OSError), file.open("rb") as opened:
-            digest.update(hashlib.file_digest(opened, "sha256").digest())
+        with suppress(OSError):
+            digest.update(bytes.fromhex(file_sha256(file)))
     return digest.hexdigest()
 
 
