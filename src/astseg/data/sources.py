@@ -74,6 +74,8 @@ class Source(ABC):
     """For videos, seconds from the first frame to the end of the last."""
     split: str | None = None
     """Of prepared data, which split."""
+    digests: Mapping[str, str] | None = None
+    """Of a shard, by what it is known later whether its files have changed."""
     may_be_empty: bool = False
     """Whether an iteration may end without an image that could be read."""
 
@@ -167,8 +169,6 @@ class FileSource(Source):
         self.ignored = ignored
         self._groups = (self.files,) if groups is None else groups
         self._root = path if path.is_dir() else path.parent
-        self.digests: Mapping[str, str] = {}
-        """Of a shard: by what it is known later whether its files have changed."""
 
     def part(self, files: Sequence[Path]) -> "FileSource":
         """Return the source with only some of its files."""
@@ -187,6 +187,7 @@ class FileSource(Source):
     @cached_property
     def codings(self) -> tuple[MaskCoding, ...]:
         """How the masks of each group are read."""
+        # By identity: those that differ in nothing but `lossy` are equal, and are described in other words.
         return tuple({id(coding): coding for coding in self._coding_of.values()}.values())
 
     @cached_property

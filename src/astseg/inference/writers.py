@@ -31,7 +31,7 @@ from astseg import __version__
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.provenance import commit
 from astseg._core.text import ENCODING_ERRORS
-from astseg.data.sources import FileSource, Sample, Source
+from astseg.data.sources import Sample, Source
 from astseg.data.store import MAX_LABELS, Bytes
 from astseg.data.video import VideoWriter
 from astseg.inference.folder_writer import FolderWriter
@@ -121,7 +121,7 @@ class ObjectsWriter(ResultWriter):
             "astseg": __version__,
             "commit": commit() or None,
             "split": self.source.split,
-            "digests": (isinstance(self.source, FileSource) and self.source.digests) or None,
+            "digests": self.source.digests,
             "fps": fps,
         }
         head = {key: value for key, value in facts.items() if value is not None}
