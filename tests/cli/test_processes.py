@@ -1,6 +1,8 @@
 """Commands in several processes, as torchrun starts them."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -40,6 +42,17 @@ def test_two_processes_train_and_segment(rooms: Path, tmp_path: Path) -> None:
     plan = json.loads((masks / "shards.json").read_text())
     assert len(list(masks.glob("shard-*"))) == plan["shards"] > 1
     assert all(f"Process {rank} of 2: " in segmented.stdout for rank in (1, 2))
+
+
+@pytest.mark.parametrize(("count", "code"), [("1", -signal.SIGABRT), ("2", 3)])
+def test_what_aborts_while_python_ends_is_no_failure_of_several_processes(count: str, code: int) -> None:
+    program = "import atexit, os; from astseg.cli import _end; atexit.register(os.abort); print('done'); _end(3)"
+    environment = {**os.environ, "WORLD_SIZE": count}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == code
+    assert count == "1" or ended.stdout == "done\n"
 
 
 def start_as(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:

@@ -4,9 +4,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from io import TextIOWrapper
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -101,7 +102,21 @@ def main() -> None:
     keep_stderr()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names that the encoding cannot represent
-    sys.exit(run(app))
+    _end(run(app))
+
+
+def _end(code: int) -> NoReturn:
+    """End this process; if it is one of several, without the steps by which Python takes itself down.
+
+    All is written by then. Threads of torch that talk to the other processes could abort the process meanwhile, and the
+    launcher would take that for a failure.
+    """
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        with suppress(OSError, ValueError):  # nobody may be reading any longer
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _limit_thread_spinning() -> None:
