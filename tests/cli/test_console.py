@@ -55,6 +55,20 @@ class TestRun:
         assert err.lstrip("\n").startswith(message)
         assert message or not err
 
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_the_code_tells_which_signal_stopped_a_command(self, number: int, code: int) -> None:
+        app = typer.Typer()
+
+        @app.command()
+        def wait() -> None:
+            with deferred_interrupt() as stop:
+                signal.raise_signal(number)
+                if stop():
+                    raise Stopped("All is saved.")
+
+        assert run(app, []) == code
+        assert run(command_that(KeyboardInterrupt()), []) == 130  # a later command knows nothing of it
+
     @pytest.mark.parametrize("error", [ValueError("a bug"), OSError("without a number")])
     def test_bugs_keep_their_traceback(self, error: Exception) -> None:
         with pytest.raises(type(error), match=str(error)):

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import TextIOWrapper
-from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
@@ -35,7 +34,7 @@ from astseg.cli import (
     segment,
     train,
 )
-from astseg.cli._console import output, run
+from astseg.cli._console import output, run, stop_now
 from astseg.cli._stderr import keep_stderr
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -95,7 +94,7 @@ def _options(
 
 def main() -> None:
     """Run the ``astseg`` program."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, stop_now)
     # The hub library writes a long text if there is no network; the command line needs only a sentence.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     _limit_thread_spinning()
@@ -127,8 +126,3 @@ def _limit_thread_spinning() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "5000")
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    # SIGTERM ends a command like Ctrl-C, so that it cleans up.
-    raise KeyboardInterrupt

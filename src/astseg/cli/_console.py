@@ -58,7 +58,10 @@ messages = SafeConsole(stderr=True, highlight=False, soft_wrap=True)
 """For progress, warnings and errors."""
 
 EXIT_MISTAKE = 2
-EXIT_INTERRUPTED = 130
+EXIT_CTRL_C = 130
+"""Of typer too."""
+EXIT_SIGTERM = 143
+"""As of shells: 128 and the number of the signal. Schedulers tell by it that a command has not failed."""
 
 HINTS: dict[type[AstSegError], str] = {
     OtherRunError: "The option is --out.",
@@ -137,6 +140,21 @@ class Stopped(Exception):  # noqa: N818  (not an error)
     """The user stopped a long run, which has saved its state; the message says how to resume it."""
 
 
+_stop_signals: list[int] = []
+"""The signals by which the running command was asked to stop."""
+
+
+def stop_now(number: int, frame: FrameType | None) -> None:
+    """Stop the command like Ctrl-C, so that it cleans up: a handler of signals."""
+    _stop_signals.append(number)
+    raise KeyboardInterrupt
+
+
+def exit_code_when_stopped() -> int:
+    """Return the exit code of a command that was stopped."""
+    return EXIT_SIGTERM if signal.SIGTERM in _stop_signals else EXIT_CTRL_C
+
+
 @contextmanager
 def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     """Catch Ctrl-C and SIGTERM; yield a function that tells whether one came, for a long run to call between steps.
@@ -148,7 +166,8 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     def request(number: int, frame: FrameType | None) -> None:
         nonlocal requested
         if requested:
-            raise KeyboardInterrupt
+            stop_now(number, frame)
+        _stop_signals.append(number)
         requested = True
 
     def asked() -> bool:
@@ -171,20 +190,21 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
 
 def run(app: typer.Typer, arguments: list[str] | None = None) -> int:
     """Run the command line, print a user's mistake as a sentence, and return the exit code."""
+    _stop_signals.clear()
     try:
         code = app(arguments, standalone_mode=False)
-        if code == EXIT_INTERRUPTED:  # typer's code for Ctrl-C
-            return _print_error("Stopped.", EXIT_INTERRUPTED)
+        if code == EXIT_CTRL_C:
+            return _print_error("Stopped.", exit_code_when_stopped())
         return code if isinstance(code, int) else 0
     except Stopped as stopped:
-        return _print_error(str(stopped), EXIT_INTERRUPTED)
+        return _print_error(str(stopped), exit_code_when_stopped())
     except AstSegError as error:
         hint = next((f" {hint}" for kind, hint in HINTS.items() if isinstance(error, kind)), "")
         return _print_error(f"{error}{hint}", EXIT_MISTAKE)
     except typer.Exit as error:
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        return _print_error("Stopped.", EXIT_INTERRUPTED)
+        return _print_error("Stopped.", exit_code_when_stopped())
     except OSError as error:
         if error.errno in DISK_FULL_ERRORS:
             limit = ", or no file may be so large (ulimit -f)" if error.errno == errno.EFBIG else ""

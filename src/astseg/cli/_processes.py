@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from astseg._core.errors import LostProcessError, NonFiniteWeightsError
-from astseg.cli._console import EXIT_INTERRUPTED, EXIT_MISTAKE, Stopped, messages, output
+from astseg.cli._console import EXIT_MISTAKE, Stopped, exit_code_when_stopped, messages, output
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +47,6 @@ def joined_processes(device: "torch.device") -> Iterator["torch.device"]:
             # The first one saves and speaks, and torchrun would stop it as soon as another ends.
             with suppress(LostProcessError):
                 processes.wait_for_all()
-        raise SystemExit(EXIT_INTERRUPTED if isinstance(error, Stopped) else EXIT_MISTAKE) from error
+        raise SystemExit(exit_code_when_stopped() if isinstance(error, Stopped) else EXIT_MISTAKE) from error
     finally:
         messages.quiet, output.quiet = quiet
