@@ -32,3 +32,11 @@ def test_the_name_is_refused_before_the_model_is_read(astseg: Program, tmp_path:
     message = astseg.mistake("export", tmp_path / "no-model", "--onnx", "--out", tmp_path / "exported")
     assert "should end in .onnx, not 'exported'" in message
     assert "no model" in astseg.mistake("export", tmp_path / "no-model", "--onnx", "--out", tmp_path / "new.onnx")
+
+
+def test_a_file_that_is_there_is_not_overwritten(astseg: Program, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    out = tmp_path / "mine.onnx"
+    out.write_bytes(b"mine")
+    assert "mine.onnx exists already" in astseg.mistake("export", model, "--onnx", "--out", out)
+    assert out.read_bytes() == b"mine"

@@ -60,5 +60,9 @@ def test_mistakes(astseg: Program, model: Path, tiny_store: Store, tmp_path: Pat
             "gallery", model, data, "--out", tmp_path / "g.webp"
         )
     assert not (tmp_path / "g.webp").exists()
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(b"a photo")
+    assert "photo.png exists already" in astseg.mistake("gallery", model, data, "--out", photo)
+    assert photo.read_bytes() == b"a photo"
     assert "no split 'more'" in astseg.mistake("gallery", model, data, "--split", "more")
     assert "holds no model" in astseg.mistake("gallery", data, data, "--out", tmp_path / "g.png")

@@ -28,6 +28,7 @@ def test_to_a_file(astseg: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("astseg.paper.report.write_as", lambda report, form: f"{form}: {report[0]} ± 1\n")
     assert astseg("report", tmp_path, "--format", "latex", "--out", tmp_path / "new/t.tex") == 0
     assert (tmp_path / "new/t.tex").read_text(encoding="utf-8") == "latex: a result ± 1\n"
+    assert "t.tex exists already" in astseg.mistake("report", tmp_path, "--out", tmp_path / "new/t.tex")
 
 
 @pytest.mark.usefixtures("result")

@@ -58,9 +58,11 @@ def export(
 def _write_onnx(model: str, out: Path) -> None:
     import torch
 
+    from astseg._core.atomic_io import check_free
     from astseg.hub.onnx_export import check_onnx, export_onnx
 
     check_onnx(out)
+    check_free(out)
     loaded = open_model(model, torch.device("cpu"))  # nothing is computed
     with messages.status("Translating the model..."):
         export_onnx(loaded, out, model)

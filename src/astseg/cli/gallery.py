@@ -31,12 +31,13 @@ def gallery(
     import numpy as np
     from PIL import Image
 
-    from astseg._core.atomic_io import atomic_write
+    from astseg._core.atomic_io import atomic_write, check_free
     from astseg.data.store import Store
     from astseg.visualization.gallery import draw_pairs, draw_samples, sample
 
     if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise AstSegError(f"The name of the image should end in .png or the like, not '{out.name}'.")
+    check_free(out)
     where = find_device(device)
     chosen = Store(data)[split]
     segmenter = open_model(model, where)

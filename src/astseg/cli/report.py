@@ -20,10 +20,12 @@ def report(
     astseg report table/ --format html --out table.html
     ```
     """
-    from astseg._core.atomic_io import atomic_write
+    from astseg._core.atomic_io import atomic_write, check_free
     from astseg._core.text import ENCODING_ERRORS
     from astseg.paper.report import build_report, group_results, read_results, write_as
 
+    if out is not None:
+        check_free(out)
     results, unfinished = read_results(runs)
     if not results:
         raise AstSegError(f"None of these runs has scores yet: {', '.join(folder.name for folder in unfinished)}.")
