@@ -230,6 +230,18 @@ class TestRecipe:
         used = choose(store, preset="demo", changes={"foreground.frozen_steps": 6}).reasons
         assert not any("Ignored" in reason.text for reason in used)
 
+    @pytest.mark.parametrize("asked", [{"steps": 300}, {"changes": {"foreground.steps": 300}}])
+    def test_places_that_slots_would_never_get(self, store: Store, asked: dict[str, Any]) -> None:
+        never = {
+            "foreground.scenario": "baseline",
+            "foreground.baseline.placement_step": 301,
+            **asked.pop("changes", {}),
+        }
+        with pytest.raises(AstSegError, match=r"placement_step, which is 301, .* after 300 steps"):
+            choose(store, preset="demo", changes=never, **asked)
+        last = {**never, "foreground.baseline.placement_step": 300}
+        assert choose(store, preset="demo", changes=last, **asked).recipe.foreground.baseline.placement_step == 300
+
     def test_a_preset_with_another_k_and_time(self, store: Store) -> None:
         recipe = choose(store, preset="demo", num_slots=5, minutes=7).recipe
         assert recipe.architecture.num_slots == 5

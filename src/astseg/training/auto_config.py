@@ -138,8 +138,8 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
 
     Raises:
         TypeError: the images are no store.
-        AstSegError: the images do not suit the model or the memory, a change does not suit the images, or there is no
-            such device.
+        AstSegError: the images do not suit the model or the memory, a change does not suit the images or the steps, or
+            there is no such device.
     """
     if not isinstance(store, Store):
         raise wrong_argument("choose_recipe takes a store, such as Store('my-data')", store)
@@ -200,8 +200,20 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
         elif request.steps is not None:
             recipe = fit_to_steps(recipe, request.steps)
         recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
+    _check_placement(recipe)
     reasons.append(Reason(f"Steps: {_steps_in_words(recipe, asked)}, {why}."))
     return RecipeChoice(recipe, tuple(reasons), execution)
+
+
+def _check_placement(recipe: Recipe) -> None:
+    """Refuse a recipe whose slots have places, but would get them after its last step."""
+    training = recipe.foreground
+    step = training.baseline.placement_step
+    if training.scenario == "baseline" and recipe.architecture.slot_position_prior and step > training.steps:
+        raise AstSegError(
+            f"Slots get their places after foreground.baseline.placement_step, which is {step}, and training ends "
+            f"after {training.steps} steps. Set it to a quarter of them or less."
+        )
 
 
 def _steps_in_words(recipe: Recipe, asked: Recipe) -> str:
