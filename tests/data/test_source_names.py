@@ -39,6 +39,22 @@ def test_patterns(folder: Path, pattern: str, expected: list[str]) -> None:
         assert find_places(str(folder / pattern)) == [folder / path for path in expected]
 
 
+@pytest.mark.parametrize("pattern", ["in/**/*.png", "**/*.png", "in/**", "**/deep/**/*.png", "i*/**/**/c.png", "**"])
+def test_patterns_stay_out_of_linked_folders(folder: Path, pattern: str) -> None:
+    before = find_places(pattern)
+    (folder / "in/deep/up").symlink_to(folder / "in", target_is_directory=True)
+    (folder / "in/deep/here").symlink_to(".", target_is_directory=True)
+    (folder / "in/.hidden").mkdir()
+    (folder / "in/.hidden/c.png").touch()
+    assert find_places(pattern) == before
+    assert find_places(str(folder / pattern)) == [folder / path for path in before]
+
+
+def test_linked_folders_that_a_pattern_names_are_searched(folder: Path) -> None:
+    (folder / "link").symlink_to("in", target_is_directory=True)
+    assert find_places("link/**/c.png") == find_places("lin?/**/c.png") == [Path("link/deep/c.png")]
+
+
 def test_patterns_without_a_match(folder: Path) -> None:
     with pytest.raises(AstSegError, match=r"no file or folder in/\*.bmp, and as a pattern it matches nothing"):
         find_places("in/*.bmp")

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
@@ -10,6 +11,9 @@ from astseg._core.text import printable
 from astseg.data.folders import is_readable, natural_key
 from astseg.data.video import VIDEO_SUFFIXES
 
+_SEPARATOR = f"[{re.escape(os.sep + (os.altsep or ''))}]"
+RECURSIVE = re.compile(rf"(?:(?<={_SEPARATOR})|^)\*\*(?:{_SEPARATOR}+|$)")
+"""The part of a pattern that stands for any folders."""
 LIST_SUFFIX = ".txt"
 MAX_LIST_BYTES = 1 << 26
 """A million long paths."""
@@ -77,15 +81,32 @@ def parse_list(content: bytes, name: str) -> list[Path]:
 
 def _match(pattern: str) -> list[Path]:
     """Return the folders, images, arrays and videos that match a pattern, in natural order."""
-    texts = sorted(glob.glob(pattern, recursive=True), key=natural_key)  # noqa: PTH207  (the pattern may be absolute)
-    found = [Path(text) for text in texts]
+    found = sorted(_glob(pattern), key=lambda path: natural_key(str(path)))
     kept = [path for path in found if path.is_dir() or (path.is_file() and _may_be_source(path))]
-    if "**" in pattern:  # which matches the folders on the way too
+    if RECURSIVE.search(pattern):  # which matches the folders on the way too
         kept = [path for path in kept if path.is_file()]
     if not kept:
         what = f"only files of other kinds, such as {found[0]}" if found else "nothing"
         raise AstSegError(f"There is no file or folder {pattern}, and as a pattern it matches {what}.")
     return kept
+
+
+def _glob(pattern: str) -> set[Path]:
+    """Return what matches a pattern.
+
+    Unlike Python's, ``**`` stays out of linked folders, as the search of a folder does: through one that leads to a
+    folder above it, everything would be found dozens of times.
+    """
+    parts = RECURSIVE.split(pattern, maxsplit=1)
+    places = [Path(text) for text in glob.glob(parts[0])] if parts[0] else [Path()]  # noqa: PTH207  (may be absolute)
+    if len(parts) == 1:
+        return set(places)
+    rest, found = parts[1] or "*", set()
+    for place in places:
+        for folder, subfolders, _ in os.walk(place):
+            subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+            found |= _glob(os.path.join(glob.escape(folder), rest))  # noqa: PTH118  (a Path would change the pattern)
+    return found
 
 
 def _may_be_source(path: Path) -> bool:
