@@ -51,6 +51,11 @@ def row_sums(rows: npt.NDArray[Any]) -> Sums:
     return np.fromiter((zlib.crc32(row.data) for row in flat), "<u4", len(rows))
 
 
+def pixels_crc32(image: npt.NDArray[Any]) -> int:
+    """Return the checksum of an image, in whatever file its pixels are."""
+    return int(row_sums(image[None])[0])
+
+
 def checked_sums(array: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], Sums]:
     """Return which rows of an array are checked, all of a small one, else some, spread evenly; and their checksums."""
     rows = evenly_spaced(len(array), len(array) if array.nbytes <= WHOLE_BYTES else SAMPLED_ROWS)

@@ -13,9 +13,9 @@ objects.json has the keys ``source``, ``sources`` (of several: all of them; ``so
 them), ``slots`` (unless objects were joined from tiles), ``model`` and ``commit`` (where they are known), ``astseg``
 (the program's version), ``split`` (of prepared data), ``digests`` (of the files of a shard), ``fps`` (of a video: the
 mean number of frames per second; of live video what it claims), ``images`` and ``skipped``; each image, on a line of
-its own, has ``name``, ``file_name`` (if it is a file of its own: its path below the source's folder), ``time`` (of a
-video: seconds since the first frame, by the file's time stamps; of live video by the clock), ``width``, ``height`` and
-``objects``.
+its own, has ``name``, ``file_name`` (if it is a file of its own: its path below the source's folder), ``crc32``
+(likewise: of its pixels, by which it is known later whether it was overwritten), ``time`` (of a video: seconds since
+the first frame, by the file's time stamps; of live video by the clock), ``width``, ``height`` and ``objects``.
 """
 
 import json
@@ -28,6 +28,7 @@ from typing import Any, Self, TextIO
 from PIL import Image
 
 from astseg import __version__
+from astseg._core.checksums import pixels_crc32
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE
 from astseg._core.provenance import commit
 from astseg._core.text import ENCODING_ERRORS
@@ -139,8 +140,10 @@ class ObjectsWriter(ResultWriter):
         """Write the image's entry."""
         height, width = labels.shape
         time = {} if sample.time is None else {"time": round(sample.time, DECIMALS)}
-        file_name = {} if sample.file_name is None else {"file_name": sample.file_name}
-        entry = {"name": sample.name, **file_name, **time, "width": width, "height": height, "objects": objects}
+        file: dict[str, str | int] = {}
+        if sample.file_name is not None:
+            file = {"file_name": sample.file_name, "crc32": pixels_crc32(sample.image)}
+        entry = {"name": sample.name, **file, **time, "width": width, "height": height, "objects": objects}
         self._file.write(self._separator + json.dumps(entry, ensure_ascii=False))
         self._separator = ",\n"
 

@@ -323,6 +323,21 @@ def test_images_that_are_no_longer_there_may_be_left_out(tmp_path: Path) -> None
     assert str(cutouts.note).endswith("4 (a, b, c and 1 more)")
 
 
+def test_images_that_were_overwritten(tmp_path: Path) -> None:
+    results = make_results(tmp_path, {"a.png": np.eye(5, dtype=np.uint8), "b.png": np.eye(5, dtype=np.uint8)})
+    other = tmp_path / "pictures/b.png"
+    Image.new("RGB", (5, 5), "blue").save(other)
+    cutouts, yolo = convert_results(results, FormatRequest(("cutouts", "yolo"), may_lack_images=True))
+    assert cutouts.note == "left out, as no longer there as segmented: 1 (b)"
+    assert str(yolo.note).endswith(f"; {cutouts.note}")
+    assert [path.name for path in (results / "yolo/images").iterdir()] == ["a.png"]
+    request = FormatRequest(("cutouts",))
+    with pytest.raises(AstSegError, match=r"b of .* has other pixels in .*pictures than were segmented"):
+        convert_results(results, request)
+    convert_results(results, request, tmp_path / "pictures")  # edited on purpose
+    assert len(list((results / "cutouts/object").iterdir())) == 2
+
+
 def test_of_many_images_left_out_the_first_are_named(tmp_path: Path) -> None:
     results = make_results(tmp_path, {f"{index:02}.png": np.eye(5, dtype=np.uint8) for index in range(12)})
     for index in range(11):

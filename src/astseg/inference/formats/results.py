@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from astseg._core.checksums import pixels_crc32
 from astseg._core.errors import AstSegError, ImagesNotFoundError, ResultsNotFoundError
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE, SHARDS_FILE
 from astseg._core.image_files import Bytes, open_image, read_image
@@ -57,6 +58,8 @@ class ImageRecord(msgspec.Struct, frozen=True):
     time: float | None = None
     file_name: str | None = None
     """The path of its file below the folder of images; None if it is not a file of its own, or the results are old."""
+    crc32: int | None = None
+    """Of the pixels of that file as they were segmented."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -126,8 +129,9 @@ class Results:
         """Yield the images themselves, H x W x 3 RGB, in the order of the records.
 
         Args:
-            place: where the source is now; by default where it was.
-            may_lack: yield None for an image that is no longer there, or has another size.
+            place: where the source is now; by default where it was. Only there must its pixels be the same:
+                elsewhere it may have been edited on purpose, or be read by another version of a library.
+            may_lack: yield None for an image that is no longer there, has another size or was written anew.
 
         Raises:
             AstSegError: the source is not there or no longer holds these images, unless they may be lacking; or it is
@@ -140,7 +144,7 @@ class Results:
         if missing is not None and not may_lack:
             raise ImagesNotFoundError(f"The images of {self.folder} are not in {missing}. Say where they are now.")
         by_name = _ImagesByName(list(map(Path, names)), self.head.split or "test")
-        place = place or Path(self.head.source)
+        moved, place = place is not None, place or Path(self.head.source)
         for record in self.records():
             file = self.image_file(record, place)
             image: Bytes | None = None
@@ -152,13 +156,20 @@ class Results:
             except AstSegError:
                 if not may_lack:
                     raise
-            if image is not None and image.shape[:2] == (record.height, record.width):
-                yield image
-            elif may_lack:
-                yield None
+            if image is None:
+                problem = f"is not there in {place}. Say where the images are."
+            elif image.shape[:2] != (record.height, record.width):
+                problem = f"has another size in {place}. Say where the images are."
+            elif not moved and record.crc32 not in (None, pixels_crc32(image)):
+                problem = (
+                    f"has other pixels in {place} than were segmented. Say where the images are, or segment it anew."
+                )
             else:
-                how = "is not there" if image is None else "has another size"
-                raise ImagesNotFoundError(f"{record.name} of {self.folder} {how} in {place}. Say where the images are.")
+                yield image
+                continue
+            if not may_lack:
+                raise ImagesNotFoundError(f"{record.name} of {self.folder} {problem}")
+            yield None
 
     def image_file(self, record: ImageRecord, place: Path | None = None) -> Path | None:
         """Return the file of an image; None if it is not a file of its own.
