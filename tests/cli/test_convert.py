@@ -80,6 +80,13 @@ def test_images_that_have_moved(astseg: Program, finished: Path, images: Path, t
     assert message.endswith("Say where they are now. The option is --images.")
     assert astseg("convert", tmp_path / "out", "--format", "yolo", "--images", tmp_path / "moved") == 0
     assert len(list((tmp_path / "out/yolo/images").rglob("*.*g"))) == 6
+    moved = ("--images", tmp_path / "moved")
+    message = astseg.mistake("convert", tmp_path / "out", "--format", "coco,grey", *moved)
+    assert "--images is for yolo, cutouts and labelstudio" in message
+    assert not (tmp_path / "out/coco").exists()
+    assert astseg("convert", tmp_path / "out", "--format", "coco,labelstudio", *moved) == 0
+    (task, *_) = json.loads((tmp_path / "out/labelstudio/tasks.json").read_text())
+    assert "?d=moved/" in task["data"]["image"]
 
 
 def test_what_cannot_be_asked_is_refused_before_anything_is_segmented(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from astseg._core.errors import AstSegError
 from astseg.cli._console import print_result
 from astseg.cli._formats import convert_with_bar, describe_formats, parse_request
 from astseg.cli._options import AsJson, Categories, Formats, Quiet, Tolerance
@@ -18,7 +19,9 @@ def convert(
     tolerance: Tolerance = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Where the images are now, for yolo and cutouts. By default where they were segmented."),
+        typer.Option(
+            help="Where the images are now, for yolo, cutouts and labelstudio. By default where they were segmented."
+        ),
     ] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -34,6 +37,12 @@ def convert(
     astseg convert masks --format cutouts --categories 4 --images moved-images/
     ```
     """
-    written = convert_with_bar(results, parse_request(formats, categories, tolerance), images)
+    request = parse_request(formats, categories, tolerance)
+    if images is not None and request.formats and not (request.needs_pixels or "labelstudio" in request.formats):
+        raise AstSegError(
+            "--images is for yolo, cutouts and labelstudio, which hold the images or name their folder. "
+            "Name one of these formats, or omit --images."
+        )
+    written = convert_with_bar(results, request, images)
     facts = {"results": results, "formats": list(map(asdict, written))}
     print_result(describe_formats(written), facts, as_json=as_json)
