@@ -175,6 +175,26 @@ def test_a_shard_whose_files_have_changed_is_made_anew(model: AstSeg, images: Pa
     assert segment_in_shards(model, open_source(images), out, 2, request=request) == ShardsResult(0, 4, 0, 0, 0)
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_corrected_labels_are_not_lost(model: AstSeg, images: Path, tmp_path: Path, mode: str) -> None:
+    out = tmp_path / "out"
+    segment_in_shards(model, open_source(images), out, 2)
+    corrected = out / "shard-00001/labels/a/2.png"
+    with Image.open(corrected) as opened:
+        drawn = np.array(opened)
+    drawn[4, 3] += 1
+    Image.fromarray(drawn).convert(mode).save(corrected)
+    before = content(out)
+    assert segment_in_shards(model, open_source(images), out, 2).found == 4
+    for name in ("a/1.png", "b/3.png"):  # of the first shard and of the second
+        shutil.copyfile(images / "b/6.png", images / name)
+    with pytest.raises(AstSegError, match=r"shard-00001 have changed, and so have its labels .* a/2 for one. Move"):
+        segment_in_shards(model, open_source(images), out, 2)
+    assert content(out) == before
+    corrected.unlink()
+    assert segment_in_shards(model, open_source(images), out, 2).renewed == 2
+
+
 def test_shards_whose_files_are_not_known_stay(model: AstSeg, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     segment_in_shards(model, open_source(images), out, 4)

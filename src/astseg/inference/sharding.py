@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from astseg._core.atomic_io import atomic_folder, make_folder, partial_folder
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError
-from astseg._core.file_names import OBJECTS_FILE, SHARDS_FILE
+from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE, SHARDS_FILE
 from astseg._core.input_files import read_json
 from astseg._core.processes import Place
 from astseg._core.progress import Progress
+from astseg.data.folders import holds_results
 from astseg.data.sources import FileSource, Source
 from astseg.data.store import file_sha256
 from astseg.inference.formats.converting import FormatRequest, convert_results
-from astseg.inference.formats.results import read_head
+from astseg.inference.formats.results import read_head, read_results
 from astseg.inference.plans import differing_names, model_digest, write_plan
 from astseg.inference.segmenting import segment_source
 from astseg.inference.writers import LabelWriter, ObjectsWriter
@@ -92,7 +94,8 @@ def segment_in_shards(
 
     Raises:
         AstSegError: the source is not a folder of files, kinds of objects would differ between shards, the folder holds
-            shards of something else or cannot be written, or another process makes the same shard.
+            shards of something else or cannot be written, the labels of a shard that is to be made anew were corrected
+            by hand, or another process makes the same shard.
     """
     if not isinstance(source, FileSource):
         raise AstSegError(
@@ -111,6 +114,8 @@ def segment_in_shards(
         if number % place.count == place.rank
     }
     renewed = {folder for folder, files in own.items() if folder.is_dir() and _have_changed(files, folder)}
+    for folder in renewed:
+        _check_uncorrected(folder)
     left = {folder: files for folder, files in own.items() if folder in renewed or not folder.is_dir()}
     for folder in own.keys() - left.keys():  # perhaps a kill left something beside a shard that was already in place
         shutil.rmtree(partial_folder(folder), ignore_errors=True)
@@ -147,6 +152,29 @@ def _have_changed(files: Sequence[Path], folder: Path) -> bool:
         and digests[STATES] != _states_digest(files)
         and digests.get(CONTENTS) != _contents_digest(files)
     )
+
+
+def _check_uncorrected(folder: Path) -> None:
+    """Raise if the labels of a shard are not those of its objects any longer, and would be lost with it.
+
+    Raises:
+        AstSegError: they are not.
+    """
+    if not holds_results(folder):  # none of its files could be read
+        return
+    results = read_results(folder)
+    for record in results.records():
+        if not (folder / LABELS_FOLDER / f"{record.name}.png").exists():
+            continue
+        written = [(found.label, found.area) for found in record.objects]
+        with suppress(AstSegError):  # of another mode, as some programs save it
+            areas = np.bincount(results.labels(record).ravel()).tolist()
+            if written == [(label, area) for label, area in enumerate(areas) if label and area]:
+                continue
+        raise AstSegError(
+            f"The images of {folder} have changed, and so have its labels since they were written, those of "
+            f"{record.name} for one. Move the shard elsewhere to have it made anew without losing corrections."
+        )
 
 
 def _states_digest(files: Sequence[Path]) -> str:

@@ -41,6 +41,8 @@ class ObjectRecord(msgspec.Struct, frozen=True):
     """The number of its track, if objects were followed; the label is then the track's, not the slot's."""
     slot: Annotated[int, Meta(ge=1, le=MAX_LABELS)] | None = None
     """The slot that found it, if the label does not tell."""
+    area: int | None = None
+    """How many pixels it had when it was found; somebody may have corrected the labels since."""
 
     @property
     def found_by(self) -> int:
