@@ -17,6 +17,7 @@ from astseg.data.masks import (
     decode_mask,
     read_raw_masks,
     rotate_like_image,
+    share_ignored_label,
 )
 
 LABELS = np.zeros((12, 16), np.uint8)
@@ -234,3 +235,14 @@ def test_a_lossy_mask_saved_without_loss_is_read_likewise(tmp_path: Path) -> Non
     (labels,), _ = labels_in(tmp_path / "b.png")
     assert len(np.unique(labels)) == 3
     assert ((labels > 0) != (exact > 0)).mean() < 0.02
+
+
+def test_sets_of_masks_share_the_label_of_pixels_that_are_not_scored() -> None:
+    labels = np.array([[0, 7, 255, 254]], np.uint8)
+    assert share_ignored_label(labels, 255, 255) is labels
+    assert share_ignored_label(labels[:, :2], None, 255).tolist() == [[0, 7]]
+    assert share_ignored_label(labels, None, 255).tolist() == [[0, 7, 253, 254]]
+    assert share_ignored_label(labels, 7, 255).tolist() == [[0, 255, 253, 254]]
+    full = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    with pytest.raises(AstSegError, match=r"has 255 objects; .* at most 254 are possible"):
+        share_ignored_label(full, None, 255)

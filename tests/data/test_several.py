@@ -114,6 +114,34 @@ def test_each_folder_has_masks_of_its_own_kind(tmp_path: Path) -> None:
     )
 
 
+def test_an_object_stays_one_beside_masks_that_ignore_its_number(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
+    for folder, labels in (("void", (0, 2, 255)), ("numbers", (254, 200, 255))):
+        mask = np.array(labels, np.uint8).repeat(8)[None].repeat(24, axis=0)
+        for kind, content in (("images", image), ("masks", mask)):
+            (tmp_path / folder / kind).mkdir(parents=True)
+            Image.fromarray(content).save(tmp_path / folder / kind / "1.png")
+    with StoreWriter(tmp_path / "store", (24, 24), "numbers", "none") as writer, writer.split("test") as split:
+        split.append(image[None], np.full((1, 24, 24), 255, np.uint8))
+    folders = [tmp_path / "void", tmp_path / "numbers"]
+    source = open_sources(folders)
+    assert isinstance(source, FileSource)
+    expected = {"void/images/1": [0, 2, 255], "numbers/images/1": [254, 200, 253], "store/000000": [254, 254, 254]}
+    for several in (
+        source,
+        source.part(source.files),
+        source.part(source.files[:1]),
+        open_sources([*folders, tmp_path / "store"]),
+    ):
+        assert several.ignored_label == 255
+        for sample in several:
+            assert sample.mask is not None
+            assert sample.mask[0, ::8].tolist() == expected[sample.name]
+    alone = next(iter(open_sources(folders[1:])))
+    assert alone.mask is not None
+    assert alone.mask[0, ::8].tolist() == [254, 200, 255]
+
+
 def test_what_lies_in_a_named_folder_is_read_once(tmp_path: Path) -> None:
     save(tmp_path / "in/more/a.png")
     write_film(tmp_path / "in/film.avi", plain_images([0]))

@@ -188,6 +188,33 @@ def decode_mask(mask: RawMask, coding: MaskCoding) -> Labels:
     return labels.astype(np.uint8)
 
 
+def share_ignored_label(labels: Labels, own: int | None, common: int) -> Labels:
+    """Return labels whose pixels that are not scored have a label that several sets of masks have for these.
+
+    An object of that label gets the largest one that is free.
+
+    Args:
+        labels: the labels.
+        own: the label of pixels that are not scored; None if all are.
+        common: the one that they get.
+
+    Raises:
+        AstSegError: an object has the common label, and no other is free.
+    """
+    if own == common or not np.isin(labels, [common] if own is None else [common, own]).any():
+        return labels
+    free = np.setdiff1d(np.arange(1, MAX_LABELS + 1), [*np.unique(labels), common])
+    objects = labels == common
+    if objects.any() and not free.size:
+        raise AstSegError(
+            f"has {MAX_LABELS} objects; beside masks that ignore pixels at most {MAX_LABELS - 1} are possible."
+        )
+    shared = np.where(objects, free[-1] if free.size else 0, labels).astype(np.uint8)
+    if own is not None:
+        shared[labels == own] = common
+    return shared
+
+
 def rotate_like_image(
     labels: Labels, image: UInt8[np.ndarray, "height width 3"], turned: Image.Transpose | None
 ) -> Labels:

@@ -8,6 +8,7 @@ from pathlib import Path
 from astseg._core.errors import AstSegError
 from astseg.data.arrays import is_array_file
 from astseg.data.folders import FoundFiles, find_among, find_files, is_searched, unique_names
+from astseg.data.masks import share_ignored_label
 from astseg.data.sources import (
     FileSource,
     Kind,
@@ -59,7 +60,10 @@ class JoinedSource(Source):
         for prefix, part in self.parts.items():
             part.skipped.clear()
             for sample in part._samples():
-                yield replace(sample, name=_join(prefix, sample.name))
+                mask, common = sample.mask, self.ignored_label
+                if mask is not None and common is not None:
+                    mask = share_ignored_label(mask, part.ignored_label, common)
+                yield replace(sample, name=_join(prefix, sample.name), mask=mask)
             self.skipped += [(_join(prefix, name), reason) for name, reason in part.skipped]
 
 

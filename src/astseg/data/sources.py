@@ -28,7 +28,15 @@ from astseg._core.sampling import evenly_spaced
 from astseg.data.arrays import ArrayFile, is_array_file, open_arrays
 from astseg.data.folders import find_files, find_masks, unique_names
 from astseg.data.mask_edges import RawMask
-from astseg.data.masks import IGNORED_LABEL, MaskCoding, choose_coding, decode_mask, read_raw_masks, rotate_like_image
+from astseg.data.masks import (
+    IGNORED_LABEL,
+    MaskCoding,
+    choose_coding,
+    decode_mask,
+    read_raw_masks,
+    rotate_like_image,
+    share_ignored_label,
+)
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES, read_facts, read_frames
 
@@ -175,6 +183,7 @@ class FileSource(Source):
         part = FileSource(self.path, files, masks=self.masks, ignored=self.ignored)
         # Decided from the whole set: a part may not suffice.
         part.__dict__ |= {
+            "ignored_label": self.ignored_label,
             "_coding_of": {file: self._coding_of[file] for file in files if file in self._coding_of},
             "_names": {file: self._names[file] for file in files},
         }
@@ -204,7 +213,7 @@ class FileSource(Source):
         """Whether every file has a mask; unreadable files do not count."""
         return all(self._has_mask(file) for file in self.files)
 
-    @property
+    @cached_property
     def ignored_label(self) -> int | None:
         """The label, in masks, of pixels that are not scored; None if all are."""
         return IGNORED_LABEL if any(coding.ignored for coding in self.codings) else None
@@ -263,10 +272,18 @@ class FileSource(Source):
                 missing = [str(path) for path, mask in zip(paths, masks, strict=True) if mask is None]
                 if missing:
                     raise AstSegError(f"{', '.join(missing)} has fewer frames than the other masks of {file}.")
-                yield merge_object_masks([decode_mask(mask, self._coding_of[file]) for mask in masks], file), None
+                yield merge_object_masks([self._decode(mask, file) for mask in masks], file), None
         except AstSegError as error:
             named = any(str(path) in str(error) for path in paths)
             yield None, str(error) if named else f"The mask {paths[0]} {error}"
+
+    def _decode(self, mask: RawMask, file: Path) -> Bytes:
+        """Decode a mask of a file, in which no object has the label of pixels that another group's masks ignore."""
+        coding = self._coding_of[file]
+        labels = decode_mask(mask, coding)
+        if self.ignored_label is None or coding.ignored:
+            return labels
+        return share_ignored_label(labels, None, self.ignored_label)
 
     def _has_mask(self, file: Path) -> bool:
         if not is_array_file(file):
@@ -281,7 +298,7 @@ class FileSource(Source):
             if item.image is None:
                 self.skipped.append((own_name, str(item.problem)))
             else:
-                mask = None if item.mask is None else decode_mask(_raw_labels(item.mask), self._coding_of[file])
+                mask = None if item.mask is None else self._decode(_raw_labels(item.mask), file)
                 yield Sample(own_name, item.image, mask, item.problem)
 
     def _prefix(self, name: str) -> str:
