@@ -18,6 +18,7 @@ from astseg.data.truth import open_truth
 from astseg.evaluation.evaluator import Evaluation, evaluate
 from astseg.evaluation.region_scores import WITHOUT_SCORES, RegionCounter
 from astseg.hub.loading import load_model
+from astseg.inference.formats.converting import FormatRequest, convert_results
 from astseg.inference.scoring import score_results, score_source
 from astseg.inference.segmenting import segment_source
 
@@ -114,6 +115,21 @@ def write_coco(path: Path, labels: dict[str, Bytes], scores: bool = False) -> Pa
     content = annotations if scores else {"images": images, "annotations": annotations}
     path.write_text(json.dumps(content))
     return path
+
+
+def test_a_mask_of_two_images_is_of_neither_in_any_form_of_results(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("1.png", "1.jpg", "2.png"):
+        save(tmp_path / "images" / name, random.integers(0, 256, (64, 64, 3), np.uint8))
+    for name in ("1.png", "2.png"):
+        save(tmp_path / "true" / name, np.eye(64, dtype=np.uint8))
+    own = tmp_path / "own"
+    segment_source(load_model("rooms"), open_source(tmp_path / "images"), own)
+    (coco,) = convert_results(own, FormatRequest(("coco",)))
+    for results in (own, own / "labels", coco.path):
+        scored = score_results(results, tmp_path / "true")
+        assert scored.evaluation.names == ("2",)
+        assert sorted(scored.left_out) == ["1.jpg", "1.png"]
 
 
 def test_every_form_of_results_and_truth_scores_the_same(tmp_path: Path, pairs: dict[str, tuple[Bytes, Bytes]]) -> None:

@@ -1,6 +1,7 @@
 """What was found in images, in files of any program: astseg's own results, label images, COCO's results."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
@@ -118,8 +119,12 @@ class CocoFound(FoundResults):
 
     def __init__(self, path: Path, images: CocoFile | None) -> None:
         self._results = CocoResults(path, images)
+        files = [Path(one.file_name) for one in self._results.images]
+        uses = Counter(file.with_suffix("") for file in files)
         self.names = [
-            ImageName(Path(one.file_name).with_suffix("").as_posix(), one.file_name) for one in self._results.images
+            # Of `a.jpg` and `a.png` each keeps its suffix, as in astseg's own results: a mask `a.png` is of neither.
+            ImageName((file if uses[file.with_suffix("")] > 1 else file.with_suffix("")).as_posix(), one.file_name)
+            for file, one in zip(files, self._results.images, strict=True)
         ]
         self.description = "Results: a COCO file; where objects overlap, pixels belong to the one of the higher score."
 
