@@ -122,6 +122,9 @@ def test_results_of_before_file_names(tmp_path: Path) -> None:
         ({"formats": ("coco",), "categories": {1: "a/b"}}, "'a/b' cannot name"),
         ({"formats": ("coco",), "categories": {1: ".."}}, "'..' cannot name"),
         ({"formats": ("coco",), "categories": {1: ""}}, "'' cannot name"),
+        ({"formats": ("coco",), "categories": {1: "cars."}}, "'cars.' cannot name a category: on Windows"),
+        ({"formats": ("coco",), "categories": {1: "Con"}}, "'Con' cannot name a category: on Windows"),
+        ({"formats": ("coco",), "categories": {1: "lpt1 .x"}}, "'lpt1 .x' cannot name a category: on Windows"),
         ({"formats": ("coco",), "categories": {1: "a\nb"}}, "cannot name"),
     ],
 )

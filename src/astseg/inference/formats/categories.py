@@ -22,6 +22,11 @@ NUM_STARTS = 20
 NUM_ROUNDS = 50
 """Of each start."""
 
+RESERVED_NAMES = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³")}
+)
+"""What no file and no folder can be called on Windows, whatever the case and the suffix."""
+
 CategoryChoice: TypeAlias = int | Mapping[int, str]
 """The number of clusters of `ObjectRecord.appearance`, or names by slot; slots without a name are objects."""
 
@@ -78,8 +83,10 @@ def check_choice(choice: CategoryChoice) -> None:
             raise AstSegError(f"There should be 1 kind of objects or more, not {choice}.")
         return
     for name in choice.values():
-        if name != name.strip() or name in ("", ".", "..") or not name.isprintable() or {*name} & {*'/\\<>:"|?*'}:
+        if name != name.strip() or not name or not name.isprintable() or {*name} & {*'/\\<>:"|?*'}:
             raise AstSegError(f"'{name}' cannot name a category: take letters, digits, spaces and dashes.")
+        if name.endswith(".") or name.partition(".")[0].strip().lower() in RESERVED_NAMES:
+            raise AstSegError(f"'{name}' cannot name a category: on Windows, no folder can be called so.")
 
 
 def check_slots(choice: CategoryChoice, num_slots: int | None) -> None:
