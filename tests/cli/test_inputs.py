@@ -170,3 +170,5 @@ def test_a_few_skipped_images_are_named_and_the_others_counted(capsys: pytest.Ca
     assert err.startswith("Skipped 0[red]: [/] is damaged\n")
     assert err.count("Skipped") == MAX_REPORTED
     assert err.endswith("... and 3 more.\n")
+    report_skipped([("a", "It is damaged.")], 4)
+    assert capsys.readouterr().err.endswith("... and 4 more.\n")

@@ -9,6 +9,7 @@ from PIL import Image
 from tests.data.films import plain_images, write_film
 
 from astseg._core.errors import AstSegError
+from astseg.data.benchmarks import check_store
 from astseg.data.image_fitting import fit_image, fit_mask
 from astseg.data.importing import ImportPlan, import_source, suggest_image_size
 from astseg.data.store import Split
@@ -46,6 +47,17 @@ def test_holds_out_nothing_if_told_so(tmp_path: Path) -> None:
     assert store.splits == ("train",)
     assert values(store["train"]) == [0, 1, 2]
     assert store.image_size == (64, 64)
+
+
+def test_of_many_skipped_files_the_manifest_names_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("astseg.data.store.MAX_ENTRIES", 2)
+    save_images(tmp_path / "in", 6)
+    for index in range(1, 6):
+        (tmp_path / f"in/{index}.png").write_text("")
+    store = import_source(tmp_path / "in", tmp_path / "out", test_share=0)
+    assert [name for name, _ in store.manifest.details["skipped"]] == ["1", "2"]
+    assert store.manifest.details["more_skipped"] == 3
+    assert "5 images could not be used when the store was made." in check_store(store.path).problems
 
 
 @pytest.mark.parametrize("bad", [(0,), (1,), (2,), (0, 1)])

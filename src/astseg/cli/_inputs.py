@@ -189,7 +189,7 @@ def report_reading(store: "Store") -> None:
     details = store.manifest.details
     report_left_out(details.get("left_out", []))
     report_notes(details.get("notes", []))
-    report_skipped(details.get("skipped", []))
+    report_skipped(details.get("skipped", []), details.get("more_skipped", 0))
     if "masks" in details:
         messages.print(f"Masks: {details['masks']}.", style="dim", markup=False)
     left_behind = details.get("masks_left_behind")
@@ -220,9 +220,9 @@ def report_notes(notes: Sequence[str]) -> None:
         messages.print(f"... and {len(notes) - MAX_REPORTED} more files.", style="dim")
 
 
-def report_skipped(skipped: Sequence[tuple[str, str]]) -> None:
-    """Print the first few unreadable images with the reason, and how many more there are."""
+def report_skipped(skipped: Sequence[tuple[str, str]], others: int = 0) -> None:
+    """Print the first few unreadable images with the reason, and how many more there are, with others of no name."""
     for name, reason in skipped[:MAX_REPORTED]:
         print_note("Skipped", f"{name}: {reason}")
-    if len(skipped) > MAX_REPORTED:
-        messages.print(f"[yellow]... and {len(skipped) - MAX_REPORTED} more.[/]")
+    if (more := max(0, len(skipped) - MAX_REPORTED) + others) > 0:
+        messages.print(f"[yellow]... and {more} more.[/]")

@@ -98,14 +98,15 @@ def import_(
                 report=lambda state: show(state.stage, state.done, state.total, state.unit),
             )
             found = check_store(store.path, verify=False, report=lambda split, *done: show(f"checking {split}", *done))
-        report_skipped(list(found.unreadable))
+        report_skipped(list(found.unreadable), store.manifest.details.get("more_unreadable", 0))
         for problem in found.problems:
             print_note("Note", problem)
-    counts = {name: len(store[name]) for name in store.splits}
+    counts, details = {name: len(store[name]) for name in store.splits}, store.manifest.details
     facts = {
         "data": out,
         "images": counts,
         "size": store.image_size,
-        "skipped": [*store.manifest.details.get("skipped", []), *store.manifest.details.get("unreadable", [])],
+        "skipped": [*details.get("skipped", []), *details.get("unreadable", [])],
+        "more_skipped": details.get("more_skipped", 0) + details.get("more_unreadable", 0),
     }
     print_result([f"Data: {out}"], facts, as_json=as_json)

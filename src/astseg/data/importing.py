@@ -20,7 +20,7 @@ from astseg.data.image_fitting import fit_image, fit_mask
 from astseg.data.masks import describe_codings
 from astseg.data.several import JoinedSource, open_sources
 from astseg.data.sources import FileSource, Sample, Source, VideoSource, total_length
-from astseg.data.store import Store
+from astseg.data.store import Store, first_entries
 from astseg.data.store_writer import SplitWriter, StoreWriter
 
 MIN_SIDE = 8
@@ -346,7 +346,7 @@ def _describe_split_rule(part: _Part, test_share: float, seed: int) -> str:
 
 def _details(source: Source, parts: list[_Part], seed: int) -> dict[str, Any]:
     skipped = [list(entry) for part in parts for entry in (*part.source.skipped, *part.left_out)]
-    details: dict[str, Any] = {"skipped": skipped, "seed": seed}
+    details: dict[str, Any] = {**first_entries("skipped", skipped), "seed": seed}
     if source.left_out:
         details["left_out"] = list(source.left_out)
     if notes := source.notes:

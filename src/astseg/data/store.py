@@ -17,7 +17,7 @@ in which convolutions are fastest. ``store_writer`` writes stores.
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -35,6 +35,8 @@ FORMAT = "astseg-store"
 VERSION = 1
 MANIFEST_FILE = "manifest.json"
 ARRAYS = ("images", "masks", "shadows")
+MAX_ENTRIES = 10_000
+"""Of a list among the details of a manifest."""
 MAX_LABELS = 255
 """A mask has 8 bits, one value of which is the background."""
 
@@ -257,6 +259,18 @@ def _read_manifest(path: Path) -> Manifest:
         ) from error
 
 
+def first_entries(key: str, entries: Sequence[Any]) -> dict[str, Any]:
+    """Return details of a manifest that hold the first of many entries, and the number of the others.
+
+    Millions would make it larger than a manifest may be that is read again.
+
+    >>> first_entries("skipped", ["a"])
+    {'skipped': ['a']}
+    """
+    more = len(entries) - MAX_ENTRIES
+    return {key: list(entries[:MAX_ENTRIES]), **({f"more_{key}": more} if more > 0 else {})}
+
+
 class _KnownDetails(TypedDict, total=False):
     """The details that are read again; all others are only kept."""
 
@@ -267,7 +281,9 @@ class _KnownDetails(TypedDict, total=False):
     images_published: int | None
     images_found: int
     unreadable: list[tuple[str, str]]
+    more_unreadable: int
     skipped: list[tuple[str, str]]
+    more_skipped: int
     left_out: list[str]
     notes: list[str]
     masks: str

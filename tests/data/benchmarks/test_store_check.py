@@ -94,6 +94,7 @@ def test_problems_of_an_import(tmp_path: Path) -> None:
 def test_unreadable_files_and_another_number_of_images(tmp_path: Path) -> None:
     details = {
         "unreadable": [["a.png", "broken"]],
+        "more_unreadable": 2,
         "images_found": 10,
         "images_published": 50,
         "records_needed": {"short": 9, "long": 9, "test": None},
@@ -103,7 +104,7 @@ def test_unreadable_files_and_another_number_of_images(tmp_path: Path) -> None:
     found = check_store(make(tmp_path / "s", {"train": np.ones((2, 8, 8), np.uint8)}, details))
     assert found.unreadable == (("a.png", "broken"),)
     for words, problem in zip(
-        ("1 files", "50 are published", "short holds only 8", "4 listed images"), found.problems, strict=True
+        ("3 files", "50 are published", "short holds only 8", "4 listed images"), found.problems, strict=True
     ):
         assert words in problem
 

@@ -10,7 +10,7 @@ from astseg._core.errors import AstSegError
 from astseg.data.benchmarks.archives import ArchiveMember, ArchiveSource
 from astseg.data.benchmarks.import_settings import ImportProgress, ImportSettings, ProgressReport, file_names
 from astseg.data.benchmarks.staging import Staging
-from astseg.data.store import Bytes
+from astseg.data.store import Bytes, first_entries
 from astseg.data.store_writer import StoreWriter
 
 PROGRESS_INTERVAL = 1 << 22  # bytes of an archive between two progress reports
@@ -57,7 +57,7 @@ def import_images(
 def _write_store(
     writer: StoreWriter, staging: Staging, settings: ImportSettings, reader: ImageReader, report: ProgressReport
 ) -> None:
-    writer.details |= {"images_found": staging.total, "unreadable": staging.unreadable}
+    writer.details |= {"images_found": staging.total, **first_entries("unreadable", staging.unreadable)}
     if not reader.whole:
         writer.details["missing"] = len(staging.missing)
     unassigned_images = unassigned_pixels = 0

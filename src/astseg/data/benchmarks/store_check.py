@@ -116,7 +116,8 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
     if all(split.most_objects is None for split in found.splits):
         problems.append("There are no masks: nothing can be scored.")
     if found.unreadable:
-        problems.append(f"{len(found.unreadable)} files could not be read when the store was made.")
+        unreadable = len(found.unreadable) + details.get("more_unreadable", 0)
+        problems.append(f"{unreadable} files could not be read when the store was made.")
     for split in found.splits:
         problems += _split_problems(split, found.num_slots, records[split.name])
     published, images = details.get("images_published"), details.get("images_found")
@@ -131,7 +132,8 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
     if details.get("masks_left_behind"):
         problems.append(f"{details['masks_left_behind']} masks were left out: {details.get('mask_problem')}")
     if details.get("skipped"):
-        problems.append(f"{len(details['skipped'])} images could not be used when the store was made.")
+        skipped = len(details["skipped"]) + details.get("more_skipped", 0)
+        problems.append(f"{skipped} images could not be used when the store was made.")
     if details.get("missing"):
         problems.append(f"{details['missing']} listed images, or their masks, were not in the files.")
     return problems
