@@ -164,7 +164,7 @@ class Results:
                 problem = f"has another size in {place}. Say where the images are."
             elif not moved and record.crc32 not in (None, pixels_crc32(image)):
                 problem = (
-                    f"has other pixels in {place} than were segmented. Say where the images are, or segment it anew."
+                    f"has other pixels in {place} than were segmented. Segment it anew, or say where the images are."
                 )
             else:
                 yield image
