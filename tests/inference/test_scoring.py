@@ -126,6 +126,12 @@ def test_a_mask_of_two_images_is_of_neither_in_any_form_of_results(tmp_path: Pat
     own = tmp_path / "own"
     segment_source(load_model("rooms"), open_source(tmp_path / "images"), own)
     (coco,) = convert_results(own, FormatRequest(("coco",)))
+    (tmp_path / "images/1.jpg").unlink()
+    segment_source(load_model("rooms"), open_source(tmp_path / "images"), tmp_path / "fewer")
+    (truth,) = convert_results(tmp_path / "fewer", FormatRequest(("coco",)))
+    for results in (own, coco.path):  # the truth says which of the two it means
+        scored = score_results(results, truth.path)
+        assert (scored.evaluation.names, scored.left_out) == (("1.png", "2"), ("1.jpg",))
     for results in (own, own / "labels", coco.path):
         scored = score_results(results, tmp_path / "true")
         assert scored.evaluation.names == ("2",)

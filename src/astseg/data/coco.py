@@ -56,9 +56,15 @@ class CocoFile:
             raise AstSegError(f"{path} is not a file of COCO's instances: {describe_mistake(error)}.") from error
         self._index = _index_names({image.file_name: image for image in self.images.values()})
 
-    def find(self, names: Sequence[str]) -> CocoImage | None:
-        """Return the image of a name: a path or its end, with or without suffix; None if there is none, or several."""
-        return next((self._index[key] for name in names for key in _keys(name) if key in self._index), None)
+    def find(self, names: Sequence[str], *, same_suffix: bool = False) -> CocoImage | None:
+        """Return the image of a name: a path or its end, with or without suffix; None if there is none, or several.
+
+        Args:
+            names: what the image may be called.
+            same_suffix: whether the suffix must be the same.
+        """
+        keys = (key for name in names for key in (_ends(name) if same_suffix else _keys(name)))
+        return next((self._index[key] for key in keys if key in self._index), None)
 
     def truth(self, image: CocoImage) -> Truth:
         """Return what is true of an image.
@@ -166,6 +172,11 @@ def _keys(name: str) -> list[str]:
     >>> _keys("a/b.jpg")
     ['a/b.jpg', 'b.jpg', 'a/b', 'b']
     """
+    ends = _ends(name)
+    return ends + [str(PurePosixPath(end).with_suffix("")) for end in ends if PurePosixPath(end).name]
+
+
+def _ends(name: str) -> list[str]:
+    """Return a name, and its ends without folders, the longest first."""
     path = PurePosixPath(name.replace("\\", "/"))
-    ends = [PurePosixPath(*path.parts[start:]) for start in range(len(path.parts))]
-    return [str(end) for end in ends] + [str(end.with_suffix("")) for end in ends if end.name]
+    return [str(PurePosixPath(*path.parts[start:])) for start in range(len(path.parts))]
