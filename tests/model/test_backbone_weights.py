@@ -11,6 +11,7 @@ from astseg._core.errors import AstSegError
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.backbone_weights import load_backbone
+from astseg.model.slow_features.features import SlowFeatureLayout
 
 ARCHITECTURE = Architecture((32, 32), 2, feature_network="segformer-b0", refinement="none", background_network=None)
 
@@ -63,4 +64,10 @@ def test_weights_under_other_names(tmp_path: Path, model: AstSeg) -> None:
 def test_another_network() -> None:
     model = AstSeg(replace(ARCHITECTURE, feature_network="compact-unet"))
     with pytest.raises(AstSegError, match="compact-unet"):
+        load_backbone(model, "anything")
+
+
+def test_a_network_that_sees_slow_features() -> None:
+    model = AstSeg(replace(ARCHITECTURE, slow_features=SlowFeatureLayout("filters", directions=4)))
+    with pytest.raises(AstSegError, match="this model sees slow features"):
         load_backbone(model, "anything")

@@ -172,6 +172,19 @@ class TestCompact:
 
 
 @pytest.mark.parametrize(
+    ("network", "reduction"), [("segformer-b0", 2), ("unet", 1), ("compact-unet", 2), ("wide-compact-unet", 2)]
+)
+def test_every_network_takes_feature_maps(network: FeatureNetwork, reduction: int) -> None:
+    maps = build_feature_maps(network, (32, 48), 5, feature_channels=7).eval()
+    features = torch.rand(2, 7, 32, 48, requires_grad=True)
+    found = maps(features)
+    assert found.shape == (2, 5, 32 // reduction, 48 // reduction)
+    found[..., 4, 4].sum().backward()
+    assert features.grad is not None
+    assert (features.grad.abs().sum((0, 2, 3)) > 0).all(), "every channel counts"
+
+
+@pytest.mark.parametrize(
     ("network", "size", "smallest"),
     [("unet", (31, 64), 32), ("unet", (200, 63), 64), ("compact-unet", (64, 15), 16), ("segformer-b0", (15, 64), 16)],
 )

@@ -114,6 +114,8 @@ class TestRecipe:
         assert Recipe(self.ARCHITECTURE, backbone="nvidia/mit-b3").backbone
         with pytest.raises(ValueError, match="backbone"):
             Recipe(replace(self.ARCHITECTURE, feature_network="unet"), backbone="nvidia/mit-b3")
+        with pytest.raises(ValueError, match="see images, not slow features"):
+            Recipe(replace(self.ARCHITECTURE, slow_features=SlowFeatureLayout()), backbone="nvidia/mit-b3")
 
     def test_automatic_complexity_is_for_ae_ne(self) -> None:
         with pytest.raises(ValueError, match="AE-NE"):

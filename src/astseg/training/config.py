@@ -146,3 +146,5 @@ class Recipe:
             raise ValueError("slots with places need a foreground.baseline.placement_step in baseline training")
         if self.backbone and not self.architecture.feature_network.startswith("segformer"):
             raise ValueError(f"backbone weights are for SegFormer, not for {self.architecture.feature_network}")
+        if self.backbone and self.architecture.slow_features is not None:
+            raise ValueError("backbone weights are of networks that see images, not slow features; omit one of the two")

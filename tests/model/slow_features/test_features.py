@@ -9,6 +9,7 @@ from torch import Tensor
 
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.features.build import FeatureNetwork
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
 from astseg.model.slow_features.features import SlowFeatureLayout, SlowFeatures, evidence_by_residuals
@@ -94,9 +95,17 @@ class TestSlowFeatures:
         with pytest.raises(ValueError, match=rf"^{next(iter(change))} should be "):
             replace(LAYOUT, **change)
 
-    def test_networks_that_take_images_alone(self) -> None:
-        with pytest.raises(ValueError, match="not features"):
-            AstSeg(replace(ARCHITECTURE, image_size=(64, 64), feature_network="unet"))
+    @pytest.mark.parametrize("network", ["segformer-b0", "unet"])
+    def test_the_papers_networks_see_them(self, network: FeatureNetwork, tmp_path: Path) -> None:
+        model = AstSeg(replace(ARCHITECTURE, image_size=(64, 64), feature_network=network)).eval()
+        assert model.slow_features is not None
+        fitted(model.slow_features)
+        model.save_pretrained(tmp_path)
+        seen = torch.rand(2, 3, 64, 64)
+        with torch.no_grad():
+            expected, found = model(seen), AstSeg.from_pretrained(tmp_path).eval()(seen)
+        torch.testing.assert_close(found.image, expected.image)
+        assert not expected.vectors.isnan().any()
 
 
 def test_evidence_rises_with_the_distance_and_spares_the_ground() -> None:

@@ -12,10 +12,13 @@ def load_backbone(model: AstSeg, source: str) -> None:
     The decoder keeps its random weights.
 
     Raises:
-        AstSegError: the model has no SegFormer, or the weights cannot be read or have another size.
+        AstSegError: the model has no SegFormer or one that sees slow features, or the weights cannot be read or have
+            another size.
     """
     if not isinstance(model.feature_maps, SegformerMaps):
         raise AstSegError(f"Backbone weights need SegFormer; this model has {model.architecture.feature_network}.")
+    if model.slow_features is not None:
+        raise AstSegError("Backbone weights are of networks that see images; this model sees slow features.")
     from transformers import SegformerModel  # as in `SegformerMaps`
 
     advice = "Give a folder with config.json and the weights, a name on the model hub, or no backbone."

@@ -33,20 +33,17 @@ def build_feature_maps(
         network: which one.
         image_size: height and width of what it is given.
         channels: of the maps.
-        feature_channels: the channels of a feature map that it is given in place of images; the compact U-nets alone
-            can take one.
+        feature_channels: the channels of a feature map that it is given in place of images.
 
     Raises:
-        ValueError: the image is too small for the network's levels, or the network takes images alone.
+        ValueError: the image is too small for the network's levels.
     """
     _check_sides(network, image_size, 2 ** (len(unet_channels(image_size)) - 1) if network == "unet" else 16)
     if network in _COMPACT_LEVELS:
         return CompactUnetMaps(channels, _COMPACT_LEVELS[network], feature_channels)
-    if feature_channels is not None:
-        raise ValueError(f"{network} takes images, not features; take one of {', '.join(_COMPACT_LEVELS)}")
     if network == "unet":
-        return UnetMaps(unet_channels(image_size), channels)
-    return SegformerMaps(MIX_TRANSFORMER_SIZES[network], channels)
+        return UnetMaps(unet_channels(image_size), channels, feature_channels)
+    return SegformerMaps(MIX_TRANSFORMER_SIZES[network], channels, feature_channels)
 
 
 _COMPACT_LEVELS: Mapping[str, tuple[int, ...]] = {

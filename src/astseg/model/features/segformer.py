@@ -22,6 +22,8 @@ class MixTransformerSize:
     decoder_hidden_size: int
 
 
+FEATURE_STRIDE = 2
+"""By how much the first stage reduces a feature map, which is coarser than an image already; an image by four."""
 _WIDE_HIDDEN_SIZES = (64, 128, 320, 512)
 MIX_TRANSFORMER_SIZES: Mapping[str, MixTransformerSize] = MappingProxyType(
     {
@@ -39,21 +41,30 @@ class SegformerMaps(nn.Module):
     """SegFormer with random weights; its maps have a quarter of the image's height and width.
 
     ``astseg.model.features.backbone_weights.load_backbone`` loads pretrained weights into its backbone.
+
+    Args:
+        size: its backbone's size.
+        channels: of the maps.
+        feature_channels: of a feature map given in place of an image; the maps then have half of its height and width.
     """
 
-    def __init__(self, size: MixTransformerSize, channels: int) -> None:
+    def __init__(self, size: MixTransformerSize, channels: int, feature_channels: int | None = None) -> None:
         super().__init__()
         # Imported here because it is slow to import and the other networks do not need it.
         from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-        self.network = SegformerForSemanticSegmentation(
-            SegformerConfig(
-                hidden_sizes=list(size.hidden_sizes),
-                depths=list(size.depths),
-                decoder_hidden_size=size.decoder_hidden_size,
-                num_labels=channels,  # type: ignore[call-arg]
-            )
+        config = SegformerConfig(
+            hidden_sizes=list(size.hidden_sizes),
+            depths=list(size.depths),
+            decoder_hidden_size=size.decoder_hidden_size,
+            num_labels=channels,  # type: ignore[call-arg]
         )
+        if feature_channels is not None:
+            config.num_channels = feature_channels
+            config.strides = [FEATURE_STRIDE, *config.strides[1:]]
+            # As of the other stages, a patch reaches over half of its neighbors.
+            config.patch_sizes = [2 * FEATURE_STRIDE - 1, *config.patch_sizes[1:]]
+        self.network = SegformerForSemanticSegmentation(config)
         use_faster_convolutions(self.network)
         self.register_state_dict_post_hook(_rename_on_save)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_rename_on_load)  # type: ignore[no-untyped-call]
@@ -64,7 +75,7 @@ class SegformerMaps(nn.Module):
         return self.network.decode_head.classifier
 
     def forward(
-        self, images: Float[Tensor, "batch 3 height width"]
+        self, images: Float[Tensor, "batch inputs height width"]
     ) -> Float[Tensor, "batch channels map_height map_width"]:
         """Return the decoder's logits."""
         stages = self.network.segformer(pixel_values=images, output_hidden_states=True).hidden_states

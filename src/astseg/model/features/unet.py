@@ -57,11 +57,17 @@ def unet_channels(image_size: tuple[int, int]) -> tuple[int, ...]:
 
 
 class UnetMaps(nn.Module):
-    """The U-net of Table 8; its maps have the size of the image."""
+    """The U-net of Table 8; its maps have the size of the image.
 
-    def __init__(self, levels: Sequence[int], channels: int) -> None:
+    Args:
+        levels: channels of each level, each half as large as the one before.
+        channels: of the maps.
+        feature_channels: of a feature map given in place of an image; the maps then have its size.
+    """
+
+    def __init__(self, levels: Sequence[int], channels: int, feature_channels: int | None = None) -> None:
         super().__init__()
-        self.first = with_norm_and_celu(conv3x3(3, levels[0]), levels[0])
+        self.first = with_norm_and_celu(conv3x3(feature_channels or 3, levels[0]), levels[0])
         self.down = nn.ModuleList(map(DownsampleBlock, levels[:-1], levels[1:]))
         self.centre = with_norm_and_celu(conv3x3(levels[-1], levels[-1]), levels[-1])
         self.up = nn.ModuleList(map(UpsampleBlock, levels[:0:-1], levels[-2::-1]))
@@ -74,7 +80,9 @@ class UnetMaps(nn.Module):
         """The layer with one row of weights per map; those of the K slots come first."""
         return self.last
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch channels height width"]:
+    def forward(
+        self, images: Float[Tensor, "batch inputs height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
         """Return maps of the size of the image."""
         skips = [self.first(images)]
         for block in self.down:
