@@ -10,6 +10,7 @@ Use a trained model::
 
 * `load_model`, `list_models`: trained models by name
 * `AstSeg`, `Architecture`: the model, and the settings that its weights' shapes depend on
+* `register_network`: let these name a network of your own
 * `Segmentation`: the result of `AstSeg.segment`
 * `segment_source`, `open_source`, `open_sources`: turn a folder, a video or an array, or several, into labels, overlays
   and objects.json
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from astseg.inference.segmenting import segment_source
     from astseg.model.architecture import Architecture
     from astseg.model.ast_seg import AstSeg
+    from astseg.model.own_networks import register_network
     from astseg.model.segmentation import Segmentation
     from astseg.training.auto_config import RecipeRequest, choose_recipe
     from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
@@ -93,6 +95,7 @@ __all__ = [
     "open_source",
     "open_sources",
     "override",
+    "register_network",
     "score_results",
     "score_segmentations",
     "score_source",
@@ -111,6 +114,7 @@ _NAMES_BY_MODULE = {
     "evaluation.metrics": ("score_segmentations",),
     "model.architecture": ("Architecture",),
     "model.ast_seg": ("AstSeg",),
+    "model.own_networks": ("register_network",),
     "model.segmentation": ("Segmentation",),
     "_core.settings_io": ("override",),
     "training.presets": ("PRESETS", "get_preset"),

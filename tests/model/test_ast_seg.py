@@ -468,7 +468,7 @@ class TestSegment:
         """The purpose of the architecture: equivariance, here on an image with an empty border."""
         model = build(corner_convention="consistent", refinement="none")
         # Logits that are high where the image is bright, and features that do not depend on it.
-        model.feature_maps = _BrightnessMaps(model.num_slots + ARCHITECTURE.latents.columns)  # type: ignore[assignment]
+        model.feature_maps = _BrightnessMaps(model.num_slots + ARCHITECTURE.latents.columns)
         images = torch.zeros(1, 3, 32, 40)
         images[..., 8:16, 8:16] = 1
         moved = images.roll((8, 12), (-2, -1))

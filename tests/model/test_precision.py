@@ -54,7 +54,7 @@ def test_all_that_follows_the_maps_is_exact(name: str) -> None:
     torch.manual_seed(0)
     model = AstSeg(architecture).eval()
     columns = architecture.num_slots + architecture.latents.columns
-    model.feature_maps = FixedMaps(4 * torch.randn(2, columns, 8, 8))  # type: ignore[assignment]
+    model.feature_maps = FixedMaps(4 * torch.randn(2, columns, 8, 8))
     images, backgrounds, goal = torch.rand(2, 3, *SIZE), torch.rand(2, 3, *model.grid), torch.rand(2, 3, *model.grid)
     residuals = torch.rand(2, 12, *model.grid) if model.slow_features else None
     with torch.no_grad():

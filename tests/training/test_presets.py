@@ -9,7 +9,6 @@ from astseg._core.errors import AstSegError
 from astseg.data.catalog import TRAINING_SETS
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.features.build import FeatureNetwork
 from astseg.model.features.unet import UnetMaps
 from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
@@ -120,7 +119,7 @@ class TestTable6:
 
 def tiny(architecture: Architecture) -> Architecture:
     """The same at a size that a test can build."""
-    network: FeatureNetwork = architecture.feature_network
+    network = architecture.feature_network
     network = "segformer-b0" if network.startswith("segformer") else network
     return replace(architecture, image_size=(32, 32), feature_network=network, background_network="simple")
 

@@ -262,7 +262,7 @@ def _problems(kind: Any, content: Any, where: str) -> Iterator[str]:
             yield from _problems(get_args(kind)[1], item, f"{inside}{name}")
         return
     words = [word for option in options if get_origin(option) is Literal for word in get_args(option)]
-    if words and isinstance(content, str) and content not in words:
+    if words and str not in options and isinstance(content, str) and content not in words:
         yield f"{where} should be one of {', '.join(map(str, words))}, not {content!r}"
     group = next((option for option in options if isinstance(option, type) and is_dataclass(option)), None)
     if group is not None and isinstance(content, Mapping):

@@ -16,7 +16,6 @@ from astseg.authors.names import BACKGROUND, FEATURE_MAPS, SEGFORMER, TRANSFORME
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.ae_ne import published_channels
-from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.training.presets import get_preset
 
 _FIRST_GLIMPSE_KERNEL = "glimpse_generator.0.convolution.weight"
@@ -129,7 +128,7 @@ def _adapt_architecture(described: Architecture, weights: Mapping[str, Tensor]) 
         latents = replace(latents, appearance_dim=kernel[0], activation_from_appearance=not latents.anisotropic)
     channels = _channels(shapes) if described.refinement == "transformer" else 0
     num_slots = channels - latents.columns if channels else described.num_slots
-    background: BackgroundNetwork | None = described.background_network if _has_background(weights) else None
+    background: str | None = described.background_network if _has_background(weights) else None
     if kernel := shapes.get("background_generator.0.upsample.0.convolution.weight"):
         for kind in ("simple", "complex"):
             background = kind if published_channels(size, kind)[1][-2] == kernel[1] else background

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
 from astseg._core.settings_io import NOT_NEGATIVE, SIZE, Range, check_numbers
 from astseg.model.attention import CornerConvention
@@ -10,11 +10,9 @@ from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.model.features.build import FeatureNetwork
 from astseg.model.glimpses import published_glimpse_channels
 from astseg.model.latents import LatentLayout
-from astseg.model.refinement import TransformerLayout
+from astseg.model.own_networks import NetworkSetting, is_own
+from astseg.model.refinement import Refinement, TransformerLayout
 from astseg.model.slow_features.features import SlowFeatureLayout
-
-Refinement: TypeAlias = Literal["transformer", "residual", "none"]
-"""``transformer`` replaces the queries, as in the paper; ``residual`` adds to them; ``none`` leaves them unchanged."""
 
 MAX_SLOTS = 254
 """Labels are stored in one byte, 0 is the background, and 255 is reserved."""
@@ -25,7 +23,7 @@ MAX_LOG_ACTIVATION = 80.0
 
 @dataclass(frozen=True)
 class Architecture:
-    """The architecture of an AST-Seg model.
+    """The architecture of an AST-Seg model. Its networks may be your own: see `register_network`.
 
     Raises:
         ValueError: a value is out of range or unknown.
@@ -35,8 +33,8 @@ class Architecture:
     """Height and width in pixels."""
     num_slots: int
     """K, the largest number of objects in an image."""
-    feature_network: FeatureNetwork = "segformer-b3"
-    refinement: Refinement = "transformer"
+    feature_network: FeatureNetwork | str = "segformer-b3"
+    refinement: Refinement | str = "transformer"
     transformer: TransformerLayout = field(default_factory=TransformerLayout)
     """The size of the transformer that refines the queries, if there is one."""
     latents: LatentLayout = field(default_factory=LatentLayout)
@@ -57,7 +55,7 @@ class Architecture:
     the paper. The colors are painted all the same."""
     shadows: bool = False
     """Let each object also cast a shadow on the background, so that its mask need not contain it. Not in the paper."""
-    background_network: BackgroundNetwork | None = "complex"
+    background_network: BackgroundNetwork | str | None = "complex"
     """None for a model that only segments."""
 
     def __post_init__(self) -> None:
@@ -80,8 +78,9 @@ class Architecture:
         if self.slow_features is not None and self.per_pixel_background_activation:
             raise ValueError("a model of slow features has one background activation, not one for each pixel")
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if value not in choices and not (name in get_args(NetworkSetting) and is_own(value)):
+                raise ValueError(f"{name} should be one of {', '.join(map(str, choices))}, not {value!r}")
 
 
 _CHOICES: Mapping[str, tuple[object, ...]] = {

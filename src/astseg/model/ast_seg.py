@@ -16,7 +16,7 @@ from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.latents import ObjectLatents, read_latents
 from astseg.model.postprocessing import LabelRule
 from astseg.model.precision import single_precision
-from astseg.model.refinement import NoRefinement, TransformerRefinement
+from astseg.model.refinement import build_refinement
 from astseg.model.rendering import (
     Rendering,
     apply_shadows,
@@ -46,6 +46,7 @@ class AstSeg(SavedModel):
 
     Raises:
         ValueError: a network cannot work at the image size, or the label rule needs another background network.
+        AstSegError: a network is somebody's own, and is not registered.
     """
 
     def __init__(self, architecture: Architecture, label_rule: LabelRule | None = None) -> None:
@@ -64,13 +65,7 @@ class AstSeg(SavedModel):
             architecture.num_slots + layout.columns,
             feature_channels=slow.directions + 1 + 3 if slow else None,
         )
-        self.refinement = (
-            NoRefinement()
-            if architecture.refinement == "none"
-            else TransformerRefinement(
-                layout.columns, residual=architecture.refinement == "residual", layout=architecture.transformer
-            )
-        )
+        self.refinement = build_refinement(architecture.refinement, layout.columns, architecture.transformer)
         self.places = SlotPositionPrior(architecture.num_slots) if architecture.slot_position_prior else None
         self.glimpse_generator = GlimpseGenerator(
             layout.appearance_dim, architecture.glimpse_channels, shadows=architecture.shadows
@@ -142,6 +137,11 @@ class AstSeg(SavedModel):
         self, maps: Tensor, images: Tensor, backgrounds: Tensor | None, residuals: Tensor | None
     ) -> ObjectLatents:
         """Read the objects from the feature network's maps; the other arguments are those of `encode`."""
+        if maps.shape[1] != self.num_slots + self.architecture.latents.columns:
+            raise ValueError(
+                f"the feature network should return {self.num_slots} + {self.architecture.latents.columns} channels, "
+                f"one for each slot and the columns of a query, not {maps.shape[1]}"
+            )
         logits, features = torch.split(maps, [self.num_slots, maps.shape[1] - self.num_slots], 1)
         if self.architecture.residual_attention_bias:
             map_size = (logits.shape[-2], logits.shape[-1])

@@ -1,6 +1,7 @@
 """The transformer encoder in which the slots attend to each other (section 4.1)."""
 
 from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -8,6 +9,10 @@ from torch import Tensor, nn
 
 from astseg._core.settings_io import SIZE, Range, check_numbers
 from astseg.model.attention import ObjectQueries
+from astseg.model.own_networks import build_own
+
+Refinement: TypeAlias = Literal["transformer", "residual", "none"]
+"""``transformer`` replaces the queries, as in the paper; ``residual`` adds to them; ``none`` leaves them unchanged."""
 
 MAX_LAYERS = 1000
 
@@ -74,3 +79,22 @@ class NoRefinement(nn.Module):
     def forward(self, queries: ObjectQueries) -> ObjectQueries:
         """Return the queries."""
         return queries
+
+
+def build_refinement(refinement: Refinement | str, columns: int, layout: TransformerLayout) -> Any:
+    """Build what refines the queries, a module.
+
+    Args:
+        refinement: which kind.
+        columns: the dimension of a query's feature vector.
+        layout: the transformer's size, if it is one.
+
+    Raises:
+        AstSegError: the network is somebody's own, and is not registered.
+    """
+    match refinement:
+        case "none":
+            return NoRefinement()
+        case "transformer" | "residual":
+            return TransformerRefinement(columns, residual=refinement == "residual", layout=layout)
+    return build_own("refinement", refinement, columns)

@@ -27,7 +27,7 @@ MINIATURE_BATCH = 16
 MINIATURE_RATE_FACTOR = 10.0
 """Factor on the learning rate, since a miniature has only a four-hundredth of the steps."""
 
-SMALLER_NETWORKS: Mapping[FeatureNetwork, FeatureNetwork] = MappingProxyType(
+SMALLER_NETWORKS: Mapping[str, FeatureNetwork] = MappingProxyType(
     {
         "segformer-b1": "segformer-b0",
         "segformer-b2": "segformer-b0",
@@ -184,7 +184,7 @@ def is_miniature(recipe: Recipe, published: Recipe) -> bool:
     )
 
 
-def _is_smaller(network: FeatureNetwork, other: FeatureNetwork) -> bool:
+def _is_smaller(network: str, other: str) -> bool:
     """Tell whether a feature network is a smaller one of the same family, or compact where the other is not."""
     compact = ("compact-unet", "wide-compact-unet")
     if network in compact or other in compact:

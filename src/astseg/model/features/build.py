@@ -1,7 +1,7 @@
 """The feature networks by name."""
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from astseg.model.features.compact_unet import (
     COMPACT_UNET_CHANNELS,
@@ -10,6 +10,7 @@ from astseg.model.features.compact_unet import (
 )
 from astseg.model.features.segformer import MIX_TRANSFORMER_SIZES, SegformerMaps
 from astseg.model.features.unet import UnetMaps, unet_channels
+from astseg.model.own_networks import build_own, is_own
 
 FeatureNetwork: TypeAlias = Literal[
     "segformer-b0",
@@ -25,9 +26,9 @@ FeatureNetwork: TypeAlias = Literal[
 
 
 def build_feature_maps(
-    network: FeatureNetwork, image_size: tuple[int, int], channels: int, feature_channels: int | None = None
-) -> SegformerMaps | UnetMaps | CompactUnetMaps:
-    """Build a feature network for images of this height and width.
+    network: FeatureNetwork | str, image_size: tuple[int, int], channels: int, feature_channels: int | None = None
+) -> Any:
+    """Build a feature network, a module, for images of this height and width.
 
     Args:
         network: which one.
@@ -36,8 +37,13 @@ def build_feature_maps(
         feature_channels: the channels of a feature map that it is given in place of images.
 
     Raises:
-        ValueError: the image is too small for the network's levels.
+        ValueError: the image is too small for the network's levels, or somebody's own network is given features.
+        AstSegError: the network is somebody's own, and is not registered.
     """
+    if is_own(network):
+        if feature_channels is not None:
+            raise ValueError(f"{network} takes images, not features")
+        return build_own("feature_network", network, image_size, channels)
     _check_sides(network, image_size, 2 ** (len(unet_channels(image_size)) - 1) if network == "unet" else 16)
     if network in _COMPACT_LEVELS:
         return CompactUnetMaps(channels, _COMPACT_LEVELS[network], feature_channels)
