@@ -14,6 +14,7 @@ from astseg.hub.loading import load_model
 from astseg.model import postprocessing, segmentation
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.attention import soft_argmax
 from astseg.model.latents import LatentLayout, ObjectLatents
 from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights
 from astseg.model.rendering import MAX_SHADOW, composite, place_glimpses
@@ -607,3 +608,36 @@ class TestSaving:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+class TestAttentionMaps:
+    @pytest.mark.parametrize(
+        "changes",
+        [{}, {"residual_attention_bias": 4.0, "slot_position_prior": True}, {"corner_convention": "consistent"}],
+    )
+    def test_their_centers_are_the_positions(self, changes: dict[str, Any]) -> None:
+        """Without a refinement, which moves them."""
+        model, images = build(**changes), random_images(2, 3, 32, 40)
+        maps = model.attention_maps(images)
+        assert maps.shape[:2] == (2, 3)
+        torch.testing.assert_close(maps.sum((2, 3)), torch.ones(2, 3))
+        centers = soft_argmax(maps, model.architecture.corner_convention)
+        torch.testing.assert_close(centers, model.reconstruct(images).latents.positions)
+
+    def test_looking_at_a_model_in_training_changes_nothing(self) -> None:
+        model, images = build().train(), random_images(2, 3, 32, 40)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        maps = model.attention_maps(images)
+        assert not maps.requires_grad
+        assert all(module.training for module in model.modules())
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        torch.testing.assert_close(maps, model.eval().attention_maps(images))
+
+    def test_of_slow_features(self) -> None:
+        model = load_model("clevrtex")
+        maps = model.attention_maps(random_images(1, 3, 64, 64))
+        torch.testing.assert_close(maps.sum((2, 3)), torch.ones(1, 10))
+
+    def test_another_size(self, model: AstSeg, unchecked_shapes: None) -> None:
+        with pytest.raises(ValueError, match="N x 3 x 32 x 40"):
+            model.attention_maps(random_images(1, 3, 40, 32))

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from astseg._core.image_conversion import ImageInput, check_float_images, describe_type
 from astseg.model.architecture import Architecture
-from astseg.model.attention import background_residual, gather_queries
+from astseg.model.attention import background_residual, gather_queries, spatial_softmax
 from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.model.backgrounds.build import build_background
 from astseg.model.backgrounds.static import StaticBackground
@@ -124,33 +124,53 @@ class AstSeg(SavedModel):
             ValueError: the images have another size or type; `segment` takes any.
         """
         self._check_images(images)
+        logits, features = self._logits_and_features(images, backgrounds, residuals)
+        with single_precision(logits):
+            queries = self.refinement(gather_queries(logits, features, self.architecture.corner_convention))
+            return read_latents(queries, self.architecture.latents)
+
+    def attention_maps(
+        self, images: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch slots rows columns"]:
+        """Return where each slot looks (equation 11) in evaluation mode and without gradients.
+
+        A map sums to one over its cells, of which there are as many as the feature network has. Its center of mass is
+        the slot's position before the refinement.
+
+        Args:
+            images: images in [0, 1] of the model's own size, on the model's device.
+
+        Raises:
+            ValueError: the images have another size or type.
+        """
+        self._check_images(images)
+        with torch.no_grad(), evaluation_mode(self):
+            return spatial_softmax(self._logits_and_features(images)[0])
+
+    def _logits_and_features(
+        self, images: Tensor, backgrounds: Tensor | None = None, residuals: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the attention logits of all slots and the map that is pooled; the arguments are those of `encode`."""
         inputs = images
         if self.slow_features is not None:
             residuals = self.slow_features(images).coarse if residuals is None else residuals
             length = residuals.square().sum(1, keepdim=True)
             inputs = torch.cat((residuals, length, resized(images, self.grid) - 0.5), 1)
         maps = self.feature_maps(inputs).to(inputs.dtype)  # under autocast they may have fewer bits
-        with single_precision(maps):
-            return self._find_objects(maps, images, backgrounds, residuals)
-
-    def _find_objects(
-        self, maps: Tensor, images: Tensor, backgrounds: Tensor | None, residuals: Tensor | None
-    ) -> ObjectLatents:
-        """Read the objects from the feature network's maps; the other arguments are those of `encode`."""
         if maps.shape[1] != self.num_slots + self.architecture.latents.columns:
             raise ValueError(
                 f"the feature network should return {self.num_slots} + {self.architecture.latents.columns} channels, "
                 f"one for each slot and the columns of a query, not {maps.shape[1]}"
             )
-        logits, features = torch.split(maps, [self.num_slots, maps.shape[1] - self.num_slots], 1)
-        if self.architecture.residual_attention_bias:
-            map_size = (logits.shape[-2], logits.shape[-1])
-            attraction = self.foreground_evidence(images, map_size, backgrounds, residuals)
-            logits = logits + self.architecture.residual_attention_bias * attraction
-        if self.places is not None:
-            logits = logits + self.places((logits.shape[-2], logits.shape[-1]), self.architecture.corner_convention)
-        queries = self.refinement(gather_queries(logits, features, self.architecture.corner_convention))
-        return read_latents(queries, self.architecture.latents)
+        with single_precision(maps):
+            logits, features = torch.split(maps, [self.num_slots, maps.shape[1] - self.num_slots], 1)
+            size = (logits.shape[-2], logits.shape[-1])
+            if self.architecture.residual_attention_bias:
+                attraction = self.foreground_evidence(images, size, backgrounds, residuals)
+                logits = logits + self.architecture.residual_attention_bias * attraction
+            if self.places is not None:
+                logits = logits + self.places(size, self.architecture.corner_convention)
+        return logits, features
 
     def foreground_evidence(
         self,
