@@ -27,6 +27,7 @@ Train one::
 * `PRESETS`, `get_preset`, `override`: recipes by name, and with settings changed
 * `choose_recipe`, `RecipeRequest`: a recipe for the images, the machine and what you ask for
 * `Trainer`: trains; a run that is stopped and resumed ends with the same result
+* `Callback`: what watches a training, or adds losses of your own to it
 
 Score it::
 
@@ -65,6 +66,7 @@ if TYPE_CHECKING:
     from astseg.model.own_networks import register_network
     from astseg.model.segmentation import Segmentation
     from astseg.training.auto_config import RecipeRequest, choose_recipe
+    from astseg.training.callbacks import Callback
     from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
     from astseg.training.loop import Trainer
     from astseg.training.presets import PRESETS, get_preset
@@ -75,6 +77,7 @@ __all__ = [
     "AstSeg",
     "AstSegError",
     "BackgroundTraining",
+    "Callback",
     "Evaluation",
     "ForegroundTraining",
     "FormatRequest",
@@ -103,6 +106,7 @@ __all__ = [
 ]
 
 _NAMES_BY_MODULE = {
+    "training.callbacks": ("Callback",),
     "training.config": ("BackgroundTraining", "ForegroundTraining", "Recipe"),
     "data.importing": ("import_source",),
     "data.scenes": ("make_store",),

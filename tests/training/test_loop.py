@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from astseg._core.errors import AstSegError, NonFiniteWeightsError, RunExistsError
 from astseg._core.settings_io import override
@@ -18,6 +19,7 @@ from astseg.training.callbacks import Callback, RestartPhase, StepMetrics
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe, Scenario
 from astseg.training.dead_slots import DeadSlotReset
+from astseg.training.execution import Execution
 from astseg.training.loop import Trainer, recipe_callbacks
 from astseg.training.phases import BackgroundPhase, Losses, Schedule, phases
 from astseg.training.run import RunSettings
@@ -434,3 +436,83 @@ class TestResume:
         assert not states_equal(AstSeg.from_pretrained(folder / "model"), whole.model)
         assert Trainer.resume(tiny_images, folder, CPU).run()
         assert states_equal(AstSeg.from_pretrained(folder / "model"), whole.model)
+
+
+class Darkness(Callback):
+    """Wants dark layers, and remembers when it was asked."""
+
+    def __init__(self, weight: float, name: str = "darkness") -> None:
+        self.weight, self.name = weight, name
+        self.asked: list[tuple[str, int, int]] = []
+        self.metrics: list[StepMetrics] = []
+
+    def more_losses(self, state: TrainState, batch: Batch, losses: Losses) -> dict[str, Tensor]:
+        self.asked.append((state.phase.name, state.step, len(batch.images)))
+        if losses.rendering is None:
+            return {}
+        return {self.name: self.weight * losses.rendering.layers.mean()}
+
+    def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
+        self.metrics.append(metrics)
+
+
+class TestMoreLosses:
+    def test_are_learned_from_and_reported(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        plain = trained(tiny_recipe, tiny_images, tmp_path / "plain")
+        dark = Darkness(10.0)
+        trainer = Trainer(tiny_recipe, tiny_images, tmp_path / "dark", CPU, callbacks=[dark], report_every=1)
+        trainer.run()
+        assert [asked[:2] for asked in dark.asked] == [
+            *(("background", step) for step in range(3)),
+            *(("objects", step) for step in range(3)),
+            *(("joint", step) for step in range(3)),
+        ]
+        for metrics in dark.metrics[3:]:
+            schedule = metrics.phase.schedule(metrics.step - 1)
+            weights = {"reconstruction": 1.0, "entropy": schedule.entropy_weight, "darkness": 1.0}
+            weights |= {"slot_use": schedule.slot_use_weight}
+            terms = sum(weights[name] * value for name, value in metrics.losses.items() if name != "total")
+            assert metrics.losses["total"] == pytest.approx(terms, rel=1e-5)
+        images = torch.from_numpy(tiny_images.copy()).permute(0, 3, 1, 2) / 255
+        layers = [float(one.model.reconstruct(images).layers.mean()) for one in (trainer, plain)]
+        assert layers[0] < layers[1]
+
+    def test_of_no_weight_change_nothing(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        plain = trained(tiny_recipe, tiny_images, tmp_path / "plain")
+        other = trained(tiny_recipe, tiny_images, tmp_path / "other", Darkness(0.0))
+        assert states_equal(plain.model, other.model)
+
+    def test_a_run_resumes_with_them(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        whole = trained(tiny_recipe, tiny_images, tmp_path / "whole", Darkness(1.0))
+        Trainer(tiny_recipe, tiny_images, tmp_path / "parts", CPU, callbacks=[Darkness(1.0)]).run(after(7))
+        resumed = Trainer.resume(tiny_images, tmp_path / "parts", CPU, callbacks=[Darkness(1.0)])
+        resumed.run()
+        assert states_equal(whole.model, resumed.model)
+
+    def test_of_a_batch_in_parts(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        dark = Darkness(1.0)
+        execution = Execution(parts=2)
+        trainer = Trainer(tiny_recipe, tiny_images, tmp_path / "run", CPU, callbacks=[dark], execution=execution)
+        trainer.run(after(1))
+        assert dark.asked == [("background", 0, 2), ("background", 0, 2)]
+
+    @pytest.mark.parametrize("name", ["total", "entropy", "active_slots", "learning_rate"])
+    def test_a_name_that_is_taken(self, name: str, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=f"'{name}' already"):
+            trained(tiny_recipe, tiny_images, tmp_path / "run", Darkness(1.0, name))
+
+    def test_more_than_a_number(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        class PerImage(Callback):
+            def more_losses(self, state: TrainState, batch: Batch, losses: Losses) -> dict[str, Tensor]:
+                return {"mine": torch.zeros(len(batch.images))}
+
+        with pytest.raises(ValueError, match=r"'mine' should be a single number, not of shape \(4,\)"):
+            trained(tiny_recipe, tiny_images, tmp_path / "run", PerImage())
+
+    def test_are_not_compiled(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        execution = Execution(compiled=True)
+        trainer = Trainer(
+            tiny_recipe, tiny_images, tmp_path / "run", CPU, callbacks=[Darkness(1.0)], execution=execution
+        )
+        with pytest.raises(AstSegError, match="cannot be compiled"):
+            trainer.run()

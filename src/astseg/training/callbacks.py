@@ -1,10 +1,14 @@
 """What runs beside training: to report, to draw, or to change its course."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
+from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.health import Judgment
-from astseg.training.phases import Phase
+from astseg.training.phases import Losses, Phase
 from astseg.training.state import TrainState
 
 
@@ -18,6 +22,7 @@ class StepMetrics:
     learning_rates: dict[str, float]
     """Those of the step, as `Phase.group_rates` has them."""
     losses: dict[str, float]
+    """The total and its terms, those of callbacks too."""
     diagnostics: dict[str, float]
     """The fields of `Diagnostics`; empty while the background is trained alone."""
     seconds: float
@@ -58,6 +63,20 @@ class Callback:
     def on_problem(self, judgment: Judgment) -> None:
         """Training does not go well, as was just found for the first time."""
 
+    def more_losses(self, state: TrainState, batch: Batch, losses: Losses) -> Mapping[str, Tensor]:
+        """Return further terms of a step's loss by name, which are added to the total as they are, and reported.
+
+        A term is a mean over the images of the batch, already weighted. It should depend on the arguments alone, or a
+        resumed run ends elsewhere; ``state.step`` is the number of the phase's steps that are done. With several
+        processes, or a batch in parts, it is asked for each part. Terms cannot be compiled.
+
+        Args:
+            state: of the run; its model is what learns.
+            batch: what the step learns from.
+            losses: the phase's own; of their rendering, all is differentiable. Phase 1 has none.
+        """
+        return {}
+
     def on_step_end(self, state: TrainState) -> RestartPhase | None:
         """Run after each step, so quickly; return what training should do next, if anything special.
 
@@ -66,3 +85,8 @@ class Callback:
 
     def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
         """Run when a step's metrics are reported."""
+
+
+def has_losses(callback: Callback) -> bool:
+    """Tell whether a callback adds terms to the loss."""
+    return type(callback).more_losses is not Callback.more_losses

@@ -12,7 +12,7 @@ first process writes.
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from astseg._core import processes
 from astseg._core.atomic_io import atomic_folder
@@ -31,7 +32,7 @@ from astseg._core.text import format_value
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Batch, TrainingImages, TrainingSet, batch_indices, flipped
-from astseg.training.callbacks import Callback, StepMetrics
+from astseg.training.callbacks import Callback, StepMetrics, has_losses
 from astseg.training.checkpoints import (
     CHECKPOINT_FILE,
     MODEL_FOLDER,
@@ -44,11 +45,11 @@ from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.data_identity import identify
 from astseg.training.dead_slots import DeadSlotReset
-from astseg.training.diagnostics import diagnose
+from astseg.training.diagnostics import Diagnostics, diagnose
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.global_batch import BatchPart, GlobalBatch, mean_over_batch, own_part, sum_gradients
 from astseg.training.health import DIVERGED_ADVICE, judge_weights
-from astseg.training.phases import Losses, Phase, phases
+from astseg.training.phases import Losses, Phase, Schedule, phases
 from astseg.training.precision import precision_context, products_in
 from astseg.training.slot_placement import SlotPlacement
 from astseg.training.state import TrainState, random_state, restore_random_state
@@ -217,6 +218,11 @@ class Trainer:
         state = self.state
         optimizer, execution = state.start_phase(), state.execution
         losses_of = compiled_losses(phase, state.device) if execution.compiled else phase.losses
+        more = [callback for callback in self.callbacks if has_losses(callback)]
+        if more and execution.compiled:
+            raise AstSegError("Losses of your own (Callback.more_losses) cannot be compiled. Do not compile.")
+        if more:
+            losses_of = partial(_with_more, losses_of, [callback.more_losses for callback in more], state)
         for callback in self.callbacks:
             callback.on_phase_start(state)
         training_set = state.training_set = self._prepare(phase)
@@ -385,6 +391,31 @@ def _with_share(sums: Losses | None, losses: Losses, share: float) -> Losses:
     if sums is not None:
         total, terms = sums.total + total, {name: sums.terms[name] + value for name, value in terms.items()}
     return Losses(total, terms, losses.rendering)
+
+
+def _with_more(
+    losses_of: LossFunction,
+    more: Sequence[Callable[[TrainState, Batch, Losses], Mapping[str, Tensor]]],
+    state: TrainState,
+    model: AstSeg,
+    batch: Batch,
+    schedule: Schedule,
+) -> Losses:
+    """Return the losses of a step with the terms that callbacks add.
+
+    Raises:
+        ValueError: two terms or diagnostics have one name, or a term is not a single number.
+    """
+    own = losses_of(model, batch, schedule)
+    total, terms = own.total, dict(own.terms)
+    for function in more:
+        for name, term in function(state, batch, own).items():
+            if name in {*terms, "total", *Diagnostics._fields, *state.phase.group_rates(0)}:
+                raise ValueError(f"there is a loss or a metric '{name}' already: give this one another name")
+            if term.shape != ():
+                raise ValueError(f"the loss '{name}' should be a single number, not of shape {tuple(term.shape)}")
+            terms[name], total = term, total + term
+    return Losses(total, terms, own.rendering)
 
 
 def recipe_callbacks(

@@ -45,7 +45,7 @@ from astseg.data.store import Split, Store
 from astseg.evaluation.evaluator import PER_IMAGE_FILE, ScoreSummary, evaluate, write_per_image
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, describe_data, write_scores
 from astseg.model.ast_seg import AstSeg
-from astseg.training.callbacks import Callback
+from astseg.training.callbacks import Callback, has_losses
 from astseg.training.checkpoints import MODEL_FOLDER, check_new_run, has_checkpoint
 from astseg.training.config import Recipe
 from astseg.training.execution import PLAIN, Execution
@@ -172,7 +172,7 @@ def train_run(
 
     Use `lock_run` if another process might train the same run. A new run that fails before anything is done leaves its
     folder free for the next one. Of several processes that have joined, the first writes
-    and runs the callbacks, which judge whether training goes well.
+    and runs the callbacks, which judge whether training goes well; the others run those that have losses.
 
     Raises:
         UnhealthyTrainingError: ``strict`` is set, and a problem was found; everything learned is saved.
@@ -195,7 +195,7 @@ def train_run(
             watcher.on_problem(problem)
 
     health = HealthCheck(tell, folder)
-    callbacks = (*watchers, health) if first else ()
+    callbacks = (*watchers, health) if first else tuple(filter(has_losses, callbacks))
     images, sha256 = store["train"].images, store.manifest.splits["train"].arrays["images"].sha256
     with ExitStack() as stack:
         if processes.from_first(resume and has_checkpoint(folder)):
