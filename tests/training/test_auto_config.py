@@ -20,6 +20,7 @@ from astseg.training.auto_config import (
     check_size,
     choose_background,
     choose_recipe,
+    unfinished_warmups,
 )
 from astseg.training.config import Recipe
 from astseg.training.execution import Execution
@@ -241,6 +242,23 @@ class TestRecipe:
             choose(store, preset="demo", changes=never, **asked)
         last = {**never, "foreground.baseline.placement_step": 300}
         assert choose(store, preset="demo", changes=last, **asked).recipe.foreground.baseline.placement_step == 300
+
+    def test_warm_ups_that_never_end_are_told(self, store: Store) -> None:
+        """As they are where the steps are set, and not asked for: setting changes nothing else."""
+        steps = {"background.steps": 10, "foreground.steps": 100, "foreground.frozen_steps": 50}
+        reasons = choose(store, preset="clevr-cpu", changes=steps).reasons
+        (reason,) = (one for one in reasons if one.text.startswith("Warm-ups"))
+        assert reason.request == "steps"
+        for name in ("background.learning_rate", "foreground.learning_rate", "foreground.entropy"):
+            assert re.search(rf"{name}[._]warmup_steps = \d+", reason.text)
+        assert "baseline" not in reason.text, "it is not read"
+        others: list[dict[str, Any]] = [{}, {"steps": 100}, {"minutes": 1}]
+        for asked in others:
+            reasons = choose(store, preset="clevr-cpu", **asked).reasons
+            assert not any(one.text.startswith("Warm-ups") for one in reasons)
+
+    def test_no_preset_ends_before_its_warm_ups(self) -> None:
+        assert not any(unfinished_warmups(preset.recipe) for preset in PRESETS.values())
 
     def test_a_preset_with_another_k_and_time(self, store: Store) -> None:
         recipe = choose(store, preset="demo", num_slots=5, minutes=7).recipe

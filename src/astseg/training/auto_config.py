@@ -10,7 +10,7 @@ import torch
 
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError, MemoryShortageError, wrong_argument
-from astseg._core.settings_io import flatten, override
+from astseg._core.settings_io import flatten, override, to_builtins
 from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
 from astseg.model.architecture import MAX_SLOTS
@@ -202,6 +202,9 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
         recipe = override(recipe, request.changes)  # again: fitting the steps has shortened the warm-ups
     _check_placement(recipe)
     reasons.append(Reason(f"Steps: {_steps_in_words(recipe, asked)}, {why}."))
+    if longer := ", ".join(f"{name} = {steps}" for name, steps in unfinished_warmups(recipe).items()):
+        text = f"Warm-ups longer than these steps, so that little is learned: {longer}. Set them as well."
+        reasons.append(Reason(text, None if request.steps is not None else "steps"))
     return RecipeChoice(recipe, tuple(reasons), execution)
 
 
@@ -214,6 +217,21 @@ def _check_placement(recipe: Recipe) -> None:
             f"Slots get their places after foreground.baseline.placement_step, which is {step}, and training ends "
             f"after {training.steps} steps. Set it to a quarter of them or less."
         )
+
+
+def unfinished_warmups(recipe: Recipe) -> dict[str, int]:
+    """Return the warm-ups of a recipe that its training ends before, by their names, with their steps.
+
+    Fitting a recipe to steps or to a time shortens them, setting its steps does not.
+    """
+    settings = flatten(to_builtins(recipe))
+    return {
+        name: steps
+        for name, steps in settings.items()
+        if name.endswith("warmup_steps")
+        and steps > settings[f"{name.partition('.')[0]}.steps"]
+        and is_read(name, recipe.foreground.scenario)
+    }
 
 
 def _steps_in_words(recipe: Recipe, asked: Recipe) -> str:
