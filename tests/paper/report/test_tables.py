@@ -1,7 +1,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
+from astseg._core.settings_io import override
 from astseg.paper.report import Report, Table, build_report, group_results, read_results
+from astseg.training.presets import PRESETS
+from astseg.training.run import RunSettings, write_run
 
 Make = Callable[..., Path]
 
@@ -97,6 +102,20 @@ class TestReport:
         (only,) = found.tables
         assert only.title == "Runs that are in no table of the paper"
         assert own_rows(only) == [("astseg demo", "50.00", "25.00", "12.50", "50.0", "1")]
+
+    def test_runs_of_one_name_are_told_apart_by_their_settings(self, make_run: Make) -> None:
+        """As in a sweep of `astseg train`, whose runs have the title of their data."""
+        runs = []
+        for weight, seed in ((1e-3, 0), (1e-3, 1), (1e-2, 0)):
+            run = make_run(None, seed, 0.5 + seed / 10, name=f"{weight}-{seed}")
+            recipe = override(PRESETS["demo"].recipe, {"foreground.entropy_weight": weight})
+            write_run(run, RunSettings("astseg on mine", recipe, "/data", seed), torch.device("cpu"))
+            runs.append(run)
+        (only,) = report_of(*runs).tables[:1]
+        assert [(name, miou, count) for name, miou, *_, count in own_rows(only)] == [
+            ("astseg astseg on mine, foreground.entropy_weight 0.001", "55.00 ± 7.07", "2"),
+            ("astseg astseg on mine, foreground.entropy_weight 0.01", "50.00", "1"),
+        ]
 
     def test_unfinished_runs_are_named(self, make_run: Make) -> None:
         groups = group_results(read_results([make_run("clevr")])[0])

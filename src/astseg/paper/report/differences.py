@@ -76,6 +76,18 @@ def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> li
     ]
 
 
+def settings_apart(group: Group, alike: Sequence[Group]) -> list[str]:
+    """Return a group's settings that not all of some groups share, as ``foreground.entropy_weight 0.01``."""
+    recipes = [flatten(to_builtins(other.first.settings.recipe)) for other in alike]
+    mine = flatten(to_builtins(group.first.settings.recipe))
+    names = {name: None for recipe in recipes for name in recipe}
+    return [
+        f"{name} {format_value(mine.get(name))}"
+        for name in names
+        if any(recipe.get(name) != mine.get(name) for recipe in recipes)
+    ]
+
+
 def _whose(numbers: Sequence[int], everyone: Sequence[str]) -> str:
     """Return the names of some of all rows, by their numbers."""
     others = [number for number in range(len(everyone)) if number not in numbers]

@@ -21,6 +21,7 @@ from astseg.paper.report.differences import (
     OTHER_RECIPE,
     differences,
     row_name,
+    settings_apart,
     warning_marks,
 )
 from astseg.paper.report.results import Estimate, Group
@@ -160,14 +161,18 @@ def _ablation_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
 
 
 def _other_runs(groups: Sequence[Group]) -> Table:
-    rows = [
-        Row((_group_name(group), *(_score(group, name) for name in SCORE_TITLES), str(len(group.results))), own=True)
-        for group in groups
-    ]
+    names = [_group_name(group) for group in groups]
+    rows = []
+    for group, name in zip(groups, names, strict=True):
+        alike = [other for other, its_name in zip(groups, names, strict=True) if its_name == name]
+        settings = ", ".join(settings_apart(group, alike))
+        scores = (_score(group, score) for score in SCORE_TITLES)
+        rows.append(Row((f"{name}, {settings}" if settings else name, *scores, str(len(group.results))), own=True))
     columns = ("run", *SCORE_TITLES.values(), "runs")
     return Table(
         "Runs that are in no table of the paper",
-        "There are no published figures to compare them with.",
+        "There are no published figures to compare them with. ± is the sample deviation (n - 1) over runs that differ "
+        "in the seed alone; of runs with one name, the settings in which they differ are named.",
         columns,
         tuple(rows),
     )
