@@ -211,6 +211,8 @@ class TestTrain:
         assert read_recipe(file) == PRESETS["rooms-cpu"].recipe
         command = ("train", rooms, "--recipe", file, *SHORT, "--set", "foreground.entropy_weight=1e-3")
         assert astseg(*command, "--device", "cpu", "--out", tmp_path / "run") == 0
+        assert "so that little is learned: " in astseg.err
+        assert "To change it: --steps, which shortens them, in place of --set." in " ".join(astseg.err.split())
         recipe = read_run(tmp_path / "run").recipe
         assert recipe == read_recipe(tmp_path / "run" / "run.json") == read_recipe(tmp_path / "run")
         assert (recipe.foreground.steps, recipe.background.steps, recipe.foreground.entropy_weight) == (4, 2, 1e-3)

@@ -25,6 +25,7 @@ OPTION_BY_FIELD = {
     "static": "--static or --moving",
     "textured": "--textured or --plain",
     "precision": "--precision",
+    "steps": "--steps, which shortens them, in place of --set",
 }
 """The options that set the fields of `RecipeRequest`."""
 SAME_COMMAND = "The same command continues."
