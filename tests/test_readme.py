@@ -16,6 +16,7 @@ RUNNABLE_PAGES = (
     "README.md",
     "docs/architecture.md",
     "docs/onnx.md",
+    "docs/research.md",
     "docs/scaling.md",
     "docs/scenes.md",
     "docs/tracking.md",
