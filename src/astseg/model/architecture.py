@@ -34,6 +34,7 @@ class Architecture:
     num_slots: int
     """K, the largest number of objects in an image."""
     feature_network: FeatureNetwork | str = "segformer-b3"
+    """What turns an image into attention logits and a feature map."""
     refinement: Refinement | str = "transformer"
     transformer: TransformerLayout = field(default_factory=TransformerLayout)
     """The size of the transformer that refines the queries, if there is one."""

@@ -28,6 +28,7 @@ class TransformerLayout:
     feedforward: int = 512
     """Hidden units of a layer."""
     layers: int = 6
+    """Layers, one upon the other."""
     dropout: float = 0.1
     """The probability of dropping a unit while training."""
 

@@ -39,7 +39,9 @@ class BackgroundTraining:
     """How the background network is trained alone (phase 1), with AdamW and no weight decay."""
 
     steps: int = 500_000
+    """Steps of phase 1."""
     batch_size: int = 128
+    """Images of a step."""
     learning_rate: LearningRate = field(default_factory=lambda: LearningRate(2e-3, decay_start=0.8))
     exponent_ramp_start: int = 0
     """Steps for which the robust weight's exponent stays 0, so that all pixels count alike. Otherwise, all that is not
@@ -92,6 +94,7 @@ class ForegroundTraining:
     baseline: BaselineTraining = field(default_factory=BaselineTraining)
     """Only baseline training reads it."""
     batch_size: int = 64
+    """Images of a step."""
     learning_rate: LearningRate = field(default_factory=lambda: LearningRate(4e-5, warmup_steps=5_000))
     entropy_weight: float = 1e-2
     """lambda_pixel of equation 22."""

@@ -36,7 +36,9 @@ class LearningRate:
     """A learning rate that warms up, holds, and decays."""
 
     peak: float
+    """The rate between warm-up and decay."""
     warmup_steps: int = 0
+    """Steps over which the rate rises with the square of the step."""
     decay: Decay = "drop"
     decay_start: float = 0.9
     """The share of all steps after which the rate decays."""

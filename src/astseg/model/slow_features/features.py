@@ -27,6 +27,8 @@ class SlowFeatureLayout:
     """
 
     backbone: Backbone = "efficientnet-lite0"
+    """What the features are made from: ``efficientnet-lite0``, ``efficientnet-lite0-dense``, ``filters``, a folder or a
+    name on the model hub (`Backbone`)."""
     directions: int = DIRECTIONS
     """How many slow directions are kept."""
     scale: float = 9.0
