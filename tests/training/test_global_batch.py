@@ -16,13 +16,17 @@ from torch import Tensor, nn
 from astseg._core import processes
 from astseg._core.errors import AstSegError, LostProcessError
 from astseg._core.settings_io import override
-from astseg.data.store import Bytes
+from astseg.data.store import Bytes, Store
+from astseg.training.batches import Batch
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.global_batch import BatchPart, GlobalBatch, _GlobalDraws, mean_over_batch, own_part
+from astseg.training.loggers import read_metrics
 from astseg.training.loop import Trainer
+from astseg.training.phases import Losses
+from astseg.training.run import RunSettings, train_run
 from astseg.training.state import TrainState
 
 needs_fork = pytest.mark.skipif(sys.platform != "linux", reason="forks")
@@ -258,6 +262,46 @@ def test_processes_with_parts_train_as_one(tiny_recipe: Recipe, tiny_images: Byt
     _, expected = _train(recipe, tiny_images, folders[0], PLAIN, fixed)
     for _, found in run_together(_train, 2, recipe, tiny_images, folders[1], Execution(parts=2), fixed):
         assert_equal_weights(found, expected)
+
+
+class LargeAppearances(Callback):
+    """A loss of one's own, whose value depends on the images of the batch."""
+
+    def more_losses(self, state: TrainState, batch: Batch, losses: Losses) -> dict[str, Tensor]:
+        if losses.rendering is None:
+            return {}
+        return {"appearances": -0.1 * losses.rendering.latents.appearances.abs().mean()}
+
+
+def _train_run(recipe: Recipe, store: Path, folder: Path) -> Any:
+    settings = RunSettings("a title", recipe, str(store), 3)
+    train_run(folder, settings, torch.device("cpu"), callbacks=[LargeAppearances()])
+    return weights(Trainer.resume(Store(store)["train"].images, folder, "cpu"))
+
+
+@needs_fork
+def test_processes_share_losses_of_ones_own(tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path) -> None:
+    images = tiny_store["train"].images
+    own = FixedNormalization(), LargeAppearances()
+    for name in ("one", "several"):
+        (tmp_path / name).mkdir()
+    metrics, expected = _train(tiny_recipe, images, tmp_path / "one", PLAIN, *own)
+    outcomes = run_together(_train, 2, tiny_recipe, images, tmp_path / "several", Execution(parts=2), *own)
+    for found_metrics, found in outcomes:
+        assert_equal_weights(found, expected)
+        for entry, wanted in zip(found_metrics, metrics, strict=True):
+            assert entry.get("appearances", 0.0) == pytest.approx(wanted.get("appearances", 0.0), rel=1e-3)
+    assert "appearances" in metrics[-1]
+
+
+@needs_fork
+def test_processes_make_a_run_with_losses_of_ones_own(tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path) -> None:
+    """Of a run, only the first process runs what watches."""
+    expected = _train_run(tiny_recipe, tiny_store.path, tmp_path / "one")
+    for found in run_together(_train_run, 2, tiny_recipe, tiny_store.path, tmp_path / "several"):
+        assert_equal_weights(found, expected)
+    entries = [read_metrics(tmp_path / name / "metrics.jsonl")[-1] for name in ("one", "several")]
+    assert entries[1]["appearances"] == pytest.approx(entries[0]["appearances"], rel=1e-3)
 
 
 def _train_until(steps: int, how: str, recipe: Recipe, images: Bytes, folder: Path) -> bool:
