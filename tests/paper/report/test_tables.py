@@ -113,8 +113,8 @@ class TestReport:
             runs.append(run)
         (only,) = report_of(*runs).tables[:1]
         assert [(name, miou, count) for name, miou, *_, count in own_rows(only)] == [
-            ("astseg astseg on mine, foreground.entropy_weight 0.001", "55.00 ± 7.07", "2"),
-            ("astseg astseg on mine, foreground.entropy_weight 0.01", "50.00", "1"),
+            ("astseg on mine, foreground.entropy_weight 0.001", "55.00 ± 7.07", "2"),
+            ("astseg on mine, foreground.entropy_weight 0.01", "50.00", "1"),
         ]
 
     def test_unfinished_runs_are_named(self, make_run: Make) -> None:

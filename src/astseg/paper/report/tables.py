@@ -103,7 +103,7 @@ def build_report(groups: Sequence[Group], unfinished: Sequence[str] = ()) -> Rep
 def _group_name(group: Group) -> str:
     """Return the name of a group's preset, with marks for what keeps it from being the published run."""
     marks = warning_marks(group)
-    return f"astseg {row_name(group)}" + (f" [{', '.join(marks)}]" if marks else "")
+    return f"astseg {row_name(group).removeprefix('astseg ')}" + (f" [{', '.join(marks)}]" if marks else "")
 
 
 def _scores_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
