@@ -75,6 +75,16 @@ def test_reads_what_was_written(tmp_path: Path) -> None:
     read.verify()
 
 
+def test_says_what_is_there(tmp_path: Path) -> None:
+    write(tmp_path / "store")
+    store = Store(tmp_path / "store")
+    split = store["train"]
+    height, width = split.images.shape[1:3]
+    assert repr(split) == f"<Split 'train': 6 images of {height}x{width} with masks>"
+    assert repr(store) == f"<Store {tmp_path / 'store'}: {split!r}>"
+    assert repr(Split("mine", split.images)) == f"<Split 'mine': 6 images of {height}x{width}>"
+
+
 def test_images_without_masks(tmp_path: Path) -> None:
     images, _ = random_images(3)
     with writer(tmp_path / "s") as store, store.split("train") as split:

@@ -110,6 +110,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        """Tell what is there, not the pixels."""
+        along = [kind for kind in ("masks", "shadows") if getattr(self, kind) is not None]
+        height, width = self.images.shape[1:3]
+        with_them = f" with {' and '.join(along)}" if along else ""
+        return f"<Split '{self.name}': {len(self)} images of {height}x{width}{with_them}>"
+
     def masks_to_show(self, chosen: slice | npt.NDArray[np.intp]) -> Bytes | None:
         """Return some masks for display, in which ignored pixels are background; None if there are no masks."""
         if self.masks is None:
@@ -163,6 +170,10 @@ class Store:
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels."""
         return self.manifest.image_size
+
+    def __repr__(self) -> str:
+        """Tell what is there."""
+        return f"<Store {self.path}: {', '.join(map(repr, self._splits.values()))}>"
 
     def __contains__(self, name: str) -> bool:
         return name in self._splits
