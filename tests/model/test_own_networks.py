@@ -25,10 +25,15 @@ from astseg.training.memory import training_memory
 OWN = {"feature_network": "own:strided", "refinement": "own:mixing", "background_network": "own:one-color"}
 
 
-class Strided(nn.Sequential):
+class Strided(nn.Module):
     def __init__(self, image_size: tuple[int, int], channels: int) -> None:
         assert image_size == (32, 32)
-        super().__init__(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU(), nn.Conv2d(8, channels, 1))
+        super().__init__()
+        self.layer = nn.Conv2d(3, 8, 4, stride=4)
+        self.output_layer = nn.Conv2d(8, channels, 1)
+
+    def forward(self, images: Tensor) -> Any:
+        return self.output_layer(self.layer(images).relu())
 
 
 class Mixing(nn.Module):
@@ -85,9 +90,20 @@ def test_trains_resumes_loads_and_scores_like_others(recipe: Recipe, tiny_store:
     assert kinds == [Strided, Mixing, OneColor]
     for name, value in model.state_dict().items():
         assert torch.equal(value, whole.model.state_dict()[name])
-    for name in ("feature_maps.0.weight", "refinement.layer.weight", "background.color"):
+    for name in ("feature_maps.layer.weight", "refinement.layer.weight", "background.color"):
         assert not torch.equal(model.state_dict()[name], before[name])
     assert evaluate(model, tiny_store["test"]).summary().overall.images == 4
+
+
+def test_slots_are_reset_in_the_last_layer(recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+    resetting = override(recipe, {"foreground.reinitialize_slots_until": 1000})
+    Trainer(resetting, tiny_images, tmp_path / "run", "cpu")
+    register_network(
+        "feature_network", "own:strided", lambda image_size, channels: nn.Sequential(Strided(image_size, channels))
+    )
+    with pytest.raises(AstSegError, match=r"'own:strided' has no `output_layer`\. Call .* or set foreground\.reinit"):
+        Trainer(resetting, tiny_images, tmp_path / "other", "cpu")
+    Trainer(override(recipe, {"foreground.reinitialize_slots_until": 0}), tiny_images, tmp_path / "other", "cpu")
 
 
 def test_memory_is_estimated(recipe: Recipe) -> None:

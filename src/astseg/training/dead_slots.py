@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from astseg._core.errors import AstSegError
 from astseg._core.processes import copy_from_first
 from astseg.model.ast_seg import AstSeg
 from astseg.model.resizing import resized
@@ -18,6 +19,7 @@ from astseg.model.segmentation import evaluation_mode
 from astseg.model.slot_grouping import slot_masks
 from astseg.training.batches import Batch, batch_indices
 from astseg.training.callbacks import Callback
+from astseg.training.config import Recipe
 from astseg.training.health import DEAD_THRESHOLD
 from astseg.training.phases import ForegroundPhase
 from astseg.training.state import TrainState
@@ -25,6 +27,22 @@ from astseg.training.state import TrainState
 RESET_INTERVAL = 500  # steps; a reset slot takes about as many to come into use again
 NUM_RESET_IMAGES = 256
 BATCH_SIZE = 32
+
+
+def check_resettable(model: AstSeg, recipe: Recipe) -> None:
+    """Raise unless the model has what is reset, before thousands of steps. A network of the user's own may lack it.
+
+    Raises:
+        AstSegError: slots are to be reset, and the feature network has no `output_layer`.
+    """
+    if recipe.foreground.reinitialize_slots_until and not isinstance(
+        getattr(model.feature_maps, "output_layer", None), nn.Module
+    ):
+        raise AstSegError(
+            f"The recipe resets slots that find nothing, in the last layer of the feature network, but "
+            f"'{recipe.architecture.feature_network}' has no `output_layer`. Call its last convolution so, or set "
+            "foreground.reinitialize_slots_until to 0."
+        )
 
 
 @torch.no_grad()

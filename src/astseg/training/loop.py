@@ -44,7 +44,7 @@ from astseg.training.compilation import LossFunction, compiled_losses
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.data_identity import identify
-from astseg.training.dead_slots import DeadSlotReset
+from astseg.training.dead_slots import DeadSlotReset, check_resettable
 from astseg.training.diagnostics import Diagnostics, diagnose
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.global_batch import BatchPart, GlobalBatch, mean_over_batch, own_part, sum_gradients
@@ -79,7 +79,8 @@ class Trainer:
         RunExistsError: the run is new, and the folder holds one already.
         TypeError: the recipe is none, or the images are no array.
         AstSegError: there is no such device, the backbone's weights cannot be read, or there are more processes than
-            images in a batch, or several where the loss is compiled.
+            images in a batch, or several where the loss is compiled; or a network of the user's own is not registered,
+            or has no layer in which to reset slots.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Trainer:
         self.state = (
             start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed, execution)
         )
+        check_resettable(self.state.model, recipe)
         # Whoever draws random numbers before the run changes nothing.
         self._random: dict[str, Any] | None = random_state()
         _check_processes(recipe, self.state.execution)
