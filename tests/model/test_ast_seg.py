@@ -510,6 +510,14 @@ class TestSaving:
         assert AstSeg.from_pretrained(tmp_path).num_slots == 3
         assert sorted(file.name for file in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
+    def test_the_card_says_what_it_is_and_how_to_load_it(self, model: AstSeg, tmp_path: Path) -> None:
+        model.save_pretrained(tmp_path)
+        head, _, text = (tmp_path / "README.md").read_text().removeprefix("---\n").partition("---\n")
+        assert "library_name: astseg" in head
+        assert "pipeline_tag: image-segmentation" in head
+        assert "astseg.load_model(" in text
+        assert "More Information Needed" not in text
+
     def test_half_precision_weights_are_read(self, model: AstSeg, tmp_path: Path) -> None:
         build().half().save_pretrained(tmp_path)
         loaded = AstSeg.from_pretrained(tmp_path)

@@ -27,6 +27,23 @@ from astseg.model.postprocessing import LabelRule
 
 WEIGHTS_FILE = "model.safetensors"
 FORMAT_VERSION = 3
+_CARD = """---
+{{ card_data }}
+---
+
+# A model of astseg
+
+Finds the objects in images like those that it was trained on, without any labels, by
+[AST-Seg](https://hal.science/hal-03931734) (WACV 2023). Say here what it was trained on, and how well it does.
+
+```python
+import astseg
+
+model = astseg.load_model("THE FOLDER OR THE NAME OF THIS MODEL")
+found = model.segment(images)  # paths, arrays or tensors
+print(found.labels.shape)  # 0 is the background
+```
+"""
 
 
 class SavedModel(
@@ -36,6 +53,7 @@ class SavedModel(
     tags=["object-centric-learning", "unsupervised-segmentation"],
     license="mit",
     pipeline_tag="image-segmentation",
+    model_card_template=_CARD,
 ):
     """A module with ``save_pretrained``, ``from_pretrained`` and ``push_to_hub``."""
 
