@@ -356,3 +356,16 @@ def test_tables_that_would_fill_the_memory() -> None:
     labels[:, 0, 0] = 4095
     with pytest.raises(ValueError, match="score fewer images at a time"):
         metrics.mean_iou(labels, labels)
+
+
+def test_lists_of_maps() -> None:
+    """Of one size."""
+    random = np.random.default_rng(0)
+    predicted, true = random.integers(0, 3, (2, 4, 5, 6))
+    found = metrics.score_segmentations(list(predicted), list(true))
+    for field in fields(found):
+        np.testing.assert_array_equal(
+            getattr(found, field.name), getattr(metrics.score_segmentations(predicted, true), field.name)
+        )
+    with pytest.raises(ValueError, match=r"have shape \(3, 5, 6\), true labels \(4, 5, 6\)"):
+        metrics.score_segmentations(list(predicted[:3]), list(true))

@@ -16,7 +16,11 @@ from jaxtyping import Float, Float64, Int64, Integer
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-LabelMaps: TypeAlias = Integer[np.ndarray, "batch height width"] | Integer[Tensor, "batch height width"]
+LabelMaps: TypeAlias = (
+    Integer[np.ndarray, "batch height width"]
+    | Integer[Tensor, "batch height width"]
+    | Sequence[Integer[np.ndarray, "height width"]]
+)
 FlatLabels: TypeAlias = np.ndarray[Any, np.dtype[np.integer[Any]]]
 Tables: TypeAlias = Int64[np.ndarray, "batch predicted true"]
 PerImage: TypeAlias = Float64[np.ndarray, "batch"]
@@ -246,8 +250,9 @@ def _count_label_pairs(predicted_labels: FlatLabels, true_labels: FlatLabels, co
 
 
 def _check_shapes(predicted: LabelMaps, true: LabelMaps) -> None:
-    if tuple(predicted.shape) != tuple(true.shape):
-        raise ValueError(f"predicted labels have shape {tuple(predicted.shape)}, true labels {tuple(true.shape)}")
+    found, wanted = tuple(np.shape(predicted)), tuple(np.shape(true))  # of lists of arrays, too
+    if found != wanted:
+        raise ValueError(f"predicted labels have shape {found}, true labels {wanted}")
 
 
 def _flat_labels(labels: LabelMaps) -> FlatLabels:
