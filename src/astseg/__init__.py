@@ -23,7 +23,7 @@ Train one::
     astseg.Trainer(choice.recipe, store["train"].images, "my-run", device).run()
 
 * `Store`, `import_source`, `make_store`: data, prepared from images of any source or generated with exact masks
-* `Recipe`, `BackgroundTraining`, `ForegroundTraining`: all training settings and their meaning
+* `Recipe`, `BackgroundTraining`, `ForegroundTraining`: all training settings; `docs/settings.md` has their meaning
 * `PRESETS`, `get_preset`, `override`: recipes by name, and with settings changed
 * `choose_recipe`, `RecipeRequest`: a recipe for the images, the machine and what you ask for
 * `Trainer`: trains; a run that is stopped and resumed ends with the same result
@@ -38,7 +38,7 @@ Score it::
 
 What a user can get wrong (files, data, folders, machines) raises an `AstSegError`, whose message says what to do;
 wrong arguments of a call raise ValueError or TypeError. Everything else is imported from its own
-module; `docs/architecture.md` describes the folders.
+module; `docs/architecture.md` describes the folders, and `docs/research.md` puts parts of your own in.
 """
 
 from importlib import import_module
