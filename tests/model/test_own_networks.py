@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import ObjectQueries
 from astseg.model.backgrounds.base import Background, BackgroundReconstruction
 from astseg.model.own_networks import build_own, register_network
+from astseg.model.slow_features.features import SlowFeatureLayout
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.memory import training_memory
@@ -26,10 +26,10 @@ OWN = {"feature_network": "own:strided", "refinement": "own:mixing", "background
 
 
 class Strided(nn.Module):
-    def __init__(self, image_size: tuple[int, int], channels: int) -> None:
-        assert image_size == (32, 32)
+    def __init__(self, size: tuple[int, int], channels: int, inputs: int) -> None:
+        assert size == (32, 32)
         super().__init__()
-        self.layer = nn.Conv2d(3, 8, 4, stride=4)
+        self.layer = nn.Conv2d(inputs, 8, 4, stride=4)
         self.output_layer = nn.Conv2d(8, channels, 1)
 
     def forward(self, images: Tensor) -> Any:
@@ -99,7 +99,7 @@ def test_slots_are_reset_in_the_last_layer(recipe: Recipe, tiny_images: Bytes, t
     resetting = override(recipe, {"foreground.reinitialize_slots_until": 1000})
     Trainer(resetting, tiny_images, tmp_path / "run", "cpu")
     register_network(
-        "feature_network", "own:strided", lambda image_size, channels: nn.Sequential(Strided(image_size, channels))
+        "feature_network", "own:strided", lambda size, channels, inputs: nn.Sequential(Strided(size, channels, inputs))
     )
     with pytest.raises(AstSegError, match=r"'own:strided' has no `output_layer`\. Call .* or set foreground\.reinit"):
         Trainer(resetting, tiny_images, tmp_path / "other", "cpu")
@@ -153,7 +153,7 @@ def test_the_corner_convention_has_no_own_ones(recipe: Recipe) -> None:
 
 
 def test_a_wrong_number_of_channels(recipe: Recipe) -> None:
-    register_network("feature_network", "own:strided", lambda image_size, channels: Strided(image_size, channels - 1))
+    register_network("feature_network", "own:strided", lambda size, channels, _: Strided(size, channels - 1, 3))
     shape = recipe.architecture
     with pytest.raises(ValueError, match=rf"should return 2 \+ {shape.latents.columns} channels, .* not"):
         AstSeg(shape).encode(torch.zeros(1, 3, 32, 32))
@@ -165,9 +165,8 @@ def test_a_background_of_another_kind(recipe: Recipe) -> None:
         AstSeg(recipe.architecture)
 
 
-def test_slow_features_need_a_network_that_takes_them() -> None:
-    from astseg.training.presets import get_preset
-
-    shape: Architecture = replace(get_preset("clevrtex-cpu").recipe.architecture, feature_network="own:strided")
-    with pytest.raises(ValueError, match="own:strided takes images, not features"):
-        AstSeg(shape)
+def test_slow_features_are_seen_too() -> None:
+    layout = SlowFeatureLayout("filters", directions=4)  # and their length, and the colors
+    model = AstSeg(Architecture((64, 64), 2, feature_network="own:strided", slow_features=layout)).eval()
+    assert model.feature_maps.layer.in_channels == 4 + 1 + 3
+    assert model.encode(torch.rand(1, 3, 64, 64)).positions.shape == (1, 2, 2)

@@ -27,9 +27,10 @@ def register_network(setting: NetworkSetting, name: str, build: Callable[..., nn
     Args:
         setting: what the network does, as `Architecture` calls it.
 
-            * ``feature_network``: ``build(image_size, channels)`` returns a module that maps images in [0, 1] to
-              N x channels x h x w. The first K channels are the slots' attention logits, the others are pooled. Its
-              last layer is its `output_layer`, if slots are to be reset (``foreground.reinitialize_slots_until``).
+            * ``feature_network``: ``build(size, channels, inputs)`` returns a module that maps N x inputs x size to
+              N x channels x h x w: images in [0, 1], of 3 inputs, or slow features. The first K channels are the slots'
+              attention logits, the others are pooled. Its last layer is its `output_layer`, if slots are to be reset
+              (``foreground.reinitialize_slots_until``).
             * ``refinement``: ``build(columns)`` returns a module that maps `ObjectQueries` to such, with as many
               columns of features.
             * ``background_network``: ``build(image_size)`` returns a `Background`.

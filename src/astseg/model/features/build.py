@@ -37,13 +37,11 @@ def build_feature_maps(
         feature_channels: the channels of a feature map that it is given in place of images.
 
     Raises:
-        ValueError: the image is too small for the network's levels, or somebody's own network is given features.
+        ValueError: the image is too small for the network's levels.
         AstSegError: the network is somebody's own, and is not registered.
     """
     if is_own(network):
-        if feature_channels is not None:
-            raise ValueError(f"{network} takes images, not features")
-        return build_own("feature_network", network, image_size, channels)
+        return build_own("feature_network", network, image_size, channels, feature_channels or 3)
     _check_sides(network, image_size, 2 ** (len(unet_channels(image_size)) - 1) if network == "unet" else 16)
     if network in _COMPACT_LEVELS:
         return CompactUnetMaps(channels, _COMPACT_LEVELS[network], feature_channels)
