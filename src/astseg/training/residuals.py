@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from astseg._core.atomic_io import atomic_write, sync_opened
+from astseg._core.atomic_io import atomic_write, make_folder, sync_opened
 from astseg._core.checksums import Sums, damaged_row, read_sums, row_sums, sums_file
 from astseg._core.input_files import read_json
 from astseg._core.progress import NamedProgress
@@ -77,6 +77,7 @@ def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progre
     kept = _kept_sums(path, noted, identity, shape)
     sums, done = np.empty(len(images), "<u4"), len(kept)
     sums[:done] = kept
+    make_folder(folder)  # where there are no frozen backgrounds, nothing is there yet
     # Written, not mapped: on a full disk, a map kills the process without a word.
     with path.open("r+b" if done else "wb") as file:
         file.write(header)
