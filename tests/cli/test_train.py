@@ -229,6 +229,46 @@ class TestTrain:
         assert "astseg presets NAME" in message
 
 
+class TestFromATrainedModel:
+    def test_a_run_by_its_own_recipe(
+        self, astseg: Program, finished: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(finished.parent)
+        out = tmp_path / "tuned"
+        still = ("--set", "foreground.learning_rate.peak=1e-12", "--set", "background.learning_rate.peak=1e-12")
+        command = ("train", rooms, "--model", finished.name, *SHORT, *still, "--device", "cpu", "--out", out)
+        assert astseg(*command) == 0
+        settings, theirs = read_run(out), read_run(finished)
+        assert settings.model == str(finished.resolve())
+        assert settings.recipe.architecture == theirs.recipe.architecture
+        ours, before = (load_file(folder / "model" / "model.safetensors") for folder in (out, finished))
+        learned = [name for name, value in before.items() if name.endswith("weight") and value.ndim > 1]
+        assert len(learned) > 10
+        for name in learned:
+            torch.testing.assert_close(ours[name], before[name])
+        assert astseg("report", out, "--format", "markdown") == 0
+        assert f"begun with a trained model, {finished.resolve()}" in astseg.out
+
+    def test_a_run_that_was_killed_before_its_first_checkpoint(
+        self, astseg: Program, finished: Path, rooms: Path, tmp_path: Path
+    ) -> None:
+        out = tmp_path / "tuned"
+        assert astseg("train", rooms, "--model", finished, *SHORT, "--device", "cpu", "--out", out) == 0
+        whole = (out / "model" / "model.safetensors").read_bytes()
+        for file in (*out.glob("checkpoint*"), out / "metrics.jsonl"):
+            file.unlink()
+        shutil.rmtree(out / "model")
+        assert astseg("train", "--resume", "--out", out, "--device", "cpu") == 0
+        assert (out / "model" / "model.safetensors").read_bytes() == whole
+
+    def test_what_cannot_be(self, astseg: Program, finished: Path, rooms: Path, tmp_path: Path) -> None:
+        command = ("train", rooms, *SHORT, "--device", "cpu", "--out", tmp_path / "tuned")
+        assert "is no run, whose recipe is known" in astseg.mistake(*command, "--model", "rooms")
+        assert "num_slots of its architecture differ" in astseg.mistake(*command, "--model", finished, "--objects", 5)
+        assert "There is no model 'romos'" in astseg.mistake(*command, "--model", "romos")
+        assert not (tmp_path / "tuned" / "run.json").exists()
+
+
 class TestStopAndResume:
     @pytest.mark.parametrize("steps", [1, 2, 4], ids=["background", "objects", "joint"])
     def test_ends_as_if_never_stopped(

@@ -298,6 +298,37 @@ class TestRun:
             assert number in ends or rows == read[number]
 
 
+class TestBeginsWithATrainedModel:
+    @pytest.mark.parametrize("scenario", ["curriculum", "baseline"])
+    def test_places_and_projection_stay(
+        self, scenario: str, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
+    ) -> None:
+        """Nothing learns here, so that what is placed or fitted anew shows."""
+        settings = {
+            "architecture.slot_position_prior": True,
+            "architecture.slow_features": {"backbone": "filters", "directions": 4},
+            "architecture.shadows": False,
+            "foreground.scenario": scenario,
+            "foreground.baseline.placement_step": 2,
+            "foreground.reinitialize_slots_until": 0,
+        }
+        recipe = override(tiny_recipe, settings)
+        first = Trainer(recipe, tiny_images, tmp_path / "first", "cpu")
+        first.run()
+        assert first.model.places is not None
+        assert bool(first.model.places.centres.any())
+        still = override(recipe, {"foreground.learning_rate.peak": 1e-12})
+        again = Trainer(still, tiny_images[::-1].copy(), tmp_path / "again", "cpu", seed=9, model=first.model)
+        again.run(lambda: again.state.steps_done == 4)  # in the objects' phase, whose preparation is not repeated
+        resumed = Trainer.resume(tiny_images[::-1].copy(), tmp_path / "again", "cpu")
+        resumed.run()
+        assert resumed.model.places is not None
+        torch.testing.assert_close(resumed.model.places.centres, first.model.places.centres)
+        assert resumed.model.slow_features is not None
+        assert first.model.slow_features is not None
+        assert torch.equal(resumed.model.slow_features.matrix, first.model.slow_features.matrix)
+
+
 class TestResume:
     @pytest.mark.parametrize("stop_after", [1, 3, 5, 6, 8, 9])
     def test_is_identical_wherever_it_stopped(

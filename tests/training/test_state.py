@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from astseg._core.errors import AstSegError, DamagedCheckpointError
+from astseg._core.settings_io import override
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.execution import Execution
@@ -48,6 +49,21 @@ def test_round_trip(state: TrainState, file: Path) -> None:
     assert moments[0], "there is something to compare"
     for first, second in zip(*moments, strict=True):
         assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_begins_with_a_trained_model(state: TrainState, file: Path) -> None:
+    begun = TrainState.begin(state.recipe, 5, CPU, seed=3, trained=state.model)
+    assert (begun.pretrained, begun.steps_done, begun.optimizer) == (True, 0, None)
+    assert begun.model is not state.model
+    weights = begun.model.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in state.model.state_dict().items())
+    begun.save(file)
+    assert TrainState.load(file, CPU).pretrained
+    state.save(file)
+    assert not TrainState.load(file, CPU).pretrained
+    other = override(state.recipe, {"architecture.num_slots": 4, "architecture.shadows": False})
+    with pytest.raises(AstSegError, match="recipe: num_slots, shadows of its architecture differ"):
+        TrainState.begin(other, 5, CPU, trained=state.model)
 
 
 def test_moments_in_another_order_of_memory(state: TrainState, file: Path) -> None:

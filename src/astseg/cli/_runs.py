@@ -10,6 +10,7 @@ import typer
 from astseg._core.allocation import keep_freed_memory
 from astseg._core.errors import AstSegError
 from astseg.cli._console import Stopped, deferred_interrupt, messages, output
+from astseg.cli._models import open_model
 from astseg.cli._options import find_device
 from astseg.cli._progress import progress
 
@@ -49,11 +50,15 @@ def train_with_bars(
         Stopped: the user stopped it; the message says ``how_to_resume``.
     """
     from astseg.cli._training_progress import TrainingBars
+    from astseg.training.checkpoints import has_checkpoint
     from astseg.training.run import train_run
 
+    model = open_model(settings.model, device) if settings.model and not (resume and has_checkpoint(folder)) else None
     keep_freed_memory()
     with deferred_interrupt() as stop, TrainingBars() as bars:
-        finished = train_run(folder, settings, device, resume=resume, strict=strict, callbacks=[bars], stop=stop)
+        finished = train_run(
+            folder, settings, device, model=model, resume=resume, strict=strict, callbacks=[bars], stop=stop
+        )
     if not finished:
         raise Stopped(f"Everything learned is saved. {how_to_resume}")
 

@@ -9,6 +9,7 @@ import typer
 from astseg._core.errors import AstSegError
 from astseg.cli._console import messages
 from astseg.cli._inputs import prepare
+from astseg.cli._models import check_model_name
 from astseg.cli._options import (
     Device,
     Every,
@@ -43,6 +44,13 @@ def train(
     recipe: Annotated[
         Path | None,
         typer.Option(help="A recipe file: the changed output of 'astseg presets NAME', or the folder of another run."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Begin with a trained model in place of random weights: a run, by whose recipe it goes on, or a "
+            "model's folder or name, with --preset or --recipe."
+        ),
     ] = None,
     changes: Annotated[
         list[str] | None,
@@ -127,6 +135,7 @@ def train(
     astseg train my-pictures/ --set foreground.entropy_weight=1e-3 --set architecture.shadows=true --out my-run
     astseg train monday.mp4 tuesday.mp4 --max-frames 2000 --out my-road
     astseg segment my-run more-pictures/ --out masks
+    astseg train more-pictures/ --model my-run --minutes 10 --out my-tuned-run
     torchrun --standalone --nproc_per_node 2 -m astseg train my-pictures/ --out my-run
     ```
     """
@@ -144,6 +153,13 @@ def train(
         return
     if not source:
         raise AstSegError("No source is given. Give a folder of images, a video or prepared data.")
+    if model is not None:
+        check_model_name(model)
+        model = str(Path(model).resolve()) if Path(model).exists() else model
+        if preset is None and recipe is None:
+            if not is_run(Path(model)):
+                raise AstSegError(f"{model} is no run, whose recipe is known. Name its recipe by --preset or --recipe.")
+            recipe = Path(model)
     request = RecipeRequest(
         preset=preset,
         recipe=read_recipe(recipe) if recipe else None,
@@ -171,7 +187,8 @@ def train(
         with messages.status("Choosing a recipe for the images and the machine..."):
             choice = from_first(choose_recipe(Store(data), where, request))  # measured by all, in the same steps
         print_reasons(choice)
-        settings = RunSettings(f"astseg on {name}", choice.recipe, str(data.resolve()), seed, preset, choice.execution)
+        title, stored = f"astseg on {name}", str(data.resolve())
+        settings = RunSettings(title, choice.recipe, stored, seed, preset, choice.execution, model)
         train_and_score(out, settings, device=str(where), strict=strict)
 
 

@@ -73,6 +73,8 @@ class Trainer:
         save_every: seconds between checkpoints.
         images_sha256: of the images' file, if known: tells them from others of which only some are looked at.
         execution: for a new run: how its steps are computed.
+        model: for a new run: a trained model, whose weights it begins with. Slots keep their places, and slow features
+            their projection.
 
     Raises:
         ValueError: the images are not uint8 of the model's size, there are none, or the seed is out of range.
@@ -80,7 +82,7 @@ class Trainer:
         TypeError: the recipe is none, or the images are no array.
         AstSegError: there is no such device, the backbone's weights cannot be read, or there are more processes than
             images in a batch, or several where the loss is compiled; or a network of the user's own is not registered,
-            or has no layer in which to reset slots.
+            or has no layer in which to reset slots; or the trained model has another architecture.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Trainer:
         save_every: float = 120.0,
         images_sha256: str = "",
         execution: Execution = PLAIN,
+        model: AstSeg | None = None,
     ) -> None:
         device = find_device(device)
         recipe = start.recipe if isinstance(start, TrainState) else start
@@ -112,7 +115,9 @@ class Trainer:
         self._is_new = not isinstance(start, TrainState)
         self._check_folder()
         self.state = (
-            start if isinstance(start, TrainState) else TrainState.begin(start, len(images), device, seed, execution)
+            start
+            if isinstance(start, TrainState)
+            else TrainState.begin(start, len(images), device, seed, execution, model)
         )
         check_resettable(self.state.model, recipe)
         # Whoever draws random numbers before the run changes nothing.
@@ -268,7 +273,14 @@ class Trainer:
         """Prepare for the first step; what the first process computes, the others take from it and from its files."""
         state = self.state
         prepare = partial(
-            phase.prepare, state.model, self.images, self.folder, state.seed, progress=self._tell, note=self._note
+            phase.prepare,
+            state.model,
+            self.images,
+            self.folder,
+            state.seed,
+            pretrained=state.pretrained,
+            progress=self._tell,
+            note=self._note,
         )
         found = prepare(begun=state.step > 0) if processes.is_first() else None
         _copy_from_first(state)

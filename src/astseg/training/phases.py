@@ -118,13 +118,14 @@ class Phase(ABC):
         seed: int,
         *,
         begun: bool,
+        pretrained: bool = False,
         progress: NamedProgress = lambda what, done, total: None,
         note: Callable[[str], None] = lambda text: None,
     ) -> TrainingSet:
         """Prepare for the first step; return what the batches are taken from.
 
         Frozen backgrounds are painted, slow features are computed for objects, and slots that have places are given
-        theirs.
+        theirs, unless a trained model has brought them.
 
         Args:
             model: the model, with the phase started.
@@ -132,6 +133,7 @@ class Phase(ABC):
             folder: the run's folder, for files.
             seed: decides all random choices.
             begun: whether the phase resumes, so that its files may be in the folder already.
+            pretrained: whether the run began with a trained model.
             progress: told how far the preparation is.
             note: told in a sentence if a file was damaged, or slots got no places.
         """
@@ -139,10 +141,10 @@ class Phase(ABC):
         if self.needs_backgrounds:
             found.backgrounds = frozen_backgrounds(model, images, folder, paint=not begun, note=note)
         if self.trains_objects and model.slow_features is not None:
-            if not begun and self.offset == 0:
+            if not begun and not pretrained and self.offset == 0:
                 fit_projection(model.slow_features, images, seed, progress)
             found.residuals = TrainingArray(cached_residuals(model, images, folder, progress), images.device)
-        if self.needs_backgrounds and model.places is not None and not begun:
+        if self.needs_backgrounds and model.places is not None and not begun and not pretrained:
             placed = initialize_slot_prior(model, found, seed)
             if not placed:
                 note(without_places("train the background for fewer steps (background.steps)"))

@@ -83,6 +83,8 @@ class RunSettings:
     """The name of the preset that the recipe started from, if any."""
     execution: Execution = PLAIN
     """How the steps are computed."""
+    model: str | None = None
+    """The trained model that the run began with, if any: its folder or name."""
 
     def __post_init__(self) -> None:
         check_numbers(self, seed=SEED)
@@ -163,6 +165,7 @@ def train_run(
     settings: RunSettings,
     device: torch.device,
     *,
+    model: AstSeg | None = None,
     resume: bool = False,
     strict: bool = False,
     callbacks: Sequence[Callback] = (),
@@ -173,6 +176,16 @@ def train_run(
     Use `lock_run` if another process might train the same run. A new run that fails before anything is done leaves its
     folder free for the next one. Of several processes that have joined, the first writes
     and runs the callbacks, which judge whether training goes well; the others run those that have losses.
+
+    Args:
+        folder: of the run.
+        settings: of the run.
+        device: where to train.
+        model: the trained model that the settings name, if they do; needed where there is no checkpoint yet.
+        resume: go on from the checkpoint, if there is one.
+        strict: stop at the first problem.
+        callbacks: run beside the training.
+        stop: tells after each step whether to stop.
 
     Raises:
         UnhealthyTrainingError: ``strict`` is set, and a problem was found; everything learned is saved.
@@ -202,7 +215,7 @@ def train_run(
             trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=sha256)
         else:
             # Of a state, for which the folder is its own: a run that was killed early goes on without a checkpoint.
-            state = TrainState.begin(settings.recipe, len(images), device, settings.seed, settings.execution)
+            state = TrainState.begin(settings.recipe, len(images), device, settings.seed, settings.execution, model)
             trainer = Trainer(state, images, folder, device, callbacks=callbacks, images_sha256=sha256)
             if first and not resume:
                 stack.enter_context(_withdrawn_if_nothing_is_done(folder, trainer))

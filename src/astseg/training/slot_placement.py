@@ -21,7 +21,8 @@ class SlotPlacement(Callback):
 
     def on_step_end(self, state: TrainState) -> None:
         """Place the slots by what the background, as it is now, leaves unexplained."""
-        if state.phase.trains_objects and state.phase.offset + state.step == self.after:
+        is_time = state.phase.trains_objects and state.phase.offset + state.step == self.after
+        if is_time and not state.pretrained:
             assert state.training_set is not None
             with evaluation_mode(state.model):
                 placed = initialize_slot_prior(state.model, state.training_set, state.seed)

@@ -12,7 +12,7 @@ from astseg._core.atomic_io import atomic_write
 from astseg._core.checksums import BLOCK_BYTES, is_intact, seal_file
 from astseg._core.errors import AstSegError, DamagedCheckpointError
 from astseg._core.input_files import regular_size
-from astseg._core.settings_io import SEED, check_whole_number, from_builtins, to_builtins
+from astseg._core.settings_io import SEED, check_whole_number, flatten, from_builtins, to_builtins
 from astseg._core.tensor_files import load_tensors
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.product_convolution import keep_product_layout
@@ -61,6 +61,8 @@ class TrainState:
     """The identity of the training images; None in a checkpoint of an older astseg."""
     execution: Execution = PLAIN
     """How the steps are computed."""
+    pretrained: bool = False
+    """Whether the run began with a trained model, whose slots keep their places and slow features their projection."""
     optimizer: torch.optim.Optimizer | None = None
     """The phase's optimizer; None between two phases."""
     phase_index: int = 0
@@ -74,17 +76,41 @@ class TrainState:
 
     @classmethod
     def begin(
-        cls, recipe: Recipe, num_images: int, device: torch.device, seed: int = 0, execution: Execution = PLAIN
+        cls,
+        recipe: Recipe,
+        num_images: int,
+        device: torch.device,
+        seed: int = 0,
+        execution: Execution = PLAIN,
+        trained: AstSeg | None = None,
     ) -> Self:
         """Return the state before the first step. Seeds torch's random generators.
 
+        Args:
+            recipe: the recipe.
+            num_images: the number of training images.
+            device: where to train.
+            seed: decides all that is random.
+            execution: how the steps are computed.
+            trained: a model whose weights the run begins with, in place of random ones and the backbone's.
+
         Raises:
-            ValueError: the seed is none that these take.
-            AstSegError: the backbone's weights cannot be read.
+            ValueError: the seed is none that the generators take.
+            AstSegError: the backbone's weights cannot be read, or the trained model has another architecture.
         """
         check_whole_number("seed", seed, SEED)
         torch.manual_seed(seed)
-        return cls(recipe, seed, num_images, _pretrained(recipe, device), execution=execution)
+        if trained is None:
+            return cls(recipe, seed, num_images, _pretrained(recipe, device), execution=execution)
+        ours, theirs = (flatten(to_builtins(one)) for one in (recipe.architecture, trained.architecture))
+        if others := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]:
+            raise AstSegError(
+                f"The trained model does not suit the recipe: {', '.join(others)} of its architecture differ. "
+                "Take the recipe that it was trained by."
+            )
+        model = _built(recipe, device)
+        model.load_state_dict(trained.state_dict())
+        return cls(recipe, seed, num_images, model, execution=execution, pretrained=True)
 
     @classmethod
     def load(cls, path: Path, device: torch.device) -> Self:
@@ -109,6 +135,7 @@ class TrainState:
             kept["data"] = None if data is None else from_builtins(DataIdentity, data)
             execution = content.get("execution", {"precision": content.get("precision", "fp32")})  # likewise
             kept["execution"] = from_builtins(Execution, execution)
+            kept["pretrained"] = content.get("pretrained", False) is True  # likewise
         except FileNotFoundError as error:
             raise AstSegError(f"There is no checkpoint {path} to resume from. Start a new run.") from error
         except AstSegError:
@@ -207,6 +234,7 @@ class TrainState:
                 f"not '{self.phase.name}', which needs what the phases before it have learned"
             )
         self.recipe, self.model, self.step, self.optimizer = recipe, _pretrained(recipe, self.device), 0, None
+        self.pretrained = False
 
 
 def _check_fields(

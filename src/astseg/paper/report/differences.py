@@ -22,8 +22,9 @@ PAPER_RUNS = 3
 def warning_marks(group: Group) -> tuple[str, ...]:
     """Return the marks to print with the group's name, so that nobody takes its scores for a reproduction."""
     found = []
-    if group.preset is not None and group.first.settings.recipe != group.preset.recipe:
-        small = group.preset.benchmark and is_miniature(group.first.settings.recipe, group.preset.recipe)
+    settings = group.first.settings
+    if group.preset is not None and (settings.recipe != group.preset.recipe or settings.model):
+        small = group.preset.benchmark and is_miniature(settings.recipe, group.preset.recipe)
         found.append(MINIATURE if small else OTHER_RECIPE)
     data = data_mark(group.first.dataset, group.first.record.data)
     return (*found, data) if data else tuple(found)
@@ -124,6 +125,8 @@ def _recipe(group: Group) -> list[str]:
     parts = f", batches in {execution.parts} parts" if execution.parts > 1 else ""
     compiled = ", compiled" if execution.compiled else ""
     computed = [] if execution == PLAIN else [f"computed in {execution.precision}{parts}{compiled}"]
+    if group.first.settings.model is not None:
+        computed.append(f"begun with a trained model, {group.first.settings.model}")
     if group.preset is None:
         return ["a recipe of its own", *computed]
     whose = "published" if group.preset.benchmark else "the preset's"
