@@ -261,11 +261,16 @@ class TestFromATrainedModel:
         assert astseg("train", "--resume", "--out", out, "--device", "cpu") == 0
         assert (out / "model" / "model.safetensors").read_bytes() == whole
 
-    def test_what_cannot_be(self, astseg: Program, finished: Path, rooms: Path, tmp_path: Path) -> None:
+    def test_what_cannot_be(
+        self, astseg: Program, finished: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         command = ("train", rooms, *SHORT, "--device", "cpu", "--out", tmp_path / "tuned")
-        assert "is no run, whose recipe is known" in astseg.mistake(*command, "--model", "rooms")
         assert "num_slots of its architecture differ" in astseg.mistake(*command, "--model", finished, "--objects", 5)
-        assert "There is no model 'romos'" in astseg.mistake(*command, "--model", "romos")
+        assert "rooms is no run, whose recipe is known" in astseg.mistake(*command, "--model", "rooms")
+        demo = ("--preset", "demo")
+        assert "There is no model 'romos'" in astseg.mistake(*command, *demo, "--model", "romos")
+        monkeypatch.chdir(rooms.parent)  # where a folder of data is called like a model that comes with astseg
+        assert "image_size, slot_position_prior" in astseg.mistake(*command, *demo, "--model", "rooms")
         assert not (tmp_path / "tuned" / "run.json").exists()
 
 

@@ -36,6 +36,18 @@ def check_model_name(name: str) -> None:
         local_model(name)
 
 
+def lasting_name(name: str) -> str:
+    """Return a name that stands for the same model in whatever folder a command is run later.
+
+    Raises:
+        AstSegError: there is no such folder or model, nor can the hub have one of this name.
+    """
+    from astseg.hub.names import SHIPPED_MODELS, local_model
+
+    folder = local_model(name)
+    return name if folder is None or folder.parent == SHIPPED_MODELS else str(Path(name).resolve())
+
+
 def check_trained(run: Path) -> None:
     """Say how far a run was trained if it is not finished.
 

@@ -9,7 +9,7 @@ import typer
 from astseg._core.errors import AstSegError
 from astseg.cli._console import messages
 from astseg.cli._inputs import prepare
-from astseg.cli._models import check_model_name
+from astseg.cli._models import lasting_name
 from astseg.cli._options import (
     Device,
     Every,
@@ -154,12 +154,11 @@ def train(
     if not source:
         raise AstSegError("No source is given. Give a folder of images, a video or prepared data.")
     if model is not None:
-        check_model_name(model)
-        model = str(Path(model).resolve()) if Path(model).exists() else model
         if preset is None and recipe is None:
-            if not is_run(Path(model)):
-                raise AstSegError(f"{model} is no run, whose recipe is known. Name its recipe by --preset or --recipe.")
             recipe = Path(model)
+            if not is_run(recipe):
+                raise AstSegError(f"{model} is no run, whose recipe is known. Name its recipe by --preset or --recipe.")
+        model = lasting_name(model)
     request = RecipeRequest(
         preset=preset,
         recipe=read_recipe(recipe) if recipe else None,
