@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from astseg._core.settings_io import Range, check_numbers, from_builtins, override, parse_change, to_builtins
+from astseg._core.settings_io import (
+    Range,
+    check_numbers,
+    differing_settings,
+    from_builtins,
+    override,
+    parse_change,
+    to_builtins,
+)
 from astseg.model.architecture import Architecture
 from astseg.training.presets import PRESETS
 from astseg.training.run import RunSettings
@@ -110,6 +118,16 @@ def test_refuses_values_of_wrong_types(name: str, value: object) -> None:
 def test_numbers_that_cannot_be_computed_with(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Outer(Inner((1, 2)), **settings)
+
+
+def test_differing_settings_are_those_that_not_all_share() -> None:
+    recipe = PRESETS["clevrtex-cpu"].recipe
+    other = override(recipe, {"architecture.num_slots": 4, "architecture.slow_features": None})
+    assert differing_settings(recipe, recipe, recipe) == {}
+    found = differing_settings(recipe, recipe, other)
+    assert found["architecture.num_slots"] == [10, 10, 4]
+    assert found["architecture.slow_features.directions"] == [16, 16, None]
+    assert all(name == "architecture.num_slots" or ".slow_features" in name for name in found)
 
 
 def test_changes_single_values() -> None:

@@ -194,6 +194,16 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return values
 
 
+def differing_settings(*groups: object) -> dict[str, list[Any]]:
+    """Return, by name, the values of each setting that not all of some dataclasses share.
+
+    A setting that one of them lacks, because a group of it is None, is None there.
+    """
+    flat = [flatten(to_builtins(group)) for group in groups]
+    values = {name: [one.get(name) for one in flat] for one in flat for name in one}
+    return {name: own for name, own in values.items() if any(value != own[0] for value in own)}
+
+
 def parse_change(text: str) -> tuple[str, Any]:
     """Parse ``NAME=VALUE``, where the value is JSON or else plain text.
 

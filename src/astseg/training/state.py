@@ -12,7 +12,7 @@ from astseg._core.atomic_io import atomic_write
 from astseg._core.checksums import BLOCK_BYTES, is_intact, seal_file
 from astseg._core.errors import AstSegError, DamagedCheckpointError
 from astseg._core.input_files import regular_size
-from astseg._core.settings_io import SEED, check_whole_number, flatten, from_builtins, to_builtins
+from astseg._core.settings_io import SEED, check_whole_number, differing_settings, from_builtins, to_builtins
 from astseg._core.tensor_files import load_tensors
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.product_convolution import keep_product_layout
@@ -102,10 +102,9 @@ class TrainState:
         torch.manual_seed(seed)
         if trained is None:
             return cls(recipe, seed, num_images, _pretrained(recipe, device), execution=execution)
-        ours, theirs = (flatten(to_builtins(one)) for one in (recipe.architecture, trained.architecture))
-        if others := [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]:
+        if differing := differing_settings(recipe.architecture, trained.architecture):
             raise AstSegError(
-                f"The trained model does not suit the recipe: {', '.join(others)} of its architecture differ. "
+                f"The trained model does not suit the recipe: {', '.join(differing)} of its architecture differ. "
                 "Take the recipe that it was trained by."
             )
         model = _built(recipe, device)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from astseg._core.settings_io import flatten, to_builtins
+from astseg._core.settings_io import differing_settings
 from astseg._core.text import format_value
 from astseg.data.catalog import DATASETS, GENERATOR, SPELLINGS
 from astseg.evaluation.scores_file import DataDescription
@@ -69,24 +69,17 @@ def row_name(group: Group) -> str:
 
 def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> list[str]:
     """Return each setting that differs and is used, as ``foreground.steps 300, published 125000``."""
-    mine, others = flatten(to_builtins(ours)), flatten(to_builtins(theirs))
     return [
-        f"{name} {format_value(mine.get(name))}, {whose} {format_value(others.get(name))}"
-        for name in {**mine, **others}  # a group that is None on one side has no values there
-        if mine.get(name) != others.get(name) and is_read(name, ours.foreground.scenario)
+        f"{name} {format_value(mine)}, {whose} {format_value(other)}"
+        for name, (mine, other) in differing_settings(ours, theirs).items()
+        if is_read(name, ours.foreground.scenario)
     ]
 
 
 def settings_apart(group: Group, alike: Sequence[Group]) -> list[str]:
     """Return a group's settings that not all of some groups share, as ``foreground.entropy_weight 0.01``."""
-    recipes = [flatten(to_builtins(other.first.settings.recipe)) for other in alike]
-    mine = flatten(to_builtins(group.first.settings.recipe))
-    names = {name: None for recipe in recipes for name in recipe}
-    return [
-        f"{name} {format_value(mine.get(name))}"
-        for name in names
-        if any(recipe.get(name) != mine.get(name) for recipe in recipes)
-    ]
+    recipes = (one.first.settings.recipe for one in (group, *alike))
+    return [f"{name} {format_value(mine)}" for name, (mine, *_) in differing_settings(*recipes).items()]
 
 
 def _whose(numbers: Sequence[int], everyone: Sequence[str]) -> str:
