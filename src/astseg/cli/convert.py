@@ -38,7 +38,7 @@ def convert(
     ```
     """
     request = parse_request(formats, categories, tolerance)
-    if images is not None and request.formats and not (request.needs_pixels or "labelstudio" in request.formats):
+    if images is not None and request.formats and not request.uses_images:
         raise AstSegError(
             "--images is for yolo, cutouts and labelstudio, which hold the images or name their folder. "
             "Name one of these formats, or omit --images."

@@ -76,6 +76,11 @@ class FormatRequest:
         """Whether the images must still be where they were segmented."""
         return any(FORMATS[name].needs_pixels for name in self.formats)
 
+    @property
+    def uses_images(self) -> bool:
+        """Whether it matters where the images are."""
+        return self.needs_pixels or any(FORMATS[name].names_images for name in self.formats)
+
     def check_slots(self, num_slots: int | None) -> None:
         """Raise an `AstSegError` if a category is asked for a slot that a model does not have; see `Segmenter`."""
         check_slots(self.categories, num_slots)

@@ -26,6 +26,7 @@ class LabelStudioWriter(FormatWriter):
     """Writes tasks.json, and config.xml, whose names the tasks refer to."""
 
     main_file = "tasks.json"
+    names_images = True
 
     def __enter__(self) -> Self:
         labels = "".join(f"    <Label value={quoteattr(name)}/>\n" for name in self.categories)

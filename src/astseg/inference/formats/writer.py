@@ -83,6 +83,8 @@ class FormatWriter(FolderWriter):
 
     needs_pixels: ClassVar[bool] = False
     """Whether `FoundImage.pixels` are needed."""
+    names_images: ClassVar[bool] = False
+    """Whether it says in which folder the images are."""
     main_file: ClassVar[str] = ""
     """The file to name to other programs; empty if it is the folder."""
 
