@@ -29,6 +29,27 @@ def resized(
     return found.to(images.dtype)
 
 
+def resized_in_place(
+    maps: Float[Tensor, "batch channels _ _"], size: tuple[int, int] | torch.Size, displacement: float
+) -> Float[Tensor, "batch channels height width"]:
+    """Return maps resized as by `resized`, each of whose cells is about what lies beside its center.
+
+    Args:
+        maps: of an image each.
+        size: height and width.
+        displacement: how far what a cell is about lies to the right of its center, and below it, in cells.
+    """
+    if not displacement:
+        return resized(maps, size)
+    # At the finer of both sizes: to move and to enlarge are one interpolation, which blurs but once.
+    rows, columns = (max(pair) for pair in zip(maps.shape[-2:], size, strict=True))
+    down = _cell_centers(rows, maps) - 2 * displacement / maps.shape[-2]
+    across = _cell_centers(columns, maps) - 2 * displacement / maps.shape[-1]
+    grid = torch.stack((across.expand(rows, columns), down[:, None].expand(rows, columns)), -1)
+    grid = grid.expand(len(maps), -1, -1, -1)
+    return resized(F.grid_sample(maps, grid, padding_mode="border", align_corners=False), size)
+
+
 def enlarged_argmax(
     maps: Float[Tensor, "channels rows columns"], size: tuple[int, int] | torch.Size
 ) -> Int64[Tensor, "height width"]:

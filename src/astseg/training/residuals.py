@@ -27,6 +27,8 @@ RESIDUALS_FILE = "residuals.npy"
 IDENTITY_FILE = "residuals.json"
 FITTED_IMAGES = 250
 """Images whose pairs of cells the projection is fitted to."""
+RESPONSES = 2
+"""Raised when the same backbones begin to respond otherwise, so that residuals of before are not gone on with."""
 BATCH = 16
 """Images that are looked at together; fewer if they are larger than 64x64."""
 STEP = 512
@@ -124,6 +126,6 @@ def _kept_sums(path: Path, noted: Path, identity: str, shape: tuple[int, ...]) -
 
 def _identity(features: SlowFeatures, images: TrainingImages) -> str:
     """Return what changes with the features, with the number and size of the images, and with some of them."""
-    content = json.dumps([to_builtins(features.layout), images.stored.shape]).encode()
+    content = json.dumps([RESPONSES, to_builtins(features.layout), images.stored.shape]).encode()
     parts = [part.cpu().numpy() for part in (*features.projection, images[evenly_spaced(len(images), BATCH)])]
     return hashlib.sha256(b"".join((content, *(part.tobytes() for part in parts)))).hexdigest()

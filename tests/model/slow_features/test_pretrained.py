@@ -58,7 +58,7 @@ def test_four_maps_of_many_kinds_of_networks(
     network = build_responses(str(tmp_path))
     images = torch.rand(2, 3, 64, 48)
     maps = network.responses(images, (32, 24))
-    assert [tuple(one.shape[1:]) for one in maps] == shapes
+    assert [tuple(one.values.shape[1:]) for one in maps] == shapes
     assert network.channels == 3 + sum(channels for channels, _, _ in shapes)
     assert network(images, (32, 24)).shape == (2, network.channels, 32, 24)
     assert not list(network.parameters())
@@ -75,7 +75,7 @@ def test_maps_are_the_hidden_states_of_patches(dino: Path) -> None:
     for one, layer in zip(found, (2, 4, 6, 8), strict=True):
         expected: Tensor = states[layer][0, 1:]  # the first token is of the class
         for row, column in ((0, 0), (0, 31), (31, 0), (20, 7)):
-            torch.testing.assert_close(one[0, :, row, column], expected[32 * row + column], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(one.values[0, :, row, column], expected[32 * row + column], rtol=1e-4, atol=1e-5)
 
 
 def test_the_network_stays_in_evaluation_mode(tmp_path: Path) -> None:

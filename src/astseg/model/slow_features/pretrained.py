@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from astseg._core.errors import AstSegError
 from astseg.model.resizing import resized
-from astseg.model.slow_features.responses import LocalResponses
+from astseg.model.slow_features.responses import LocalResponses, ResponseMap
 from astseg.model.transformers_networks import read_network
 
 NUM_MAPS = 4
@@ -51,7 +51,7 @@ class PretrainedResponses(LocalResponses):
                     f"'{source}' gives no feature maps: {error}. Take a network for images, such as "
                     "facebook/dinov2-small."
                 ) from error
-        self.channels = 3 + sum(one.shape[1] for one in maps)
+        self.channels = 3 + sum(one.values.shape[1] for one in maps)
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of all but the network, which remains in evaluation mode."""
@@ -60,7 +60,7 @@ class PretrainedResponses(LocalResponses):
         return self
 
     @torch.no_grad()
-    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
+    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[ResponseMap]:
         """Return hidden states as maps, the earliest first."""
         unit, units = (1, SIDE) if self.patch is None else (self.patch, PATCHES)
         rows, columns = (max(1, round(side * units / max(grid))) for side in grid)
@@ -71,7 +71,7 @@ class PretrainedResponses(LocalResponses):
         found = self.network(pixel_values=normalized, output_hidden_states=True, **options)
         states = found.hidden_states
         chosen = [states[-(-number * len(states) // NUM_MAPS) - 1] for number in range(1, NUM_MAPS + 1)]
-        return [one if one.ndim == 4 else _patch_map(one, (rows, columns)) for one in chosen]
+        return [ResponseMap(one if one.ndim == 4 else _patch_map(one, (rows, columns))) for one in chosen]
 
 
 def _patch_map(

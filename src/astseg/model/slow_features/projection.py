@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
-from astseg.model.resizing import resized
+from astseg.model.slow_features.responses import ResponseMap
 
 DIRECTIONS = 16
 PAIRS = 100_000
@@ -59,7 +59,7 @@ def project(
 
 
 def project_maps(
-    maps: Sequence[Float[Tensor, "batch _ _ _"]], projection: SlowProjection, grid: tuple[int, int]
+    maps: Sequence[ResponseMap], projection: SlowProjection, grid: tuple[int, int]
 ) -> Float[Tensor, "batch directions rows columns"]:
     """Return the slow features of responses that are given as maps of several sizes, resized to a grid.
 
@@ -71,9 +71,10 @@ def project_maps(
         projection: of these channels.
         grid: rows and columns.
     """
-    channels = [one.shape[1] for one in maps]
+    channels = [one.values.shape[1] for one in maps]
     parts = zip(maps, torch.split(projection.mean, channels), torch.split(projection.matrix, channels), strict=True)
-    return torch.stack([resized(project(one, SlowProjection(*part)), grid) for one, *part in parts]).sum(0)
+    projected = (one._replace(values=project(one.values, SlowProjection(*part))) for one, *part in parts)
+    return torch.stack([one.on_grid(grid) for one in projected]).sum(0)
 
 
 def fit_slow_projection(differences: PairDifferences, directions: int = DIRECTIONS) -> SlowProjection:

@@ -2,22 +2,36 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.resizing import resized
-from astseg.model.slow_features.efficientnet import EfficientNetLite0
+from astseg.model.resizing import resized, resized_in_place
+from astseg.model.slow_features.efficientnet import LARGEST_STRIDE, EfficientNetLite0
 
 LITE0_BLOCKS, LITE0_SIDE = (2, 4, 7, 10), 256
 """The blocks of EfficientNet that respond, and the longer side, in pixels, of what it sees: its finest maps are then
-those of a 64x64 grid."""
+those of a 64x64 grid, its coarsest of a 32x32 grid."""
 DENSE_BLOCKS, DENSE_SIDE = (1, 2, 3, 4, 6, 7, 9, 10), 320
 """The same for responses that tell what is camouflaged better: twice as many blocks, of a larger image."""
 BLUR = 1.0
 """The standard deviation, in cells, of the blur that turns responses into those of a neighborhood."""
+
+
+class ResponseMap(NamedTuple):
+    """Some channels of local responses."""
+
+    values: Float[Tensor, "batch channels _ _"]
+    """Of the cells of a grid of its own."""
+    displacement: float = 0.0
+    """How far what a cell responds to lies to the right of its center, and below it, in cells."""
+
+    def on_grid(self, grid: tuple[int, int]) -> Float[Tensor, "batch channels rows columns"]:
+        """Return the responses to what lies at each cell of a grid."""
+        return resized_in_place(self.values, grid, self.displacement)
 
 
 class LocalResponses(nn.Module, ABC):
@@ -27,20 +41,21 @@ class LocalResponses(nn.Module, ABC):
     """C, colors included."""
 
     @abstractmethod
-    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
+    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[ResponseMap]:
         """Return maps whose channels, after the colors, are the responses, of any sizes."""
 
     @torch.no_grad()
-    def maps(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
+    def maps(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[ResponseMap]:
         """Return all channels, colors first, as maps of any sizes."""
-        return [resized(images, grid), *(one.float() for one in self.responses(images, grid))]
+        responses = (one._replace(values=one.values.float()) for one in self.responses(images, grid))
+        return [ResponseMap(resized(images, grid)), *responses]
 
     @torch.no_grad()
     def forward(
         self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]
     ) -> Float[Tensor, "batch channels rows columns"]:
         """Return the responses of each cell of a grid, colors first, blurred by about a cell."""
-        return gaussian_blur(torch.cat([resized(one, grid) for one in self.maps(images, grid)], 1), BLUR)
+        return gaussian_blur(torch.cat([one.on_grid(grid) for one in self.maps(images, grid)], 1), BLUR)
 
 
 class Lite0Responses(LocalResponses):
@@ -57,13 +72,13 @@ class Lite0Responses(LocalResponses):
         self.side = side
         self.channels = 3 + sum(self.network.channels)
 
-    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
+    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[ResponseMap]:
         """Return the outputs of the blocks."""
-        enlargement = self.side / max(grid)
-        size = (max(1, round(grid[0] * enlargement)), max(1, round(grid[1] * enlargement)))
-        large = resized(images, size, "bicubic").clamp(0, 1)
-        maps: list[Tensor] = self.network(large.contiguous(memory_format=torch.channels_last))
-        return maps
+        cells = self.side / LARGEST_STRIDE / max(grid)
+        size = [LARGEST_STRIDE * max(1, round(side * cells)) for side in grid]
+        large = resized(images, (size[0], size[1]), "bicubic").clamp(0, 1)
+        maps = self.network(large.contiguous(memory_format=torch.channels_last))
+        return [ResponseMap(*one) for one in zip(maps, self.network.displacements, strict=True)]
 
 
 class FilterResponses(LocalResponses):
@@ -71,7 +86,7 @@ class FilterResponses(LocalResponses):
 
     channels = 3 + 2 * 5 * 3 + 2 * 3 + 3
 
-    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[Tensor]:
+    def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[ResponseMap]:
         """Return the energies of both scales, the extremes, and the colors blurred once more."""
         fine = resized(images, (2 * grid[0], 2 * grid[1]))
         maps = []
@@ -84,7 +99,8 @@ class FilterResponses(LocalResponses):
             laplacian = scale - gaussian_blur(scale, 1.0)
             maps += [part.abs() for part in (across, down, laplacian, falling, rising)]
         lightest, darkest = F.max_pool2d(fine, 4, 2, 1), -F.max_pool2d(-fine, 4, 2, 1)
-        return [*maps, lightest, darkest, gaussian_blur(resized(images, grid), 2.0)]
+        maps += [lightest, darkest, gaussian_blur(resized(images, grid), 2.0)]
+        return [ResponseMap(one) for one in maps]
 
 
 def gaussian_blur(maps: Float[Tensor, "batch channels height width"], deviation: float) -> Tensor:
