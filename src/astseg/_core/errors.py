@@ -56,6 +56,10 @@ class PresetNotFoundError(AstSegError):
     """A name that no preset has."""
 
 
+class UnknownNetworkError(AstSegError):
+    """A network of the user's own that is not registered."""
+
+
 class RunNotFoundError(AstSegError):
     """A folder without a training run."""
 

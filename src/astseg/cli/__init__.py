@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -35,6 +36,7 @@ from astseg.cli import (
     train,
 )
 from astseg.cli._console import output, run, stop_now
+from astseg.cli._own_code import run_file
 from astseg.cli._stderr import keep_stderr
 
 COMMANDS: tuple[Callable[..., None], ...] = (
@@ -88,8 +90,18 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
+    own_code: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--import",
+            metavar="FILE.py",
+            help="First run a Python file of yours, which registers networks of your own (docs/research.md): "
+            "'astseg --import my_networks.py train ...'. Repeat it for other files.",
+        ),
+    ] = None,
 ) -> None:
-    pass
+    for path in own_code or []:
+        run_file(path)
 
 
 def main() -> None:

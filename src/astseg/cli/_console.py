@@ -32,6 +32,7 @@ from astseg._core.errors import (
     TracksNeededError,
     TruthNotFoundError,
     UnhealthyTrainingError,
+    UnknownNetworkError,
 )
 from astseg._core.text import printable
 
@@ -77,6 +78,7 @@ HINTS: dict[type[AstSegError], str] = {
     ResultsNotFoundError: "Results are made by 'astseg segment'.",
     ImagesNotFoundError: "The option is --images.",
     TracksNeededError: "The option of 'astseg segment' is --track.",
+    UnknownNetworkError: "A file that calls it is run by 'astseg --import FILE.py', before the command.",
     TruthNotFoundError: "Of 'astseg evaluate', the option is --truth.",
     ModelNotFoundError: "Training runs are made by 'astseg train'.",
 }

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias, get_args
 
 from torch import nn
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import UnknownNetworkError
 
 NetworkSetting: TypeAlias = Literal["feature_network", "refinement", "background_network"]
 """The settings of `Architecture` that name a network."""
@@ -60,11 +60,11 @@ def build_own(setting: NetworkSetting, name: str, *arguments: object) -> nn.Modu
     """Build a network of the user's own.
 
     Raises:
-        AstSegError: none is registered by that name.
+        UnknownNetworkError: none is registered by that name.
     """
     build = _builders[setting].get(name)
     if build is None:
-        raise AstSegError(
+        raise UnknownNetworkError(
             f"The model has a {setting} of somebody's own, '{name}', which this program does not know. Call "
             f"astseg.register_network('{setting}', '{name}', ...) first, with what builds it."
         )
