@@ -263,21 +263,25 @@ def natural_key(text: str) -> tuple[list[list[tuple[str, int]]], str]:
 
 
 def unique_names(files: Sequence[Path], root: Path) -> dict[Path, str]:
-    """Return unique names: paths relative to a folder, without suffix unless two files, or a folder, would share it.
+    """Return unique names of files: their paths relative to a folder, shortened as by `without_suffixes`."""
+    return dict(zip(files, without_suffixes([file.relative_to(root) for file in files]), strict=True))
 
-    Names remain unique with .png or .jpg appended, because result files are named so, and on disks for which ``A`` and
+
+def without_suffixes(paths: Sequence[Path]) -> list[str]:
+    """Return paths without suffix, unless two files, or a folder, would share it.
+
+    They remain unique with .png or .jpg appended, because result files are named so, and on disks for which ``A`` and
     ``a`` are one name.
+
+    >>> without_suffixes([Path("a.jpg"), Path("a.png"), Path("b/c.jpg")])
+    ['a.jpg', 'a.png', 'b/c']
     """
-    relative = {file: file.relative_to(root) for file in files}
-    folders = {folder for name in relative.values() for folder in name.parents}
-    uses = Counter(_folded(name.with_suffix("")) for name in relative.values())
-    uses.update(map(_folded, {*relative.values(), *folders}))
-    arrays = {name.with_suffix("") for name in relative.values() if is_array_file(name)}
+    folders = {folder for path in paths for folder in path.parents}
+    uses = Counter(_folded(path.with_suffix("")) for path in paths)
+    uses.update(map(_folded, {*paths, *folders}))
+    arrays = {path.with_suffix("") for path in paths if is_array_file(path)}
     uses.update(_folded(place.with_suffix("")) for place in folders | arrays if place.suffix in (".png", ".jpg"))
-    return {
-        file: (name if uses[_folded(name.with_suffix(""))] > 1 else name.with_suffix("")).as_posix()
-        for file, name in relative.items()
-    }
+    return [(path if uses[_folded(path.with_suffix(""))] > 1 else path.with_suffix("")).as_posix() for path in paths]
 
 
 def _folded(name: Path) -> str:

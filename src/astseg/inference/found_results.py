@@ -1,7 +1,6 @@
 """What was found in images, in files of any program: astseg's own results, label images, COCO's results."""
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
@@ -10,7 +9,7 @@ from astseg._core.file_names import OBJECTS_FILE
 from astseg._core.image_files import IMAGE_SUFFIXES
 from astseg._core.sampling import evenly_spaced
 from astseg.data.coco import COCO_SUFFIX, CocoFile, CocoResults
-from astseg.data.folders import holds_results, list_readable, natural_key
+from astseg.data.folders import holds_results, list_readable, natural_key, without_suffixes
 from astseg.data.masks import choose_coding, read_raw_masks
 from astseg.data.regions import Regions, regions_of_labels
 from astseg.data.store import Store
@@ -119,13 +118,9 @@ class CocoFound(FoundResults):
 
     def __init__(self, path: Path, images: CocoFile | None) -> None:
         self._results = CocoResults(path, images)
-        files = [Path(one.file_name) for one in self._results.images]
-        uses = Counter(file.with_suffix("") for file in files)
-        self.names = [
-            # Of `a.jpg` and `a.png` each keeps its suffix, as in astseg's own results: a mask `a.png` is of neither.
-            ImageName((file if uses[file.with_suffix("")] > 1 else file.with_suffix("")).as_posix(), one.file_name)
-            for file, one in zip(files, self._results.images, strict=True)
-        ]
+        files = [one.file_name for one in self._results.images]
+        # Of `a.jpg` and `a.png` each keeps its suffix, as in astseg's own results: a mask `a.png` is of neither.
+        self.names = list(map(ImageName, without_suffixes([Path(file) for file in files]), files))
         self.description = "Results: a COCO file; where objects overlap, pixels belong to the one of the higher score."
 
     def read(self, index: int) -> Regions:
