@@ -125,6 +125,8 @@ def test_results_of_before_file_names(tmp_path: Path) -> None:
         ({"formats": ("coco",), "categories": {1: "cars."}}, "'cars.' cannot name a category: on Windows"),
         ({"formats": ("coco",), "categories": {1: "Con"}}, "'Con' cannot name a category: on Windows"),
         ({"formats": ("coco",), "categories": {1: "lpt1 .x"}}, "'lpt1 .x' cannot name a category: on Windows"),
+        ({"formats": ("coco",), "categories": {1: "car", 2: "Car"}}, "'car' and 'Car' are one name on some disks"),
+        ({"formats": ("coco",), "categories": {1: "Object"}}, "'object' and 'Object' are one name on some disks"),
         ({"formats": ("coco",), "categories": {1: "a\nb"}}, "cannot name"),
     ],
 )

@@ -76,7 +76,8 @@ def check_choice(choice: CategoryChoice) -> None:
     """Raise if no results can have such categories.
 
     Raises:
-        AstSegError: the number is below 1, or a name cannot name a folder and a line of a list.
+        AstSegError: the number is below 1, a name cannot name a folder and a line of a list, or two names differ in
+            case alone.
     """
     if isinstance(choice, int):
         if choice < 1:
@@ -87,6 +88,11 @@ def check_choice(choice: CategoryChoice) -> None:
             raise AstSegError(f"'{name}' cannot name a category: take letters, digits, spaces and dashes.")
         if name.endswith(".") or name.partition(".")[0].strip().lower() in RESERVED_NAMES:
             raise AstSegError(f"'{name}' cannot name a category: on Windows, no folder can be called so.")
+    spellings: dict[str, str] = {}
+    for name in (DEFAULT_CATEGORY, *choice.values()):
+        other = spellings.setdefault(name.casefold(), name)
+        if name != other:
+            raise AstSegError(f"'{other}' and '{name}' are one name on some disks. Call both categories alike.")
 
 
 def check_slots(choice: CategoryChoice, num_slots: int | None) -> None:
