@@ -46,14 +46,15 @@ def main() -> None:
     for kind in KINDS:
         images = torch.from_numpy(render(kind, 0, range(IMAGES), 64).images).permute(0, 3, 1, 2) / 255
         large = resized(images, (side, side), "bicubic").clamp(0, 1)
-        straight = network(large)
-        mirrored = {axis: [one.flip(axis) for one in network(large.flip(axis))] for axis in (-1, -2)}
+        straight, *mirrored = network(large), network(large.flip(-1)), network(large.flip(-2))
         print(f"{kind}, {side} pixels a side")
-        for block, maps in zip(BLOCKS, straight, strict=True):
+        for block, maps, across, down in zip(BLOCKS, straight, *mirrored, strict=True):
             stride = side // maps.shape[-1]
-            right, down = (shift_between(maps, mirrored[axis][block], axis) / 2 * stride for axis in (-1, -2))
+            right, below = (
+                shift_between(maps, one.flip(axis), axis) / 2 * stride for one, axis in ((across, -1), (down, -2))
+            )
             taken = DISPLACEMENTS.get(stride, 0.0)
-            print(f"  block {block}, stride {stride}: {right:+.2f} {down:+.2f} (taken: {taken:+.1f})")
+            print(f"  block {block}, stride {stride}: {right:+.2f} {below:+.2f} (taken: {taken:+.1f})")
 
 
 if __name__ == "__main__":
