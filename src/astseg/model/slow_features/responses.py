@@ -10,12 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg.model.resizing import resized, resized_in_place
-from astseg.model.slow_features.efficientnet import LARGEST_STRIDE, EfficientNetLite0
+from astseg.model.slow_features.efficientnet import EfficientNetLite0
 
-LITE0_BLOCKS, LITE0_SIDE = (2, 4, 7, 10), 256
-"""The blocks of EfficientNet that respond, and the longer side, in pixels, of what it sees: its finest maps are then
-those of a 64x64 grid, its coarsest of a 32x32 grid."""
-DENSE_BLOCKS, DENSE_SIDE = (1, 2, 3, 4, 6, 7, 9, 10), 320
+LITE0_BLOCKS, LITE0_SIDE, LITE0_STRIDE = (2, 4, 7, 10), 256, 8
+"""The blocks of EfficientNet that respond, the longer side, in pixels, of what it sees, and how many of these lie
+between cells at most: its finest maps are then those of a 64x64 grid, its coarsest of a 32x32 grid."""
+DENSE_BLOCKS, DENSE_SIDE, DENSE_STRIDE = (1, 2, 3, 4, 6, 7, 9, 10), 320, 16
 """The same for responses that tell what is camouflaged better: twice as many blocks, of a larger image."""
 BLUR = 1.0
 """The standard deviation, in cells, of the blur that turns responses into those of a neighborhood."""
@@ -64,18 +64,21 @@ class Lite0Responses(LocalResponses):
     Args:
         blocks: the blocks, counted from 0.
         side: the longer side, in pixels, of what it sees.
+        stride: how many of these lie between cells at most.
     """
 
-    def __init__(self, blocks: Sequence[int] = LITE0_BLOCKS, side: int = LITE0_SIDE) -> None:
+    def __init__(
+        self, blocks: Sequence[int] = LITE0_BLOCKS, side: int = LITE0_SIDE, stride: int = LITE0_STRIDE
+    ) -> None:
         super().__init__()
-        self.network = EfficientNetLite0(blocks)
-        self.side = side
+        self.network = EfficientNetLite0(blocks, stride)
+        self.side, self.stride = side, stride
         self.channels = 3 + sum(self.network.channels)
 
     def responses(self, images: Float[Tensor, "batch 3 height width"], grid: tuple[int, int]) -> list[ResponseMap]:
         """Return the outputs of the blocks."""
-        cells = self.side / LARGEST_STRIDE / max(grid)
-        size = [LARGEST_STRIDE * max(1, round(side * cells)) for side in grid]
+        cells = self.side / self.stride / max(grid)
+        size = [self.stride * max(1, round(side * cells)) for side in grid]
         large = resized(images, (size[0], size[1]), "bicubic").clamp(0, 1)
         maps = self.network(large.contiguous(memory_format=torch.channels_last))
         return [ResponseMap(*one) for one in zip(maps, self.network.displacements, strict=True)]
