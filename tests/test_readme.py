@@ -53,6 +53,10 @@ def parse(line: str) -> None:
     if words == ["--help"] or words == ["COMMAND", "--help"]:
         return
     while hasattr(command, "commands"):
+        before = {option: parameter for parameter in command.params for option in parameter.opts}
+        while words[0] in before:  # options of the program itself
+            parameter = before[words.pop(0)]
+            del words[: 0 if parameter.is_flag else 1]
         name = words.pop(0)
         assert name in command.commands, f"'{line}' names an unknown command: {name}"
         command = command.commands[name]
