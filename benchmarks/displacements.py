@@ -2,8 +2,8 @@
 
 Run: python benchmarks/displacements.py [--side 256]. Responses to a mirrored image, mirrored back, are displaced by as
 much to the other side, so that half the shift at which both correlate best is the displacement. Printed in pixels, by
-the network as it was trained, to the right and downwards, for images of three kinds. Block 0, which
-nothing uses, responds to single pixels and cannot be measured so.
+the network as it was trained, to the right and downwards, for images of three kinds. Block 0, which nothing uses,
+responds to single pixels and cannot be measured so.
 """
 
 import argparse

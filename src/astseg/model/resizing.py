@@ -45,9 +45,7 @@ def resized_in_place(
     rows, columns = (max(pair) for pair in zip(maps.shape[-2:], size, strict=True))
     down = _cell_centers(rows, maps) - 2 * displacement / maps.shape[-2]
     across = _cell_centers(columns, maps) - 2 * displacement / maps.shape[-1]
-    grid = torch.stack((across.expand(rows, columns), down[:, None].expand(rows, columns)), -1)
-    grid = grid.expand(len(maps), -1, -1, -1)
-    return resized(F.grid_sample(maps, grid, padding_mode="border", align_corners=False), size)
+    return resized(_sampled(maps, down, across), size)
 
 
 def enlarged_argmax(
@@ -61,12 +59,17 @@ def enlarged_argmax(
     if height * width <= STRIP_PIXELS:
         return layer_owners(resized(maps[None], size))[0]
     across = _cell_centers(width, maps)
-    strips = []
-    for down in torch.split(_cell_centers(height, maps), max(1, STRIP_PIXELS // width)):
-        grid = torch.stack((across.expand(len(down), width), down[:, None].expand(len(down), width)), -1)
-        strip = F.grid_sample(maps[None], grid[None], padding_mode="border", align_corners=False)
-        strips.append(layer_owners(strip)[0])
-    return torch.cat(strips)
+    strips = torch.split(_cell_centers(height, maps), max(1, STRIP_PIXELS // width))
+    return torch.cat([layer_owners(_sampled(maps[None], down, across))[0] for down in strips])
+
+
+def _sampled(
+    maps: Float[Tensor, "batch channels _ _"], down: Float[Tensor, "height"], across: Float[Tensor, "width"]
+) -> Float[Tensor, "batch channels height width"]:
+    """Return what maps hold at rows and columns of places, bilinearly, of which -1 and 1 are the borders."""
+    size = (len(down), len(across))
+    grid = torch.stack((across.expand(size), down[:, None].expand(size)), -1)
+    return F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), padding_mode="border", align_corners=False)
 
 
 def _cell_centers(count: int, like: Tensor) -> Float[Tensor, "count"]:

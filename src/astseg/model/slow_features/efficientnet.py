@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -99,7 +99,7 @@ class BlockShape(NamedTuple):
 
 
 class InvertedBottleneck(nn.Module):
-    """Expand by 1x1, filter each channel, project by 1x1; the input is added where stride and channels allow it.
+    """Expand by 1x1, filter each channel, project by 1x1; the input is added where the shapes allow it.
 
     Args:
         weights: of the whole network.
@@ -110,26 +110,20 @@ class InvertedBottleneck(nn.Module):
     def __init__(self, weights: Weights, name: str, shape: BlockShape) -> None:
         super().__init__()
 
-        def layer(part: str, norm: str, *, bounded: bool) -> FrozenConvolution:
-            depthwise = part == "_depthwise_conv"
-            return FrozenConvolution(
-                weights[f"{name}.{part}.weight"],
-                _norm(weights, f"{name}.{norm}"),
-                shape.stride if depthwise else 1,
-                bounded=bounded,
-                dense=depthwise and shape.dense,
-                dilation=shape.dilation if depthwise else 1,
-            )
+        def layer(part: str, norm: str, **options: Any) -> FrozenConvolution:
+            return FrozenConvolution(weights[f"{name}.{part}.weight"], _norm(weights, f"{name}.{norm}"), **options)
 
-        expand = [layer("_expand_conv", "_bn0", bounded=True)] if shape.expansion > 1 else []
-        filter_ = layer("_depthwise_conv", "_bn1", bounded=True)
-        self.layers = nn.Sequential(*expand, filter_, layer("_project_conv", "_bn2", bounded=False))
-        self.skips = shape.stride == 1
+        sampling = {"stride": shape.stride, "dense": shape.dense, "dilation": shape.dilation}
+        self.layers = nn.Sequential(
+            *([layer("_expand_conv", "_bn0", bounded=True)] if shape.expansion > 1 else []),
+            layer("_depthwise_conv", "_bn1", bounded=True, **sampling),
+            layer("_project_conv", "_bn2", bounded=False),
+        )
 
     def forward(self, x: Float[Tensor, "batch inputs height width"]) -> Tensor:
         """Apply the block."""
         y: Tensor = self.layers(x)
-        return x + y if self.skips and x.shape == y.shape else y
+        return x + y if x.shape == y.shape else y
 
 
 class EfficientNetLite0(nn.Module):
