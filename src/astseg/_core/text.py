@@ -34,6 +34,15 @@ def as_utf8(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors=ENCODING_ERRORS)
 
 
+def folded(name: str) -> str:
+    """Return what all spellings of a file's name have in common that some disks take for one.
+
+    >>> folded("Café") == folded("CAFE\u0301")
+    True
+    """
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def escape_markdown(text: str) -> str:
     r"""Return a text for one line of Markdown in which nothing has a meaning.
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ from astseg._core.file_names import (
 )
 from astseg._core.image_files import IMAGE_SUFFIXES, is_image_file
 from astseg._core.input_files import NotAFileError, read_json
-from astseg._core.text import first_names
+from astseg._core.text import first_names, folded
 from astseg.data.arrays import ARRAY_SUFFIXES, is_array_file
 from astseg.data.file_roles import could_hold_masks_of, parse_name
 from astseg.data.pairing import match_masks, pair
@@ -284,9 +283,8 @@ def without_suffixes(paths: Sequence[Path]) -> list[str]:
     return [(path if uses[_folded(path.with_suffix(""))] > 1 else path.with_suffix("")).as_posix() for path in paths]
 
 
-def _folded(name: Path) -> str:
-    """Return what all spellings of a name have in common that some disks take for one."""
-    return unicodedata.normalize("NFC", name.as_posix()).casefold()
+def _folded(path: Path) -> str:
+    return folded(path.as_posix())
 
 
 def _entry_is(question: Callable[[], bool]) -> bool:

@@ -127,6 +127,7 @@ def test_results_of_before_file_names(tmp_path: Path) -> None:
         ({"formats": ("coco",), "categories": {1: "lpt1 .x"}}, "'lpt1 .x' cannot name a category: on Windows"),
         ({"formats": ("coco",), "categories": {1: "car", 2: "Car"}}, "'car' and 'Car' are one name on some disks"),
         ({"formats": ("coco",), "categories": {1: "Object"}}, "'object' and 'Object' are one name on some disks"),
+        ({"formats": ("coco",), "categories": {1: "caf\u00e9", 2: "cafe\u0301"}}, "are one name on some disks"),
         ({"formats": ("coco",), "categories": {1: "a\nb"}}, "cannot name"),
     ],
 )

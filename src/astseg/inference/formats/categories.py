@@ -10,6 +10,7 @@ from scipy.cluster.vq import ClusterError, kmeans2, vq
 
 from astseg._core.errors import AstSegError
 from astseg._core.sampling import evenly_spaced
+from astseg._core.text import folded
 from astseg.data.store import MAX_LABELS
 from astseg.inference.formats.results import ObjectRecord, Results
 
@@ -76,8 +77,8 @@ def check_choice(choice: CategoryChoice) -> None:
     """Raise if no results can have such categories.
 
     Raises:
-        AstSegError: the number is below 1, a name cannot name a folder and a line of a list, or two names differ in
-            case alone.
+        AstSegError: the number is below 1, a name cannot name a folder and a line of a list, or two names are
+            one on some disks.
     """
     if isinstance(choice, int):
         if choice < 1:
@@ -90,7 +91,7 @@ def check_choice(choice: CategoryChoice) -> None:
             raise AstSegError(f"'{name}' cannot name a category: on Windows, no folder can be called so.")
     spellings: dict[str, str] = {}
     for name in (DEFAULT_CATEGORY, *choice.values()):
-        other = spellings.setdefault(name.casefold(), name)
+        other = spellings.setdefault(folded(name), name)
         if name != other:
             raise AstSegError(f"'{other}' and '{name}' are one name on some disks. Call both categories alike.")
 
