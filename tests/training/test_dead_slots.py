@@ -13,6 +13,7 @@ from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import DeadSlotReset, reinitialize_dead_slots
 from astseg.training.loop import Trainer
+from astseg.training.muon import Muon
 
 CPU = torch.device("cpu")
 
@@ -76,7 +77,7 @@ def test_where_no_slot_finds_anything_there_is_no_example(model: AstSeg, monkeyp
     assert (model.feature_maps.output_layer.weight == before).all()
 
 
-def test_the_optimizer_forgets_where_the_slot_was_going(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adam_forgets_where_the_slot_was_going(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
     optimizer = torch.optim.Adam(model.parameters())
     model(torch.rand(2, 3, 32, 32)).image.sum().backward()
     optimizer.step()
@@ -90,6 +91,18 @@ def test_the_optimizer_forgets_where_the_slot_was_going(model: AstSeg, monkeypat
         assert not state["exp_avg"][1].any()
         assert state["exp_avg"][0].any()
         assert torch.equal(state["exp_avg_sq"][1], state["exp_avg_sq"][0])
+
+
+def test_muon_forgets_where_the_slot_was_going(model: AstSeg, monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizer = Muon(model.parameters(), 1e-3)
+    model(torch.rand(2, 3, 32, 32)).image.sum().backward()
+    optimizer.step()
+    monkeypatch.setattr(model, "segment", lambda images, *, use_label_rule: found_in(images, 0.5, 0.0, 0.2, 0.2))
+    momentum = optimizer.state[model.feature_maps.output_layer.weight]["momentum"]
+    momentum += 1
+    assert reinitialize_dead_slots(model, optimizer, Batch(NUMBERED)) == [1]
+    assert not momentum[1].any()
+    assert momentum[[0, 2, 3]].any()
 
 
 @pytest.mark.parametrize(("until", "expected"), [(3, [2]), (4, [2, 4]), (100, [2, 4, 6])])

@@ -17,7 +17,7 @@ from astseg.training import state as training_state
 from astseg.training.batches import Batch, TrainingImages, TrainingSet
 from astseg.training.callbacks import Callback, RestartPhase, StepMetrics
 from astseg.training.complexity import ComplexityCheck
-from astseg.training.config import Recipe, Scenario
+from astseg.training.config import OptimizerName, Recipe, Scenario
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.execution import Execution
 from astseg.training.loop import Trainer, recipe_callbacks
@@ -361,11 +361,15 @@ class TestResume:
 
         assert states_equal(trained(dropout_recipe, tiny_images, tmp_path / "run", Looker()).model, whole.model)
 
-    def test_after_every_step(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
-        whole = trained(tiny_recipe, tiny_images, tmp_path / "whole")
+    @pytest.mark.parametrize("optimizer", ["adam", "muon"])
+    def test_after_every_step(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, optimizer: OptimizerName
+    ) -> None:
+        recipe = replace(tiny_recipe, foreground=replace(tiny_recipe.foreground, optimizer=optimizer))
+        whole = trained(recipe, tiny_images, tmp_path / "whole")
         folder = tmp_path / "stopped"
         folder.mkdir()
-        trainer, rounds = Trainer(tiny_recipe, tiny_images, folder, CPU), 1
+        trainer, rounds = Trainer(recipe, tiny_images, folder, CPU), 1
         while not trainer.run(after(1)):
             trainer, rounds = Trainer.resume(tiny_images, folder, CPU), rounds + 1
         assert rounds == 9

@@ -128,6 +128,20 @@ def check_numbers(settings: Any, **ranges: Range) -> None:
                     raise ValueError(f"{field.name} should {'each be' if several else 'be'} {wanted}, not {one!r}")
 
 
+def check_choice(name: str, value: Any, choices: Any) -> None:
+    """Raise unless a setting is one of the words of a ``Literal``.
+
+    Raises:
+        ValueError: it is not.
+
+    >>> check_choice("scenario", "both", Literal["curriculum", "baseline"])
+    Traceback (most recent call last):
+    ValueError: the scenario should be one of curriculum, baseline, not 'both'
+    """
+    if value not in get_args(choices):
+        raise ValueError(f"the {name} should be one of {', '.join(get_args(choices))}, not {value!r:.80}")
+
+
 def check_whole_number(name: str, value: Any, allowed: Range) -> None:
     """Raise unless an argument of a call is a whole number of a range.
 

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
-from astseg._core.settings_io import COUNT, NOT_NEGATIVE, POSITIVE, check_numbers
+from astseg._core.settings_io import COUNT, NOT_NEGATIVE, POSITIVE, check_choice, check_numbers
 from astseg.model.architecture import Architecture
 from astseg.model.postprocessing import LabelRule
 from astseg.training.schedules import LearningRate
 
+OptimizerName: TypeAlias = Literal["adam", "muon"]
+"""``adam``: the paper's. ``muon``: matrices of weights are moved by Muon (``training.muon``), and all else by Adam."""
 Scenario: TypeAlias = Literal["curriculum", "baseline", "frozen", "background"]
 """``curriculum``: the background alone, objects on the frozen background, then both (CT). ``baseline``: both at once
 (BT). ``frozen``: the background alone, then objects on the frozen background to the end (Table 4). ``background``: the
@@ -84,7 +86,7 @@ class BaselineTraining:
 
 @dataclass(frozen=True)
 class ForegroundTraining:
-    """How the objects are learned (phases 2 and 3), with Adam. The defaults are the paper's (Table 6)."""
+    """How the objects are learned (phases 2 and 3). The defaults are the paper's (Table 6)."""
 
     scenario: Scenario = "curriculum"
     steps: int = 125_000
@@ -95,6 +97,8 @@ class ForegroundTraining:
     """Only baseline training reads it."""
     batch_size: int = 64
     """Images of a step."""
+    optimizer: OptimizerName = "adam"
+    """What moves the weights: `adam`, as in the paper, or `muon`, which moves matrices by Muon (`training.muon`)."""
     learning_rate: LearningRate = field(default_factory=lambda: LearningRate(4e-5, warmup_steps=5_000))
     entropy_weight: float = 1e-2
     """lambda_pixel of equation 22."""
@@ -121,8 +125,8 @@ class ForegroundTraining:
         counts = ("entropy_warmup_steps", "slot_use_warmup_steps", "reinitialize_slots_until", "shadow_start")
         ranges = dict.fromkeys((*weights, *counts, "frozen_steps"), NOT_NEGATIVE)
         check_numbers(self, steps=COUNT, batch_size=COUNT, **ranges)
-        if self.scenario not in get_args(Scenario):
-            raise ValueError(f"the scenario should be one of {', '.join(get_args(Scenario))}, not {self.scenario!r}")
+        check_choice("scenario", self.scenario, Scenario)
+        check_choice("optimizer", self.optimizer, OptimizerName)
         if self.scenario == "curriculum" and self.frozen_steps >= self.steps:
             raise ValueError(f"frozen_steps should be below steps ({self.steps}), not {self.frozen_steps}")
 

@@ -27,6 +27,8 @@ from astseg.training.state import TrainState
 RESET_INTERVAL = 500  # steps; a reset slot takes about as many to come into use again
 NUM_RESET_IMAGES = 256
 BATCH_SIZE = 32
+MOMENTA = ("exp_avg", "momentum")
+"""What Adam and Muon call them."""
 
 
 def check_resettable(model: AstSeg, recipe: Recipe) -> None:
@@ -73,10 +75,11 @@ def reinitialize_dead_slots(model: AstSeg, optimizer: torch.optim.Optimizer, bat
             shares |= {model.places.centres: 1.0, model.places.inverse_widths: 0.5**0.5}
         for rows, share in shares.items():
             rows[slot] = share * rows[busiest]
-            state = optimizer.state[rows]
-            if state:
-                state["exp_avg"][slot] = 0
-                state["exp_avg_sq"][slot] = state["exp_avg_sq"][busiest]
+            for name, values in optimizer.state[rows].items():
+                if name in MOMENTA:
+                    values[slot] = 0
+                elif values.shape == rows.shape:
+                    values[slot] = values[busiest]
     return dead
 
 

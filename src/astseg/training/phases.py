@@ -30,11 +30,14 @@ from astseg.training.losses import (
     reconstruction_loss,
     slot_use_loss,
 )
+from astseg.training.muon import Muon
 from astseg.training.residuals import cached_residuals, fit_projection
 from astseg.training.schedules import linear_ramp, quadratic_warmup
 from astseg.training.slot_init import initialize_slot_prior, without_places
 
 PhaseName: TypeAlias = Literal["background", "objects", "joint"]
+BETAS, EPS = (0.90, 0.98), 1e-9
+"""Adam's, for the objects (Table 6)."""
 
 
 class Losses(NamedTuple):
@@ -211,8 +214,13 @@ class ForegroundPhase(Phase):
         return self.settings.flips
 
     def optimizer(self, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-        """Return Adam as in Table 6."""
-        return torch.optim.Adam(groups, self.settings.learning_rate.peak, (0.90, 0.98), eps=1e-9, fused=True)
+        """Return Adam as in Table 6, or Muon beside it."""
+        rate = self.settings.learning_rate.peak
+        match self.settings.optimizer:
+            case "adam":
+                return torch.optim.Adam(groups, rate, BETAS, eps=EPS, fused=True)
+            case "muon":
+                return Muon(groups, rate, BETAS, EPS)
 
     def schedule(self, step: int) -> Schedule:
         """Return the weights of equation 22 and of slots in use, and whether shadows have begun."""

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
-from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, SHARE, check_numbers
+from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, SHARE, check_choice, check_numbers
 
 Decay: TypeAlias = Literal["drop", "cosine"]
 """``drop``: a tenth of the rate from a given share of the steps on, as in the paper. ``cosine``: from that share on,
@@ -45,8 +45,7 @@ class LearningRate:
 
     def __post_init__(self) -> None:
         check_numbers(self, peak=POSITIVE, warmup_steps=NOT_NEGATIVE, decay_start=SHARE)
-        if self.decay not in get_args(Decay):
-            raise ValueError(f"the decay should be one of {', '.join(get_args(Decay))}, not {self.decay!r}")
+        check_choice("decay", self.decay, Decay)
 
     def at(self, step: int, steps: int) -> float:
         """Return the rate at a step, counted from 0, of a training of ``steps``.
