@@ -27,6 +27,10 @@ from astseg.training.schedules import LearningRate
 from astseg.training.sizes import covering_glimpse_channels
 
 PAPER_BACKBONE = "nvidia/mit-b3"
+ADAM_RATE = LearningRate(1e-3, warmup_steps=150, decay="cosine", decay_start=0.5)
+"""Of the small networks."""
+MUON_RATE = replace(ADAM_RATE, peak=4e-3)
+"""By Muon, which moves all directions of a matrix at once, they bear four times the rate, and learn in half the steps."""
 FULL_ROW = "full"
 """The row of the published AST-Seg-B3-CT, from which every other row differs in one thing."""
 STATIC_ENTROPY_WEIGHT = 1e-3
@@ -183,7 +187,8 @@ def cpu_recipe(
                 background_rate=5.0, objects_warmup_steps=2_400, placement_step=1_500, shadow_start=3_900
             ),
             batch_size=16,
-            learning_rate=LearningRate(1e-3, warmup_steps=150, decay="cosine", decay_start=0.5),
+            optimizer="muon",
+            learning_rate=MUON_RATE,
             entropy_warmup_steps=1_000,
             slot_use_weight=slot_cost / (image_size[0] * image_size[1]),
             slot_use_warmup_steps=6_000,
@@ -217,12 +222,11 @@ def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static:
         shadows=False,
         background_network="static" if static else "region",
     )
-    foreground = replace(
-        small.foreground,
-        scenario="frozen",
-        batch_size=8,
-        entropy_weight=STATIC_ENTROPY_WEIGHT if static else small.foreground.entropy_weight,
-    )
+    foreground = replace(small.foreground, scenario="frozen", batch_size=8)
+    if static:  # on a road, Muon finds no more
+        foreground = replace(
+            foreground, optimizer="adam", learning_rate=ADAM_RATE, entropy_weight=STATIC_ENTROPY_WEIGHT
+        )
     rule = LabelRule(
         between_objects=False, max_shade=0.15, noise_multiple=NOISE_MULTIPLE if static else 0.0, split_parts=static
     )
@@ -327,10 +331,27 @@ def gpu_recipe(image_size: tuple[int, int], num_slots: int, *, static: bool = Fa
             steps=20_000,
             frozen_steps=8_000,
             batch_size=64,
+            optimizer="adam",  # of Muon, nothing was measured on a GPU
             learning_rate=LearningRate(2e-4, warmup_steps=1_000, decay="cosine", decay_start=0.5),
             entropy_warmup_steps=3_000,
             slot_use_warmup_steps=20_000,
             reinitialize_slots_until=4_000,
+        ),
+    )
+
+
+def _short(recipe: Recipe) -> Recipe:
+    """Return the recipe with the steps of five minutes on two CPU cores."""
+    return replace(
+        recipe,
+        background=replace(recipe.background, steps=1_000, exponent_ramp_start=600, exponent_ramp_steps=300),
+        foreground=replace(
+            recipe.foreground,
+            steps=3_000,
+            frozen_steps=1_800,
+            slot_use_warmup_steps=3_000,
+            reinitialize_slots_until=1_500,
+            shadow_start=1_200,
         ),
     )
 
@@ -367,7 +388,7 @@ def _small() -> list[Preset]:
     side = (64, 64)
     rooms = cpu_recipe(side, DATASETS["objectsroom"].num_slots, slot_cost=12.0, background_log_activation=4.0)
     rooms = replace(rooms, label_rule=LabelRule(background_error=35.0, background_margin=1.5))
-    demo = replace(rooms, architecture=replace(rooms.architecture, slot_position_prior=True))
+    demo = _short(replace(rooms, architecture=replace(rooms.architecture, slot_position_prior=True)))
     towers, clevr = (
         _long(cpu_recipe(side, DATASETS[name].num_slots, anisotropic=DATASETS[name].anisotropic))
         for name in ("shapestacks", "clevr")
