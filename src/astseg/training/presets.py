@@ -281,6 +281,8 @@ def textures_recipe(
     foreground = replace(
         small.foreground,
         scenario="frozen",
+        optimizer="adam",  # Muon finds as much, and no more
+        learning_rate=ADAM_RATE,
         steps=18_000,
         flips=True,
         color_weight=0.03,
