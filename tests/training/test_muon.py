@@ -56,6 +56,10 @@ def test_small_directions_do_not_blow_up_in_single_precision() -> None:
     assert torch.linalg.matrix_norm(orthogonalized(matrix), 2) < 1.3
 
 
+def test_no_number_is_waited_for() -> None:
+    assert orthogonalized(torch.empty(9, 8, device="meta")).shape == (9, 8)
+
+
 def test_nothing_stays_nothing() -> None:
     assert (orthogonalized(torch.zeros(8, 9)) == 0).all()
 

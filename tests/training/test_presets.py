@@ -265,6 +265,23 @@ class TestOwnImages:
         assert still < moving
 
 
+@pytest.mark.parametrize(
+    ("recipe", "by_muon"),
+    [
+        (PRESETS["demo"].recipe, True),
+        (PRESETS["clevr-cpu"].recipe, True),
+        (custom_images_recipe((64, 64), 3), True),
+        (custom_images_recipe((64, 64), 3, static=True), False),
+        (gpu_recipe((64, 64), 3), False),
+        (PRESETS["clevrtex-cpu"].recipe, False),
+    ],
+)
+def test_matrices_are_moved_by_muon_where_it_was_seen_to_help(recipe: Recipe, by_muon: bool) -> None:
+    training = recipe.foreground
+    assert training.optimizer == ("muon" if by_muon else "adam")
+    assert training.learning_rate.peak > 2e-3 if by_muon else training.learning_rate.peak <= 1e-3
+
+
 def test_networks() -> None:
     assert custom_images_recipe((64, 64), 3).architecture.feature_network == "compact-unet"
     assert gpu_recipe((64, 64), 3).architecture.feature_network == "unet"

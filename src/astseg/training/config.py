@@ -11,7 +11,7 @@ from astseg.model.postprocessing import LabelRule
 from astseg.training.schedules import LearningRate
 
 OptimizerName: TypeAlias = Literal["adam", "muon"]
-"""``adam``: the paper's. ``muon``: matrices of weights are moved by Muon (``training.muon``), and all else by Adam."""
+"""``adam``: as in the paper. ``muon``: matrices are moved by Muon, and all else by Adam (``training.muon``)."""
 Scenario: TypeAlias = Literal["curriculum", "baseline", "frozen", "background"]
 """``curriculum``: the background alone, objects on the frozen background, then both (CT). ``baseline``: both at once
 (BT). ``frozen``: the background alone, then objects on the frozen background to the end (Table 4). ``background``: the
@@ -98,7 +98,7 @@ class ForegroundTraining:
     batch_size: int = 64
     """Images of a step."""
     optimizer: OptimizerName = "adam"
-    """What moves the weights: `adam`, as in the paper, or `muon`, which moves matrices by Muon (`training.muon`)."""
+    """What moves the weights."""
     learning_rate: LearningRate = field(default_factory=lambda: LearningRate(4e-5, warmup_steps=5_000))
     entropy_weight: float = 1e-2
     """lambda_pixel of equation 22."""

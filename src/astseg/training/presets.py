@@ -29,8 +29,8 @@ from astseg.training.sizes import covering_glimpse_channels
 PAPER_BACKBONE = "nvidia/mit-b3"
 ADAM_RATE = LearningRate(1e-3, warmup_steps=150, decay="cosine", decay_start=0.5)
 """Of the small networks."""
-MUON_RATE = replace(ADAM_RATE, peak=4e-3)
-"""By Muon, which moves all directions of a matrix at once, they bear four times the rate, and learn in half the steps."""
+MUON_RATE = replace(ADAM_RATE, peak=3e-3)
+"""By Muon they bear more (``docs/lab/experiments.md``)."""
 FULL_ROW = "full"
 """The row of the published AST-Seg-B3-CT, from which every other row differs in one thing."""
 STATIC_ENTROPY_WEIGHT = 1e-3
@@ -349,11 +349,10 @@ def _short(recipe: Recipe) -> Recipe:
         background=replace(recipe.background, steps=1_000, exponent_ramp_start=600, exponent_ramp_steps=300),
         foreground=replace(
             recipe.foreground,
-            steps=3_000,
-            frozen_steps=1_800,
-            slot_use_warmup_steps=3_000,
-            reinitialize_slots_until=1_500,
-            shadow_start=1_200,
+            steps=4_000,
+            frozen_steps=2_400,
+            slot_use_warmup_steps=4_000,
+            shadow_start=1_600,
         ),
     )
 
