@@ -64,6 +64,12 @@ def test_nothing_stays_nothing() -> None:
     assert (orthogonalized(torch.zeros(8, 9)) == 0).all()
 
 
+@pytest.mark.parametrize("scale", [1e-36, 1e-25, 1e-10, 1e10, 1e30])
+def test_gradients_of_any_size_are_made_of_one(scale: float) -> None:
+    matrix = random_matrix((8, 12)).float()
+    torch.testing.assert_close(orthogonalized(scale * matrix), orthogonalized(matrix), rtol=0, atol=1e-4)
+
+
 class Small(nn.Module):
     """A layer of each kind, in channels_last as the program has them."""
 

@@ -42,7 +42,9 @@ def orthogonalized(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows
     """
     tall = matrix.shape[0] > matrix.shape[1]
     wide = matrix.T if tall else matrix
-    scaled = wide / (wide.norm() + torch.finfo(wide.dtype).tiny)  # no singular value is beyond 1
+    largest = wide.abs().max().clamp_min(torch.finfo(wide.dtype).tiny)  # squares of tiny gradients would be 0
+    scaled = wide / largest
+    scaled = scaled / scaled.norm().clamp_min(1)  # no singular value is beyond 1
     gram, product = scaled @ scaled.T, torch.eye(len(scaled), dtype=scaled.dtype, device=scaled.device)
     first, third, fifth = COEFFICIENTS
     for _ in range(ITERATIONS):
