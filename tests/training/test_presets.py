@@ -269,7 +269,7 @@ class TestOwnImages:
     ("recipe", "by_muon"),
     [
         (PRESETS["demo"].recipe, True),
-        (PRESETS["clevr-cpu"].recipe, True),
+        (PRESETS["clevr-cpu"].recipe, False),
         (custom_images_recipe((64, 64), 3), True),
         (custom_images_recipe((64, 64), 3, static=True), False),
         (gpu_recipe((64, 64), 3), False),

@@ -364,6 +364,8 @@ def _long(recipe: Recipe) -> Recipe:
         background=replace(recipe.background, steps=4_000, exponent_ramp_start=2_400, exponent_ramp_steps=1_200),
         foreground=replace(
             recipe.foreground,
+            optimizer="adam",  # what the models that come with astseg were trained by
+            learning_rate=ADAM_RATE,
             steps=40_000,
             frozen_steps=20_000,
             entropy_warmup_steps=3_000,
@@ -399,7 +401,9 @@ def _small() -> list[Preset]:
         clevr,
         architecture=replace(_wider(clevr.architecture), num_slots=DATASETS["clevr"].num_slots + 2),
         foreground=replace(clevr.foreground, flips=True),
-        label_rule=LabelRule(object_error=3.0, background_error=35.0, neighbor_pull=6.0, min_pixels=6),
+        label_rule=LabelRule(
+            object_error=3.0, background_error=14.0, background_margin=3.0, neighbor_pull=6.0, min_pixels=6
+        ),
     )
     # With a position prior, slots find shadows too, unless objects cast them from early on.
     towers = replace(
