@@ -30,7 +30,7 @@ def demo(
 
     Within seconds, first-look.png shows what the model that comes with astseg finds in a few rooms. The demo then
     trains a small model from scratch: it renders images of rooms, trains all three phases, scores the model on 500
-    unseen rooms, and writes scores.json and page.html. This takes seven to eleven minutes on two CPU cores.
+    unseen rooms, and writes scores.json and page.html. This takes up to seven minutes on two CPU cores.
 
     ```
     astseg demo --out demo
