@@ -26,7 +26,7 @@ from astseg.model.backgrounds.base import Background, BackgroundReconstruction
 from astseg.model.backgrounds.region import LATENT_DIM, RegionBackground, edges
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
-from astseg.training.presets import ADAM_RATE, STATIC_ENTROPY_WEIGHT, cpu_recipe
+from astseg.training.presets import STATIC_ENTROPY_WEIGHT, by_muon, cpu_recipe
 from astseg.training.time_budget import with_steps
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -66,7 +66,7 @@ VARIANTS: Mapping[str, Callable[[Recipe], Recipe]] = MappingProxyType(
             recipe, "foreground", scenario="baseline", steps=recipe.background.steps + recipe.foreground.steps
         ),
         "frozen": lambda recipe: changed(recipe, "foreground", scenario="frozen"),
-        "adam": lambda recipe: changed(recipe, "foreground", optimizer="adam", learning_rate=ADAM_RATE),
+        "muon": by_muon,
         LINEAR_BACKGROUND: lambda recipe: recipe,  # `run` replaces the background network
         "early-ramp": lambda recipe: changed(recipe, "background", exponent_ramp_start=0),
         "no-attraction": lambda recipe: changed(recipe, "architecture", residual_attention_bias=0.0),
