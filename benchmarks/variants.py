@@ -27,7 +27,7 @@ from astseg.model.backgrounds.region import LATENT_DIM, RegionBackground, edges
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.presets import STATIC_ENTROPY_WEIGHT, by_muon, cpu_recipe
-from astseg.training.time_budget import with_steps
+from astseg.training.shortening import with_steps
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

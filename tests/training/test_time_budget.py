@@ -10,7 +10,8 @@ from astseg.training.config import BaselineTraining, Recipe, Scenario
 from astseg.training.execution import Execution
 from astseg.training.phases import phases
 from astseg.training.presets import cpu_recipe, gpu_recipe, textures_recipe
-from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds, with_steps
+from astseg.training.shortening import with_steps
+from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds
 
 CPU = torch.device("cpu")
 SECONDS = {"background": 0.5, "objects": 2.0, "joint": 4.0}

@@ -24,8 +24,8 @@ from astseg.model.slow_features.features import SlowFeatureLayout
 from astseg.model.slow_features.projection import DIRECTIONS
 from astseg.training.config import BackgroundTraining, BaselineTraining, ForegroundTraining, Recipe
 from astseg.training.schedules import LearningRate
+from astseg.training.shortening import with_steps
 from astseg.training.sizes import covering_glimpse_channels
-from astseg.training.time_budget import with_steps
 
 PAPER_BACKBONE = "nvidia/mit-b3"
 MUON_PEAK = 3e-3
