@@ -1,4 +1,5 @@
 import itertools
+import math
 from typing import Any, get_args
 
 import numpy as np
@@ -16,7 +17,7 @@ from astseg.model.backgrounds.ae_ne import (
 )
 from astseg.model.backgrounds.build import BackgroundNetwork, build_background
 from astseg.model.backgrounds.product_convolution import (
-    IMAGES_AT_A_TIME,
+    CELLS_AT_A_TIME,
     ProductConvTranspose2d,
     keep_product_layout,
 )
@@ -157,6 +158,7 @@ class TestProductConvolution:
     @pytest.mark.parametrize(
         ("size", "geometry"),
         [
+            ((32, 33), (5, 2, 2, 1)),
             ((8, 8), (5, 2, 2, 1)),
             ((7, 5), (5, 2, 2, (0, 1))),
             ((5, 4), (5, 3, 2, (1, 2))),
@@ -172,7 +174,7 @@ class TestProductConvolution:
         kind: Any = ProductConvTranspose2d
         layer = kind(6, 4, *geometry, bias=False).double()
         layer.to(memory_format=memory_format)
-        count = IMAGES_AT_A_TIME + 1
+        count = CELLS_AT_A_TIME // math.prod(size) + 1  # the last image is in a part of its own
         images = torch.rand(count, 6, *size).double().to(memory_format=memory_format).requires_grad_()
         found, plain = layer(images), nn.ConvTranspose2d.forward(layer, images)
         torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-12)

@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-MAX_CELLS = 64
-"""The largest number of cells of a map for which the product is faster."""
-IMAGES_AT_A_TIME = 16
+MAX_CELLS = 256
+"""The largest number of cells of a map for which the product is as fast or faster; in bfloat16 up to five times."""
+CELLS_AT_A_TIME = 1024
 """Bounds the memory of the product, which has the output's values once for each part of the kernel."""
 
 
@@ -26,7 +26,8 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
         # A traced network takes any number of images, which the parts below would fix.
         if input.is_cuda or output_size is not None or torch.compiler.is_compiling():
             return super().forward(input, output_size)
-        return torch.cat([self._product(part) for part in torch.split(input, IMAGES_AT_A_TIME)])
+        images = max(1, CELLS_AT_A_TIME // input[0, 0].numel())
+        return torch.cat([self._product(part) for part in torch.split(input, images)])
 
     def _product(self, x: Tensor) -> Tensor:
         kernel = self.weight.flatten(1).T  # a row for each output channel and place in the kernel
