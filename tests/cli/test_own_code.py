@@ -72,7 +72,7 @@ def test_no_such_file(astseg: Program, tmp_path: Path) -> None:
     ("code", "told"),
     [
         ("import neighbor\n\nastseg", "NameError: name 'astseg' is not defined ({failing}, line 3)."),
-        ("import astseg\nastseg.register_network('a', 'b', 0)", "ValueError: the setting should be one of"),
+        ("import astseg\nastseg.register_network('a', 'b', 0)", "ValueError: setting should be one of"),
         ("def f(:", "SyntaxError: invalid syntax (failing.py, line 1)."),
     ],
 )

@@ -130,7 +130,7 @@ def test_the_later_of_two_stands() -> None:
 @pytest.mark.parametrize(
     ("setting", "name", "message"),
     [
-        ("feature_maps", "own:mine", "the setting should be one of feature_network, refinement, background_network"),
+        ("feature_maps", "own:mine", "^setting should be one of feature_network, refinement, background_network"),
         ("refinement", "mine", "begins with 'own:' and goes on, unlike 'mine'"),
         ("refinement", "own:", "unlike 'own:'"),
         ("refinement", None, "unlike None"),

@@ -136,10 +136,10 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
 
     >>> check_choice("scenario", "both", Literal["curriculum", "baseline"])
     Traceback (most recent call last):
-    ValueError: the scenario should be one of curriculum, baseline, not 'both'
+    ValueError: scenario should be one of curriculum, baseline, not 'both'
     """
     if value not in get_args(choices):
-        raise ValueError(f"the {name} should be one of {', '.join(get_args(choices))}, not {value!r:.80}")
+        raise ValueError(f"{name} should be one of {', '.join(map(str, get_args(choices)))}, not {value!r:.80}")
 
 
 def check_whole_number(name: str, value: Any, allowed: Range) -> None:

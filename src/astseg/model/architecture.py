@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import get_args
+from typing import Any, Literal
 
-from astseg._core.settings_io import NOT_NEGATIVE, SIZE, Range, check_numbers
+from astseg._core.settings_io import NOT_NEGATIVE, SIZE, Range, check_choice, check_numbers
 from astseg.model.attention import CornerConvention
 from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.model.features.build import FeatureNetwork
@@ -78,15 +78,14 @@ class Architecture:
             raise ValueError("a residual attention bias needs a background network")
         if self.slow_features is not None and self.per_pixel_background_activation:
             raise ValueError("a model of slow features has one background activation, not one for each pixel")
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices and not (name in get_args(NetworkSetting) and is_own(value)):
-                raise ValueError(f"{name} should be one of {', '.join(map(str, choices))}, not {value!r}")
+        check_choice("corner_convention", self.corner_convention, CornerConvention)
+        for name, choices in _NETWORKS.items():
+            if not is_own(value := getattr(self, name)):
+                check_choice(name, value, choices)
 
 
-_CHOICES: Mapping[str, tuple[object, ...]] = {
-    "feature_network": get_args(FeatureNetwork),
-    "refinement": get_args(Refinement),
-    "corner_convention": get_args(CornerConvention),
-    "background_network": (*get_args(BackgroundNetwork), None),
+_NETWORKS: Mapping[NetworkSetting, Any] = {
+    "feature_network": FeatureNetwork,
+    "refinement": Refinement,
+    "background_network": Literal[BackgroundNetwork, None],
 }

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias, get_args
 from torch import nn
 
 from astseg._core.errors import UnknownNetworkError
+from astseg._core.settings_io import check_choice
 
 NetworkSetting: TypeAlias = Literal["feature_network", "refinement", "background_network"]
 """The settings of `Architecture` that name a network."""
@@ -40,8 +41,7 @@ def register_network(setting: NetworkSetting, name: str, build: Callable[..., nn
     Raises:
         ValueError: the setting is none of these, or the name does not begin with ``own:``.
     """
-    if setting not in _builders:
-        raise ValueError(f"the setting should be one of {', '.join(_builders)}, not {setting!r}")
+    check_choice("setting", setting, NetworkSetting)
     if not is_own(name):
         raise ValueError(f"the name of a network of your own begins with '{OWN}' and goes on, unlike {name!r}")
     _builders[setting][name] = build

@@ -4,9 +4,8 @@ What is learned stays the same up to rounding, but for batch normalization, whic
 """
 
 from dataclasses import dataclass
-from typing import get_args
 
-from astseg._core.settings_io import COUNT, check_numbers
+from astseg._core.settings_io import COUNT, check_choice, check_numbers
 from astseg.training.precision import Precision
 
 
@@ -28,8 +27,7 @@ class Execution:
 
     def __post_init__(self) -> None:
         check_numbers(self, parts=COUNT)
-        if self.precision not in get_args(Precision):
-            raise ValueError(f"there is no precision {self.precision!r:.80}")
+        check_choice("precision", self.precision, Precision)
 
 
 PLAIN = Execution()

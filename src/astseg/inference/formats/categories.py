@@ -73,7 +73,7 @@ class AppearanceCategories:
         return int(vq(np.array([found.appearance]), self.centers)[0][0])
 
 
-def check_choice(choice: CategoryChoice) -> None:
+def check_categories(choice: CategoryChoice) -> None:
     """Raise if no results can have such categories.
 
     Raises:

@@ -16,7 +16,7 @@ from astseg._core.text import first_names
 from astseg.inference.formats.categories import (
     Categories,
     CategoryChoice,
-    check_choice,
+    check_categories,
     check_slots,
     find_categories,
 )
@@ -69,7 +69,7 @@ class FormatRequest:
             check_pyarrow()
         if not 0 <= self.tolerance < np.inf:
             raise AstSegError(f"The tolerance should be 0 pixels or more, not {self.tolerance}.")
-        check_choice(self.categories)
+        check_categories(self.categories)
 
     @property
     def needs_pixels(self) -> bool:
