@@ -26,9 +26,9 @@ from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import TrainingImages, TrainingSet, batch_indices
 from astseg.training.config import Recipe
-from astseg.training.loop import train_step
 from astseg.training.phases import ObjectsPhase
 from astseg.training.presets import get_preset
+from astseg.training.step import train_step
 
 WARM_UP_STEPS = 3
 BLOCK = 4096

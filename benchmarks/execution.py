@@ -27,10 +27,10 @@ from astseg.training.batches import Batch
 from astseg.training.compilation import compiled_losses
 from astseg.training.config import Recipe
 from astseg.training.execution import Execution
-from astseg.training.loop import train_step
 from astseg.training.phases import Phase, phases
 from astseg.training.presets import PRESETS
 from astseg.training.sizes import at_size
+from astseg.training.step import train_step
 
 PRESET_NAMES = ("objectsroom", "objectsroom-unet", "clevrtex", "clevrtex-unet")
 EXECUTIONS = {

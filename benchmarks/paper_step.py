@@ -38,9 +38,9 @@ from astseg.model.latents import LatentLayout
 from astseg.training.batches import Batch
 from astseg.training.config import BackgroundTraining, ForegroundTraining
 from astseg.training.execution import Execution
-from astseg.training.loop import train_step
 from astseg.training.phases import BackgroundPhase, ObjectsPhase
 from astseg.training.precision import Precision, has_fast_bfloat16, precision_context
+from astseg.training.step import train_step
 
 SLOTS = 10
 VARIANTS = ("plain", "fp32", "bf16")

@@ -31,10 +31,10 @@ from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.global_batch import own_part
-from astseg.training.loop import train_step
 from astseg.training.memory import training_memory
 from astseg.training.phases import JointPhase
 from astseg.training.presets import cpu_recipe
+from astseg.training.step import train_step
 
 REPEATS = 5
 SIDE, SLOTS, BATCH = 64, 8, 16

@@ -16,9 +16,9 @@ import torch
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
-from astseg.training.loop import train_step
 from astseg.training.phases import ObjectsPhase
 from astseg.training.presets import PRESETS
+from astseg.training.step import train_step
 
 
 def seconds_per_step(recipe: Recipe, device: torch.device, steps: int) -> float:

@@ -11,9 +11,10 @@ from astseg.model.ast_seg import AstSeg
 from astseg.training.background_noise import measure_noise
 from astseg.training.batches import Batch, TrainingImages
 from astseg.training.config import Recipe, Scenario
-from astseg.training.loop import Trainer, train_step
+from astseg.training.loop import Trainer
 from astseg.training.losses import background_loss, pixel_entropy_loss, reconstruction_loss, slot_use_loss
 from astseg.training.phases import BackgroundPhase, ObjectsPhase, Phase, phases
+from astseg.training.step import train_step
 
 
 def background_of(model: AstSeg) -> nn.Module:

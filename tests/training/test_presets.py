@@ -14,10 +14,10 @@ from astseg.model.latents import LatentLayout
 from astseg.model.postprocessing import LabelRule
 from astseg.training.batches import Batch
 from astseg.training.config import ForegroundTraining, Recipe
-from astseg.training.loop import train_step
 from astseg.training.phases import Phase, phases
 from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
 from astseg.training.schedules import LearningRate
+from astseg.training.step import train_step
 
 # Side, K, anisotropic, background steps, background channels: section 5.1 and Table 6.
 PUBLISHED = {

@@ -11,8 +11,8 @@ from astseg._core.settings_io import override
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.execution import Execution
-from astseg.training.loop import train_step
 from astseg.training.state import STATE_VERSION, TrainingProgress, TrainState
+from astseg.training.step import train_step
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""The training loop: a run and a step; the loss belongs to the phase.
+"""The training loop: a run, phase by phase. A step is in `training.step`, and the loss belongs to the phase.
 
 A run can stop after any step and resume from its state: batches, learning rates and loss weights are functions of the
 step alone. On a CPU with the same number of threads the result is identical; on a GPU it is equal up to rounding,
@@ -13,7 +13,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,12 +46,12 @@ from astseg.training.data_identity import identify
 from astseg.training.dead_slots import DeadSlotReset, check_resettable
 from astseg.training.diagnostics import Diagnostics, diagnose
 from astseg.training.execution import PLAIN, Execution
-from astseg.training.global_batch import BatchPart, GlobalBatch, mean_over_batch, own_part, sum_gradients
+from astseg.training.global_batch import BatchPart, mean_over_batch, own_part
 from astseg.training.health import DIVERGED_ADVICE, judge_weights
 from astseg.training.phases import Losses, Phase, Schedule, phases
-from astseg.training.precision import precision_context, products_in
 from astseg.training.slot_placement import SlotPlacement
 from astseg.training.state import TrainState, random_state, restore_random_state
+from astseg.training.step import train_step
 
 PROGRESS_FILE = "progress.json"
 
@@ -342,69 +341,6 @@ class Trainer:
         with atomic_folder(self.folder / MODEL_FOLDER, replace=True) as partial:
             self.model.save_pretrained(partial)
             (partial / PROGRESS_FILE).write_text(json.dumps(seal(to_builtins(self.state.progress))) + "\n")
-
-
-def train_step(
-    model: AstSeg,
-    optimizer: torch.optim.Optimizer,
-    phase: Phase,
-    step: int,
-    batch: Batch,
-    part: BatchPart | None = None,
-    execution: Execution = PLAIN,
-    losses_of: LossFunction | None = None,
-) -> Losses:
-    """Change the weights by one step; extensions such as gradient clipping belong here.
-
-    Args:
-        model: the model, with the phase started.
-        optimizer: the phase's optimizer.
-        phase: what is trained, and on which loss.
-        step: counted from 0 at the start of the phase.
-        batch: what the step learns from, or this process's part of it.
-        part: which part; by default all.
-        execution: how the step is computed.
-        losses_of: the phase's losses, or a compiled form of them.
-
-    Returns:
-        The losses before the step, of this part. The rendering is that of its last images, where it was divided.
-    """
-    part = part or BatchPart(0, len(batch.images), len(batch.images))
-    for group, rate in zip(optimizer.param_groups, phase.group_rates(step).values(), strict=True):
-        group["lr"] = rate
-    # A CUDA graph writes each step's gradients to the same memory: they are added to others outside of it.
-    optimizer.zero_grad(set_to_none=not execution.compiled)
-    compute, schedule = losses_of or phase.losses, phase.schedule(step)
-    losses = _add_gradients(lambda images: compute(model, images, schedule), batch, part, execution)
-    sum_gradients(parameter for group in optimizer.param_groups for parameter in group["params"])
-    optimizer.step()
-    return losses
-
-
-def _add_gradients(compute: Callable[[Batch], Losses], batch: Batch, part: BatchPart, execution: Execution) -> Losses:
-    """Add the gradients of a part of a batch, piece by piece; return its losses."""
-    pieces, sums = part.divided(execution.parts), None
-    random, device = torch.get_rng_state(), batch.images.device
-    for index, piece in enumerate(pieces):
-        alone = piece.share == 1 or execution.compiled
-        if index and not alone:
-            torch.set_rng_state(random)  # as each piece draws for the whole batch
-        with products_in(execution.precision):
-            with nullcontext() if alone else GlobalBatch(piece), precision_context(execution.precision, device):
-                losses = compute(batch.rows(piece.start - part.start, piece.stop - part.start))
-            (losses.total * piece.share).backward()  # type: ignore[no-untyped-call]
-        sums = losses if len(pieces) == 1 else _with_share(sums, losses, piece.share / part.share)
-    assert sums is not None, "a part has at least one piece"
-    return sums
-
-
-def _with_share(sums: Losses | None, losses: Losses, share: float) -> Losses:
-    """Return the sums of losses with a share of others, and the rendering of the latter."""
-    total = share * losses.total.detach()
-    terms = {name: share * value.detach() for name, value in losses.terms.items()}
-    if sums is not None:
-        total, terms = sums.total + total, {name: sums.terms[name] + value for name, value in terms.items()}
-    return Losses(total, terms, losses.rendering)
 
 
 def _with_more(
