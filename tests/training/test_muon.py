@@ -70,6 +70,18 @@ def test_gradients_of_any_size_are_made_of_one(scale: float) -> None:
     torch.testing.assert_close(orthogonalized(scale * matrix), orthogonalized(matrix), rtol=0, atol=1e-4)
 
 
+def test_what_it_remembers_is_loaded_to_where_the_parameters_are() -> None:
+    """As of a run that was begun or saved on another device."""
+    model = Small()
+    muon = Muon(model.parameters(), 1e-2)
+    gradients(model)
+    muon.step()
+    elsewhere = Muon(deepcopy(model).to("meta").parameters(), 1e-2)
+    elsewhere.load_state_dict(muon.state_dict())
+    devices = {value.device.type for state in elsewhere.state.values() for value in state.values()}
+    assert devices == {"meta"}
+
+
 class Small(nn.Module):
     """A layer of each kind, in channels_last as the program has them."""
 

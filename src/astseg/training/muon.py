@@ -81,7 +81,8 @@ class Muon(torch.optim.Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
-        super().__init__(groups, {"lr": learning_rate, "betas": betas, "eps": eps})
+        # `fused` tells torch to load Adam's step numbers to where the parameters are.
+        super().__init__(groups, {"lr": learning_rate, "betas": betas, "eps": eps, "fused": True})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -118,7 +119,7 @@ class Muon(torch.optim.Optimizer):
                 [state["exp_avg_sq"] for state in states],
                 [],
                 [state["step"] for state in states],
-                fused=True,
+                fused=group["fused"],
                 amsgrad=False,
                 beta1=group["betas"][0],
                 beta2=group["betas"][1],
