@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -78,6 +79,16 @@ class TestFlow:
             torch.testing.assert_close(found.weights[n], weights)
             painted = sum(w * layer for w, layer in zip(weights, layers, strict=True))
             torch.testing.assert_close(found.image[n], painted)
+
+    def test_shadows_are_as_dark_at_any_size(self) -> None:
+        """As of a model that learns on a grid, and paints images."""
+        model = build(shadows=True, initial_background_log_activation=4.0)
+        deepen_shadows(model)
+        latents = model.reconstruct(random_images(1, 3, 32, 40)).latents
+        with torch.no_grad():
+            own, coarse = (model.render(latents, torch.ones(1, 3, *size)).background for size in ((32, 40), (8, 10)))
+        assert own.min() < 0.9
+        torch.testing.assert_close(F.avg_pool2d(own, 4), coarse, rtol=0, atol=0.1)
 
     def test_the_background_comes_from_its_network_or_from_outside(self, model: AstSeg) -> None:
         images = random_images(2, 3, 32, 40)

@@ -1,5 +1,7 @@
 """AST-Seg: the whole network, from an image to its objects and back (Fig. 1 of the paper)."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -221,7 +223,9 @@ class AstSeg(SavedModel):
         masks, *cast = (channel.squeeze(2) for channel in single)
         weights = compositing_weights(masks, latents.log_activations, self._background_log_activation(size))
         if cast and shadows:
-            background = apply_shadows(background, cast[0] * slot_presence(weights)[..., None, None])
+            pixels_per_cell = math.prod(self.image_size) / math.prod(size)  # of what it is painted on
+            present = slot_presence(weights, pixels_per_cell)
+            background = apply_shadows(background, cast[0] * present[..., None, None])
         vectors = None
         if self.vector_head is not None:
             vectors = bounded(self.vector_head(latents.appearances).movedim(-1, 1), 1.0).movedim(1, -1)

@@ -56,7 +56,7 @@ def place_glimpses(
 
 
 def slot_presence(
-    weights: Float[Tensor, "batch layers height width"], pixels_per_cell: int = 1
+    weights: Float[Tensor, "batch layers height width"], pixels_per_cell: float | int = 1
 ) -> Float[Tensor, "batch slots"]:
     """Return each slot's presence, from 0 to 1: its weight summed over all pixels, saturated by tanh.
 
