@@ -73,8 +73,15 @@ def drawing() -> dict[str, tuple[Callable[[Tensor], Tensor], Tensor]]:
             lambda x: F.dropout(x, 0.5),
             (torch.rand(4, 3, 5, 5) + 1).to(memory_format=torch.channels_last),
         ),
+        "of channels": (lambda x: F.dropout1d(x, 0.5), plain),
+        "of maps": (lambda x: F.dropout2d(x, 0.5), torch.rand(4, 6, 5, 5) + 1),
+        "alpha": (lambda x: F.alpha_dropout(x, 0.5, training=True), plain),
         "depth": (lambda x: x * torch.rand((len(x), 1, 1)), plain),
+        "noise": (lambda x: x + torch.randn(len(x), 6, 8), plain),
+        "noise of heads": (lambda x: x + torch.randn(2 * len(x), 3, 8).view(x.shape), plain),
+        "noise like values": (lambda x: x + torch.rand_like(x) + torch.randn_like(x), plain),
         "attention": (lambda x: attention(x, x, x, need_weights=False)[0], plain),
+        "weights of attention": (lambda x: attention(x, x, x)[0], plain),
         "not while evaluating": (lambda x: F.dropout(x, 0.5, training=False), plain),
     }
 
@@ -106,6 +113,25 @@ def test_dropout_of_gpus() -> None:
         found.append(kept)
     assert 0.7 < torch.cat(found).float().mean() < 0.8
     assert not torch.equal(found[0][0], found[1][0])
+
+
+def test_what_is_not_drawn_for_images_is_drawn_as_ever() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(5)
+    torch.manual_seed(0)
+    with GlobalBatch(BatchPart(1, 4, 4)):
+        assert torch.equal(torch.rand(5), expected)
+
+
+@pytest.mark.parametrize("affine", [False, True])
+@pytest.mark.parametrize("tracking", [False, True])
+def test_batch_normalization_without_weights_or_statistics(*, affine: bool, tracking: bool) -> None:
+    maps = torch.rand(4, 3, 5, 5)
+    layers = [nn.BatchNorm2d(3, affine=affine, track_running_stats=tracking) for _ in range(2)]
+    with GlobalBatch(BatchPart(0, 4, 4)):
+        found = layers[0](maps)
+    torch.testing.assert_close(found, layers[1](maps))
+    torch.testing.assert_close(layers[0].state_dict(), layers[1].state_dict())
 
 
 def _normalized(parts: tuple[BatchPart, ...] | None) -> list[Tensor]:

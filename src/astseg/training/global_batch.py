@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -98,42 +99,48 @@ class GlobalBatch(TorchFunctionMode):
         if function is F.batch_norm:
             return self._batch_norm(*args, **kwargs)
         if function in DRAWING:
-            with self._draws:
+            with self._draws, sdpa_kernel(SDPBackend.MATH):  # fused attention, of GPUs, draws by itself
                 return function(*args, **kwargs)
         return function(*args, **kwargs)
 
     def _batch_norm(
         self,
         maps: Tensor,
-        running_mean: Tensor,
-        running_var: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        training: bool,
-        momentum: float,
-        eps: float,
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None = None,
+        bias: Tensor | None = None,
+        training: bool = False,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
     ) -> Tensor:
         """Normalize as `torch.nn.functional.batch_norm`, by the mean and variance of all parts, in one message."""
         if not training:
             return F.batch_norm(maps, running_mean, running_var, weight, bias, False, momentum, eps)
         others = [0, *range(2, maps.ndim)]
         shape = [1, -1] + [1] * (maps.ndim - 2)
-        count = torch.full_like(weight, maps.numel() // maps.shape[1], requires_grad=False)
         wide = at_least_single(maps)  # as torch's own accumulates
         own_mean = wide.mean(others)
+        count = torch.full_like(own_mean, maps.numel() // maps.shape[1])
         own_squares = (wide - own_mean.view(shape)).square().sum(others)
         counts, means, squares = _of_all(torch.stack((count, own_mean, own_squares))).unbind(1)
         total = counts.sum(0)
         mean = (counts * means).sum(0) / total
         variance = (squares + counts * (means - mean).square()).sum(0) / total
         with torch.no_grad():
-            running_mean.lerp_(mean, momentum)
-            running_var.lerp_(variance * total / (total - 1).clamp(min=1), momentum)
-        scale = (variance + eps).rsqrt() * weight
-        return (wide * scale.view(shape) + (bias - mean * scale).view(shape)).to(maps.dtype)
+            if running_mean is not None:
+                running_mean.lerp_(mean, momentum)
+            if running_var is not None:
+                running_var.lerp_(variance * total / (total - 1).clamp(min=1), momentum)
+        scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
+        shift = (0 if bias is None else bias) - mean * scale
+        return (wide * scale.view(shape) + shift.view(shape)).to(maps.dtype)
 
 
-DRAWING = frozenset({F.dropout, F.multi_head_attention_forward, torch.rand})
+DROPOUTS = F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout
+DRAWING = frozenset(
+    {*DROPOUTS, F.multi_head_attention_forward, torch.rand, torch.rand_like, torch.randn, torch.randn_like}
+)
 """The functions that draw random numbers for each image."""
 
 
@@ -154,21 +161,36 @@ class _GlobalDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs, aten = kwargs or {}, torch.ops.aten
         if function is aten.bernoulli_.float:
             values, probability = (*args, 0.5)[:2]  # which is left out where it is the default
-            return values.copy_(self._bernoulli(values, probability))
+            return values.copy_(self._drawn(values, lambda whole: whole.bernoulli_(probability)))
         if function is aten.native_dropout.default:  # on a GPU
             values, probability, _ = args
-            kept = self._bernoulli(values, 1 - probability)
+            kept = self._drawn(values, lambda whole: whole.bernoulli_(1 - probability))
             return values * kept / (1 - probability), kept.bool()
-        if function is aten.rand.default:
-            return function((self._part.size, *args[0][1:]), **kwargs)[self._part.places]
+        if function in (aten.rand_like.default, aten.randn_like.default):
+            uniform = function is aten.rand_like.default
+            return self._drawn(args[0], lambda whole: whole.uniform_() if uniform else whole.normal_())
+        if function in (aten.rand.default, aten.randn.default):
+            rows, own = self._of_whole_batch(args[0][0])
+            return function((rows, *args[0][1:]), **kwargs)[own]
         return function(*args, **kwargs)
 
-    def _bernoulli(self, values: Tensor, probability: float) -> Tensor:
+    def _of_whole_batch(self, rows: int) -> tuple[int, slice]:
+        """Return how many rows the whole batch has where this part has so many, and which of them are this part's.
+
+        Each image has as many, such as one for each head; otherwise they are not of images, and all are this part's.
+        """
+        each, rest = divmod(rows, self._part.stop - self._part.start)
+        if rest:
+            return rows, slice(rows)
+        return each * self._part.size, slice(each * self._part.start, each * self._part.stop)
+
+    def _drawn(self, like: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
         """Return this part of what is drawn for the whole batch, in the order in which it would lie in memory."""
-        shape, strides = values.shape, values.stride()
-        layout = sorted(range(values.ndim), key=lambda axis: (-strides[axis], -shape[axis]))
-        whole = torch.empty_permuted((self._part.size, *shape[1:]), layout, dtype=values.dtype, device=values.device)
-        return whole.bernoulli_(probability)[self._part.places]
+        shape, strides = like.shape, like.stride()
+        layout = sorted(range(like.ndim), key=lambda axis: (-strides[axis], -shape[axis]))
+        rows, own = self._of_whole_batch(shape[0])
+        whole = torch.empty_permuted((rows, *shape[1:]), layout, dtype=like.dtype, device=like.device)
+        return draw(whole)[own]
 
 
 class _Total(torch.autograd.Function):
