@@ -183,8 +183,8 @@ def squared_error(
     if reconstruction.shape != images.shape:
         raise ValueError(f"the reconstruction has shape {reconstruction.shape}, the images {images.shape}")
     # In double precision the order of summation affects none of the printed digits.
-    difference = reconstruction.detach().double() - images.detach().double()
-    errors: PerImage = difference.square().sum((1, 2, 3)).cpu().numpy()
+    first, second = (values.detach().cpu().double() for values in (reconstruction, images))  # MPS has no doubles
+    errors: PerImage = (first - second).square().sum((1, 2, 3)).numpy()
     return errors
 
 
