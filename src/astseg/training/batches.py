@@ -130,7 +130,7 @@ def flipped(batch: Batch, seed: int, phase: int, step: int, start: int = 0) -> B
     """
     random = np.random.default_rng((seed, phase, step, FLIPS))
     drawn = random.random(start + len(batch.images))[start:]
-    chosen = torch.from_numpy(drawn < 0.5).to(batch.images.device)[:, None, None, None]
+    chosen = torch.from_numpy(drawn < 0.5).to(batch.images.device, non_blocking=True)[:, None, None, None]
     images, *along = (None if part is None else torch.where(chosen, part.flip(-1), part) for part in batch)
     assert images is not None
     return Batch(images, *along)

@@ -53,8 +53,8 @@ class _StepTimer(Callback):
         self.times[state.phase.name] = []
 
     def on_step_end(self, state: TrainState) -> None:
-        if state.device.type == "cuda":
-            torch.cuda.synchronize(state.device)
+        if state.device.type != "cpu":
+            torch.accelerator.synchronize(state.device)
         self.times[state.phase.name].append(self._clock())
 
     def took_too_long(self) -> bool:

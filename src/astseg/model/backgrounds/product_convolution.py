@@ -24,7 +24,9 @@ class ProductConvTranspose2d(nn.ConvTranspose2d):
     ) -> Float[Tensor, "batch outputs height width"]:
         """Return the enlarged map."""
         # A traced network takes any number of images, which the parts below would fix.
-        if input.is_cuda or output_size is not None or torch.compiler.is_compiling():
+        # Memory is counted on the meta device, as if it were a CPU.
+        elsewhere = input.device.type not in ("cpu", "meta")
+        if elsewhere or output_size is not None or torch.compiler.is_compiling():
             return super().forward(input, output_size)
         images = max(1, CELLS_AT_A_TIME // input[0, 0].numel())
         return torch.cat([self._product(part) for part in torch.split(input, images)])
