@@ -241,6 +241,19 @@ def test_verify_notices_a_changed_byte(tmp_path: Path) -> None:
     assert store.damaged_files() == ["train.images.crc32", "train.masks.npy"]
 
 
+def test_a_store_without_checksums_is_as_it_was_written(tmp_path: Path) -> None:
+    write(tmp_path / "s")
+    manifest = tmp_path / "s" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    for split in content["splits"].values():
+        for record in split["arrays"].values():
+            del record["sums_sha256"]
+            (tmp_path / "s" / record["file"]).with_suffix(".crc32").unlink()
+    del content["crc32"]
+    manifest.write_text(json.dumps(content))
+    Store(tmp_path / "s").verify()
+
+
 def test_append_refuses_what_does_not_fit(tmp_path: Path) -> None:
     images, masks = random_images(2)
     with suppress(StopError), writer(tmp_path / "s") as store, store.split("train") as split:

@@ -199,7 +199,7 @@ class Store:
             if file_sha256(self.path / record.file) != record.sha256:
                 damaged.append(record.file)
             sums = sums_file(self.path / record.file)
-            if record.sums_sha256 is not None and (not sums.is_file() or file_sha256(sums) != record.sums_sha256):
+            if record.sums_sha256 and (not sums.is_file() or file_sha256(sums) != record.sums_sha256):
                 damaged.append(sums.name)
         return damaged
 
