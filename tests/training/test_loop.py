@@ -249,6 +249,34 @@ class TestRun:
         assert len(recorder.steps) == 2 + 9
         assert trainer.model.num_slots == trainer.recipe.architecture.num_slots == 1
 
+    def test_a_trained_model_stays_when_its_background_begins_again(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
+    ) -> None:
+        class Again(Callback):
+            def on_step_end(self, state: TrainState) -> RestartPhase | None:
+                if (state.phase.name, state.step, state.recipe) != ("background", 2, tiny_recipe):
+                    return None
+                return RestartPhase(override(state.recipe, {"architecture.background_network": "static"}))
+
+        first = trained(tiny_recipe, tiny_images, tmp_path / "first").model
+        trainer = Trainer(tiny_recipe, tiny_images, tmp_path / "run", CPU, callbacks=[Again()], model=first)
+        trainer.run(stop=lambda: trainer.recipe != tiny_recipe)
+        assert (trainer.recipe.architecture.background_network, trainer.state.step) == ("static", 0)
+        begun = trainer.model.state_dict()
+        for name, value in first.state_dict().items():
+            assert name.startswith("background.") or torch.equal(value, begun[name]), name
+
+    def test_two_callbacks_cannot_both_have_their_way(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
+    ) -> None:
+        class Again(Callback):
+            def on_step_end(self, state: TrainState) -> RestartPhase:
+                return RestartPhase(state.recipe)
+
+        trainer = Trainer(tiny_recipe, tiny_images, tmp_path, CPU, callbacks=[Again(), Again()])
+        with pytest.raises(AstSegError, match="2 callbacks ask for a restart after one step"):
+            trainer.run()
+
     def test_a_later_phase_does_not_begin_again_without_what_is_learned(
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
     ) -> None:

@@ -253,6 +253,8 @@ class Trainer:
             if state.step % self.report_every == 0 or state.step == phase.steps:
                 self._report(phase, losses, part)
             del losses  # or its rendering would stay in memory during the next step
+            if len(actions) > 1:
+                raise AstSegError(f"{len(actions)} callbacks ask for a restart after one step. Use one of them.")
             if actions:
                 state.restart_phase(actions[0].recipe)
                 self.save()

@@ -101,7 +101,7 @@ class TrainState:
         check_whole_number("seed", seed, SEED)
         torch.manual_seed(seed)
         if trained is None:
-            return cls(recipe, seed, num_images, _pretrained(recipe, device), execution=execution)
+            return cls(recipe, seed, num_images, _initialized(recipe, device), execution=execution)
         if differing := differing_settings(recipe.architecture, trained.architecture):
             raise AstSegError(
                 f"The trained model does not suit the recipe: {', '.join(differing)} of its architecture differ. "
@@ -223,6 +223,8 @@ class TrainState:
     def restart_phase(self, recipe: Recipe) -> None:
         """Go back to the start of the first phase, with a new model of another recipe.
 
+        A trained model that the run began with stays, all but its background.
+
         Raises:
             ValueError: it is a later phase, and the new model would lack what those before have learned.
             AstSegError: the backbone's weights cannot be read.
@@ -232,8 +234,11 @@ class TrainState:
                 "only the first phase can start again with a new model, "
                 f"not '{self.phase.name}', which needs what the phases before it have learned"
             )
-        self.recipe, self.model, self.step, self.optimizer = recipe, _pretrained(recipe, self.device), 0, None
-        self.pretrained = False
+        model = _built(recipe, self.device) if self.pretrained else _initialized(recipe, self.device)
+        if self.pretrained:
+            weights = self.model.state_dict().items()
+            model.load_state_dict({name: value for name, value in weights if not name.startswith("background.")}, False)
+        self.recipe, self.model, self.step, self.optimizer = recipe, model, 0, None
 
 
 def _check_fields(
@@ -269,7 +274,8 @@ def _built(recipe: Recipe, device: torch.device) -> AstSeg:
     return model  # type: ignore[no-any-return]
 
 
-def _pretrained(recipe: Recipe, device: torch.device) -> AstSeg:
+def _initialized(recipe: Recipe, device: torch.device) -> AstSeg:
+    """Return a new model, with the weights of the backbone that the recipe names, if any."""
     model = _built(recipe, device)
     if recipe.backbone:
         load_backbone(model, recipe.backbone)
