@@ -56,6 +56,12 @@ def test_through_json_and_back(settings: Outer) -> None:
     assert from_builtins(Outer, json.loads(json.dumps(to_builtins(settings)))) == settings
 
 
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_truth_is_no_other_value(value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^shadows should be True or False, not {value!r}$"):
+        Architecture((32, 32), 2, shadows=value)
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_recipe_goes_through_json(name: str) -> None:
     settings = RunSettings("a run", PRESETS[name].recipe, "data", 3)

@@ -104,7 +104,7 @@ SEED = Range(0, 2**64 - 1)
 
 
 def check_numbers(settings: Any, **ranges: Range) -> None:
-    """Raise unless a dataclass has whole numbers where it says ``int``, and finite ones where it says ``float``.
+    """Raise unless a dataclass has whole numbers at ``int``, finite ones at ``float``, and True or False at ``bool``.
 
     For settings made by a program, and for what can be computed with; the types of those in files are checked by
     ``from_builtins``.
@@ -120,6 +120,8 @@ def check_numbers(settings: Any, **ranges: Range) -> None:
     hints = get_type_hints(type(settings))
     for field in fields(settings):
         value, kinds = getattr(settings, field.name), (hints[field.name], *get_args(hints[field.name]))
+        if bool in kinds and not isinstance(value, bool):
+            raise ValueError(f"{field.name} should be True or False, not {value!r:.80}")
         several = isinstance(value, tuple | list)  # the hub library makes lists of tuples
         if float in kinds or int in kinds:
             for one in value if several else (value,):
