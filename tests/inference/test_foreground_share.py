@@ -1,6 +1,6 @@
 import pytest
 
-from astseg.inference.foreground_share import foreground_note
+from astseg.inference.foreground_share import ForegroundShares
 
 NOTHING = [0.0, 0.002, 0.001]
 USUAL = [0.0, 0.06, 0.2]
@@ -20,4 +20,9 @@ EVERYTHING = [0.05] * 8 + [0.7, 0.9]
     ],
 )
 def test_what_is_said(shares: list[float], expected: str | None) -> None:
-    assert foreground_note(shares, if_empty="Wait.", if_full="Look.") == expected
+    found = ForegroundShares()
+    for share in shares:
+        found.add(share)
+    assert found.note(if_empty="Wait.", if_full="Look.") == expected
+    assert found.images == len(shares)
+    assert not shares or found.mean == pytest.approx(sum(shares) / len(shares))

@@ -22,7 +22,7 @@ from astseg._core.image_conversion import from_uint8_images, to_uint8_images
 from astseg._core.progress import Progress
 from astseg.data.sources import Source
 from astseg.evaluation.metrics import f_measure
-from astseg.inference.foreground_share import foreground_note
+from astseg.inference.foreground_share import ForegroundShares
 from astseg.inference.resuming import Answer, KeptAnswers
 from astseg.inference.segmenting import same_sized_batches
 from astseg.model.ast_seg import AstSeg
@@ -94,7 +94,7 @@ def write_background_masks(
     background = model.background.eval()
     total = source.estimated_length()
     counts = np.zeros(3, np.int64)
-    shares: list[float] = []
+    shares = ForegroundShares()
     scored = scored_pixels = 0
     with atomic_folder(out) as folder:
         for batch in same_sized_batches(source, IMAGES_AT_ONCE):
@@ -113,17 +113,17 @@ def write_background_masks(
                     true = sample.mask > 0
                     counts += [(pixels & counted).sum() for pixels in (mask & true, mask & ~true, ~mask & true)]
                     scored += 1
-                shares.append(float(mask.mean()))
-                progress(len(shares), total)
+                shares.add(float(mask.mean()))
+                progress(shares.images, total)
         result = BackgroundMasks(
-            images=len(shares),
+            images=shares.images,
             scored=scored,
             f_measure=f_measure(*counts.tolist()) if scored_pixels else None,
             skipped=tuple(source.skipped),
             rule="predicted error" if noise is None else "noise",
             noise=None if noise is None else round(255 * float(noise.median()), 3),
-            foreground_share=float(np.mean(shares)),
-            note=foreground_note(shares, if_empty=EMPTY_ADVICE, if_full=FULL_ADVICE),
+            foreground_share=shares.mean,
+            note=shares.note(if_empty=EMPTY_ADVICE, if_full=FULL_ADVICE),
         )
         (folder / SUMMARY_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n")
     return result

@@ -1,8 +1,4 @@
-"""A check for masks that look wrong: almost nothing is foreground, or too much."""
-
-from collections.abc import Sequence
-
-import numpy as np
+"""Whether foreground masks, or the labels of objects, take a plausible share of the images."""
 
 MIN_FOREGROUND_SHARE = 0.005
 """Masks that cover less than this share of all pixels look empty."""
@@ -12,25 +8,43 @@ MAX_LARGE_MASKS = 0.1
 """The share of large masks above which something looks wrong."""
 
 
-def foreground_note(shares: Sequence[float], *, if_empty: str, if_full: str) -> str | None:
-    """Return a note on masks that look wrong, with what to try, or None if they look right.
+class ForegroundShares:
+    """What masks take of their images, of any number of them.
 
-    Args:
-        shares: for each image, the share of its pixels that are foreground.
-        if_empty: what to try if almost nothing is foreground.
-        if_full: what to try if many masks are large.
-
-    >>> foreground_note([0.0, 0.004], if_empty="Train longer.", if_full="")
+    >>> shares = ForegroundShares()
+    >>> shares.add(0.0), shares.add(0.004)
+    (None, None)
+    >>> shares.note(if_empty="Train longer.", if_full="")
     'The masks cover only 0.2 % of the pixels. Train longer.'
-    >>> foreground_note([0.02, 0.3], if_empty="", if_full="") is None
-    True
     """
-    if not shares:
+
+    def __init__(self) -> None:
+        self.images = 0
+        """How many masks were added."""
+        self._sum = 0.0
+        self._large = 0
+
+    def add(self, share: float) -> None:
+        """Count a mask that takes this share of its image's pixels."""
+        self.images += 1
+        self._sum += share
+        self._large += share > LARGE_SHARE
+
+    @property
+    def mean(self) -> float:
+        """The mean share; NaN if there is no mask."""
+        return self._sum / self.images if self.images else float("nan")
+
+    def note(self, *, if_empty: str, if_full: str) -> str | None:
+        """Return a note on masks that look wrong, with what to try, or None if they look right.
+
+        Args:
+            if_empty: what to try if almost nothing is foreground.
+            if_full: what to try if many masks are large.
+        """
+        if self.mean < MIN_FOREGROUND_SHARE:
+            return f"The masks cover only {self.mean:.1%} of the pixels. {if_empty}".replace("%", " %")
+        if self._large > MAX_LARGE_MASKS * self.images:
+            large = self._large / self.images
+            return f"In {large:.0%} of the images the mask takes more than half. {if_full}".replace("%", " %")
         return None
-    mean = float(np.mean(shares))
-    if mean < MIN_FOREGROUND_SHARE:
-        return f"The masks cover only {mean:.1%} of the pixels. {if_empty}".replace("%", " %")
-    large = float(np.mean(np.asarray(shares) > LARGE_SHARE))
-    if large > MAX_LARGE_MASKS:
-        return f"In {large:.0%} of the images the mask takes more than half. {if_full}".replace("%", " %")
-    return None

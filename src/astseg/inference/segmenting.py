@@ -23,7 +23,7 @@ from astseg._core.progress import Progress
 from astseg._core.running_behind import run_behind
 from astseg.data.sources import EndlessSource, Sample, Source
 from astseg.data.store import MAX_LABELS, Bytes
-from astseg.inference.foreground_share import foreground_note
+from astseg.inference.foreground_share import ForegroundShares
 from astseg.inference.objects import describe_objects
 from astseg.inference.tracked_objects import ObjectTracker
 from astseg.inference.writers import WRITERS, ResultWriter
@@ -120,7 +120,7 @@ def segment_source(
     total = source.estimated_length()
     objects = images = 0
     tracker = ObjectTracker(by_slot=model.num_slots is not None) if track else None
-    shares: list[float] = []
+    shares = ForegroundShares()
     endless = isinstance(source, EndlessSource)
     if endless:
         batch_size = 1  # whoever waits for an image does not wait for the next ones too
@@ -129,7 +129,7 @@ def segment_source(
 
         def writes() -> Iterator[Callable[[], Objects]]:
             for sample, labels, found in _results(model, source, batch_size, device, tracker):
-                shares.append(np.count_nonzero(labels) / labels.size)
+                shares.add(np.count_nonzero(labels) / labels.size)
                 yield partial(_write, opened, sample, labels, found)
 
         # Closed before the writers, so that none of them is still at work.
@@ -139,7 +139,7 @@ def segment_source(
                 found_in(len(found))
             if progress is not None:
                 progress(images, total)
-    note = foreground_note(shares, if_empty=EMPTY_ADVICE, if_full=FULL_ADVICE)
+    note = shares.note(if_empty=EMPTY_ADVICE, if_full=FULL_ADVICE)
     tracks = None if tracker is None else tracker.tracks
     return SegmentationResult(out, images, objects, tuple(source.skipped), tracks, note)
 
