@@ -20,7 +20,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # are left out: users see their errors.
 CHECKED_MODULES = (
     *(f"model.{name}" for name in ("ast_seg", "attention", "backgrounds", "features", "glimpses", "latents")),
-    *(f"model.{name}" for name in ("foreground_mask", "refinement", "rendering")),
+    *(f"model.{name}" for name in ("refinement", "rendering")),
+    *(f"model.label_rule.{name}" for name in ("applying", "enlarging", "foreground", "posterior")),
     *("training.losses", "_core.image_conversion", "training.batches", "training.complexity", "training.phases"),
 )
 jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED_MODULES], "beartype.beartype")

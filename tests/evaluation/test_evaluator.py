@@ -22,7 +22,7 @@ from astseg.evaluation.evaluator import (
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.static import StaticBackground
-from astseg.model.postprocessing import LabelRule
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.resizing import resized
 
 SLOTS = 3

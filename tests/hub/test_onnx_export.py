@@ -21,8 +21,8 @@ from astseg.hub.onnx_export import OUTPUTS, check_onnx, export_onnx
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.build import BackgroundNetwork
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import TransformerLayout
 from astseg.model.slow_features.features import SlowFeatureLayout
 

@@ -2,7 +2,7 @@ import torch
 
 from astseg.inference.plans import model_digest
 from astseg.model.ast_seg import AstSeg
-from astseg.model.postprocessing import LabelRule
+from astseg.model.label_rule.settings import LabelRule
 from astseg.training.config import Recipe
 
 

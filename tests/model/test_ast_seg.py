@@ -12,12 +12,14 @@ from torch import Tensor
 from astseg._core.errors import AstSegError
 from astseg.data.scenes import render
 from astseg.hub.loading import load_model
-from astseg.model import postprocessing, segmentation
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import soft_argmax
+from astseg.model.label_rule import applying, enlarging
+from astseg.model.label_rule.enlarging import sharpen_weights
+from astseg.model.label_rule.posterior import posterior_weights
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.latents import LatentLayout, ObjectLatents
-from astseg.model.postprocessing import LabelRule, posterior_weights, sharpen_weights
 from astseg.model.rendering import MAX_SHADOW, composite, place_glimpses
 from astseg.model.resizing import resized
 from astseg.model.segmentation import evaluation_mode
@@ -230,7 +232,7 @@ class TestSegment:
 
     @pytest.mark.parametrize("limit", [2**17, 2_000])
     def test_larger_images_are_labeled_by_their_own_edges(self, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-        monkeypatch.setattr(postprocessing, "MAX_SHARPENED_PIXELS", limit)
+        monkeypatch.setattr(enlarging, "MAX_SHARPENED_PIXELS", limit)
         images = random_images(4, 3, 64, 80)
         small = resized(images, (32, 40))
         rule = LabelRule(2.0, background_error=5.0, background_margin=0.5)
@@ -279,7 +281,7 @@ class TestSegment:
         image[:, 8:24, 10:20], image[:, 8:24, 20:26] = 0.9, 0.4
         owners = 2 * (image[0] > 0).long()  # both are the second slot's
         weights = torch.nn.functional.one_hot(owners, 4).permute(2, 0, 1).float()[None]
-        monkeypatch.setattr(segmentation, "posterior_weights", lambda *_: weights)
+        monkeypatch.setattr(applying, "posterior_weights", lambda *_: weights)
         found = model.segment(image)
         assert (found.labels == torch.where(image[0] == 0.9, 2, torch.where(image[0] == 0.4, 1, 0))).all()
         torch.testing.assert_close(found.positions[0], found.positions[1])

@@ -6,8 +6,8 @@ import pytest
 
 from astseg._core.settings_io import override
 from astseg.model.architecture import Architecture
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import TransformerLayout
 from astseg.model.slow_features.features import SlowFeatureLayout
 from astseg.training.config import BackgroundTraining, BaselineTraining, ForegroundTraining, Recipe, Scenario, is_read

@@ -10,8 +10,8 @@ from astseg.data.catalog import TRAINING_SETS
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.unet import UnetMaps
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.model.postprocessing import LabelRule
 from astseg.training.batches import Batch
 from astseg.training.config import ForegroundTraining, Recipe
 from astseg.training.phases import Phase, phases

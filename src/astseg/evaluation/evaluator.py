@@ -19,7 +19,7 @@ from astseg.data.truth.mask_files import truth_of_labels
 from astseg.evaluation.metrics import PerImage, SegmentationScores, score_segmentations, squared_error
 from astseg.evaluation.region_scores import RegionCounter, RegionScores
 from astseg.model.ast_seg import AstSeg
-from astseg.model.postprocessing import LabelRule
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.resizing import resized
 
 LABEL_SCORES = (

@@ -26,8 +26,9 @@ from astseg.inference.foreground_share import ForegroundShares
 from astseg.inference.resuming import Answer, KeptAnswers
 from astseg.inference.segmenting import same_sized_batches
 from astseg.model.ast_seg import AstSeg
+from astseg.model.backgrounds.ae_ne_mask import ae_ne_foreground_mask
 from astseg.model.backgrounds.base import Background
-from astseg.model.foreground_mask import ae_ne_foreground_mask, noise_foreground_mask
+from astseg.model.label_rule.foreground import noise_foreground_mask
 from astseg.model.resizing import resized
 
 IMAGES_AT_ONCE = 16

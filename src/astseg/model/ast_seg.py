@@ -15,8 +15,8 @@ from astseg.model.backgrounds.build import build_background
 from astseg.model.backgrounds.static import StaticBackground
 from astseg.model.features.build import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
+from astseg.model.label_rule.settings import NO_NOISE, LabelRule
 from astseg.model.latents import ObjectLatents, read_latents
-from astseg.model.postprocessing import LabelRule
 from astseg.model.precision import single_precision
 from astseg.model.refinement import build_refinement
 from astseg.model.rendering import (
@@ -28,7 +28,7 @@ from astseg.model.rendering import (
     slot_presence,
 )
 from astseg.model.resizing import resized
-from astseg.model.segmentation import NO_NOISE, Segmentation, evaluation_mode, segment, segment_with_rendering
+from astseg.model.segmentation import Segmentation, evaluation_mode, segment, segment_with_rendering
 from astseg.model.serialization import SavedModel
 from astseg.model.slot_prior import SlotPositionPrior
 from astseg.model.slow_features.features import SlowFeatures, evidence_by_residuals

@@ -33,7 +33,7 @@ class ObjectLatents(NamedTuple):
 
     def take(self, slots: Int64[Tensor, "batch slots"]) -> "ObjectLatents":
         """Return the latents of other slots in place of each slot's own."""
-        index = torch.arange(len(slots), device=slots.device)[:, None], slots
+        index = torch.arange(slots.shape[0], device=slots.device)[:, None], slots
         return ObjectLatents(*(part[index] for part in self))
 
 

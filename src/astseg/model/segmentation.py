@@ -10,27 +10,19 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from astseg._core.image_conversion import ImageInput, to_float_images
-from astseg.model.foreground_mask import foreground_weights, majority_weights
-from astseg.model.foreground_pieces import explain_foreground
+from astseg.model.label_rule.applying import apply_label_rule
+from astseg.model.label_rule.enlarging import enlarged_labels
+from astseg.model.label_rule.settings import LabelRule
+from astseg.model.label_rule.slot_grouping import fill_unused_slots, pixels_near_objects
 from astseg.model.latents import ObjectLatents
 from astseg.model.layer_owners import layer_owners
-from astseg.model.postprocessing import (
-    LabelRule,
-    divide_shared_slots,
-    posterior_weights,
-    separate_parts,
-    sharpen_weights,
-)
 from astseg.model.precision import at_least_single
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import enlarged_argmax, resized
-from astseg.model.slot_grouping import drop_specks, fill_unused_slots, pixels_near_objects
 from astseg.model.slow_features.features import GroundResiduals
 
 if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
-
-NO_NOISE = "a label rule with a noise_multiple needs a static background, the only one whose noise is known"
 
 
 @dataclass(frozen=True)
@@ -131,24 +123,10 @@ def _look(
     )
     if rule is None:
         return exact.weights, latents, rendering
-    images, background = at_least_single(images), exact.background
+    images = at_least_single(images)
     fine = None if residuals is None else at_least_single(residuals.fine)
-    weights = posterior_weights(exact, images, rule, fine)
-    if rule.division_likeness:
-        weights, origins = divide_shared_slots(weights, images, rule, fine)
-        latents = latents.take(origins)
-    if rule.noise_multiple:
-        noise = model.background_noise
-        if noise is None:
-            raise ValueError(NO_NOISE)
-        if bool((noise < 1).any()):  # it has been measured
-            owned = layer_owners(weights) > 0
-            foreground = foreground_weights(images, background, noise, rule, expected=owned)
-            weights = explain_foreground(weights, foreground)
-    if rule.split_parts:
-        weights, origins = separate_parts(weights, exact, images, rule, fine)
-        latents = latents.take(origins)
-    return weights, latents, rendering
+    weights, origins = apply_label_rule(exact, images, rule, fine, model.background_noise)
+    return weights, latents.take(origins), rendering
 
 
 def segmentation_of(labels: Int64[Tensor, "batch height width"], latents: ObjectLatents) -> Segmentation:
@@ -171,15 +149,7 @@ def _labels_at_size(
         return layer_owners(resized(weights[None], size))[0]
     if rule is None:
         return enlarged_argmax(weights, size)
-    pixels = layer_owners(weights, 0).flatten().bincount()
-    pixels[0] += 1  # the background takes part even where it owns nothing yet
-    owners = pixels.nonzero().squeeze(1)  # the fewer layers, the faster
-    sharp = sharpen_weights(weights[owners][None], image[None], rule)
-    if rule.noise_multiple:
-        sharp = majority_weights(sharp, weights.shape[1:])
-    if rule.split_parts:
-        sharp = drop_specks(sharp, rule.min_pixels)
-    return owners[enlarged_argmax(sharp[0], size)]
+    return enlarged_labels(weights, image, rule)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from astseg._core.input_files import read_json
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg._core.text import first_names
 from astseg.model.architecture import Architecture
-from astseg.model.postprocessing import LabelRule
+from astseg.model.label_rule.settings import LabelRule
 
 WEIGHTS_FILE = "model.safetensors"
 FORMAT_VERSION = 3

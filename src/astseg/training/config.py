@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from astseg._core.settings_io import COUNT, NOT_NEGATIVE, POSITIVE, check_choice, check_numbers
 from astseg.model.architecture import Architecture
-from astseg.model.postprocessing import LabelRule
+from astseg.model.label_rule.settings import LabelRule
 from astseg.training.schedules import LearningRate
 
 OptimizerName: TypeAlias = Literal["adam", "muon"]

@@ -15,9 +15,9 @@ from astseg._core.errors import PresetNotFoundError, unknown_name
 from astseg._core.settings_io import override
 from astseg.data.catalog import DATASETS, TRAINING_SETS, DatasetSpec
 from astseg.model.architecture import Architecture
-from astseg.model.foreground_mask import NOISE_MULTIPLE
+from astseg.model.label_rule.foreground import NOISE_MULTIPLE
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.model.postprocessing import LabelRule
 from astseg.model.refinement import TransformerLayout
 from astseg.model.slow_features.build import Backbone
 from astseg.model.slow_features.features import SlowFeatureLayout

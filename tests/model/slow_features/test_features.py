@@ -10,8 +10,8 @@ from torch import Tensor
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.features.build import FeatureNetwork
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.latents import LatentLayout
-from astseg.model.postprocessing import LabelRule
 from astseg.model.slow_features.features import SlowFeatureLayout, SlowFeatures, evidence_by_residuals
 from astseg.model.slow_features.ground import bounded, fit_ground, ground_residual
 from astseg.model.slow_features.projection import SlowProjection, project

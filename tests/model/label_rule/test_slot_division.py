@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from astseg.model.slot_division import _second_of_two_means, divide_slots
+from astseg.model.label_rule.slot_division import _second_of_two_means, divide_slots
 
 
 class TestDivideSlots:

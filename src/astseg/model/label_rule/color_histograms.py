@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.layer_owners import layer_owners
 
 BINS_PER_CHANNEL = 8
@@ -44,3 +45,15 @@ def color_log_likelihoods(
     likelihoods = (counts + prior * shares) / (counts.sum(2, keepdim=True) + prior)
     # Colors that the image lacks have the logarithm of 0, and no pixel looks them up.
     return likelihoods.log().gather(2, bins.flatten(1)[:, None].expand(-1, layers, -1)).view_as(weights)
+
+
+def histogram_gains(
+    weights: Float[Tensor, "batch layers height width"], bins: Int64[Tensor, "batch height width"], rule: LabelRule
+) -> Float[Tensor, "batch layers height width"]:
+    """Return what the colors that each layer owns add to its log-weights."""
+    if not rule.between_objects:
+        background = (layer_owners(weights)[:, None] == 0).to(weights.dtype)
+        pair = torch.cat((background, 1 - background), 1)
+        behind, before = torch.split(color_log_likelihoods(pair, bins), 1, 1)
+        return rule.histogram_pull * torch.cat((behind, before.expand(-1, weights.shape[1] - 1, -1, -1)), 1)
+    return rule.histogram_pull * color_log_likelihoods(weights, bins)

@@ -6,10 +6,11 @@ import pytest
 import torch
 from tests.tensors import random
 
+from astseg.model.label_rule.applying import separate_parts
+from astseg.model.label_rule.posterior import posterior_weights
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.latents import ObjectLatents
-from astseg.model.postprocessing import LabelRule, posterior_weights, separate_parts, sharpen_weights
 from astseg.model.rendering import Rendering, composite
-from astseg.model.resizing import resized
 
 SILENT = LabelRule(
     0.0,
@@ -210,30 +211,3 @@ class TestPosteriorWeights:
         assert (posterior_weights(rendering, images, alone).argmax(1) == 0).all()
         together = posterior_weights(rendering, images, replace(alone, neighbor_pull=1.0))
         assert (together.argmax(1) == 1).all()
-
-
-class TestSharpenWeights:
-    def scene(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return weights of 8 x 8, an image of 32 x 32 and its labels: a disk between whose cells the rim runs."""
-        down, right = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
-        disk = (down - 14.5).square() + (right - 17.5).square() < 9.3**2
-        image = torch.where(
-            disk, torch.tensor([0.8, 0.3, 0.2]).view(3, 1, 1), torch.tensor([0.4, 0.5, 0.4]).view(3, 1, 1)
-        )
-        share = disk.float().reshape(8, 4, 8, 4).mean((1, 3))
-        return torch.stack((1 - share, share))[None], image[None], disk[None].long()
-
-    def test_finds_the_rim_between_the_cells(self) -> None:
-        weights, image, labels = self.scene()
-        enlarged = resized(weights, (32, 32)).argmax(1)
-        assert (enlarged != labels).any()
-        torch.testing.assert_close(sharpen_weights(weights, image, LabelRule()).argmax(1), labels)
-
-    def test_weights_sum_to_one(self) -> None:
-        weights, image, _ = self.scene()
-        torch.testing.assert_close(sharpen_weights(weights, image, LabelRule()).sum(1), torch.ones(1, 32, 32))
-
-    def test_without_pulls_weights_are_enlarged(self) -> None:
-        weights, image, _ = self.scene()
-        expected = resized(weights, (32, 32)).clamp(min=1e-3)
-        torch.testing.assert_close(sharpen_weights(weights, image, SILENT), expected / expected.sum(1, keepdim=True))

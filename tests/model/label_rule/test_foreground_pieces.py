@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from astseg.model.foreground_pieces import explain_foreground
+from astseg.model.label_rule.foreground_pieces import explain_foreground
 from astseg.model.layer_owners import layer_owners
 
 Pixel = tuple[int, int]

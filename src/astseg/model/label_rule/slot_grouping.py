@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
+from astseg.model.label_rule.mean_field import neighbor_sum, weighted_neighbor_sum
 from astseg.model.layer_owners import layer_owners
-from astseg.model.mean_field import neighbor_sum, weighted_neighbor_sum
 
 
 def drop_shadow_slots(

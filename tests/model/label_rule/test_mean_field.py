@@ -3,7 +3,7 @@ import pytest
 import torch
 from tests.tensors import random
 
-from astseg.model.mean_field import NUM_MEAN_FIELD_STEPS, mean_field_smoothing, neighbor_affinities
+from astseg.model.label_rule.mean_field import NUM_MEAN_FIELD_STEPS, mean_field_smoothing, neighbor_affinities
 
 
 class TestMeanFieldSmoothing:

@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.tensors import random
 
-from astseg.model.color_histograms import BINS_PER_CHANNEL, HISTOGRAM_PRIOR, color_bins, color_log_likelihoods
+from astseg.model.label_rule.color_histograms import (
+    BINS_PER_CHANNEL,
+    HISTOGRAM_PRIOR,
+    color_bins,
+    color_log_likelihoods,
+)
 
 
 class TestColorBins:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from tests.tensors import random
 
-from astseg.model.mean_field import neighbor_affinities
-from astseg.model.slot_grouping import (
+from astseg.model.label_rule.mean_field import neighbor_affinities
+from astseg.model.label_rule.slot_grouping import (
     drop_shadow_slots,
     drop_specks,
     fill_unused_slots,

@@ -1,0 +1,72 @@
+"""What is foreground before a background whose noise is known. Not in the paper."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from astseg.model.backgrounds.noise import background_distance
+from astseg.model.label_rule.enlarging import majority_weights, sharpen_weights
+from astseg.model.label_rule.mean_field import mean_field_smoothing, neighbor_affinities
+from astseg.model.label_rule.settings import LabelRule
+from astseg.model.resizing import enlarged_argmax
+
+NOISE_MULTIPLE = 7.0
+"""A pixel is foreground if its distance from the background exceeds its noise times this, without its neighbors."""
+
+
+def foreground_weights(
+    images: Float[Tensor, "batch 3 height width"],
+    backgrounds: Float[Tensor, "batch 3 height width"],
+    noise: Float[Tensor, "height width"],
+    rule: LabelRule,
+    expected: Bool[Tensor, "batch height width"] | None = None,
+) -> Float[Tensor, "batch layers=2 height width"]:
+    """Return how likely each pixel is background and foreground, by its distance from the background.
+
+    Not in the paper. With T the noise times ``rule.noise_multiple``, a pixel at distance d has log-odds of
+    2 (d / T - 1) for foreground: 0 at T, and -2 where it equals the background. Mean-field smoothing then makes
+    neighbors of similar colors agree, as strongly as the rule says: a car's windows, which look like the road, join the
+    car, and specks join their surroundings.
+
+    Args:
+        images: images in [0, 1], as the network saw them.
+        backgrounds: the network's reconstructions of their backgrounds.
+        noise: the result of `background_noise`.
+        rule: how many times the noise a pixel must differ, and the pull of its neighbors.
+        expected: pixels that are foreground from half that distance on.
+
+    Returns:
+        Weights that sum to one over the two.
+    """
+    log_odds = 2 * (background_distance(images, backgrounds) / (rule.noise_multiple * noise) - 1)
+    if expected is not None:
+        log_odds = log_odds + expected.to(log_odds.dtype)
+    log_weights = torch.stack((-log_odds / 2, log_odds / 2), 1)
+    return mean_field_smoothing(log_weights, neighbor_affinities(images, rule.likeness), rule.neighbor_pull)
+
+
+def noise_foreground_mask(
+    images: Float[Tensor, "batch 3 height width"],
+    backgrounds: Float[Tensor, "batch 3 height width"],
+    noise: Float[Tensor, "height width"],
+    originals: Float[Tensor, "batch 3 mask_height mask_width"] | None = None,
+) -> Bool[Tensor, "batch mask_height mask_width"]:
+    """Return the pixels that differ from the background by more than its noise explains (`foreground_weights`).
+
+    Larger originals decide the rims (`sharpen_weights`), and each pixel goes with most of those within a pixel that the
+    network saw.
+
+    Args:
+        images: images in [0, 1], as the network saw them.
+        backgrounds: the network's reconstructions of their backgrounds.
+        noise: the result of `background_noise`.
+        originals: the images at the size of the masks; by default as the network saw them.
+    """
+    rule = LabelRule(noise_multiple=NOISE_MULTIPLE)
+    weights = foreground_weights(images, backgrounds, noise, rule)
+    if originals is None:
+        originals = images
+    size = originals.shape[-2:]
+    if size.numel() > noise.numel():
+        weights = majority_weights(sharpen_weights(weights, originals, rule), noise.shape)
+    return torch.stack([enlarged_argmax(layers, size) for layers in weights]).bool()
