@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.data.store import Bytes
 from astseg.data.video import VideoWriter
 from astseg.hub.loading import load_model

@@ -23,7 +23,7 @@ import torch
 from PIL import Image
 
 from astseg._core import processes
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.hub.loading import load_model
 from astseg.inference.segmenting import segment_source
 from astseg.inference.sharding import segment_in_shards

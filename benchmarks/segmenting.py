@@ -32,8 +32,8 @@ from unittest.mock import patch
 
 MODELS = ("clevr", "rooms")
 STEPS = {
-    "data.sources:FileSource._samples": "decode",
-    "data.sources:VideoSource._samples": "decode",
+    "data.file_source:FileSource._samples": "decode",
+    "data.video_source:VideoSource._samples": "decode",
     "inference.segmenting:from_uint8_images": "to floats",
     "model.segmentation:resized": "resize",
     "model.ast_seg:AstSeg.reconstruct_backgrounds": "network",
@@ -101,7 +101,7 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
     """Return the milliseconds an image of each step, for each model and kind of source, by the astseg on the path."""
     import torch
 
-    from astseg.data.sources import open_source
+    from astseg.data.opening import open_source
     from astseg.hub.loading import load_model
     from astseg.inference.segmenting import segment_source
 

@@ -23,7 +23,7 @@ from tests.evaluation.test_tracking import overlaps, random_tracks
 from tests.inference.formats.conftest import ReadingModel, draw_masks, make_results
 
 from astseg._core.image_files import Bytes
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.evaluation.tracking import score_tracks
 from astseg.inference.formats.converting import FormatRequest, convert_results
 from astseg.inference.segmenting import segment_source

@@ -17,7 +17,7 @@ from astseg._core.atomic_io import atomic_folder, atomic_write
 from astseg.data import store_writer
 from astseg.data.benchmarks import staging
 from astseg.data.benchmarks.benchmark_import import import_benchmark
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
 from astseg.inference.resuming import ResumableSegmenter, resumable

@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from astseg._core.errors import AstSegError
     from astseg._core.settings_io import override
     from astseg.data.importing import import_source
+    from astseg.data.opening import open_source
     from astseg.data.scenes import make_store
     from astseg.data.several import open_sources
-    from astseg.data.sources import open_source
     from astseg.data.store import Store
     from astseg.evaluation.evaluator import Evaluation, evaluate
     from astseg.evaluation.metrics import score_segmentations
@@ -111,7 +111,7 @@ _NAMES_BY_MODULE = {
     "data.importing": ("import_source",),
     "data.scenes": ("make_store",),
     "data.several": ("open_sources",),
-    "data.sources": ("open_source",),
+    "data.opening": ("open_source",),
     "data.store": ("Store",),
     "_core.errors": ("AstSegError",),
     "evaluation.evaluator": ("Evaluation", "evaluate"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from tests.cli.conftest import Program
 
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.data.video import VideoWriter
 from astseg.evaluation.scores_file import read_scores
 

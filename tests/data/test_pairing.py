@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from astseg._core.errors import AstSegError
+from astseg.data.file_source import FileSource
 from astseg.data.folders import find_files
+from astseg.data.opening import open_source
 from astseg.data.pairing import pair
-from astseg.data.sources import FileSource, open_source
 from astseg.data.store import Bytes
 
 COUNT = 12

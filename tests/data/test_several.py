@@ -6,10 +6,11 @@ from PIL import Image
 from tests.data.films import plain_images, write_film
 
 from astseg._core.errors import AstSegError
+from astseg.data.file_source import FileSource
 from astseg.data.masks import describe_codings
 from astseg.data.several import JoinedSource, open_sources
-from astseg.data.sources import FileSource, VideoSource
 from astseg.data.store_writer import StoreWriter
+from astseg.data.video_source import VideoSource
 
 
 def save(path: Path, value: int = 0) -> None:

@@ -14,8 +14,10 @@ from PIL import Image
 from tests.data.films import cut_off, damage, plain_images, write_film, write_tracks
 
 from astseg._core.errors import AstSegError
+from astseg.data.file_source import FileSource
 from astseg.data.folders import find_files, natural_key
-from astseg.data.sources import FileSource, Source, open_source
+from astseg.data.opening import open_source
+from astseg.data.sources import Source
 from astseg.data.store_writer import StoreWriter
 from astseg.training.presets import PRESETS
 from astseg.training.run import RunSettings, write_run

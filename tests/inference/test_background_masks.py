@@ -9,7 +9,7 @@ from tests.files import contents
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.inference.background_masks import BackgroundMasks, write_background_masks
 from astseg.inference.resuming import resumable
 from astseg.model.ast_seg import AstSeg

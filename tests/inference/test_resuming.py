@@ -16,7 +16,7 @@ from torch import Tensor
 from astseg._core.atomic_io import unfinished_folder
 from astseg._core.checksums import seal_file
 from astseg._core.errors import AstSegError
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.data.video import VideoWriter
 from astseg.inference.resuming import FOLDER_NUMBER_FILE, PLAN_FILE, ResumableSegmenter, read_batch, resumable
 from astseg.inference.segmenting import Segmenter, segment_source

@@ -12,8 +12,8 @@ from pycocotools import mask as coco_mask
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
+from astseg.data.opening import open_source
 from astseg.data.scenes import make_store
-from astseg.data.sources import open_source
 from astseg.data.truth import open_truth
 from astseg.evaluation.evaluator import Evaluation, evaluate
 from astseg.evaluation.region_scores import WITHOUT_SCORES, RegionCounter

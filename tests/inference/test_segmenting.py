@@ -12,7 +12,8 @@ from torch import Tensor
 from astseg import __version__
 from astseg._core.errors import AstSegError
 from astseg._core.provenance import commit
-from astseg.data.sources import Sample, open_source
+from astseg.data.opening import open_source
+from astseg.data.sources import Sample
 from astseg.data.store import Bytes
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import VideoWriter, read_facts, read_frames

@@ -10,7 +10,8 @@ from PIL import Image
 
 from astseg._core.errors import AstSegError
 from astseg._core.processes import Place
-from astseg.data.sources import Source, open_source
+from astseg.data.opening import open_source
+from astseg.data.sources import Source
 from astseg.data.store import Bytes
 from astseg.data.watching import WatchedFolder
 from astseg.inference import sharding

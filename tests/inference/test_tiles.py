@@ -12,7 +12,8 @@ from tests.data.films import plain_images, write_film
 from torch import Tensor
 
 from astseg._core.errors import AstSegError
-from astseg.data.sources import Source, open_source
+from astseg.data.opening import open_source
+from astseg.data.sources import Source
 from astseg.data.store import MAX_LABELS
 from astseg.inference.tiles import MAX_BATCH_TILES, TiledSegmenter, check_sizes, tile_stretches
 from astseg.model.segmentation import Segmentation

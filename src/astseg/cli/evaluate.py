@@ -122,7 +122,7 @@ def _score_images(
     min_area: int,
 ) -> None:
     """Score a model on images as they are."""
-    from astseg.data.sources import open_source
+    from astseg.data.opening import open_source
     from astseg.data.truth import open_truth
     from astseg.data.truth.cdnet import find_cdnet
 

@@ -16,12 +16,14 @@ from astseg._core.errors import AstSegError
 from astseg._core.progress import Progress
 from astseg.data.arrays import is_array_file
 from astseg.data.file_roles import split_of
+from astseg.data.file_source import FileSource
 from astseg.data.image_fitting import fit_image, fit_mask
 from astseg.data.masks import describe_codings
 from astseg.data.several import JoinedSource, open_sources
-from astseg.data.sources import FileSource, Sample, Source, VideoSource, total_length
+from astseg.data.sources import Sample, Source, total_length
 from astseg.data.store import Store, first_entries
 from astseg.data.store_writer import SplitWriter, StoreWriter
+from astseg.data.video_source import VideoSource
 
 MIN_SIDE = 8
 """In pixels; images with a shorter side are left out."""

@@ -7,19 +7,12 @@ from pathlib import Path
 
 from astseg._core.errors import AstSegError
 from astseg.data.arrays import is_array_file
+from astseg.data.file_source import FileSource
 from astseg.data.folders import FoundFiles, find_among, find_files, is_searched, unique_names
 from astseg.data.masks import share_ignored_label
-from astseg.data.sources import (
-    FileSource,
-    Kind,
-    Sample,
-    Source,
-    StoreSource,
-    find_kind,
-    open_source,
-    open_video,
-    total_length,
-)
+from astseg.data.opening import Kind, StoreSource, find_kind, open_source
+from astseg.data.sources import Sample, Source, total_length
+from astseg.data.video_source import open_video
 
 
 class JoinedSource(Source):

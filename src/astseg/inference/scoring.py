@@ -9,8 +9,9 @@ import numpy as np
 from astseg._core.errors import AstSegError, ResultsNotFoundError, TruthNotFoundError, wrong_argument
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
+from astseg.data.file_source import FileSource
 from astseg.data.regions import Truth, regions_of_labels
-from astseg.data.sources import FileSource, Sample, Source
+from astseg.data.sources import Sample, Source
 from astseg.data.truth import CocoTruth, ImageName, TrueImages, open_truth
 from astseg.data.truth.mask_files import describe_masks, tells_objects, truth_of_labels
 from astseg.evaluation.evaluator import Evaluation, describe_labels

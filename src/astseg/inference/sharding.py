@@ -23,8 +23,9 @@ from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE, SHARDS_FILE
 from astseg._core.input_files import read_json
 from astseg._core.processes import Place
 from astseg._core.progress import Progress
+from astseg.data.file_source import FileSource
 from astseg.data.folders import holds_results
-from astseg.data.sources import FileSource, Source
+from astseg.data.sources import Source
 from astseg.data.store import file_sha256
 from astseg.inference.formats.converting import FormatRequest, convert_results
 from astseg.inference.formats.results import read_head, read_results

@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from astseg._core.errors import AstSegError
-from astseg.data.sources import Source, StoreSource, VideoSource
+from astseg.data.opening import StoreSource
+from astseg.data.sources import Source
 from astseg.data.store import MAX_LABELS
+from astseg.data.video_source import VideoSource
 from astseg.inference.segmenting import MAX_BATCH_PIXELS, Segmenter
 from astseg.model.segmentation import Segmentation
 

@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from astseg._core.errors import AstSegError
+from astseg.data.opening import open_source
 from astseg.data.scenes.moving import render_sequence
 from astseg.data.scenes.sequence_files import write_sequences
-from astseg.data.sources import open_source
 
 
 def test_images_and_masks_read_back_the_same(tmp_path: Path) -> None:

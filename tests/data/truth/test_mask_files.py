@@ -8,7 +8,7 @@ from PIL import Image
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.data.truth import ImageName, MaskTruth, open_truth
 
 SIZE = (12, 16)

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from astseg._core.image_files import Bytes
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.inference.segmenting import segment_source
 from astseg.model.segmentation import Segmentation
 

@@ -8,7 +8,7 @@ from sklearn.cluster import KMeans  # type: ignore[import-untyped]
 from tests.inference.formats.conftest import ReadingModel, make_results
 
 from astseg._core.errors import AstSegError
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.inference.formats import categories as module
 from astseg.inference.formats.categories import find_categories
 from astseg.inference.formats.converting import FormatRequest, convert_results

@@ -21,7 +21,7 @@ from tests.inference.formats.decoders import cover_centres, decode_brush, decode
 
 from astseg import __version__
 from astseg._core.image_files import Bytes
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import VideoWriter
 from astseg.inference.formats.converting import FormatRequest, convert_results

@@ -10,7 +10,7 @@ from tests.inference.formats.decoders import decode_coco_counts, decode_grey_png
 
 from astseg._core.errors import TracksNeededError
 from astseg._core.image_files import Bytes
-from astseg.data.sources import open_source
+from astseg.data.opening import open_source
 from astseg.inference.formats.converting import FormatRequest, convert_results
 from astseg.inference.formats.mots import MAX_CLASSES
 from astseg.inference.segmenting import segment_source

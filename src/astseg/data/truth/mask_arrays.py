@@ -4,11 +4,11 @@ from pathlib import Path
 
 from astseg._core.errors import AstSegError, naming
 from astseg._core.sampling import evenly_spaced
+from astseg.data.file_source import NUM_PROBED_MASKS
 from astseg.data.label_arrays import LabelArray
 from astseg.data.mask_edges import RawMask
 from astseg.data.masks import IGNORED_LABEL, choose_coding, decode_mask
 from astseg.data.regions import Truth
-from astseg.data.sources import NUM_PROBED_MASKS
 from astseg.data.truth.mask_files import describe_masks, truth_of_labels
 from astseg.data.truth.true_images import ImageName, TrueImages
 

@@ -9,10 +9,10 @@ from scipy import ndimage
 
 from astseg._core.errors import AstSegError, naming
 from astseg._core.image_files import Bytes
+from astseg.data.file_source import find_coding, merge_object_masks
 from astseg.data.folders import find_masks_by_name
 from astseg.data.masks import IGNORED_LABEL, MaskCoding, decode_mask, describe_codings, read_raw_masks
 from astseg.data.regions import Mask, Truth, regions_of_labels
-from astseg.data.sources import find_coding, merge_object_masks
 from astseg.data.truth.true_images import ImageName, TrueImages
 
 PIECES = " The truth does not tell objects apart, so what is connected is one."
