@@ -30,7 +30,8 @@ from astseg.hub.loading import load_model
 from astseg.hub.names import list_models
 from astseg.training.config import Recipe, Scenario
 from astseg.training.loop import Trainer
-from astseg.training.presets import PRESETS, cpu_recipe
+from astseg.training.presets import PRESETS
+from astseg.training.small_recipes import cpu_recipe
 
 SEED = 77
 SIDE = 32

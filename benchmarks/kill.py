@@ -34,7 +34,7 @@ from PIL import Image
 
 from astseg._core.settings_io import to_builtins
 from astseg.data.benchmarks.registry import Benchmark, get_benchmark
-from astseg.training.presets import cpu_recipe
+from astseg.training.small_recipes import cpu_recipe
 
 OPERATIONS = frozenset({"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"})
 """The audit events that are counted; files that are opened to be read are not."""

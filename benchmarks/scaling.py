@@ -33,7 +33,7 @@ from astseg.training.config import Recipe
 from astseg.training.global_batch import own_part
 from astseg.training.memory import training_memory
 from astseg.training.phases import JointPhase
-from astseg.training.presets import cpu_recipe
+from astseg.training.small_recipes import cpu_recipe
 from astseg.training.step import train_step
 
 REPEATS = 5

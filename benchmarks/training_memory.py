@@ -19,8 +19,9 @@ import torch
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
 from astseg.training.memory import PROCESS_BYTES, training_memory
-from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, textures_recipe
+from astseg.training.presets import PRESETS
 from astseg.training.sizes import at_size
+from astseg.training.small_recipes import cpu_recipe, custom_images_recipe, textures_recipe
 
 NUM_SLOTS, NUM_STEPS = 8, 2
 

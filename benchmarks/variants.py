@@ -26,8 +26,8 @@ from astseg.model.backgrounds.base import Background, BackgroundReconstruction
 from astseg.model.backgrounds.region import LATENT_DIM, RegionBackground, edges
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
-from astseg.training.presets import STATIC_ENTROPY_WEIGHT, by_muon, cpu_recipe
 from astseg.training.shortening import with_steps
+from astseg.training.small_recipes import STATIC_ENTROPY_WEIGHT, by_muon, cpu_recipe
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -30,7 +30,7 @@ assert all(find_spec(f"astseg.{module}") for module in CHECKED_MODULES)  # the h
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
 from astseg.training.config import BaselineTraining, Recipe  # noqa: E402
-from astseg.training.presets import cpu_recipe  # noqa: E402
+from astseg.training.small_recipes import cpu_recipe  # noqa: E402
 
 SIDE = 32
 COUNT = 12

@@ -17,8 +17,8 @@ from astseg import __version__
 from astseg._core.devices import find_device
 from astseg._core.provenance import commit, machine
 from astseg.training.loop import Trainer
-from astseg.training.presets import cpu_recipe
 from astseg.training.shortening import with_steps
+from astseg.training.small_recipes import cpu_recipe
 
 MIN_FREE_BYTES = 2e9
 IMAGE_SIDE = 32

@@ -9,7 +9,7 @@ from tests.cli.conftest import Program
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
 from astseg.model.ast_seg import AstSeg
-from astseg.training.presets import cpu_recipe
+from astseg.training.small_recipes import cpu_recipe
 from astseg.visualization import gallery
 
 

@@ -6,8 +6,8 @@ from typing import Any
 from astseg.cli._training_progress import TrainingBars
 from astseg.training.callbacks import StepMetrics
 from astseg.training.phases import Phase, phases
-from astseg.training.presets import cpu_recipe
 from astseg.training.shortening import with_steps
+from astseg.training.small_recipes import cpu_recipe
 
 DIAGNOSTICS = {"background_share": 0.875, "active_slots": 2.25, "entropy": 0.0625, "activation": -1.5}
 PHASES = phases(with_steps(cpu_recipe((32, 32), 2), background=4, foreground=10))  # 4, 6 and 4 steps

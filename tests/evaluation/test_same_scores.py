@@ -9,7 +9,7 @@ import torch
 from astseg.data.store import Bytes, Split
 from astseg.evaluation.evaluator import Evaluation, evaluate
 from astseg.model.ast_seg import AstSeg
-from astseg.training.presets import cpu_recipe
+from astseg.training.small_recipes import cpu_recipe
 
 SIDE, COUNT = 32, 11
 

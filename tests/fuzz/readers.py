@@ -42,8 +42,9 @@ from astseg.inference.resuming import read_batch, write_batch
 from astseg.inference.tiles import OF_OBJECTS
 from astseg.training.config import Recipe
 from astseg.training.loggers import read_metrics
-from astseg.training.presets import PRESETS, cpu_recipe
+from astseg.training.presets import PRESETS
 from astseg.training.run import read_progress, read_recipe, read_run
+from astseg.training.small_recipes import cpu_recipe
 from astseg.training.state import TrainState
 
 NOISE = np.random.default_rng(0).integers(0, 256, (12, 10, 3), dtype=np.uint8)

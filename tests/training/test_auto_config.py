@@ -25,8 +25,9 @@ from astseg.training.auto_config import (
 from astseg.training.config import Recipe
 from astseg.training.execution import Execution
 from astseg.training.memory import PROCESS_BYTES, Memory, training_memory
-from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, textures_recipe
+from astseg.training.presets import PRESETS
 from astseg.training.shortening import with_steps
+from astseg.training.small_recipes import cpu_recipe, custom_images_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_time, measure_step_seconds
 
 SLOW = "architecture.slow_features."

@@ -10,7 +10,7 @@ from torch import nn
 from astseg._core.settings_io import override
 from astseg.training.config import Recipe, Scenario
 from astseg.training.memory import PROCESS_BYTES, LiveBytes, Memory, machine_memory, training_memory
-from astseg.training.presets import cpu_recipe, custom_images_recipe, textures_recipe
+from astseg.training.small_recipes import cpu_recipe, custom_images_recipe, textures_recipe
 
 MEASURE = Path(__file__).parents[2] / "benchmarks" / "training_memory.py"
 

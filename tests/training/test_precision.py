@@ -23,8 +23,8 @@ from astseg.training.precision import (
     has_fast_bfloat16,
     products_in,
 )
-from astseg.training.presets import cpu_recipe
 from astseg.training.schedules import LearningRate
+from astseg.training.small_recipes import cpu_recipe
 from astseg.training.state import TrainState
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")

@@ -15,8 +15,9 @@ from astseg.model.latents import LatentLayout
 from astseg.training.batches import Batch
 from astseg.training.config import ForegroundTraining, Recipe
 from astseg.training.phases import Phase, phases
-from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, get_preset, gpu_recipe
+from astseg.training.presets import PRESETS, get_preset
 from astseg.training.schedules import LearningRate
+from astseg.training.small_recipes import cpu_recipe, custom_images_recipe, gpu_recipe
 from astseg.training.step import train_step
 
 # Side, K, anisotropic, background steps, background channels: section 5.1 and Table 6.

@@ -14,8 +14,8 @@ from astseg.training.config import Recipe
 from astseg.training.dead_slots import reinitialize_dead_slots
 from astseg.training.loop import Trainer
 from astseg.training.losses import feature_loss
-from astseg.training.presets import textures_recipe
 from astseg.training.residuals import cached_residuals, fit_projection
+from astseg.training.small_recipes import textures_recipe
 
 CPU = torch.device("cpu")
 

@@ -5,8 +5,9 @@ from functools import partial
 import pytest
 
 from astseg.training.config import Recipe
-from astseg.training.presets import PRESETS, cpu_recipe, custom_images_recipe, gpu_recipe, textures_recipe
+from astseg.training.presets import PRESETS
 from astseg.training.sizes import at_size
+from astseg.training.small_recipes import cpu_recipe, custom_images_recipe, gpu_recipe, textures_recipe
 
 Maker = Callable[[tuple[int, int], int], Recipe]
 

@@ -9,8 +9,8 @@ from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.training.config import BaselineTraining, Recipe, Scenario
 from astseg.training.execution import Execution
 from astseg.training.phases import phases
-from astseg.training.presets import cpu_recipe, gpu_recipe, textures_recipe
 from astseg.training.shortening import with_steps
+from astseg.training.small_recipes import cpu_recipe, gpu_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds
 
 CPU = torch.device("cpu")

@@ -18,9 +18,10 @@ from astseg.model.architecture import Architecture
 from astseg.model.features.build import FeatureNetwork
 from astseg.training.auto_config import buildable
 from astseg.training.config import ForegroundTraining, Recipe
-from astseg.training.presets import PRESETS, Preset, cpu_recipe
+from astseg.training.presets import PRESETS, Preset
 from astseg.training.run import RunSettings, check_scored, is_run, read_run
 from astseg.training.sizes import at_size
+from astseg.training.small_recipes import cpu_recipe
 
 MINIATURE_STEPS = 300
 MINIATURE_BATCH = 16

@@ -21,8 +21,9 @@ from astseg.training.execution import PLAIN, Execution
 from astseg.training.image_traits import MIN_STATIC_IMAGES, far_border_share, static_share, texture_strength
 from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
 from astseg.training.precision import PrecisionRequest, as_request, choose_precision
-from astseg.training.presets import cpu_recipe, custom_images_recipe, get_preset, gpu_recipe, textures_recipe
+from astseg.training.presets import get_preset
 from astseg.training.sizes import at_size
+from astseg.training.small_recipes import cpu_recipe, custom_images_recipe, gpu_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds
 
 STEP_SETTINGS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_steps"})

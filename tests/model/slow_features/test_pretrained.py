@@ -23,7 +23,7 @@ from astseg._core.errors import AstSegError
 from astseg.model.slow_features.build import build_responses
 from astseg.model.slow_features.features import SlowFeatureLayout
 from astseg.training.memory import training_memory
-from astseg.training.presets import textures_recipe
+from astseg.training.small_recipes import textures_recipe
 
 TOKENS: dict[str, Any] = {"hidden_size": 8, "num_hidden_layers": 8, "num_attention_heads": 2, "intermediate_size": 8}
 NETWORKS: list[tuple[Any, Any, Any]] = [
