@@ -1,4 +1,5 @@
 import json
+import threading
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 from astseg._core.errors import AstSegError
 from astseg.data.scenes import render
 from astseg.hub.loading import load_model
+from astseg.model import segmentation
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import soft_argmax
@@ -310,6 +312,30 @@ class TestSegment:
         torch.testing.assert_close(found.scales * latents.inverse_scales, torch.ones(2, 3, 2))
         torch.testing.assert_close(found.activations.log(), latents.log_activations)
         assert (found.appearances == latents.appearances).all()
+
+    def test_a_single_image_has_no_others(self, model: AstSeg) -> None:
+        with pytest.raises(TypeError, match="of a single image"):
+            model.segment(random_images(3, 32, 40))[0]
+
+    def test_several_threads_have_it_in_evaluation_mode_to_the_end(self) -> None:
+        model, others = build().train(), threading.Barrier(2)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+
+        def first() -> None:
+            with segmentation.evaluation_mode(model):
+                others.wait()  # for the second to begin
+                others.wait()
+
+        thread = threading.Thread(target=first)
+        thread.start()
+        others.wait()
+        with segmentation.evaluation_mode(model):
+            others.wait()
+            thread.join()
+            assert not any(module.training for module in model.modules())
+            model.segment(random_images(2, 3, 32, 40))
+        assert all(module.training for module in model.modules())
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
     @pytest.mark.parametrize("size", [(32, 40), (50, 61)])
     def test_a_single_image_is_a_batch_of_one(self, model: AstSeg, size: tuple[int, int]) -> None:

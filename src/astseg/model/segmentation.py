@@ -1,5 +1,6 @@
 """Segmentation of images of any size into labels and objects."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -47,7 +48,13 @@ class Segmentation:
         return self.labels[..., None, :, :] == slots[:, None, None]
 
     def __getitem__(self, index: int) -> "Segmentation":
-        """Return the segmentation of one of several images, without a batch dimension."""
+        """Return the segmentation of one of several images, without a batch dimension.
+
+        Raises:
+            TypeError: it is that of a single image.
+        """
+        if self.labels.ndim == 2:
+            raise TypeError("this is the segmentation of a single image, which cannot be indexed: use its fields")
         return Segmentation(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 
@@ -154,12 +161,24 @@ def _labels_at_size(
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode and restore its mode afterwards."""
-    # Modules may be in different modes: in phase 1 of training only the background is in training mode.
-    training = {module: module.training for module in model.modules()}
-    model.eval()
+    """Put a model into evaluation mode, and restore its mode once no thread has it there any more."""
+    with _switching:
+        # Modules may be in different modes: in phase 1 of training only the background is in training mode.
+        users, training = _evaluated.get(model) or (0, {module: module.training for module in model.modules()})
+        _evaluated[model] = users + 1, training
+        model.eval()
     try:
         yield
     finally:
-        for module, mode in training.items():
-            module.training = mode
+        with _switching:
+            users, _ = _evaluated.pop(model)
+            if users > 1:
+                _evaluated[model] = users - 1, training
+            else:
+                for module, mode in training.items():
+                    module.training = mode
+
+
+_switching = threading.Lock()
+_evaluated: dict[nn.Module, tuple[int, dict[nn.Module, bool]]] = {}
+"""By model, how many threads have it in evaluation mode, and the modes of its modules before."""
