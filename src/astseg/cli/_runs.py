@@ -107,7 +107,7 @@ def resume_run(folder: Path, context: typer.Context, device: str, *, strict: boo
     """
     from astseg.training.run import read_progress, read_run_with_data
 
-    settings = read_run_with_data(folder)
+    settings = read_run_with_data(folder, to_resume=True)
     print_ignored_options(context, USED_ON_RESUME)
     progress = read_progress(folder)
     if progress is not None and progress.finished:

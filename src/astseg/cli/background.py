@@ -133,7 +133,7 @@ def _train_background(
     from astseg.training.run import RunSettings, lock_run, read_run_with_data, trained_model
 
     if resume:
-        settings = read_run_with_data(folder)
+        settings = read_run_with_data(folder, to_resume=True)
         if settings.data != str(data.resolve()):
             raise AstSegError(f"{folder} was trained on {settings.data}. Choose another --out, or remove it.")
     else:

@@ -19,7 +19,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,8 @@ class RunSettings:
     """How the steps are computed."""
     model: str | None = None
     """The trained model that the run began with, if any: its folder or name."""
+    images_sha256: str = field(default="", compare=False)
+    """Of the file of the training images; empty if unknown."""
 
     def __post_init__(self) -> None:
         check_numbers(self, seed=SEED)
@@ -138,17 +140,27 @@ def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None
         partial.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def read_run_with_data(folder: Path) -> RunSettings:
+def read_run_with_data(folder: Path, *, to_resume: bool = False) -> RunSettings:
     """Read the settings of a run, with the path of its data, which is in the run's folder or where it was.
 
+    Args:
+        folder: of the run.
+        to_resume: whether other data is left for `Trainer.resume` to refuse, which knows what differs.
+
     Raises:
-        AstSegError: the folder holds no run of this version, or the data is in neither place.
+        AstSegError: the folder holds no run of this version, or the data is in neither place, or other data is.
     """
     settings = read_run(folder)
     for place in (folder / "data", Path(settings.data)):  # a copied run brings its own
         if Store.is_store(place):
+            if not to_resume and settings.images_sha256 not in ("", _images_sha256(Store(place))):
+                raise AstSegError(f"The run in {folder} was trained on other images than {place} holds now.")
             return replace(settings, data=str(place.resolve()))
     raise AstSegError(f"The data of this run is no longer in {settings.data}. Put it back there.")
+
+
+def _images_sha256(store: Store) -> str:
+    return store.manifest.splits["train"].arrays["images"].sha256
 
 
 def lock_run(folder: Path) -> AbstractContextManager[None]:
@@ -209,7 +221,8 @@ def train_run(
 
     health = HealthCheck(tell, folder)
     callbacks = (*watchers, health) if first else tuple(filter(has_losses, callbacks))
-    images, sha256 = store["train"].images, store.manifest.splits["train"].arrays["images"].sha256
+    images, sha256 = store["train"].images, _images_sha256(store)
+    settings = replace(settings, images_sha256=sha256)
     with ExitStack() as stack:
         if processes.from_first(resume and has_checkpoint(folder)):
             trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=sha256)

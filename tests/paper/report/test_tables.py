@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -116,6 +117,18 @@ class TestReport:
             ("astseg on mine, foreground.entropy_weight 0.001", "55.00 ± 7.07", "2"),
             ("astseg on mine, foreground.entropy_weight 0.01", "50.00", "1"),
         ]
+
+    def test_runs_that_began_differently_or_saw_other_images_are_no_seeds_of_each_other(self, make_run: Make) -> None:
+        recipe, runs = PRESETS["demo"].recipe, []
+        begun: tuple[dict[str, Any], ...] = ({}, {"model": "rooms"}, {"model": "clevr"}, {"images_sha256": "0" * 64})
+        for seed, how in enumerate(begun):
+            runs.append(make_run(None, seed, name=f"run-{seed}"))
+            write_run(runs[-1], RunSettings("astseg on mine", recipe, "/data", seed, **how), torch.device("cpu"))
+        rows = own_rows(report_of(*runs).tables[0])
+        assert [row[-1] for row in rows] == ["1"] * 4
+        names = [row[0] for row in rows]
+        assert names.count("astseg on mine, from random weights") == 2
+        assert {"astseg on mine, begun with rooms", "astseg on mine, begun with clevr"} < {*names}
 
     def test_unfinished_runs_are_named(self, make_run: Make) -> None:
         groups = group_results(read_results([make_run("clevr")])[0])

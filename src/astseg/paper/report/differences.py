@@ -78,8 +78,13 @@ def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> li
 
 def settings_apart(group: Group, alike: Sequence[Group]) -> list[str]:
     """Return a group's settings that not all of some groups share, as ``foreground.entropy_weight 0.01``."""
-    recipes = (one.first.settings.recipe for one in (group, *alike))
-    return [f"{name} {format_value(mine)}" for name, (mine, *_) in differing_settings(*recipes).items()]
+    runs = [one.first.settings for one in (group, *alike)]
+    differing = differing_settings(*(run.recipe for run in runs))
+    apart = [f"{name} {format_value(mine)}" for name, (mine, *_) in differing.items()]
+    if len({run.model for run in runs}) > 1:
+        model = group.first.settings.model
+        apart.append("from random weights" if model is None else f"begun with {model}")
+    return apart
 
 
 def _whose(numbers: Sequence[int], everyone: Sequence[str]) -> str:

@@ -98,8 +98,11 @@ def group_results(results: Sequence[Result]) -> list[Group]:
     for result in results:
         settings = result.settings
         name = settings.preset or settings.title
-        data = (json.dumps(to_builtins(result.record.data), sort_keys=True), result.record.summary.overall.images)
-        groups.setdefault((result.dataset, name, settings.recipe, settings.execution, *data), []).append(result)
+        summary = result.record.summary
+        # What labels of nothing score tells images from others as well.
+        scored = (json.dumps(to_builtins(result.record.data), sort_keys=True), summary.background_everywhere)
+        learned = settings.recipe, settings.execution, settings.model, settings.images_sha256
+        groups.setdefault((result.dataset, name, *learned, *scored), []).append(result)
     presets = list(PRESETS)
     made = [Group(tuple(sorted(group, key=lambda result: result.settings.seed))) for group in groups.values()]
     return sorted(made, key=lambda group: presets.index(group.preset.name) if group.preset else len(presets))
