@@ -57,7 +57,8 @@ def test_the_card_tells_where_it_comes_from(run: Path, settings: RunSettings, tm
     card = (tmp_path / "out/README.md").read_text()
     for part in (
         "# Squares in a test",
-        "demo, seed 3",
+        "demo, changed: ",
+        "foreground.steps 6, ",
         "background 3, batches of 4; objects 6, batches of 4 (curriculum)",
         "32 x 32, up to K = 2 objects",
         f"| all | 4 | {100 * expected.overall.miou:.1f} | {100 * expected.overall.ari_fg:.1f} |",
@@ -107,8 +108,28 @@ def test_images_without_truth_have_no_scores(settings: RunSettings, tmp_path: Pa
     card = (tmp_path / "out/README.md").read_text()
     assert "Scores" not in card
     assert "the owner's images: 4 train" in card
-    assert "chosen by astseg, seed 3" in card
+    assert "of its own, seed 3" in card
     assert "not recorded" in card
+
+
+def test_other_data_in_its_place_is_refused(run: Path, settings: RunSettings, tmp_path: Path) -> None:
+    shutil.copytree(settings.data, run / "data")
+    with StoreWriter(tmp_path / "other", (32, 32), "s", "p") as writer, writer.split("train") as split:
+        split.append(np.zeros((4, 32, 32, 3), np.uint8))
+    shutil.rmtree(run / "data")
+    shutil.move(tmp_path / "other", run / "data")
+    with pytest.raises(AstSegError, match=r"was trained on other images than .*data holds now"):
+        export_model(run, tmp_path / "out", CPU)
+
+
+def test_the_card_says_what_a_run_began_with(settings: RunSettings, tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    train_run(first, settings, CPU)
+    train_run(tmp_path / "run", replace(settings, model=str(first)), CPU, model=load_model(first))
+    export_model(tmp_path / "run", tmp_path / "out", CPU)
+    assert (
+        f"| Begun with | the trained model {escape_markdown(str(first))} |" in (tmp_path / "out/README.md").read_text()
+    )
 
 
 def test_the_data_must_be_there(run: Path, settings: RunSettings, tmp_path: Path) -> None:

@@ -10,12 +10,14 @@ from astseg._core.atomic_io import atomic_folder
 from astseg._core.file_names import RUN_FILE
 from astseg._core.input_files import read_json
 from astseg._core.progress import Progress
-from astseg._core.text import escape_markdown
+from astseg._core.settings_io import differing_settings
+from astseg._core.text import escape_markdown, format_value
 from astseg.data.store import Store
 from astseg.evaluation.evaluator import Means, ScoreSummary, evaluate
 from astseg.evaluation.scores_file import describe_data
 from astseg.model.ast_seg import AstSeg
 from astseg.model.serialization import WEIGHTS_FILE
+from astseg.training.presets import PRESETS
 from astseg.training.run import (
     RunSettings,
     phase_seconds,
@@ -91,7 +93,8 @@ def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | Non
         "| --- | --- |",
         f"| Data | {escape_markdown(f'{name}: {_counts(data.images)} images; {data.protocol}')} |",
         f"| Images | {shape.image_size[0]} x {shape.image_size[1]}, up to K = {shape.num_slots} objects |",
-        f"| Recipe | {escape_markdown(settings.preset or 'chosen by astseg')}, seed {settings.seed} |",
+        f"| Recipe | {escape_markdown(_recipe(settings))}, seed {settings.seed} |",
+        *([f"| Begun with | the trained model {escape_markdown(settings.model)} |"] if settings.model else []),
         f"| Steps | {_steps(settings)} |",
         *([f"| **Not finished** | trained up to {stopped} |"] if (stopped := where_stopped(run)) else []),
         f"| Time | {_times(phase_seconds(run))} |",
@@ -133,6 +136,15 @@ def _counts(images: Mapping[str, int]) -> str:
 
 def _times(seconds: Mapping[str, float]) -> str:
     return escape_markdown(", ".join(f"{phase} {time:.0f} s" for phase, time in seconds.items())) or "not recorded"
+
+
+def _recipe(settings: RunSettings) -> str:
+    preset = PRESETS.get(settings.preset or "")
+    if preset is None:
+        return settings.preset or "of its own"
+    changes = differing_settings(settings.recipe, preset.recipe)
+    changed = ", ".join(f"{name} {format_value(own)}" for name, (own, _) in changes.items())
+    return f"{preset.name}, changed: {changed}" if changed else preset.name
 
 
 def _steps(settings: RunSettings) -> str:
