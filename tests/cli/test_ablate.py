@@ -87,6 +87,7 @@ def test_mistakes(astseg: Program, tiny_store: Store, tmp_path: Path) -> None:
         split.append(np.array(tiny_store["test"].images))
     cases: list[tuple[tuple[object, ...], str]] = [
         (("clevr", "--data", path, "--rows", "more"), "no row 'more'"),
+        (("clevr", "--data", path, "--rows", ""), "--rows names no row"),
         (("clevr", "--data", path, "--steps", 9), "only a miniature"),
         (("clevr", "--data", path, "--camo", path), "Only models of clevrtex"),
         (("clevrtex", "--data", path, "--camo", nothing), "no prepared data set"),

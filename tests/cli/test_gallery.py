@@ -1,4 +1,7 @@
+import errno
+import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -53,6 +56,11 @@ def test_more_than_a_batch(astseg: Program, model: Path, tiny_images: Bytes, tmp
 def test_mistakes(astseg: Program, model: Path, tiny_store: Store, tmp_path: Path) -> None:
     data = tiny_store.path
     assert ".png or the like, not 'image'" in astseg.mistake("gallery", model, data, "--out", tmp_path / "image")
+    with pytest.MonkeyPatch.context() as patch:
+        full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        patch.setattr(Image.Image, "save", Mock(side_effect=full))
+        message = astseg.mistake("gallery", model, data, "--out", tmp_path / "full.png")
+        assert message.endswith("full.png: No space left on device.")
     huge = Image.new("P", (16_500, 4))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gallery, "draw_pairs", lambda *_: huge)

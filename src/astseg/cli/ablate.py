@@ -53,6 +53,8 @@ def ablate(
                 f"Only models of {spec.trained_on} are evaluated on {spec.title}, not those of {dataset}."
             )
     names = list(parse_names(rows or ""))
+    if rows is not None and not names:
+        raise AstSegError("--rows names no row. Name some, or omit it for all.")
     presets = choose_rows(dataset, names)
     find_device(device)
     store = Store(data)

@@ -53,6 +53,8 @@ def gallery(
             try:
                 grid.save(partial)
             except (ValueError, OverflowError, OSError) as error:
+                if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the format
+                    raise AstSegError(f"Cannot write {out}: {error.strerror}.") from error
                 size = f"{grid.height} x {grid.width}"
                 raise AstSegError(
                     f"An image of {size} pixels cannot be written as {out}: {error}. Take .png, or fewer images."
