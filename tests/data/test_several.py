@@ -20,7 +20,7 @@ def save(path: Path, value: int = 0) -> None:
 
 def test_one_place_is_opened_as_ever(tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.png")
-    source = open_sources([tmp_path / "in", tmp_path / "in"])
+    source = open_sources([str(tmp_path / "in"), tmp_path / "in"])
     assert source.path == tmp_path / "in"
     assert source.places == ()
     assert [sample.name for sample in source] == ["a"]

@@ -145,7 +145,7 @@ def test_every_form_of_results_and_truth_scores_the_same(tmp_path: Path, pairs: 
     found_coco = write_coco(tmp_path / "found.json", {name: found for name, (found, _) in pairs.items()})
     listed = write_coco(tmp_path / "list.json", {name: found for name, (found, _) in pairs.items()}, scores=True)
     true_coco = write_coco(tmp_path / "true.json", {name: true for name, (_, true) in pairs.items()})
-    first = score_results(tmp_path / "found", tmp_path / "true").evaluation
+    first = score_results(str(tmp_path / "found"), str(tmp_path / "true")).evaluation
     assert first.names == tuple(pairs)
     assert first.regions is not None
     assert 0 < first.regions.matched_regions < first.regions.true_regions

@@ -61,7 +61,7 @@ class JoinedSource(Source):
 
 
 def open_sources(
-    places: Sequence[Path],
+    places: Sequence[Path | str],
     split: str = "test",
     every: int = 1,
     masks: Path | None = None,
@@ -87,7 +87,7 @@ def open_sources(
     """
     if not places:
         raise AstSegError("No source is given. Give a folder of images, a video or prepared data.")
-    typed = {_absolute(place): place for place in places}
+    typed = {_absolute(place): place for place in map(Path, places)}
     kinds = _without_repeated({place: find_kind(as_typed) for place, as_typed in typed.items()})
     if len(kinds) == 1:
         return open_source(typed[next(iter(kinds))], split, every, masks, ignored, max_frames)

@@ -80,8 +80,8 @@ def score_source(
 
 
 def score_results(
-    results: Path,
-    truth: Path,
+    results: Path | str,
+    truth: Path | str,
     ignored: frozenset[int] | None = None,
     progress: Progress | None = None,
     *,
@@ -99,6 +99,7 @@ def score_results(
     Raises:
         AstSegError: results or truth cannot be read, or do not belong together.
     """
+    results, truth = Path(results), Path(truth)
     known = open_truth(truth, None, ignored)
     found = open_results(results, known.file if isinstance(known, CocoTruth) else None)
     if not found.names:
