@@ -115,12 +115,15 @@ def test_dropout_of_gpus() -> None:
     assert not torch.equal(found[0][0], found[1][0])
 
 
-def test_what_is_not_drawn_for_images_is_drawn_as_ever() -> None:
+@pytest.mark.parametrize(
+    "draw", [lambda: torch.rand(5), lambda: torch.randn(()), lambda: torch.rand_like(torch.ones(()))]
+)
+def test_what_is_not_drawn_for_images_is_drawn_as_ever(draw: Callable[[], Tensor]) -> None:
     torch.manual_seed(0)
-    expected = torch.rand(5)
+    expected = draw()
     torch.manual_seed(0)
     with GlobalBatch(BatchPart(1, 4, 4)):
-        assert torch.equal(torch.rand(5), expected)
+        assert torch.equal(draw(), expected)
 
 
 @pytest.mark.parametrize("affine", [False, True])

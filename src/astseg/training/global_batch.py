@@ -166,10 +166,10 @@ class _GlobalDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
             values, probability, _ = args
             kept = self._drawn(values, lambda whole: whole.bernoulli_(1 - probability))
             return values * kept / (1 - probability), kept.bool()
-        if function in (aten.rand_like.default, aten.randn_like.default):
+        if function in (aten.rand_like.default, aten.randn_like.default) and args[0].ndim:
             uniform = function is aten.rand_like.default
             return self._drawn(args[0], lambda whole: whole.uniform_() if uniform else whole.normal_())
-        if function in (aten.rand.default, aten.randn.default):
+        if function in (aten.rand.default, aten.randn.default) and args[0]:
             rows, own = self._of_whole_batch(args[0][0])
             return function((rows, *args[0][1:]), **kwargs)[own]
         return function(*args, **kwargs)
