@@ -7,7 +7,7 @@ import pytest
 
 from astseg._core.settings_io import (
     Range,
-    check_numbers,
+    check_values,
     differing_settings,
     from_builtins,
     override,
@@ -26,7 +26,7 @@ class Inner:
     share: float = 0.5
 
     def __post_init__(self) -> None:
-        check_numbers(self, sides=Range(1), share=Range(0, 1))
+        check_values(self, sides=Range(1), share=Range(0, 1))
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Outer:
     count: int | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check_values(self)
         if 13 in self.others:
             raise ValueError("no thirteen")
 

@@ -251,7 +251,9 @@ def test_a_store_without_checksums_is_as_it_was_written(tmp_path: Path) -> None:
             (tmp_path / "s" / record["file"]).with_suffix(".crc32").unlink()
     del content["crc32"]
     manifest.write_text(json.dumps(content))
-    Store(tmp_path / "s").verify()
+    store = Store(tmp_path / "s")
+    store.verify()
+    assert store.damaged_files() == []
 
 
 def test_append_refuses_what_does_not_fit(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ SEED = Range(0, 2**64 - 1)
 """Of torch's random generators."""
 
 
-def check_numbers(settings: Any, **ranges: Range) -> None:
+def check_values(settings: Any, **ranges: Range) -> None:
     """Raise unless a dataclass has whole numbers at ``int``, finite ones at ``float``, and True or False at ``bool``.
 
     For settings made by a program, and for what can be computed with; the types of those in files are checked by

@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from scipy.ndimage import binary_dilation
 from scipy.optimize import linear_sum_assignment
 
-from astseg._core.settings_io import NOT_NEGATIVE, SHARE, check_numbers
+from astseg._core.settings_io import NOT_NEGATIVE, SHARE, check_values
 from astseg.inference.regions import Floats, Pieces, Region, cut_regions, find_pieces
 
 
@@ -56,7 +56,7 @@ class TrackingSettings:
 
     def __post_init__(self) -> None:
         shares = dict.fromkeys(("memory", "area_memory", "part_share"), SHARE)
-        check_numbers(self, **{field.name: NOT_NEGATIVE for field in fields(self)} | shares)
+        check_values(self, **{field.name: NOT_NEGATIVE for field in fields(self)} | shares)
 
 
 @dataclass(frozen=True, eq=False)

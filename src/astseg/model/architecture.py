@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from astseg._core.settings_io import NOT_NEGATIVE, SIZE, Range, check_choice, check_numbers
+from astseg._core.settings_io import NOT_NEGATIVE, SIZE, Range, check_choice, check_values
 from astseg.model.attention import CornerConvention
 from astseg.model.backgrounds.build import BackgroundNetwork
 from astseg.model.features.build import FeatureNetwork
@@ -60,7 +60,7 @@ class Architecture:
     """None for a model that only segments."""
 
     def __post_init__(self) -> None:
-        check_numbers(
+        check_values(
             self,
             image_size=SIZE,
             num_slots=Range(1, MAX_SLOTS),

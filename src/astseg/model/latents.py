@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from astseg._core.settings_io import SIZE, Range, check_numbers
+from astseg._core.settings_io import SIZE, Range, check_values
 from astseg.model.attention import ObjectQueries
 
 
@@ -56,7 +56,7 @@ class LatentLayout:
     Only for weights trained in this way."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, appearance_dim=SIZE, min_inverse_scale=Range(1))
+        check_values(self, appearance_dim=SIZE, min_inverse_scale=Range(1))
         if self.activation_from_appearance and self.anisotropic:
             raise ValueError("activation_from_appearance is for isotropic scaling: one of the two should be off")
         least, most, start = self.min_inverse_scale, self.max_inverse_scale, self.initial_inverse_scale

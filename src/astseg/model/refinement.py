@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg._core.settings_io import SIZE, Range, check_numbers
+from astseg._core.settings_io import SIZE, Range, check_values
 from astseg.model.attention import ObjectQueries
 from astseg.model.own_networks import build_own
 
@@ -34,7 +34,7 @@ class TransformerLayout:
 
     def __post_init__(self) -> None:
         sizes = {"dimension": SIZE, "heads": SIZE, "feedforward": SIZE, "layers": Range(1, MAX_LAYERS)}
-        check_numbers(self, **sizes, dropout=Range(0, below=1))
+        check_values(self, **sizes, dropout=Range(0, below=1))
         if self.dimension % self.heads:
             raise ValueError(f"heads should be a divisor of dimension ({self.dimension}), not {self.heads}")
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, TypeAlias
 
-from astseg._core.settings_io import COUNT, NOT_NEGATIVE, POSITIVE, check_choice, check_numbers
+from astseg._core.settings_io import COUNT, NOT_NEGATIVE, POSITIVE, check_choice, check_values
 from astseg.model.architecture import Architecture
 from astseg.model.label_rule.settings import LabelRule
 from astseg.training.schedules import LearningRate
@@ -60,7 +60,7 @@ class BackgroundTraining:
 
     def __post_init__(self) -> None:
         ranges = dict.fromkeys(("exponent_ramp_start", "exponent_ramp_steps", "complex_epochs"), NOT_NEGATIVE)
-        check_numbers(self, steps=COUNT, batch_size=COUNT, complex_steps=COUNT, **ranges)
+        check_values(self, steps=COUNT, batch_size=COUNT, complex_steps=COUNT, **ranges)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class BaselineTraining:
 
     def __post_init__(self) -> None:
         steps = ("objects_warmup_steps", "placement_step", "shadow_start")
-        check_numbers(self, background_rate=POSITIVE, **dict.fromkeys(steps, NOT_NEGATIVE))
+        check_values(self, background_rate=POSITIVE, **dict.fromkeys(steps, NOT_NEGATIVE))
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class ForegroundTraining:
         weights = ("entropy_weight", "slot_use_weight", "color_weight")
         counts = ("entropy_warmup_steps", "slot_use_warmup_steps", "reinitialize_slots_until", "shadow_start")
         ranges = dict.fromkeys((*weights, *counts, "frozen_steps"), NOT_NEGATIVE)
-        check_numbers(self, steps=COUNT, batch_size=COUNT, **ranges)
+        check_values(self, steps=COUNT, batch_size=COUNT, **ranges)
         check_choice("scenario", self.scenario, Scenario)
         check_choice("optimizer", self.optimizer, OptimizerName)
         if self.scenario == "curriculum" and self.frozen_steps >= self.steps:

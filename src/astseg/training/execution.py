@@ -5,7 +5,7 @@ What is learned stays the same up to rounding, but for batch normalization, whic
 
 from dataclasses import dataclass
 
-from astseg._core.settings_io import COUNT, check_choice, check_numbers
+from astseg._core.settings_io import COUNT, check_choice, check_values
 from astseg.training.precision import Precision
 
 
@@ -26,7 +26,7 @@ class Execution:
     """Whether each phase's loss is compiled by `torch.compile`, on a GPU as a CUDA graph (`training.compilation`)."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, parts=COUNT)
+        check_values(self, parts=COUNT)
         check_choice("precision", self.precision, Precision)
 
 

@@ -40,7 +40,7 @@ from astseg._core.file_names import RUN_FILE
 from astseg._core.input_files import parse_json, read_json
 from astseg._core.progress import Progress
 from astseg._core.provenance import provenance
-from astseg._core.settings_io import SEED, check_numbers, from_builtins, to_builtins
+from astseg._core.settings_io import SEED, check_values, from_builtins, to_builtins
 from astseg.data.store import Split, Store
 from astseg.evaluation.evaluator import PER_IMAGE_FILE, ScoreSummary, evaluate, write_per_image
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, describe_data, write_scores
@@ -89,7 +89,7 @@ class RunSettings:
     """Of the file of the training images; empty if unknown."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, seed=SEED)
+        check_values(self, seed=SEED)
 
 
 def is_run(folder: Path) -> bool:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, SHARE, check_choice, check_numbers
+from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, SHARE, check_choice, check_values
 
 Decay: TypeAlias = Literal["drop", "cosine"]
 """``drop``: a tenth of the rate from a given share of the steps on, as in the paper. ``cosine``: from that share on,
@@ -44,7 +44,7 @@ class LearningRate:
     """The share of all steps after which the rate decays."""
 
     def __post_init__(self) -> None:
-        check_numbers(self, peak=POSITIVE, warmup_steps=NOT_NEGATIVE, decay_start=SHARE)
+        check_values(self, peak=POSITIVE, warmup_steps=NOT_NEGATIVE, decay_start=SHARE)
         check_choice("decay", self.decay, Decay)
 
     def at(self, step: int, steps: int) -> float:

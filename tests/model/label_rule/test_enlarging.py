@@ -4,15 +4,8 @@ from astseg.model.label_rule.enlarging import sharpen_weights
 from astseg.model.label_rule.settings import LabelRule
 from astseg.model.resizing import resized
 
-SILENT = LabelRule(
-    0.0,
-    background_error=0.0,
-    background_margin=0.0,
-    neighbor_pull=0.0,
-    histogram_pull=0.0,
-    min_pixels=0,
-    duplicate_likeness=0.0,
-)
+SILENT = LabelRule(neighbor_pull=0.0, histogram_pull=0.0)
+"""Nothing else of a rule has a say in larger images."""
 
 
 class TestSharpenWeights:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, SIZE, Range, check_numbers
+from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, SIZE, Range, check_values
 from astseg.model.rendering import MAX_SHADOW
 
 NO_NOISE = "a label rule with a noise_multiple needs a static background, the only one whose noise is known"
@@ -69,4 +69,4 @@ class LabelRule:
 
     def __post_init__(self) -> None:
         ranges = {field.name: NOT_NEGATIVE for field in fields(self)}
-        check_numbers(self, **ranges | {"likeness": POSITIVE, "max_shade": Range(0, below=1), "looks": SIZE})
+        check_values(self, **ranges | {"likeness": POSITIVE, "max_shade": Range(0, below=1), "looks": SIZE})
