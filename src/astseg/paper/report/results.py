@@ -99,8 +99,9 @@ def group_results(results: Sequence[Result]) -> list[Group]:
         settings = result.settings
         name = settings.preset or settings.title
         summary = result.record.summary
-        # What labels of nothing score tells images from others as well.
-        scored = (json.dumps(to_builtins(result.record.data), sort_keys=True), summary.background_everywhere)
+        # What labels of nothing score tells images from others as well; last digits may be the machine's.
+        images = summary.overall.images, round(summary.background_everywhere.miou, 6)
+        scored = (json.dumps(to_builtins(result.record.data), sort_keys=True), *images)
         learned = settings.recipe, settings.execution, settings.model, settings.images_sha256
         groups.setdefault((result.dataset, name, *learned, *scored), []).append(result)
     presets = list(PRESETS)
