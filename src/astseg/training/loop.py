@@ -49,8 +49,9 @@ from astseg.training.execution import PLAIN, Execution
 from astseg.training.global_batch import BatchPart, mean_over_batch, own_part
 from astseg.training.health import DIVERGED_ADVICE, judge_weights
 from astseg.training.phases import Losses, Phase, Schedule, phases
+from astseg.training.random_states import random_states, restore_random_states
 from astseg.training.slot_placement import SlotPlacement
-from astseg.training.state import TrainState, random_state, restore_random_state
+from astseg.training.state import TrainState
 from astseg.training.step import train_step
 
 PROGRESS_FILE = "progress.json"
@@ -120,7 +121,7 @@ class Trainer:
         )
         check_resettable(self.state.model, recipe)
         # Whoever draws random numbers before the run changes nothing.
-        self._random: dict[str, Any] | None = random_state()
+        self._random: dict[str, Any] | None = random_states()
         _check_processes(recipe, self.state.execution)
         known = "" if self.state.data is None else self.state.data.file_sha256
         self.state.data = identify(images, images_sha256 or known)
@@ -187,7 +188,7 @@ class Trainer:
         """
         self._begin()
         if self._random is not None:
-            restore_random_state(self._random)
+            restore_random_states(self._random)
             self._random = None
         if self.state.finished and not (self.folder / MODEL_FOLDER).is_dir():
             self._save_model()
@@ -411,7 +412,7 @@ def _copy_from_first(state: TrainState) -> None:
         return
     for value in state.model.state_dict().values():
         processes.copy_from_first(value)
-    random = [torch.get_rng_state(), *([torch.cuda.get_rng_state(state.device)] if state.device.type == "cuda" else [])]
-    torch.set_rng_state(processes.copy_from_first(random[0]))
-    for own in random[1:]:
-        torch.cuda.set_rng_state(processes.copy_from_first(own), state.device)
+    torch.set_rng_state(processes.copy_from_first(torch.get_rng_state()))
+    if state.device.type != "cpu":
+        gpu = torch.get_device_module(state.device)
+        gpu.set_rng_state(processes.copy_from_first(gpu.get_rng_state(state.device)), state.device)

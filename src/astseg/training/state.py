@@ -22,6 +22,7 @@ from astseg.training.config import Recipe, Scenario
 from astseg.training.data_identity import DataIdentity
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.phases import Phase, PhaseName, phases
+from astseg.training.random_states import check_random_states, random_states, restore_random_states
 
 STATE_VERSION = 4
 
@@ -151,7 +152,7 @@ class TrainState:
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise AstSegError(f"{path} holds the weights of another configuration. Start a new run.") from error
         try:
-            restore_random_state(random)
+            restore_random_states(random)
         except RuntimeError as error:
             raise AstSegError(f"{path} is not a readable checkpoint: {_first_line(error)}") from error
         return state
@@ -173,7 +174,7 @@ class TrainState:
             "execution": to_builtins(self.execution),
             "model": self.model.state_dict(),
             "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
-            "random": random_state(),
+            "random": random_states(),
             "version": STATE_VERSION,
         }
         with atomic_write(path, former=former) as partial:
@@ -258,9 +259,7 @@ def _check_fields(
     if phase_index > len(own) or step > most:
         raise ValueError(f"there is no step {step} of phase {phase_index}")
     from_builtins(_Seconds, {"phases": seconds})
-    states = [random["cpu"], *random["cuda"]]
-    if not all(isinstance(state, Tensor) and state.dtype == torch.uint8 and state.ndim == 1 for state in states):
-        raise ValueError("the states of the random generators should be bytes")
+    check_random_states(random)
 
 
 @dataclass(frozen=True)
@@ -318,15 +317,3 @@ def _check_whole(path: Path) -> None:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
-
-
-def random_state() -> dict[str, Any]:
-    """Return the states of torch's random generators, of the CPU and of all GPUs."""
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []}
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Restore torch's random generators. GPUs that were not there before keep theirs."""
-    torch.set_rng_state(state["cpu"])
-    for device, cuda_state in enumerate(state["cuda"][: torch.cuda.device_count()]):
-        torch.cuda.set_rng_state(cuda_state, device)
