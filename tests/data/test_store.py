@@ -75,6 +75,14 @@ def test_reads_what_was_written(tmp_path: Path) -> None:
     read.verify()
 
 
+@pytest.mark.parametrize("name", ["../elsewhere", "a/b", "/tmp/x", "", ".", "a\0b"])
+def test_a_split_that_cannot_begin_the_name_of_a_file_is_refused(tmp_path: Path, name: str) -> None:
+    images, _ = random_images(1)
+    with pytest.raises(ValueError, match="a split's name"), writer(tmp_path / "s") as store, store.split(name) as split:
+        split.append(images)
+    assert not list(tmp_path.iterdir())
+
+
 def test_says_what_is_there(tmp_path: Path) -> None:
     write(tmp_path / "store")
     store = Store(tmp_path / "store")

@@ -30,6 +30,12 @@ def save(path: Path, values: Bytes) -> None:
     Image.fromarray(values).save(path)
 
 
+def test_a_name_in_place_of_a_model_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "image.png", np.zeros((*SIZE, 3), np.uint8))
+    with pytest.raises(TypeError, match=r"score_source takes a model, such as load_model\('rooms'\), not a str"):
+        score_source("rooms", open_source(tmp_path))  # type: ignore[arg-type]
+
+
 def assert_same_scores(first: Evaluation, second: Evaluation) -> None:
     for field in fields(first.scores):
         np.testing.assert_allclose(getattr(first.scores, field.name), getattr(second.scores, field.name))

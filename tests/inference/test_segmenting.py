@@ -251,6 +251,13 @@ def test_works_with_the_real_thing(tmp_path: Path, folder: Path) -> None:
         assert labels.size == (30, 20)
 
 
+def test_refuses_names_in_place_of_things(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(TypeError, match=r"takes a model, such as load_model\('rooms'\), not a str"):
+        segment_source("rooms", open_source(folder), tmp_path / "out")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"takes what open_source returns, not a .*Path"):
+        segment_source(FakeModel(), folder, tmp_path / "out")  # type: ignore[arg-type]
+
+
 def test_refuses_a_place_that_is_taken(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/precious.txt").write_text("keep me")

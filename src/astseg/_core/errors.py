@@ -132,7 +132,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str], error: type[AstSegE
     """
     names = list(known)
     many = len(names) > MAX_LISTED_NAMES
-    *others, last = [f"'{one}'" for one in get_close_matches(name.lower(), names, n=3 if many else 1)] or [""]
+    *others, last = [f"'{one}'" for one in get_close_matches(str(name).lower(), names, n=3 if many else 1)] or [""]
     meant = f" Did you mean {', '.join(others)}{' or ' if others else ''}{last}?" if last else ""
     there = f" There are {len(names)}." if many else f" There are: {', '.join(names)}."
     return error(f"There is no {kind} '{name}'.{meant}{there}")

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import Any, BinaryIO, Literal, Self
 
@@ -282,8 +282,11 @@ class StoreWriter:
             ignored_label: the label, in masks, of pixels that are not scored.
 
         Raises:
+            ValueError: the name cannot begin that of a file.
             AstSegError: nothing was appended, and the split is not optional.
         """
+        if not name or PurePath(name).name != name or "\0" in name:
+            raise ValueError(f"a split's name is one that files can have, such as 'train', not {name!r}")
         writer = SplitWriter(self._partial, name, self.image_size, self.resume, ignored_label)
         try:
             yield writer

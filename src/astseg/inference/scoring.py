@@ -56,9 +56,11 @@ def score_source(
         use_label_rule: False to use the paper's label rule even if the model has another.
 
     Raises:
-        TypeError: the source is something else.
+        TypeError: the model or the source is something else.
         AstSegError: nothing true is known of any image, or images or truth cannot be read.
     """
+    if not isinstance(model, AstSeg):
+        raise wrong_argument("score_source takes a model, such as load_model('rooms')", model)
     if not isinstance(source, Source):
         raise wrong_argument("score_source takes what open_source returns", source)
     known = _TruthOfSource(source, truth)

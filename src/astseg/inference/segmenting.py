@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ Objects: TypeAlias = list[dict[str, Any]]
 """What `describe_objects` says."""
 
 
+@runtime_checkable
 class Segmenter(Protocol):
     """What `segment_source` needs of a model, such as `AstSeg`."""
 
@@ -106,10 +107,12 @@ def segment_source(
         found_in: called with the number of objects in each image, before `progress`.
 
     Raises:
-        TypeError: the source is something else.
+        TypeError: the model or the source is something else.
         AstSegError: the folder is not empty or cannot be written, there is no such device, no image can be read, the
             model has too many slots or the image too many tracks for 8-bit labels, or the batch size is below 1.
     """
+    if not isinstance(model, Segmenter):
+        raise wrong_argument("segment_source takes a model, such as load_model('rooms')", model)
     if not isinstance(source, Source):
         raise wrong_argument("segment_source takes what open_source returns", source)
     out, device = Path(out), find_device(device)

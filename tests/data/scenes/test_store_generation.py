@@ -154,6 +154,12 @@ def test_other_impossible_arguments_are_refused_before_anything_is_written(tmp_p
         make_store(tmp_path / "rooms", "rooms", {"train": 5}, image_size=63)
     with pytest.raises(AstSegError, match="from 0 to"):
         make_store(tmp_path / "rooms", "rooms", {"train": 5}, seed=-1)
+    with pytest.raises(ValueError, match="a split's name"):
+        make_store(tmp_path / "rooms", "rooms", {"../train": 5})
+    with pytest.raises(TypeError, match=r"such as \{'train': 4000\}, not an int"):
+        make_store(tmp_path / "rooms", "rooms", 5)  # type: ignore[arg-type]
+    with pytest.raises(AstSegError, match=r"no generated data set '.*rooms'"):
+        make_store("rooms", tmp_path / "rooms", {"train": 5})  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
 
 

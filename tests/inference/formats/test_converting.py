@@ -36,9 +36,16 @@ def test_again_and_from_elsewhere_gives_the_same_bytes(
     assert {path.split("/")[0] for path in first} == {*OF_ANY_RESULTS, "labels", "overlays", "objects.json"}
     assert all(one.path.exists() for one in written)
     monkeypatch.chdir(tmp_path)
-    convert_results(Path("results"), EVERY, Path("pictures"))
+    convert_results("results", EVERY, "pictures")
     assert digests(results) == first
     assert not list(results.glob(".*"))
+
+
+def test_arguments_of_other_kinds_are_refused(results: Path) -> None:
+    with pytest.raises(TypeError, match=r"such as FormatRequest\(\('coco', 'yolo'\)\), not a str"):
+        convert_results(results, "coco")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"names of formats, such as \('coco', 'yolo'\), not a str"):
+        FormatRequest("coco")  # type: ignore[arg-type]
 
 
 def test_progress_tells_how_far_it_is(results: Path, masks: dict[str, Bytes]) -> None:

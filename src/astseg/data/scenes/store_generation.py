@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import torch
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, wrong_argument
 from astseg.data.catalog import GENERATOR
 from astseg.data.scenes.generation import (
     INDICES_PER_SPLIT,
@@ -74,8 +74,12 @@ def make_store(
         textures: the user's images to take as materials in all splits; None for the data set's own.
 
     Raises:
+        TypeError: the counts are something else.
+        ValueError: a split cannot have its name.
         AstSegError: an argument is invalid, or the folder is in use.
     """
+    if not isinstance(counts, Mapping):
+        raise wrong_argument("make_store takes the number of images of each split, such as {'train': 4000}", counts)
     chosen = get_scene_set(name)
     if textures is not None:
         chosen.dressed_in(textures.images)

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from astseg._core.atomic_io import atomic_folder
-from astseg._core.errors import AstSegError, TracksNeededError, unknown_name
+from astseg._core.errors import AstSegError, TracksNeededError, unknown_name, wrong_argument
 from astseg._core.image_files import Bytes
 from astseg._core.progress import Progress
 from astseg._core.text import first_names
@@ -47,6 +47,7 @@ class FormatRequest:
     """What to write.
 
     Raises:
+        TypeError: the formats are a text.
         AstSegError: a format is unknown or needs a package that is missing, a number is out of range, or a category
             cannot have its name.
     """
@@ -62,6 +63,8 @@ class FormatRequest:
     otherwise they are not written."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.formats, str):
+            raise wrong_argument("a FormatRequest takes the names of formats, such as ('coco', 'yolo')", self.formats)
         for name in self.formats:
             if name not in FORMATS:
                 raise unknown_name("format", name, FORMATS)
@@ -103,7 +106,7 @@ class WrittenFormat:
 
 
 def convert_results(
-    folder: Path | str, request: FormatRequest, images: Path | None = None, progress: Progress | None = None
+    folder: Path | str, request: FormatRequest, images: Path | str | None = None, progress: Progress | None = None
 ) -> list[WrittenFormat]:
     """Write a folder of results in other formats, each into a folder in it of the format's name.
 
@@ -117,10 +120,13 @@ def convert_results(
         progress: called with the number of images done.
 
     Raises:
+        TypeError: the request is something else.
         AstSegError: the folder holds no results or damaged ones, too few objects differ for the kinds asked for, the
             images that a format needs are not there (unless they may be lacking), or nothing can be written.
     """
-    folder = Path(folder)
+    if not isinstance(request, FormatRequest):
+        raise wrong_argument("convert_results takes a request, such as FormatRequest(('coco', 'yolo'))", request)
+    folder, images = Path(folder), None if images is None else Path(images)
     if not request.formats:
         raise AstSegError(f"Name a format: {', '.join(FORMATS)}.")
     results = read_results(folder)
