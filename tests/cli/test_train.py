@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from tests.cli.conftest import Program, ctrl_c_after, press_ctrl_c
 
@@ -270,8 +271,29 @@ class TestFromATrainedModel:
         demo = ("--preset", "demo")
         assert "There is no model 'romos'" in astseg.mistake(*command, *demo, "--model", "romos")
         monkeypatch.chdir(rooms.parent)  # where a folder of data is called like a model that comes with astseg
-        assert "image_size, slot_position_prior" in astseg.mistake(*command, *demo, "--model", "rooms")
-        assert not (tmp_path / "tuned" / "run.json").exists()
+        mistake = astseg.mistake(*command, *demo, "--model", "rooms")
+        assert "image_size, slot_position_prior" in mistake
+        assert "trained by, and images of 64x64." in mistake
+        assert not (tmp_path / "tuned").exists(), "before anything is prepared"
+
+    def test_images_of_another_shape_are_fitted_to_the_model(
+        self, astseg: Program, finished: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "wide").mkdir()
+        for index in range(8):
+            Image.fromarray(np.full((30, 60, 3), 25 * index, np.uint8)).save(tmp_path / "wide" / f"{index}.png")
+        command = ("train", tmp_path / "wide", *SHORT, "--device", "cpu", "--out", tmp_path / "tuned")
+        assert "image_size of" in astseg.mistake(*command, "--model", finished, "--size", "32x64")
+        assert not (tmp_path / "tuned").exists()
+        assert astseg(*command, "--model", finished) == 0
+        assert read_run(tmp_path / "tuned").recipe.architecture == read_run(finished).recipe.architecture
+
+    def test_a_run_that_has_trained_its_background_alone(self, astseg: Program, rooms: Path, tmp_path: Path) -> None:
+        alone = ("--set", "foreground.scenario=background")
+        assert astseg("train", rooms, *SHORT, *alone, "--device", "cpu", "--out", tmp_path / "background") == 0
+        command = ("train", rooms, *SHORT, "--model", tmp_path / "background", "--out", tmp_path / "tuned")
+        assert "has trained only the background" in astseg.mistake(*command)
+        assert not (tmp_path / "tuned").exists()
 
 
 class TestStopAndResume:

@@ -9,6 +9,7 @@ from astseg.cli._console import messages, print_note
 if TYPE_CHECKING:
     import torch
 
+    from astseg.model.architecture import Architecture
     from astseg.model.ast_seg import AstSeg
 
 
@@ -21,7 +22,19 @@ def open_model(name: str, device: "torch.device") -> "AstSeg":
     from astseg.hub.loading import load_model
 
     check_trained(Path(name))
-    return load_model(name, lambda text: messages.print(text, style="dim", markup=False)).to(device)
+    return load_model(name, _say).to(device)
+
+
+def find_architecture(name: str) -> "Architecture":
+    """Return the architecture of a model that finds objects; `open_model` says how far it is trained.
+
+    Raises:
+        AstSegError: there is no such model, it cannot be read, or only its background is trained.
+    """
+    from astseg.hub.loading import load_model
+
+    _check_finds_objects(Path(name))
+    return load_model(name, _say).architecture
 
 
 def check_model_name(name: str) -> None:
@@ -54,24 +67,32 @@ def check_trained(run: Path) -> None:
     Raises:
         AstSegError: only its background is trained.
     """
-    from astseg.training.run import has_trained_objects, read_progress, where_stopped
-
-    stopped = where_stopped(run)
-    if not has_trained_objects(run):
-        progress = read_progress(run)
-        resumable = stopped and progress and progress.scenario != "background"
-        remedy = f" It stopped at {stopped}. Resume it by 'astseg train --resume'." if resumable else ""
-        raise AstSegError(f"{run} has trained only the background, so its model finds no objects.{remedy}")
-    _print_where_stopped(run, stopped)
+    _check_finds_objects(run)
+    say_progress(run)
 
 
 def say_progress(run: Path) -> None:
     """Say how far a run was trained if it is not finished."""
     from astseg.training.run import where_stopped
 
-    _print_where_stopped(run, where_stopped(run))
-
-
-def _print_where_stopped(run: Path, stopped: str | None) -> None:
-    if stopped:
+    if stopped := where_stopped(run):
         print_note("Note", f"{run} is not finished: its model stopped at {stopped}.")
+
+
+def _check_finds_objects(run: Path) -> None:
+    """Raise unless a folder's model is trained to find objects, as far as it is known.
+
+    Raises:
+        AstSegError: only its background is trained.
+    """
+    from astseg.training.run import has_trained_objects, read_progress, where_stopped
+
+    if not has_trained_objects(run):
+        progress, stopped = read_progress(run), where_stopped(run)
+        resumable = stopped and progress and progress.scenario != "background"
+        remedy = f" It stopped at {stopped}. Resume it by 'astseg train --resume'." if resumable else ""
+        raise AstSegError(f"{run} has trained only the background, so its model finds no objects.{remedy}")
+
+
+def _say(text: str) -> None:
+    messages.print(text, style="dim", markup=False)

@@ -1,5 +1,6 @@
 """``astseg train``: train a model on unlabeled images, score it, and write a page."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -140,6 +141,7 @@ def train(
     ```
     """
     from astseg._core.processes import by_first, from_first
+    from astseg.cli._models import find_architecture
     from astseg.data.store import Store
     from astseg.training.auto_config import RecipeRequest, check_size, choose_recipe
     from astseg.training.precision import as_request
@@ -173,8 +175,14 @@ def train(
         compiled=compiled,
     )
     longer_side = max(request.base.architecture.image_size) if request.base else None
+    chosen_size = parse_size(size)
     with joined_processes(find_device(device)) as where:
         by_first(partial(check_out_folder, out))
+        if model is not None:
+            trained = by_first(partial(find_architecture, model))
+            request = replace(request, trained=trained)
+            if chosen_size is None and not Store.is_store(Path(source[0])):
+                chosen_size = trained.image_size
         options: dict[str, Any] = {
             "check_size": partial(check_size, device=where, request=request),
             "masks": masks,
@@ -182,7 +190,7 @@ def train(
             "every": every,
             "max_frames": max_frames,
         }
-        data, name = by_first(partial(_prepare, source, out / "data", parse_size(size), longer_side, **options))
+        data, name = by_first(partial(_prepare, source, out / "data", chosen_size, longer_side, **options))
         with messages.status("Choosing a recipe for the images and the machine..."):
             choice = from_first(choose_recipe(Store(data), where, request))  # measured by all, in the same steps
         print_reasons(choice)

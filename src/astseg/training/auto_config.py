@@ -13,7 +13,7 @@ from astseg._core.errors import AstSegError, MemoryShortageError, wrong_argument
 from astseg._core.settings_io import flatten, override, to_builtins
 from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
-from astseg.model.architecture import MAX_SLOTS
+from astseg.model.architecture import MAX_SLOTS, Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.slow_features.ground import FAR_BORDER_SHARE
 from astseg.training.config import BackgroundTraining, Recipe, is_read
@@ -24,6 +24,7 @@ from astseg.training.precision import PrecisionRequest, as_request, choose_preci
 from astseg.training.presets import get_preset
 from astseg.training.sizes import at_size
 from astseg.training.small_recipes import cpu_recipe, custom_images_recipe, gpu_recipe, textures_recipe
+from astseg.training.state import check_suits
 from astseg.training.time_budget import fit_to_steps, fit_to_time, measure_step_seconds
 
 STEP_SETTINGS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_steps"})
@@ -71,6 +72,8 @@ class RecipeRequest:
     """In how many parts, one after the other, each batch goes through the networks."""
     compiled: bool = False
     """Whether the losses are compiled."""
+    trained: Architecture | None = None
+    """That of the trained model to begin with, if any."""
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.recipe is not None:
@@ -297,9 +300,14 @@ def check_size(image_size: tuple[int, int], device: torch.device, request: Recip
         request: what `choose_recipe` will be asked for.
 
     Raises:
-        AstSegError: the images would not suit the model, or its training would not fit into the memory.
+        AstSegError: the images would not suit the model, or the one to begin with, or its training would not fit into
+            the memory.
     """
-    _check_memory(_candidates(image_size, device, request), device, request.parts)
+    candidates = _candidates(image_size, device, request)
+    if request.trained is not None:
+        for candidate in candidates:
+            check_suits(request.trained, candidate)
+    _check_memory(candidates, device, request.parts)
 
 
 def check_background_size(image_size: tuple[int, int], device: torch.device) -> None:

@@ -14,6 +14,8 @@ from astseg._core.errors import AstSegError, DamagedCheckpointError
 from astseg._core.input_files import regular_size
 from astseg._core.settings_io import SEED, check_whole_number, differing_settings, from_builtins, to_builtins
 from astseg._core.tensor_files import load_tensors
+from astseg._core.text import format_value
+from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.product_convolution import keep_product_layout
 from astseg.model.features.backbone_weights import load_backbone
@@ -103,11 +105,7 @@ class TrainState:
         torch.manual_seed(seed)
         if trained is None:
             return cls(recipe, seed, num_images, _initialized(recipe, device), execution=execution)
-        if differing := differing_settings(recipe.architecture, trained.architecture):
-            raise AstSegError(
-                f"The trained model does not suit the recipe: {', '.join(differing)} of its architecture differ. "
-                "Take the recipe that it was trained by."
-            )
+        check_suits(trained.architecture, recipe)
         model = _built(recipe, device)
         model.load_state_dict(trained.state_dict())
         return cls(recipe, seed, num_images, model, execution=execution, pretrained=True)
@@ -240,6 +238,20 @@ class TrainState:
             weights = self.model.state_dict().items()
             model.load_state_dict({name: value for name, value in weights if not name.startswith("background.")}, False)
         self.recipe, self.model, self.step, self.optimizer = recipe, model, 0, None
+
+
+def check_suits(trained: Architecture, recipe: Recipe) -> None:
+    """Raise unless a training by a recipe can begin with the weights of a trained model.
+
+    Raises:
+        AstSegError: the model has another architecture.
+    """
+    if differing := differing_settings(recipe.architecture, trained):
+        size = f", and images of {format_value(trained.image_size)}" if "image_size" in differing else ""
+        raise AstSegError(
+            f"The trained model does not suit the recipe: {', '.join(differing)} of its architecture differ. "
+            f"Take the recipe that it was trained by{size}."
+        )
 
 
 def _check_fields(
