@@ -24,7 +24,7 @@ from astseg._core.image_conversion import from_uint8_images
 from astseg._core.sampling import evenly_spaced
 from astseg.data.store import Bytes, Store
 from astseg.hub.loading import load_model
-from astseg.training.run import read_run_with_data
+from astseg.training.run_folder import read_run_with_data
 
 MAX_FRAMES = 170
 MIN_CHANGE = 0.3

@@ -24,7 +24,8 @@ from astseg.inference.resuming import ResumableSegmenter, resumable
 from astseg.inference.segmenting import segment_source
 from astseg.model.ast_seg import AstSeg
 from astseg.training.config import Recipe
-from astseg.training.run import RunSettings, is_run, read_run, train_run, trained_model
+from astseg.training.run import train_run
+from astseg.training.run_folder import RunSettings, is_run, read_run, trained_model
 
 CPU = torch.device("cpu")
 SIZE = (5, 7)

@@ -16,7 +16,7 @@ from astseg._core.settings_io import (
 )
 from astseg.model.architecture import Architecture
 from astseg.training.presets import PRESETS
-from astseg.training.run import RunSettings
+from astseg.training.run_folder import RunSettings
 
 
 @dataclass(frozen=True)

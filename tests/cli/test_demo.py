@@ -14,7 +14,7 @@ from astseg.cli import demo
 from astseg.cli._inputs import make_scenes
 from astseg.data.store import Store
 from astseg.training.presets import PRESETS
-from astseg.training.run import read_run
+from astseg.training.run_folder import read_run
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 

@@ -17,7 +17,7 @@ from astseg._core import processes
 from astseg._core.errors import AstSegError, LostProcessError
 from astseg.cli._console import Stopped, messages, output, run
 from astseg.cli._processes import joined_processes
-from astseg.training.run import read_progress
+from astseg.training.run_folder import read_progress
 
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "astseg")
 

@@ -18,7 +18,7 @@ from astseg.data.video import VideoWriter
 from astseg.training.execution import Execution
 from astseg.training.memory import Memory
 from astseg.training.presets import PRESETS
-from astseg.training.run import read_recipe, read_run, read_run_with_data
+from astseg.training.run_folder import read_recipe, read_run, read_run_with_data
 
 pytestmark = pytest.mark.usefixtures("few_steps")
 

@@ -20,7 +20,7 @@ from astseg.data.opening import open_source
 from astseg.data.sources import Source
 from astseg.data.store_writer import StoreWriter
 from astseg.training.presets import PRESETS
-from astseg.training.run import RunSettings, write_run
+from astseg.training.run_folder import RunSettings, write_run
 
 
 def save_image(path: Path, value: int = 0, size: tuple[int, int] = (6, 5)) -> None:

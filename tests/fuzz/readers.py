@@ -43,7 +43,7 @@ from astseg.inference.tiles import OF_OBJECTS
 from astseg.training.config import Recipe
 from astseg.training.loggers import read_metrics
 from astseg.training.presets import PRESETS
-from astseg.training.run import read_progress, read_recipe, read_run
+from astseg.training.run_folder import read_progress, read_recipe, read_run
 from astseg.training.small_recipes import cpu_recipe
 from astseg.training.state import TrainState
 

@@ -16,7 +16,8 @@ from astseg.evaluation.evaluator import evaluate
 from astseg.hub.exporting import export_model
 from astseg.hub.loading import load_model
 from astseg.training.config import Recipe
-from astseg.training.run import RunSettings, train_run, trained_model
+from astseg.training.run import train_run
+from astseg.training.run_folder import RunSettings, trained_model
 
 CPU = torch.device("cpu")
 

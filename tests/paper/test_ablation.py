@@ -22,7 +22,7 @@ from astseg.paper.ablation import (
 )
 from astseg.training.config import Recipe
 from astseg.training.presets import PRESETS
-from astseg.training.run import write_run
+from astseg.training.run_folder import write_run
 
 ROWS = [name for name, preset in PRESETS.items() if preset.benchmark]
 

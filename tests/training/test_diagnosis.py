@@ -13,7 +13,8 @@ from astseg.training.config import Recipe
 from astseg.training.diagnosis import Diagnosis, diagnose_run, judge_losses, write_diagnosis_page
 from astseg.training.health import Judgment
 from astseg.training.loggers import METRICS_FILE
-from astseg.training.run import RunSettings, train_run
+from astseg.training.run import train_run
+from astseg.training.run_folder import RunSettings
 
 CPU = torch.device("cpu")
 

@@ -26,7 +26,8 @@ from astseg.training.global_batch import BatchPart, GlobalBatch, _GlobalDraws, m
 from astseg.training.loggers import read_metrics
 from astseg.training.loop import Trainer
 from astseg.training.phases import Losses
-from astseg.training.run import RunSettings, train_run
+from astseg.training.run import train_run
+from astseg.training.run_folder import RunSettings
 from astseg.training.state import TrainState
 
 needs_fork = pytest.mark.skipif(sys.platform != "linux", reason="forks")

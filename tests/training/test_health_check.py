@@ -16,7 +16,8 @@ from astseg.training.health import Judgment
 from astseg.training.health_check import HealthCheck, health_batches, loss_courses, slots_are_settled, watched_loss
 from astseg.training.loop import Trainer
 from astseg.training.phases import phases
-from astseg.training.run import RunSettings, read_progress, train_run
+from astseg.training.run import train_run
+from astseg.training.run_folder import RunSettings, read_progress
 from astseg.training.state import TrainState
 
 CPU = torch.device("cpu")

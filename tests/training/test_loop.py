@@ -22,7 +22,7 @@ from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.execution import Execution
 from astseg.training.loop import Trainer, recipe_callbacks
 from astseg.training.phases import BackgroundPhase, Losses, Schedule, phases
-from astseg.training.run import RunSettings
+from astseg.training.run_folder import RunSettings
 from astseg.training.state import TrainState
 
 CPU = torch.device("cpu")

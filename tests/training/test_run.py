@@ -21,14 +21,13 @@ from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.loggers import read_metrics
 from astseg.training.loop import Trainer
-from astseg.training.run import (
+from astseg.training.run import finish_run, train_run
+from astseg.training.run_folder import (
     RunSettings,
-    finish_run,
     has_trained_objects,
     is_run,
     lock_run,
     read_run,
-    train_run,
     trained_model,
     training_points,
     where_stopped,

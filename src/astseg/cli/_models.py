@@ -73,7 +73,7 @@ def check_trained(run: Path) -> None:
 
 def say_progress(run: Path) -> None:
     """Say how far a run was trained if it is not finished."""
-    from astseg.training.run import where_stopped
+    from astseg.training.run_folder import where_stopped
 
     if stopped := where_stopped(run):
         print_note("Note", f"{run} is not finished: its model stopped at {stopped}.")
@@ -85,7 +85,7 @@ def _check_finds_objects(run: Path) -> None:
     Raises:
         AstSegError: only its background is trained.
     """
-    from astseg.training.run import has_trained_objects, read_progress, where_stopped
+    from astseg.training.run_folder import has_trained_objects, read_progress, where_stopped
 
     if not has_trained_objects(run):
         progress, stopped = read_progress(run), where_stopped(run)

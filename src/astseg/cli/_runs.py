@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from astseg.training.auto_config import RecipeChoice
-    from astseg.training.run import RunSettings
+    from astseg.training.run_folder import RunSettings
 
 OPTION_BY_FIELD = {
     "preset": "--preset",
@@ -80,7 +80,8 @@ def train_and_score(
         Stopped: the user stopped it; the message says ``how_to_resume``.
     """
     from astseg._core.processes import is_first
-    from astseg.training.run import PAGE_FILE, finish_run, lock_run, phase_seconds, read_run, trained_model
+    from astseg.training.run import finish_run
+    from astseg.training.run_folder import PAGE_FILE, lock_run, phase_seconds, read_run, trained_model
 
     where = find_device(device)
     with lock_run(folder) if is_first() else nullcontext():
@@ -105,7 +106,7 @@ def resume_run(folder: Path, context: typer.Context, device: str, *, strict: boo
         AstSegError: the folder holds no run, or its data is gone.
         Stopped: the user stopped it.
     """
-    from astseg.training.run import read_progress, read_run_with_data
+    from astseg.training.run_folder import read_progress, read_run_with_data
 
     settings = read_run_with_data(folder, to_resume=True)
     print_ignored_options(context, USED_ON_RESUME)
@@ -140,7 +141,7 @@ def check_out_folder(folder: Path, allowed: str = "data") -> None:
     """
     from astseg._core.atomic_io import LEFTOVERS, LOCK_FILE
     from astseg.training.checkpoints import check_new_run
-    from astseg.training.run import is_run
+    from astseg.training.run_folder import is_run
 
     if is_run(folder):  # what else looks like one, but lacks the settings, can't be resumed by a command
         check_new_run(folder)

@@ -82,7 +82,7 @@ def background(
     from astseg.inference.plans import model_digest
     from astseg.inference.resuming import check_place
     from astseg.training.auto_config import check_background_size
-    from astseg.training.run import is_run
+    from astseg.training.run_folder import is_run
 
     where = find_device(device)
     if not 0 < minutes < math.inf:
@@ -130,7 +130,7 @@ def _train_background(
     """
     from astseg.data.store import Store
     from astseg.training.auto_config import choose_background
-    from astseg.training.run import RunSettings, lock_run, read_run_with_data, trained_model
+    from astseg.training.run_folder import RunSettings, lock_run, read_run_with_data, trained_model
 
     if resume:
         settings = read_run_with_data(folder, to_resume=True)

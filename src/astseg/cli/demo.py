@@ -39,7 +39,7 @@ def demo(
     from astseg.data.store import Store
     from astseg.evaluation.scores_file import SCORES_FILE
     from astseg.training.presets import PRESETS
-    from astseg.training.run import PAGE_FILE, RunSettings, is_run
+    from astseg.training.run_folder import PAGE_FILE, RunSettings, is_run
 
     find_device(device)
     data = out / "data"

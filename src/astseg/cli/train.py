@@ -145,7 +145,7 @@ def train(
     from astseg.data.store import Store
     from astseg.training.auto_config import RecipeRequest, check_size, choose_recipe
     from astseg.training.precision import as_request
-    from astseg.training.run import RunSettings, is_run, read_recipe
+    from astseg.training.run_folder import RunSettings, is_run, read_recipe
 
     if resume:
         if source and is_run(Path(source[0])) and not is_run(out):

@@ -18,14 +18,8 @@ from astseg.evaluation.scores_file import describe_data
 from astseg.model.ast_seg import AstSeg
 from astseg.model.serialization import WEIGHTS_FILE
 from astseg.training.presets import PRESETS
-from astseg.training.run import (
-    RunSettings,
-    phase_seconds,
-    read_run_with_data,
-    scored_split,
-    trained_model,
-    where_stopped,
-)
+from astseg.training.run import scored_split
+from astseg.training.run_folder import RunSettings, phase_seconds, read_run_with_data, trained_model, where_stopped
 
 CARD_FILE = "README.md"
 """The name of a model card's file on the model hub."""

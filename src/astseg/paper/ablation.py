@@ -19,7 +19,8 @@ from astseg.model.features.build import FeatureNetwork
 from astseg.training.auto_config import buildable
 from astseg.training.config import ForegroundTraining, Recipe
 from astseg.training.presets import PRESETS, Preset
-from astseg.training.run import RunSettings, check_scored, is_run, read_run
+from astseg.training.run import check_scored
+from astseg.training.run_folder import RunSettings, is_run, read_run
 from astseg.training.sizes import at_size
 from astseg.training.small_recipes import cpu_recipe
 

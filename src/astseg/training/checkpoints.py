@@ -17,6 +17,8 @@ PREVIOUS_CHECKPOINT_FILE = "checkpoint.previous.pt"
 DAMAGED_CHECKPOINT_FILE = "checkpoint.damaged.pt"
 """Where a damaged checkpoint is kept, out of the way."""
 MODEL_FOLDER = "model"
+PROGRESS_FILE = "progress.json"
+"""In the model's folder: how far it is trained."""
 RUN_NAMES = (RUN_FILE, CHECKPOINT_FILE, PREVIOUS_CHECKPOINT_FILE, MODEL_FOLDER)
 """What tells that a folder holds a run; one that `Trainer` made by itself has no `RUN_FILE`."""
 

@@ -23,7 +23,7 @@ from astseg.training.health import (
 )
 from astseg.training.health_check import health_batches, loss_courses, slots_are_settled
 from astseg.training.phases import phases
-from astseg.training.run import read_progress, read_run_with_data, trained_model, training_points
+from astseg.training.run_folder import read_progress, read_run_with_data, trained_model, training_points
 from astseg.visualization.diagnosis_page import DIFFERENCE, DiagnosisPage, ShownFinding, write_diagnosis
 from astseg.visualization.gallery import VisualizationSample, sample
 

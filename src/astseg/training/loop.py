@@ -35,6 +35,7 @@ from astseg.training.callbacks import Callback, StepMetrics, has_losses
 from astseg.training.checkpoints import (
     CHECKPOINT_FILE,
     MODEL_FOLDER,
+    PROGRESS_FILE,
     check_new_run,
     read_checkpoint,
     write_checkpoint,
@@ -53,8 +54,6 @@ from astseg.training.random_states import random_states, restore_random_states
 from astseg.training.slot_placement import SlotPlacement
 from astseg.training.state import TrainState
 from astseg.training.step import train_step
-
-PROGRESS_FILE = "progress.json"
 
 
 class Trainer:

@@ -13,7 +13,7 @@ from astseg.evaluation.evaluator import Means, ScoreSummary
 from astseg.evaluation.scores_file import DataDescription, ScoreRecord, write_scores
 from astseg.paper.ablation import miniature
 from astseg.training.presets import PRESETS
-from astseg.training.run import RunSettings, write_run
+from astseg.training.run_folder import RunSettings, write_run
 
 Make = Callable[..., Path]
 

@@ -11,7 +11,7 @@ from astseg.paper.report import Group, group_results, read_results
 from astseg.paper.report.differences import data_mark, differences, recipe_changes, warning_marks
 from astseg.training.execution import Execution
 from astseg.training.presets import PRESETS
-from astseg.training.run import read_run, write_run
+from astseg.training.run_folder import read_run, write_run
 
 Make = Callable[..., Path]
 

@@ -7,7 +7,7 @@ import torch
 from astseg._core.settings_io import override
 from astseg.paper.report import Report, Table, build_report, group_results, read_results
 from astseg.training.presets import PRESETS
-from astseg.training.run import RunSettings, write_run
+from astseg.training.run_folder import RunSettings, write_run
 
 Make = Callable[..., Path]
 

@@ -15,7 +15,7 @@ from astseg.paper.ablation import evaluation_folder
 from astseg.paper.published import ScoreName
 from astseg.training.checkpoints import MODEL_FOLDER
 from astseg.training.presets import PRESETS, Preset
-from astseg.training.run import RunSettings, is_run, read_run
+from astseg.training.run_folder import RunSettings, is_run, read_run
 
 
 @dataclass(frozen=True)
