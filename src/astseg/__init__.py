@@ -65,11 +65,12 @@ if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
     from astseg.model.own_networks import register_network
     from astseg.model.segmentation import Segmentation
-    from astseg.training.auto_config import RecipeRequest, choose_recipe
     from astseg.training.callbacks import Callback
     from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
     from astseg.training.loop import Trainer
     from astseg.training.presets import PRESETS, get_preset
+    from astseg.training.recipe_choice import choose_recipe
+    from astseg.training.recipe_request import RecipeRequest
 
 __all__ = [
     "PRESETS",
@@ -127,7 +128,8 @@ _NAMES_BY_MODULE = {
     "inference.formats.converting": ("FormatRequest", "convert_results"),
     "inference.scoring": ("score_results", "score_source"),
     "inference.segmenting": ("segment_source",),
-    "training.auto_config": ("RecipeRequest", "choose_recipe"),
+    "training.recipe_choice": ("choose_recipe",),
+    "training.recipe_request": ("RecipeRequest",),
     "training.loop": ("Trainer",),
 }
 _MODULE_BY_NAME = {name: module for module, names in _NAMES_BY_MODULE.items() for name in names}

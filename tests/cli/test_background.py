@@ -134,7 +134,7 @@ def test_a_start_that_failed_does_not_prevent_another(
     assert "do not suit the model" in astseg.mistake("background", images, "--size", 12, *SHORT, "--out", out)
     assert not (out / "run" / "data").exists()
     with monkeypatch.context() as patch:
-        patch.setattr("astseg.training.auto_config.fit_to_time", press_ctrl_c)
+        patch.setattr("astseg.training.recipe_reasons.fit_to_time", press_ctrl_c)
         assert astseg("background", images, "--size", 64, *SHORT, "--out", out) == 130
     assert Store(out / "run" / "data").image_size == (64, 64)
     assert astseg("background", images, "--size", "32x32", *SHORT, "--out", out) == 0

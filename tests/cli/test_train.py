@@ -174,7 +174,7 @@ class TestTrain:
     ) -> None:
         run = tmp_path / "run"
         with monkeypatch.context() as patch:
-            patch.setattr("astseg.training.auto_config.fit_to_time", press_ctrl_c)
+            patch.setattr("astseg.training.recipe_reasons.fit_to_time", press_ctrl_c)
             assert astseg("train", film, *TINY, "--size", 64, "--out", run) == 130
         assert Store(run / "data").image_size == (64, 64)
         assert astseg("train", film, *TINY, "--size", 32, "--steps", 3, "--out", run) == 0
@@ -185,7 +185,7 @@ class TestTrain:
     def test_a_memory_shortage_is_found_before_anything_is_prepared(
         self, astseg: Program, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("astseg.training.auto_config.machine_memory", lambda _: Memory(4e9, 3e9))
+        monkeypatch.setattr("astseg.training.recipe_reasons.machine_memory", lambda _: Memory(4e9, 3e9))
         message = astseg.mistake("train", film, *TINY, "--size", 1000, "--out", tmp_path / "run")
         assert "Training at 1000x1000 takes about" in message
         assert "this machine has 4.0 GB" in message

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from astseg.model.slow_features.features import SlowFeatureLayout
-from astseg.training.auto_config import TEXTURE_THRESHOLD
 from astseg.training.image_traits import far_border_share, static_share, texture_strength
+from astseg.training.recipe_choice import TEXTURE_THRESHOLD
 
 
 class TestStillShare:

@@ -17,7 +17,7 @@ from astseg.cli._progress import progress
 if TYPE_CHECKING:
     import torch
 
-    from astseg.training.auto_config import RecipeChoice
+    from astseg.training.recipe_reasons import RecipeChoice
     from astseg.training.run_folder import RunSettings
 
 OPTION_BY_FIELD = {

@@ -81,7 +81,7 @@ def background(
     from astseg.inference.background_masks import write_background_masks
     from astseg.inference.plans import model_digest
     from astseg.inference.resuming import check_place
-    from astseg.training.auto_config import check_background_size
+    from astseg.training.background_choice import check_background_size
     from astseg.training.run_folder import is_run
 
     where = find_device(device)
@@ -129,7 +129,7 @@ def _train_background(
         Stopped: the user stopped it.
     """
     from astseg.data.store import Store
-    from astseg.training.auto_config import choose_background
+    from astseg.training.background_choice import choose_background
     from astseg.training.run_folder import RunSettings, lock_run, read_run_with_data, trained_model
 
     if resume:

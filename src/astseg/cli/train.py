@@ -143,8 +143,9 @@ def train(
     from astseg._core.processes import by_first, from_first
     from astseg.cli._models import find_architecture
     from astseg.data.store import Store
-    from astseg.training.auto_config import RecipeRequest, check_size, choose_recipe
     from astseg.training.precision import as_request
+    from astseg.training.recipe_choice import check_size, choose_recipe
+    from astseg.training.recipe_request import RecipeRequest
     from astseg.training.run_folder import RunSettings, is_run, read_recipe
 
     if resume:

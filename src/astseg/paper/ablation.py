@@ -16,9 +16,9 @@ from astseg.data.store import Store
 from astseg.evaluation.scores_file import SCORES_FILE
 from astseg.model.architecture import Architecture
 from astseg.model.features.build import FeatureNetwork
-from astseg.training.auto_config import buildable
 from astseg.training.config import ForegroundTraining, Recipe
 from astseg.training.presets import PRESETS, Preset
+from astseg.training.recipe_request import buildable
 from astseg.training.run import check_scored
 from astseg.training.run_folder import RunSettings, is_run, read_run
 from astseg.training.sizes import at_size

@@ -11,21 +11,15 @@ from astseg._core.errors import AstSegError, MemoryShortageError
 from astseg._core.settings_io import override
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
-from astseg.training import auto_config, precision
-from astseg.training.auto_config import (
-    Reason,
-    RecipeChoice,
-    RecipeRequest,
-    check_background_size,
-    check_size,
-    choose_background,
-    choose_recipe,
-    unfinished_warmups,
-)
+from astseg.training import precision, recipe_reasons
+from astseg.training.background_choice import check_background_size, choose_background
 from astseg.training.config import Recipe
 from astseg.training.execution import Execution
 from astseg.training.memory import PROCESS_BYTES, Memory, training_memory
 from astseg.training.presets import PRESETS
+from astseg.training.recipe_choice import check_size, choose_recipe, unfinished_warmups
+from astseg.training.recipe_reasons import Reason, RecipeChoice
+from astseg.training.recipe_request import RecipeRequest
 from astseg.training.shortening import with_steps
 from astseg.training.small_recipes import cpu_recipe, custom_images_recipe, textures_recipe
 from astseg.training.time_budget import fit_to_time, measure_step_seconds
@@ -46,8 +40,8 @@ def measure(recipe: Recipe, images: Bytes, device: torch.device, execution: Exec
 @pytest.fixture
 def store(tiny_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
     """A store, and a machine of a known speed with a GPU and enough memory."""
-    monkeypatch.setattr(auto_config, "machine_memory", lambda _: Memory(16e9, 12e9))
-    monkeypatch.setattr(auto_config, "measure_step_seconds", measure)
+    monkeypatch.setattr(recipe_reasons, "machine_memory", lambda _: Memory(16e9, 12e9))
+    monkeypatch.setattr(recipe_reasons, "measure_step_seconds", measure)
     return tiny_store
 
 
@@ -99,7 +93,7 @@ class TestExecution:
         size, recipe = (32, 32), cpu_recipe((32, 32), 3)
         whole, divided = (max(training_memory(recipe, 1, parts).values()) for parts in (1, 16))
         limit = PROCESS_BYTES + (whole + divided) / 2
-        monkeypatch.setattr(auto_config, "machine_memory", lambda _: Memory(limit, limit))
+        monkeypatch.setattr(recipe_reasons, "machine_memory", lambda _: Memory(limit, limit))
         check_size(size, CPU, RecipeRequest(recipe=recipe, parts=16))
         with pytest.raises(MemoryShortageError, match="batches in parts"):
             check_size(size, CPU, RecipeRequest(recipe=recipe))
@@ -362,7 +356,7 @@ class TestMemory:
     def test_is_told_among_the_reasons(
         self, free: float, said: str, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(auto_config, "machine_memory", lambda _: Memory(12e9, free))
+        monkeypatch.setattr(recipe_reasons, "machine_memory", lambda _: Memory(12e9, free))
         for choice in (choose_recipe(store, CPU), choose_background(store, CPU, 1.0)):
             assert any(re.match(rf"Memory: about 0\.\d GB ?{said}", reason.text) for reason in choice.reasons)
 
@@ -370,8 +364,8 @@ class TestMemory:
     def test_more_than_there_is_is_refused_before_a_step_is_timed(
         self, device: torch.device, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(auto_config, "machine_memory", lambda _: Memory(1e6, 1e6))
-        monkeypatch.setattr(auto_config, "measure_step_seconds", lambda *_, **__: pytest.fail("a step was timed"))
+        monkeypatch.setattr(recipe_reasons, "machine_memory", lambda _: Memory(1e6, 1e6))
+        monkeypatch.setattr(recipe_reasons, "measure_step_seconds", lambda *_, **__: pytest.fail("a step was timed"))
         for refused in (
             lambda: choose_recipe(store, device),
             lambda: choose_background(store, device, 1.0),
