@@ -23,7 +23,7 @@ from torch import Tensor
 
 from astseg.data.opening import open_source
 from astseg.data.store import Bytes
-from astseg.data.video import VideoWriter
+from astseg.data.video_writer import VideoWriter
 from astseg.hub.loading import load_model
 from astseg.inference.resuming import ResumableSegmenter, resumable
 from astseg.inference.segmenting import Segmenter, segment_source

@@ -141,7 +141,7 @@ def write_sources(folder: Path, count: int) -> None:
     from PIL import Image
 
     from astseg.data.scenes import make_store
-    from astseg.data.video import VideoWriter
+    from astseg.data.video_writer import VideoWriter
 
     for name in MODELS:
         scenes = make_store(folder / f"{name}-store", name, {"test": count}, 5, SIDE, workers=1)["test"].images

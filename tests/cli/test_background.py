@@ -11,7 +11,7 @@ from tests.cli.conftest import Program, ctrl_c_after, press_ctrl_c
 from tests.files import contents
 
 from astseg.data.store import Store
-from astseg.data.video import VideoWriter
+from astseg.data.video_writer import VideoWriter
 from astseg.inference import background_masks, resuming
 
 SHORT = ("--minutes", 1e-4, "--device", "cpu")

@@ -10,7 +10,7 @@ from PIL import Image
 from tests.cli.conftest import Program
 
 from astseg.data.opening import open_source
-from astseg.data.video import VideoWriter
+from astseg.data.video_writer import VideoWriter
 from astseg.evaluation.scores_file import read_scores
 
 

@@ -13,7 +13,7 @@ from tests.cli.conftest import Program, press_ctrl_c
 
 from astseg._core.image_conversion import from_uint8_images
 from astseg.data.store_writer import StoreWriter
-from astseg.data.video import VideoWriter
+from astseg.data.video_writer import VideoWriter
 from astseg.hub.loading import load_model
 from astseg.inference.tiles import TiledSegmenter
 from astseg.model.ast_seg import AstSeg

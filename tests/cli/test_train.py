@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tests.cli.conftest import Program, ctrl_c_after, press_ctrl_c
 
 from astseg.data.store import Store
-from astseg.data.video import VideoWriter
+from astseg.data.video_writer import VideoWriter
 from astseg.training.execution import Execution
 from astseg.training.memory import Memory
 from astseg.training.presets import PRESETS

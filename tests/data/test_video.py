@@ -12,8 +12,9 @@ from tests.data.films import cut_off, damage, write_film, write_packed_film, wri
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
-from astseg.data import video
-from astseg.data.video import VideoWriter, encodable_rate, has_encoder, read_facts, read_frames
+from astseg.data import video, video_writer
+from astseg.data.video import read_facts, read_frames
+from astseg.data.video_writer import VideoWriter, encodable_rate, has_encoder
 
 
 def frame(index: int, height: int = 32, width: int = 48) -> Bytes:
@@ -99,7 +100,7 @@ def test_odd_sides_are_padded_and_later_frames_are_resized(tmp_path: Path) -> No
 def test_writes_h264_in_yuv420p_or_falls_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "a.mp4", 3)
     codec = "h264" if has_encoder("libx264") else "mpeg4"
-    monkeypatch.setattr(video, "has_encoder", lambda _: False)
+    monkeypatch.setattr(video_writer, "has_encoder", lambda _: False)
     write(tmp_path / "b.mp4", 3)
     for name, expected in (("a", codec), ("b", "mpeg4")):
         with av.open(str(tmp_path / f"{name}.mp4")) as container:
@@ -109,7 +110,7 @@ def test_writes_h264_in_yuv420p_or_falls_back(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("encoder", ["libx264", "mpeg4"])
 def test_keeps_the_quality_of_busy_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str) -> None:
-    monkeypatch.setattr(video, "has_encoder", lambda name: name == encoder)
+    monkeypatch.setattr(video_writer, "has_encoder", lambda name: name == encoder)
     blocks = np.random.default_rng(0).integers(0, 256, (5, 8, 12, 1), dtype=np.uint8)
     images = blocks.repeat(8, 1).repeat(8, 2).repeat(3, 3)
     with VideoWriter(tmp_path / "a.mp4", Fraction(25)) as writer:
@@ -209,7 +210,7 @@ def test_frames_before_an_error_of_the_container_are_read(tmp_path: Path, monkey
             raise av.error.InvalidDataError(1, "the index is gone")
 
     monkeypatch.setattr(video, "_packets", lambda container, *rest: whole(Breaking(container), *rest))
-    monkeypatch.setattr(video, "has_encoder", lambda _: False)
+    monkeypatch.setattr(video_writer, "has_encoder", lambda _: False)
     write(tmp_path / "a.mp4", 7)
     reasons: list[str] = []
     frames = list(read_frames(tmp_path / "a.mp4", on_damage=lambda _, reason: reasons.append(reason)))
@@ -339,7 +340,7 @@ class TestUnevenWriting:
     def test_lasts_as_long_and_shows_each_frame_at_its_time(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str, times: Sequence[float], duration: float
     ) -> None:
-        monkeypatch.setattr(video, "has_encoder", lambda name: name == encoder)
+        monkeypatch.setattr(video_writer, "has_encoder", lambda name: name == encoder)
         fps = encodable_rate(Fraction(len(times)) / Fraction(duration))
         with VideoWriter(tmp_path / "a.mp4", fps, duration) as writer:
             for index, time in enumerate(times):

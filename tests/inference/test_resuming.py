@@ -17,7 +17,7 @@ from astseg._core.atomic_io import unfinished_folder
 from astseg._core.checksums import seal_file
 from astseg._core.errors import AstSegError
 from astseg.data.opening import open_source
-from astseg.data.video import VideoWriter
+from astseg.data.video_writer import VideoWriter
 from astseg.inference.resuming import FOLDER_NUMBER_FILE, PLAN_FILE, ResumableSegmenter, read_batch, resumable
 from astseg.inference.segmenting import Segmenter, segment_source
 from astseg.inference.tiles import TiledSegmenter

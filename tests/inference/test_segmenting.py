@@ -16,7 +16,8 @@ from astseg.data.opening import open_source
 from astseg.data.sources import Sample
 from astseg.data.store import Bytes
 from astseg.data.store_writer import StoreWriter
-from astseg.data.video import VideoWriter, read_facts, read_frames
+from astseg.data.video import read_facts, read_frames
+from astseg.data.video_writer import VideoWriter
 from astseg.inference.segmenting import same_sized_batches, segment_source
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg

@@ -19,7 +19,8 @@ import av
 from astseg._core.errors import AstSegError
 from astseg._core.text import without_password
 from astseg.data.sources import EndlessSource, Sample
-from astseg.data.video import READ_FORMATS, choose_stream, declared_rate, encodable_rate, rotate_upright
+from astseg.data.video import READ_FORMATS, choose_stream, declared_rate, rotate_upright
+from astseg.data.video_writer import encodable_rate
 
 CAMERA_PREFIX, STREAM_PREFIX = "camera:", "live:"
 CAMERA_FORMATS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}"), "win32": ("dshow", "video={}")}

@@ -1,4 +1,4 @@
-"""Reading and writing video frame by frame, with the time of each frame.
+"""Reading video frame by frame, with the time of each frame.
 
 The time of a frame is its presentation time stamp, in seconds from the first frame: phones and screen recorders write
 frames at uneven times, and the frame rate that such a file declares is wrong.
@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -19,6 +17,16 @@ from av.stream import Disposition as _Disposition
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
+from astseg.data.video_stamps import (
+    MAX_ROUNDING,
+    Stamp,
+    agree,
+    increasing_times,
+    lacks_frames_at_end,
+    longest_gap,
+    shown_ticks,
+)
+from astseg.data.video_writer import encodable_rate
 
 VIDEO_SUFFIXES = frozenset(
     {
@@ -46,28 +54,6 @@ MAX_FRAME_PIXELS = 1 << 26
 
 DEFAULT_RATE = Fraction(25)
 """In frames per second, for files that declare no rate."""
-
-MAX_DENOMINATOR = 1001
-"""For frame rates: encoders accept 30000/1001, and refuse the nearly equal fractions computed from long files."""
-
-MAX_REORDERED = 16
-"""How many frames H.264 and H.265 may decode before one that is shown earlier."""
-
-MAX_ROUNDING = Fraction(1, 500)
-"""In seconds: the error of a duration whose ends are rounded to milliseconds, as in MKV and FLV."""
-
-TICKS_PER_SECOND, COARSE_TICKS_PER_SECOND = 60_000, 1_000
-"""The time units in which uneven frames are written; MPEG-4 part 2 allows at most 65535."""
-MIN_FINE_TICKS_RATE = Fraction(1, 1000)
-"""In frames per second; at lower rates, MP4 cannot count the fine ticks between frames, and coarse ones are used."""
-
-CONSTANT_QUALITY = {
-    # Macroblock trees make files a third smaller, but not always the same ones of the same frames.
-    "libx264": {"crf": "20", "preset": "veryfast", "x264-params": "mbtree=0"},
-    # Quantizer 4 in units of FFmpeg's lambda, of which it has 118 per step.
-    "mpeg4": {"flags": "+qscale", "global_quality": str(4 * 118)},
-}
-"""Options of the encoders that keep thin contours sharp; with a fixed bit rate, motion would blur them."""
 
 
 @dataclass(frozen=True)
@@ -125,25 +111,25 @@ def read_facts(path: Path | str) -> VideoFacts:
             if packet.size and packet.is_discard:
                 discarded += 1
             elif packet.size:
-                stamps.append(_Stamp.of(packet, in_order))
+                stamps.append(Stamp.of(packet, in_order))
         rate, count, base = declared_rate(stream), len(stamps), Fraction(stream.time_base)
         stamped = not container.format.flags & av.format.Flags.no_timestamps.value
-        shown = _shown_ticks(stamps) * base if stamped else Fraction(0)
+        shown = shown_ticks(stamps) * base if stamped else Fraction(0)
         duration = count / rate
-        if shown and not _agrees(count / rate, shown, base):
+        if shown and not agree(count / rate, shown, base):
             duration = shown
-            if not _lacks_frames_at_end(rate, stamps, shown, base):
+            if not lacks_frames_at_end(rate, stamps, shown, base):
                 rate = count / duration
         times = None
         if not stamped:
             times = [float(index / rate) for index in range(count)]
-        elif stream.codec_context.has_b_frames and (rising := _increasing_times(stamps)):
+        elif stream.codec_context.has_b_frames and (rising := increasing_times(stamps)):
             # Decoded frames would have the stamps of others that are shown in their place.
             times = [float((time - rising[0]) * base) for time in rising]
         more_tracks, missing = len(_tracks(container)) - 1, max(0, stream.frames - count - discarded)
         missing_seconds = 0.0 if promised is None else promised - end
         # The last frame may be shown for as long as any other.
-        if missing_seconds <= _longest_gap(stamps) * base + MAX_ROUNDING:
+        if missing_seconds <= longest_gap(stamps) * base + MAX_ROUNDING:
             missing_seconds = 0.0
         return VideoFacts(encodable_rate(rate), count, float(duration), more_tracks, missing, missing_seconds, times)
 
@@ -166,86 +152,9 @@ def _end_seconds(packet: Any) -> float:
     return float((packet.pts + (packet.duration or 0)) * packet.time_base)
 
 
-class _Stamp(NamedTuple):
-    """The times at which a packet's frame is shown and decoded, in ticks of the stream; None if unknown."""
-
-    time: int | None
-    decoded: int | None
-    duration: int
-
-    @classmethod
-    def of(cls, packet: Any, in_order: bool) -> "_Stamp":
-        """Return the stamp of a packet; in files such as AVI, which know the order of decoding alone, by that order."""
-        time = packet.dts if packet.pts is None or in_order else packet.pts
-        return cls(time, packet.dts, packet.duration or 0)
-
-
-def _longest_gap(stamps: Sequence[_Stamp]) -> int:
-    """Return the largest number of ticks between two successive frames."""
-    times = sorted(stamp.time for stamp in stamps if stamp.time is not None)
-    return max((after - before for before, after in pairwise(times)), default=0)
-
-
-def _shown_ticks(stamps: Sequence[_Stamp]) -> Fraction:
-    """Return the number of ticks for which frames are shown; 0 if unknown.
-
-    If the clock goes back, as in joined recordings, a new stretch begins.
-    """
-    stretches: list[list[tuple[int, int]]] = [[]]
-    latest: int | None = None
-    for stamp in stamps:
-        if latest is not None and stamp.decoded is not None and stamp.decoded < latest:
-            stretches.append([])
-        latest = latest if stamp.decoded is None else stamp.decoded
-        if stamp.time is not None:
-            stretches[-1].append((stamp.time, stamp.duration))
-    return sum((_stretch_ticks(sorted(stretch)) for stretch in stretches if stretch), Fraction(0))
-
-
-def _agrees(expected: Fraction, shown: Fraction, base: Fraction) -> bool:
-    """Tell whether two durations in seconds are the same, but for what rounding to multiples of a base makes."""
-    return abs(expected - shown) <= min(2 * base, MAX_ROUNDING)
-
-
-def _lacks_frames_at_end(rate: Fraction, stamps: Sequence[_Stamp], shown: Fraction, base: Fraction) -> bool:
-    """Tell whether frames agree with a rate but for a few that are missing among the last.
-
-    Where a film is cut off, frames are there that are shown after others that would have been decoded after them.
-    """
-    decoded = stamps[-1].decoded
-    if decoded is None or not 0 < shown - len(stamps) / rate < MAX_REORDERED / rate:
-        return False
-    # Of a frame to be shown by now, all that are shown before it have been decoded.
-    settled = [stamp for stamp in stamps if stamp.time is not None and stamp.time <= decoded]
-    if not len(stamps) - MAX_REORDERED <= len(settled) < len(stamps):
-        return False
-    return _agrees(len(settled) / rate, _shown_ticks(settled) * base, base)
-
-
-def _stretch_ticks(stamps: Sequence[tuple[int, int]]) -> Fraction:
-    (first, _), (last, duration) = stamps[0], stamps[-1]
-    return last - first + Fraction(duration or Fraction(last - first, max(1, len(stamps) - 1)))
-
-
-def _increasing_times(stamps: Sequence[_Stamp]) -> list[int] | None:
-    """Return the times of all packets if each has one and they increase; otherwise None."""
-    times = [stamp.time for stamp in stamps if stamp.time is not None]
-    whole = len(times) == len(stamps) and all(before < after for before, after in pairwise(times))
-    return times if whole else None
-
-
 def declared_rate(stream: Any) -> Fraction:
     """Return the frames per second that a stream claims to have, or a usual number."""
     return Fraction(stream.guessed_rate or stream.average_rate or DEFAULT_RATE)
-
-
-def encodable_rate(rate: Fraction) -> Fraction:
-    """Return the nearest frame rate that encoders accept, however slow a time lapse is.
-
-    >>> encodable_rate(Fraction(29970029, 1000000)), encodable_rate(Fraction(1, 86400))
-    (Fraction(30000, 1001), Fraction(1, 1001))
-    """
-    return rate.limit_denominator(MAX_DENOMINATOR) or Fraction(1, MAX_DENOMINATOR)
 
 
 def read_frames(
@@ -315,94 +224,6 @@ class _Clock:
                 self._start = time - next_one
             self._latest = time - self._start
         return self._latest
-
-
-class VideoWriter:
-    """Writes images of one size as H.264 (MPEG-4 part 2 if that encoder is missing), yuv420p, for any player.
-
-    Odd sides are padded with a copy of the last row or column, since 4:2:0 video has even sides. Use it as a context
-    manager.
-
-    Args:
-        path: the file, whose suffix decides the container, such as `.mp4`.
-        fps: frames per second; the mean if frames have times.
-        duration: if frames have times, seconds from the first frame to the end of the last; by default the last frame
-            is shown for 1 / fps.
-    """
-
-    def __init__(self, path: Path, fps: Fraction, duration: float | None = None) -> None:
-        self._container = av.open(str(path), "w")
-        self._fps, self._duration = fps, duration
-        self._ticks = TICKS_PER_SECOND if fps >= MIN_FINE_TICKS_RATE else COARSE_TICKS_PER_SECOND
-        self._stream: Any = None
-        self._timed = False
-        self._latest = -1
-        """The time of the latest frame with a time, in ticks."""
-        self._held: Any = None
-        """The latest packet, held back because the very last packet gets a duration."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            if kind is None and self._stream is not None:
-                self._mux(self._stream.encode())
-                self._mux_last()
-        finally:
-            self._container.close()
-
-    def append(self, image: Bytes, time: float | None = None) -> None:
-        """Add a frame.
-
-        Args:
-            image: H x W x 3 RGB. The first image decides the size; later ones are resized to it.
-            time: seconds from the first frame, increasing; given for all frames, or for none at an even rate.
-        """
-        height, width = image.shape[:2]
-        even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        if self._stream is None:
-            self._timed = time is not None
-            self._stream = self._new_stream(even.shape[0], even.shape[1])
-        frame = av.VideoFrame.from_ndarray(even, format="rgb24")
-        frame = frame.reformat(self._stream.width, self._stream.height, "yuv420p")
-        if time is not None:
-            self._latest = max(round(time * self._ticks), self._latest + 1)
-            frame.pts, frame.time_base = self._latest, Fraction(1, self._ticks)
-        self._mux(self._stream.encode(frame))
-
-    def _new_stream(self, height: int, width: int) -> Any:
-        codec = "libx264" if has_encoder("libx264") else "mpeg4"
-        # Without frames that refer to later ones, every player shows the first frame at time 0.
-        order = {"bf": "0"} if self._timed else {}
-        stream: Any = self._container.add_stream(codec, rate=self._fps, options={**CONSTANT_QUALITY[codec], **order})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        if self._timed:
-            stream.codec_context.time_base = Fraction(1, self._ticks)
-        return stream
-
-    def _mux(self, packets: list[Any]) -> None:
-        for packet in packets:
-            if self._held is not None:
-                self._container.mux(self._held)
-            self._held = packet
-
-    def _mux_last(self) -> None:
-        if self._timed:
-            shown = 1 / self._fps if self._duration is None else self._duration - self._latest / self._ticks
-            self._held.duration = max(1, round(shown * self._ticks))
-        self._container.mux(self._held)
-
-
-def has_encoder(name: str) -> bool:
-    """Tell whether the installed FFmpeg has an encoder."""
-    try:
-        av.codec.Codec(name, "w")
-    except av.codec.codec.UnknownCodecError:
-        return False
-    return True
 
 
 @contextmanager

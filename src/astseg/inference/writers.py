@@ -34,7 +34,7 @@ from astseg._core.provenance import commit
 from astseg._core.text import ENCODING_ERRORS
 from astseg.data.sources import Sample, Source
 from astseg.data.store import MAX_LABELS, Bytes
-from astseg.data.video import VideoWriter
+from astseg.data.video_writer import VideoWriter
 from astseg.inference.folder_writer import FolderWriter
 from astseg.inference.objects import DECIMALS
 from astseg.inference.tails import Tails

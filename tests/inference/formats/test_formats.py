@@ -23,7 +23,7 @@ from astseg import __version__
 from astseg._core.image_files import Bytes
 from astseg.data.opening import open_source
 from astseg.data.store_writer import StoreWriter
-from astseg.data.video import VideoWriter
+from astseg.data.video_writer import VideoWriter
 from astseg.inference.formats.converting import FormatRequest, convert_results
 from astseg.inference.formats.outlines import polygon_to_mask
 from astseg.inference.segmenting import segment_source
