@@ -5,8 +5,8 @@ from torch import Tensor
 
 from astseg.model.attention import (
     CornerConvention,
-    background_residual,
     cell_coordinates,
+    evidence_by_colors,
     gather_queries,
     soft_argmax,
     spatial_softmax,
@@ -109,7 +109,7 @@ class TestGatherQueries:
 class TestBackgroundResidual:
     def test_is_the_mean_over_a_cell(self) -> None:
         images, backgrounds = (torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(n)) for n in (0, 1))
-        found = background_residual(images, backgrounds, (2, 3))
+        found = evidence_by_colors(images, backgrounds, (2, 3))
         assert found.shape == (2, 1, 2, 3)
         cell = [
             np.tanh(float((images[1, :, j, i] - backgrounds[1, :, j, i]).abs().mean()) / 0.25)
@@ -120,11 +120,11 @@ class TestBackgroundResidual:
 
     def test_lies_between_zero_and_one(self) -> None:
         images = torch.rand(1, 3, 9, 9)
-        assert (background_residual(images, images, (3, 3)) == 0).all()
-        farthest = background_residual(torch.zeros_like(images), torch.ones_like(images), (3, 3))
+        assert (evidence_by_colors(images, images, (3, 3)) == 0).all()
+        farthest = evidence_by_colors(torch.zeros_like(images), torch.ones_like(images), (3, 3))
         assert (farthest > 0.99).all()
         assert (farthest <= 1).all()
 
     def test_has_no_gradient_for_the_background(self) -> None:
         backgrounds = torch.rand(1, 3, 4, 4, requires_grad=True)
-        assert not background_residual(torch.rand(1, 3, 4, 4), backgrounds, (2, 2)).requires_grad
+        assert not evidence_by_colors(torch.rand(1, 3, 4, 4), backgrounds, (2, 2)).requires_grad

@@ -47,7 +47,7 @@ class Architecture:
     per_pixel_background_activation: bool = False
     """Learn a background activation for each pixel, as for natural video."""
     residual_attention_bias: float = 0.0
-    """The largest value added to the attention logits where image and background differ (``background_residual``), so
+    """The largest value added to the attention logits where image and background differ (``evidence_by_colors``), so
     that slots look there from the first step. 0 in the paper. Segmentation then needs the background network."""
     slot_position_prior: bool = False
     """Give each slot a preferred position (``SlotPositionPrior``). Not in the paper."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from astseg._core.image_conversion import ImageInput, check_float_images, describe_type
 from astseg.model.architecture import Architecture
-from astseg.model.attention import background_residual, gather_queries, spatial_softmax
+from astseg.model.attention import evidence_by_colors, gather_queries, spatial_softmax
 from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.model.backgrounds.build import build_background
 from astseg.model.backgrounds.static import StaticBackground
@@ -193,7 +193,7 @@ class AstSeg(SavedModel):
             residuals = self.slow_features(images).coarse if residuals is None else residuals
             return F.adaptive_avg_pool2d(evidence_by_residuals(residuals, self.slow_features.layout.scale), size)
         known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
-        return background_residual(images, known, size)
+        return evidence_by_colors(images, known, size)
 
     def render(
         self, latents: ObjectLatents, background: Float[Tensor, "batch 3 height width"], *, shadows: bool = True

@@ -20,7 +20,7 @@ them on the outer borders of the image, so a predicted displacement is larger th
 """
 
 
-RESIDUAL_SCALE = 0.25  # a mean color difference too large for shading
+COLOR_SCALE = 0.25  # a mean color difference too large for shading
 
 
 class ObjectQueries(NamedTuple):
@@ -90,7 +90,7 @@ def attention_pooling(
     return attention.flatten(2) @ features.flatten(2).transpose(1, 2)
 
 
-def background_residual(
+def evidence_by_colors(
     images: Float[Tensor, "batch 3 height width"],
     backgrounds: Float[Tensor, "batch 3 height width"],
     map_size: tuple[int, int],
@@ -101,7 +101,7 @@ def background_residual(
     first step. Each slot still has to learn which of the objects is its own.
     """
     distance = (images - backgrounds.detach()).abs().mean(1, keepdim=True)
-    return F.adaptive_avg_pool2d((distance / RESIDUAL_SCALE).tanh(), map_size)
+    return F.adaptive_avg_pool2d((distance / COLOR_SCALE).tanh(), map_size)
 
 
 def gather_queries(
