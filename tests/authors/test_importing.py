@@ -19,7 +19,7 @@ from astseg.authors.names import published_names
 from astseg.hub.loading import load_model
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.attention import gather_queries
+from astseg.model.attention import gather_queries, spatial_softmax
 from astseg.training.presets import PRESETS
 
 Save = Callable[..., Path]
@@ -353,7 +353,7 @@ def test_the_first_names_of_segformer_are_read(saved: Save, content: Content, ro
         maps = network(images).logits
         found = model.feature_maps(images)
         torch.testing.assert_close(found, maps, rtol=0, atol=1e-5)  # sums are in another order
-        positions = gather_queries(maps[:, :3], maps[:, 3:]).positions
+        positions = gather_queries(spatial_softmax(maps[:, :3]), maps[:, 3:]).positions
     assert positions.isfinite().all()
 
 

@@ -671,6 +671,15 @@ class TestAttentionMaps:
         centers = soft_argmax(maps, model.architecture.corner_convention)
         torch.testing.assert_close(centers, model.reconstruct(images).latents.positions)
 
+    def test_a_rendering_has_them_with_gradients(self) -> None:
+        model, images = build(), random_images(2, 3, 32, 40)
+        rendering = model(images)
+        torch.testing.assert_close(rendering.attention, model.attention_maps(images))
+        rendering.attention.square().sum().backward()
+        assert any(parameter.grad is not None for parameter in model.feature_maps.parameters())
+        assert all(parameter.grad is None for parameter in model.glimpse_generator.parameters())
+        assert model.render(rendering.latents, rendering.background).attention is None
+
     def test_looking_at_a_model_in_training_changes_nothing(self) -> None:
         model, images = build().train(), random_images(2, 3, 32, 40)
         before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from astseg.model.attention import (
     CornerConvention,
+    ObjectQueries,
     cell_coordinates,
     evidence_by_colors,
     gather_queries,
@@ -94,7 +95,7 @@ class TestSoftArgmax:
 class TestGatherQueries:
     def test_equals_the_papers_sums(self) -> None:
         logits, features = random_logits(2, 3, *MAP), random_logits(2, 4, *MAP, seed=1)
-        queries = gather_queries(logits, features)
+        queries = gather_queries(spatial_softmax(logits), features)
         positions, pooled = paper_queries(logits.numpy(), features.numpy())
         np.testing.assert_allclose(queries.positions, positions)
         np.testing.assert_allclose(queries.features, pooled)
@@ -103,10 +104,14 @@ class TestGatherQueries:
     def test_gradients(self, convention: CornerConvention) -> None:
         logits = random_logits(1, 2, 3, 4).requires_grad_()
         features = random_logits(1, 3, 3, 4, seed=1).requires_grad_()
-        assert torch.autograd.gradcheck(lambda a, f: gather_queries(a, f, convention), (logits, features))
+
+        def gather(logits: Tensor, features: Tensor) -> ObjectQueries:
+            return gather_queries(spatial_softmax(logits), features, convention)
+
+        assert torch.autograd.gradcheck(gather, (logits, features))
 
 
-class TestBackgroundResidual:
+class TestEvidenceByColors:
     def test_is_the_mean_over_a_cell(self) -> None:
         images, backgrounds = (torch.rand(2, 3, 8, 12, generator=torch.Generator().manual_seed(n)) for n in (0, 1))
         found = evidence_by_colors(images, backgrounds, (2, 3))

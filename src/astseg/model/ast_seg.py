@@ -125,11 +125,19 @@ class AstSeg(SavedModel):
         Raises:
             ValueError: the images have another size or type; `segment` takes any.
         """
+        latents, _ = self._encode(images, backgrounds, residuals)
+        return latents
+
+    def _encode(
+        self, images: Tensor, backgrounds: Tensor | None, residuals: Tensor | None
+    ) -> tuple[ObjectLatents, Tensor]:
+        """Return the objects and the attention maps by which they were found; see `encode`."""
         self._check_images(images)
         logits, features = self._logits_and_features(images, backgrounds, residuals)
         with single_precision(logits):
-            queries = self.refinement(gather_queries(logits, features, self.architecture.corner_convention))
-            return read_latents(queries, self.architecture.latents)
+            attention = spatial_softmax(logits)
+            queries = self.refinement(gather_queries(attention, features, self.architecture.corner_convention))
+            return read_latents(queries, self.architecture.latents), attention
 
     def attention_maps(
         self, images: Float[Tensor, "batch 3 height width"]
@@ -253,8 +261,8 @@ class AstSeg(SavedModel):
         """
         known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
         seen = resized(known, self.image_size) if self.slow_features is None else None
-        latents = self.encode(images, seen, residuals)
-        return self.render(latents, known, shadows=shadows)
+        latents, attention = self._encode(images, seen, residuals)
+        return self.render(latents, known, shadows=shadows)._replace(attention=attention)
 
     def reconstruct(self, images: Float[Tensor, "batch 3 height width"]) -> Rendering:
         """Reconstruct images in evaluation mode and without gradients.

@@ -105,14 +105,14 @@ def evidence_by_colors(
 
 
 def gather_queries(
-    logits: Float[Tensor, "batch slots height width"],
+    attention: Float[Tensor, "batch slots height width"],
     features: Float[Tensor, "batch features height width"],
     convention: CornerConvention = "published",
 ) -> ObjectQueries:
-    """Return the positions and pooled features of all slots from the network's maps (equations 11 to 16)."""
+    """Return the positions and pooled features of all slots from their attention maps (equations 12 to 16)."""
     # Positions are pooled coordinates, so one product computes both. Do not split it: in single precision another order
     # of summation changes a position's last digit, which visibly moves a strongly reduced glimpse.
     coordinates = coordinate_map((features.shape[-2], features.shape[-1]), convention, like=features)
     triplets = torch.cat((coordinates.expand(features.shape[0], -1, -1, -1), features), 1)
-    pooled = attention_pooling(spatial_softmax(logits), triplets)
+    pooled = attention_pooling(attention, triplets)
     return ObjectQueries(pooled[..., :2], pooled[..., 2:])

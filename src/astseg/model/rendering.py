@@ -34,6 +34,8 @@ class Rendering(NamedTuple):
     vectors: Float[Tensor, "batch slots directions"] | None = None
     """The slow features that each object paints under its mask, shorter than 1; the background's are 0. None for a
     model of colors alone."""
+    attention: Float[Tensor, "batch slots rows columns"] | None = None
+    """Where each slot looked (equation 11), summing to one; None if the latents were given."""
 
 
 def place_glimpses(
