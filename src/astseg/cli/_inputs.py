@@ -81,25 +81,17 @@ def prepare(
         AstSegError: the source cannot be used, it is a store of another size, or the destination holds other data.
     """
     from astseg._core.atomic_io import remove_contents
-    from astseg.data.importing import describe_places, import_source
+    from astseg.data.importing import import_source
     from astseg.data.store import Store
 
-    ignored = parse_values(ignore)
-    if len(sources) == 1 and Store.is_store(source := sources[0]):
+    if len(sources) == 1 and Store.is_store(sources[0]):
         if masks is not None or ignore is not None or every != 1 or max_frames is not None:
             raise AstSegError(
-                f"{source} is prepared already, so --masks, --ignore, --every and --max-frames have no effect. "
+                f"{sources[0]} is prepared already, so --masks, --ignore, --every and --max-frames have no effect. "
                 "Omit them."
             )
-        prepared = Store(source).image_size
-        if size not in (None, prepared):
-            raise AstSegError(
-                f"{source} is prepared at {format_value(prepared)} already. "
-                "Omit --size, or prepare the data again at the other size."
-            )
-        if not resume:
-            check_size(prepared)
-        return source
+        _check_prepared(sources[0], size, None if resume else check_size)
+        return sources[0]
     request: dict[str, Any] = {
         "size": size and list(size),
         "longer_side": longer_side,
@@ -109,21 +101,11 @@ def prepare(
         request |= {"every": every, "max_frames": max_frames}
     if masks is not None or ignore is not None:
         request |= {"masks": masks and str(masks.resolve()), "ignore": ignore}
-    if Store.is_store(destination):
-        before = Store(destination)
-        prepared_for = before.manifest.details.get(PREPARED_FOR_KEY)
-        same_source = before.manifest.source == describe_places(sources)
-        fixed = resume or prepared_for is None
-        if same_source and (prepared_for == request or (fixed and size in (None, before.image_size))):
-            if not resume:
-                check_size(before.image_size)
-            messages.print(f"Using the images prepared earlier: {destination}", markup=False)
-            return destination
-        if fixed:
-            raise AstSegError(
-                f"{destination} holds the images of {before.manifest.source} at {format_value(before.image_size)}. "
-                "Choose another --out, or remove that folder first."
-            )
+    if _is_prepared_for(destination, sources, request, size, resume):
+        if not resume:
+            check_size(Store(destination).image_size)
+        messages.print(f"Using the images prepared earlier: {destination}", markup=False)
+        return destination
 
     def check_and_clear(chosen: tuple[int, int]) -> None:
         check_size(chosen)
@@ -131,7 +113,6 @@ def prepare(
             messages.print(f"Preparing the images again: {destination} was made differently.", markup=False)
             remove_contents(destination)
 
-    details = {PREPARED_FOR_KEY: request}
     with progress("Reading images", "images") as show:
         store = import_source(
             sources,
@@ -143,12 +124,63 @@ def prepare(
             progress=show,
             longer_side=longer_side,
             check_size=check_and_clear,
-            details=details,
+            details={PREPARED_FOR_KEY: request},
             masks=masks,
-            ignored=ignored,
+            ignored=parse_values(ignore),
         )
     report_reading(store)
     return destination
+
+
+def _check_prepared(
+    source: Path, size: tuple[int, int] | None, check_size: Callable[[tuple[int, int]], None] | None
+) -> None:
+    """Refuse prepared data of another size than the one requested, or that does not suit.
+
+    Raises:
+        AstSegError: it is.
+    """
+    from astseg.data.store import Store
+
+    prepared = Store(source).image_size
+    if size not in (None, prepared):
+        raise AstSegError(
+            f"{source} is prepared at {format_value(prepared)} already. "
+            "Omit --size, or prepare the data again at the other size."
+        )
+    if check_size is not None:
+        check_size(prepared)
+
+
+def _is_prepared_for(
+    destination: Path,
+    sources: Sequence[Path],
+    request: dict[str, Any],
+    size: tuple[int, int] | None,
+    resume: bool,
+) -> bool:
+    """Tell whether the destination holds what would be prepared, or, to resume, what the run has begun with.
+
+    Raises:
+        AstSegError: it holds other data, which is not for a run that has not begun.
+    """
+    from astseg.data.importing import describe_places
+    from astseg.data.store import Store
+
+    if not Store.is_store(destination):
+        return False
+    before = Store(destination)
+    prepared_for = before.manifest.details.get(PREPARED_FOR_KEY)
+    fixed = resume or prepared_for is None
+    same_source = before.manifest.source == describe_places(sources)
+    if same_source and (prepared_for == request or (fixed and size in (None, before.image_size))):
+        return True
+    if fixed:
+        raise AstSegError(
+            f"{destination} holds the images of {before.manifest.source} at {format_value(before.image_size)}. "
+            "Choose another --out, or remove that folder first."
+        )
+    return False
 
 
 def _signature(sources: Sequence[Path], masks: Path | None, run: Path) -> str:
