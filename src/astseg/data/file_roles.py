@@ -8,6 +8,7 @@ role, the paths of an image and its mask are the same.
 """
 
 import re
+import unicodedata
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -122,7 +123,7 @@ def parse_name(path: Path) -> Name:
 
 
 def _tokens(text: str) -> list[str]:
-    words = " ".join(token for token in re.split(r"[^0-9a-z]+", text.lower()) if token)
+    words = " ".join(token for token in re.split(r"[\W_]+", unicodedata.normalize("NFC", text).lower()) if token)
     for two, one in _COMPOUND_WORDS.items():
         words = re.sub(rf"\b{two}\b", one, words)
     return words.split() or [text.lower()]

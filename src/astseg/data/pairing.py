@@ -200,13 +200,20 @@ class _ImageIndex:
             if any(images for images, _ in pairs):
                 break
         # A mask belongs to one image. If it fits several, it is unknown to which.
-        fitting = {(images[0], mask): None for images, mask in pairs if len(set(images)) == 1}
+        fitting = {(found[0], mask): None for images, mask in pairs if len(found := _best_named(images, mask)) == 1}
         if not fitting:
             return None
         masks: dict[Path, tuple[Path, ...]] = {}
         for image, mask in fitting if role == "mask" else ():
             masks[image] = (*masks.get(image, ()), mask)
         return _Companions(words, role, members, masks, self.count)
+
+
+def _best_named(images: Sequence[Path], mask: Path) -> list[Path]:
+    """Return the different images whose names fit a mask's; of several, those that are spelled just as it is."""
+    different = list(dict.fromkeys(images))
+    same = [image for image in different if image.stem == mask.stem]
+    return same or different
 
 
 def _shorter(key: Key) -> list[Key]:
