@@ -94,10 +94,13 @@ def test_stuff_of_cityscapes_is_background(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels, LABELS == 1)
 
 
-def test_black_and_white_is_one_object(tmp_path: Path) -> None:
-    Image.fromarray(np.where(LABELS > 0, 255, 0).astype(np.uint8)).save(tmp_path / "a.png")
-    (labels,), _ = labels_in(tmp_path / "a.png")
+@pytest.mark.parametrize("kind", ["8 bits", "1 bit", "16 bits"])
+def test_black_and_white_is_one_object(tmp_path: Path, kind: str) -> None:
+    white = {"8 bits": np.array(255, np.uint8), "1 bit": np.array(True), "16 bits": np.array(65535, np.uint16)}[kind]
+    Image.fromarray(np.where(LABELS > 0, white, np.zeros_like(white))).save(tmp_path / "a.png")
+    (labels,), coding = labels_in(tmp_path / "a.png")
     np.testing.assert_array_equal(labels, LABELS > 0)
+    assert coding.rule == "halves"
 
 
 def test_void_of_voc_is_not_scored(tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 
 from astseg._core.errors import AstSegError
-from astseg.data.file_source import FileSource
+from astseg.data.file_source import FileSource, find_coding
 from astseg.data.folders import find_files
 from astseg.data.opening import open_source
 from astseg.data.pairing import pair
 from astseg.data.store import Bytes
+from astseg.data.truth.mask_arrays import ArrayTruth
 
 COUNT = 12
 SIZE = (24, 32)
@@ -321,3 +322,43 @@ def test_changed_files_are_measured_again(tmp_path: Path) -> None:
     for index in range(COUNT):
         save(tmp_path / f"labels/{index}.png", mask(index % 3))
     assert open_source(tmp_path).estimated_length() == COUNT
+
+
+def test_letters_of_any_alphabet_tell_names_apart(tmp_path: Path) -> None:
+    for name in ("車1", "馬2", "猫3"):
+        save(tmp_path / f"{name}.jpg", photograph())
+    for name in ("人1", "馬2", "猫3"):
+        save(tmp_path / f"masks/{name}.png", mask())
+    source = open_source(tmp_path)
+    assert isinstance(source, FileSource)
+    assert {image.stem: [one.stem for one in masks] for image, masks in source.masks.items()} == {
+        "馬2": ["馬2"],
+        "猫3": ["猫3"],
+    }
+
+
+def test_names_that_differ_in_little_have_masks_of_their_own(tmp_path: Path) -> None:
+    names = ("馬1", "鳥1", "a b", "a_b", "a-b")
+    for index, name in enumerate(names):
+        save(tmp_path / f"{name}.jpg", photograph())
+        save(tmp_path / f"masks/{name}.png", mask(index % 3))
+    source = open_source(tmp_path)
+    assert isinstance(source, FileSource)
+    assert {image.stem: [one.stem for one in masks] for image, masks in source.masks.items()} == {
+        name: [name] for name in names
+    }
+
+
+@pytest.mark.parametrize("form", ["files", "array"])
+def test_rare_objects_tell_how_masks_are_read(tmp_path: Path, form: str) -> None:
+    """Two of a hundred masks are not empty, and none of these among the first that are looked at."""
+    masks = np.zeros((100, *SIZE), np.uint8)
+    masks[50:52, 2:9, 3:12] = masks[50:52, 2:9, 20:28] = 255
+    if form == "files":
+        for index, one in enumerate(masks):
+            save(tmp_path / f"{index:06d}.png", one)
+        coding = find_coding([[path] for path in sorted(tmp_path.iterdir())])
+    else:
+        np.save(tmp_path / "masks.npy", masks)
+        coding = ArrayTruth(tmp_path / "masks.npy").coding
+    assert coding.rule == "halves"

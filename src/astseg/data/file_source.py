@@ -17,7 +17,7 @@ from astseg._core.image_files import (
     read_exif_transpose,
     read_images,
 )
-from astseg._core.sampling import evenly_spaced
+from astseg._core.sampling import evenly_spaced_first
 from astseg.data.arrays import ArrayFile, is_array_file, open_arrays
 from astseg.data.folders import unique_names
 from astseg.data.mask_edges import RawMask
@@ -29,11 +29,12 @@ from astseg.data.masks import (
     read_raw_masks,
     rotate_like_image,
     share_ignored_label,
+    telling_masks,
 )
 from astseg.data.sources import Sample, Source
 
 NUM_PROBED_MASKS = 16
-"""The number of masks that decide how all masks are read."""
+"""The number of masks with objects that decide how all masks are read."""
 
 
 class FileSource(Source):
@@ -210,18 +211,24 @@ def find_coding(
 
 
 def _probe_masks(files: Sequence[Path], arrays: Iterable[Path]) -> Iterator[RawMask]:
-    for index in evenly_spaced(len(files), NUM_PROBED_MASKS).tolist():
+    yield from telling_masks(_readable_masks(files), NUM_PROBED_MASKS)
+    for file in arrays:
+        try:
+            yield from telling_masks(_masks_of_array(open_arrays(file)), NUM_PROBED_MASKS)
+        except AstSegError:
+            continue
+
+
+def _readable_masks(files: Sequence[Path]) -> Iterator[RawMask]:
+    for index in evenly_spaced_first(len(files), NUM_PROBED_MASKS):
         try:
             yield from islice(read_raw_masks(files[index]), 1)
         except AstSegError:
             continue
-    for file in arrays:
-        try:
-            opened = open_arrays(file)
-            items = list(islice(opened, NUM_PROBED_MASKS)) if opened.mask_key else []
-        except AstSegError:
-            continue
-        yield from (_raw_labels(item.mask) for item in items if item.mask is not None)
+
+
+def _masks_of_array(opened: ArrayFile) -> Iterator[RawMask]:
+    return (_raw_labels(item.mask) for item in opened if item.mask is not None) if opened.mask_key else iter(())
 
 
 def _raw_labels(mask: Bytes) -> RawMask:

@@ -32,6 +32,8 @@ grey values that are spread for visibility exceed it."""
 MIN_CITYSCAPES_INSTANCE = 1000
 """In Cityscapes' `instanceIds`, smaller numbers are stuff and groups of objects that were not separated."""
 
+WHITES = (MAX_LABELS, 65535)
+"""Of 8 and of 16 bits."""
 MAX_DRAWN_COLORS = 64
 """An image with a cut-out and more colors than this is a photograph."""
 BLACK_WHITE_MARGIN = 24
@@ -124,12 +126,27 @@ def _choose_coding(raw: list[RawMask], ignored: frozenset[int] | None, *, cdnet:
     top = max(codes - ignored, default=0)
     if cityscapes and top >= MIN_CITYSCAPES_INSTANCE:
         return MaskCoding("numbered", frozenset(range(MIN_CITYSCAPES_INSTANCE)), ignored)
-    if codes - ignored <= {0, MAX_LABELS} and top == MAX_LABELS and not ignored:
+    if codes - ignored <= {0, top} and top in WHITES and not ignored:
         return MaskCoding("halves")
     # A label equal to that of ignored pixels would be mistaken for it.
     if top > MAX_LABELS or (ignored and top == IGNORED_LABEL):
         return MaskCoding("numbered", ignored=ignored)
     return MaskCoding("labels", ignored=ignored)
+
+
+def telling_masks(masks: Iterable[RawMask], enough: int) -> Iterator[RawMask]:
+    """Yield so many masks, and then those that hold more than one value, until as many of these were there.
+
+    Where objects are rare, most masks of a set are empty and tell nothing of the others.
+    """
+    telling = 0
+    for place, mask in enumerate(masks):
+        tells = bool((mask.codes != mask.codes.flat[0]).any())
+        telling += tells
+        if tells or place < enough:
+            yield mask
+        if telling == enough:
+            return
 
 
 def _is_black_and_white(masks: Sequence[RawMask], hard: Sequence[Codes]) -> bool:
@@ -236,7 +253,9 @@ def rotate_like_image(
 
 def _decode_raw(image: Image.Image) -> RawMask:
     mode = image.mode
-    if mode == "1" or (mode == "P" and _is_label_palette(image)):
+    if mode == "1":
+        return RawMask(np.array(image.convert("L")).astype(np.int64), "grey")
+    if mode == "P" and _is_label_palette(image):
         return RawMask(np.array(image).astype(np.int64), "index")
     if mode == "L":
         return RawMask(np.array(image).astype(np.int64), "grey")

@@ -7,10 +7,10 @@ from pathlib import Path, PurePath
 from astseg._core.errors import AstSegError, ResultsNotFoundError
 from astseg._core.file_names import OBJECTS_FILE
 from astseg._core.image_files import IMAGE_SUFFIXES
-from astseg._core.sampling import evenly_spaced
+from astseg._core.sampling import evenly_spaced_first
 from astseg.data.coco import COCO_SUFFIX, CocoFile, CocoResults
 from astseg.data.folders import holds_results, list_readable, natural_key, without_suffixes
-from astseg.data.masks import choose_coding, read_raw_masks
+from astseg.data.masks import choose_coding, read_raw_masks, telling_masks
 from astseg.data.regions import Regions, regions_of_labels
 from astseg.data.store import Store
 from astseg.data.truth.mask_files import connected_pieces, read_labels
@@ -18,7 +18,7 @@ from astseg.data.truth.true_images import ImageName
 from astseg.inference.formats.results import ImageRecord, read_results, refuse_shards
 
 NUM_PROBED_LABELS = 16
-"""The number of label images that decide how all are read."""
+"""The number of label images with objects that decide how all are read."""
 
 
 class FoundResults(ABC):
@@ -28,6 +28,8 @@ class FoundResults(ABC):
     """What the images are called."""
     num_slots: int | None = None
     """The largest number of objects that could be found; None if unknown."""
+    split: str | None = None
+    """Of prepared data, the split that holds the images; None of others, or if unknown."""
     description: str
     """A sentence on what is scored."""
 
@@ -51,7 +53,7 @@ class OwnResults(FoundResults):
         self._results = read_results(folder)
         self._records = list(self._results.records())
         self._scored = all(found.activation is not None for record in self._records for found in record.objects)
-        self.num_slots = self._results.head.slots
+        self.num_slots, self.split = self._results.head.slots, self._results.head.split
         self.names = [ImageName(one.name, one.file_name, _counted_from_zero(one)) for one in self._records]
         images = f" in the images of {self._results.head.source}" if self._results.head.source else ""
         self.description = f"Results of {self._results.head.model or 'astseg'}{images}."
@@ -91,9 +93,9 @@ class LabelImages(FoundResults):
         names = [file.relative_to(folder).with_suffix("").as_posix() for file in self._files]
         from_zero = names[0].isdecimal() and int(names[0]) == 0  # nobody else's frames are
         self.names = [ImageName(name, counted_from_zero=from_zero) for name in names]
-        probed = evenly_spaced(len(self._files), NUM_PROBED_LABELS).tolist()
+        probed = evenly_spaced_first(len(self._files), NUM_PROBED_LABELS)
         raw = (next(read_raw_masks(self._files[index])) for index in probed)
-        self._coding = choose_coding(raw, frozenset())
+        self._coding = choose_coding(telling_masks(raw, NUM_PROBED_LABELS), frozenset())
         self.description = f"Results: label images; {self._coding.description}" + (
             ", and what is connected is one." if self._coding.rule == "halves" else "."
         )

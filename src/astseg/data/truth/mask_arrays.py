@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from astseg._core.errors import AstSegError, naming
-from astseg._core.sampling import evenly_spaced
+from astseg._core.sampling import evenly_spaced_first
 from astseg.data.file_source import NUM_PROBED_MASKS
 from astseg.data.label_arrays import LabelArray
 from astseg.data.mask_edges import RawMask
-from astseg.data.masks import IGNORED_LABEL, choose_coding, decode_mask
+from astseg.data.masks import IGNORED_LABEL, choose_coding, decode_mask, telling_masks
 from astseg.data.regions import Truth
 from astseg.data.truth.mask_files import describe_masks, truth_of_labels
 from astseg.data.truth.true_images import ImageName, TrueImages
@@ -27,8 +27,9 @@ class ArrayTruth(TrueImages):
     def __init__(self, path: Path, ignored: frozenset[int] | None = None) -> None:
         self._masks = LabelArray(path)
         self.count = len(self._masks)
-        probed = evenly_spaced(len(self._masks), NUM_PROBED_MASKS).tolist()
-        self.coding = choose_coding((RawMask(self._masks[index], "grey") for index in probed), ignored)
+        probed = evenly_spaced_first(len(self._masks), NUM_PROBED_MASKS)
+        raw = (RawMask(self._masks[index], "grey") for index in probed)
+        self.coding = choose_coding(telling_masks(raw, NUM_PROBED_MASKS), ignored)
         self._objects = self.coding.rule != "halves"
         self.description = describe_masks([self.coding], self._objects)
 
