@@ -199,6 +199,16 @@ class TestNames:
         assert "\x1b[31m" not in screen.getvalue()
         assert screen.getvalue().count("\n") == 3
 
+    def test_what_looks_like_an_emoji_is_printed_as_it_is(self, capsys: pytest.CaptureFixture[str]) -> None:
+        console.output.print("out:x:/a", markup=False)
+        console.output.print("[bold]out:x:/b[/]")
+        console.print_note("Note", "out:x:/c")
+        table = Table("name")
+        table.add_row("out:x:/d")
+        print_table(table)
+        captured = capsys.readouterr()
+        assert [f"out:x:/{letter}" in captured.out + captured.err for letter in "abcd"] == [True] * 4
+
     def test_in_errors(self, screen: io.StringIO) -> None:
         assert run(command_that(AstSegError(f"There is no {NAME}.")), []) == 2
         assert run(command_that(PermissionError(errno.EACCES, "Permission denied", NAME)), []) == 2

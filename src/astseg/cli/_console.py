@@ -40,8 +40,11 @@ from astseg._core.text import printable
 class SafeConsole(Console):
     """A console that lets no control character of a name reach the terminal; see `printable`.
 
-    A text to print is one line, of which `sep` may join several.
+    A text to print is one line, of which `sep` may join several. A path with `:key:` in it is no emoji.
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(emoji=False, **options)
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print as rich does, with the texts made printable."""
