@@ -18,6 +18,7 @@ from astseg.data.store import Bytes
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import read_facts, read_frames
 from astseg.data.video_writer import VideoWriter
+from astseg.data.watching import WatchedFolder
 from astseg.inference.segmenting import same_sized_batches, segment_source
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
@@ -257,6 +258,12 @@ def test_refuses_names_in_place_of_things(tmp_path: Path, folder: Path) -> None:
         segment_source("rooms", open_source(folder), tmp_path / "out")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"takes what open_source returns, not a .*Path"):
         segment_source(FakeModel(), folder, tmp_path / "out")  # type: ignore[arg-type]
+
+
+def test_results_are_not_written_into_the_folder_that_is_watched(tmp_path: Path) -> None:
+    with pytest.raises(AstSegError, match="the folder that is watched"):
+        segment_source(FakeModel(), WatchedFolder(tmp_path), tmp_path / ".")
+    assert not list(tmp_path.iterdir())
 
 
 def test_refuses_a_place_that_is_taken(tmp_path: Path, folder: Path) -> None:

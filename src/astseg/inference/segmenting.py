@@ -23,6 +23,7 @@ from astseg._core.progress import Progress
 from astseg._core.running_behind import run_behind
 from astseg.data.sources import EndlessSource, Sample, Source
 from astseg.data.store import MAX_LABELS, Bytes
+from astseg.data.watching import WatchedFolder
 from astseg.inference.foreground_share import ForegroundShares
 from astseg.inference.objects import describe_objects
 from astseg.inference.tracked_objects import ObjectTracker
@@ -120,6 +121,8 @@ def segment_source(
         raise AstSegError(f"Label images hold up to {MAX_LABELS} objects; this model has {model.num_slots} slots.")
     if batch_size < 1:
         raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
+    if isinstance(source, WatchedFolder) and out.resolve() == source.path.resolve():
+        raise AstSegError(f"{out} is the folder that is watched, so that results would be segmented in turn.")
     total = source.estimated_length()
     objects = images = 0
     tracker = ObjectTracker(by_slot=model.num_slots is not None) if track else None
