@@ -5,6 +5,7 @@ import warnings
 import zlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from astseg._core.image_files import (
     IMAGE_SUFFIXES,
     convert_by_rows,
     count_images,
+    is_stored_as_shown,
     read_exif_transpose,
     read_image,
     read_images,
@@ -301,3 +303,19 @@ def test_a_damaged_pixel_of_a_png_is_noticed(tmp_path: Path) -> None:
         (tmp_path / "b.png").write_bytes(damaged)
         with pytest.raises(AstSegError, match="damaged"):
             read_image(tmp_path / "b.png")
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "stored"),
+    [
+        ("a.png", np.full((4, 4, 3), 9, np.uint8), True),
+        ("a.png", np.array([[0, 255], [9, 1]], np.uint8), True),
+        ("a.png", np.array([[0, 1], [1, 0]], np.uint8), False),
+        ("a.png", np.array([[0, 65535], [9, 1]], np.uint16), False),
+        ("a.tif", np.array([[0.0, 1.0], [0.5, 1]], np.float32), False),
+        ("a.png", np.full((4, 4, 4), 9, np.uint8), False),
+    ],
+)
+def test_what_other_programs_see_as_it_is_shown(tmp_path: Path, name: str, pixels: Any, stored: bool) -> None:
+    Image.fromarray(pixels).save(tmp_path / name)
+    assert is_stored_as_shown(tmp_path / name) == stored

@@ -203,10 +203,13 @@ def _exif_transpose_of(image: Image.Image) -> Image.Transpose | None:
 
 
 def is_stored_as_shown(path: Path) -> bool:
-    """Tell whether an image file that can be read needs neither to be transposed nor to be laid over a background."""
+    """Tell whether an image file holds the 8-bit colors that are shown: any program sees the same in it."""
     try:
         with open_image(path) as image, _metadata_warnings_ignored():
-            return _exif_transpose_of(image) is None and not image.has_transparency_data
+            if image.mode not in ("1", "L", "P", "RGB", "CMYK") or image.has_transparency_data:
+                return False
+            black_and_white = image.mode == "L" and image.getextrema() == (0, 1)  # other programs see two blacks
+            return not black_and_white and _exif_transpose_of(image) is None
     except AstSegError:
         return False
 
