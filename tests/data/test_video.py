@@ -405,3 +405,20 @@ def test_frames_of_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(video, "MAX_FRAME_PIXELS", 32 * 48 - 1)
     with pytest.raises(AstSegError, match="32 x 48 pixels; at most 1535"):
         read_facts(tmp_path / "a.mp4")
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "mjpeg"])
+def test_an_avi_with_dropped_frames_is_whole(tmp_path: Path, codec: str) -> None:
+    shown = [index for index in range(40) if index % 4 != 3]
+    with av.open(str(tmp_path / "a.avi"), "w") as container:
+        stream: Any = container.add_stream(codec, rate=25)
+        stream.height, stream.width, stream.pix_fmt = 32, 48, "yuvj420p" if codec == "mjpeg" else "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 25)
+        for index in shown:
+            one = av.VideoFrame.from_ndarray(frame(index), format="rgb24")
+            one.pts, one.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(one))
+        container.mux(stream.encode())
+    facts = read_facts(tmp_path / "a.avi")
+    assert (facts.frames, facts.missing) == (30, 0)
+    assert [round(25 * one.time) for one in read_frames(tmp_path / "a.avi")] == shown

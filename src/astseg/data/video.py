@@ -127,6 +127,8 @@ def read_facts(path: Path | str) -> VideoFacts:
             # Decoded frames would have the stamps of others that are shown in their place.
             times = [float((time - rising[0]) * base) for time in rising]
         more_tracks, missing = len(_tracks(container)) - 1, max(0, stream.frames - count - discarded)
+        if in_order and shown > (stream.frames - 1) / declared_rate(stream):
+            missing = 0  # frames that are left out on the way count as empty ones
         missing_seconds = 0.0 if promised is None else promised - end
         # The last frame may be shown for as long as any other.
         if missing_seconds <= longest_gap(stamps) * base + MAX_ROUNDING:
