@@ -119,6 +119,26 @@ def test_images_are_found_by_name(tmp_path: Path, names: tuple[str, ...], asked:
     assert (None if found is None else found.file_name) == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "known"),
+    [
+        (ImageName("photo", "photo.jpg"), True),
+        (ImageName("photo", "photo.png"), True),
+        (ImageName("photo"), True),
+        (ImageName("photo.v2", "photo.v2.jpg"), False),
+        (ImageName("photo.v2"), False),
+    ],
+)
+def test_a_name_without_suffix_loses_nothing_more(tmp_path: Path, asked: ImageName, known: bool) -> None:
+    truth = CocoTruth(write(tmp_path / "a.json", [], ("photo.jpg", "other.jpg")))
+    assert (truth.find(asked) is not None) == known
+
+
+def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(AstSegError, match=r"a\.json is not a file .*two images are called a\.jpg"):
+        CocoFile(write(tmp_path / "a.json", [], ("a.jpg", "b.jpg", "a.jpg")))
+
+
 def test_results_of_a_list(tmp_path: Path) -> None:
     images = CocoFile(write(tmp_path / "truth.json", [], ("a.jpg", "b.jpg")))
     path = tmp_path / "found.json"

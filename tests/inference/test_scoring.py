@@ -294,3 +294,25 @@ def test_refuses_what_does_not_belong_together(tmp_path: Path) -> None:
     (tmp_path / "found/a.png").write_bytes(b"no image")
     with pytest.raises(AstSegError, match=r"a\.png"):
         score_results(tmp_path / "found", coco)
+
+
+def test_an_image_without_a_scored_pixel_is_left_out(tmp_path: Path) -> None:
+    true = np.zeros(SIZE, np.uint8)
+    true[4:10, 4:10] = 1
+    for name, mask in (("a", true), ("b", np.full(SIZE, 255, np.uint8))):
+        save(tmp_path / f"true/{name}.png", mask)
+        save(tmp_path / f"found/{name}.png", true)
+        save(tmp_path / f"images/{name}.jpg", np.zeros((*SIZE, 3), np.uint8))
+    scored = score_results(tmp_path / "found", tmp_path / "true")
+    assert scored.left_out == ("b",)
+    assert scored.evaluation.scores.miou.tolist() == [1.0]
+    source = open_source(tmp_path / "images", masks=tmp_path / "true")
+    assert score_source(load_model("rooms"), source).left_out == ("b.jpg",)
+
+
+def test_results_of_a_split_are_scored_by_its_masks(tmp_path: Path) -> None:
+    make_store(tmp_path / "store", "rooms", {"train": 3, "test": 3}, image_size=32, workers=1)
+    for split in ("train", "test"):
+        segment_source(load_model("rooms"), open_source(tmp_path / "store", split), tmp_path / split)
+        scored = score_results(tmp_path / split, tmp_path / "store").evaluation
+        assert f"the prepared split '{split}'" in scored.protocol

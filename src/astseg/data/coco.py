@@ -41,13 +41,15 @@ class CocoFile:
         if not isinstance(content, dict):
             raise AstSegError(f"{path} is a list of what was found; what names the images is a file with 'images'.")
         try:
-            images = (
+            images = [
                 CocoImage(image["id"], str(image["file_name"]), check_size(image["height"], image["width"]))
                 for image in content["images"]
-            )
+            ]
             self.images: dict[Any, CocoImage] = {image.id: image for image in images}
             if not all(PurePosixPath(image.file_name).name for image in self.images.values()):
                 raise ValueError("an image has no file name")
+            if twice := [name for name, count in Counter(image.file_name for image in images).items() if count > 1]:
+                raise ValueError(f"two images are called {twice[0]}")
             for annotation in content["annotations"]:
                 if annotation["image_id"] not in self.images:
                     raise ValueError(f"an annotation names image {annotation['image_id']}, which 'images' lacks")

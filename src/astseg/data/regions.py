@@ -44,6 +44,11 @@ class Truth:
     shadow: Mask | None = None
     """Pixels of shadows on the background; None if unknown."""
 
+    @property
+    def is_void(self) -> bool:
+        """Whether no pixel is to be scored, so that nothing is known."""
+        return self.unscored is not None and bool(self.unscored.all())
+
 
 def regions_of_labels(labels: Integer[np.ndarray, "height width"], scores: Sequence[float] | None = None) -> Regions:
     """Return the regions of a label image; 0 is the background.

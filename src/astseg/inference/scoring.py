@@ -14,6 +14,7 @@ from astseg.data.regions import Truth, regions_of_labels
 from astseg.data.sources import Sample, Source
 from astseg.data.truth import CocoTruth, ImageName, TrueImages, open_truth
 from astseg.data.truth.mask_files import describe_masks, tells_objects, truth_of_labels
+from astseg.data.truth.prepared import StoreTruth
 from astseg.evaluation.evaluator import Evaluation, describe_labels
 from astseg.evaluation.image_evaluator import ImageEvaluator
 from astseg.inference.found_results import open_results
@@ -27,7 +28,7 @@ class ScoredImages:
 
     evaluation: Evaluation
     left_out: tuple[str, ...]
-    """The names of the images of which nothing true is known."""
+    """The names of the images of which nothing true is known, or no pixel is to be scored."""
     skipped: tuple[tuple[str, str], ...] = ()
     """(name, reason) for each image that could not be read."""
     without_result: int = 0
@@ -106,12 +107,14 @@ def score_results(
     found = open_results(results, known.file if isinstance(known, CocoTruth) else None)
     if not found.names:
         raise ResultsNotFoundError(f"{results} holds results of no image.")
+    if isinstance(known, StoreTruth) and found.split is not None:
+        known = StoreTruth(truth, found.split)
     true = known or open_truth(truth, [name.name for name in found.names], ignored)
     assert true is not None
     evaluator = ImageEvaluator(found.num_slots, min_area)
     left_out = []
     for index, name in enumerate(found.names):
-        if (one := true.find(name)) is None:
+        if (one := true.find(name)) is None or one.is_void:
             left_out.append(name.file_name or name.name)
         else:
             evaluator.add(name.name, found.read(index), one)
@@ -154,7 +157,7 @@ class _TruthOfSource:
     def __iter__(self) -> Iterator[Sample]:
         for sample in self._source:
             truth = self._find(sample)
-            if truth is not None:
+            if truth is not None and not truth.is_void:
                 self.truths[sample.name] = truth
                 yield sample
             elif sample.mask_problem is not None and self._truth is None:

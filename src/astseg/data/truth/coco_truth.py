@@ -25,7 +25,10 @@ class CocoTruth(TrueImages):
 
     def find(self, image: ImageName) -> Truth | None:
         """Return the instances of an image whose name, or its end, is that of the file."""
-        names = [name for name in (image.file_name, image.name) if name is not None]
-        # An image whose name has its suffix has a twin with another, which may be the one that the file means.
-        found = self.file.find(names, same_suffix=image.file_name == image.name)
+        found = None
+        if image.file_name is not None:
+            # An image whose name has its suffix has a twin with another, which may be the one that the file means.
+            found = self.file.find([image.file_name], same_suffix=image.file_name == image.name)
+        if found is None:
+            found = self.file.find([image.name], same_suffix=True)  # it has none to leave out
         return None if found is None else self.file.truth(found)

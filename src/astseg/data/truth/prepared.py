@@ -12,19 +12,20 @@ from astseg.data.truth.true_images import ImageName, TrueImages
 
 
 class StoreTruth(TrueImages):
-    """Masks of prepared data: of the split that `Store.default_split` names, by the images' numbers.
+    """Masks of a split of prepared data, by the images' numbers.
 
     Args:
         path: the folder of the store.
+        name: of the split; by default what `Store.default_split` names.
 
     Raises:
-        AstSegError: it cannot be read.
+        AstSegError: it cannot be read, or has no such split.
         TruthNotFoundError: the split has no masks.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str | None = None) -> None:
         store = Store(path)
-        split = store[store.default_split]
+        split = store[store.default_split if name is None else name]
         self._place = f"The split '{split.name}' of {path}"
         if split.masks is None:
             raise TruthNotFoundError(f"{self._place} has no masks, so nothing true is known of it.")
