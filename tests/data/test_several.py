@@ -231,3 +231,12 @@ def test_no_more_frames_than_asked_for(tmp_path: Path, most: int, every: int, co
     assert len(list(source)) == source.estimated_length() == count <= most
     with pytest.raises(AstSegError, match="largest number of frames"):
         VideoSource(tmp_path / "film.avi", max_frames=0)
+
+
+def test_prepared_data_without_a_test_split_beside_others(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "store", (8, 8), "s", "p") as writer, writer.split("train") as split:
+        split.append(np.full((2, 8, 8, 3), 7, np.uint8))
+    save(tmp_path / "a.png")
+    with pytest.raises(AstSegError, match="no split 'test'"):
+        open_sources([tmp_path / "store", tmp_path / "a.png"])
+    assert len(list(open_sources([tmp_path / "store", tmp_path / "a.png"], None))) == 3

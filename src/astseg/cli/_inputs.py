@@ -202,7 +202,7 @@ def open_images(
     masks: Path | None = None,
     ignored: frozenset[int] | None = None,
 ) -> "Source":
-    """Open one source of images or several; of prepared data, open the test split, or else the first one.
+    """Open one source of images or several; of prepared data, the test split, or else the first one.
 
     `open_sources` says what the arguments are.
 
@@ -210,10 +210,8 @@ def open_images(
         AstSegError: there is no such source, or it cannot be read.
     """
     from astseg.data.several import open_sources
-    from astseg.data.store import Store
 
-    split = Store(places[0]).default_split if len(places) == 1 and Store.is_store(places[0]) else "test"
-    return open_sources(places, split, every, masks, ignored, max_frames)
+    return open_sources(places, None, every, masks, ignored, max_frames)
 
 
 def report_reading(store: "Store") -> None:

@@ -24,13 +24,14 @@ class StoreSource(Source):
 
     Args:
         path: the folder.
-        split: which split.
+        split: which split; None for `Store.default_split`.
     """
 
-    def __init__(self, path: Path, split: str) -> None:
+    def __init__(self, path: Path, split: str | None) -> None:
         super().__init__(path)
-        self.split = split
-        self._split = Store(path)[split]
+        store = Store(path)
+        self.split = store.default_split if split is None else split
+        self._split = store[self.split]
 
     def estimated_length(self) -> int | None:
         """Return the exact number of images."""
@@ -55,7 +56,7 @@ class StoreSource(Source):
 
 def open_source(
     path: Path | str,
-    split: str = "test",
+    split: str | None = "test",
     every: int = 1,
     masks: Path | None = None,
     ignored: frozenset[int] | None = None,
@@ -68,7 +69,7 @@ def open_source(
 
     Args:
         path: what to open; `open_sources` takes several.
-        split: the split of a prepared data set to read.
+        split: the split of a prepared data set to read; None for `Store.default_split`.
         every: take only every n-th frame of a video.
         masks: a file or folder of masks of the images; by default the masks beside them.
         ignored: the values in masks of pixels that are not scored; None to detect them.

@@ -62,7 +62,7 @@ class JoinedSource(Source):
 
 def open_sources(
     places: Sequence[Path | str],
-    split: str = "test",
+    split: str | None = "test",
     every: int = 1,
     masks: Path | None = None,
     ignored: frozenset[int] | None = None,
@@ -76,7 +76,7 @@ def open_sources(
 
     Args:
         places: one or more files and folders.
-        split: the split of prepared data to read.
+        split: the split of prepared data to read; None for each one's `Store.default_split`.
         every: take only every n-th frame of videos.
         masks: a file or folder of masks, of a single source.
         ignored: the values in masks of pixels that are not scored; None to detect them.
