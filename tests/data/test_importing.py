@@ -189,7 +189,7 @@ def test_says_what_is_held_out(tmp_path: Path, count: int, rule: str) -> None:
 
 def test_nothing_large_enough_is_an_error(tmp_path: Path) -> None:
     save_images(tmp_path / "in", 2, size=(1, 1))
-    with pytest.raises(AstSegError, match=r"Nothing in .* 1 x 1 pixels"):
+    with pytest.raises(AstSegError, match=r"Nothing in .* for the split '.*' can be used. .* 1 x 1 pixels"):
         import_source(tmp_path / "in", tmp_path / "out")
     assert not list(tmp_path.glob("out*"))
 

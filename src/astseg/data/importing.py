@@ -245,7 +245,8 @@ def _write_samples(out: _SplitWriters, parts: list[_Part], size: tuple[int, int]
                 progress(done, total)
         if waiting is None:
             reasons = [*part.source.skipped, *part.left_out]
-            raise AstSegError(f"Nothing in {part.source.path} can be used. {reasons[0][1] if reasons else ''}")
+            why = reasons[0][1] if reasons else ""
+            raise AstSegError(f"Nothing in {part.source.path} for the split '{part.split}' can be used. {why}")
         split, sample = waiting
         if part.test_indices:
             split = next((name for name in (part.split, "test") if name not in out), split)
