@@ -49,6 +49,7 @@ def train_with_bars(
         UnhealthyTrainingError: ``strict`` is set, and a problem was found.
         Stopped: the user stopped it; the message says ``how_to_resume``.
     """
+    from astseg._core.processes import is_first
     from astseg.cli._training_progress import TrainingBars
     from astseg.training.checkpoints import has_checkpoint
     from astseg.training.run import train_run
@@ -57,7 +58,14 @@ def train_with_bars(
     keep_freed_memory()
     with deferred_interrupt() as stop, TrainingBars() as bars:
         finished = train_run(
-            folder, settings, device, model=model, resume=resume, strict=strict, callbacks=[bars], stop=stop
+            folder,
+            settings,
+            device,
+            model=model,
+            resume=resume,
+            strict=strict,
+            callbacks=[bars] if is_first() else [],
+            stop=stop,
         )
     if not finished:
         raise Stopped(f"Everything learned is saved. {how_to_resume}")

@@ -90,3 +90,9 @@ class Callback:
 def has_losses(callback: Callback) -> bool:
     """Tell whether a callback adds terms to the loss."""
     return type(callback).more_losses is not Callback.more_losses
+
+
+def may_change_training(callback: Callback) -> bool:
+    """Tell whether a callback may have a hand in training, so that each of several processes has to run it."""
+    hooks = ("on_phase_start", "more_losses", "on_step_end")
+    return any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in hooks)

@@ -24,7 +24,7 @@ from astseg.data.store import Split, Store
 from astseg.evaluation.evaluator import PER_IMAGE_FILE, ScoreSummary, evaluate, write_per_image
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, describe_data, write_scores
 from astseg.model.ast_seg import AstSeg
-from astseg.training.callbacks import Callback, has_losses
+from astseg.training.callbacks import Callback, may_change_training
 from astseg.training.checkpoints import check_new_run, has_checkpoint
 from astseg.training.health import Judgment
 from astseg.training.health_check import HealthCheck
@@ -55,8 +55,8 @@ def train_run(
     """Train by the settings, from the start or from the checkpoint; return whether the end was reached.
 
     Use `lock_run` if another process might train the same run. A new run that fails before anything is done leaves its
-    folder free for the next one. Of several processes that have joined, the first writes
-    and runs the callbacks, which judge whether training goes well; the others run those that have losses.
+    folder free for the next one. Of several processes that have joined, the first writes, and judges whether training
+    goes well. Callbacks that may have a hand in it (`may_change_training`) run in all of them, others in the first.
 
     Args:
         folder: of the run.
@@ -89,7 +89,7 @@ def train_run(
             watcher.on_problem(problem)
 
     health = HealthCheck(tell, folder)
-    callbacks = (*watchers, health) if first else tuple(filter(has_losses, callbacks))
+    callbacks = (*watchers, health) if first else tuple(filter(may_change_training, callbacks))
     images, sha256 = store["train"].images, training_images_sha256(store)
     settings = replace(settings, images_sha256=sha256)
     with ExitStack() as stack:
