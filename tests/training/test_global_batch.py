@@ -161,12 +161,18 @@ def _normalized(parts: tuple[BatchPart, ...] | None) -> list[Tensor]:
     return [processes.add_up(outputs), *gradients, layer.running_mean, layer.running_var, evaluated.detach()]
 
 
+def test_batch_normalization_of_a_single_value_is_refused() -> None:
+    """As torch does; it would be the bias, whatever came in."""
+    with GlobalBatch(BatchPart(0, 1, 4)), pytest.raises(ValueError, match="more than 1 value of a channel"):
+        nn.BatchNorm2d(2)(torch.rand(1, 2, 1, 1))
+
+
 def test_batch_normalization_is_torchs() -> None:
     for found, expected in zip(_normalized((BatchPart(0, 4, 4),)), _normalized(None), strict=True):
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("pixels", [1, 400])
+@pytest.mark.parametrize("pixels", [2, 400])
 def test_batch_normalization_of_16_bits(pixels: int) -> None:
     layer = torch.nn.BatchNorm2d(3)
     maps = (10 + torch.randn(1, 3, pixels, 1)).bfloat16()
@@ -175,8 +181,7 @@ def test_batch_normalization_of_16_bits(pixels: int) -> None:
     assert normalized.dtype == torch.bfloat16
     assert layer.running_var is not None
     assert layer.running_var.isfinite().all()
-    if pixels > 1:
-        torch.testing.assert_close(normalized, torch.nn.BatchNorm2d(3)(maps), rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(normalized, torch.nn.BatchNorm2d(3)(maps), rtol=1e-2, atol=1e-2)
 
 
 def _as_arrays(parts: tuple[BatchPart, ...]) -> list[np.ndarray]:
@@ -303,9 +308,9 @@ class LargeAppearances(Callback):
         return {"appearances": -0.1 * losses.rendering.latents.appearances.abs().mean()}
 
 
-def _train_run(recipe: Recipe, store: Path, folder: Path) -> Any:
+def _train_run(recipe: Recipe, store: Path, folder: Path, *callbacks: Callback) -> Any:
     settings = RunSettings("a title", recipe, str(store), 3)
-    train_run(folder, settings, torch.device("cpu"), callbacks=[LargeAppearances()])
+    train_run(folder, settings, torch.device("cpu"), callbacks=callbacks or [LargeAppearances()])
     return weights(Trainer.resume(Store(store)["train"].images, folder, "cpu"))
 
 
@@ -322,6 +327,24 @@ def test_processes_share_losses_of_ones_own(tiny_recipe: Recipe, tiny_store: Sto
         for entry, wanted in zip(found_metrics, metrics, strict=True):
             assert entry.get("appearances", 0.0) == pytest.approx(wanted.get("appearances", 0.0), rel=1e-3)
     assert "appearances" in metrics[-1]
+
+
+class SmallGlimpses(Callback):
+    """Changes the weights after each step."""
+
+    @torch.no_grad()
+    def on_step_end(self, state: TrainState) -> None:
+        for parameter in state.model.glimpse_generator.parameters():
+            parameter.clamp_(-0.05, 0.05)
+
+
+@needs_fork
+def test_processes_make_a_run_that_a_callback_has_a_hand_in(
+    tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path
+) -> None:
+    expected = _train_run(tiny_recipe, tiny_store.path, tmp_path / "one", SmallGlimpses())
+    for found in run_together(_train_run, 2, tiny_recipe, tiny_store.path, tmp_path / "several", SmallGlimpses()):
+        assert_equal_weights(found, expected)
 
 
 @needs_fork

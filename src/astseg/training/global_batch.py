@@ -125,13 +125,15 @@ class GlobalBatch(TorchFunctionMode):
         own_squares = (wide - own_mean.view(shape)).square().sum(others)
         counts, means, squares = _of_all(torch.stack((count, own_mean, own_squares))).unbind(1)
         total = counts.sum(0)
+        if total[0] <= 1:
+            raise ValueError("batch normalization needs more than 1 value of a channel: take larger or fewer parts")
         mean = (counts * means).sum(0) / total
         variance = (squares + counts * (means - mean).square()).sum(0) / total
         with torch.no_grad():
             if running_mean is not None:
                 running_mean.lerp_(mean, momentum)
             if running_var is not None:
-                running_var.lerp_(variance * total / (total - 1).clamp(min=1), momentum)
+                running_var.lerp_(variance * total / (total - 1), momentum)
         scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
         shift = (0 if bias is None else bias) - mean * scale
         return (wide * scale.view(shape) + shift.view(shape)).to(maps.dtype)
