@@ -249,6 +249,32 @@ class TestRun:
         assert len(recorder.steps) == 2 + 9
         assert trainer.model.num_slots == trainer.recipe.architecture.num_slots == 1
 
+    def test_a_recipe_that_begins_again_has_its_own_callbacks(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
+    ) -> None:
+        class Again(Callback):
+            def on_step_end(self, state: TrainState) -> RestartPhase | None:
+                until = state.recipe.foreground.reinitialize_slots_until
+                changed = override(state.recipe, {"foreground.reinitialize_slots_until": 8})
+                return None if until == 8 else RestartPhase(changed)
+
+        recipe = override(tiny_recipe, {"foreground.reinitialize_slots_until": 0})
+        trainer = trained(recipe, tiny_images, tmp_path / "run", Again())
+        assert [type(callback).__name__ for callback in trainer.callbacks] == ["DeadSlotReset", "Again"]
+
+    def test_random_numbers_between_two_runs_change_nothing(
+        self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
+    ) -> None:
+        """With a transformer, whose dropout draws them."""
+        recipe = override(tiny_recipe, {"architecture.refinement": "transformer"})
+        expected = trained(recipe, tiny_images, tmp_path / "whole").model.state_dict()
+        trainer = Trainer(recipe, tiny_images, tmp_path / "parts", CPU)
+        assert not trainer.run(lambda: trainer.state.steps_done == 5)
+        torch.randn(7)
+        assert trainer.run()
+        for name, value in trainer.model.state_dict().items():
+            assert torch.equal(value, expected[name])
+
     def test_a_trained_model_stays_when_its_background_begins_again(
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
     ) -> None:

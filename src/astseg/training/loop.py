@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -119,14 +118,15 @@ class Trainer:
             else TrainState.begin(start, len(images), device, seed, execution, model)
         )
         check_resettable(self.state.model, recipe)
-        # Whoever draws random numbers before the run changes nothing.
-        self._random: dict[str, Any] | None = random_states()
+        self._random = random_states()
+        """Whoever draws random numbers before or between runs changes nothing."""
         _check_processes(recipe, self.state.execution)
         known = "" if self.state.data is None else self.state.data.file_sha256
         self.state.data = identify(images, images_sha256 or known)
         self.images = TrainingImages(images, device)
         self.report_every = report_every
         self.save_every = save_every
+        self._given_callbacks = tuple(callbacks)
         self.callbacks = (*recipe_callbacks(recipe, self.images, self._note), *callbacks)
 
     @classmethod
@@ -186,17 +186,18 @@ class Trainer:
             RunExistsError: another run began in the folder since this one was made.
         """
         self._begin()
-        if self._random is not None:
-            restore_random_states(self._random)
-            self._random = None
-        if self.state.finished and not (self.folder / MODEL_FOLDER).is_dir():
-            self._save_model()
-        while not self.state.finished:
-            if not self._run_phase(self.state.phase, stop):
-                return False
-            if not self.state.finished and processes.any_of(stop()):
-                return False
-        return True
+        restore_random_states(self._random)
+        try:
+            if self.state.finished and not (self.folder / MODEL_FOLDER).is_dir():
+                self._save_model()
+            while not self.state.finished:
+                if not self._run_phase(self.state.phase, stop):
+                    return False
+                if not self.state.finished and processes.any_of(stop()):
+                    return False
+            return True
+        finally:
+            self._random = random_states()
 
     def save(self) -> None:
         """Write a checkpoint.
@@ -256,7 +257,7 @@ class Trainer:
             if len(actions) > 1:
                 raise AstSegError(f"{len(actions)} callbacks ask for a restart after one step. Use one of them.")
             if actions:
-                state.restart_phase(actions[0].recipe)
+                self._restart_phase(actions[0].recipe)
                 self.save()
                 return True
             if state.step < phase.steps and processes.any_of(stop()):
@@ -269,6 +270,13 @@ class Trainer:
         state.end_phase()
         self._save_all()
         return True
+
+    def _restart_phase(self, recipe: Recipe) -> None:
+        """Start the first phase again by another recipe, which may ask for other callbacks."""
+        _check_processes(recipe, self.state.execution)
+        self.state.restart_phase(recipe)
+        check_resettable(self.state.model, recipe)
+        self.callbacks = (*recipe_callbacks(recipe, self.images, self._note), *self._given_callbacks)
 
     def _prepare(self, phase: Phase) -> TrainingSet:
         """Prepare for the first step; what the first process computes, the others take from it and from its files."""
