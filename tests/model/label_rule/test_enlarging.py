@@ -33,3 +33,13 @@ class TestSharpenWeights:
         weights, image, _ = self.scene()
         expected = resized(weights, (32, 32)).clamp(min=1e-3)
         torch.testing.assert_close(sharpen_weights(weights, image, SILENT), expected / expected.sum(1, keepdim=True))
+
+    def test_weights_are_never_made_coarser(self) -> None:
+        """Those of a model that is larger than what is sharpened at most."""
+        weights = torch.zeros(1, 2, 368, 368)
+        weights[:, 0] = 1
+        weights[0, :, :, 100] = torch.tensor([0.0, 1.0])[:, None]
+        image = torch.full((1, 3, 370, 370), 0.5)
+        found = sharpen_weights(weights, image, SILENT)
+        assert found.shape[2] >= 368
+        assert (found.argmax(1).sum(2) > 0).all()

@@ -13,7 +13,8 @@ from astseg.model.layer_owners import layer_owners
 from astseg.model.resizing import enlarged_argmax, resized
 
 MAX_SHARPENED_PIXELS = 2**17
-"""Weights are sharpened at no larger size and enlarged from there: this takes a tenth of a second on one core."""
+"""Weights of smaller images are sharpened at no larger size and enlarged from there: this takes a tenth of a second on
+one core."""
 MIN_ENLARGED_WEIGHT = 1e-3
 """No layer is ruled out where the weights of a smaller image are enlarged; a tenth or ten times as much changes scores
 by less than 0.1."""
@@ -49,10 +50,11 @@ def sharpen_weights(
 
     Returns:
         Weights that sum to one over the layers, at the size of the images, or of these reduced to
-        `MAX_SHARPENED_PIXELS`.
+        `MAX_SHARPENED_PIXELS`, or to the model's size if that is larger.
     """
     height, width = images.shape[-2:]
-    shrinkage = min(1.0, (MAX_SHARPENED_PIXELS / (height * width)) ** 0.5)
+    most = max(MAX_SHARPENED_PIXELS, weights[0, 0].numel())
+    shrinkage = min(1.0, (most / (height * width)) ** 0.5)
     size = max(1, round(height * shrinkage)), max(1, round(width * shrinkage))
     images, enlarged = resized(images.to(weights.dtype), size), resized(weights, size)
     log_weights = enlarged.clamp(min=MIN_ENLARGED_WEIGHT).log()
