@@ -10,7 +10,12 @@ from astseg.model.label_rule.mean_field import neighbor_affinities
 from astseg.model.label_rule.posterior import background_errors, posterior_weights
 from astseg.model.label_rule.settings import NO_NOISE, LabelRule
 from astseg.model.label_rule.slot_division import divide_slots
-from astseg.model.label_rule.slot_grouping import drop_shadow_slots, merge_duplicate_slots, split_parts
+from astseg.model.label_rule.slot_grouping import (
+    drop_shadow_slots,
+    drop_small_slots,
+    merge_duplicate_slots,
+    split_parts,
+)
 from astseg.model.layer_owners import layer_owners
 from astseg.model.rendering import Rendering
 
@@ -45,6 +50,8 @@ def apply_label_rule(
             owned = layer_owners(weights) > 0
             foreground = foreground_weights(images, rendering.background, noise, rule, expected=owned)
             weights = explain_foreground(weights, foreground)
+            if not rule.split_parts:  # which drops small parts
+                weights = drop_small_slots(weights, rule.min_pixels)
     if rule.split_parts:
         weights, parts_of = separate_parts(weights, rendering, images, rule, residuals)
         origins = origins.gather(1, parts_of)
