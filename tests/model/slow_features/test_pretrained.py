@@ -15,6 +15,8 @@ from transformers import (
     ResNetModel,
     SegformerConfig,
     SegformerModel,
+    SwinConfig,
+    SwinModel,
     ViTConfig,
     ViTModel,
 )
@@ -112,6 +114,13 @@ class TestRefuses:
         torch.save(weights, dino / "pytorch_model.bin")
         with pytest.raises(AstSegError, match="Cannot read"):
             build_responses(str(dino))
+
+    def test_networks_whose_tokens_are_no_patches(self, tmp_path: Path) -> None:
+        """Swin joins patches from layer to layer."""
+        config = SwinConfig(image_size=32, patch_size=4, embed_dim=8, depths=[1, 1], num_heads=[1, 1], window_size=4)
+        SwinModel(config).save_pretrained(tmp_path)
+        with pytest.raises(AstSegError, match=r"no feature maps: a hidden state has .* tokens for"):
+            build_responses(str(tmp_path))
 
     def test_networks_for_text(self, tmp_path: Path) -> None:
         size: Any = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}

@@ -74,11 +74,21 @@ class PretrainedResponses(LocalResponses):
         return [ResponseMap(one if one.ndim == 4 else _patch_map(one, (rows, columns))) for one in chosen]
 
 
+MAX_OTHER_TOKENS = 8
+"""Before those of the patches: one of the class, another to distill from, a few registers."""
+
+
 def _patch_map(
     tokens: Float[Tensor, "batch tokens channels"], grid: tuple[int, int]
 ) -> Float[Tensor, "batch channels rows columns"]:
-    """Return the tokens of the patches, which come last, as a map."""
+    """Return the tokens of the patches, which come last, as a map.
+
+    Raises:
+        ValueError: there are more tokens before them than those of the whole image, or fewer than patches.
+    """
     rows, columns = grid
+    if not 0 <= tokens.shape[1] - rows * columns <= MAX_OTHER_TOKENS:
+        raise ValueError(f"a hidden state has {tokens.shape[1]} tokens for {rows} x {columns} patches")
     return tokens[:, -rows * columns :].transpose(1, 2).reshape(len(tokens), -1, rows, columns)
 
 
