@@ -208,6 +208,14 @@ class TestEvaluate:
         model.label_rule = LabelRule(noise_multiple=7.0)
         assert "differs from the background by 7 times its noise given to slots" in describe_labels(model, True)
 
+    def test_the_protocol_tells_rules_apart(self) -> None:
+        model = RedChannelModel()
+        texts = set()
+        for between in (True, False):
+            model.label_rule = LabelRule(between_objects=between)
+            texts.add(describe_labels(model, True))
+        assert len(texts) == 2
+
     def test_the_papers_rule_can_be_used(self, split: Split) -> None:
         own, plain = (evaluate(RedChannelModel(), split, use_label_rule=own) for own in (True, False))
         assert "25 for the background's" in own.protocol

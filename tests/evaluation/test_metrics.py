@@ -369,3 +369,12 @@ def test_lists_of_maps() -> None:
         )
     with pytest.raises(ValueError, match=r"have shape \(3, 5, 6\), true labels \(4, 5, 6\)"):
         metrics.score_segmentations(list(predicted[:3]), list(true))
+
+
+def test_many_labels_are_scored_a_few_images_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    predicted, true = random.integers(0, 10, (64, 8, 8)), random.integers(0, 4, (64, 8, 8))
+    expected = metrics.score_segmentations(predicted, true)
+    monkeypatch.setattr(metrics, "CHUNK_BYTES", 2 * 8 * 10**2)
+    monkeypatch.setattr(metrics, "MAX_TABLES_BYTES", 4 * 8 * 10**2)
+    np.testing.assert_array_equal(metrics.score_segmentations(predicted, true).miou, expected.miou)

@@ -288,13 +288,15 @@ def describe_labels(model: AstSeg, use_label_rule: bool) -> str:
 
 
 def _describe_rule(rule: LabelRule, by_features: bool) -> str:
-    histograms = shadows = duplicates = divided = border = foreground = parts = again = ""
+    histograms = shadows = duplicates = divided = border = foreground = parts = again = between = ""
     if by_features:
         errors, shade, background = "distances in slow features", "", "the ground"
         compared, edges = "features", ""
     else:
         errors, shade, background = "errors", f", in a shade of up to {rule.max_shade:.0%}", "a shade"
         compared, edges = "colors", " with no edge between them"
+    if not rule.between_objects:
+        between = ", between objects the weights alone"
     if rule.histogram_pull:
         histograms = f" and the colors that each layer owns in the image ({rule.histogram_pull:g})"
     like_background = f"whose median pixel is within {rule.background_likeness:g} of {background}"
@@ -319,7 +321,7 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
     return (
         f"Labels: each pixel to the layer with the largest weight, given the layers' {errors} at the pixel "
         f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, "
-        f"margin {rule.background_margin:g}{shade}), "
+        f"margin {rule.background_margin:g}{shade}{between}), "
         f"its neighbors ({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g})"
         f"{histograms}, {shadows}{duplicates}slots of fewer than {rule.min_pixels} pixels dropped"
         f"{divided}{foreground}{parts}{again}. The paper does none of this."

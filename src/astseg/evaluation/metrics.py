@@ -8,6 +8,7 @@ Averaging over images is left to the caller.
 import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +30,8 @@ IMAGES_PER_CHUNK = 64  # a table of 256 x 256 labels has half a megabyte
 MAX_SCORED_LABEL = 4095
 """Tables have a row and a column for every number up to the highest label."""
 MAX_TABLES_BYTES = 1 << 30
+CHUNK_BYTES = 1 << 28
+"""Of the tables of images that are scored at a time, which are made square, and copied."""
 PIXELS_PER_CHUNK = 1 << 22  # keeps the 64-bit keys of a chunk near 32 MB, whatever the number of images
 
 
@@ -65,9 +68,16 @@ def score_segmentations(
         ValueError: see `contingency_tables`.
     """
     _check_shapes(predicted, true)
-    chunks = [slice(start, start + IMAGES_PER_CHUNK) for start in range(0, max(1, len(true)), IMAGES_PER_CHUNK)]
+    size = _images_per_chunk(predicted, true)
+    chunks = [slice(start, start + size) for start in range(0, max(1, len(true)), size)]
     tables = (contingency_tables(predicted[chunk], true[chunk], ignored_label) for chunk in chunks)
     return join_scores([_compute_scores(table, num_labels) for table in tables])
+
+
+def _images_per_chunk(predicted: LabelMaps, true: LabelMaps) -> int:
+    """Return how many images to score at a time: fewer of many labels, whose tables are large."""
+    highest = max((int(one.max()) for one in chain(predicted, true) if 0 not in one.shape), default=0)
+    return max(1, min(IMAGES_PER_CHUNK, CHUNK_BYTES // (8 * (1 + highest) ** 2)))
 
 
 def join_scores(parts: Sequence[SegmentationScores]) -> SegmentationScores:
