@@ -9,10 +9,12 @@ import torch
 from safetensors.torch import load_file
 
 from astseg._core.errors import AstSegError
+from astseg._core.settings_io import override
 from astseg._core.text import escape_markdown
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 from astseg.evaluation.evaluator import evaluate
+from astseg.hub import exporting
 from astseg.hub.exporting import export_model
 from astseg.hub.loading import load_model
 from astseg.training.config import Recipe
@@ -141,3 +143,16 @@ def test_the_data_must_be_there(run: Path, settings: RunSettings, tmp_path: Path
     assert not (tmp_path / "out").exists()
     shutil.copytree(settings.data, run / "data")  # it has moved with the run
     assert export_model(run, tmp_path / "out", CPU) is not None
+
+
+@pytest.mark.parametrize(
+    ("scenario", "steps"),
+    [
+        ("background", "background 3, batches of 4"),
+        ("baseline", "objects 6, batches of 4 (baseline)"),
+        ("frozen", "background 3, batches of 4; objects 6, batches of 4 (frozen)"),
+    ],
+)
+def test_the_card_names_the_steps_that_were_made(settings: RunSettings, scenario: str, steps: str) -> None:
+    recipe = override(settings.recipe, {"foreground.scenario": scenario})
+    assert exporting._steps(replace(settings, recipe=recipe)) == steps

@@ -143,10 +143,15 @@ def _recipe(settings: RunSettings) -> str:
 
 def _steps(settings: RunSettings) -> str:
     background, foreground = settings.recipe.background, settings.recipe.foreground
-    return (
-        f"background {background.steps}, batches of {background.batch_size}; "
-        f"objects {foreground.steps}, batches of {foreground.batch_size} ({foreground.scenario})"
-    )
+    alone = f"background {background.steps}, batches of {background.batch_size}"
+    objects = f"objects {foreground.steps}, batches of {foreground.batch_size} ({foreground.scenario})"
+    match foreground.scenario:
+        case "background":
+            return alone
+        case "baseline":
+            return objects
+        case _:
+            return f"{alone}; {objects}"
 
 
 def _origin(run: Path) -> list[tuple[str, Any]]:
