@@ -30,6 +30,7 @@ from astseg.training.small_recipes import custom_images_recipe, gpu_recipe, text
 from astseg.training.state import check_suits
 from astseg.training.time_budget import fit_to_steps
 
+STEP_NUMBERS = frozenset({"background.steps", "foreground.steps"})
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
 TEXTURE_THRESHOLD = 0.025
@@ -187,7 +188,8 @@ def _with_steps(
     Raises:
         AstSegError: a change does not suit these steps.
     """
-    own, why = recipe, "as requested" if request.steps or request.changes_steps else "as in the recipe"
+    asked = request.steps or not STEP_NUMBERS.isdisjoint(request.changes)
+    own, why = recipe, "as requested" if asked else "as in the recipe"
     minutes = request.minutes
     if minutes is None and request.steps is None and not request.base and not request.changes_steps:
         minutes = DEFAULT_MINUTES

@@ -39,7 +39,7 @@ def test_solves_the_generalized_eigenproblem(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_images_of_a_single_color_have_no_textures() -> None:
     plain = torch.zeros(50, 4)
-    with pytest.raises(AstSegError, match="the same plain color"):
+    with pytest.raises(AstSegError, match="All images are the same, or there is only one"):
         fit_slow_projection(PairDifferences(plain, plain, plain, plain[0]), 2)
 
 

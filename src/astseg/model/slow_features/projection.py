@@ -170,7 +170,7 @@ def _nearest(
 def _generalized_eigenvectors(s_between: Tensor, s_within: Tensor) -> Float[Tensor, "channels channels"]:
     """Return the eigenvectors w of s_between w = lambda s_within w, largest lambda first, with w' s_within w = 1."""
     if not s_between.diagonal().mean() > 0:
-        raise AstSegError("All images are the same plain color, so that no textures can be told apart. Look at them.")
+        raise AstSegError("All images are the same, or there is only one, so that no textures can be told apart.")
     ridge = RIDGE * s_between.diagonal().mean() * torch.eye(len(s_within))
     inverse = torch.linalg.inv(torch.linalg.cholesky(s_within + ridge))
     _, vectors = torch.linalg.eigh(inverse @ s_between @ inverse.T)
