@@ -82,7 +82,7 @@ def test_images_that_have_moved(astseg: Program, finished: Path, images: Path, t
     assert len(list((tmp_path / "out/yolo/images").rglob("*.*g"))) == 6
     nowhere = ("--images", tmp_path / "nowhere")
     message = astseg.mistake("convert", tmp_path / "out", "--format", "labelstudio", *nowhere)
-    assert f"There is no folder {tmp_path / 'nowhere'}." in message
+    assert f"There is no file or folder {tmp_path / 'nowhere'}." in message
     moved = ("--images", tmp_path / "moved")
     message = astseg.mistake("convert", tmp_path / "out", "--format", "coco,grey", *moved)
     assert "--images is for yolo, cutouts and labelstudio" in message

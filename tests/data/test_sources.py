@@ -686,3 +686,11 @@ def test_a_folder_with_pipes_and_devices_is_read_without_them(tmp_path: Path) ->
     assert "links that lead nowhere: 1 (e.png)" in source.left_out
     with pytest.raises(AstSegError, match="no mask files"):
         open_source(tmp_path, masks=tmp_path / "b.png")
+
+
+def test_an_animation_whose_name_ends_like_an_image(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(tmp_path / "b.jpg")
+    frames = [Image.fromarray(np.full((9, 9), value, np.uint8)) for value in (10, 90)]
+    frames[0].save(tmp_path / "b.png.gif", save_all=True, append_images=frames[1:])
+    names = sorted(sample.name for sample in open_source(tmp_path))
+    assert names == ["b.jpg", "b.png/000000", "b.png/000001"]

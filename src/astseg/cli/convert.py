@@ -43,8 +43,8 @@ def convert(
             "--images is for yolo, cutouts and labelstudio, which hold the images or name their folder. "
             "Name one of these formats, or omit --images."
         )
-    if images is not None and not images.is_dir():
-        raise AstSegError(f"There is no folder {images}. Say by --images where the images are now.")
+    if images is not None and not images.exists():
+        raise AstSegError(f"There is no file or folder {images}. Say by --images where the images are now.")
     written = convert_with_bar(results, request, images)
     facts = {"results": results, "formats": list(map(asdict, written))}
     print_result(describe_formats(written), facts, as_json=as_json)

@@ -278,8 +278,9 @@ def without_suffixes(paths: Sequence[Path]) -> list[str]:
     folders = {folder for path in paths for folder in path.parents}
     uses = Counter(_folded(path.with_suffix("")) for path in paths)
     uses.update(map(_folded, {*paths, *folders}))
-    arrays = {path.with_suffix("") for path in paths if is_array_file(path)}
-    uses.update(_folded(place.with_suffix("")) for place in folders | arrays if place.suffix in (".png", ".jpg"))
+    # Of an array or an animation, a folder may hold the results.
+    places = folders | {path.with_suffix("") for path in paths}
+    uses.update(_folded(place.with_suffix("")) for place in places if place.suffix in (".png", ".jpg"))
     return [(path if uses[_folded(path.with_suffix(""))] > 1 else path.with_suffix("")).as_posix() for path in paths]
 
 

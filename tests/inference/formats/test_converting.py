@@ -5,19 +5,23 @@ import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.inference.formats.conftest import make_results
+from tests.inference.formats.conftest import ReadingModel, make_results
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
+from astseg.data.opening import open_source
+from astseg.data.video_writer import VideoWriter
 from astseg.inference.formats.converting import FORMATS, FormatRequest, convert_results
 from astseg.inference.formats.yolo import YoloWriter
 from astseg.inference.found_results import OwnResults
+from astseg.inference.segmenting import segment_source
 
 OF_ANY_RESULTS = tuple(name for name in FORMATS if name != "mots")  # which is for tracks
 EVERY = FormatRequest(OF_ANY_RESULTS, categories=2)
@@ -357,3 +361,22 @@ def test_of_many_images_left_out_the_first_are_named(tmp_path: Path) -> None:
         (tmp_path / f"pictures/{index:02}.png").unlink()
     (written,) = convert_results(results, FormatRequest(("cutouts",), may_lack_images=True))
     assert str(written.note).endswith(": 11 (00, 01, 02 and 8 more)")
+
+
+@pytest.mark.parametrize("form", ["array", "film"])
+def test_a_single_file_that_has_moved_is_named_or_found_in_its_folder(tmp_path: Path, form: str) -> None:
+    frames = np.zeros((3, 32, 48, 3), np.uint8)
+    frames[:, 4:20, 6:30] = (255, 0, 0)
+    file = tmp_path / ("a.npy" if form == "array" else "a.mp4")
+    if form == "array":
+        np.save(file, frames)
+    else:
+        with VideoWriter(file, Fraction(25)) as writer:
+            for frame in frames:
+                writer.append(frame)
+    segment_source(ReadingModel(), open_source(file), tmp_path / "results")
+    (tmp_path / "moved").mkdir()
+    moved = file.rename(tmp_path / "moved" / file.name)
+    for place in (moved, moved.parent):
+        (written,) = convert_results(tmp_path / "results", FormatRequest(("yolo",)), place)
+        assert len(list(written.path.parent.glob("images/*"))) == 3

@@ -131,8 +131,9 @@ class Results:
         """Yield the images themselves, H x W x 3 RGB, in the order of the records.
 
         Args:
-            place: where the source is now; by default where it was. Only there must its pixels be the same:
-                elsewhere it may have been edited on purpose, or be read by another version of a library.
+            place: where the source is now, or the folder that holds its file; by default where it was. Only there must
+                its pixels be the same: elsewhere it may have been edited on purpose, or be read by another version of
+                a library.
             may_lack: yield None for an image that is no longer there, has another size or was written anew.
 
         Raises:
@@ -141,6 +142,9 @@ class Results:
         """
         if place is None and not self.head.source:
             raise ImagesNotFoundError(f"{self.folder} does not tell where its images are. Say where they are now.")
+        if place is not None and len(self.head.sources or ["one"]) == 1:
+            moved_file = place / Path(self.head.source).name
+            place = moved_file if self.head.source and moved_file.is_file() else place
         names = [str(place)] if place is not None else self.head.sources or [self.head.source]
         missing = next((name for name in names if not Path(name).exists()), None)
         if missing is not None and not may_lack:
