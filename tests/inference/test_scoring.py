@@ -14,6 +14,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
 from astseg.data.opening import open_source
 from astseg.data.scenes import make_store
+from astseg.data.store_writer import StoreWriter
 from astseg.data.truth import open_truth
 from astseg.evaluation.evaluator import Evaluation, evaluate
 from astseg.evaluation.region_scores import WITHOUT_SCORES, RegionCounter
@@ -316,3 +317,25 @@ def test_results_of_a_split_are_scored_by_its_masks(tmp_path: Path) -> None:
         segment_source(load_model("rooms"), open_source(tmp_path / "store", split), tmp_path / split)
         scored = score_results(tmp_path / split, tmp_path / "store").evaluation
         assert f"the prepared split '{split}'" in scored.protocol
+
+
+@pytest.mark.parametrize("form", ["coco", "array", "store", "cdnet"])
+def test_two_images_are_not_held_against_one_truth(tmp_path: Path, form: str) -> None:
+    mask = np.zeros(SIZE, np.uint8)
+    mask[4:10, 4:10] = 1
+    numbered = "a" if form == "coco" else "000001"
+    for folder in ("x", "y"):
+        save(tmp_path / f"found/{folder}/{numbered}.png", mask)
+    truth = tmp_path / {"coco": "a.json", "array": "masks.npy", "store": "store", "cdnet": "groundtruth"}[form]
+    if form == "coco":
+        images = [{"id": 1, "file_name": "a.jpg", "height": SIZE[0], "width": SIZE[1]}]
+        truth.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    elif form == "array":
+        np.save(truth, np.stack([mask] * 3))
+    elif form == "store":
+        with StoreWriter(truth, SIZE, "s", "p") as writer, writer.split("test") as split:
+            split.append(np.zeros((3, *SIZE, 3), np.uint8), np.stack([mask] * 3))
+    else:
+        save(truth / "gt000001.png", 255 * mask)
+    with pytest.raises(AstSegError, match="would both be held against what is true of one image"):
+        score_results(tmp_path / "found", truth)

@@ -1,6 +1,6 @@
 """What was found in images, by a model or by any program, held against what is true of them."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,10 +111,10 @@ def score_results(
         known = StoreTruth(truth, found.split)
     true = known or open_truth(truth, [name.name for name in found.names], ignored)
     assert true is not None
-    evaluator = ImageEvaluator(found.num_slots, min_area)
+    evaluator, one_of_each = ImageEvaluator(found.num_slots, min_area), _OneOfEach(true)
     left_out = []
     for index, name in enumerate(found.names):
-        if (one := true.find(name)) is None or one.is_void:
+        if (one := one_of_each.find(name)) is None or one.is_void:
             left_out.append(name.file_name or name.name)
         else:
             evaluator.add(name.name, found.read(index), one)
@@ -125,6 +125,29 @@ def score_results(
     evaluation = evaluator.evaluation(f"{found.description} {true.description}")
     without_result = 0 if true.count is None else max(0, true.count - evaluator.images)
     return ScoredImages(evaluation, tuple(left_out), without_result=without_result)
+
+
+class _OneOfEach:
+    """What is true of images, of which no two are held against the same."""
+
+    def __init__(self, truth: TrueImages) -> None:
+        self._truth = truth
+        self._names: dict[Hashable, str] = {}
+
+    def find(self, image: ImageName) -> Truth | None:
+        """Return what is true of an image; None if nothing is known.
+
+        Raises:
+            AstSegError: it is what another image was held against, or cannot be read.
+        """
+        key = self._truth.key(image)
+        if key is None:
+            return None
+        if (other := self._names.setdefault(key, image.name)) != image.name:
+            raise AstSegError(
+                f"{other} and {image.name} would both be held against what is true of one image. Score them one by one."
+            )
+        return self._truth.find(image)
 
 
 def _unrelated(images: Path, name: ImageName) -> AstSegError:
@@ -138,7 +161,7 @@ class _TruthOfSource:
     """An iterable of the images of a source of which something true is known, which is kept by name meanwhile."""
 
     def __init__(self, source: Source, truth: TrueImages | None) -> None:
-        self._source, self._truth = source, truth
+        self._source, self._truth = source, None if truth is None else _OneOfEach(truth)
         if truth is not None:
             self.description = truth.description
         elif isinstance(source, FileSource):

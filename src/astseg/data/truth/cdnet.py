@@ -49,20 +49,19 @@ class CdnetTruth(TrueImages):
         self._roi = _read_roi(folder.parent / ROI_FILE)
         self._first, self._last = _read_frames(folder.parent / FRAMES_FILE)
 
-    def find(self, image: ImageName) -> Truth | None:
-        """Return what is true of a frame; None if nothing of it is scored.
-
-        The frames of a video, an array or a stack are counted from 0, those of the sequence from 1.
-
-        Raises:
-            AstSegError: its mask is damaged, or of another size than the region of interest.
-        """
+    def key(self, image: ImageName) -> int | None:
+        """Return the number of a frame in the sequence; None if nothing of it is scored."""
+        # The frames of a video, an array or a stack are counted from 0, those of the sequence from 1.
         number = _frame_number(image)
         if number is None or not self._first <= number <= self._last:
             return None
-        path = self.folder / f"gt{number:06d}.png"
-        if not path.is_file():
-            return None
+        return number if self._mask_file(number).is_file() else None
+
+    def _mask_file(self, number: int) -> Path:
+        return self.folder / f"gt{number:06d}.png"
+
+    def _read(self, key: int) -> Truth | None:
+        path = self._mask_file(key)
         codes = next(read_raw_masks(path)).codes
         if unknown := set(np.unique(codes).tolist()) - CDNET_CODES:
             raise AstSegError(f"{path} has a value {min(unknown)}; CDnet's are {sorted(CDNET_CODES)}.")

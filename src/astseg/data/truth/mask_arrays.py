@@ -33,18 +33,14 @@ class ArrayTruth(TrueImages):
         self._objects = self.coding.rule != "halves"
         self.description = describe_masks([self.coding], self._objects)
 
-    def find(self, image: ImageName) -> Truth | None:
-        """Return what the mask of an image says; None if the image has no number for a name.
+    def key(self, image: ImageName) -> int | None:
+        """Return the image's number; None if it has none for a name."""
+        return image.index_of_mask(len(self._masks), str(self._masks.path))
 
-        Raises:
-            AstSegError: there are fewer masks, so that images and masks do not belong together; or too many labels.
-        """
+    def _read(self, key: int) -> Truth:
         path = self._masks.path
-        index = image.index_of_mask(len(self._masks), str(path))
-        if index is None:
-            return None
         try:
-            labels = decode_mask(RawMask(self._masks[index], "grey"), self.coding)
+            labels = decode_mask(RawMask(self._masks[key], "grey"), self.coding)
         except AstSegError as error:
-            raise naming(error, path, f"Mask {index} of {path}") from error
+            raise naming(error, path, f"Mask {key} of {path}") from error
         return truth_of_labels(labels, IGNORED_LABEL if self.coding.ignored else None, objects=self._objects)

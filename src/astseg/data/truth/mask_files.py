@@ -38,13 +38,14 @@ class MaskTruth(TrueImages):
         self._objects = tells_objects([self.coding], self.masks.values())
         self.description = describe_masks([self.coding], self._objects)
 
-    def find(self, image: ImageName) -> Truth | None:
-        """Return what the masks of an image say."""
+    def key(self, image: ImageName) -> tuple[Path, ...] | None:
+        """Return the image's masks; None if it has none."""
         paths = self.masks.get(image.name)
-        if paths is None:
-            return None
-        masks = [read_labels(path, self.coding, called=f"The mask {path}") for path in paths]
-        labels = merge_object_masks(masks, paths[0])
+        return None if paths is None else tuple(paths)
+
+    def _read(self, key: tuple[Path, ...]) -> Truth:
+        masks = [read_labels(path, self.coding, called=f"The mask {path}") for path in key]
+        labels = merge_object_masks(masks, key[0])
         ignored_label = IGNORED_LABEL if self.coding.ignored else None
         return truth_of_labels(labels, ignored_label, objects=self._objects)
 

@@ -33,13 +33,9 @@ class StoreTruth(TrueImages):
         self.count = len(self._masks)
         self.description = f"True objects by the masks of the prepared split '{split.name}'."
 
-    def find(self, image: ImageName) -> Truth | None:
-        """Return what the mask of an image says; None if the image has no number for a name.
+    def key(self, image: ImageName) -> int | None:
+        """Return the image's number; None if it has none for a name."""
+        return image.index_of_mask(len(self._masks), self._place)
 
-        Raises:
-            AstSegError: there are fewer masks, so that images and masks do not belong together.
-        """
-        index = image.index_of_mask(len(self._masks), self._place)
-        if index is None:
-            return None
-        return truth_of_labels(np.array(self._masks[index]), self._ignored_label)
+    def _read(self, key: int) -> Truth:
+        return truth_of_labels(np.array(self._masks[key]), self._ignored_label)

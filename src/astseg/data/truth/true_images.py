@@ -2,7 +2,9 @@
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Any
 
 from astseg._core.errors import AstSegError
 from astseg.data.regions import Truth
@@ -45,9 +47,26 @@ class TrueImages(ABC):
     count: int | None = None
     """The number of images of which something is known; None if only each image tells."""
 
-    @abstractmethod
     def find(self, image: ImageName) -> Truth | None:
         """Return what is true of an image; None if nothing is known.
+
+        Raises:
+            AstSegError: it cannot be read, or images and truth do not belong together.
+        """
+        key = self.key(image)
+        return None if key is None else self._read(key)
+
+    @abstractmethod
+    def key(self, image: ImageName) -> Hashable | None:
+        """Return what tells an image's truth from that of others; None if nothing is known.
+
+        Raises:
+            AstSegError: images and truth do not belong together.
+        """
+
+    @abstractmethod
+    def _read(self, key: Any) -> Truth | None:
+        """Return the truth of a key; None if no pixel is to be scored.
 
         Raises:
             AstSegError: it cannot be read.
