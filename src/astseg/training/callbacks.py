@@ -89,10 +89,13 @@ class Callback:
 
 def has_losses(callback: Callback) -> bool:
     """Tell whether a callback adds terms to the loss."""
-    return type(callback).more_losses is not Callback.more_losses
+    return _overrides(callback, "more_losses")
 
 
 def may_change_training(callback: Callback) -> bool:
     """Tell whether a callback may have a hand in training, so that each of several processes has to run it."""
-    hooks = ("on_phase_start", "more_losses", "on_step_end")
+    return _overrides(callback, "on_phase_start", "more_losses", "on_step_end")
+
+
+def _overrides(callback: Callback, *hooks: str) -> bool:
     return any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in hooks)

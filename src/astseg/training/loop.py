@@ -127,7 +127,7 @@ class Trainer:
         self.report_every = report_every
         self.save_every = save_every
         self._given_callbacks = tuple(callbacks)
-        self.callbacks = (*recipe_callbacks(recipe, self.images, self._note), *callbacks)
+        self.callbacks = self._callbacks_of(recipe)
 
     @classmethod
     def resume(
@@ -276,7 +276,10 @@ class Trainer:
         _check_processes(recipe, self.state.execution)
         self.state.restart_phase(recipe)
         check_resettable(self.state.model, recipe)
-        self.callbacks = (*recipe_callbacks(recipe, self.images, self._note), *self._given_callbacks)
+        self.callbacks = self._callbacks_of(recipe)
+
+    def _callbacks_of(self, recipe: Recipe) -> tuple[Callback, ...]:
+        return (*recipe_callbacks(recipe, self.images, self._note), *self._given_callbacks)
 
     def _prepare(self, phase: Phase) -> TrainingSet:
         """Prepare for the first step; what the first process computes, the others take from it and from its files."""

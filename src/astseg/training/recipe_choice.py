@@ -24,13 +24,12 @@ from astseg.training.recipe_reasons import (
     is_static,
     memory_reason,
 )
-from astseg.training.recipe_request import RecipeRequest, buildable, refusing
+from astseg.training.recipe_request import STEP_NUMBERS, RecipeRequest, buildable, refusing
 from astseg.training.sizes import at_size
 from astseg.training.small_recipes import custom_images_recipe, gpu_recipe, textures_recipe
 from astseg.training.state import check_suits
 from astseg.training.time_budget import fit_to_steps
 
-STEP_NUMBERS = frozenset({"background.steps", "foreground.steps"})
 DEFAULT_SLOTS = 8
 DEFAULT_MINUTES = 30.0
 TEXTURE_THRESHOLD = 0.025

@@ -17,7 +17,8 @@ from astseg.training.precision import PrecisionRequest, as_request
 from astseg.training.presets import get_preset
 from astseg.training.small_recipes import custom_images_recipe, textures_recipe
 
-STEP_SETTINGS = frozenset({"background.steps", "foreground.steps", "foreground.frozen_steps"})
+STEP_NUMBERS = frozenset({"background.steps", "foreground.steps"})
+STEP_SETTINGS = STEP_NUMBERS | {"foreground.frozen_steps"}
 
 
 @dataclass(frozen=True)
