@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from astseg._core.image_conversion import ImageInput, to_float_images
 from astseg.model.label_rule.applying import apply_label_rule
 from astseg.model.label_rule.enlarging import enlarged_labels
+from astseg.model.label_rule.second_look import fill_unused_slots
 from astseg.model.label_rule.settings import LabelRule
-from astseg.model.label_rule.slot_grouping import fill_unused_slots, pixels_near_objects
+from astseg.model.label_rule.slot_masks import pixels_near_objects
 from astseg.model.latents import ObjectLatents
 from astseg.model.layer_owners import layer_owners
 from astseg.model.precision import at_least_single

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from astseg._core.errors import AstSegError
 from astseg._core.processes import copy_from_first
 from astseg.model.ast_seg import AstSeg
-from astseg.model.label_rule.slot_grouping import slot_masks
+from astseg.model.label_rule.slot_masks import slot_masks
 from astseg.model.resizing import resized
 from astseg.model.segmentation import evaluation_mode
 from astseg.training.batches import Batch, batch_indices

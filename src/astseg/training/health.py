@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from astseg.model.ast_seg import AstSeg
-from astseg.model.label_rule.slot_grouping import slot_masks
+from astseg.model.label_rule.slot_masks import slot_masks
 from astseg.model.resizing import resized
 from astseg.model.segmentation import evaluation_mode
 from astseg.training.batches import Batch

@@ -10,6 +10,7 @@ show the background in another light are dropped. Slots with two halves that are
 divided. All this happens at the model's size; a larger image's own edges and colors then decide between the layers that
 are left.
 
-The order is that of `applying`: `posterior`, `slot_division`, `foreground` and `foreground_pieces`, `slot_grouping`;
-larger images come last (`enlarging`).
+The order is that of `applying`: `posterior`, with `slot_dropping` and `slot_merging`, `slot_division`, `foreground` and
+`foreground_pieces`, `slot_parts`. If all this is done again, `second_look` adds what is found then. Larger images come
+last (`enlarging`).
 """

@@ -10,12 +10,9 @@ from astseg.model.label_rule.mean_field import neighbor_affinities
 from astseg.model.label_rule.posterior import background_errors, posterior_weights
 from astseg.model.label_rule.settings import NO_NOISE, LabelRule
 from astseg.model.label_rule.slot_division import divide_slots
-from astseg.model.label_rule.slot_grouping import (
-    drop_shadow_slots,
-    drop_small_slots,
-    merge_duplicate_slots,
-    split_parts,
-)
+from astseg.model.label_rule.slot_dropping import drop_shadow_slots, drop_small_slots
+from astseg.model.label_rule.slot_merging import merge_duplicate_slots
+from astseg.model.label_rule.slot_parts import split_parts
 from astseg.model.layer_owners import layer_owners
 from astseg.model.rendering import Rendering
 

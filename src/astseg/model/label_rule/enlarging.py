@@ -8,7 +8,7 @@ from torch import Tensor
 from astseg.model.label_rule.color_histograms import color_bins, histogram_gains
 from astseg.model.label_rule.mean_field import mean_field_smoothing, neighbor_affinities
 from astseg.model.label_rule.settings import LabelRule
-from astseg.model.label_rule.slot_grouping import drop_specks
+from astseg.model.label_rule.slot_parts import drop_specks
 from astseg.model.layer_owners import layer_owners
 from astseg.model.resizing import enlarged_argmax, resized
 

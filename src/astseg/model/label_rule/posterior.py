@@ -7,7 +7,8 @@ from torch import Tensor
 from astseg.model.label_rule.color_histograms import color_bins, histogram_gains
 from astseg.model.label_rule.mean_field import mean_field_smoothing, neighbor_affinities
 from astseg.model.label_rule.settings import LabelRule
-from astseg.model.label_rule.slot_grouping import drop_shadow_slots, drop_small_slots, merge_duplicate_slots
+from astseg.model.label_rule.slot_dropping import drop_shadow_slots, drop_small_slots
+from astseg.model.label_rule.slot_merging import merge_duplicate_slots
 from astseg.model.rendering import Rendering
 
 NUM_HISTOGRAM_STEPS = 2  # a third changes scores by less than 0.2

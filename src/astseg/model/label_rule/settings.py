@@ -53,7 +53,7 @@ class LabelRule:
     of at least this: it holds two objects. Then slots are merged again. 0 divides none."""
     border_exponent: float = 0.0
     """Both distances are multiplied by this power of the part of their borders that the two slots, or halves, have in
-    common (`slot_grouping.alike_slots`). 0: touching is enough."""
+    common (`slot_merging.alike_slots`). 0: touching is enough."""
     min_pixels: int = 12
     """A slot that would own fewer pixels at the model's size, after merging, is dropped."""
     noise_multiple: float = 0.0

@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from astseg.model.label_rule.mean_field import neighbor_sum
-from astseg.model.label_rule.slot_grouping import alike_slots
+from astseg.model.label_rule.slot_merging import alike_slots
 
 NUM_MAJORITY_STEPS = 2
 MAX_TWO_MEANS_STEPS = 12  # most have found their clusters after five

@@ -1,0 +1,76 @@
+"""Parts of a slot that do not touch: they become objects of their own, or are dropped. Not in the paper."""
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from scipy import ndimage
+from torch import Tensor
+
+from astseg.model.label_rule.slot_masks import redistribute
+from astseg.model.layer_owners import layer_owners
+
+
+def split_parts(
+    weights: Float[Tensor, "batch layers height width"], min_pixels: int
+) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
+    """Give the parts of each slot that do not touch to slots of their own, the largest parts first.
+
+    Parts of fewer than ``min_pixels`` go to the other layers; those for which no slot is left stay with their own.
+
+    Args:
+        weights: they sum to one over the layers.
+        min_pixels: pixels that a part needs.
+
+    Returns:
+        The weights, and for each slot the one whose part it now holds: itself, unless it was unused.
+    """
+    owners = layer_owners(weights).cpu().numpy()
+    num_slots = weights.shape[1] - 1
+    kept = torch.ones_like(weights, dtype=torch.bool)
+    origins = torch.arange(num_slots).repeat(len(weights), 1)
+    moved = weights.clone()
+    for index, owner in enumerate(owners):
+        parts = []
+        for slot in np.unique(owner[owner > 0]).tolist():
+            numbered, count = ndimage.label(owner == slot, np.ones((3, 3)))
+            parts += [(int((numbered == part).sum()), slot, numbered == part) for part in range(1, count + 1)]
+        parts.sort(key=lambda part: -part[0])
+        used: set[int] = set()
+        waiting = []
+        for pixels, slot, mask in parts:
+            where = torch.from_numpy(mask).to(weights.device)
+            if pixels < min_pixels:
+                kept[index, slot][where] = False
+            elif slot in used:
+                waiting.append((slot, where))
+            else:  # the largest part of each slot stays with it
+                used.add(slot)
+        unused = iter(slot for slot in range(1, num_slots + 1) if slot not in used)
+        for slot, where in waiting:
+            other = next(unused, slot)
+            if other != slot:
+                moved[index, other] = torch.where(where, weights[index, slot], 0)
+                kept[index, slot][where] = False
+                kept[index, other] = where
+                origins[index, other - 1] = slot - 1
+    return redistribute(moved, kept), origins.to(weights.device)
+
+
+def drop_specks(
+    weights: Float[Tensor, "batch layers height width"], min_pixels: int
+) -> Float[Tensor, "batch layers height width"]:
+    """Give the parts of slots that have fewer than ``min_pixels`` to the other layers, but not a slot's largest part.
+
+    Args:
+        weights: they sum to one over the layers.
+        min_pixels: pixels that a part needs.
+    """
+    kept = torch.ones_like(weights, dtype=torch.bool)
+    for index, owners in enumerate(layer_owners(weights).cpu().numpy()):
+        for slot, around in enumerate(ndimage.find_objects(owners), 1):
+            if around is not None:
+                numbered, _ = ndimage.label(owners[around] == slot, np.ones((3, 3)))
+                sizes = np.bincount(numbered.flat)
+                large = sizes >= min(min_pixels, sizes[1:].max())
+                kept[index, slot][around] = torch.from_numpy(large[numbered] | (numbered == 0)).to(kept.device)
+    return redistribute(weights, kept)
