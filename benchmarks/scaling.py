@@ -28,9 +28,9 @@ from astseg.hub.loading import load_model
 from astseg.inference.segmenting import segment_source
 from astseg.inference.sharding import segment_in_shards
 from astseg.model.ast_seg import AstSeg
+from astseg.training.batch_part import own_part
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
-from astseg.training.global_batch import own_part
 from astseg.training.memory import training_memory
 from astseg.training.phases import JointPhase
 from astseg.training.small_recipes import cpu_recipe

@@ -17,12 +17,14 @@ from astseg._core import processes
 from astseg._core.errors import AstSegError, LostProcessError
 from astseg._core.settings_io import override
 from astseg.data.store import Bytes, Store
+from astseg.training.batch_part import BatchPart, mean_over_batch, own_part
 from astseg.training.batches import Batch
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.execution import PLAIN, Execution
-from astseg.training.global_batch import BatchPart, GlobalBatch, _GlobalDraws, mean_over_batch, own_part
+from astseg.training.global_batch import GlobalBatch
+from astseg.training.global_draws import GlobalDraws
 from astseg.training.loggers import read_metrics
 from astseg.training.loop import Trainer
 from astseg.training.phases import Losses
@@ -108,7 +110,7 @@ def test_dropout_of_gpus() -> None:
     values, found = torch.rand(4, 500) + 1, []
     for part in PARTS:
         torch.manual_seed(0)
-        with _GlobalDraws(part):
+        with GlobalDraws(part):
             dropped, kept = torch.ops.aten.native_dropout(values[part.places], 0.25, True)
         torch.testing.assert_close(dropped, values[part.places] * kept / 0.75)
         found.append(kept)

@@ -7,54 +7,18 @@ depend on the number of parts (on a GPU, those of several parts differ from thos
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from astseg._core import processes
 from astseg.model.precision import at_least_single
-
-
-class BatchPart(NamedTuple):
-    """The images of a batch that are computed together."""
-
-    start: int
-    stop: int
-    size: int
-    """The images of the whole batch."""
-
-    @property
-    def share(self) -> float:
-        """Their share of the batch."""
-        return (self.stop - self.start) / self.size
-
-    def divided(self, count: int) -> "list[BatchPart]":
-        """Return so many parts of this part, or one for each image; they differ by one image at most.
-
-        All processes divide theirs into as many, as they wait for each other in each: into no more than there are
-        images in the smallest.
-        """
-        images = self.stop - self.start
-        count = min(count, images, max(1, self.size // processes.count()))
-        bounds = [self.start + images * index // count for index in range(count + 1)]
-        return [BatchPart(start, stop, self.size) for start, stop in pairwise(bounds)]
-
-    @property
-    def places(self) -> slice:
-        """Where they are in the batch."""
-        return slice(self.start, self.stop)
-
-
-def own_part(size: int) -> BatchPart:
-    """Return the part of a batch that this process sees; parts differ by one image at most."""
-    rank, count = processes.rank(), processes.count()
-    return BatchPart(size * rank // count, size * (rank + 1) // count, size)
+from astseg.training.batch_part import BatchPart
+from astseg.training.global_draws import DRAWING, GlobalDraws
 
 
 def sum_gradients(parameters: Iterable[Tensor]) -> None:
@@ -68,14 +32,6 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
         gradient.copy_(total.view(gradient.shape))
 
 
-def mean_over_batch(values: Mapping[str, float], part: BatchPart) -> dict[str, float]:
-    """Return means over the whole batch, given those over each process's part."""
-    if processes.count() == 1:
-        return dict(values)
-    sums = processes.add_up(torch.tensor(list(values.values()), dtype=torch.float64) * part.share)
-    return dict(zip(values, sums.tolist(), strict=True))
-
-
 class GlobalBatch(TorchFunctionMode):
     """Within this context, training computes on a part of a batch what it would on the whole.
 
@@ -86,7 +42,7 @@ class GlobalBatch(TorchFunctionMode):
     def __init__(self, part: BatchPart) -> None:
         super().__init__()
         self._part = part
-        self._draws = _GlobalDraws(part)
+        self._draws = GlobalDraws(part)
 
     def __torch_function__(
         self,
@@ -137,62 +93,6 @@ class GlobalBatch(TorchFunctionMode):
         scale = (variance + eps).rsqrt() * (1 if weight is None else weight)
         shift = (0 if bias is None else bias) - mean * scale
         return (wide * scale.view(shape) + shift.view(shape)).to(maps.dtype)
-
-
-DROPOUTS = F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout
-DRAWING = frozenset(
-    {*DROPOUTS, F.multi_head_attention_forward, torch.rand, torch.rand_like, torch.randn, torch.randn_like}
-)
-"""The functions that draw random numbers for each image."""
-
-
-class _GlobalDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Draws random numbers for the whole batch, and keeps those of a part."""
-
-    def __init__(self, part: BatchPart) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._part = part
-
-    def __torch_dispatch__(
-        self,
-        function: Any,
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        kwargs, aten = kwargs or {}, torch.ops.aten
-        if function is aten.bernoulli_.float:
-            values, probability = (*args, 0.5)[:2]  # which is left out where it is the default
-            return values.copy_(self._drawn(values, lambda whole: whole.bernoulli_(probability)))
-        if function is aten.native_dropout.default:  # on a GPU
-            values, probability, _ = args
-            kept = self._drawn(values, lambda whole: whole.bernoulli_(1 - probability))
-            return values * kept / (1 - probability), kept.bool()
-        if function in (aten.rand_like.default, aten.randn_like.default) and args[0].ndim:
-            uniform = function is aten.rand_like.default
-            return self._drawn(args[0], lambda whole: whole.uniform_() if uniform else whole.normal_())
-        if function in (aten.rand.default, aten.randn.default) and args[0]:
-            rows, own = self._of_whole_batch(args[0][0])
-            return function((rows, *args[0][1:]), **kwargs)[own]
-        return function(*args, **kwargs)
-
-    def _of_whole_batch(self, rows: int) -> tuple[int, slice]:
-        """Return how many rows the whole batch has where this part has so many, and which of them are this part's.
-
-        Each image has as many, such as one for each head; otherwise they are not of images, and all are this part's.
-        """
-        each, rest = divmod(rows, self._part.stop - self._part.start)
-        if rest:
-            return rows, slice(rows)
-        return each * self._part.size, slice(each * self._part.start, each * self._part.stop)
-
-    def _drawn(self, like: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
-        """Return this part of what is drawn for the whole batch, in the order in which it would lie in memory."""
-        shape, strides = like.shape, like.stride()
-        layout = sorted(range(like.ndim), key=lambda axis: (-strides[axis], -shape[axis]))
-        rows, own = self._of_whole_batch(shape[0])
-        whole = torch.empty_permuted((rows, *shape[1:]), layout, dtype=like.dtype, device=like.device)
-        return draw(whole)[own]
 
 
 class _Total(torch.autograd.Function):

@@ -29,6 +29,7 @@ from astseg._core.settings_io import to_builtins
 from astseg._core.text import format_value
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
+from astseg.training.batch_part import BatchPart, mean_over_batch, own_part
 from astseg.training.batches import Batch, TrainingImages, TrainingSet, batch_indices, flipped
 from astseg.training.callbacks import Callback, StepMetrics, has_losses
 from astseg.training.checkpoints import (
@@ -46,7 +47,6 @@ from astseg.training.data_identity import identify
 from astseg.training.dead_slots import DeadSlotReset, check_resettable
 from astseg.training.diagnostics import Diagnostics, diagnose
 from astseg.training.execution import PLAIN, Execution
-from astseg.training.global_batch import BatchPart, mean_over_batch, own_part
 from astseg.training.health import DIVERGED_ADVICE, judge_weights
 from astseg.training.phases import Losses, Phase, Schedule, phases
 from astseg.training.random_states import random_states, restore_random_states

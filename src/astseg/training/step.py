@@ -6,10 +6,11 @@ from contextlib import nullcontext
 import torch
 
 from astseg.model.ast_seg import AstSeg
+from astseg.training.batch_part import BatchPart
 from astseg.training.batches import Batch
 from astseg.training.compilation import LossFunction
 from astseg.training.execution import PLAIN, Execution
-from astseg.training.global_batch import BatchPart, GlobalBatch, sum_gradients
+from astseg.training.global_batch import GlobalBatch, sum_gradients
 from astseg.training.phases import Losses, Phase
 from astseg.training.precision import precision_context, products_in
 
