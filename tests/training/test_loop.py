@@ -20,8 +20,9 @@ from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import OptimizerName, Recipe, Scenario
 from astseg.training.dead_slots import DeadSlotReset
 from astseg.training.execution import Execution
-from astseg.training.loop import Trainer, recipe_callbacks
+from astseg.training.loop import Trainer
 from astseg.training.phases import BackgroundPhase, Losses, Schedule, phases
+from astseg.training.recipe_callbacks import recipe_callbacks
 from astseg.training.run_folder import RunSettings
 from astseg.training.state import TrainState
 

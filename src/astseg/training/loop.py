@@ -12,13 +12,12 @@ first process writes.
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from astseg._core import processes
 from astseg._core.atomic_io import atomic_folder
@@ -31,7 +30,7 @@ from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batch_part import BatchPart, mean_over_batch, own_part
 from astseg.training.batches import Batch, TrainingImages, TrainingSet, batch_indices, flipped
-from astseg.training.callbacks import Callback, StepMetrics, has_losses
+from astseg.training.callbacks import Callback, RestartPhase, StepMetrics, has_losses
 from astseg.training.checkpoints import (
     CHECKPOINT_FILE,
     MODEL_FOLDER,
@@ -41,16 +40,16 @@ from astseg.training.checkpoints import (
     write_checkpoint,
 )
 from astseg.training.compilation import LossFunction, compiled_losses
-from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.data_identity import identify
-from astseg.training.dead_slots import DeadSlotReset, check_resettable
-from astseg.training.diagnostics import Diagnostics, diagnose
+from astseg.training.dead_slots import check_resettable
+from astseg.training.diagnostics import diagnose
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.health import DIVERGED_ADVICE, judge_weights
-from astseg.training.phases import Losses, Phase, Schedule, phases
+from astseg.training.more_losses import with_more_losses
+from astseg.training.phases import Losses, Phase, phases
 from astseg.training.random_states import random_states, restore_random_states
-from astseg.training.slot_placement import SlotPlacement
+from astseg.training.recipe_callbacks import recipe_callbacks
 from astseg.training.state import TrainState
 from astseg.training.step import train_step
 
@@ -223,41 +222,21 @@ class Trainer:
     def _run_phase(self, phase: Phase, stop: Callable[[], bool]) -> bool:
         """Run a phase until it ends or has to restart; return False if it was stopped."""
         state = self.state
-        optimizer, execution = state.start_phase(), state.execution
-        losses_of = compiled_losses(phase, state.device) if execution.compiled else phase.losses
-        more = [callback for callback in self.callbacks if has_losses(callback)]
-        if more and execution.compiled:
-            raise AstSegError("Losses of your own (Callback.more_losses) cannot be compiled. Do not compile.")
-        if more:
-            losses_of = partial(_with_more, losses_of, [callback.more_losses for callback in more], state)
+        optimizer, losses_of = state.start_phase(), self._losses_of(phase)
         for callback in self.callbacks:
             callback.on_phase_start(state)
         training_set = state.training_set = self._prepare(phase)
         part = own_part(phase.settings.batch_size)
         earlier = state.seconds.get(phase.name, 0.0)
         started = saved = time.monotonic()
-
-        def own_indices(step: int) -> np.ndarray:
-            whole = batch_indices(state.seed, state.phase_index, step, phase.settings.batch_size, len(self.images))
-            return whole[part.places]
-
-        indices = own_indices(state.step)
-        while state.step < phase.steps:
-            batch, indices = training_set[indices], own_indices(state.step + 1)
-            training_set.read_ahead(indices)  # while this step is computed
-            if phase.flips:
-                batch = flipped(batch, state.seed, state.phase_index, state.step, part.start)
-            losses = train_step(state.model, optimizer, phase, state.step, batch, part, execution, losses_of)
+        for batch in self._batches(phase, training_set, part):
+            losses = train_step(state.model, optimizer, phase, state.step, batch, part, state.execution, losses_of)
             state.step += 1
             state.seconds[phase.name] = earlier + time.monotonic() - started
-            actions = [action for callback in self.callbacks if (action := callback.on_step_end(state))]
-            if state.step % self.report_every == 0 or state.step == phase.steps:
-                self._report(phase, losses, part)
+            restart = self._follow_step(phase, losses, part)
             del losses  # or its rendering would stay in memory during the next step
-            if len(actions) > 1:
-                raise AstSegError(f"{len(actions)} callbacks ask for a restart after one step. Use one of them.")
-            if actions:
-                self._restart_phase(actions[0].recipe)
+            if restart is not None:
+                self._restart_phase(restart.recipe)
                 self.save()
                 return True
             if state.step < phase.steps and processes.any_of(stop()):
@@ -270,6 +249,49 @@ class Trainer:
         state.end_phase()
         self._save_all()
         return True
+
+    def _losses_of(self, phase: Phase) -> LossFunction:
+        """Return the phase's losses, compiled if the run is, with what callbacks add.
+
+        Raises:
+            AstSegError: callbacks add losses to compiled ones.
+        """
+        compiled, adding = self.state.execution.compiled, [one for one in self.callbacks if has_losses(one)]
+        if compiled and adding:
+            raise AstSegError("Losses of your own (Callback.more_losses) cannot be compiled. Do not compile.")
+        if compiled:
+            return compiled_losses(phase, self.state.device)
+        return with_more_losses(phase.losses, adding, self.state) if adding else phase.losses
+
+    def _batches(self, phase: Phase, training_set: TrainingSet, part: BatchPart) -> Iterator[Batch]:
+        """Yield this process's part of each batch that is left of the phase, and fetch the next one meanwhile."""
+        state = self.state
+
+        def own_indices(step: int) -> np.ndarray:
+            whole = batch_indices(state.seed, state.phase_index, step, phase.settings.batch_size, len(training_set))
+            return whole[part.places]
+
+        indices = own_indices(state.step)
+        for step in range(state.step, phase.steps):
+            batch, indices = training_set[indices], own_indices(step + 1)
+            training_set.read_ahead(indices)
+            if phase.flips:
+                batch = flipped(batch, state.seed, state.phase_index, step, part.start)
+            yield batch
+
+    def _follow_step(self, phase: Phase, losses: Losses, part: BatchPart) -> RestartPhase | None:
+        """Tell callbacks of a step, and of its losses now and then; return what one of them asks for.
+
+        Raises:
+            AstSegError: several ask for a restart.
+        """
+        state = self.state
+        restarts = [restart for callback in self.callbacks if (restart := callback.on_step_end(state))]
+        if state.step % self.report_every == 0 or state.step == phase.steps:
+            self._report(phase, losses, part)
+        if len(restarts) > 1:
+            raise AstSegError(f"{len(restarts)} callbacks ask for a restart after one step. Use one of them.")
+        return restarts[0] if restarts else None
 
     def _restart_phase(self, recipe: Recipe) -> None:
         """Start the first phase again by another recipe, which may ask for other callbacks."""
@@ -354,51 +376,6 @@ class Trainer:
         with atomic_folder(self.folder / MODEL_FOLDER, replace=True) as partial:
             self.model.save_pretrained(partial)
             (partial / PROGRESS_FILE).write_text(json.dumps(seal(to_builtins(self.state.progress))) + "\n")
-
-
-def _with_more(
-    losses_of: LossFunction,
-    more: Sequence[Callable[[TrainState, Batch, Losses], Mapping[str, Tensor]]],
-    state: TrainState,
-    model: AstSeg,
-    batch: Batch,
-    schedule: Schedule,
-) -> Losses:
-    """Return the losses of a step with the terms that callbacks add.
-
-    Raises:
-        ValueError: two terms or diagnostics have one name, or a term is not a single number.
-    """
-    own = losses_of(model, batch, schedule)
-    total, terms = own.total, dict(own.terms)
-    for function in more:
-        for name, term in function(state, batch, own).items():
-            if name in {*terms, "total", *Diagnostics._fields, *state.phase.group_rates(0)}:
-                raise ValueError(f"there is a loss or a metric '{name}' already: give this one another name")
-            if term.shape != ():
-                raise ValueError(f"the loss '{name}' should be a single number, not of shape {tuple(term.shape)}")
-            terms[name], total = term, total + term
-    return Losses(total, terms, own.rendering)
-
-
-def recipe_callbacks(
-    recipe: Recipe, images: TrainingImages, note: Callable[[str], None] = lambda text: None
-) -> list[Callback]:
-    """Return the callbacks that the recipe asks for.
-
-    Args:
-        recipe: what is trained.
-        images: the training images.
-        note: told in a sentence or two what people should know.
-    """
-    callbacks: list[Callback] = []
-    if recipe.foreground.reinitialize_slots_until:
-        callbacks.append(DeadSlotReset(recipe.foreground.reinitialize_slots_until))
-    if recipe.foreground.scenario == "baseline" and recipe.architecture.slot_position_prior:
-        callbacks.append(SlotPlacement(recipe.foreground.baseline.placement_step, note))
-    if recipe.background.automatic_complexity:
-        callbacks.append(ComplexityCheck(images))
-    return callbacks
 
 
 def _check_processes(recipe: Recipe, execution: Execution) -> None:
