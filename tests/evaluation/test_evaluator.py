@@ -13,12 +13,11 @@ from astseg._core.errors import AstSegError
 from astseg.data.store import Split
 from astseg.evaluation import metrics
 from astseg.evaluation.evaluator import (
-    LARGEST_WEIGHT_RULE,
     Evaluation,
-    describe_labels,
     evaluate,
     write_per_image,
 )
+from astseg.evaluation.protocol import LARGEST_WEIGHT_RULE
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.static import StaticBackground
@@ -201,20 +200,6 @@ class TestEvaluate:
         assert "slots dropped whose" not in protocol
         assert "in a shade" not in protocol
         assert "in a shade" in evaluate(RedChannelModel(), split).protocol
-
-    def test_the_protocol_of_a_static_background(self) -> None:
-        model = RedChannelModel()
-        assert "times its noise" not in describe_labels(model, True)
-        model.label_rule = LabelRule(noise_multiple=7.0)
-        assert "differs from the background by 7 times its noise given to slots" in describe_labels(model, True)
-
-    def test_the_protocol_tells_rules_apart(self) -> None:
-        model = RedChannelModel()
-        texts = set()
-        for between in (True, False):
-            model.label_rule = LabelRule(between_objects=between)
-            texts.add(describe_labels(model, True))
-        assert len(texts) == 2
 
     def test_the_papers_rule_can_be_used(self, split: Split) -> None:
         own, plain = (evaluate(RedChannelModel(), split, use_label_rule=own) for own in (True, False))

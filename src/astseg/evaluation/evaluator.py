@@ -1,4 +1,4 @@
-"""Scoring of a model on a split with known truth: scores per image, their means, and the protocol in words."""
+"""Scoring of a model on a split with known truth: scores per image, and their means."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -17,27 +17,13 @@ from astseg.data.regions import regions_of_labels
 from astseg.data.store import Split
 from astseg.data.truth.mask_files import truth_of_labels
 from astseg.evaluation.metrics import PerImage, SegmentationScores, score_segmentations, squared_error
+from astseg.evaluation.protocol import describe_protocol
 from astseg.evaluation.region_scores import RegionCounter, RegionScores
 from astseg.model.ast_seg import AstSeg
-from astseg.model.label_rule.settings import LabelRule
 from astseg.model.resizing import resized
-
-LABEL_SCORES = (
-    "mIoU: the background counts as a label; labels are matched one to one so that the sum of IoU is largest, "
-    "and the sum is divided by the number of pairs with a pixel on either side. "
-    "ARI-FG: adjusted Rand index over the pixels of true objects, where a predicted background is a cluster "
-    "like any other; 1 where there is no object. ARI: over all pixels. "
-    "MSC-FG: best IoU of each true object with any predicted label, all objects alike; MSC: the background too; "
-    "scaled SC: objects by area; 0 where there is nothing to cover."
-)
-PROTOCOL = (
-    f"Means over images; every image of the split counts once. {LABEL_SCORES} "
-    "MSE: squared error in [0, 1], summed over channels and pixels."
-)
 
 OPTIONAL_SCORES = ("mse", "shadow_claimed", "lit_claimed")
 PER_IMAGE_FILE = "per_image.csv"
-LARGEST_WEIGHT_RULE = "Labels: each pixel to the layer with the largest weight, as in the paper."
 
 
 @dataclass(frozen=True)
@@ -179,7 +165,7 @@ def evaluate(
         lit_claimed = _claimed_share(labels, background & ~shadow)
     return Evaluation(
         num_slots=model.num_slots,
-        protocol=_describe_protocol(model, split, use_label_rule),
+        protocol=describe_protocol(model, split, use_label_rule),
         index=np.arange(len(split)),
         objects=_count_objects(split.masks, split.ignored_label),
         scores=scores,
@@ -259,73 +245,6 @@ def _count_regions(
         regions.add(
             regions_of_labels(found, scores), truth_of_labels(split.masks[index], split.ignored_label, shadow=shadow)
         )
-
-
-def _describe_protocol(model: AstSeg, split: Split, use_label_rule: bool) -> str:
-    height, width = split.images.shape[1:3]
-    rule = model.label_rule if use_label_rule else None
-    size = f"{len(split)} images of the split '{split.name}' at {height} x {width} pixels."
-    if (height, width) != model.image_size:
-        own_height, own_width = model.image_size
-        sharpened = (
-            ", the labels by the images' own edges and colors"
-            if rule and height * width > own_height * own_width
-            else ""
-        )
-        size += (
-            f" The model saw them resized to {own_height} x {own_width}; "
-            f"its labels and its reconstruction were resized back{sharpened}."
-        )
-    if split.ignored_label is not None:
-        size += f" Pixels whose true label is {split.ignored_label} are not scored."
-    return f"{size} {describe_labels(model, use_label_rule)} {PROTOCOL}"
-
-
-def describe_labels(model: AstSeg, use_label_rule: bool) -> str:
-    """Return a sentence on how a model's labels are made."""
-    rule = model.label_rule if use_label_rule else None
-    return LARGEST_WEIGHT_RULE if rule is None else _describe_rule(rule, model.slow_features is not None)
-
-
-def _describe_rule(rule: LabelRule, by_features: bool) -> str:
-    histograms = shadows = duplicates = divided = border = foreground = parts = again = between = ""
-    if by_features:
-        errors, shade, background = "distances in slow features", "", "the ground"
-        compared, edges = "features", ""
-    else:
-        errors, shade, background = "errors", f", in a shade of up to {rule.max_shade:.0%}", "a shade"
-        compared, edges = "colors", " with no edge between them"
-    if not rule.between_objects:
-        between = ", between objects the weights alone"
-    if rule.histogram_pull:
-        histograms = f" and the colors that each layer owns in the image ({rule.histogram_pull:g})"
-    like_background = f"whose median pixel is within {rule.background_likeness:g} of {background}"
-    if rule.background_likeness and not rule.split_parts:
-        shadows = f"slots dropped {like_background}, "
-    if rule.border_exponent:
-        border = f" times the part of the border in common to the power of {rule.border_exponent:g}"
-    if rule.duplicate_likeness:
-        limit = f"{rule.duplicate_likeness:g}{border}"
-        duplicates = f"touching slots merged whose {compared} differ by less than {limit}{edges}, "
-    if rule.division_likeness:
-        divided = f", slots divided whose halves differ by {rule.division_likeness:g}{border} or more"
-    if rule.noise_multiple:
-        foreground = f", all that differs from the background by {rule.noise_multiple:g} times its noise given to slots"
-    if rule.split_parts:
-        parts = ", parts of a slot that do not touch made objects of their own"
-        parts += f", but for those {like_background}" if rule.background_likeness else ""
-    if rule.looks > 1:
-        times = "once more" if rule.looks == 2 else f"{rule.looks - 1} times more"
-        ground = "the ground" if by_features else "the background"
-        again = f", and all of it {times} for the unused slots, with {ground} in place of what has been found"
-    return (
-        f"Labels: each pixel to the layer with the largest weight, given the layers' {errors} at the pixel "
-        f"({rule.object_error:g} for an object's, {rule.background_error:g} for the background's, "
-        f"margin {rule.background_margin:g}{shade}{between}), "
-        f"its neighbors ({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g})"
-        f"{histograms}, {shadows}{duplicates}slots of fewer than {rule.min_pixels} pixels dropped"
-        f"{divided}{foreground}{parts}{again}. The paper does none of this."
-    )
 
 
 def _count_objects(

@@ -15,8 +15,9 @@ from astseg.data.sources import Sample, Source
 from astseg.data.truth import CocoTruth, ImageName, TrueImages, open_truth
 from astseg.data.truth.mask_files import describe_masks, tells_objects, truth_of_labels
 from astseg.data.truth.prepared import StoreTruth
-from astseg.evaluation.evaluator import Evaluation, describe_labels
+from astseg.evaluation.evaluator import Evaluation
 from astseg.evaluation.image_evaluator import ImageEvaluator
+from astseg.evaluation.protocol import describe_labels
 from astseg.inference.found_results import open_results
 from astseg.inference.segmenting import same_sized_batches
 from astseg.model.ast_seg import AstSeg
