@@ -11,7 +11,8 @@ from astseg._core.settings_io import override
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.execution import Execution
-from astseg.training.state import STATE_VERSION, TrainingProgress, TrainState
+from astseg.training.saved_state import STATE_VERSION
+from astseg.training.state import TrainingProgress, TrainState
 from astseg.training.step import train_step
 
 CPU = torch.device("cpu")

@@ -1,19 +1,14 @@
 """The state of training between two steps: all that resuming needs to continue as if it had never stopped."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
-from zipfile import ZipFile
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from astseg._core.atomic_io import atomic_write
-from astseg._core.checksums import BLOCK_BYTES, is_intact, seal_file
-from astseg._core.errors import AstSegError, DamagedCheckpointError
-from astseg._core.input_files import regular_size
-from astseg._core.settings_io import SEED, check_whole_number, differing_settings, from_builtins, to_builtins
-from astseg._core.tensor_files import load_tensors
+from astseg._core.errors import AstSegError
+from astseg._core.settings_io import SEED, check_whole_number, differing_settings
 from astseg._core.text import format_value
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
@@ -24,9 +19,8 @@ from astseg.training.config import Recipe, Scenario
 from astseg.training.data_identity import DataIdentity
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.phases import Phase, PhaseName, phases
-from astseg.training.random_states import check_random_states, random_states, restore_random_states
-
-STATE_VERSION = 4
+from astseg.training.random_states import random_states, restore_random_states
+from astseg.training.saved_state import SavedState, first_line
 
 
 @dataclass(frozen=True)
@@ -118,41 +112,20 @@ class TrainState:
             DamagedCheckpointError: the file is not as it was written.
             AstSegError: there is no file, or this version cannot read it.
         """
+        saved = SavedState.read(path)
+        kept = ("recipe", "seed", "num_images", "data", "execution", "pretrained", "phase_index", "step", "seconds")
+        state = cls(model=_built(saved.recipe, device), **{name: getattr(saved, name) for name in kept})
         try:
-            _check_whole(path)
-            content = load_tensors(path)
-            if content["version"] != STATE_VERSION:
-                raise AstSegError(
-                    f"{path} is a checkpoint of another version of astseg. Resume with the version that wrote it."
-                )
-            recipe = from_builtins(Recipe, content["recipe"])
-            kept = {name: content[name] for name in ("seed", "num_images", "phase_index", "step", "seconds")}
-            weights, optimizer, random = (content[name] for name in ("model", "optimizer", "random"))
-            _check_fields(recipe, random=random, **kept)
-            data = content.get("data")  # not in files of an older astseg
-            kept["data"] = None if data is None else from_builtins(DataIdentity, data)
-            execution = content.get("execution", {"precision": content.get("precision", "fp32")})  # likewise
-            kept["execution"] = from_builtins(Execution, execution)
-            kept["pretrained"] = content.get("pretrained", False) is True  # likewise
-        except FileNotFoundError as error:
-            raise AstSegError(f"There is no checkpoint {path} to resume from. Start a new run.") from error
-        except AstSegError:
-            raise
-        except Exception as error:  # a damaged file makes torch's reader raise almost anything
-            reason = _first_line(error).rstrip(".")
-            raise DamagedCheckpointError(f"{path} is not a readable checkpoint: {reason}.") from error
-        state = cls(recipe, model=_built(recipe, device), **kept)
-        try:
-            state.model.load_state_dict(weights)
-            if optimizer is not None:
-                state.start_phase().load_state_dict(optimizer)
+            state.model.load_state_dict(saved.model)
+            if saved.optimizer is not None:
+                state.start_phase().load_state_dict(saved.optimizer)
                 _match_layouts(state.start_phase())
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise AstSegError(f"{path} holds the weights of another configuration. Start a new run.") from error
         try:
-            restore_random_states(random)
+            restore_random_states(saved.random)
         except RuntimeError as error:
-            raise AstSegError(f"{path} is not a readable checkpoint: {_first_line(error)}") from error
+            raise AstSegError(f"{path} is not a readable checkpoint: {first_line(error)}") from error
         return state
 
     def save(self, path: Path, former: Path | None = None) -> None:
@@ -165,22 +138,10 @@ class TrainState:
         Raises:
             AstSegError: the file cannot be written, or the disk is full.
         """
-        content = {
-            **{name: value for name, value in vars(self).items() if name != "training_set"},
-            "recipe": to_builtins(self.recipe),
-            "data": None if self.data is None else to_builtins(self.data),
-            "execution": to_builtins(self.execution),
-            "model": self.model.state_dict(),
-            "optimizer": None if self.optimizer is None else self.optimizer.state_dict(),
-            "random": random_states(),
-            "version": STATE_VERSION,
-        }
-        with atomic_write(path, former=former) as partial:
-            try:
-                torch.save(content, partial)
-            except RuntimeError as error:  # how torch's writer reports a full disk
-                raise OSError(_first_line(error)) from error
-            seal_file(partial)
+        own = {field.name: getattr(self, field.name) for field in fields(SavedState) if field.name != "random"}
+        own["model"] = self.model.state_dict()
+        own["optimizer"] = None if self.optimizer is None else self.optimizer.state_dict()
+        SavedState(**own, random=random_states()).write(path, former)
 
     @property
     def device(self) -> torch.device:
@@ -254,31 +215,6 @@ def check_suits(trained: Architecture, recipe: Recipe) -> None:
         )
 
 
-def _check_fields(
-    recipe: Recipe, seed: Any, num_images: Any, phase_index: Any, step: Any, seconds: Any, random: Any
-) -> None:
-    """Raise unless the values of a checkpoint are possible ones.
-
-    Raises:
-        ValueError: they are not.
-    """
-    whole = {"seed": seed, "num_images": num_images, "phase_index": phase_index, "step": step}
-    for name, value in whole.items():
-        if type(value) is not int or value < 0:
-            raise ValueError(f"{name} should be a whole number of at least 0, not {value!r:.80}")
-    own = phases(recipe)
-    most = own[phase_index].steps if phase_index < len(own) else 0  # a phase may be over, and not yet closed
-    if phase_index > len(own) or step > most:
-        raise ValueError(f"there is no step {step} of phase {phase_index}")
-    from_builtins(_Seconds, {"phases": seconds})
-    check_random_states(random)
-
-
-@dataclass(frozen=True)
-class _Seconds:
-    phases: dict[str, float]
-
-
 def _built(recipe: Recipe, device: torch.device) -> AstSeg:
     model = AstSeg(recipe.architecture, recipe.label_rule).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     keep_product_layout(model)
@@ -302,30 +238,3 @@ def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
         for name, value in values.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 values[name] = torch.empty_like(parameter).copy_(value)
-
-
-def _check_whole(path: Path) -> None:
-    """Refuse a file that is not as it was written, which torch does not notice.
-
-    A file of an older astseg has no checksum at its end. Its parts have theirs, which torch wrote but does not look at.
-
-    Raises:
-        OSError: there is no regular file.
-        ValueError: the file is damaged.
-        BadZipFile: a part is damaged, or the list of them.
-    """
-    regular_size(path)  # a pipe would never end
-    intact = is_intact(path)
-    if intact is False:
-        raise ValueError("it is damaged")
-    if intact is None:
-        with ZipFile(path) as archive:
-            # Not by `testzip`, which looks parts up by their names: a damaged name may be that of another part.
-            for part in archive.infolist():
-                with archive.open(part) as content:
-                    while content.read(BLOCK_BYTES):
-                        pass
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
