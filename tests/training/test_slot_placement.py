@@ -9,12 +9,12 @@ from astseg._core.settings_io import override
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.model.segmentation import evaluation_mode
-from astseg.training import slot_init
+from astseg.training import slot_places
 from astseg.training.batches import TrainingImages, TrainingSet
 from astseg.training.callbacks import Callback
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
-from astseg.training.slot_init import initialize_slot_prior
+from astseg.training.slot_places import place_slots
 from astseg.training.state import TrainState
 
 CPU = torch.device("cpu")
@@ -63,7 +63,7 @@ def test_places_come_when_the_background_is_known(recipe: Recipe, tiny_images: B
     bytes_ = (255 * painted).permute(0, 2, 3, 1).numpy()
     backgrounds = TrainingImages(bytes_, CPU)
     backgrounds._ready = lambda values: values.permute(0, 3, 1, 2) / 255  # type: ignore[method-assign]
-    initialize_slot_prior(model, TrainingSet(images, backgrounds), 5)
+    place_slots(model, TrainingSet(images, backgrounds), 5)
     assert model.places is not None
     torch.testing.assert_close(model.places.centres, watching.places[2])
 
@@ -96,7 +96,7 @@ def test_slots_without_places_are_told(
     recipe: Recipe, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, explained: bool
 ) -> None:
     if explained:  # what is unexplained is at most 1
-        monkeypatch.setattr(slot_init, "RESIDUAL_THRESHOLD", 1.0)
+        monkeypatch.setattr(slot_places, "RESIDUAL_THRESHOLD", 1.0)
     notes = Notes()
     trainer = Trainer(recipe, tiny_images, tmp_path, CPU, callbacks=[notes])
     assert trainer.run()

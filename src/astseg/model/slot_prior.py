@@ -13,7 +13,7 @@ class SlotPositionPrior(nn.Module):
     Where many small objects look alike, a slot cannot tell which of them is its own: its attention spreads over all,
     and their mean position may hold no object. With a preferred position each slot starts with the objects near it.
 
-    A new prior and its gradients are zero until ``training.slot_init.initialize_slot_prior`` places the slots where
+    A new prior and its gradients are zero until ``training.slot_places.place_slots`` places the slots where
     objects are.
 
     Args:

@@ -33,7 +33,7 @@ from astseg.training.losses import (
 from astseg.training.muon import Muon
 from astseg.training.residuals import cached_residuals, fit_projection
 from astseg.training.schedules import linear_ramp, quadratic_warmup
-from astseg.training.slot_init import initialize_slot_prior, without_places
+from astseg.training.slot_places import place_slots, without_places
 
 PhaseName: TypeAlias = Literal["background", "objects", "joint"]
 BETAS, EPS = (0.90, 0.98), 1e-9
@@ -148,7 +148,7 @@ class Phase(ABC):
                 fit_projection(model.slow_features, images, seed, progress)
             found.residuals = TrainingArray(cached_residuals(model, images, folder, progress), images.device)
         if self.needs_backgrounds and model.places is not None and not begun and not pretrained:
-            placed = initialize_slot_prior(model, found, seed)
+            placed = place_slots(model, found, seed)
             if not placed:
                 note(without_places("train the background for fewer steps (background.steps)"))
         return found

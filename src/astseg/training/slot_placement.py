@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from astseg._core.processes import copy_from_first
 from astseg.model.segmentation import evaluation_mode
 from astseg.training.callbacks import Callback
-from astseg.training.slot_init import initialize_slot_prior, without_places
+from astseg.training.slot_places import place_slots, without_places
 from astseg.training.state import TrainState
 
 
@@ -25,7 +25,7 @@ class SlotPlacement(Callback):
         if is_time and not state.pretrained:
             assert state.training_set is not None
             with evaluation_mode(state.model):
-                placed = initialize_slot_prior(state.model, state.training_set, state.seed)
+                placed = place_slots(state.model, state.training_set, state.seed)
             if not placed:
                 earlier = "train again with an earlier foreground.baseline.placement_step"
                 self.note(without_places(f"{earlier} or a lower foreground.baseline.background_rate"))

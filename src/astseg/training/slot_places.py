@@ -1,4 +1,4 @@
-"""The first positions of the slots: the centers of K regions that divide what the backgrounds leave unexplained."""
+"""The first places of the slots: the centers of K regions that divide what the backgrounds leave unexplained."""
 
 import warnings
 
@@ -32,7 +32,7 @@ def without_places(advice: str) -> str:
 
 
 @torch.no_grad()
-def initialize_slot_prior(model: AstSeg, training_set: TrainingSet, seed: int) -> bool:
+def place_slots(model: AstSeg, training_set: TrainingSet, seed: int) -> bool:
     """Spread the slots over the places where the training images have objects, by k-means.
 
     Args:

@@ -13,7 +13,7 @@ from astseg.training import phases
 from astseg.training.batches import TrainingImages, TrainingSet
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
-from astseg.training.slot_init import MIN_REGION, OVERLAP, initialize_slot_prior
+from astseg.training.slot_places import MIN_REGION, OVERLAP, place_slots
 
 CPU = torch.device("cpu")
 SIZE = (32, 48)
@@ -25,7 +25,7 @@ def initialized(
     model = AstSeg(
         Architecture(SIZE, num_slots, "compact-unet", "none", background_network="region", slot_position_prior=True)
     )
-    initialize_slot_prior(model, TrainingSet(*images_and_backgrounds), seed)
+    place_slots(model, TrainingSet(*images_and_backgrounds), seed)
     assert model.places is not None
     return model.places
 
@@ -90,7 +90,7 @@ def test_happens_once_before_the_objects(
         assert len(training_set) == len(training_set.backgrounds) == len(tiny_images)
         calls.append(seed)
 
-    monkeypatch.setattr(phases, "initialize_slot_prior", note)
+    monkeypatch.setattr(phases, "place_slots", note)
     recipe = override(tiny_recipe, {"architecture.slot_position_prior": slot_position_prior})
     trainer = Trainer(recipe, tiny_images, tmp_path, CPU, seed=7)
     steps = iter(range(recipe.background.steps + 1))
