@@ -21,9 +21,9 @@ from torch.utils._pytree import tree_leaves
 from astseg.model.ast_seg import AstSeg
 from astseg.model.slow_features.features import SlowFeatures
 from astseg.model.slow_features.projection import PAIRS
-from astseg.training.backgrounds import PAINTING_BATCH_SIZE
 from astseg.training.batches import Batch
 from astseg.training.config import Recipe
+from astseg.training.frozen_backgrounds import PAINTING_BATCH_SIZE
 from astseg.training.phases import Phase, phases
 from astseg.training.residuals import batch_size
 

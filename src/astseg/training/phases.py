@@ -19,9 +19,9 @@ from astseg.model.ast_seg import AstSeg
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import resized
 from astseg.training.background_noise import measure_noise
-from astseg.training.backgrounds import frozen_backgrounds
 from astseg.training.batches import Batch, TrainingArray, TrainingImages, TrainingSet
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
+from astseg.training.frozen_backgrounds import frozen_backgrounds
 from astseg.training.losses import (
     ROBUST_EXPONENT,
     background_loss,

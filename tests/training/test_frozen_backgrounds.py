@@ -6,9 +6,9 @@ import torch
 
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
-from astseg.training.backgrounds import frozen_backgrounds, paint_backgrounds
 from astseg.training.batches import TrainingImages
 from astseg.training.config import Recipe
+from astseg.training.frozen_backgrounds import frozen_backgrounds, paint_backgrounds
 
 CPU = torch.device("cpu")
 
