@@ -21,7 +21,7 @@ from astseg.model.backgrounds.product_convolution import (
     ProductConvTranspose2d,
     keep_product_layout,
 )
-from astseg.model.backgrounds.region import RegionBackground, edges
+from astseg.model.backgrounds.region import RegionBackground, edges, smooth_noise
 from astseg.model.backgrounds.static import StaticBackground
 
 # Kernel and stride of the blocks that reduce a side, computed by hand from the published rule.
@@ -223,6 +223,26 @@ class TestRegionBackground:
             shares = outlines[n, :, j, i].exp() / outlines[n, :, j, i].exp().sum()
             expected = sum(share * color for share, color in zip(shares, colors[n], strict=True)).sigmoid()
             torch.testing.assert_close(found[n, :, j, i], expected)
+
+    @pytest.mark.parametrize("size", [(32, 32), (64, 96), (33, 130)])
+    def test_outlines_begin_without_dots(self, size: tuple[int, int]) -> None:
+        torch.manual_seed(0)
+        model = RegionBackground(size, regions=3)
+        # For each region and number of the latent, a map; the last axis of the weights is the latent.
+        outlines = model.outlines.weight.detach().view(3, *size, -1)
+        assert outlines.std() == pytest.approx(0.2, rel=1e-3)
+        assert outlines.mean((1, 2)).std() < 0.1  # each map has low and high values
+        for axis, side in enumerate(size, 1):
+            assert outlines.diff(dim=axis).std() < 2 * 4 * 0.2 / side  # at most twice up and down between four points
+
+
+def test_smooth_noise() -> None:
+    torch.manual_seed(0)
+    first, second = smooth_noise(2, (64, 64), 0.3)
+    assert torch.stack((first, second)).std() == pytest.approx(0.3)
+    assert np.corrcoef(first.flatten(), second.flatten())[0, 1] < 0.5
+    at_points = first[::16, ::16]  # hardly any value repeats
+    assert at_points.std() > 0.2
 
 
 class TestStaticBackground:

@@ -13,6 +13,9 @@ from astseg.model.precision import single_precision
 
 LATENT_DIM = 16
 EDGE_SHARPNESS = 20.0  # a step of a tenth of the range gives tanh(2), about 0.96
+NOISE_POINTS = 5
+"""Along each side of the image, the points that have random values of their own before training. Outlines that begin
+with a random value for each pixel keep some of it for good: dots in even areas, as neighbors learn apart."""
 
 
 def edges(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 2 height width"]:
@@ -26,6 +29,19 @@ def edges(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch
     right = F.pad(images.diff(dim=-1).abs().amax(1, keepdim=True), (0, 1))
     down = F.pad(images.diff(dim=-2).abs().amax(1, keepdim=True), (0, 0, 0, 1))
     return (EDGE_SHARPNESS * torch.cat((right, down), 1)).tanh()
+
+
+def smooth_noise(count: int, size: tuple[int, int], std: float) -> Float[Tensor, "count height width"]:
+    """Return random maps that change slowly: normal values at a few points, and between them bicubic ones.
+
+    Args:
+        count: the number of maps.
+        size: height and width in pixels.
+        std: the standard deviation of their values, about 0.
+    """
+    points = torch.randn(1, count, NOISE_POINTS, NOISE_POINTS)
+    maps = F.interpolate(points, size=size, mode="bicubic", align_corners=True)[0]
+    return maps * (std / maps.std())
 
 
 class RegionBackground(Background):
@@ -60,8 +76,10 @@ class RegionBackground(Background):
         self.colours = nn.Linear(LATENT_DIM, regions * 3)
         self.error = nn.Linear(LATENT_DIM, pixels)
         for layer, weight, bias in ((self.outlines, 0.2, 0.02), (self.error, 0.01, 0.0)):
-            nn.init.normal_(layer.weight, std=weight)
-            nn.init.normal_(layer.bias, std=bias)
+            maps = layer.out_features // pixels
+            noise = smooth_noise(maps * LATENT_DIM, image_size, weight).view(maps, LATENT_DIM, pixels)
+            layer.weight.data.copy_(noise.transpose(1, 2).flatten(0, 1))
+            layer.bias.data.copy_(smooth_noise(maps, image_size, bias).flatten())
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> BackgroundReconstruction:
         """Encode each image as sixteen numbers and decode them."""
