@@ -140,42 +140,48 @@ class Results:
             AstSegError: the source is not there or no longer holds these images, unless they may be lacking; or it is
                 unknown where it was.
         """
-        if place is None and not self.head.source:
+        if place is not None:
+            source = self._source_in(place)
+            names = [str(source)]
+        elif self.head.source:
+            source = Path(self.head.source)
+            names = self.head.sources or [self.head.source]
+        else:
             raise ImagesNotFoundError(f"{self.folder} does not tell where its images are. Say where they are now.")
-        if place is not None and len(self.head.sources or ["one"]) == 1:
-            moved_file = place / Path(self.head.source).name
-            place = moved_file if self.head.source and moved_file.is_file() else place
-        names = [str(place)] if place is not None else self.head.sources or [self.head.source]
         missing = next((name for name in names if not Path(name).exists()), None)
         if missing is not None and not may_lack:
             raise ImagesNotFoundError(f"The images of {self.folder} are not in {missing}. Say where they are now.")
         by_name = _ImagesByName(list(map(Path, names)), self.head.split or "test")
-        moved, place = place is not None, place or Path(self.head.source)
         for record in self.records():
-            file = self.image_file(record, place)
-            image: Bytes | None = None
-            try:
-                if file is not None and file.is_file():
-                    image = read_image(file)
-                elif file is None or not may_lack:
-                    image = by_name.find(record.name)
-            except AstSegError:
-                if not may_lack:
-                    raise
-            if image is None:
-                problem = f"is not there in {place}. Say where the images are."
-            elif image.shape[:2] != (record.height, record.width):
-                problem = f"has another size in {place}. Say where the images are."
-            elif not moved and record.crc32 not in (None, pixels_crc32(image)):
-                problem = (
-                    f"has other pixels in {place} than were segmented. Segment it anew, or say where the images are."
-                )
-            else:
-                yield image
-                continue
-            if not may_lack:
+            image = self._read_image(record, source, by_name, may_lack=may_lack)
+            problem = _find_difference(image, record, source, may_be_edited=place is not None)
+            if problem is not None and not may_lack:
                 raise ImagesNotFoundError(f"{record.name} of {self.folder} {problem}")
-            yield None
+            yield image if problem is None else None
+
+    def _source_in(self, place: Path) -> Path:
+        """Return the source in the place it was moved to: its single file, if that lies there, or else the place."""
+        file = place / Path(self.head.source).name
+        return file if len(self.head.sources) <= 1 and file.is_file() else place
+
+    def _read_image(
+        self, record: ImageRecord, source: Path, by_name: "_ImagesByName", *, may_lack: bool
+    ) -> Bytes | None:
+        """Return an image from its own file, or else by its name; None if it is not there.
+
+        Raises:
+            AstSegError: it cannot be read, unless it may be lacking.
+        """
+        file = self.image_file(record, source)
+        try:
+            if file is not None and file.is_file():
+                return read_image(file)
+            has_gone = file is not None and may_lack  # to look for its name, all images would be read
+            return None if has_gone else by_name.find(record.name)
+        except AstSegError:
+            if not may_lack:
+                raise
+            return None
 
     def image_file(self, record: ImageRecord, place: Path | None = None) -> Path | None:
         """Return the file of an image; None if it is not a file of its own.
@@ -230,6 +236,24 @@ class _ImagesByName:
 
 def _folder(name: str) -> str:
     return name.rpartition("/")[0]
+
+
+def _find_difference(image: Bytes | None, record: ImageRecord, source: Path, *, may_be_edited: bool) -> str | None:
+    """Tell by what an image is not the one that was segmented, as the end of a sentence; None if it is.
+
+    Args:
+        image: what was found, if anything.
+        record: what objects.json says of the image.
+        source: where it was looked for.
+        may_be_edited: whether its pixels may be others.
+    """
+    if image is None:
+        return f"is not there in {source}. Say where the images are."
+    if image.shape[:2] != (record.height, record.width):
+        return f"has another size in {source}. Say where the images are."
+    if not may_be_edited and record.crc32 not in (None, pixels_crc32(image)):
+        return f"has other pixels in {source} than were segmented. Segment it anew, or say where the images are."
+    return None
 
 
 def read_results(folder: Path) -> Results:
