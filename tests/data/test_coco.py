@@ -115,7 +115,7 @@ def test_truth_has_instances_and_crowds(tmp_path: Path) -> None:
 )
 def test_images_are_found_by_name(tmp_path: Path, names: tuple[str, ...], asked: ImageName, expected: str) -> None:
     file = CocoFile(write(tmp_path / "a.json", [], names))
-    found = file.find([name for name in (asked.file_name, asked.name) if name])
+    found = file.find(asked.file_name or asked.name)
     assert (None if found is None else found.file_name) == expected
 
 

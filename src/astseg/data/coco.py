@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -58,14 +58,14 @@ class CocoFile:
             raise AstSegError(f"{path} is not a file of COCO's instances: {describe_mistake(error)}.") from error
         self._index = _index_names({image.file_name: image for image in self.images.values()})
 
-    def find(self, names: Sequence[str], *, same_suffix: bool = False) -> CocoImage | None:
+    def find(self, name: str, *, same_suffix: bool = False) -> CocoImage | None:
         """Return the image of a name: a path or its end, with or without suffix; None if there is none, or several.
 
         Args:
-            names: what the image may be called.
+            name: what the image is called.
             same_suffix: whether the suffix must be the same.
         """
-        keys = (key for name in names for key in (_ends(name) if same_suffix else _keys(name)))
+        keys = _ends(name) if same_suffix else _keys(name)
         return next((self._index[key] for key in keys if key in self._index), None)
 
     def truth(self, image: CocoImage) -> Truth:

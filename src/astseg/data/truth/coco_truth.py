@@ -30,9 +30,9 @@ class CocoTruth(TrueImages):
         found = None
         if image.file_name is not None:
             # An image whose name has its suffix has a twin with another, which may be the one that the file means.
-            found = self.file.find([image.file_name], same_suffix=image.file_name == image.name)
+            found = self.file.find(image.file_name, same_suffix=image.file_name == image.name)
         if found is None:
-            found = self.file.find([image.name], same_suffix=True)  # it has none to leave out
+            found = self.file.find(image.name, same_suffix=True)  # it has none to leave out
         return None if found is None else found.id
 
     def _read(self, key: Any) -> Truth:
