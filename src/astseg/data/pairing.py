@@ -67,32 +67,19 @@ def pair(
         AstSegError: no mask that the user named belongs to an image.
     """
     named = set(masks or ())
-    images, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in files if path not in named)
-    for words, members in list(groups.items()):
-        if not _majority(map(_CHECKS[members[0].name.role], _sample_paths(members))):
-            images += groups.pop(words)  # photographs, whatever their names say
-    unnamed = _unnamed_groups(images, root)
-    unnamed_masks = {file.path for members in unnamed.values() for file in members}
-    images, unmatched = _split_off_unmatched_masks([file for file in images if file.path not in unnamed_masks])
+    images, groups, unmatched = _classify_files([path for path in files if path not in named], root)
     index = _ImageIndex(images)
-    groups |= unnamed
-    # Images are only decoded if there are groups to decide about.
-    photographs = bool(groups and images) and not _majority(map(is_mask, _sample_paths(images)))
-    companions = []
-    for words, members in groups.items():
-        companion = index.match(words, members)
-        if companion or (photographs and (members[0].name.role == "mask" or all(map(is_deep, _sample_paths(members))))):
-            companions.append(companion or _Companions(words, members[0].name.role, members, {}, len(images)))
-    companions += [_Companions(words, "mask", members, {}, len(images)) for words, members in unmatched.items()]
+    sets = _match_groups(groups, images, index)
+    sets += [_FileSet(words, "mask", members, len(images)) for words, members in unmatched.items()]
     if masks is not None:
-        chosen: _Companions | None = _match_named_masks(masks, index)
+        chosen: _FileSet | None = _match_named_masks(masks, index)
     else:
-        chosen = _best(companions) or _best(_match_beside(images, beside, root.absolute().parent))
-    if chosen is not None and chosen not in companions:
-        companions.append(chosen)
-    left_out = named | {file.path for companion in companions for file in companion.members}
+        chosen = _best(sets) or _best(_match_beside(images, beside, root.absolute().parent))
+    if chosen is not None and chosen not in sets:
+        sets.append(chosen)
+    left_out = named | {file.path for one in sets for file in one.members}
     kept = tuple(path for path in files if path not in left_out)
-    return Pairing(kept, chosen.masks if chosen else {}, tuple(_notes(companions, chosen)))
+    return Pairing(kept, chosen.masks if chosen else {}, tuple(_notes(sets, chosen)))
 
 
 def match_masks(images: Sequence[Path], root: Path, masks: Sequence[Path]) -> Mapping[Path, tuple[Path, ...]]:
@@ -106,12 +93,46 @@ def match_masks(images: Sequence[Path], root: Path, masks: Sequence[Path]) -> Ma
     return {} if chosen is None else chosen.masks
 
 
-def _best(companions: Iterable["_Companions"]) -> "_Companions | None":
-    return min(
-        (companion for companion in companions if companion.masks),
-        key=lambda companion: companion.preference,
-        default=None,
-    )
+class _Classified(NamedTuple):
+    """The files of a folder, told apart by their names and the pixels of some of them."""
+
+    images: list[_File]
+    groups: dict[Key, list[_File]]
+    """Masks or maps that may belong to the images, by the words of their role."""
+    unmatched: dict[Key, list[_File]]
+    """Masks whose names match nothing, by their folders."""
+
+
+def _classify_files(files: Iterable[Path], root: Path) -> _Classified:
+    """Tell the image files below a folder apart."""
+    images, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in files)
+    for words, members in list(groups.items()):
+        if not _majority(map(_CHECKS[members[0].name.role], _sample_paths(members))):
+            images += groups.pop(words)  # photographs, whatever their names say
+    unnamed = _unnamed_groups(images, root)
+    unnamed_masks = {file.path for members in unnamed.values() for file in members}
+    images, unmatched = _split_off_unmatched_masks([file for file in images if file.path not in unnamed_masks])
+    return _Classified(images, groups | unnamed, unmatched)
+
+
+def _match_groups(groups: Mapping[Key, list[_File]], images: Sequence[_File], index: "_ImageIndex") -> list["_FileSet"]:
+    """Return the groups that belong to images by their names, or are masks or maps without images by their pixels."""
+    # Images are only decoded if there are groups to decide about.
+    photographs = bool(groups and images) and not _majority(map(is_mask, _sample_paths(images)))
+    sets = []
+    for words, members in groups.items():
+        role = members[0].name.role
+        matched = index.match(words, members)
+        if matched is not None:
+            sets.append(matched)
+        elif photographs and (role == "mask" or all(map(is_deep, _sample_paths(members)))):
+            sets.append(_FileSet(words, role, members, len(images)))
+    return sets
+
+
+def _best(sets: Iterable["_FileSet"]) -> "_FileSet | None":
+    """Return the preferred set of those with masks of images; None if there is none."""
+    return min((one for one in sets if one.masks), key=lambda one: one.preference, default=None)
 
 
 def _by_role(files: Iterable[_File]) -> tuple[list[_File], dict[Key, list[_File]]]:
@@ -123,28 +144,26 @@ def _by_role(files: Iterable[_File]) -> tuple[list[_File], dict[Key, list[_File]
     return images, groups
 
 
-def _match_beside(images: Sequence[_File], beside: Sequence[Path], root: Path) -> list["_Companions"]:
+def _match_beside(images: Sequence[_File], beside: Sequence[Path], root: Path) -> list["_FileSet"]:
     """Match masks in a folder beside that of the images."""
     index = _ImageIndex([_File(file.path, parse_name(file.path.absolute().relative_to(root))) for file in images])
     _, groups = _by_role(_File(path, parse_name(path.relative_to(root))) for path in beside)
-    return [
-        companion
-        for words, members in groups.items()
-        if _majority(map(is_mask, _sample_paths(members)))
-        and (companion := index.match(words, members))
-        and companion.masks
-    ]
+    masks = {words: members for words, members in groups.items() if _majority(map(is_mask, _sample_paths(members)))}
+    matched = (index.match(words, members) for words, members in masks.items())
+    return [one for one in matched if one is not None and one.masks]
 
 
 @dataclass
-class _Companions:
-    """A group of masks or maps beside images."""
+class _FileSet:
+    """A set of masks or maps beside images."""
 
     words: Key
     role: Role
     members: list[_File]
-    masks: dict[Path, tuple[Path, ...]]
     images: int
+    """The number of images beside them, whether these have masks or not."""
+    masks: dict[Path, tuple[Path, ...]] = field(default_factory=dict)
+    """Which members belong to an image, of each that has any."""
 
     @property
     def preference(self) -> tuple[bool, int, int]:
@@ -183,7 +202,7 @@ class _ImageIndex:
                 self.by_shorter_key[key].append(file.path)
                 self.by_folder[key[:-1]].append(file.path)
 
-    def match(self, words: Key, members: list[_File]) -> "_Companions | None":
+    def match(self, words: Key, members: list[_File]) -> "_FileSet | None":
         """Find the images to which masks or maps belong; None if these files are, by their names, images themselves."""
         role: Role = members[0].name.role if members[0].name.role != "image" else "mask"
         in_a_folder = any(not word.startswith("*") for word in words)
@@ -206,7 +225,7 @@ class _ImageIndex:
         masks: dict[Path, tuple[Path, ...]] = {}
         for image, mask in fitting if role == "mask" else ():
             masks[image] = (*masks.get(image, ()), mask)
-        return _Companions(words, role, members, masks, self.count)
+        return _FileSet(words, role, members, self.count, masks)
 
 
 def _best_named(images: Sequence[Path], mask: Path) -> list[Path]:
@@ -326,7 +345,7 @@ def _sample_evenly(items: Sequence[T]) -> list[T]:
     return [items[index] for index in evenly_spaced(len(items), NUM_CHECKED_FILES).tolist()]
 
 
-def _match_named_masks(masks: Sequence[Path], images: _ImageIndex) -> _Companions | None:
+def _match_named_masks(masks: Sequence[Path], images: _ImageIndex) -> _FileSet | None:
     """Match the masks that the user named, by their paths below a common folder or by their names alone."""
     if not images.count:
         return None
@@ -336,33 +355,29 @@ def _match_named_masks(masks: Sequence[Path], images: _ImageIndex) -> _Companion
     by_stem = _ImageIndex(
         [_File(path, parse_name(Path(path.name))) for paths in images.by_key.values() for path in paths]
     )
-    for companions in (images.match(("masks",), whole), by_stem.match((), alone)):
-        if companions is not None and companions.masks:
-            return companions
+    for matched in (images.match(("masks",), whole), by_stem.match((), alone)):
+        if matched is not None and matched.masks:
+            return matched
     first = next(iter(images.by_key.values()))[0]
     if images.count == len(masks) == 1:
-        return _Companions((), "mask", whole, {first: tuple(masks)}, 1)
+        return _FileSet((), "mask", whole, 1, {first: tuple(masks)})
     raise AstSegError(
         f"No mask in {root} has the name of an image. Images are called {first.name}, masks {masks[0].name}: "
         "give them the same names, such as a.jpg and a.png or a_mask.png."
     )
 
 
-def _notes(companions: Sequence[_Companions], taken: _Companions | None) -> Iterator[str]:
-    """Describe each group of masks or maps."""
-    for companion in companions:
-        count = len(companion.members)
-        if companion.role == "map":
-            yield f"{companion.place}: {count} maps of depth, normals or the like, not images"
-        elif companion.role == "drawn":
-            yield f"{companion.place}: {count} images with their masks painted over them"
-        elif companion is taken:
-            fitting = f"for {len(companion.masks)} of {companion.images} images"
-            yield f"{companion.place}: {count} masks, {fitting}; nothing learns from them, they are for scores"
+def _notes(sets: Sequence[_FileSet], taken: _FileSet | None) -> Iterator[str]:
+    """Describe each set of masks or maps."""
+    for one in sets:
+        count = len(one.members)
+        if one.role == "map":
+            yield f"{one.place}: {count} maps of depth, normals or the like, not images"
+        elif one.role == "drawn":
+            yield f"{one.place}: {count} images with their masks painted over them"
+        elif one is taken:
+            fitting = f"for {len(one.masks)} of {one.images} images"
+            yield f"{one.place}: {count} masks, {fitting}; nothing learns from them, they are for scores"
         else:
-            why = (
-                "their names fit no image"
-                if not companion.masks
-                else f"those of {taken.place if taken else ''} are taken"
-            )
-            yield f"{companion.place}: {count} masks; {why}"
+            why = "their names fit no image" if not one.masks else f"those of {taken.place if taken else ''} are taken"
+            yield f"{one.place}: {count} masks; {why}"
