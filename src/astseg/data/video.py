@@ -20,10 +20,9 @@ from astseg._core.image_files import Bytes
 from astseg.data.video_stamps import (
     MAX_ROUNDING,
     Stamp,
-    agree,
     increasing_times,
-    lacks_frames_at_end,
     longest_gap,
+    rate_and_duration,
     shown_ticks,
 )
 from astseg.data.video_writer import encodable_rate
@@ -98,42 +97,90 @@ def read_facts(path: Path | str) -> VideoFacts:
         AstSegError: the file is missing, or holds no video.
     """
     with _open_video(Path(path)) as (container, stream):
-        # Streamed files declare no number of frames, and cut-off files a wrong one, so that packets are counted.
-        in_order = container.format.name == "avi"
-        stamps, discarded = [], 0
         promised = _promised_seconds(container, stream)
-        others = [] if promised is None else [other for other in container.streams if other is not stream]
-        end = 0.0
-        for packet in _packets(container, stream, lambda _: None, others):
-            end = max(end, _end_seconds(packet))
-            if packet.stream_index != stream.index:
-                continue
-            if packet.size and packet.is_discard:
-                discarded += 1
-            elif packet.size:
-                stamps.append(Stamp.of(packet, in_order))
-        rate, count, base = declared_rate(stream), len(stamps), Fraction(stream.time_base)
-        stamped = not container.format.flags & av.format.Flags.no_timestamps.value
-        shown = shown_ticks(stamps) * base if stamped else Fraction(0)
-        duration = count / rate
-        if shown and not agree(count / rate, shown, base):
-            duration = shown
-            if not lacks_frames_at_end(rate, stamps, shown, base):
-                rate = count / duration
+        found = _read_packets(container, stream, of_all_tracks=promised is not None)
+        stamps, base = found.stamps, Fraction(stream.time_base)
+        has_stamps = not container.format.flags & av.format.Flags.no_timestamps.value
+        shown = shown_ticks(stamps) * base if has_stamps else Fraction(0)
+        rate, duration = rate_and_duration(declared_rate(stream), stamps, shown, base)
         times = None
-        if not stamped:
-            times = [float(index / rate) for index in range(count)]
+        if not has_stamps:
+            times = [float(index / rate) for index in range(len(stamps))]
         elif stream.codec_context.has_b_frames and (rising := increasing_times(stamps)):
             # Decoded frames would have the stamps of others that are shown in their place.
             times = [float((time - rising[0]) * base) for time in rising]
-        more_tracks, missing = len(_tracks(container)) - 1, max(0, stream.frames - count - discarded)
-        if in_order and shown > (stream.frames - 1) / declared_rate(stream):
-            missing = 0  # frames that are left out on the way count as empty ones
-        missing_seconds = 0.0 if promised is None else promised - end
-        # The last frame may be shown for as long as any other.
-        if missing_seconds <= longest_gap(stamps) * base + MAX_ROUNDING:
-            missing_seconds = 0.0
-        return VideoFacts(encodable_rate(rate), count, float(duration), more_tracks, missing, missing_seconds, times)
+        return VideoFacts(
+            fps=encodable_rate(rate),
+            frames=len(stamps),
+            duration=float(duration),
+            more_tracks=len(_tracks(container)) - 1,
+            missing=_missing_frames(container, stream, found, shown),
+            missing_seconds=0.0 if promised is None else _missing_seconds(promised, found, base),
+            times=times,
+        )
+
+
+class _Packets(NamedTuple):
+    """What the packets of a file tell."""
+
+    stamps: list[Stamp]
+    """Of those that hold a frame to show, in the order of the file."""
+    discarded: int
+    """How many hold a frame that is not to be shown."""
+    end: float
+    """The time in seconds at which the last of them ends; 0 if unknown."""
+
+
+def _read_packets(container: Any, stream: Any, *, of_all_tracks: bool) -> _Packets:
+    """Count the packets of a stream, and find where the file ends: all its tracks, or this one.
+
+    Streamed files declare no number of frames, and cut-off files a wrong one, so that packets are counted.
+    """
+    knows_order_alone = _knows_order_alone(container)
+    others = [other for other in container.streams if other is not stream] if of_all_tracks else []
+    stamps, discarded, end = [], 0, 0.0
+    for packet in _packets(container, stream, lambda _: None, others):
+        end = max(end, _end_seconds(packet))
+        if packet.stream_index != stream.index or not packet.size:
+            continue
+        if packet.is_discard:
+            discarded += 1
+        else:
+            stamps.append(Stamp.of(packet, knows_order_alone))
+    return _Packets(stamps, discarded, end)
+
+
+def _knows_order_alone(container: Any) -> bool:
+    """Tell whether a file knows in which order frames are decoded, but not when they are shown."""
+    return bool(container.format.name == "avi")
+
+
+def _missing_frames(container: Any, stream: Any, found: _Packets, shown: Fraction) -> int:
+    """Return how many frames a file lacks of those that it declares.
+
+    Args:
+        container: the file.
+        stream: its track.
+        found: what the packets tell.
+        shown: the seconds for which frames are shown; 0 if unknown.
+    """
+    if _knows_order_alone(container) and shown > (stream.frames - 1) / declared_rate(stream):
+        return 0  # frames that are left out on the way count as empty ones
+    missing: int = stream.frames - len(found.stamps) - found.discarded
+    return max(0, missing)
+
+
+def _missing_seconds(promised: float, found: _Packets, base: Fraction) -> float:
+    """Return by how many seconds a file is shorter than promised, or 0 where its last frame may account for them.
+
+    Args:
+        promised: the seconds that its beginning promises.
+        found: what the packets of all tracks tell.
+        base: the seconds of a tick.
+    """
+    missing = promised - found.end
+    # The last frame may be shown for as long as any other.
+    return missing if missing > longest_gap(found.stamps) * base + MAX_ROUNDING else 0.0
 
 
 def _promised_seconds(container: Any, stream: Any) -> float | None:

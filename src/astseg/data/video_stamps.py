@@ -48,6 +48,24 @@ def shown_ticks(stamps: Sequence[Stamp]) -> Fraction:
     return sum((_stretch_ticks(sorted(stretch)) for stretch in stretches if stretch), Fraction(0))
 
 
+def rate_and_duration(
+    declared: Fraction, stamps: Sequence[Stamp], shown: Fraction, base: Fraction
+) -> tuple[Fraction, Fraction]:
+    """Return the frames per second and the seconds of a film, as it declares them or as its time stamps tell.
+
+    Args:
+        declared: the frames per second that the file declares.
+        stamps: of the frames.
+        shown: the seconds for which they are shown by their stamps; 0 if these do not tell.
+        base: the seconds of a tick.
+    """
+    by_rate = len(stamps) / declared
+    if not shown or agree(by_rate, shown, base):
+        return declared, by_rate
+    cut_off = lacks_frames_at_end(declared, stamps, shown, base)
+    return declared if cut_off else len(stamps) / shown, shown
+
+
 def agree(expected: Fraction, shown: Fraction, base: Fraction) -> bool:
     """Tell whether two durations in seconds are the same, but for what rounding to multiples of a base makes."""
     return abs(expected - shown) <= min(2 * base, MAX_ROUNDING)
