@@ -90,7 +90,10 @@ def prepare(
                 f"{sources[0]} is prepared already, so --masks, --ignore, --every and --max-frames have no effect. "
                 "Omit them."
             )
-        _check_prepared(sources[0], size, None if resume else check_size)
+        prepared = Store(sources[0])
+        _refuse_other_size(prepared, size)
+        if not resume:
+            check_size(prepared.image_size)
         return sources[0]
     request: dict[str, Any] = {
         "size": size and list(size),
@@ -132,24 +135,17 @@ def prepare(
     return destination
 
 
-def _check_prepared(
-    source: Path, size: tuple[int, int] | None, check_size: Callable[[tuple[int, int]], None] | None
-) -> None:
-    """Refuse prepared data of another size than the one requested, or that does not suit.
+def _refuse_other_size(prepared: "Store", size: tuple[int, int] | None) -> None:
+    """Refuse prepared data of another size than the requested one, if any is.
 
     Raises:
-        AstSegError: it is.
+        AstSegError: they have another.
     """
-    from astseg.data.store import Store
-
-    prepared = Store(source).image_size
-    if size not in (None, prepared):
+    if size not in (None, prepared.image_size):
         raise AstSegError(
-            f"{source} is prepared at {format_value(prepared)} already. "
+            f"{prepared.path} is prepared at {format_value(prepared.image_size)} already. "
             "Omit --size, or prepare the data again at the other size."
         )
-    if check_size is not None:
-        check_size(prepared)
 
 
 def _is_prepared_for(
