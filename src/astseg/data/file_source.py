@@ -67,15 +67,8 @@ class FileSource(Source):
         self._root = path if path.is_dir() else path.parent
 
     def part(self, files: Sequence[Path]) -> "FileSource":
-        """Return the source with only some of its files."""
-        part = FileSource(self.path, files, masks=self.masks, ignored=self.ignored)
-        # Decided from the whole set: a part may not suffice.
-        part.__dict__ |= {
-            "ignored_label": self.ignored_label,
-            "_coding_of": {file: self._coding_of[file] for file in files if file in self._coding_of},
-            "_names": {file: self._names[file] for file in files},
-        }
-        return part
+        """Return the source with only some of its files, which are named and read as in the whole."""
+        return _FilePart(self, files)
 
     def estimated_length(self) -> int | None:
         """Count the images by the headers of the files; unreadable images count too."""
@@ -192,6 +185,33 @@ class FileSource(Source):
     def _prefix(self, name: str) -> str:
         # The images of a single file need no folder to be unique.
         return f"{name}/" if len(self.files) > 1 or self.path.is_dir() else ""
+
+
+class _FilePart(FileSource):
+    """Some files of a source. How they are named and their masks are read, only the whole may tell.
+
+    Args:
+        whole: the source.
+        files: some of its files.
+    """
+
+    def __init__(self, whole: FileSource, files: Sequence[Path]) -> None:
+        super().__init__(whole.path, files, masks=whole.masks, ignored=whole.ignored)
+        self._whole = whole
+
+    @cached_property
+    def ignored_label(self) -> int | None:
+        """The label, in masks, of pixels that are not scored; None if all of the whole are."""
+        return self._whole.ignored_label
+
+    @cached_property
+    def _coding_of(self) -> dict[Path, MaskCoding]:
+        coding_of = self._whole._coding_of
+        return {file: coding_of[file] for file in self.files if file in coding_of}
+
+    @cached_property
+    def _names(self) -> dict[Path, str]:
+        return {file: self._whole._names[file] for file in self.files}
 
 
 def find_coding(
