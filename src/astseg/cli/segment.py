@@ -247,7 +247,8 @@ def _segment_until_stopped(
         return ", ".join(filter(None, (rate, images.state)))
 
     messages.print(f"Segmenting into {out} until Ctrl-C.", style="dim", markup=False)
-    with deferred_interrupt() as images.stop, progress("Segmenting", "images", describe=describe) as show:
+    with deferred_interrupt() as interrupted, progress("Segmenting", "images", describe=describe) as show:
+        images.stop = interrupted
         summary = segment_source(
             segmenter, images, out, device=device, progress=show, model_name=name, track=track, found_in=latest.append
         )

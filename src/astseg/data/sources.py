@@ -98,8 +98,11 @@ class EndlessSource(Source):
     """A source whose images come one after another, until it is told to stop; it ends without an error if none came."""
 
     may_be_empty = True
-    stop: Callable[[], bool] = staticmethod(lambda: False)
-    """Asked several times a second; the iteration ends once it says so."""
+
+    def __init__(self, path: Path, name: str | None = None) -> None:
+        super().__init__(path, name)
+        self.stop: Callable[[], bool] = lambda: False
+        """Asked several times a second; the iteration ends once it says so. Set it to what knows when."""
 
     @property
     def state(self) -> str:
