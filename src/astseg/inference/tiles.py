@@ -1,7 +1,7 @@
 """Segmentation of large images by tiles: what is too small for the model in the whole image fills more of a tile."""
 
 import math
-from itertools import islice, pairwise
+from itertools import islice, pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -100,42 +100,15 @@ class TiledSegmenter:
 
     def _segment_one(self, image: Float[Tensor, "3 height width"]) -> Segmentation:
         height, width = image.shape[1:]
-        tiles = [
-            ImageTile(rows, columns)
-            for rows in tile_stretches(height, self.rows)
-            for columns in tile_stretches(width, self.columns)
-        ]
+        tiles = cut_tiles(height, width, self.rows, self.columns)
         found = self._segment_tiles(image, tiles)
-        slots = len(found[0].activations)
-        # Slot k of tile t has the number t K + k, from 1 on.
-        offsets = np.arange(len(tiles)) * slots
-        labels = [
-            np.where(own > 0, own + offset, 0)
-            for own, offset in zip((one.labels.cpu().numpy() for one in found), offsets, strict=True)
-        ]
-        objects = join_tiles(labels, tiles, len(tiles) * slots)
-        numbers = np.zeros((height, width), np.int64)
-        for own, (rows, columns) in zip(labels, tiles, strict=True):
-            numbers[_core(rows), _core(columns)] = own[_inner_core(rows), _inner_core(columns)]
-        areas = np.bincount(numbers.reshape(-1), minlength=len(objects))
+        labels = _number_slots(found)
+        objects = join_tiles(labels, tiles, len(tiles) * len(found[0].activations))
+        owners = _owners_of_pixels(labels, tiles, height, width)
+        areas = np.bincount(owners.reshape(-1), minlength=len(objects))
         names, parts = _largest_objects(objects, areas)
-        which, slot = (torch.from_numpy(part).to(image.device) for part in np.divmod(parts - 1, slots))
-        positions, scales, activations, appearances = (
-            torch.stack([getattr(one, name) for one in found])[which, slot] for name in OF_OBJECTS
-        )
-        shares, centers = (
-            torch.tensor(values, dtype=positions.dtype, device=image.device).view(-1, 2)[which]
-            for values in (
-                [_share(tile, height, width) for tile in tiles],
-                [_center(tile, height, width) for tile in tiles],
-            )
-        )
         return Segmentation(
-            torch.from_numpy(names[numbers]).to(image.device),
-            centers + shares * positions,
-            shares * scales,
-            activations,
-            appearances,
+            torch.from_numpy(names[owners]).to(image.device), *_describe_in_image(parts, found, tiles, height, width)
         )
 
     def _segment_tiles(self, image: Float[Tensor, "3 height width"], tiles: list[ImageTile]) -> list[Segmentation]:
@@ -207,6 +180,26 @@ def tile_stretches(size: int, count: int) -> list[Stretch]:
     ]
 
 
+def cut_tiles(height: int, width: int, rows: int, columns: int) -> list[ImageTile]:
+    """Cut an image into tiles, row by row; into fewer where they would have less than 16 pixels a side."""
+    return [ImageTile(*both) for both in product(tile_stretches(height, rows), tile_stretches(width, columns))]
+
+
+def _number_slots(found: list[Segmentation]) -> list[Numbers]:
+    """Return the labels of each tile with numbers that no other tile has: t K + k for slot k, from 1, of tile t."""
+    slots = len(found[0].activations)
+    labels = (one.labels.cpu().numpy().astype(np.int64) for one in found)
+    return [np.where(own > 0, own + tile * slots, 0) for tile, own in enumerate(labels)]
+
+
+def _owners_of_pixels(labels: list[Numbers], tiles: list[ImageTile], height: int, width: int) -> Numbers:
+    """Return the number that owns each pixel of an image, H x W: the one that the tile nearest to it gives it."""
+    owners = np.zeros((height, width), np.int64)
+    for own, (rows, columns) in zip(labels, tiles, strict=True):
+        owners[_core(rows), _core(columns)] = own[_inner_core(rows), _inner_core(columns)]
+    return owners
+
+
 def join_tiles(labels: list[Numbers], tiles: list[ImageTile], count: int) -> Numbers:
     """Find which objects of tiles are one.
 
@@ -261,6 +254,32 @@ def _largest_objects(objects: Numbers, areas: Numbers) -> tuple[Numbers, Numbers
     by_object[kept] = np.arange(1, len(kept) + 1)
     parts = [np.where(objects == one, areas, -1).argmax() for one in kept]
     return by_object[objects], np.array(parts, np.int64)
+
+
+def _describe_in_image(
+    parts: Numbers, found: list[Segmentation], tiles: list[ImageTile], height: int, width: int
+) -> tuple[Tensor, ...]:
+    """Return the positions, scales, activations and appearances of objects, in the coordinates of the image.
+
+    Args:
+        parts: for each object, the number by `_number_slots` of the slot that tells them.
+        found: what was found in each tile.
+        tiles: where they lie.
+        height: of the image.
+        width: of the image.
+    """
+    positions, scales, activations, appearances = (
+        torch.stack([getattr(one, name) for one in found]) for name in OF_OBJECTS
+    )
+    tile, slot = (torch.from_numpy(index).to(positions.device) for index in np.divmod(parts - 1, positions.shape[1]))
+    shares = positions.new_tensor([_share(one, height, width) for one in tiles])[tile]
+    centers = positions.new_tensor([_center(one, height, width) for one in tiles])[tile]
+    return (
+        centers + shares * positions[tile, slot],
+        shares * scales[tile, slot],
+        activations[tile, slot],
+        appearances[tile, slot],
+    )
 
 
 def _overlap(one: ImageTile, other: ImageTile) -> tuple[slice, slice] | None:
