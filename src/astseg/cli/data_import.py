@@ -1,7 +1,7 @@
 """``astseg data import``: prepare your own images, or a benchmark's published files."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from astseg.cli._inputs import report_plan, report_reading, report_skipped
 from astseg.cli._options import AsJson, Every, Ignore, Masks, MaxFrames, Out, Quiet, parse_size, parse_values
 from astseg.cli._progress import progress, progress_by_name
 from astseg.cli._sources import find_given
+
+if TYPE_CHECKING:
+    from astseg.data.store import Store
 
 TEST_SHARE = 0.1
 
@@ -56,25 +59,9 @@ def import_(
     """
     sides = parse_size(size)
     if benchmark is None:
-        from astseg.data.importing import import_source
-
         if protocol is not None or limit is not None or exchange_red_and_blue:
             raise AstSegError("--protocol, --limit and --exchange-red-and-blue need a --benchmark.")
-        with find_given(source) as places, progress("Reading", "images") as show:
-            store = import_source(
-                places,
-                out,
-                sides,
-                test_share,
-                seed,
-                every,
-                show,
-                masks=masks,
-                ignored=parse_values(ignore),
-                max_frames=max_frames,
-                on_plan=report_plan,
-            )
-        report_reading(store)
+        store = _import_own(source, out, sides, test_share, seed, every, max_frames, masks, ignore)
     else:
         given = (max_frames, masks, ignore)
         if every != 1 or test_share != TEST_SHARE or seed != 0 or any(value is not None for value in given):
@@ -84,23 +71,8 @@ def import_(
             )
         if sides is not None and sides[0] != sides[1]:
             raise AstSegError(f"A benchmark's images are square: give one side, not {size}.")
-        from astseg.data.benchmarks import check_store, import_benchmark
-
-        with progress_by_name("images") as show:
-            store = import_benchmark(
-                benchmark,
-                list(map(Path, source)),
-                out,
-                protocol=protocol,
-                image_size=sides[0] if sides else None,
-                limit=limit,
-                exchange_red_and_blue=exchange_red_and_blue,
-                report=lambda state: show(state.stage, state.done, state.total, state.unit),
-            )
-            found = check_store(store.path, verify=False, report=lambda split, *done: show(f"checking {split}", *done))
-        report_skipped(list(found.unreadable), store.manifest.details.get("more_unreadable", 0))
-        for problem in found.problems:
-            print_note("Note", problem)
+        side = None if sides is None else sides[0]
+        store = _import_benchmark(benchmark, source, out, protocol, side, limit, exchange_red_and_blue)
     counts, details = {name: len(store[name]) for name in store.splits}, store.manifest.details
     facts = {
         "data": out,
@@ -110,3 +82,65 @@ def import_(
         "more_skipped": details.get("more_skipped", 0) + details.get("more_unreadable", 0),
     }
     print_result([f"Data: {out}"], facts, as_json=as_json)
+
+
+def _import_own(
+    words: list[str],
+    out: Path,
+    size: tuple[int, int] | None,
+    test_share: float,
+    seed: int,
+    every: int,
+    max_frames: int | None,
+    masks: Path | None,
+    ignore: str | None,
+) -> "Store":
+    """Prepare the user's own images under a progress bar, and print what was not taken."""
+    from astseg.data.importing import import_source
+
+    with find_given(words) as places, progress("Reading", "images") as show:
+        store = import_source(
+            places,
+            out,
+            size,
+            test_share,
+            seed,
+            every,
+            show,
+            masks=masks,
+            ignored=parse_values(ignore),
+            max_frames=max_frames,
+            on_plan=report_plan,
+        )
+    report_reading(store)
+    return store
+
+
+def _import_benchmark(
+    name: str,
+    words: list[str],
+    out: Path,
+    protocol: str | None,
+    side: int | None,
+    limit: int | None,
+    exchange_red_and_blue: bool,
+) -> "Store":
+    """Prepare a benchmark's published files under a progress bar, check them, and print what is wrong with them."""
+    from astseg.data.benchmarks import check_store, import_benchmark
+
+    with progress_by_name("images") as show:
+        store = import_benchmark(
+            name,
+            list(map(Path, words)),
+            out,
+            protocol=protocol,
+            image_size=side,
+            limit=limit,
+            exchange_red_and_blue=exchange_red_and_blue,
+            report=lambda state: show(state.stage, state.done, state.total, state.unit),
+        )
+        found = check_store(store.path, verify=False, report=lambda split, *done: show(f"checking {split}", *done))
+    report_skipped(list(found.unreadable), store.manifest.details.get("more_unreadable", 0))
+    for problem in found.problems:
+        print_note("Note", problem)
+    return store
