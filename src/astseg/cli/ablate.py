@@ -1,7 +1,8 @@
 """``astseg ablate``: train rows of the paper's tables."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,10 @@ from astseg.cli._options import Device, find_device, parse_names
 from astseg.cli._runs import SAME_COMMAND, train_and_score
 from astseg.cli.evaluate import score_model
 from astseg.data.catalog import TRAINING_SETS, find_dataset
+
+if TYPE_CHECKING:
+    from astseg.evaluation.scores_file import DataDescription
+    from astseg.paper.ablation import PlannedRun
 
 
 def ablate(
@@ -41,8 +46,8 @@ def ablate(
     ```
     """
     from astseg.data.store import Store
-    from astseg.evaluation.scores_file import SCORES_FILE, describe_data, read_scores
-    from astseg.paper.ablation import State, choose_rows, coinciding_rows, evaluation_folder, plan_runs
+    from astseg.evaluation.scores_file import describe_data
+    from astseg.paper.ablation import State, choose_rows, evaluation_folder, plan_runs
     from astseg.training.run import check_scored
 
     elsewhere = {find_dataset(name): path for name, path in (("ood", ood), ("camo", camo)) if path is not None}
@@ -65,11 +70,9 @@ def ablate(
         described[spec.name] = describe_data(unseen)
     runs = plan_runs(presets, seeds, store, out, small=miniature, steps=steps)
     states = [run.state() for run in runs]
-    if not miniature and store.image_size != presets[0].recipe.architecture.image_size:
-        ours, theirs = map(format_value, (store.image_size, presets[0].recipe.architecture.image_size))
-        print_note("Note", f"The images are {ours}, but the paper's are {theirs}: this does not reproduce its results.")
-    for alike in coinciding_rows(runs):
-        print_note("Note", f"At this size, these rows are the same recipe: {', '.join(alike)}.")
+    if not miniature:
+        _note_other_size(store.image_size, presets[0].recipe.architecture.image_size)
+    _note_coinciding_rows(runs)
     failed: list[str] = []
     for number, (run, state) in enumerate(zip(runs, states, strict=True), start=1):
         messages.print(f"[bold]{number} of {len(runs)}:[/] {run.folder.name} ({state.value})")
@@ -82,12 +85,44 @@ def ablate(
                 failed.append(run.folder.name)
                 continue
         for spec, path in elsewhere.items():
-            folder = evaluation_folder(run.folder, spec)
-            file = folder / SCORES_FILE
-            if file.is_file() and read_scores(file).data != described[spec.name]:
-                raise OtherRunError(f"{file} is of other data than {path}. Remove {folder}, or choose another --out.")
-            if not file.is_file():
-                score_model(str(run.folder), path, folder, device)
+            _score_unless_scored(run.folder, path, described[spec.name], evaluation_folder(run.folder, spec), device)
     if failed:
         raise AstSegError(f"The weights of {', '.join(failed)} became non-finite. All other runs are finished.")
     output.print(f"Runs: {out}. To compare them with the published results: astseg report {out}", markup=False)
+
+
+def _note_other_size(ours: tuple[int, int], theirs: tuple[int, int]) -> None:
+    """Print that images are not of the size of the paper's, if they are not."""
+    if ours != theirs:
+        sizes = f"The images are {format_value(ours)}, but the paper's are {format_value(theirs)}"
+        print_note("Note", f"{sizes}: this does not reproduce its results.")
+
+
+def _note_coinciding_rows(runs: Sequence["PlannedRun"]) -> None:
+    """Print which rows are the same, if any are."""
+    from astseg.paper.ablation import coinciding_rows
+
+    for alike in coinciding_rows(runs):
+        print_note("Note", f"At this size, these rows are the same recipe: {', '.join(alike)}.")
+
+
+def _score_unless_scored(run: Path, data: Path, described: "DataDescription", out: Path, device: str) -> None:
+    """Score a run's model on data that it was not trained on, unless its scores are there.
+
+    Args:
+        run: its folder.
+        data: the prepared data.
+        described: what scores of these data say of them.
+        out: the folder for the scores.
+        device: where to compute.
+
+    Raises:
+        OtherRunError: the scores that are there are of other data.
+    """
+    from astseg.evaluation.scores_file import SCORES_FILE, read_scores
+
+    file = out / SCORES_FILE
+    if not file.is_file():
+        score_model(str(run), data, out, device)
+    elif read_scores(file).data != described:
+        raise OtherRunError(f"{file} is of other data than {data}. Remove {out}, or choose another --out.")
