@@ -146,11 +146,10 @@ def train(
     from astseg.training.precision import as_request
     from astseg.training.recipe_choice import check_size, choose_recipe
     from astseg.training.recipe_request import RecipeRequest
-    from astseg.training.run_folder import RunSettings, is_run, read_recipe
+    from astseg.training.run_folder import RunSettings, read_recipe
 
     if resume:
-        if source and is_run(Path(source[0])) and not is_run(out):
-            raise AstSegError(f"{source[0]} is a training run. To resume it, name it by --out.")
+        _refuse_run_as_source(source or [], out)
         with joined_processes(find_device(device)) as where:
             resume_run(out, context, str(where), strict=strict)
         return
@@ -158,9 +157,7 @@ def train(
         raise AstSegError("No source is given. Give a folder of images, a video or prepared data.")
     if model is not None:
         if preset is None and recipe is None:
-            recipe = Path(model)
-            if not is_run(recipe):
-                raise AstSegError(f"{model} is no run, whose recipe is known. Name its recipe by --preset or --recipe.")
+            recipe = _run_of_model(model)
         model = lasting_name(model)
     request = RecipeRequest(
         preset=preset,
@@ -184,20 +181,50 @@ def train(
             request = replace(request, trained=trained)
             if chosen_size is None and not Store.is_store(Path(source[0])):
                 chosen_size = trained.image_size
-        options: dict[str, Any] = {
-            "check_size": partial(check_size, device=where, request=request),
-            "masks": masks,
-            "ignore": ignore,
-            "every": every,
-            "max_frames": max_frames,
-        }
-        data, name = by_first(partial(_prepare, source, out / "data", chosen_size, longer_side, **options))
+        prepare_source = partial(
+            _prepare,
+            source,
+            out / "data",
+            chosen_size,
+            longer_side,
+            check_size=partial(check_size, device=where, request=request),
+            masks=masks,
+            ignore=ignore,
+            every=every,
+            max_frames=max_frames,
+        )
+        data, name = by_first(prepare_source)
         with messages.status("Choosing a recipe for the images and the machine..."):
             choice = from_first(choose_recipe(Store(data), where, request))  # measured by all, in the same steps
         print_reasons(choice)
         title, stored = f"astseg on {name}", str(data.resolve())
         settings = RunSettings(title, choice.recipe, stored, seed, preset, choice.execution, model)
         train_and_score(out, settings, device=str(where), strict=strict)
+
+
+def _refuse_run_as_source(words: list[str], out: Path) -> None:
+    """Refuse to resume where the run is named as the source, and none lies in the folder for the run.
+
+    Raises:
+        AstSegError: it is.
+    """
+    from astseg.training.run_folder import is_run
+
+    if words and is_run(Path(words[0])) and not is_run(out):
+        raise AstSegError(f"{words[0]} is a training run. To resume it, name it by --out.")
+
+
+def _run_of_model(model: str) -> Path:
+    """Return the run whose recipe goes with a model, where none is named.
+
+    Raises:
+        AstSegError: the model is not that of a run.
+    """
+    from astseg.training.run_folder import is_run
+
+    if not is_run(Path(model)):
+        raise AstSegError(f"{model} is no run, whose recipe is known. Name its recipe by --preset or --recipe.")
+    return Path(model)
 
 
 def _prepare(
