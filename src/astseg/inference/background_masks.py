@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Float
 from PIL import Image
@@ -19,6 +20,7 @@ from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError
 from astseg._core.file_names import BACKGROUNDS_FOLDER, FOREGROUND_MASKS_FOLDER, SUMMARY_FILE
 from astseg._core.image_conversion import from_uint8_images, to_uint8_images
+from astseg._core.image_files import Bytes
 from astseg._core.progress import Progress
 from astseg.data.sources import Source
 from astseg.evaluation.metrics import f_measure
@@ -94,9 +96,8 @@ def write_background_masks(
         raise AstSegError("This model has no background network.")
     background = model.background.eval()
     total = source.estimated_length()
-    counts = np.zeros(3, np.int64)
+    score = _MaskScore()
     shares = ForegroundShares()
-    scored = scored_pixels = 0
     with atomic_folder(out) as folder:
         for batch in same_sized_batches(source, IMAGES_AT_ONCE):
             images = from_uint8_images(np.stack([sample.image for sample in batch]), device)
@@ -108,18 +109,13 @@ def write_background_masks(
                 _save(folder / BACKGROUNDS_FOLDER / f"{sample.name}.png", painting)
                 _save(folder / FOREGROUND_MASKS_FOLDER / f"{sample.name}.png", np.uint8(255) * mask.astype(np.uint8))
                 if sample.mask is not None:
-                    void = source.ignored_label
-                    counted = np.full(mask.shape, True) if void is None else sample.mask != void
-                    scored_pixels += int(counted.sum())
-                    true = sample.mask > 0
-                    counts += [(pixels & counted).sum() for pixels in (mask & true, mask & ~true, ~mask & true)]
-                    scored += 1
+                    score.add(mask, sample.mask, source.ignored_label)
                 shares.add(float(mask.mean()))
                 progress(shares.images, total)
         result = BackgroundMasks(
             images=shares.images,
-            scored=scored,
-            f_measure=f_measure(*counts.tolist()) if scored_pixels else None,
+            scored=score.images,
+            f_measure=score.value,
             skipped=tuple(source.skipped),
             rule="predicted error" if noise is None else "noise",
             noise=None if noise is None else round(255 * float(noise.median()), 3),
@@ -128,6 +124,36 @@ def write_background_masks(
         )
         (folder / SUMMARY_FILE).write_text(json.dumps(asdict(result), indent=2) + "\n")
     return result
+
+
+class _MaskScore:
+    """The F-measure of masks, over all pixels of the images together."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        """The images that were added."""
+        self._pixels = 0
+        self._counts = np.zeros(3, np.int64)
+        """The pixels that are rightly foreground, wrongly foreground, and wrongly background."""
+
+    def add(self, mask: npt.NDArray[np.bool_], truth: Bytes, ignored_label: int | None) -> None:
+        """Add an image.
+
+        Args:
+            mask: H x W, where its foreground was found.
+            truth: H x W, 0 is the background.
+            ignored_label: the value in ``truth`` of pixels that are not scored; None if all are.
+        """
+        counted = np.full(mask.shape, True) if ignored_label is None else truth != ignored_label
+        true = truth > 0
+        self._counts += [(pixels & counted).sum() for pixels in (mask & true, mask & ~true, ~mask & true)]
+        self._pixels += int(counted.sum())
+        self.images += 1
+
+    @property
+    def value(self) -> float | None:
+        """Between 0 and 1; None if no pixel was to be scored."""
+        return f_measure(*self._counts.tolist()) if self._pixels else None
 
 
 def _paint_and_mask(
