@@ -108,12 +108,7 @@ def segment_in_shards(
         raise AstSegError("Kinds that are found by likeness would differ from shard to shard. Name slots instead.")
     out, device = Path(out), find_device(device)
     _begin(out, _plan(model, source, files_per_shard, model_name, request))
-    starts = range(0, len(source.files), files_per_shard)
-    own = {
-        out / f"shard-{number:05d}": source.files[start : start + files_per_shard]
-        for number, start in enumerate(starts)
-        if number % place.count == place.rank
-    }
+    own = _own_shards(out, source.files, files_per_shard, place)
     renewed = {folder for folder, files in own.items() if folder.is_dir() and _have_changed(files, folder)}
     for folder in renewed:
         _check_uncorrected(folder)
@@ -138,6 +133,16 @@ def segment_in_shards(
         done += len(part.files)
         images, objects, skipped = images + result.images, objects + result.objects, skipped + len(result.skipped)
     return ShardsResult(len(left), len(own) - len(left), images, objects, skipped, len(renewed))
+
+
+def _own_shards(out: Path, files: Sequence[Path], files_per_shard: int, place: Place) -> dict[Path, Sequence[Path]]:
+    """Return the folders of the shards that a process makes, with their files."""
+    starts = range(0, len(files), files_per_shard)
+    return {
+        out / f"shard-{number:05d}": files[start : start + files_per_shard]
+        for number, start in enumerate(starts)
+        if number % place.count == place.rank
+    }
 
 
 def _have_changed(files: Sequence[Path], folder: Path) -> bool:
