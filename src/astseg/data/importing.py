@@ -145,25 +145,14 @@ def import_source(
     plan = ImportPlan(total_length(part.source for part in parts), size)
     _check_room(plan, Path(destination))
     on_plan(plan)
-    usable = [_has_usable_masks(part.source) for part in parts]
-    with_masks = {
-        split: all(has for part, has in zip(parts, usable, strict=True) if split in part.splits)
-        for split in set().union(*(part.splits for part in parts))
-    }
+    with_masks = _splits_with_masks(parts)
     rule = "; ".join(dict.fromkeys(_describe_split_rule(part, test_share, seed) for part in parts))
     protocol = f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
     with StoreWriter(destination, size, describe_places(places), protocol) as writer, ExitStack() as stack:
         out = _SplitWriters(writer, stack, with_masks, source.ignored_label)
         _write_samples(out, parts, size, progress)
         writer.details.update({**_details(source, parts, seed), **(details or {})})
-        if any(with_masks.values()):
-            codings = [coding for one in _sources(source) if isinstance(one, FileSource) for coding in one.codings]
-            writer.details["masks"] = describe_codings(codings)
-        if out.masks_left_behind:
-            writer.details |= {
-                "masks_left_behind": out.masks_left_behind,
-                "mask_problem": out.mask_problem or "some images are left out.",
-            }
+        writer.details.update(_mask_details(source, out))
     return Store(destination)
 
 
@@ -308,6 +297,15 @@ def _predefined_split(file: Path) -> str:
     return split_of(file) or ""
 
 
+def _splits_with_masks(parts: Sequence[_Part]) -> dict[str, bool]:
+    """Return whether each split gets masks: if all parts with images for it have usable ones."""
+    usable = [_has_usable_masks(part.source) for part in parts]
+    return {
+        split: all(has for part, has in zip(parts, usable, strict=True) if split in part.splits)
+        for split in set().union(*(part.splits for part in parts))
+    }
+
+
 def _has_usable_masks(source: Source) -> bool:
     """Tell whether there are masks and the first few can be used; a later unusable mask only costs its image."""
     return source.has_masks and all(sample.mask_problem is None for sample in islice(source, NUM_PROBED_IMAGES))
@@ -358,4 +356,16 @@ def _details(source: Source, parts: list[_Part], seed: int) -> dict[str, Any]:
         details["fps"] = float(source.fps)
     if steps := [one.every for one in _sources(source) if isinstance(one, VideoSource)]:
         details["every"] = steps if len(set(steps)) > 1 else steps[0]
+    return details
+
+
+def _mask_details(source: Source, out: _SplitWriters) -> dict[str, Any]:
+    """Return what the manifest says of masks: how they were read, and how many were left behind and why."""
+    details: dict[str, Any] = {}
+    if any(out.masks.values()):
+        codings = [coding for one in _sources(source) if isinstance(one, FileSource) for coding in one.codings]
+        details["masks"] = describe_codings(codings)
+    if out.masks_left_behind:
+        details["masks_left_behind"] = out.masks_left_behind
+        details["mask_problem"] = out.mask_problem or "some images are left out."
     return details
