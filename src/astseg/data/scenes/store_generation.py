@@ -13,7 +13,7 @@ from functools import partial
 from itertools import chain, islice
 from multiprocessing import forkserver
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
@@ -86,25 +86,17 @@ def make_store(
     size = checked_size(chosen, image_size)
     check_seed_and_indices(seed, ())
     device = checked_device(device)
-    if not counts or min(counts.values()) < 1:
-        raise AstSegError(f"Every split needs at least one image, but the counts are {dict(counts)}.")
-    if max(counts.values()) > INDICES_PER_SPLIT:
-        raise AstSegError(f"A split has at most {INDICES_PER_SPLIT} images, but the counts are {dict(counts)}.")
+    _check_counts(counts)
     if workers is not None and workers < 1:
         raise AstSegError(f"At least one worker is needed, not {workers}.")
-    writer = StoreWriter(
-        path,
-        (size, size),
-        GENERATOR,
+    protocol = (
         f"{chosen.name} version {chosen.version}, seed {seed}, {size} x {size} pixels, 2 x 2 samples a pixel, "
-        f"masks by majority of the samples{f', {textures.description}' if textures else ''}",
-        {
-            "name": chosen.name,
-            "version": chosen.version,
-            "seed": seed,
-            **({"textures": textures.identity} if textures else {}),
-        },
+        f"masks by majority of the samples{f', {textures.description}' if textures else ''}"
     )
+    details: dict[str, Any] = {"name": chosen.name, "version": chosen.version, "seed": seed}
+    if textures:
+        details["textures"] = textures.identity
+    writer = StoreWriter(path, (size, size), GENERATOR, protocol, details)
     at_once = IMAGES_PER_TASK if device.type == "cpu" else IMAGES_PER_TASK_CUDA
     tasks = {split: _tasks(split, count, at_once) for split, count in counts.items()}
     jobs = [
@@ -113,16 +105,28 @@ def make_store(
     ]
     alone = device.type != "cpu" or sum(counts.values()) < MIN_IMAGES_FOR_WORKERS
     processes = 1 if alone else min(workers or _num_cores(), len(jobs))
-    finished = _render_here(jobs) if processes == 1 else _render_in_workers(jobs, processes)
+    rendered = _render_here(jobs) if processes == 1 else _render_in_workers(jobs, processes)
     # On any error, the workers end before the writer removes its files.
-    with writer, closing(finished):
+    with writer, closing(rendered):
         for split, its_tasks in tasks.items():
             with writer.split(split) as split_writer:
-                for scenes in islice(finished, len(its_tasks)):
+                for scenes in islice(rendered, len(its_tasks)):
                     split_writer.append(scenes.images, scenes.masks, scenes.shadows)
                     if progress:
                         progress(len(scenes.images))
     return Store(path)
+
+
+def _check_counts(counts: Mapping[str, int]) -> None:
+    """Raise for splits of no image, or of more than their random streams suffice for.
+
+    Raises:
+        AstSegError: a split has too few or too many, or there is none.
+    """
+    if not counts or min(counts.values()) < 1:
+        raise AstSegError(f"Every split needs at least one image, but the counts are {dict(counts)}.")
+    if max(counts.values()) > INDICES_PER_SPLIT:
+        raise AstSegError(f"A split has at most {INDICES_PER_SPLIT} images, but the counts are {dict(counts)}.")
 
 
 def _tasks(split: str, count: int, at_once: int) -> list[range]:
