@@ -9,11 +9,9 @@ the rest of a file must begin where it was asked to. If it announces nothing, wh
 size, and an interrupted download begins anew. `PlannedFile.verification` says what vouches for the content.
 """
 
-import glob
 import hashlib
 import http
 import http.client
-import json
 import re
 import time
 import urllib.error
@@ -22,14 +20,14 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from astseg._core.atomic_io import atomic_write, lock_folder, make_folder, sync, sync_opened
+from astseg._core.atomic_io import lock_folder, make_folder, sync
 from astseg._core.disk import free_bytes
 from astseg._core.errors import AstSegError
-from astseg._core.input_files import read_json
 from astseg._core.progress import ByteProgress
 from astseg._core.text import without_password
+from astseg.data.benchmarks.download_part import DownloadPart, PartNote, file_length
 from astseg.data.benchmarks.registry import RemoteFile, get_benchmark
 from astseg.data.benchmarks.servers import CHUNK_SIZE, TIMEOUT_SECONDS, ask_headers, fetch_unsized, request_for
 
@@ -160,9 +158,9 @@ def download_into_locked(plan: DownloadPlan, report: ByteProgress | None = None)
 
 def _fetch_whole(file: PlannedFile, folder: Path, report: ByteProgress) -> Path:
     path = folder / file.remote.name
-    part = _part_path(path)
-    if _length(path) == file.size:
-        _remove_note(part)
+    part = DownloadPart(path)
+    if file_length(path) == file.size:
+        part.remove_note()
         report(path.name, file.size, file.size)
         return path
     checksum = _published_md5(file.remote)
@@ -170,36 +168,36 @@ def _fetch_whole(file: PlannedFile, folder: Path, report: ByteProgress) -> Path:
         _fetch_unsized(file.remote, part, report)
     else:
         _fetch_with_retries(file, file.size, part, report)
-    if checksum is not None and _md5(part) != checksum:
-        part.unlink()
-        _remove_note(part)
+    if checksum is not None and _md5(part.path) != checksum:
+        part.path.unlink()
+        part.remove_note()
         raise AstSegError(f"{path.name} was damaged: its MD5 is not {checksum}. It was removed; download it again.")
-    sync(part)
-    part.rename(path)
+    sync(part.path)
+    part.path.rename(path)
     sync(folder)
-    _remove_note(part)
+    part.remove_note()
     return path
 
 
-def _fetch_unsized(remote: RemoteFile, part: Path, report: ByteProgress) -> None:
+def _fetch_unsized(remote: RemoteFile, part: DownloadPart, report: ByteProgress) -> None:
     """Download a file whose server does not say how large it is; if that fails, nothing of it stays."""
-    _remove_note(part)  # of a file whose length was told
+    part.remove_note()  # of a file whose length was told
     limit = MAX_UNKNOWN_BYTES if remote.size is None else int((1 + SIZE_TOLERANCE) * remote.size)
     try:
-        size = fetch_unsized(remote.address, part, limit, lambda done: report(remote.name, done, None))
+        size = fetch_unsized(remote.address, part.path, limit, lambda done: report(remote.name, done, None))
         _check_size(remote, size, "what came has")
     except BaseException:
-        part.unlink(missing_ok=True)
+        part.path.unlink(missing_ok=True)
         raise
 
 
-def _fetch_with_retries(file: PlannedFile, size: int, part: Path, report: ByteProgress) -> None:
+def _fetch_with_retries(file: PlannedFile, size: int, part: DownloadPart, report: ByteProgress) -> None:
     failures = 0
-    while (before := _kept(part)) != size:
+    while (before := part.kept) != size:
         try:
             _fetch(file.remote, size, part, report)
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            failures = 0 if _kept(part) > before else failures + 1
+            failures = 0 if part.kept > before else failures + 1
             refused = isinstance(error, urllib.error.HTTPError) and error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
             if refused or failures == MAX_ATTEMPTS:
                 raise AstSegError(
@@ -208,14 +206,10 @@ def _fetch_with_retries(file: PlannedFile, size: int, part: Path, report: BytePr
             time.sleep(RETRY_DELAY * failures)
 
 
-def _fetch(remote: RemoteFile, size: int, part: Path, report: ByteProgress) -> None:
+def _fetch(remote: RemoteFile, size: int, part: DownloadPart, report: ByteProgress) -> None:
     """Download the rest of a file, or all of it if the server's file has changed."""
-    start, note = _kept(part), _read_note(part)
-    request = request_for(remote.address)
-    if note is not None and 0 < start < size:
-        request.add_header("Range", f"bytes={start}-")
-        if note.validator:  # without one, only the size shows that the file has changed
-            request.add_header("If-Range", note.validator)
+    start = part.kept
+    request = _request_rest(remote, start, size, part.read_note())
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         done = start if resumed else 0
@@ -226,29 +220,69 @@ def _fetch(remote: RemoteFile, size: int, part: Path, report: ByteProgress) -> N
             raise AstSegError(
                 f"{remote.shown} now has {done + length} bytes instead of {size}. Run the download again."
             )
-        validator = _validator(answer.headers)
-        _write_note(part, _Note(validator, done))
-        with part.open("r+b" if resumed else "wb") as target:
-            target.truncate(done)
-            target.seek(done)
-            noted = done
-            try:
-                while chunk := _read(answer, min(CHUNK_SIZE, size - done + 1)):
-                    if done + len(chunk) > size:  # without a length, an answer need not end
-                        raise AstSegError(
-                            f"{remote.shown} sends more than the {size} bytes that were announced. "
-                            "Try again later, or another server."
-                        )
-                    target.write(chunk)
-                    done += len(chunk)
-                    report(remote.name, done, size)
-                    if done - noted >= BYTES_BETWEEN_SYNCS:
-                        noted = done
-                        _sync_and_note(target, part, _Note(validator, done))
-            finally:  # also after Ctrl-C and when the connection breaks
-                _sync_and_note(target, part, _Note(validator, done))
+        note = PartNote(_validator(answer.headers), done)
+        part.write_note(note)
+        with part.path.open("r+b" if resumed else "wb") as target:
+            done = _receive(answer, remote, size, part, target, note, report)
     if done != size:
         raise ConnectionError(f"the connection ended after {done} of {size} bytes")
+
+
+def _request_rest(remote: RemoteFile, start: int, size: int, note: PartNote | None) -> urllib.request.Request:
+    """Return the request for a file of a size from a byte on, or for all of it if nothing of it is known."""
+    request = request_for(remote.address)
+    if note is not None and 0 < start < size:
+        request.add_header("Range", f"bytes={start}-")
+        if note.validator:  # without one, only the size shows that the file has changed
+            request.add_header("If-Range", note.validator)
+    return request
+
+
+def _receive(
+    answer: http.client.HTTPResponse,
+    remote: RemoteFile,
+    size: int,
+    part: DownloadPart,
+    target: BinaryIO,
+    note: PartNote,
+    report: ByteProgress,
+) -> int:
+    """Write what a server sends into a part, and note from time to time how much of it is on the disk.
+
+    Args:
+        answer: what the server sends.
+        remote: the file.
+        size: of the whole file, in bytes.
+        part: the part.
+        target: the same, open.
+        note: what is known of the part; what is behind its size is overwritten.
+        report: see `download`.
+
+    Returns:
+        How many bytes the part has then, which are fewer than the file's if the connection has ended.
+
+    Raises:
+        AstSegError: more comes than the file should have.
+    """
+    done = noted = note.size
+    target.truncate(done)
+    target.seek(done)
+    try:
+        while chunk := _read(answer, min(CHUNK_SIZE, size - done + 1)):
+            if done + len(chunk) > size:  # without a length, an answer need not end
+                raise AstSegError(
+                    f"{remote.shown} sends more than the {size} bytes that were announced. "
+                    "Try again later, or another server."
+                )
+            target.write(chunk)
+            done += len(chunk)
+            report(remote.name, done, size)
+            if done - noted >= BYTES_BETWEEN_SYNCS:
+                noted = done
+                part.sync(target, note._replace(size=done))
+    finally:  # also after Ctrl-C and when the connection breaks
+        part.sync(target, note._replace(size=done))
+    return done
 
 
 def _read(answer: http.client.HTTPResponse, most: int) -> bytes:
@@ -261,7 +295,7 @@ def _read(answer: http.client.HTTPResponse, most: int) -> bytes:
 
 def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
     path = folder / remote.name
-    present = _length(path)
+    present = file_length(path)
     try:
         length = _content_length(ask_headers(remote.address, may_ask_for_file=not present), remote.shown)
     except (http.client.HTTPException, OSError, ValueError) as error:
@@ -276,7 +310,7 @@ def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
         raise AstSegError(
             f"{path} has {present} bytes, but the server's file has {size}. Remove it to download it again."
         )
-    return PlannedFile(remote, size, present or min(_kept(_part_path(path)), size))
+    return PlannedFile(remote, size, present or min(DownloadPart(path).kept, size))
 
 
 def _check_size(remote: RemoteFile, size: int, whose: str) -> None:
@@ -357,71 +391,15 @@ def _mirror_files(files: Sequence[RemoteFile], mirror: str) -> tuple[RemoteFile,
     )
 
 
-def _part_path(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
-
-
-class _Note(NamedTuple):
-    """What is known of a part."""
-
-    validator: str
-    """The ETag or date of the server's file; empty if the server sent neither."""
-    size: int
-    """The number of its bytes that are surely on the disk."""
-
-
-def _note_file(part: Path) -> Path:
-    return part.with_name(part.name + ".json")
-
-
-def _read_note(part: Path) -> _Note | None:
-    """Return what is known of a part; None if nothing is."""
-    try:
-        found = read_json(_note_file(part))
-        note = _Note(found, _length(part)) if isinstance(found, str) else _Note(**found)  # a text in an older astseg
-        valid = isinstance(note.validator, str) and note.validator.isprintable() and note.validator.isascii()
-        return note if valid and type(note.size) is int and note.size >= 0 else None
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _kept(part: Path) -> int:
-    """Return how many bytes of a part are kept."""
-    note = _read_note(part)
-    return 0 if note is None else min(_length(part), note.size)
-
-
-def _write_note(part: Path, note: _Note) -> None:
-    with atomic_write(_note_file(part)) as partial:
-        partial.write_text(json.dumps(note._asdict()))
-
-
 def forget_download(path: Path) -> None:
     """Remove a file that was downloaded, or the part of it that was."""
-    part = _part_path(path)
-    _remove_note(part)
-    for file in (path, part):
+    part = DownloadPart(path)
+    part.remove_note()
+    for file in (path, part.path):
         file.unlink(missing_ok=True)
-
-
-def _remove_note(part: Path) -> None:
-    """Remove what is known of a part, also where a kill left it half written."""
-    note = _note_file(part)
-    for file in (note, *note.parent.glob(f".{glob.escape(note.stem)}.*.partial{note.suffix}")):
-        file.unlink(missing_ok=True)
-
-
-def _sync_and_note(target: BinaryIO, part: Path, note: _Note) -> None:
-    target.flush()
-    sync_opened(target.fileno())
-    _write_note(part, note)
 
 
 def _validator(headers: http.client.HTTPMessage) -> str:
     tag = headers.get("ETag", "")
     # A weak ETag promises equivalent content, not the same bytes.
     return (headers.get("Last-Modified") if not tag or tag.startswith("W/") else tag) or ""
-
-
-def _length(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
