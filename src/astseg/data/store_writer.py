@@ -152,31 +152,48 @@ class SplitWriter:
         sync(self._folder)
 
     def _reopen(self) -> None:
-        # Writing can stop between the files or within an image: the shortest file decides which images are complete.
-        item = {kind: math.prod(self._item_shape(kind)) for kind in ARRAYS}
+        """Open what an interrupted writer has left, cut to the images that are whole in all files."""
         for kind in ARRAYS:
             if self._path(kind).exists() and sums_file(self._path(kind)).exists():
                 self._open(kind, "r+b")
-        counts = [max(0, file.seek(0, 2) - HEADER_BYTES) // item[kind] for kind, file in self._files.items()]
-        counts += [file.seek(0, 2) // SUM_BYTES for file in self._sums.values()]
-        self.count = min(counts, default=0)
+        self.count = self._count_whole()
         if not self.count:
             self.close()
             self._files.clear()
             self._sums.clear()
             return
-        for kind, file in self._files.items():
-            self._write_header(kind)
-            file.truncate(HEADER_BYTES + self.count * item[kind])
-            file.seek(0, 2)
-            self._sums[kind].truncate(self.count * SUM_BYTES)
-            self._sums[kind].seek(0, 2)
+        for kind in self._files:
+            self._cut(kind)
             self._check(kind)
         self._sync()  # the shorter checksums, before anything is written behind
         if "masks" in self._files:
-            self._files["masks"].seek(HEADER_BYTES)
-            while block := self._files["masks"].read(1 << 24):
-                self._histogram += np.bincount(np.frombuffer(block, np.uint8), minlength=256)
+            self._count_labels()
+
+    def _count_whole(self) -> int:
+        """Count the images that are complete: writing can stop between the files or within an image."""
+        counts = [
+            max(0, file.seek(0, 2) - HEADER_BYTES) // self._item_bytes(kind) for kind, file in self._files.items()
+        ]
+        counts += [file.seek(0, 2) // SUM_BYTES for file in self._sums.values()]
+        return min(counts, default=0)
+
+    def _cut(self, kind: str) -> None:
+        """Cut an array and its checksums to the images that are counted."""
+        file, sums = self._files[kind], self._sums[kind]
+        self._write_header(kind)
+        file.truncate(HEADER_BYTES + self.count * self._item_bytes(kind))
+        sums.truncate(self.count * SUM_BYTES)
+        for opened in (file, sums):
+            opened.seek(0, 2)
+
+    def _count_labels(self) -> None:
+        """Count the labels in the masks that are there."""
+        self._files["masks"].seek(HEADER_BYTES)
+        while block := self._files["masks"].read(1 << 24):
+            self._histogram += np.bincount(np.frombuffer(block, np.uint8), minlength=256)
+
+    def _item_bytes(self, kind: str) -> int:
+        return math.prod(self._item_shape(kind))
 
     def _item_shape(self, kind: str) -> tuple[int, ...]:
         return (*self._image_size, 3) if kind == "images" else self._image_size
