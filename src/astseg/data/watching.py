@@ -68,25 +68,33 @@ class WatchedFolder(EndlessSource):
             for file in self._settled():
                 if _find_state(file) != self._waiting[file][0]:
                     continue  # it was written anew while those before it were segmented, and has to settle again
-                try:
-                    images = read_images(file)
-                    first = next(images)
-                    frames = 1 + sum(1 for _ in images)  # to the end of the file
-                    if frames > 1:
-                        images = read_images(file)
-                        first = next(images)
-                except AstSegError as error:
-                    if self._age(file) > GIVE_UP_SECONDS:
-                        self._given_up[file], _ = self._waiting.pop(file)
-                        self._skip(file, str(error))
+                found = self._read_whole(file)
+                if found is None:
                     continue
+                frames, images = found
                 self._read[file], _ = self._waiting.pop(file)
-                yield from self._file_samples(file, self._name(file, names, frames), frames, chain([first], images))
+                yield from self._file_samples(file, self._name(file, names, frames), frames, images)
                 if self.stop():
                     break
             else:
                 time.sleep(LOOK_SECONDS)
         self._find_changed()  # since the last look, which may be long ago
+
+    def _read_whole(self, file: Path) -> tuple[int, Iterator[Bytes]] | None:
+        """Return how many images a waiting file holds, and these; None if it cannot be read to its end, or not yet."""
+        try:
+            images = read_images(file)
+            first = next(images)
+            frames = 1 + sum(1 for _ in images)  # to the end of the file
+            if frames > 1:
+                images = read_images(file)
+                first = next(images)
+        except AstSegError as error:
+            if self._age(file) > GIVE_UP_SECONDS:
+                self._given_up[file], _ = self._waiting.pop(file)
+                self._skip(file, str(error))
+            return None
+        return frames, chain([first], images)
 
     def _skip(self, file: Path, reason: str) -> None:
         self.skipped.append((self._relative(file), reason))
