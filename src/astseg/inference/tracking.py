@@ -114,30 +114,53 @@ class Tracker:
         pieces = find_pieces(labels)
         features = None if appearances is None else np.asarray(appearances, np.float64)[pieces.labels - 1]
         if features is not None and len(features) > 1:
-            self._spreads += 1
-            self._spread += (_mean_distance(features) - self._spread) / self._spreads
+            self._learn_spread(features)
         main = self._assign(pieces, features)
         places = np.zeros(len(pieces.regions) + 1, np.int64)
         for piece, place in (main | self._parts(pieces, main)).items():
             places[piece + 1] = place + 1
         owners = self._divide(places[pieces.image])
-        regions = cut_regions(owners)
         looks = {} if features is None else {place: features[piece] for piece, place in main.items()}
         tracks: npt.NDArray[np.int64] = np.array([0, *(track.number for track in self.tracks)])[owners]
+        self.tracks = self._going_on(owners, tracks, looks)
+        for piece, region in enumerate(pieces.regions):
+            if not places[piece + 1]:
+                new = self._begin(region, None if features is None else features[piece])
+                tracks[pieces.image == piece + 1] = new.number
+                self.tracks.append(new)
+        return tracks
+
+    def _learn_spread(self, features: Floats) -> None:
+        """Take the features of two or more objects of a frame into the mean of their distances."""
+        self._spreads += 1
+        self._spread += (_mean_distance(features) - self._spread) / self._spreads
+
+    def _going_on(
+        self,
+        owners: Int[np.ndarray, "height width"],
+        tracks: Int[np.ndarray, "height width"],
+        looks: Mapping[int, Floats],
+    ) -> list[Track]:
+        """Return the tracks after a frame, those that were seen and those that may be seen again.
+
+        Args:
+            owners: the place of each pixel's track, from 1 on; 0 for none.
+            tracks: its number.
+            looks: what was seen of an appearance, by the place of its track from 0 on.
+        """
+        regions = cut_regions(owners)
         going_on = []
         for place, track in enumerate(self.tracks):
             if place + 1 in regions:
                 going_on.append(self._seen(track, regions[place + 1], looks.get(place, track.appearance)))
-            elif self._may_return(lost := self._lost(track, tracks), labels.shape):
+            elif self._may_return(lost := self._lost(track, tracks), owners.shape):
                 going_on.append(lost)
-        for piece, region in enumerate(pieces.regions):
-            if not places[piece + 1]:
-                self.begun += 1
-                tracks[pieces.image == piece + 1] = self.begun
-                look = None if features is None else features[piece]
-                going_on.append(Track(self.begun, region, region.area, look, np.zeros(2)))
-        self.tracks = going_on
-        return tracks
+        return going_on
+
+    def _begin(self, region: Region, appearance: Floats | None) -> Track:
+        """Return a new track of an object that is seen for the first time."""
+        self.begun += 1
+        return Track(self.begun, region, region.area, appearance, np.zeros(2))
 
     def _assign(self, pieces: Pieces, features: Floats | None) -> dict[int, int]:
         """Return the place of the track that goes on with each piece, by the piece's place."""
