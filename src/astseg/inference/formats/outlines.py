@@ -95,15 +95,22 @@ def _trace(mask: Mask) -> list[Points]:
     next_numbers = np.ravel_multi_index((following % 4, end_y, end_x), begins.shape)
     successor = dict(enumerate(np.searchsorted(numbers, next_numbers).tolist()))
     loops = []
-    while successor:
-        index, loop = next(iter(successor)), []
-        while index in successor:
-            loop.append(index)
-            index = successor.pop(index)
+    for loop in _closed_walks(successor):
         chosen = np.array(loop)
         inward = INWARD[direction[chosen]] + INWARD[np.roll(direction[chosen], 1)]
         loops.append(position[chosen] + INSET * np.clip(inward, -1, 1))
     return loops
+
+
+def _closed_walks(successor: Mapping[int, int]) -> Iterator[list[int]]:
+    """Yield the loops that lead from each number to the one after it, until they come back."""
+    left = dict(successor)
+    while left:
+        index, loop = next(iter(left)), []
+        while index in left:
+            loop.append(index)
+            index = left.pop(index)
+        yield loop
 
 
 def _find_bridges(points: Points, loop_of: Int64[np.ndarray, "points"]) -> dict[int, list[int]]:
