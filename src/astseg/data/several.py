@@ -8,7 +8,7 @@ from pathlib import Path
 from astseg._core.errors import AstSegError
 from astseg.data.arrays import is_array_file
 from astseg.data.file_source import FileSource
-from astseg.data.folders import FoundFiles, find_among, find_files, is_searched, unique_names
+from astseg.data.folders import find_among, find_files, is_searched, unique_names
 from astseg.data.masks import share_ignored_label
 from astseg.data.opening import Kind, StoreSource, find_kind, open_source
 from astseg.data.sources import Sample, Source, total_length
@@ -93,16 +93,11 @@ def open_sources(
         return open_source(typed[next(iter(kinds))], split, every, masks, ignored, max_frames)
     if masks is not None:
         raise AstSegError(f"Masks can be named for one source, and here are {len(kinds)}. Prepare them one by one.")
-    try:
-        root = Path(os.path.commonpath([place.parent for place in kinds]))
-    except ValueError as error:  # of Windows
-        raise AstSegError("The sources lie on several drives. Take one drive at a time.") from error
+    root = _common_folder(list(kinds))
     parts: dict[str, Source] = {}
     files: Sequence[Path] = ()
     if any(kind in ("folder", "image", "array") for kind in kinds.values()):
-        folders = [find_files(place) for place, kind in kinds.items() if kind == "folder"]
-        single = [place for place, kind in kinds.items() if kind in ("image", "array")]
-        parts[""] = joined = _join_files(root, folders, single, ignored)
+        parts[""] = joined = _join_files(root, kinds, ignored)
         files = joined.files
     prefixes = unique_names([*kinds, *files], root)
     for place, kind in kinds.items():
@@ -117,10 +112,24 @@ def open_sources(
     return source
 
 
-def _join_files(
-    root: Path, folders: Sequence[FoundFiles], single: Sequence[Path], ignored: frozenset[int] | None
-) -> FileSource:
-    found = [*folders, find_among(single, root)] if single else folders
+def _common_folder(places: Sequence[Path]) -> Path:
+    """Return the folder that holds all of some absolute paths.
+
+    Raises:
+        AstSegError: there is none.
+    """
+    try:
+        return Path(os.path.commonpath([place.parent for place in places]))
+    except ValueError as error:  # of Windows
+        raise AstSegError("The sources lie on several drives. Take one drive at a time.") from error
+
+
+def _join_files(root: Path, kinds: Mapping[Path, Kind], ignored: frozenset[int] | None) -> FileSource:
+    """Open the images and arrays of all files and folders among some places as those of one folder."""
+    found = [find_files(place) for place, kind in kinds.items() if kind == "folder"]
+    single = [place for place, kind in kinds.items() if kind in ("image", "array")]
+    if single:
+        found.append(find_among(single, root))
     files = [file for one in found for file in one.files]
     masks = {image: paths for one in found for image, paths in one.masks.items()}
     left_out = tuple(text for one in found for text in one.left_out)
