@@ -63,6 +63,11 @@ def read_hdf5(path: Path | str, layout: EntityLayout, size: int, start: int = 0)
 
 
 def _open(path: Path | str) -> Any:
+    """Open a file whose content was checked; it is to be closed.
+
+    Raises:
+        AstSegError: h5py is not installed, or the file cannot be read.
+    """
     try:
         import h5py
     except ImportError as error:
@@ -73,20 +78,29 @@ def _open(path: Path | str) -> Any:
     except Exception as error:  # a damaged file raises errors of any type
         raise AstSegError(f"Cannot read {path}: {error}.") from error
     try:
-        found = {name: _own_data(file, name) for name in ("image", "mask")}
-        kinds = {name: (data.shape, data.dtype) for name, data in found.items() if data is not None}
-        image, mask = kinds.get("image"), kinds.get("mask")
-        if not (image and mask and _is_valid_layout(*image, *mask)):
-            raise ValueError(
-                f"it should hold 'image' (N x H x W x 3, uint8) and 'mask' (N x H x W x 1 or N x E x H x W x 1, "
-                f"integers), but holds {kinds or 'neither'}"
-            )
-        for name, data in found.items():
-            _check_size(name, data, size)
+        _check_content(file, size)
     except Exception as error:
         file.close()
         raise AstSegError(f"{path} cannot be read: {error}.") from error
     return file
+
+
+def _check_content(file: Any, file_size: int) -> None:
+    """Raise unless an open file holds images and masks that can be read.
+
+    Raises:
+        ValueError: one of them is missing, lies elsewhere, has another layout, or is too large.
+    """
+    found = {name: _own_data(file, name) for name in ("image", "mask")}
+    kinds = {name: (data.shape, data.dtype) for name, data in found.items() if data is not None}
+    image, mask = kinds.get("image"), kinds.get("mask")
+    if not (image and mask and _is_valid_layout(*image, *mask)):
+        raise ValueError(
+            f"it should hold 'image' (N x H x W x 3, uint8) and 'mask' (N x H x W x 1 or N x E x H x W x 1, "
+            f"integers), but holds {kinds or 'neither'}"
+        )
+    for name, data in found.items():
+        _check_size(name, data, file_size)
 
 
 def _own_data(file: Any, name: str) -> Any:
