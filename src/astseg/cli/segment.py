@@ -127,7 +127,7 @@ def segment(
     if shard is None:  # shards are added to what is there
         check_place(out)
     with open_given(source, every, max_frames, watch=watch) as images:
-        request = _check(images, formats, categories, tolerance, track=track)
+        request = _checked_request(images, formats, categories, tolerance, track=track)
         where = launched_device(find_device(device))
         report_left_out(images.left_out)
         report_notes(images.notes)
@@ -152,18 +152,10 @@ def segment(
                 "version of astseg": __version__,
             }
             summary = _segment(tiled, images, out, batch_size, where, model, plan, track=track)
-        report_skipped(list(summary.skipped))
-        if summary.note:
-            print_note("Note", summary.note)
-        found = f"{format_count(summary.images, 'image')}, {format_count(summary.objects, 'object')}"
-        if summary.tracks is not None:
-            found += f", {format_count(summary.tracks, 'track')}"
-        written = _convert(out, request) if request.formats and summary.images else []
-        facts = {**asdict(summary), "formats": list(map(asdict, written))}
-        print_result([f"{found}: {out}", *describe_formats(written)], facts, as_json=as_json)
+        _convert_and_print(summary, out, request, as_json=as_json)
 
 
-def _check(
+def _checked_request(
     images: "Source", formats: Sequence[str] | None, categories: str | None, tolerance: float | None, *, track: bool
 ) -> "FormatRequest":
     """Return which formats are asked for, if the source can have them.
@@ -184,6 +176,19 @@ def _check(
     if request.needs_pixels and isinstance(images, LiveSource):
         raise AstSegError("Images of live video are not kept, but one of the formats needs them. Omit it.")
     return request
+
+
+def _convert_and_print(summary: "SegmentationResult", out: Path, request: "FormatRequest", *, as_json: bool) -> None:
+    """Write whole results in the formats that are asked for, and print what was found and written."""
+    report_skipped(list(summary.skipped))
+    if summary.note:
+        print_note("Note", summary.note)
+    found = f"{format_count(summary.images, 'image')}, {format_count(summary.objects, 'object')}"
+    if summary.tracks is not None:
+        found += f", {format_count(summary.tracks, 'track')}"
+    written = _convert(out, request) if request.formats and summary.images else []
+    facts = {**asdict(summary), "formats": list(map(asdict, written))}
+    print_result([f"{found}: {out}", *describe_formats(written)], facts, as_json=as_json)
 
 
 def _convert(out: Path, request: "FormatRequest") -> list["WrittenFormat"]:
