@@ -13,7 +13,7 @@ from PIL import Image
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes, read_image
-from astseg.data import arrays
+from astseg.data import array_members
 from astseg.data.arrays import open_arrays
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
@@ -108,7 +108,7 @@ def test_refuses_other_arrays(tmp_path: Path, array: npt.NDArray[Any], message: 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz"])
 def test_columns_first_where_it_is_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setattr(arrays, "MAX_COLUMN_MAJOR_BYTES", 100)
+    monkeypatch.setattr(array_members, "MAX_COLUMN_MAJOR_BYTES", 100)
     np.save(tmp_path / "a.npy", np.asfortranarray(IMAGES))
     np.savez(tmp_path / "a.npz", np.asfortranarray(IMAGES))
     with pytest.raises(AstSegError, match="columns first"):

@@ -5,20 +5,17 @@ black and white; up to 255 they are bytes, up to 65535 they have 16 bits. Floati
 [0, 255], whichever fits more images.
 """
 
-import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from math import ceil, prod
 from pathlib import Path, PurePath
-from typing import IO, NamedTuple, TypeAlias
+from typing import IO, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
-from astseg._core.errors import AstSegError, naming
+from astseg._core.errors import AstSegError
 from astseg._core.image_files import (
     MIN_SIXTEEN_BIT_VALUE,
     TOO_DARK_MESSAGE,
@@ -27,9 +24,16 @@ from astseg._core.image_files import (
     convert_by_rows,
 )
 from astseg._core.input_files import regular_size
+from astseg.data.array_members import (
+    Numbers,
+    array_names,
+    member_size,
+    open_member,
+    path_in_errors,
+    read_array,
+    read_header,
+)
 from astseg.data.store import MAX_LABELS
-
-Numbers: TypeAlias = npt.NDArray[np.generic]
 
 ARRAY_SUFFIXES = frozenset({".npy", ".npz"})
 IMAGE_KEYS = ("image", "images")
@@ -42,10 +46,6 @@ MAX_UNIT_RANGE_VALUE = 2.0
 """Larger values in a floating-point image are no overshoot beyond 1: its range is [0, 255]."""
 MAX_IMAGE_BYTES = 1 << 28
 """The limit for one image, which has to be in memory as a whole."""
-MAX_COMPRESSION = 1032
-"""Deflate cannot do better, so that a larger member of an archive is no member."""
-MAX_COLUMN_MAJOR_BYTES = 1 << 28
-"""The limit for column-major arrays, which have to be in memory as a whole to be read."""
 
 
 class ArrayItem(NamedTuple):
@@ -202,19 +202,6 @@ def _find_keys(path: Path) -> tuple[str, str | None, tuple[str, ...]]:
     return image_key, mask_key, tuple(name for name in others if name != image_key)
 
 
-def array_names(path: Path) -> list[str]:
-    """Return the names of the arrays in an `.npz`.
-
-    Raises:
-        AstSegError: the list is damaged.
-    """
-    with zipfile.ZipFile(path) as archive:
-        if any(member.comment for member in archive.infolist()):
-            # NumPy writes none; a wrong length of one hides the next array.
-            raise AstSegError("has a damaged list of its arrays.")
-        return [name.removesuffix(".npy") for name in archive.namelist()]
-
-
 def _checked_image_shape(path: Path, key: str) -> tuple[tuple[int, ...], Layout]:
     with open_member(path, key) as file:
         shape, dtype, _ = read_header(file)
@@ -237,22 +224,6 @@ def _images_that_fit(path: Path, key: str) -> int:
     return ceil(max(0, room) / (prod(shape[1:]) * dtype.itemsize))
 
 
-def member_size(path: Path, key: str) -> int:
-    """Return the length of an array's file, which for a member of an archive is held against the compressed length.
-
-    Raises:
-        AstSegError: a member is compressed by other means than NumPy's, or claims more than it can hold.
-    """
-    if not key:
-        return path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
-        member = archive.getinfo(f"{key}.npy")
-    limits = {zipfile.ZIP_STORED: 1, zipfile.ZIP_DEFLATED: MAX_COMPRESSION}
-    if member.file_size > limits.get(member.compress_type, 0) * member.compress_size:
-        raise AstSegError(f"claims {member.file_size} bytes of '{key}' in {member.compress_size}. It is damaged.")
-    return member.file_size
-
-
 def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None:
     """Return why an array cannot be the masks, of an expected shape; None if it can."""
     with open_member(path, key) as file:
@@ -266,36 +237,6 @@ def _mask_problem(path: Path, key: str, expected: tuple[int, ...]) -> str | None
     return None
 
 
-@contextmanager
-def open_member(path: Path, key: str) -> Iterator[IO[bytes]]:
-    """Open an `.npy`, or an array of an `.npz` by its name."""
-    if not key:
-        with path.open("rb") as file:
-            yield file
-        return
-    with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as file:
-        yield file
-
-
-def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[np.generic], bool]:
-    """Read the header of an open array: its shape, its type, and whether the order is column-major.
-
-    Raises:
-        AstSegError: the shape is impossible, or the numbers are none that are read.
-    """
-    read = np.lib.format.read_array_header_1_0
-    if np.lib.format.read_magic(file) != (1, 0):
-        read = np.lib.format.read_array_header_2_0
-    shape, columns_first, dtype = read(file)
-    if min(shape, default=0) < 0:
-        raise AstSegError(f"has an impossible shape: {shape}.")
-    if dtype.hasobject:
-        raise AstSegError("holds Python objects, which are not read. Save an array of numbers.")
-    if columns_first and prod(shape) * dtype.itemsize > MAX_COLUMN_MAJOR_BYTES:
-        raise AstSegError("is stored columns first. Save it after numpy.ascontiguousarray.")
-    return shape, dtype, columns_first
-
-
 def _iterate_images(file: IO[bytes], single: bool) -> Iterator[Numbers]:
     """Yield the images or masks of an open array one by one, since the whole may exceed the memory."""
     shape, dtype, columns_first = read_header(file)
@@ -305,19 +246,6 @@ def _iterate_images(file: IO[bytes], single: bool) -> Iterator[Numbers]:
         return
     for _ in range(1 if single else shape[0]):
         yield read_array(file, shape if single else shape[1:], dtype)
-
-
-def read_array(file: IO[bytes], shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Numbers:
-    """Read the next numbers of an open array.
-
-    Raises:
-        EOFError: they are cut off.
-    """
-    size = prod(shape) * dtype.itemsize
-    data = file.read(size)
-    if len(data) != size:
-        raise EOFError("it is cut off")
-    return np.frombuffer(data, dtype).reshape(shape)
 
 
 class _Scale(NamedTuple):
@@ -413,16 +341,3 @@ def _to_rgb(image: Numbers, scale: _Scale) -> Bytes:
         colors = Image.fromarray(np.ascontiguousarray(values))
         return np.array(Image.alpha_composite(Image.new("RGBA", colors.size, WHITE), colors).convert("RGB"))
     return np.ascontiguousarray(np.broadcast_to(values, (*values.shape[:2], 3)))
-
-
-@contextmanager
-def path_in_errors(path: Path) -> Iterator[None]:
-    """Make whatever error a file causes an `AstSegError` that names the file."""
-    try:
-        yield
-    except AstSegError as error:
-        raise naming(error, path, str(path)) from error
-    except FileNotFoundError as error:
-        raise AstSegError(f"There is no file {path}.") from error
-    except Exception as error:  # zip, zlib and header parsing each raise errors of their own
-        raise AstSegError(f"{path} is not a readable array file: {error}.") from error

@@ -8,8 +8,7 @@ import numpy.typing as npt
 
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import regular_size
-from astseg.data.arrays import (
-    MASK_KEYS,
+from astseg.data.array_members import (
     Numbers,
     array_names,
     member_size,
@@ -18,6 +17,7 @@ from astseg.data.arrays import (
     read_array,
     read_header,
 )
+from astseg.data.arrays import MASK_KEYS
 
 LABEL_KEYS = (*MASK_KEYS, "label", "labels")
 MAX_PACKED_BYTES = 1 << 30
