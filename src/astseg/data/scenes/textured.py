@@ -93,34 +93,43 @@ def standing_body(source: RandomSource, shapes: Sequence[Shape], material: Mater
     """Sample a body that stands on the ground at the origin."""
     shape = source.choice(shapes)
     radius = source.choice(RADII) * source.uniform(0.9, 1.1)
-    parameter = 0.0
-    half: Vector = (radius, radius, radius)
+    half, parameter = _proportions(source, shape, radius)
+    turn = source.direction()
+    height, axes = _stance(source, shape, half, parameter, turn)
+    return Body(shape, (0.0, 0.0, height), half, material, turn=turn, axes=axes, parameter=parameter)
+
+
+def _proportions(source: RandomSource, shape: Shape, radius: float) -> tuple[Vector, float]:
+    """Sample the scales of a body of a shape along its axes, and the shape's parameter; see `Body`."""
     if shape is Shape.BOX:
         side = radius * 0.74
-        half = (side, side, side * source.uniform(0.8, 1.25))
-    elif shape is Shape.CYLINDER:
-        half = (radius * 0.85, radius * 0.85, radius * source.uniform(0.7, 1.1))
-    elif shape is Shape.CAPSULE:
-        half = (radius * 0.62, radius * 0.62, radius * 0.62)
-        parameter = source.uniform(0.5, 1.0)
-    elif shape is Shape.CONE:
+        return (side, side, side * source.uniform(0.8, 1.25)), 0.0
+    if shape is Shape.CYLINDER:
+        return (radius * 0.85, radius * 0.85, radius * source.uniform(0.7, 1.1)), 0.0
+    if shape is Shape.CAPSULE:
+        return (radius * 0.62, radius * 0.62, radius * 0.62), source.uniform(0.5, 1.0)
+    if shape is Shape.CONE:
         half = (radius * 0.95, radius * 0.95, radius * source.uniform(0.8, 1.1))
-        parameter = source.choice((0.0, 0.0, 0.55))
-    elif shape is Shape.TORUS:
-        parameter = source.uniform(0.35, 0.5)
-        half = (radius * 0.72, radius * 0.72, radius * 0.72)
-    height = half[2] * (1 + parameter) if shape is Shape.CAPSULE else half[2]
-    turn = source.direction()
-    axes: tuple[Vector, Vector, Vector] | None = None
-    if shape is Shape.OCTAHEDRON:
-        axes, height = _octahedron_axes(turn), half[2] * SQRT_1_3
+        return half, source.choice((0.0, 0.0, 0.55))
     if shape is Shape.TORUS:
-        if source.chance(0.5):
-            height = half[2] * parameter
-        else:
-            height = half[2] * (1 + parameter)
-            axes = _upright_torus_axes(turn)
-    return Body(shape, (0.0, 0.0, height), half, material, turn=turn, axes=axes, parameter=parameter)
+        parameter = source.uniform(0.35, 0.5)
+        return (radius * 0.72, radius * 0.72, radius * 0.72), parameter
+    return (radius, radius, radius), 0.0
+
+
+def _stance(
+    source: RandomSource, shape: Shape, half: Vector, parameter: float, turn: tuple[float, float]
+) -> tuple[float, tuple[Vector, Vector, Vector] | None]:
+    """Return how high the center of a body is that stands on the ground, and its axes; None for upright ones."""
+    if shape is Shape.OCTAHEDRON:
+        return half[2] * SQRT_1_3, _octahedron_axes(turn)
+    if shape is Shape.CAPSULE:
+        return half[2] * (1 + parameter), None
+    if shape is not Shape.TORUS:
+        return half[2], None
+    if source.chance(0.5):  # it lies
+        return half[2] * parameter, None
+    return half[2] * (1 + parameter), _upright_torus_axes(turn)
 
 
 def _upright_torus_axes(turn: tuple[float, float]) -> tuple[Vector, Vector, Vector]:
