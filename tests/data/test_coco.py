@@ -134,6 +134,16 @@ def test_a_name_without_suffix_loses_nothing_more(tmp_path: Path, asked: ImageNa
     assert (truth.find(asked) is not None) == known
 
 
+def test_two_images_of_one_id_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", [], ("a.jpg", "b.jpg"))
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        image["id"] = 7
+    path.write_text(json.dumps(content))
+    with pytest.raises(AstSegError, match=r"a\.json is not a file .*two images have the id 7\."):
+        CocoFile(path)
+
+
 def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(AstSegError, match=r"a\.json is not a file .*two images are called a\.jpg"):
         CocoFile(write(tmp_path / "a.json", [], ("a.jpg", "b.jpg", "a.jpg")))

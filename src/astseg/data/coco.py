@@ -50,6 +50,8 @@ class CocoFile:
                 raise ValueError("an image has no file name")
             if twice := [name for name, count in Counter(image.file_name for image in images).items() if count > 1]:
                 raise ValueError(f"two images are called {twice[0]}")
+            if twice := [key for key, count in Counter(image.id for image in images).items() if count > 1]:
+                raise ValueError(f"two images have the id {twice[0]}")
             for annotation in content["annotations"]:
                 if annotation["image_id"] not in self.images:
                     raise ValueError(f"an annotation names image {annotation['image_id']}, which 'images' lacks")
