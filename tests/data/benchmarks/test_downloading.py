@@ -42,6 +42,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.length: str | None = None  # what it says instead of the true length
         self.range: str | None = None  # what it says instead of the true range
         self.endless = False
+        self.always_partial = False  # the whole file too is called a part
 
     def remote(self, name: str = "a.tar.gz", md5: str | None = None, size: int | None = None) -> RemoteFile:
         address = f"http://127.0.0.1:{self.server_port}/{name}"
@@ -76,13 +77,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
             stop = start + server.drop_after.pop(0)
         endless, chunked = server.endless and body, server.chunked
         self.protocol_version = "HTTP/1.1" if chunked else "HTTP/1.0"
-        self.send_response(206 if start else 200)
+        partial = start or server.always_partial
+        self.send_response(206 if partial else 200)
         if chunked:
             self.send_header("Transfer-Encoding", "chunked")
             self.send_header("Connection", "close")
         elif server.tells_length and not endless:
             self.send_header("Content-Length", server.length or str(len(content) - start))
-        if start and server.range != "":
+        if partial and server.range != "":
             self.send_header("Content-Range", server.range or f"bytes {start}-{len(content) - 1}/{len(content)}")
         if server.tag:
             self.send_header("ETag", server.tag)
@@ -213,6 +215,12 @@ def stop_early(server: Server, tmp_path: Path) -> None:
         download(plan_files([server.remote()], tmp_path))
     assert (tmp_path / "a.tar.gz.part").stat().st_size == 300_000
     server.drop_after, server.requests = [], []
+
+
+def test_a_server_that_calls_the_whole_file_a_part(server: Server, tmp_path: Path) -> None:
+    server.always_partial = True
+    download(plan_files([server.remote()], tmp_path))
+    assert (tmp_path / "a.tar.gz").read_bytes() == CONTENT
 
 
 def test_a_second_run_resumes(server: Server, tmp_path: Path) -> None:

@@ -222,7 +222,7 @@ def _fetch(remote: RemoteFile, size: int, part: DownloadPart, report: ByteProgre
             )
         note = PartNote(_validator(answer.headers), done)
         part.write_note(note)
-        with part.path.open("r+b" if resumed else "wb") as target:
+        with part.path.open("r+b" if done else "wb") as target:
             done = _receive(answer, remote, size, part, target, note, report)
     if done != size:
         raise ConnectionError(f"the connection ended after {done} of {size} bytes")
