@@ -252,6 +252,12 @@ def test_images_with_unusable_masks_are_kept(tmp_path: Path, masks: npt.NDArray[
         assert re.search(reason, str(problem))
 
 
+def test_truth_values_are_black_and_white(tmp_path: Path) -> None:
+    np.savez(tmp_path / "b.npz", images=IMAGES, masks=MASKS > 1)
+    masks = [mask for _, mask, _ in open_arrays(tmp_path / "b.npz")]
+    np.testing.assert_array_equal(masks, np.where(MASKS > 1, 255, 0))
+
+
 @pytest.mark.parametrize("bad", [-1, 256, 1 << 40])
 def test_an_image_whose_mask_has_no_labels_is_kept(tmp_path: Path, bad: float) -> None:
     masks = MASKS.astype(np.int64)

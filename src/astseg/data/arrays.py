@@ -307,7 +307,9 @@ def _is_byte_range(images: Iterator[Numbers]) -> bool:
 
 
 def _to_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes | None, str | None]:
-    """Return a mask as labels of the image's size, or why it cannot be used."""
+    """Return a mask as labels of the image's size, or why it cannot be used. Truth values become black and white."""
+    if mask.dtype == np.bool_:
+        mask = np.where(mask, MAX_LABELS, 0)
     low, high = int(mask.min()), int(mask.max())
     if not 0 <= low <= high <= MAX_LABELS:
         return None, f"A mask in {path} holds values from {low} to {high}; labels lie in 0 to {MAX_LABELS}."

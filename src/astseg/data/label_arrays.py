@@ -18,6 +18,7 @@ from astseg.data.array_members import (
     read_header,
 )
 from astseg.data.arrays import MASK_KEYS
+from astseg.data.store import MAX_LABELS
 
 LABEL_KEYS = (*MASK_KEYS, "label", "labels")
 MAX_PACKED_BYTES = 1 << 30
@@ -25,7 +26,7 @@ MAX_PACKED_BYTES = 1 << 30
 
 
 class LabelArray:
-    """N label images in a file: N x H x W integers, also N x H x W x 1.
+    """N label images in a file: N x H x W integers or truth values, also N x H x W x 1.
 
     Args:
         path: the file; in an `.npz`, `mask`, `masks`, `label` or `labels`, or the only array.
@@ -55,7 +56,7 @@ class LabelArray:
         return self._shape[0]
 
     def __getitem__(self, index: int) -> npt.NDArray[np.int64]:
-        """Return a label image, H x W.
+        """Return a label image, H x W; one of truth values as black and white, 0 and 255.
 
         Raises:
             AstSegError: it cannot be read, or has a value below 0.
@@ -64,7 +65,7 @@ class LabelArray:
             labels = (self._read(index) if self._whole is None else self._whole[index]).astype(np.int64)
             if labels.min() < 0:
                 raise AstSegError(f"holds a label {labels.min()} in image {index}; labels are 0 or more.")
-        return labels
+        return labels * MAX_LABELS if self._dtype.kind == "b" else labels
 
     def _read(self, index: int) -> Numbers:
         size = self._shape[1:]

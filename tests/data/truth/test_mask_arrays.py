@@ -55,6 +55,12 @@ def test_values_are_read_as_those_of_mask_files(tmp_path: Path) -> None:
     found = truth.find(ImageName("000001"))
     assert found is not None
     np.testing.assert_array_equal(found.regions.labels > 0, halves[1] > 0)
+    np.save(tmp_path / "truth.npy", MASKS > 1)
+    same = ArrayTruth(tmp_path / "truth.npy")
+    assert same.description == truth.description
+    also = same.find(ImageName("000001"))
+    assert also is not None
+    np.testing.assert_array_equal(also.regions.labels, found.regions.labels)
     np.save(tmp_path / "b.npy", MASKS.astype(np.int32) * 1000)
     found = ArrayTruth(tmp_path / "b.npy", frozenset({2000})).find(ImageName("000001"))
     assert found is not None
