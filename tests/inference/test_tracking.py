@@ -8,6 +8,7 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -164,6 +165,24 @@ def test_images_of_nothing_one_thing_and_one_pixel(labels: Labels) -> None:
     for tracks in follow([labels, draw(size=(labels.shape[0], labels.shape[1])), labels, labels]):
         assert tracks_in(tracks) <= {1}
     assert follow([labels])[0].shape == labels.shape
+
+
+def test_tensors_are_followed_too() -> None:
+    frames = crossing(6)
+    tracker = Tracker()
+    for frame, expected in zip(frames, follow(frames), strict=True):
+        np.testing.assert_array_equal(tracker.update(torch.from_numpy(frame)), expected)
+
+
+@pytest.mark.parametrize("labels", [-draw((3, 1, 1, 5, 5)), draw((3, 1, 1, 5, 5)) / 2, draw((3, 1, 1, 5, 5))[None]])
+def test_what_is_no_label_image(labels: Labels) -> None:
+    with pytest.raises(ValueError, match="labels should be H x W whole numbers from 0 on"):
+        Tracker().update(labels)
+
+
+def test_a_label_without_features() -> None:
+    with pytest.raises(ValueError, match="label 3 has no features: there are 2 rows of them"):
+        Tracker().update(draw((3, 1, 1, 5, 5)), np.zeros((2, 4)))
 
 
 def test_memory_does_not_grow() -> None:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from jaxtyping import Float, Int
 from scipy.ndimage import binary_dilation
 from scipy.optimize import linear_sum_assignment
+from torch import Tensor
 
 from astseg._core.settings_io import NOT_NEGATIVE, SHARE, check_values
 from astseg.inference.regions import Floats, Pieces, Region, cut_regions, find_pieces
@@ -101,7 +102,7 @@ class Tracker:
 
     def update(
         self,
-        labels: Int[np.ndarray, "height width"],
+        labels: Int[np.ndarray, "height width"] | Int[Tensor, "height width"],
         appearances: Float[np.ndarray, "labels appearance"] | None = None,
     ) -> Int[np.ndarray, "height width"]:
         """Take the next frame, and return the number of the track at each pixel, 0 for the background.
@@ -110,7 +111,13 @@ class Tracker:
             labels: 0 is the background.
             appearances: features of the objects, such as ``z_what``; row k - 1 belongs to label k. Given for all frames
                 or for none.
+
+        Raises:
+            ValueError: the labels are no whole numbers from 0 on, or features of a label are missing.
         """
+        labels = _checked(labels)
+        if appearances is not None and len(appearances) < labels.max(initial=0):
+            raise ValueError(f"label {labels.max()} has no features: there are {len(appearances)} rows of them")
         pieces = find_pieces(labels)
         features = None if appearances is None else np.asarray(appearances, np.float64)[pieces.labels - 1]
         if features is not None and len(features) > 1:
@@ -271,3 +278,15 @@ def _island(track: Track, pieces: Pieces) -> int:
 def _mean_distance(features: Floats) -> float:
     """Return the mean squared distance between two of several rows."""
     return float(2 * features.var(0, ddof=1).sum())
+
+
+def _checked(labels: Int[np.ndarray, "height width"] | Int[Tensor, "height width"]) -> Int[np.ndarray, "height width"]:
+    """Return labels in main memory.
+
+    Raises:
+        ValueError: they are no whole numbers from 0 on.
+    """
+    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.ndim != 2 or array.dtype.kind not in "iub" or array.min(initial=0) < 0:
+        raise ValueError(f"labels should be H x W whole numbers from 0 on, not {array.dtype} of shape {array.shape}")
+    return array
