@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -528,6 +528,19 @@ class TestResume:
         assert states_equal(AstSeg.from_pretrained(folder / "model"), whole.model)
 
 
+def test_arguments_that_are_none(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+    folder, callback, images = tmp_path / "run", cast(Any, Recorder), cast(Any, list(tiny_images))
+    for number in (0, -1, 2.5):
+        with pytest.raises(ValueError, match=rf"report_every should be .*, not {number}"):
+            Trainer(tiny_recipe, tiny_images, folder, CPU, report_every=cast(Any, number))
+    with pytest.raises(TypeError, match=r"derived from astseg\.Callback, not a type"):
+        Trainer(tiny_recipe, tiny_images, folder, CPU, callbacks=[callback])
+    with pytest.raises(TypeError, match=r"takes an array of images, .*, not a list"):
+        Trainer(tiny_recipe, images, folder, CPU)
+    with pytest.raises(TypeError, match=r"takes an array of images, .*, not a list"):
+        Trainer.resume(images, folder, CPU)
+
+
 class Darkness(Callback):
     """Wants dark layers, and remembers when it was asked."""
 
@@ -598,6 +611,21 @@ class TestMoreLosses:
 
         with pytest.raises(ValueError, match=r"'mine' should be a single number, not of shape \(4,\)"):
             trained(tiny_recipe, tiny_images, tmp_path / "run", PerImage())
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            (None, "should return terms by name, {} for none, not None"),
+            ({"mine": 1.0}, "'mine' should be a tensor, not 1"),
+        ],
+    )
+    def test_no_terms(self, given: Any, message: str, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+        class Forgetful(Callback):
+            def more_losses(self, state: TrainState, batch: Batch, losses: Losses) -> Any:
+                return given
+
+        with pytest.raises(ValueError, match=message):
+            trained(tiny_recipe, tiny_images, tmp_path / "run", Forgetful())
 
     def test_are_not_compiled(self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
         execution = Execution(compiled=True)

@@ -24,7 +24,7 @@ from astseg._core.atomic_io import atomic_folder
 from astseg._core.checksums import seal
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError, NonFiniteWeightsError, wrong_argument
-from astseg._core.settings_io import to_builtins
+from astseg._core.settings_io import Range, check_whole_number, to_builtins
 from astseg._core.text import format_value
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
@@ -74,9 +74,9 @@ class Trainer:
             their projection.
 
     Raises:
-        ValueError: the images are not uint8 of the model's size, there are none, or the seed is out of range.
+        ValueError: the images are not uint8 of the model's size, there are none, or a number is out of range.
         RunExistsError: the run is new, and the folder holds one already.
-        TypeError: the recipe is none, or the images are no array.
+        TypeError: the recipe is none, the images are no array, or a callback is none.
         AstSegError: there is no such device, the backbone's weights cannot be read, or there are more processes than
             images in a batch, or several where the loss is compiled; or a network of the user's own is not registered,
             or has no layer in which to reset slots; or the trained model has another architecture.
@@ -100,14 +100,16 @@ class Trainer:
         recipe = start.recipe if isinstance(start, TrainState) else start
         if not isinstance(recipe, Recipe):
             raise wrong_argument("a Trainer takes a recipe, such as get_preset('demo').recipe", recipe)
-        if not hasattr(images, "shape"):
-            raise wrong_argument("a Trainer takes an array of images, such as store['train'].images", images)
+        _check_array(images)
         if not len(images) or images.shape[1:] != (*recipe.architecture.image_size, 3) or images.dtype != np.uint8:
             height, width = recipe.architecture.image_size
             raise ValueError(
                 f"a Trainer takes images as uint8 of shape N x {height} x {width} x 3, "
                 f"not {images.dtype} of shape {images.shape}"
             )
+        check_whole_number("report_every", report_every, Range(1))
+        if wrong := [one for one in callbacks if not isinstance(one, Callback)]:
+            raise wrong_argument("callbacks are objects of classes derived from astseg.Callback", wrong[0])
         self.folder = Path(folder)
         self._is_new = not isinstance(start, TrainState)
         self._check_folder()
@@ -142,9 +144,11 @@ class Trainer:
         """Return a trainer that continues the run in a folder, from the newest checkpoint that is whole.
 
         Raises:
+            TypeError: the images are no array, or a callback is none.
             AstSegError: the folder holds no readable checkpoint, or one of another configuration or of other images,
                 or there is no such device.
         """
+        _check_array(images)
         file, device = Path(folder) / CHECKPOINT_FILE, find_device(device)
         with processes.first_before_others():  # which may move a damaged one out of the way
             state, note = read_checkpoint(Path(folder), device)
@@ -376,6 +380,16 @@ class Trainer:
         with atomic_folder(self.folder / MODEL_FOLDER, replace=True) as partial:
             self.model.save_pretrained(partial)
             (partial / PROGRESS_FILE).write_text(json.dumps(seal(to_builtins(self.state.progress))) + "\n")
+
+
+def _check_array(images: object) -> None:
+    """Raise unless images are in an array, whatever its values and its shape.
+
+    Raises:
+        TypeError: they are not.
+    """
+    if not hasattr(images, "shape"):
+        raise wrong_argument("a Trainer takes an array of images, such as store['train'].images", images)
 
 
 def _check_processes(recipe: Recipe, execution: Execution) -> None:
