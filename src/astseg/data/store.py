@@ -102,9 +102,9 @@ class Split:
         for kind, shape in (("images", (*size, 3)), ("masks", size), ("shadows", size)):
             array = getattr(self, kind)
             if array is not None and (array.dtype != np.uint8 or array.shape != shape or len(shape) < 3):
+                wanted = "N x H x W x 3" if kind == "images" else " x ".join(map(str, size))
                 raise ValueError(
-                    f"the {kind} of a split are uint8 of shape {'N x H x W' + ' x 3' * (kind == 'images')}, as the "
-                    f"images are, not {array.dtype} of shape {array.shape}"
+                    f"the {kind} of a split are uint8 of shape {wanted}, not {array.dtype} of shape {array.shape}"
                 )
 
     def __len__(self) -> int:
