@@ -5,8 +5,10 @@ from functools import partial
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
+from astseg._core.file_names import LABELS_FOLDER
 from astseg.data.arrays import is_array_file
 from astseg.data.coco import COCO_SUFFIX
+from astseg.data.folders import holds_results
 from astseg.data.store import Store
 from astseg.data.truth.cdnet import CdnetTruth, find_cdnet
 from astseg.data.truth.coco_truth import CocoTruth
@@ -20,6 +22,8 @@ __all__ = ["ArrayTruth", "CdnetTruth", "CocoTruth", "ImageName", "MaskTruth", "S
 
 def open_truth(path: Path, names: Sequence[str] | None, ignored: frozenset[int] | None = None) -> TrueImages | None:
     """Open a COCO file, a sequence of CDnet, an array of masks, prepared data, or masks in files.
+
+    Of astseg's own results, the label images are the masks.
 
     Args:
         path: a file or folder.
@@ -44,7 +48,8 @@ def open_truth(path: Path, names: Sequence[str] | None, ignored: frozenset[int] 
     elif path.suffix.lower() == COCO_SUFFIX:
         known = partial(CocoTruth, path)
     else:
-        return None if names is None else MaskTruth(path, names, ignored)
+        masks = path / LABELS_FOLDER if holds_results(path) else path
+        return None if names is None else MaskTruth(masks, names, ignored)
     if ignored is not None:
         raise AstSegError(f"{path} says itself which pixels are not scored, so no values can be named that are not.")
     return known()
