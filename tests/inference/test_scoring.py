@@ -297,6 +297,25 @@ def test_refuses_what_does_not_belong_together(tmp_path: Path) -> None:
         score_results(tmp_path / "found", coco)
 
 
+def test_photographs_are_neither_results_nor_truth(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
+    save(tmp_path / "photographs/a.png", noise)
+    save(tmp_path / "masks/a.png", np.ones(SIZE, np.uint8))
+    with pytest.raises(AstSegError, match=r"a photograph, not a mask: .* Name the folder of results\."):
+        score_results(tmp_path / "photographs", tmp_path / "masks")
+    with pytest.raises(AstSegError, match=r"a photograph, not a mask: .* Name the folder of masks\."):
+        score_results(tmp_path / "masks", tmp_path / "photographs")
+
+
+def test_results_can_be_the_truth(tmp_path: Path) -> None:
+    for index in range(3):
+        noise = np.random.default_rng(index).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+        save(tmp_path / f"images/{index}.png", noise)
+    segment_source(load_model("rooms"), open_source(tmp_path / "images"), tmp_path / "found")
+    scores = score_results(tmp_path / "found", tmp_path / "found").evaluation.summary()
+    assert (scores.overall.images, scores.overall.miou) == (3, 1)
+
+
 def test_an_image_without_a_scored_pixel_is_left_out(tmp_path: Path) -> None:
     true = np.zeros(SIZE, np.uint8)
     true[4:10, 4:10] = 1

@@ -1,5 +1,6 @@
 """Telling photographs, masks and maps apart by the statistics of their pixels."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,14 +11,19 @@ from PIL import Image
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import convert_by_rows, open_image
+from astseg._core.sampling import evenly_spaced
 
 MIN_EVEN_SHARE = 0.5
 """In a mask at least this share of pixels equal their right neighbors; in a photograph hardly any do."""
 MIN_STRICT_EVEN_SHARE = 0.8
+MIN_LOSSY_EVEN_SHARE = 0.25
+"""Likewise in a small mask that was compressed with loss; only a photograph of even surfaces has as many."""
 MAX_MASK_COLORS = 64
 """A mask whose name does not say so has at most this many colors; its image has several times as many."""
 MIN_COLOR_RATIO = 4
 COMMON_COLOR_COVERAGE = 0.95
+NUM_LOOKED_AT = 8
+"""Files of a set that are looked at to refuse it."""
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"})
 
 
@@ -32,6 +38,8 @@ class _Statistics(NamedTuple):
     """The number of most frequent colors that cover nearly all pixels."""
     deep: bool
     """Whether values have more than eight bits."""
+    colored: bool
+    """Whether there are other colors than greys."""
 
 
 def _measure(path: Path) -> _Statistics | None:
@@ -57,7 +65,12 @@ def _measure_file(path: Path, changed: int, size: int) -> _Statistics | None:
     counts = np.sort(np.unique(codes, return_counts=True)[1])[::-1]
     common = int(np.searchsorted(np.cumsum(counts), COMMON_COLOR_COVERAGE * codes.size)) + 1
     return _Statistics(
-        (codes.shape[0], codes.shape[1]), float(even.mean()) if even.size else 1.0, len(counts), common, deep
+        (codes.shape[0], codes.shape[1]),
+        float(even.mean()) if even.size else 1.0,
+        len(counts),
+        common,
+        deep,
+        values.ndim == 3 and bool((values != values[..., :1]).any()),
     )
 
 
@@ -94,6 +107,35 @@ def is_photograph(file: Path) -> bool:
     """Tell whether a file has more colors than any mask or simple drawing."""
     statistics = _measure(file)
     return statistics is not None and statistics.common > MAX_MASK_COLORS
+
+
+def refuse_photographs(files: Sequence[Path], wanted: str) -> None:
+    """Raise if most of some files, spread evenly, can only be photographs or renderings, whatever their names.
+
+    Args:
+        files: what is to be read as masks.
+        wanted: what to name in their place, as the end of a sentence.
+
+    Raises:
+        AstSegError: they are.
+    """
+    looked_at = [files[index] for index in evenly_spaced(len(files), NUM_LOOKED_AT)]
+    photographs = [file for file in looked_at if _can_be_no_mask(file)]
+    if len(photographs) > len(looked_at) / 2:
+        raise AstSegError(
+            f"{photographs[0]} is a photograph, not a mask: it has many colors, and hardly two neighbors are alike. "
+            f"Name {wanted}."
+        )
+
+
+def _can_be_no_mask(file: Path) -> bool:
+    """Tell whether a file has more colors than masks have, and too few even areas: numbers of many cells have some."""
+    statistics = _measure(file)
+    if statistics is None or statistics.deep or statistics.common <= MAX_MASK_COLORS:
+        return False
+    if file.suffix.lower() in JPEG_SUFFIXES:
+        return statistics.even < MIN_LOSSY_EVEN_SHARE
+    return statistics.even < (MIN_STRICT_EVEN_SHARE if statistics.colored else MIN_EVEN_SHARE)
 
 
 def is_map(file: Path) -> bool:

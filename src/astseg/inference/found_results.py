@@ -10,6 +10,7 @@ from astseg._core.image_files import IMAGE_SUFFIXES
 from astseg._core.sampling import evenly_spaced_first
 from astseg.data.coco import COCO_SUFFIX, CocoFile, CocoResults
 from astseg.data.folders import holds_results, list_readable, natural_key, without_suffixes
+from astseg.data.image_statistics import refuse_photographs
 from astseg.data.masks import choose_coding, read_raw_masks, telling_masks
 from astseg.data.regions import Regions, regions_of_labels
 from astseg.data.store import Store
@@ -90,6 +91,7 @@ class LabelImages(FoundResults):
         self._files = sorted(files, key=lambda file: natural_key(file.relative_to(folder).as_posix()))
         if not self._files:
             raise ResultsNotFoundError(f"{folder} holds no results: neither {OBJECTS_FILE} nor label images.")
+        refuse_photographs(self._files, "the folder of results")
         names = [file.relative_to(folder).with_suffix("").as_posix() for file in self._files]
         from_zero = names[0].isdecimal() and int(names[0]) == 0  # nobody else's frames are
         self.names = [ImageName(name, counted_from_zero=from_zero) for name in names]
