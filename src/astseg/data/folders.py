@@ -22,7 +22,6 @@ from astseg._core.input_files import NotAFileError, read_json
 from astseg._core.text import first_names, folded
 from astseg.data.arrays import ARRAY_SUFFIXES, is_array_file
 from astseg.data.file_roles import could_hold_masks_of, parse_name
-from astseg.data.image_statistics import refuse_photographs
 from astseg.data.pairing import match_masks, pair
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
@@ -51,7 +50,7 @@ def find_files(folder: Path, masks: Path | None = None) -> FoundFiles:
         masks: a file or folder of masks; by default the masks beside the images.
 
     Raises:
-        AstSegError: there are neither images nor arrays, or no mask belongs to an image.
+        AstSegError: there are neither images nor arrays, or no mask belongs to an image, or the masks are photographs.
     """
     search = _FolderSearch(folder)
     left_out = search.left_out()
@@ -75,7 +74,7 @@ def find_among(files: Sequence[Path], folder: Path, masks: Path | None = None) -
         masks: a file or folder of masks; by default the masks beside the images.
 
     Raises:
-        AstSegError: no mask that the user named belongs to an image.
+        AstSegError: no mask that the user named belongs to an image, all images are masks, or masks are photographs.
     """
     left_out: tuple[str, ...] = ()
     arrays_of_masks = _find_mask_arrays(files, folder)
@@ -85,8 +84,6 @@ def find_among(files: Sequence[Path], folder: Path, masks: Path | None = None) -
         files = [file for file in files if file not in arrays_of_masks]
     images = [file for file in files if not is_array_file(file)]
     paired = pair(images, folder, _list_named_masks(folder, masks), list(list_sibling_masks(folder)))
-    if masks is not None:
-        _check_masks(paired.masks)
     twins = set(images) - set(paired.images)
     kept = tuple(file for file in files if file not in twins)
     if not kept and masks is not None:
@@ -102,8 +99,6 @@ def find_masks(file: Path, masks: Path | None = None) -> FoundFiles:
     """
     folder = file.absolute().parent
     paired = pair([file.absolute()], folder, _list_named_masks(folder, masks), list(list_sibling_masks(folder)))
-    if masks is not None:
-        _check_masks(paired.masks)
     own = paired.masks.get(file.absolute())
     return FoundFiles((file,), {file: own} if own else {}, paired.notes if masks else ())
 
@@ -125,17 +120,7 @@ def find_masks_by_name(names: Sequence[str], masks: Path) -> tuple[Mapping[str, 
     files = _list_named_masks(root, masks) or []
     by_file = {root / f"{name}.png": name for name in names}  # a dot may be in a name, too
     found = match_masks(list(by_file), root, files)
-    _check_masks(found)
     return {by_file[image]: paths for image, paths in found.items()}, len(files)
-
-
-def _check_masks(masks: Mapping[Path, Sequence[Path]]) -> None:
-    """Raise if what was named as the masks of images are photographs.
-
-    Raises:
-        AstSegError: they are.
-    """
-    refuse_photographs([file for files in masks.values() for file in files], "the folder of masks")
 
 
 def _find_mask_arrays(files: Sequence[Path], folder: Path) -> list[Path]:

@@ -26,7 +26,15 @@ from astseg.data.file_roles import (
     parse_name,
     strip_split_words,
 )
-from astseg.data.image_statistics import is_deep, is_map, is_mask, is_mask_of, is_photograph, is_strictly_mask
+from astseg.data.image_statistics import (
+    is_deep,
+    is_map,
+    is_mask,
+    is_mask_of,
+    is_photograph,
+    is_strictly_mask,
+    refuse_photographs,
+)
 
 T = TypeVar("T")
 
@@ -64,7 +72,7 @@ def pair(
         beside: mask files in folders beside `root`, which may belong to the images.
 
     Raises:
-        AstSegError: no mask that the user named belongs to an image.
+        AstSegError: no mask that the user named belongs to an image, or those that do are photographs.
     """
     named = set(masks or ())
     images, groups, unmatched = _classify_files([path for path in files if path not in named], root)
@@ -72,7 +80,7 @@ def pair(
     sets = _match_groups(groups, images, index)
     sets += [_FileSet(words, "mask", members, len(images)) for words, members in unmatched.items()]
     if masks is not None:
-        chosen: _FileSet | None = _match_named_masks(masks, index)
+        chosen: _FileSet | None = _checked_named_masks(masks, index)
     else:
         chosen = _best(sets) or _best(_match_beside(images, beside, root.absolute().parent))
     if chosen is not None and chosen not in sets:
@@ -86,10 +94,10 @@ def match_masks(images: Sequence[Path], root: Path, masks: Sequence[Path]) -> Ma
     """Return the masks, of those that the user named, that belong to each image below a folder.
 
     Raises:
-        AstSegError: none belongs to any.
+        AstSegError: none belongs to any, or they are photographs.
     """
     index = _ImageIndex([_File(path, parse_name(path.relative_to(root))) for path in images])
-    chosen = _match_named_masks(masks, index)
+    chosen = _checked_named_masks(masks, index)
     return {} if chosen is None else chosen.masks
 
 
@@ -343,6 +351,14 @@ def _sample_paths(files: Sequence[_File]) -> list[Path]:
 def _sample_evenly(items: Sequence[T]) -> list[T]:
     """Return a few items, evenly spaced from the first to the last."""
     return [items[index] for index in evenly_spaced(len(items), NUM_CHECKED_FILES).tolist()]
+
+
+def _checked_named_masks(masks: Sequence[Path], images: _ImageIndex) -> _FileSet | None:
+    """Match the masks that the user named, unless they are photographs."""
+    matched = _match_named_masks(masks, images)
+    if matched is not None:
+        refuse_photographs([path for paths in matched.masks.values() for path in paths], "the folder of masks")
+    return matched
 
 
 def _match_named_masks(masks: Sequence[Path], images: _ImageIndex) -> _FileSet | None:

@@ -53,8 +53,9 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
     else:
         shown, behind, compared, edges = "a shade", "the background", "colors", " with no edge between them"
     likeness = f"whose median pixel is within {rule.background_likeness:g} of {shown}"
-    border = f" times the part of the border in common to the power of {rule.border_exponent:g}"
-    border = border if rule.border_exponent else ""
+    border = ""
+    if rule.border_exponent:
+        border = f" times the part of the border in common to the power of {rule.border_exponent:g}"
     steps = [_describe_errors(rule, by_features), _describe_neighbors(rule)]
     if rule.background_likeness and not rule.split_parts:
         steps.append(f"slots dropped {likeness}")
