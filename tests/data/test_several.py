@@ -240,3 +240,23 @@ def test_prepared_data_without_a_test_split_beside_others(tmp_path: Path) -> Non
     with pytest.raises(AstSegError, match="no split 'test'"):
         open_sources([tmp_path / "store", tmp_path / "a.png"])
     assert len(list(open_sources([tmp_path / "store", tmp_path / "a.png"], None))) == 3
+
+
+def test_names_are_known_before_anything_is_read(tmp_path: Path) -> None:
+    save(tmp_path / "in/a.png")
+    save(tmp_path / "in/more/a.jpg")
+    np.save(tmp_path / "in/b.npy", np.zeros((2, 4, 4, 3), np.uint8))
+    frames = [Image.new("RGB", (4, 4), (40 * index, 0, 0)) for index in range(3)]
+    frames[0].save(tmp_path / "in/c.gif", save_all=True, append_images=frames[1:])
+    write_film(tmp_path / "film.avi", plain_images(range(0, 200, 20)))
+    with StoreWriter(tmp_path / "store", (4, 4), "", "") as writer, writer.split("test") as split:
+        split.append(np.zeros((3, 4, 4, 3), np.uint8))
+    sources = ["in", "in/a.png", "in/b.npy", "in/c.gif", "film.avi", "store"]
+    for places in ([[name] for name in sources], [["in", "film.avi", "store"]]):
+        for place in places:
+            source = open_sources([tmp_path / name for name in place], every=1)
+            known = list(source.names())
+            assert known == [(sample.name, sample.file_name) for sample in source]
+            assert len(known) == source.estimated_length()
+    thinned = open_sources([tmp_path / "film.avi"], every=4)
+    assert [name for name, _ in thinned.names()] == ["000000", "000004", "000008"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
+from tests.data.films import write_film
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
@@ -17,11 +18,13 @@ from astseg.data.scenes import make_store
 from astseg.data.store_writer import StoreWriter
 from astseg.data.truth import open_truth
 from astseg.evaluation.evaluator import Evaluation, evaluate
+from astseg.evaluation.image_evaluator import ImageEvaluator
 from astseg.evaluation.region_scores import WITHOUT_SCORES, RegionCounter
 from astseg.hub.loading import load_model
 from astseg.inference.formats.converting import FormatRequest, convert_results
 from astseg.inference.scoring import score_results, score_source
 from astseg.inference.segmenting import segment_source
+from astseg.model.ast_seg import AstSeg
 
 SIZE = (20, 30)
 
@@ -263,6 +266,37 @@ def test_images_of_an_array_are_counted_from_zero(tmp_path: Path) -> None:
         assert scored.left_out == ()
         assert scored.evaluation.names == ("000000", "000001", "000002")
     assert_same_scores(of_model.evaluation, of_results.evaluation)
+
+
+@pytest.mark.parametrize("form", ["film", "frames.npy", "images"])
+def test_an_array_of_too_few_masks_is_refused_before_anything_is_segmented(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = np.zeros((64, 64), np.uint8)
+    mask[4:20, 4:20] = 1
+    np.save(tmp_path / "true.npy", np.stack([mask] * 3))
+    place = tmp_path / form
+    if form == "film":
+        place = tmp_path / "film.avi"
+        write_film(place, [np.zeros((64, 64, 3), np.uint8)] * 4)
+    elif form == "images":
+        for index in range(4):
+            save(place / f"{index:06d}.png", np.zeros((64, 64, 3), np.uint8))
+    else:
+        np.save(place, np.zeros((4, 64, 64, 3), np.uint8))
+    for index in range(4):
+        save(tmp_path / f"found/{index:06d}.png", mask)
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("something was computed")
+
+    monkeypatch.setattr(AstSeg, "segment", forbidden)
+    monkeypatch.setattr(ImageEvaluator, "add", forbidden)
+    message = r"true\.npy holds 3 masks, counted from 0, and none for 000003\. Name the masks of all images"
+    with pytest.raises(AstSegError, match=message):
+        score_source(load_model("rooms"), open_source(place), open_truth(tmp_path / "true.npy", None))
+    with pytest.raises(AstSegError, match=message):
+        score_results(tmp_path / "found", tmp_path / "true.npy")
 
 
 def test_refuses_what_does_not_belong_together(tmp_path: Path) -> None:

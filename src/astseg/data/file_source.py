@@ -74,6 +74,14 @@ class FileSource(Source):
         """Count the images by the headers of the files; unreadable images count too."""
         return sum(self._counts.values())
 
+    def names(self) -> Iterator[tuple[str, str | None]]:
+        """Yield those of all images that the headers of the files tell of."""
+        for file, name in self._names.items():
+            if self._is_alone(file):
+                yield name, self._file_name(file)
+            else:
+                yield from ((f"{self._prefix(name)}{index:06d}", None) for index in range(self._counts[file]))
+
     @cached_property
     def codings(self) -> tuple[MaskCoding, ...]:
         """How the masks of each group are read."""
@@ -130,8 +138,8 @@ class FileSource(Source):
         paths = self.masks.get(file, ())
         masks = self._read_masks(file, paths) if paths else iter(())
         turned = read_exif_transpose(file) if paths else None
-        alone = self._counts[file] == 1
-        file_name = file.relative_to(self._root).as_posix() if alone else None
+        alone = self._is_alone(file)
+        file_name = self._file_name(file) if alone else None
         for index, image in enumerate(read_images(file)):
             # A file that breaks off can have more frames than could be counted.
             own_name = name if alone and not index else f"{self._prefix(name)}{index:06d}"
@@ -145,6 +153,13 @@ class FileSource(Source):
                     problem = f"The mask {paths[0]} has {mask.shape} pixels, its image {image.shape[:2]}."
                     mask = None
             yield Sample(own_name, image, mask, problem, file_name=file_name)
+
+    def _is_alone(self, file: Path) -> bool:
+        """Tell whether a file holds one image, which has its name."""
+        return self._counts[file] == 1 and not is_array_file(file)
+
+    def _file_name(self, file: Path) -> str:
+        return file.relative_to(self._root).as_posix()
 
     def _read_masks(self, file: Path, paths: Sequence[Path]) -> Iterator[tuple[Bytes | None, str | None]]:
         """Yield the mask of each frame of an image file, or the reason why it cannot be used."""

@@ -37,6 +37,10 @@ class StoreSource(Source):
         """Return the exact number of images."""
         return len(self._split)
 
+    def names(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the numbers of the images."""
+        return ((f"{index:06d}", None) for index in range(len(self._split)))
+
     @property
     def has_masks(self) -> bool:
         """Whether the split has masks."""

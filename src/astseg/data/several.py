@@ -39,6 +39,11 @@ class JoinedSource(Source):
         """Add up the parts, as far as they are known."""
         return total_length(self.parts.values())
 
+    def names(self) -> Iterator[tuple[str, str | None]]:
+        """Yield those of the parts, with their prefixes."""
+        for prefix, part in self.parts.items():
+            yield from ((_join(prefix, name), file_name) for name, file_name in part.names())
+
     @property
     def has_masks(self) -> bool:
         """Whether every image of every part has its true mask."""

@@ -83,6 +83,10 @@ class Source(ABC):
     def estimated_length(self) -> int | None:
         """Return the number of images if all are readable; None if counting requires reading them all."""
 
+    def names(self) -> Iterator[tuple[str, str | None]]:
+        """Yield `Sample.name` and `Sample.file_name` of all images, as far as known without reading them."""
+        return iter(())
+
     @property
     def has_masks(self) -> bool:
         """Whether every image has its true mask."""

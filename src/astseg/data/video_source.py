@@ -46,6 +46,10 @@ class VideoSource(Source):
         """Count the frames without decoding them."""
         return -(-self._facts.frames // self.every)
 
+    def names(self) -> Iterator[tuple[str, str | None]]:
+        """Yield the numbers of the frames."""
+        return ((f"{index:06d}", None) for index in range(0, self._facts.frames, self.every))
+
     def _samples(self) -> Iterator[Sample]:
         def note(index: int, reason: str) -> None:
             self.skipped.append((f"{index:06d}", f"Frame {index} of {self.path} {reason}."))

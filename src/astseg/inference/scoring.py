@@ -1,6 +1,6 @@
 """What was found in images, by a model or by any program, held against what is true of them."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +113,7 @@ def score_results(
     true = known or open_truth(truth, [name.name for name in found.names], ignored)
     assert true is not None
     evaluator, one_of_each = ImageEvaluator(found.num_slots, min_area), _OneOfEach(true)
+    one_of_each.check(found.names)
     left_out = []
     for index, name in enumerate(found.names):
         if (one := one_of_each.find(name)) is None or one.is_void:
@@ -133,22 +134,36 @@ class _OneOfEach:
 
     def __init__(self, truth: TrueImages) -> None:
         self._truth = truth
+        self.description = truth.description
         self._names: dict[Hashable, str] = {}
 
     def find(self, image: ImageName) -> Truth | None:
         """Return what is true of an image; None if nothing is known.
 
         Raises:
-            AstSegError: it is what another image was held against, or cannot be read.
+            AstSegError: see `check`; or it cannot be read.
         """
-        key = self._truth.key(image)
-        if key is None:
-            return None
-        if (other := self._names.setdefault(key, image.name)) != image.name:
-            raise AstSegError(
-                f"{other} and {image.name} would both be held against what is true of one image. Score them one by one."
-            )
+        self.check([image])
         return self._truth.find(image)
+
+    def check(self, images: Iterable[ImageName]) -> None:
+        """Raise if what is true does not belong to some images: better before any is segmented than midway.
+
+        Raises:
+            AstSegError: it does not, or two would be held against the same.
+        """
+        for image in images:
+            key = self._truth.key(image)
+            if key is not None and (other := self._names.setdefault(key, image.name)) != image.name:
+                raise AstSegError(
+                    f"{other} and {image.name} would both be held against what is true of one image. "
+                    "Score them one by one."
+                )
+
+
+def _image_name(name: str, file_name: str | None) -> ImageName:
+    """Return the name of an image of a source; one that is no file of its own has a number that astseg gave."""
+    return ImageName(name, file_name, counted_from_zero=file_name is None)
 
 
 def _unrelated(images: Path, name: ImageName) -> AstSegError:
@@ -163,8 +178,9 @@ class _TruthOfSource:
 
     def __init__(self, source: Source, truth: TrueImages | None) -> None:
         self._source, self._truth = source, None if truth is None else _OneOfEach(truth)
-        if truth is not None:
-            self.description = truth.description
+        if self._truth is not None:
+            self._truth.check(_image_name(name, file_name) for name, file_name in source.names())
+            self.description = self._truth.description
         elif isinstance(source, FileSource):
             self._objects = tells_objects(source.codings, source.masks.values())
             self.description = describe_masks(source.codings, self._objects)
@@ -197,7 +213,7 @@ class _TruthOfSource:
 
     def _find(self, sample: Sample) -> Truth | None:
         if self._truth is not None:
-            self._last = ImageName(sample.name, sample.file_name, counted_from_zero=sample.file_name is None)
+            self._last = _image_name(sample.name, sample.file_name)
             return self._truth.find(self._last)
         if sample.mask is None:
             return None

@@ -35,7 +35,10 @@ class ImageName:
         """
         index = self.number
         if index is not None and index >= count:
-            raise AstSegError(f"{place} holds {count} masks, counted from 0, and none for {self.name}.")
+            raise AstSegError(
+                f"{place} holds {count} masks, counted from 0, and none for {self.name}. "
+                "Name the masks of all images, or leave the other images out."
+            )
         return index
 
 
