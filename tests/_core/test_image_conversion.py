@@ -66,9 +66,28 @@ def test_a_camera_s_rotation_is_applied() -> None:
     torch.testing.assert_close(to_float_images(image)[0][0], FLOATS[0].rot90(-1, (1, 2)))
 
 
+def test_names_the_pil_image_of_unknown_range(tmp_path: Path) -> None:
+    dark = Image.fromarray(np.array([[0, 4000]], np.uint16))
+    dark.save(tmp_path / "a.png")
+    black = r"would be black: its 16-bit values go up to 4000 of 65535\. .* scale all your images to 16 bits first\.$"
+    with pytest.raises(AstSegError, match=rf"^The PIL image of mode I;16 {black}"):
+        to_float_images(dark)
+    with pytest.raises(AstSegError, match=rf"^Image 1: The PIL image of mode I;16 {black}"):
+        to_float_images([Image.fromarray(BYTES[0, :1, :2]), dark])
+    with (
+        Image.open(tmp_path / "a.png") as opened,
+        pytest.raises(AstSegError, match=rf"The PIL image of mode I;16 from .*a\.png {black}"),
+    ):
+        to_float_images(opened)
+    for numbers in (np.array([[-1, 9]], np.int32), np.array([[0, 255]], np.float32)):
+        with pytest.raises(AstSegError, match=r"The PIL image of mode [IF] holds .*they should lie in 0 to .* Scale"):
+            to_float_images(Image.fromarray(numbers))
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [
+        (Image.new("RGB", (0, 5)), r"with pixels, not uint8 of shape \(5, 0, 3\)"),
         ([], "the list is empty"),
         ([BYTES[0], BYTES[1, :3]], "5 x 7 .* 3 x 7"),
         ([BYTES[0], BYTES], r"image 1: .* single .* \(2, 5, 7, 3\)"),

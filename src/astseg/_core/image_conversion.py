@@ -155,7 +155,7 @@ def _to_batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "ba
     if isinstance(image, str | Path):
         return from_uint8_images(read_image(image)[None], device)
     if isinstance(image, Image.Image):
-        return from_uint8_images(np.array(to_rgb(image))[None], device)
+        return _array_to_batch(_pil_to_array(image), device)
     if isinstance(image, np.ndarray):
         return _array_to_batch(image, device)
     if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim in (3, 4) and image.shape[-3] == 3:
@@ -163,6 +163,20 @@ def _to_batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "ba
         image = image.float() / 255
     check_float_images(image)
     return (image if image.ndim == 4 else image[None]).to(device)
+
+
+def _pil_to_array(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
+    """Convert a PIL image to RGB.
+
+    Raises:
+        AstSegError: the range of its values is unknown.
+    """
+    try:
+        return np.array(to_rgb(image))
+    except AstSegError as error:
+        opened = getattr(image, "filename", "")  # of what Pillow has opened, but for copies
+        called = f"The PIL image of mode {image.mode}{f' from {opened}' if opened else ''}"
+        raise AstSegError(f"{called} {error}") from error
 
 
 def _array_to_batch(

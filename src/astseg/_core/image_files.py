@@ -265,7 +265,9 @@ def _to_eight_bits(values: npt.NDArray[np.generic]) -> Bytes:
     low, high = float(values.min()), float(values.max())
     top = 1.0 if values.dtype.kind == "f" else 65535.0
     if not 0 <= low <= high <= top:
-        raise AstSegError(f"holds {values.dtype} values from {low:g} to {high:g}; they should lie in 0 to {top:g}.")
+        raise AstSegError(
+            f"holds {values.dtype} values from {low:g} to {high:g}; they should lie in 0 to {top:g}. Scale them."
+        )
     if values.dtype.kind != "f" and 0 < high < MIN_SIXTEEN_BIT_VALUE:
         raise AstSegError(TOO_DARK_MESSAGE.format(high=f"{high:g} of {top:g}"))
     return convert_by_rows(values, lambda rows: np.rint(rows.astype(np.float64) * (255 / top)).astype(np.uint8))
