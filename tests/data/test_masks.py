@@ -103,6 +103,53 @@ def test_black_and_white_is_one_object(tmp_path: Path, kind: str) -> None:
     assert coding.rule == "halves"
 
 
+BLACK_WHITE = [[0, 0, 0], [255, 255, 255]]
+
+
+@pytest.mark.parametrize("suffix", ["png", "gif", "tif"])
+def test_a_palette_of_black_and_white_is_black_and_white(tmp_path: Path, suffix: str) -> None:
+    shown = (LABELS > 0).astype(np.uint8)
+    images = [palette_image(shown, BLACK_WHITE), palette_image(1 - shown, BLACK_WHITE[::-1])]
+    images += [palette_image(np.full_like(shown, 0), BLACK_WHITE[::-1]), Image.fromarray(255 * shown)]
+    for number, image in enumerate(images):
+        image.save(tmp_path / f"{number}.{suffix}")
+    masks = [next(read_raw_masks(tmp_path / f"{number}.{suffix}")) for number in range(len(images))]
+    expected = [shown, shown, np.ones_like(shown), shown]
+    for some in ([0], [1], [2], [3], [0, 1, 2, 3]):
+        coding = choose_coding([masks[index] for index in some])
+        assert coding.rule == "halves"
+        for index in some:
+            np.testing.assert_array_equal(decode_mask(masks[index], coding), expected[index])
+
+
+def test_a_frame_of_a_black_and_white_animation_is_read_as_the_next(tmp_path: Path) -> None:
+    shown = [np.equal(LABELS, label).astype(np.uint8) for label in (1, 2)]
+    first, second = (Image.fromarray(255 * mask) for mask in shown)
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    labels, _ = labels_in(tmp_path / "a.gif")
+    np.testing.assert_array_equal(labels, shown)
+
+
+def test_labels_stay_labels_though_one_of_them_is_white(tmp_path: Path) -> None:
+    alone = (LABELS == 1).astype(np.uint8)
+    several = [*BLACK_WHITE, [200, 30, 30]]
+    for first, palette in ((alone, several), (alone, BLACK_WHITE), (2 * alone, [*BLACK_WHITE, [0, 0, 0]])):
+        palette_image(first, palette).save(tmp_path / "a.png")
+        palette_image(LABELS, several).save(tmp_path / "b.png")
+        masks = [*read_raw_masks(tmp_path / "a.png"), *read_raw_masks(tmp_path / "b.png")]
+        coding = choose_coding(masks)
+        assert coding == MaskCoding()
+        np.testing.assert_array_equal(decode_mask(masks[0], coding), first)
+        np.testing.assert_array_equal(decode_mask(masks[1], coding), LABELS)
+
+
+def test_two_indices_of_one_color_are_labels(tmp_path: Path) -> None:
+    palette_image(LABELS, [*BLACK_WHITE, [255, 255, 255]]).save(tmp_path / "a.png")
+    (labels,), coding = labels_in(tmp_path / "a.png")
+    np.testing.assert_array_equal(labels, LABELS)
+    assert coding == MaskCoding()
+
+
 def test_void_of_voc_is_not_scored(tmp_path: Path) -> None:
     marked = LABELS.copy()
     marked[0] = 255

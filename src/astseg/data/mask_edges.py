@@ -40,6 +40,12 @@ class RawMask(NamedTuple):
     kind: Literal["index", "grey", "number", "color"]
     lossy: bool = False
     """Whether the file is compressed with loss, so that values differ slightly from the intended ones."""
+    white: int | None = None
+    """The index of white, of a palette that holds black and white alone; None of all else."""
+
+    def as_shown(self) -> "RawMask":
+        """Return the grey values of a mask by a black and white palette; others are returned as they are."""
+        return self if self.white is None else RawMask(np.where(self.codes == self.white, 255, 0), "grey", self.lossy)
 
 
 def harden(mask: RawMask, protected: frozenset[int] = frozenset()) -> Codes:

@@ -102,7 +102,10 @@ def choose_coding(
         cityscapes: whether files are named like Cityscapes' `instanceIds`.
     """
     raw = list(masks)
-    coding = _choose_coding(raw, ignored, cdnet=cdnet, cityscapes=cityscapes)
+    # A palette of black and white is no color of labels, unless masks of the set have others.
+    coding = _choose_coding([mask.as_shown() for mask in raw], ignored, cdnet=cdnet, cityscapes=cityscapes)
+    if coding.rule != "halves" and any(mask.white is not None for mask in raw):
+        coding = _choose_coding(raw, ignored, cdnet=cdnet, cityscapes=cityscapes)
     return replace(coding, lossy=any(mask.lossy for mask in raw))
 
 
@@ -184,7 +187,7 @@ def decode_mask(mask: RawMask, coding: MaskCoding) -> Labels:
     Raises:
         AstSegError: there are more objects than labels.
     """
-    codes = mask.codes if coding.rule == "halves" else harden(mask, coding.ignored)
+    codes = mask.as_shown().codes if coding.rule == "halves" else harden(mask, coding.ignored)
     if coding.colored:
         codes = _to_color_codes(codes, mask.kind)
     void = np.isin(codes, list(coding.ignored))
@@ -256,7 +259,7 @@ def _decode_raw(image: Image.Image) -> RawMask:
     if mode == "1":
         return RawMask(np.array(image.convert("L")).astype(np.int64), "grey")
     if mode == "P" and _is_label_palette(image):
-        return RawMask(np.array(image).astype(np.int64), "index")
+        return RawMask(np.array(image).astype(np.int64), "index", white=_white_index(image))
     if mode == "L":
         return RawMask(np.array(image).astype(np.int64), "grey")
     if mode.startswith(("I", "F")):
@@ -282,10 +285,25 @@ def _is_cut_out(visible: Int64[np.ndarray, " pixels"]) -> bool:
 
 def _is_label_palette(image: Image.Image) -> bool:
     """Tell whether the indices of a palette are labels; in palettes that only save space, black has another index."""
-    palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+    palette, used = _read_palette(image)
     black = np.flatnonzero((palette == 0).all(1))
-    used = [index for _, index in image.getcolors() or []]
-    return 0 in black or not set(black.tolist()) & set(used)
+    return 0 in black or not used & set(black.tolist())
+
+
+def _white_index(image: Image.Image) -> int | None:
+    """Return the index of white if a palette holds black and white alone, and an image no color by two indices."""
+    palette, used = _read_palette(image)
+    white, black = ((palette == level).all(1) for level in (MAX_LABELS, 0))
+    whites, blacks = (used.intersection(np.flatnonzero(level).tolist()) for level in (white, black))
+    if not white.any() or not (white | black).all() or len(whites) > 1 or len(blacks) > 1:
+        return None
+    return next(iter(whites), int(white.argmax()))
+
+
+def _read_palette(image: Image.Image) -> tuple[Int64[np.ndarray, "colors 3"], set[int]]:
+    """Return the colors of a palette, and which of them an image uses."""
+    palette = np.array(image.getpalette("RGB") or [0, 0, 0], np.int64).reshape(-1, 3)
+    return palette, {index for _, index in image.getcolors() or [] if isinstance(index, int)}
 
 
 def _to_color_codes(codes: Codes, kind: str) -> Codes:
