@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,15 @@ import torch
 from PIL import Image
 
 from astseg._core.errors import AstSegError
+from astseg._core.image_files import read_images
 from astseg._core.processes import Place
+from astseg.data import file_source
 from astseg.data.opening import open_source
 from astseg.data.sources import Source
 from astseg.data.store import Bytes
 from astseg.data.watching import WatchedFolder
 from astseg.inference import sharding
-from astseg.inference.formats.converting import FormatRequest
+from astseg.inference.formats.converting import FormatRequest, convert_results
 from astseg.inference.segmenting import segment_source
 from astseg.inference.sharding import ShardsResult, segment_in_shards
 from astseg.model.ast_seg import AstSeg
@@ -126,13 +130,36 @@ def test_a_shard_has_its_formats_when_it_appears(
     assert sum(table.num_rows for table in tables) == result.objects
     assert all((tmp_path / "out" / shard / "coco").is_dir() for shard in shards(tmp_path / "out"))
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise AstSegError("no room")
 
     monkeypatch.setattr(sharding, "convert_results", fail)
     with pytest.raises(AstSegError, match="no room"):
         segment_in_shards(model, open_source(images), tmp_path / "other", 4, request=request)
     assert shards(tmp_path / "other") == []
+
+
+def test_the_frames_of_animations_are_read_with_their_shard_alone(
+    model: AstSeg, images: Path, tiny_images: Bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        first, *more = map(Image.fromarray, tiny_images[number : number + 3])
+        first.save(images / f"c{number}.gif", save_all=True, append_images=more)
+    request, out = FormatRequest(("cutouts", "yolo")), tmp_path / "out"
+    read: Counter[Path] = Counter()
+
+    def counted(path: Path) -> Iterator[Bytes]:
+        read[path] += 1
+        return read_images(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(file_source, "read_images", counted)
+        result = segment_in_shards(model, open_source(images), out, 2, request=request)
+    assert (result.images, len(read), max(read.values())) == (7 + 4 * 3, 11, 2)
+    for shard in map(out.joinpath, shards(out)):
+        before = content(shard)
+        convert_results(shard, request)
+        assert content(shard) == before
 
 
 def test_unreadable_images_are_counted(model: AstSeg, images: Path, tmp_path: Path) -> None:

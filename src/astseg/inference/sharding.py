@@ -129,7 +129,7 @@ def segment_in_shards(
         with atomic_folder(folder, replace=folder in renewed) as made:
             result = segment_source(model, part, made, batch_size, device, show, model_name, writers=SHARD_WRITERS)
             if request.formats and result.images:
-                convert_results(made, request)
+                convert_results(made, request, samples=part)  # the whole folder would be read for each shard
         done += len(part.files)
         images, objects, skipped = images + result.images, objects + result.objects, skipped + len(result.skipped)
     return ShardsResult(len(left), len(own) - len(left), images, objects, skipped, len(renewed))

@@ -1,6 +1,6 @@
 """Results in other formats, made from the folder that holds them: one way for results of any age."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from astseg._core.errors import AstSegError, TracksNeededError, unknown_name, wr
 from astseg._core.image_files import Bytes
 from astseg._core.progress import Progress
 from astseg._core.text import first_names
+from astseg.data.sources import Sample
 from astseg.inference.formats.categories import (
     Categories,
     CategoryChoice,
@@ -106,7 +107,12 @@ class WrittenFormat:
 
 
 def convert_results(
-    folder: Path | str, request: FormatRequest, images: Path | str | None = None, progress: Progress | None = None
+    folder: Path | str,
+    request: FormatRequest,
+    images: Path | str | None = None,
+    progress: Progress | None = None,
+    *,
+    samples: Iterable[Sample] | None = None,
 ) -> list[WrittenFormat]:
     """Write a folder of results in other formats, each into a folder in it of the format's name.
 
@@ -118,6 +124,7 @@ def convert_results(
         request: which formats, and how.
         images: where the images are now, for formats that hold them; by default where they were.
         progress: called with the number of images done.
+        samples: those of the source that hold the images, if they are fewer than all.
 
     Raises:
         TypeError: the request is something else.
@@ -139,7 +146,7 @@ def convert_results(
             writer = FORMATS[name](made, results.head, categories.names, request.tolerance)
             writers.append(stack.enter_context(writer))
         needs_pixels = any(writer.needs_pixels for writer in writers)
-        pixels = results.images(images, may_lack=request.may_lack_images) if needs_pixels else None
+        pixels = results.images(images, may_lack=request.may_lack_images, samples=samples) if needs_pixels else None
         lacking: list[str] = []
         for image in _found_images(results, categories, images, pixels):
             if pixels is not None and image.pixels is None:

@@ -4,7 +4,7 @@ objects.json may have been written anew by another program: with other spaces, a
 without those that a format does not need. It must then fit into memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
@@ -127,7 +127,9 @@ class Results:
             labels: Bytes = np.array(image)
         return labels
 
-    def images(self, place: Path | None = None, *, may_lack: bool = False) -> Iterator[Bytes | None]:
+    def images(
+        self, place: Path | None = None, *, may_lack: bool = False, samples: Iterable[Sample] | None = None
+    ) -> Iterator[Bytes | None]:
         """Yield the images themselves, H x W x 3 RGB, in the order of the records.
 
         Args:
@@ -135,6 +137,7 @@ class Results:
                 its pixels be the same: elsewhere it may have been edited on purpose, or be read by another version of
                 a library.
             may_lack: yield None for an image that is no longer there, has another size or was written anew.
+            samples: those of the source that hold the images, if they are fewer than all.
 
         Raises:
             AstSegError: the source is not there or no longer holds these images, unless they may be lacking; or it is
@@ -151,7 +154,8 @@ class Results:
         missing = next((name for name in names if not Path(name).exists()), None)
         if missing is not None and not may_lack:
             raise ImagesNotFoundError(f"The images of {self.folder} are not in {missing}. Say where they are now.")
-        by_name = _ImagesByName(list(map(Path, names)), self.head.split or "test")
+        places, split = list(map(Path, names)), self.head.split or "test"
+        by_name = _ImagesByName(lambda: open_sources(places, split) if samples is None else samples)
         for record in self.records():
             image = self._read_image(record, source, by_name, may_lack=may_lack)
             problem = _find_difference(image, record, source, may_be_edited=place is not None)
@@ -203,13 +207,11 @@ class _ImagesByName:
     Of a video, frames may have been left out, and the animations of a folder may have come in another order.
 
     Args:
-        places: of the sources.
-        split: of prepared data.
+        open_samples: returns what yields the images, from the first on.
     """
 
-    def __init__(self, places: Sequence[Path], split: str) -> None:
-        self._places = places
-        self._split = split
+    def __init__(self, open_samples: Callable[[], Iterable[Sample]]) -> None:
+        self._open_samples = open_samples
         self._samples: Iterator[Sample] | None = None
         self._passed: set[str] = set()
         """The folders of the names that were passed, of which a video has but one."""
@@ -222,7 +224,7 @@ class _ImagesByName:
         """
         found = None if self._samples is None else self._find_among(self._samples, name)
         if found is None and (self._samples is None or _folder(name) in self._passed):
-            self._samples = iter(open_sources(self._places, self._split))
+            self._samples = iter(self._open_samples())
             found = self._find_among(self._samples, name)
         return found
 
