@@ -120,6 +120,26 @@ def test_a_damaged_header_does_not_end_the_archive(
         contents(source)
 
 
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_what_is_cut_between_two_files_is_told_from_what_is_whole(
+    tmp_path: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    content = formats.tar(FILES)
+    end = len(content.rstrip(b"\0"))
+    end += -end % tarfile.BLOCKSIZE
+    cut = content.index(b"folder/020.bin")
+    (tmp_path / "b").write_bytes(compress(content[cut:]))  # begins as an archive of its own does
+    for size in (cut, end):
+        (tmp_path / "a").write_bytes(compress(content[:size]))
+        first, _ = open_sources([tmp_path / "a", tmp_path / "b"])
+        with pytest.raises(AstSegError, match=r"archive a is damaged .*no mark of its end.* join it .*name the folder"):
+            contents(first)
+    for zeros in (1, 2, 3):
+        (tmp_path / "a").write_bytes(compress(content[: end + zeros * tarfile.BLOCKSIZE]))
+        (source,) = open_sources([tmp_path / "a"])
+        assert contents(source) == FILES
+
+
 def test_only_files_are_read_and_nothing_is_written(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         for name, kind in (("../out", tarfile.REGTYPE), ("link", tarfile.SYMTYPE), ("folder", tarfile.DIRTYPE)):

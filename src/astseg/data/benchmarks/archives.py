@@ -144,7 +144,12 @@ class _StrictTarInfo(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        """Parse a header; only a block of zeros ends an archive."""
+        """Parse a header; only a block of zeros ends an archive: without it nobody knows whether more should follow."""
+        if not buf:
+            raise tarfile.ReadError(
+                "it has no mark of its end, where another file could begin: join it with the part that continues it, "
+                "or, if it is whole, unpack it and name the folder"
+            )
         try:
             member = super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError as error:
