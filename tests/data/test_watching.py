@@ -161,6 +161,35 @@ def test_a_folder_beside_an_animation_of_its_name(tmp_path: Path) -> None:
     assert [sample.name for sample in samples] == ["b/000000", "b/000001", "b/000000.png"]
 
 
+def test_names_whose_results_would_be_in_each_other_s_way(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (4, 4), (40 * index, 0, 0)) for index in range(2)]
+    for name in ("c.jpg", "b.jpg", "e.png/1.png"):
+        save(tmp_path / name)
+    _, samples = watch(
+        tmp_path,
+        lambda: None,
+        lambda: None,
+        lambda: frames[0].save(tmp_path / "b.png.gif", save_all=True, append_images=frames[1:]),
+        lambda: None,
+        lambda: save(tmp_path / "e.bmp"),
+        lambda: save(tmp_path / "B.png"),
+        until=7,
+    )
+    names = [sample.name for sample in samples]
+    assert names[:3] == ["b", "c", "e.png/1"]
+    assert sorted(names[3:]) == ["B.png", "b.png.gif/000000", "b.png.gif/000001", "e.bmp"]
+
+
+def test_an_image_without_a_name_for_its_results_is_left_out(tmp_path: Path) -> None:
+    save(tmp_path / "c.jpg")
+    source, samples = watch(tmp_path, lambda: [save(tmp_path / "c.png/1.png"), save(tmp_path / "d.png")], until=2)
+    assert [sample.name for sample in samples] == ["c", "d"]
+    ((name, reason),) = source.skipped
+    assert name == "c.png/1.png"
+    assert reason == "Its results would have the place of another image's. Save it under another name."
+    assert source.state == "left out: 1"
+
+
 def test_a_stack_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (64, 64), (40 * index, 0, 0)) for index in range(3)]
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])

@@ -1,3 +1,4 @@
+import errno
 import json
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,7 +14,7 @@ from astseg import __version__
 from astseg._core.errors import AstSegError
 from astseg._core.provenance import commit
 from astseg.data.opening import open_source
-from astseg.data.sources import Sample
+from astseg.data.sources import EndlessSource, Sample
 from astseg.data.store import Bytes
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video import read_facts, read_frames
@@ -264,6 +265,34 @@ def test_results_are_not_written_into_the_folder_that_is_watched(tmp_path: Path)
     with pytest.raises(AstSegError, match="the folder that is watched"):
         segment_source(FakeModel(), WatchedFolder(tmp_path), tmp_path / ".")
     assert not list(tmp_path.iterdir())
+
+
+class Endless(EndlessSource):
+    """Two images, of which the first has a name that is too long for any disk."""
+
+    def _samples(self) -> Iterator[Sample]:
+        for name in ("x" * 300, "a"):
+            yield Sample(name, block_image(), file_name=f"{name}.jpg")
+
+
+def test_a_name_that_the_disk_does_not_allow_ends_no_endless_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = segment_source(FakeModel(), Endless(tmp_path), tmp_path / "out")
+    assert (result.images, result.objects) == (1, 2)
+    ((name, reason),) = result.skipped
+    assert name == "x" * 300 + ".jpg"
+    assert "Its results cannot have its name: File name too long. Save it under another name." in reason
+    written = json.loads((tmp_path / "out/objects.json").read_text())
+    assert ([one["name"] for one in written["images"]], len(written["skipped"])) == (["a"], 1)
+    assert [path.name for path in (tmp_path / "out/labels").iterdir()] == ["a.png"]
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(AstSegError, match="No space left"):
+        segment_source(FakeModel(), Endless(tmp_path), tmp_path / "full")
 
 
 def test_refuses_a_place_that_is_taken(tmp_path: Path, folder: Path) -> None:

@@ -26,6 +26,9 @@ from astseg.data.pairing import match_masks, pair
 from astseg.data.store import Store
 from astseg.data.video import VIDEO_SUFFIXES
 
+RESULT_SUFFIXES = (".png", ".jpg")
+"""Of the files that hold the results of an image, beside its name."""
+
 
 @dataclass(frozen=True)
 class FoundFiles:
@@ -283,7 +286,7 @@ def without_suffixes(paths: Sequence[Path]) -> list[str]:
     uses.update(map(_folded, {*paths, *folders}))
     # Of an array or an animation, a folder may hold the results.
     places = folders | {path.with_suffix("") for path in paths}
-    uses.update(_folded(place.with_suffix("")) for place in places if place.suffix in (".png", ".jpg"))
+    uses.update(_folded(place.with_suffix("")) for place in places if place.suffix.lower() in RESULT_SUFFIXES)
     return [(path if uses[_folded(path.with_suffix(""))] > 1 else path.with_suffix("")).as_posix() for path in paths]
 
 

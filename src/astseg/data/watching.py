@@ -3,12 +3,13 @@
 import time
 from collections.abc import Iterator
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import IMAGE_SUFFIXES, Bytes, read_images
-from astseg.data.folders import list_readable, natural_key
+from astseg._core.text import folded
+from astseg.data.folders import RESULT_SUFFIXES, list_readable, natural_key
 from astseg.data.sources import EndlessSource, Sample
 
 LOOK_SECONDS = 0.5
@@ -30,8 +31,9 @@ class WatchedFolder(EndlessSource):
     """The images in a folder and its subfolders, those that are there and those that come.
 
     A file is read once it has kept its size and time for a while and can be read to its end. Its name is its path
-    without the suffix, or with it if that name is taken already. A file that is written anew after that is not read
-    again, but named in `skipped`: its results are written already. One that counted as damaged is.
+    without the suffix, or with it if that name is taken already; if both are, it is named in `skipped`. So is a file
+    that is written anew after it was read, which is not read again: its results are written already. One that counted
+    as damaged is.
 
     Args:
         path: the folder.
@@ -56,14 +58,18 @@ class WatchedFolder(EndlessSource):
 
     @property
     def state(self) -> str:
-        """How many files are not whole yet, and how many were written anew; empty if none."""
-        counts = (("not whole yet", self._waiting), ("written anew, and not read again", self._changed))
-        return ", ".join(f"{what}: {len(files)}" for what, files in counts if files)
+        """How many files are not whole yet, how many were written anew, and how many left out; empty if none."""
+        counts = {
+            "not whole yet": len(self._waiting),
+            "written anew, and not read again": len(self._changed),
+            "left out": len(self.skipped) - len(self._changed),
+        }
+        return ", ".join(f"{what}: {count}" for what, count in counts.items() if count > 0)
 
     def _samples(self) -> Iterator[Sample]:
         for files in (self._waiting, self._read, self._given_up, self._changed):
             files.clear()
-        names: set[str] = set()
+        names = _ResultNames()
         while not self.stop():
             for file in self._settled():
                 if _find_state(file) != self._waiting[file][0]:
@@ -73,7 +79,11 @@ class WatchedFolder(EndlessSource):
                     continue
                 frames, images = found
                 self._read[file], _ = self._waiting.pop(file)
-                yield from self._file_samples(file, self._name(file, names, frames), frames, images)
+                name = self._name(file, names, frames)
+                if name is None:
+                    self._skip(file, "Its results would have the place of another image's. Save it under another name.")
+                    continue
+                yield from self._file_samples(file, name, frames, images)
                 if self.stop():
                     break
             else:
@@ -144,15 +154,34 @@ class WatchedFolder(EndlessSource):
     def _age(self, file: Path) -> float:
         return time.monotonic() - self._waiting[file][1]
 
-    def _name(self, file: Path, names: set[str], frames: int) -> str:
+    def _name(self, file: Path, names: "_ResultNames", frames: int) -> str | None:
+        """Return a name for the images of a file, whose results are in the way of no others; None if there is none."""
         path = file.relative_to(self.path)
-        name = path.with_suffix("").as_posix()
-        if name in names or (frames > 1 and (self.path / name).is_dir()):  # whose images may be numbered too
-            name = path.as_posix()
-        names.add(name)
-        if frames > 1:
-            names.update(f"{name}/{index:06d}" for index in range(frames))
-        return name
+        bare = path.with_suffix("").as_posix()
+        may_mix = frames > 1 and (self.path / bare).is_dir()  # whose images may be numbered too
+        choices = [path.as_posix()] if may_mix else [bare, path.as_posix()]
+        return next((name for name in choices if names.take(name, frames)), None)
+
+
+class _ResultNames:
+    """The names of images whose results get a file or a folder, on disks for which ``A`` and ``a`` are one name too."""
+
+    def __init__(self) -> None:
+        self._images: set[str] = set()
+        self._folders: set[str] = set()
+        """Of folders that are called like the results of an image, the name of that."""
+
+    def take(self, name: str, frames: int) -> bool:
+        """Take the name of a file with so many images; return whether it is free."""
+        name = folded(name)
+        images = {name, *(f"{name}/{index:06d}" for index in range(frames if frames > 1 else 0))}
+        places = {str(place) for place in (PurePosixPath(name, "0") if frames > 1 else PurePosixPath(name)).parents}
+        folders = {place.removesuffix(end) for place in places for end in RESULT_SUFFIXES if place.endswith(end)}
+        if images & (self._images | self._folders) or folders & self._images:
+            return False
+        self._images |= images
+        self._folders |= folders
+        return True
 
 
 def _find_state(file: Path) -> _State | None:

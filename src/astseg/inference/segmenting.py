@@ -3,6 +3,7 @@
 What is written, and where, is said in `astseg.inference.writers`.
 """
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ MAX_BATCH_PIXELS = 4_000_000
 """Large images go through the model one by one, since a mask for every slot has to fit into memory too."""
 MAX_WAITING = 2
 """The images that may wait to be written while the next ones are segmented."""
+NAME_ERRNOS = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
+"""Errors of disks that do not allow a name, such as one with a colon."""
 EMPTY_ADVICE = "If there are more objects: was the model trained on images like these, and to its end?"
 FULL_ADVICE = "If that is not so: was the model trained on images like these, and its background long enough?"
 
@@ -133,13 +136,15 @@ def segment_source(
     with (growing_folder if endless else atomic_folder)(out) as folder, ExitStack() as stack:
         opened = [stack.enter_context(make(folder, source, model.num_slots, model_name)) for make in writers]
 
-        def writes() -> Iterator[Callable[[], Objects]]:
+        def writes() -> Iterator[Callable[[], Objects | None]]:
             for sample, labels, found in _results(model, source, batch_size, device, tracker):
                 shares.add(np.count_nonzero(labels) / labels.size)
-                yield partial(_write, opened, sample, labels, found)
+                yield partial(_write_or_skip if endless else _write, opened, sample, labels, found)
 
         # Closed before the writers, so that none of them is still at work.
         for found in stack.enter_context(closing(run_behind(writes(), 0 if endless else MAX_WAITING))):
+            if found is None:
+                continue
             images, objects = images + 1, objects + len(found)
             if found_in is not None:
                 found_in(len(found))
@@ -169,6 +174,18 @@ def _write(writers: Sequence[ResultWriter], sample: Sample, labels: Bytes, found
     for writer in writers:
         writer.append(sample, labels, found)
     return found
+
+
+def _write_or_skip(writers: Sequence[ResultWriter], sample: Sample, labels: Bytes, found: Objects) -> Objects | None:
+    """Write as `_write` does; return None for an image whose name the disk does not allow."""
+    try:
+        return _write(writers, sample, labels, found)
+    except OSError as error:
+        if error.errno not in NAME_ERRNOS:
+            raise
+        reason = f"Its results cannot have its name: {error.strerror}. Save it under another name."
+        writers[0].source.skipped.append((sample.file_name or sample.name, reason))
+        return None
 
 
 def same_sized_batches(
