@@ -17,6 +17,7 @@ from astseg.data.opening import open_source
 from astseg.data.scenes import make_store
 from astseg.data.store_writer import StoreWriter
 from astseg.data.truth import open_truth
+from astseg.data.watching import WatchedFolder
 from astseg.evaluation.evaluator import Evaluation, evaluate
 from astseg.evaluation.image_evaluator import ImageEvaluator
 from astseg.evaluation.region_scores import WITHOUT_SCORES, RegionCounter
@@ -146,6 +147,38 @@ def test_a_mask_of_two_images_is_of_neither_in_any_form_of_results(tmp_path: Pat
         scored = score_results(results, tmp_path / "true")
         assert scored.evaluation.names == ("2",)
         assert sorted(scored.left_out) == ["1.jpg", "1.png"]
+
+
+def test_a_mask_is_of_neither_of_two_images_of_a_watched_folder(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name in ("1.jpg", "1.png", "2.png"):
+        save(tmp_path / "images" / name, random.integers(0, 256, (64, 64, 3), np.uint8))
+    for name in ("1.png", "2.png"):
+        save(tmp_path / "true" / name, np.eye(64, dtype=np.uint8))
+    source = WatchedFolder(tmp_path / "images")
+    done: list[int] = []
+    source.stop = lambda: len(done) == 3
+    segment_source(load_model("rooms"), source, tmp_path / "found", found_in=done.append)
+    assert sorted(path.name for path in (tmp_path / "found/labels").iterdir()) == ["1.png", "1.png.png", "2.png"]
+    scored = score_results(tmp_path / "found", tmp_path / "true")
+    assert (scored.evaluation.names, scored.left_out) == (("2",), ("1.jpg", "1.png"))
+    (truth,) = convert_results(tmp_path / "found", FormatRequest(("coco",)))
+    content = json.loads(truth.path.read_text())
+    content["images"] = [one for one in content["images"] if one["file_name"] != "1.jpg"]
+    kept = {one["id"] for one in content["images"]}
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] in kept]
+    truth.path.write_text(json.dumps(content))
+    scored = score_results(tmp_path / "found", truth.path)
+    assert (scored.evaluation.names, scored.left_out) == (("1.png", "2"), ("1.jpg",))
+    with pytest.raises(AstSegError, match=r"1\.png\.png is of an image 1\.png, and .*labels/1\.png may be of it or of"):
+        score_results(tmp_path / "found/labels", tmp_path / "true")
+
+
+def test_two_results_of_one_image_are_refused(tmp_path: Path) -> None:
+    for name in ("found/a.png", "found/a.bmp", "true/a.png"):
+        save(tmp_path / name, np.eye(20, dtype=np.uint8))
+    with pytest.raises(AstSegError, match=r"a\.bmp and .*a\.png are both results of an image a\. Keep one of them"):
+        score_results(tmp_path / "found", tmp_path / "true")
 
 
 def test_every_form_of_results_and_truth_scores_the_same(tmp_path: Path, pairs: dict[str, tuple[Bytes, Bytes]]) -> None:

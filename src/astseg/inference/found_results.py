@@ -1,8 +1,9 @@
 """What was found in images, in files of any program: astseg's own results, label images, COCO's results."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from pathlib import Path, PurePath
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath, PurePosixPath
 
 from astseg._core.errors import AstSegError, ResultsNotFoundError
 from astseg._core.file_names import OBJECTS_FILE
@@ -55,9 +56,19 @@ class OwnResults(FoundResults):
         self._records = list(self._results.records())
         self._scored = all(found.activation is not None for record in self._records for found in record.objects)
         self.num_slots, self.split = self._results.head.slots, self._results.head.split
-        self.names = [ImageName(one.name, one.file_name, _counted_from_zero(one)) for one in self._records]
+        self.names = [ImageName(name, one.file_name, _counted_from_zero(one)) for one, name in self._named()]
         images = f" in the images of {self._results.head.source}" if self._results.head.source else ""
         self.description = f"Results of {self._results.head.model or 'astseg'}{images}."
+
+    def _named(self) -> Iterator[tuple[ImageRecord, str]]:
+        """Yield each image with its name, which has the suffix where another differs in it alone.
+
+        Those of a watched folder were named before the other came: of `a.jpg` and `a.png` a mask `a.png` is of neither.
+        """
+        uses = Counter(_without_suffix(one.file_name) for one in self._records if one.file_name is not None)
+        for one in self._records:
+            file_name = one.file_name or ""
+            yield one, file_name if uses[_without_suffix(file_name)] > 1 else one.name
 
     def read(self, index: int) -> Regions:
         """Return the objects of an image; labels that objects.json does not have, such as drawn ones, come last.
@@ -72,6 +83,10 @@ class OwnResults(FoundResults):
         return regions_of_labels(labels, [activations.get(label, 0.0) for label in range(1, int(labels.max()) + 1)])
 
 
+def _without_suffix(name: str) -> str:
+    return PurePosixPath(name).with_suffix("").as_posix() if name else ""
+
+
 def _counted_from_zero(record: ImageRecord) -> bool:
     """Tell whether an image is one of several in a file; results that are older name no files."""
     return record.file_name is None and PurePath(record.name).name.isdecimal()
@@ -83,7 +98,7 @@ class LabelImages(FoundResults):
     Of black and white ones, what is connected is an object.
 
     Raises:
-        AstSegError: there are none.
+        AstSegError: there are none, or two are of one image, or may be.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -93,6 +108,7 @@ class LabelImages(FoundResults):
             raise ResultsNotFoundError(f"{folder} holds no results: neither {OBJECTS_FILE} nor label images.")
         refuse_photographs(self._files, "the folder of results")
         names = [file.relative_to(folder).with_suffix("").as_posix() for file in self._files]
+        _refuse_twins(self._files, names)
         from_zero = names[0].isdecimal() and int(names[0]) == 0  # nobody else's frames are
         self.names = [ImageName(name, counted_from_zero=from_zero) for name in names]
         probed = evenly_spaced_first(len(self._files), NUM_PROBED_LABELS)
@@ -107,6 +123,25 @@ class LabelImages(FoundResults):
         file = self._files[index]
         labels = read_labels(file, self._coding, called=str(file))
         return regions_of_labels(connected_pieces(labels > 0) if self._coding.rule == "halves" else labels)
+
+
+def _refuse_twins(files: Sequence[Path], names: Sequence[str]) -> None:
+    """Raise if two label images are of one image, or it is unknown of which: of `a.png`, or of another called `a`.
+
+    Raises:
+        AstSegError: there are such two.
+    """
+    known: dict[str, Path] = {}
+    for file, name in zip(files, names, strict=True):
+        if (other := known.setdefault(name, file)) != file:
+            raise AstSegError(f"{other} and {file} are both results of an image {name}. Keep one of them.")
+    for name, file in known.items():
+        bare = _without_suffix(name)
+        if PurePath(name).suffix.lower() in IMAGE_SUFFIXES and bare in known:
+            raise AstSegError(
+                f"{file} is of an image {name}, and {known[bare]} may be of it or of another: what is true of it could "
+                f"be of either. Name the folder that has {OBJECTS_FILE}, or rename one of them."
+            )
 
 
 class CocoFound(FoundResults):
