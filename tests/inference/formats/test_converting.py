@@ -5,6 +5,7 @@ import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.image_files import Bytes
 from astseg.data.opening import open_source
 from astseg.data.video_writer import VideoWriter
-from astseg.inference.formats.converting import FORMATS, FormatRequest, convert_results
+from astseg.inference.formats.converting import FORMATS, WRITTEN_FILE, FormatRequest, convert_results
 from astseg.inference.formats.yolo import YoloWriter
 from astseg.inference.found_results import OwnResults
 from astseg.inference.segmenting import segment_source
@@ -93,6 +94,36 @@ def test_a_failure_leaves_the_former_files(results: Path, monkeypatch: pytest.Mo
         convert_results(results, FormatRequest(("coco", "yolo", "cvat"), {1: "other"}))
     assert digests(results) == before
     assert not list(results.glob(".*"))
+
+
+@pytest.mark.parametrize("change", ["edited", "added", "removed", "moved", "of another program"])
+def test_what_somebody_has_changed_is_not_written_anew(results: Path, change: str) -> None:
+    request = FormatRequest(("cutouts", "coco"))
+    convert_results(results, request)
+    (results / "cutouts/labels.cache").write_text("of a program that has read them")
+    (results / "cutouts/.DS_Store").write_text("of a desktop that has shown them")
+    convert_results(results, replace(request, categories={1: "other"}))
+    cutouts = sorted((results / "cutouts").rglob("*.png"))
+    match change:
+        case "edited":
+            (results / "coco/instances.json").write_text("{}")
+        case "added":
+            (results / "coco/notes.txt").write_text("mine")
+        case "removed":
+            cutouts[0].unlink()
+        case "moved":
+            cutouts[0].rename(cutouts[0].parent.parent / cutouts[0].name)
+        case "of another program":
+            (results / "coco" / WRITTEN_FILE).unlink()
+    before = digests(results)
+    changed = "cutouts" if change in ("removed", "moved") else "coco"
+    with pytest.raises(
+        AstSegError, match=rf"results/{changed} is not as it was written: somebody .* Move it elsewhere"
+    ):
+        convert_results(results, request)
+    assert digests(results) == before
+    (results / changed).rename(results.parent / "mine")
+    convert_results(results, request)
 
 
 def test_corrected_labels_are_converted_as_they_are(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from astseg._core.image_files import Bytes
 from astseg.data.opening import open_source
 from astseg.data.store_writer import StoreWriter
 from astseg.data.video_writer import VideoWriter
-from astseg.inference.formats.converting import FormatRequest, convert_results
+from astseg.inference.formats.converting import WRITTEN_FILE, FormatRequest, convert_results
 from astseg.inference.formats.outlines import polygon_to_mask
 from astseg.inference.segmenting import segment_source
 
@@ -82,7 +82,7 @@ class TestCoco:
         assert content["info"]["version"] == __version__
         assert content["info"]["model"] == "reader"
         assert content["categories"] == [{"id": 1, "name": "object", "supercategory": "object"}]
-        assert [path.name for path in (results / "coco").iterdir()] == ["instances.json"]
+        assert {path.name for path in (results / "coco").iterdir()} == {"instances.json", WRITTEN_FILE}
 
     def test_cvat_adds_the_slot(self, results: Path, masks: dict[str, Bytes]) -> None:
         plain = json.loads((convert(results, "coco") / "instances.json").read_text())

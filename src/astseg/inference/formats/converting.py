@@ -1,7 +1,8 @@
 """Results in other formats, made from the folder that holds them: one way for results of any age."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from astseg._core.image_files import Bytes
 from astseg._core.progress import Progress
 from astseg._core.text import first_names
 from astseg.data.sources import Sample
+from astseg.data.store import file_sha256
 from astseg.inference.formats.categories import (
     Categories,
     CategoryChoice,
@@ -41,6 +43,8 @@ FORMATS: Mapping[str, type[FormatWriter]] = {
     "grey": GreyWriter,
 }
 """The formats by name, which is also that of the folder that they are written to."""
+WRITTEN_FILE = ".written"
+"""In the folder of a format: a hash of its files, by which it is known later whether somebody has changed them."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,8 @@ def convert_results(
 ) -> list[WrittenFormat]:
     """Write a folder of results in other formats, each into a folder in it of the format's name.
 
-    A format that is there already is written anew. Each appears once it is whole. The same results and request give
-    the same bytes. Memory use does not depend on the number of images.
+    A format that is there already is written anew, unless somebody has changed its files. Each appears once it is
+    whole. The same results and request give the same bytes. Memory use does not depend on the number of images.
 
     Args:
         folder: what `segment_source` wrote.
@@ -129,7 +133,8 @@ def convert_results(
     Raises:
         TypeError: the request is something else.
         AstSegError: the folder holds no results or damaged ones, too few objects differ for the kinds asked for, the
-            images that a format needs are not there (unless they may be lacking), or nothing can be written.
+            images that a format needs are not there (unless they may be lacking), a format's files were changed since
+            they were written, or nothing can be written.
     """
     if not isinstance(request, FormatRequest):
         raise wrong_argument("convert_results takes a request, such as FormatRequest(('coco', 'yolo'))", request)
@@ -139,10 +144,12 @@ def convert_results(
     results = read_results(folder)
     categories = find_categories(request.categories, results)
     names = tuple(dict.fromkeys(request.formats))
+    for name in names:
+        _check_unchanged(folder / name)
     with ExitStack() as stack:
         writers = []
         for name in names:
-            made = stack.enter_context(atomic_folder(folder / name, replace=True))
+            made = stack.enter_context(_format_folder(folder / name))
             writer = FORMATS[name](made, results.head, categories.names, request.tolerance)
             writers.append(stack.enter_context(writer))
         needs_pixels = any(writer.needs_pixels for writer in writers)
@@ -160,6 +167,40 @@ def convert_results(
         WrittenFormat(name, folder / name / writer.main_file, _join_notes(writer, lacking))
         for name, writer in zip(names, writers, strict=True)
     ]
+
+
+@contextmanager
+def _format_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder that replaces that of a format, and is told from one that somebody has changed."""
+    with atomic_folder(path, replace=True) as made:
+        yield made
+        (made / WRITTEN_FILE).write_text(_tree_digest(made))
+
+
+def _check_unchanged(folder: Path) -> None:
+    """Raise if a format's folder is not as it was written, and what somebody did there would be lost.
+
+    Raises:
+        AstSegError: it is not.
+    """
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    written = folder / WRITTEN_FILE
+    if not written.is_file() or written.read_text(errors="replace") != _tree_digest(folder):
+        raise AstSegError(
+            f"{folder} is not as it was written: somebody has changed it. Move it elsewhere, or remove it, to have it "
+            "written anew."
+        )
+
+
+def _tree_digest(folder: Path) -> str:
+    """Return a hash of the names and contents of files, but for what programs that read them leave beside them."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file() and not file.name.startswith(".") and file.suffix != ".cache":
+            name = file.relative_to(folder).as_posix()
+            digest.update(f"{name}\0{file_sha256(file)}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def _join_notes(writer: FormatWriter, lacking: Sequence[str]) -> str | None:
