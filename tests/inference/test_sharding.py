@@ -223,6 +223,34 @@ def test_corrected_labels_are_not_lost(model: AstSeg, images: Path, tmp_path: Pa
     assert segment_in_shards(model, open_source(images), out, 2).renewed == 2
 
 
+def test_changed_formats_are_not_lost(model: AstSeg, images: Path, tmp_path: Path) -> None:
+    out, request = tmp_path / "out", FormatRequest(("coco", "grey"))
+    segment_in_shards(model, open_source(images), out, 2, request=request)
+    (out / "shard-00001/coco/instances.json").write_text("{}")
+    before = content(out)
+    assert segment_in_shards(model, open_source(images), out, 2, request=request).found == 4
+    shutil.copyfile(images / "b/6.png", images / "b/3.png")
+    with pytest.raises(AstSegError, match=r"shard-00001/coco is not as it was written"):
+        segment_in_shards(model, open_source(images), out, 2, request=request)
+    assert content(out) == before
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_kill_between_a_shard_and_the_one_that_replaces_it(
+    model: AstSeg, images: Path, tmp_path: Path, changed: bool
+) -> None:
+    out = tmp_path / "out"
+    segment_in_shards(model, open_source(images), out, 2)
+    if changed:
+        shutil.copyfile(images / "b/6.png", images / "b/3.png")
+    (out / "shard-00001").rename(out / ".shard-00001.former")
+    result = segment_in_shards(model, open_source(images), out, 2)
+    assert (result.found, result.renewed, result.shards) == (4 - changed, changed, changed)
+    segment_in_shards(model, open_source(images), tmp_path / "new", 2)
+    assert labels(out) == labels(tmp_path / "new")
+    assert not list(out.glob(".*"))
+
+
 def test_shards_whose_files_are_not_known_stay(model: AstSeg, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     segment_in_shards(model, open_source(images), out, 4)

@@ -143,7 +143,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
             is writing it; or something appeared there meanwhile (see `move_into_place`).
     """
     path = resolve_link(path)
-    around, former = partial_folder(path), sibling_path(path, f".{path.name}.former")
+    around, former = partial_folder(path), _former_folder(path)
     try:
         with lock_folder(around, path):
             if not replace:
@@ -284,6 +284,23 @@ def remove_contents(folder: Path, *, last: str = "") -> None:
         elif leftover.name != LOCK_FILE:
             with suppress(OSError):
                 leftover.unlink()
+
+
+def restore_former(path: Path) -> None:
+    """Move back to a path the folder that a killed `atomic_folder` was about to replace there.
+
+    Raises:
+        AstSegError: another process is writing the path, or it cannot be written.
+    """
+    path = resolve_link(path)
+    if (former := _former_folder(path)).exists():
+        with lock_folder(partial_folder(path), path):
+            _restore_former(former, path)
+
+
+def _former_folder(path: Path) -> Path:
+    """Return where a folder is kept while another one gets its path."""
+    return sibling_path(path, f".{path.name}.former")
 
 
 def _restore_former(former: Path, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from astseg._core.atomic_io import atomic_folder, make_folder, partial_folder
+from astseg._core.atomic_io import atomic_folder, make_folder, partial_folder, restore_former
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE, SHARDS_FILE
@@ -27,7 +27,7 @@ from astseg.data.file_source import FileSource
 from astseg.data.folders import holds_results
 from astseg.data.sources import Source
 from astseg.data.store import file_sha256
-from astseg.inference.formats.converting import FormatRequest, convert_results
+from astseg.inference.formats.converting import FORMATS, FormatRequest, check_unchanged, convert_results
 from astseg.inference.formats.results import read_head, read_results
 from astseg.inference.plans import differing_names, model_digest, write_plan
 from astseg.inference.segmenting import segment_source
@@ -95,8 +95,8 @@ def segment_in_shards(
 
     Raises:
         AstSegError: the source is not a folder of files, kinds of objects would differ between shards, the folder holds
-            shards of something else or cannot be written, the labels of a shard that is to be made anew were corrected
-            by hand, or another process makes the same shard.
+            shards of something else or cannot be written, the labels or formats of a shard that is to be made anew were
+            changed by hand, or another process makes the same shard.
     """
     if not isinstance(source, FileSource):
         raise AstSegError(
@@ -109,6 +109,8 @@ def segment_in_shards(
     out, device = Path(out), find_device(device)
     _begin(out, _plan(model, source, files_per_shard, model_name, request))
     own = _own_shards(out, source.files, files_per_shard, place)
+    for folder in own:
+        restore_former(folder)
     renewed = {folder for folder, files in own.items() if folder.is_dir() and _have_changed(files, folder)}
     for folder in renewed:
         _check_uncorrected(folder)
@@ -161,11 +163,13 @@ def _have_changed(files: Sequence[Path], folder: Path) -> bool:
 
 
 def _check_uncorrected(folder: Path) -> None:
-    """Raise if the labels of a shard are not those of its objects any longer, and would be lost with it.
+    """Raise if the labels of a shard are not those of its objects any longer, or its formats not as they were written.
 
     Raises:
-        AstSegError: they are not.
+        AstSegError: they are not, and would be lost with it.
     """
+    for name in FORMATS:
+        check_unchanged(folder / name)
     if not holds_results(folder):  # none of its files could be read
         return
     results = read_results(folder)

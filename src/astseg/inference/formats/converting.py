@@ -145,7 +145,7 @@ def convert_results(
     categories = find_categories(request.categories, results)
     names = tuple(dict.fromkeys(request.formats))
     for name in names:
-        _check_unchanged(folder / name)
+        check_unchanged(folder / name)
     with ExitStack() as stack:
         writers = []
         for name in names:
@@ -177,7 +177,7 @@ def _format_folder(path: Path) -> Iterator[Path]:
         (made / WRITTEN_FILE).write_text(_tree_digest(made))
 
 
-def _check_unchanged(folder: Path) -> None:
+def check_unchanged(folder: Path) -> None:
     """Raise if a format's folder is not as it was written, and what somebody did there would be lost.
 
     Raises:
