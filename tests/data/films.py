@@ -15,15 +15,23 @@ VIDEO_PLANE, USER_DATA = b"\x00\x00\x01\xb6", b"\x00\x00\x01\xb2"  # start codes
 
 
 def write_film(
-    path: Path, images: Sequence[Bytes], codec: str = "mpeg4", rate: int = 25, form: str | None = None, turned: int = 0
+    path: Path,
+    images: Sequence[Bytes],
+    codec: str = "mpeg4",
+    rate: int = 25,
+    form: str | None = None,
+    turned: float = 0,
+    matrix: Sequence[int] = (),
 ) -> None:
-    """Write images of one size at an even rate, to be shown turned by an angle in degrees."""
+    """Write images of one size at an even rate, to be shown turned by an angle in degrees, or by a display matrix."""
     with av.open(str(path), "w", format=form) as container:
         stream: Any = container.add_stream(codec, rate=rate, options={"x265-params": "log-level=none"})
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
         if turned:
             stream.set_display_rotation(turned)
+        if matrix:
+            stream.set_display_matrix(matrix)
         for image in images:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())

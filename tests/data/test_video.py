@@ -146,6 +146,34 @@ def test_turns_a_phones_video_upright(tmp_path: Path) -> None:
     assert is_red(image)[2:10, -10:-2].all()  # the square moved from left to right
 
 
+@pytest.mark.parametrize("columns", [(1, 0), (-1, 0), (0, 1), (0, -1)])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_shows_a_film_as_its_display_matrix_says(tmp_path: Path, columns: tuple[int, int], mirrored: bool) -> None:
+    drawn = np.full((32, 48, 3), 20, np.uint8)
+    drawn[:16, :24], drawn[:16, 24:], drawn[16:, :24] = 250, 170, 90  # no two quarters are alike
+    a, b = columns
+    c, d = (b, -a) if mirrored else (-b, a)
+    ones = [a, b, 0, c, d, 0, 0, 0, 1 << 14]
+    write_film(tmp_path / "a.mp4", [drawn] * 2, matrix=[value << 16 for value in ones])
+    shown = next(read_frames(tmp_path / "a.mp4")).image[..., 0].astype(int)
+    expected = np.zeros((32, 48) if b == 0 else (48, 32), int)
+    for y, x in np.ndindex(32, 48):  # shown at (a x + c y, b x + d y), moved to begin at 0
+        left, top = a * x + c * y, b * x + d * y
+        expected[top % expected.shape[0], left % expected.shape[1]] = drawn[y, x, 0]
+    expected = np.roll(expected, (-1 if min(b, d) < 0 else 0, -1 if min(a, c) < 0 else 0), (0, 1))
+    assert shown.shape == expected.shape
+    assert np.median(np.abs(shown - expected)) <= 3
+    assert np.mean(np.abs(shown - expected)) < 5
+
+
+@pytest.mark.parametrize("degrees", [-90, 90, 180, -80.0, 45.5])
+def test_turns_a_film_by_the_nearest_quarters(tmp_path: Path, degrees: float) -> None:
+    write_film(tmp_path / "plain.mp4", drawn_frames(2))
+    write_film(tmp_path / "a.mp4", drawn_frames(2), turned=degrees)
+    plain, turned = (next(read_frames(tmp_path / name)).image for name in ("plain.mp4", "a.mp4"))
+    np.testing.assert_array_equal(turned, np.rot90(plain, round(degrees / 90)))
+
+
 def test_reports_damage_and_continues(tmp_path: Path) -> None:
     write(tmp_path / "a.avi", 40)
     damage(tmp_path / "a.avi")

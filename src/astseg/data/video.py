@@ -212,7 +212,7 @@ def read_frames(
     on_damage: Callable[[int, str], None] | None = None,
     facts: VideoFacts | None = None,
 ) -> Iterator[Frame]:
-    """Decode a video, with one frame in memory at a time, rotated upright as players show it.
+    """Decode a video, with one frame in memory at a time, turned and mirrored as players show it.
 
     Args:
         path: the file.
@@ -347,8 +347,14 @@ def _packets(
 
 
 def rotate_upright(frame: Any) -> Bytes:
-    """Return a decoded frame as H x W x 3 RGB, turned as players show it."""
+    """Return a decoded frame as H x W x 3 RGB, turned and mirrored as players show it."""
     image: Bytes = frame.to_ndarray(format="rgb24")
-    # From the display matrix of a phone's video: the degrees by which players rotate frames anticlockwise.
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(image, turns))
+    # Of a phone's video: a pixel at (x, y) is shown at (a x + c y, b x + d y). Values that are none of -1, 0 and 1 are
+    # angles between, to which the nearest of these is taken, or scales.
+    matrix = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    if matrix is not None:
+        a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+        if abs(b) + abs(c) > abs(a) + abs(d):
+            image, a, d = image.transpose(1, 0, 2), c, b
+        image = image[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    return np.ascontiguousarray(image)
