@@ -1,18 +1,19 @@
 """Scoring of images from anywhere: the same scores as of prepared data, and the same by every form of truth."""
 
 import json
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from pycocotools import mask as coco_mask
 from tests.data.films import write_film
 
 from astseg._core.errors import AstSegError
-from astseg._core.image_files import Bytes
+from astseg._core.image_files import EXIF_TRANSPOSES, Bytes
 from astseg.data.opening import open_source
 from astseg.data.scenes import make_store
 from astseg.data.store_writer import StoreWriter
@@ -172,6 +173,33 @@ def test_a_mask_is_of_neither_of_two_images_of_a_watched_folder(tmp_path: Path) 
     assert (scored.evaluation.names, scored.left_out) == (("1.png", "2"), ("1.jpg",))
     with pytest.raises(AstSegError, match=r"1\.png\.png is of an image 1\.png, and .*labels/1\.png may be of it or of"):
         score_results(tmp_path / "found/labels", tmp_path / "true")
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
+@pytest.mark.parametrize("stored", [False, True])
+def test_masks_of_photographs_that_the_camera_has_turned(tmp_path: Path, orientation: int, stored: bool) -> None:
+    shown, labels = np.full((64, 96, 3), 60, np.uint8), np.zeros((64, 96), np.uint8)
+    shown[8:24, 10:40], labels[8:24, 10:40] = 220, 1
+    undo = {1: None, 3: 3, 5: 5, 6: 8, 8: 6}[orientation]  # the orientation by which an image is stored
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+
+    def as_stored(values: Bytes) -> Image.Image:
+        image = Image.fromarray(values)
+        return image if undo is None else image.transpose(EXIF_TRANSPOSES[undo])
+
+    (tmp_path / "images").mkdir()
+    (tmp_path / "true").mkdir()
+    as_stored(shown).save(tmp_path / "images/a.png", exif=exif)
+    (as_stored(labels) if stored else Image.fromarray(labels)).save(tmp_path / "true/a.png")
+    segment_source(load_model("rooms"), open_source(tmp_path / "images"), tmp_path / "found")
+    Image.fromarray(labels[::-1, ::-1]).save(tmp_path / "found/labels/a.png")
+    assert score_results(tmp_path / "found", tmp_path / "found").evaluation.scores.miou.tolist() == [1.0]
+    Image.fromarray(labels).save(tmp_path / "found/labels/a.png")
+    assert score_results(tmp_path / "found", tmp_path / "true").evaluation.scores.miou.tolist() == [1.0]
+    shutil.rmtree(tmp_path / "images")
+    if not stored:
+        assert score_results(tmp_path / "found", tmp_path / "true").evaluation.scores.miou.tolist() == [1.0]
 
 
 def test_two_results_of_one_image_are_refused(tmp_path: Path) -> None:

@@ -56,7 +56,10 @@ class OwnResults(FoundResults):
         self._records = list(self._results.records())
         self._scored = all(found.activation is not None for record in self._records for found in record.objects)
         self.num_slots, self.split = self._results.head.slots, self._results.head.split
-        self.names = [ImageName(name, one.file_name, _counted_from_zero(one)) for one, name in self._named()]
+        where_known = self._results.image_file if self._results.head.source else lambda _: None
+        self.names = [
+            ImageName(name, one.file_name, _counted_from_zero(one), where_known(one)) for one, name in self._named()
+        ]
         images = f" in the images of {self._results.head.source}" if self._results.head.source else ""
         self.description = f"Results of {self._results.head.model or 'astseg'}{images}."
 

@@ -48,8 +48,9 @@ def open_truth(path: Path, names: Sequence[str] | None, ignored: frozenset[int] 
     elif path.suffix.lower() == COCO_SUFFIX:
         known = partial(CocoTruth, path)
     else:
-        masks = path / LABELS_FOLDER if holds_results(path) else path
-        return None if names is None else MaskTruth(masks, names, ignored)
+        own = holds_results(path)
+        masks = path / LABELS_FOLDER if own else path
+        return None if names is None else MaskTruth(masks, names, ignored, as_shown=own)
     if ignored is not None:
         raise AstSegError(f"{path} says itself which pixels are not scored, so no values can be named that are not.")
     return known()

@@ -8,10 +8,17 @@ from jaxtyping import Int32
 from scipy import ndimage
 
 from astseg._core.errors import AstSegError, naming
-from astseg._core.image_files import Bytes
+from astseg._core.image_files import Bytes, read_exif_transpose, read_image
 from astseg.data.file_source import find_coding, merge_object_masks
 from astseg.data.folders import find_masks_by_name
-from astseg.data.masks import IGNORED_LABEL, MaskCoding, decode_mask, describe_codings, read_raw_masks
+from astseg.data.masks import (
+    IGNORED_LABEL,
+    MaskCoding,
+    decode_mask,
+    describe_codings,
+    read_raw_masks,
+    rotate_like_image,
+)
 from astseg.data.regions import Mask, Truth, regions_of_labels
 from astseg.data.truth.true_images import ImageName, TrueImages
 
@@ -25,12 +32,16 @@ class MaskTruth(TrueImages):
         path: a file or folder of masks.
         names: of the images, to which masks are matched as in a folder of both.
         ignored: the values of pixels that are not scored; None to detect them.
+        as_shown: whether all masks are known to lie as images are shown, not as they may be stored.
 
     Raises:
         AstSegError: there are no masks, or none belongs to an image.
     """
 
-    def __init__(self, path: Path, names: Sequence[str], ignored: frozenset[int] | None = None) -> None:
+    def __init__(
+        self, path: Path, names: Sequence[str], ignored: frozenset[int] | None = None, *, as_shown: bool = False
+    ) -> None:
+        self._as_shown = as_shown
         self.masks, count = find_masks_by_name(names, path)
         if all(len(paths) == 1 for paths in self.masks.values()):
             self.count = count
@@ -43,9 +54,17 @@ class MaskTruth(TrueImages):
         paths = self.masks.get(image.name)
         return None if paths is None else tuple(paths)
 
-    def _read(self, key: tuple[Path, ...]) -> Truth:
+    def find(self, image: ImageName) -> Truth | None:
+        """Return what is true of an image; a mask is turned by the camera's rotation, if the image is there to tell."""
+        key = self.key(image)
+        return None if key is None else self._read(key, None if self._as_shown else image.file)
+
+    def _read(self, key: tuple[Path, ...], image: Path | None = None) -> Truth:
         masks = [read_labels(path, self.coding, called=f"The mask {path}") for path in key]
         labels = merge_object_masks(masks, key[0])
+        turned = None if image is None else read_exif_transpose(image)
+        if image is not None and turned is not None:
+            labels = rotate_like_image(labels, read_image(image), turned)
         ignored_label = IGNORED_LABEL if self.coding.ignored else None
         return truth_of_labels(labels, ignored_label, objects=self._objects)
 

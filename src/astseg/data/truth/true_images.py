@@ -4,6 +4,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from astseg._core.errors import AstSegError
@@ -20,6 +21,8 @@ class ImageName:
     """Its file below the folder of images, if it is one of its own."""
     counted_from_zero: bool = False
     """Whether the name ends in a number that astseg gave: of a frame, or of an image in an array or a stack."""
+    file: Path | None = None
+    """Where the file is or was, if that is known."""
 
     @property
     def number(self) -> int | None:
