@@ -8,7 +8,7 @@ from tests.cli.conftest import Program, press_ctrl_c
 from tests.data.films import plain_images, write_film
 
 from astseg._core.errors import AstSegError
-from astseg.cli._inputs import MAX_REPORTED, open_images, prepare, report_skipped
+from astseg.cli._inputs import MAX_REPORTED, Reading, open_images, prepare, report_skipped
 from astseg.data.store import Store
 from astseg.data.store_writer import StoreWriter
 
@@ -63,14 +63,14 @@ class TestPrepare:
         data = tmp_path / "run" / "data"
         assert Store(prepare([images], data, (32, 32)))["train"].masks is None
         for ignore, label, values in ((None, None, {1, 7}), ("7", 255, {1, 255})):
-            store = Store(prepare([images], data, (32, 32), masks=masks_of_images, ignore=ignore))
+            store = Store(prepare([images], data, (32, 32), reading=Reading(masks=masks_of_images, ignore=ignore)))
             assert "Preparing the images again" in capsys.readouterr().err
             assert store["train"].ignored_label == label
             assert set(np.unique(np.array(store["train"].masks)).tolist()) == values
         with pytest.raises(AstSegError, match="so --masks, --ignore"):
-            prepare([rooms], data, None, masks=masks_of_images)
+            prepare([rooms], data, None, reading=Reading(masks=masks_of_images))
         with pytest.raises(AstSegError, match="so --masks, --ignore"):
-            prepare([rooms], data, None, ignore="9")
+            prepare([rooms], data, None, reading=Reading(ignore="9"))
 
     @pytest.mark.parametrize("named", [True, False])
     def test_images_are_prepared_again_when_masks_have_changed(
@@ -82,7 +82,9 @@ class TestPrepare:
         for again in ("Preparing 7 images", "prepared earlier", "Preparing the images again"):
             if again.endswith("again"):
                 os.utime(next(file for file in masks.rglob("*.png")), (0, 0))
-            store = Store(prepare([tmp_path / "set/images"], data, (32, 32), masks=masks if named else None))
+            store = Store(
+                prepare([tmp_path / "set/images"], data, (32, 32), reading=Reading(masks=masks if named else None))
+            )
             assert again in capsys.readouterr().err
             assert store["train"].masks is not None
 
@@ -96,11 +98,11 @@ class TestPrepare:
             (5, "Using the images prepared earlier"),
             (4, "Preparing the images again"),
         ):
-            prepare(sources, data, (16, 16), max_frames=most)
+            prepare(sources, data, (16, 16), reading=Reading(max_frames=most))
             assert said in capsys.readouterr().err
             assert sum(len(Store(data)[split]) for split in ("train", "test")) == 6 + most
         with pytest.raises(AstSegError, match="--every and --max-frames have no effect"):
-            prepare([rooms], data, None, every=2)
+            prepare([rooms], data, None, reading=Reading(every=2))
 
     def test_how_values_are_read_is_reported(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         np.save(tmp_path / "a.npy", np.random.default_rng(0).integers(0, 2, (4, 3, 40, 40), dtype=np.uint8))

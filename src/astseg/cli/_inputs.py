@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,32 @@ PREPARED_FOR_KEY = "prepared_for"
 """The manifest's key for how a run has prepared its own data."""
 MAX_REPORTED = 10
 """How many skipped images are named; the others are only counted."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source is read, as the options of several commands say it."""
+
+    every: int = 1
+    """Take only every n-th frame of videos."""
+    max_frames: int | None = None
+    """Take no more frames of each video than these."""
+    masks: Path | None = None
+    """Where the masks are, if not beside the images."""
+    ignore: str | None = None
+    """The values of mask pixels that are not scored, as the user writes them."""
+
+    @property
+    def ignored(self) -> frozenset[int] | None:
+        """The values of mask pixels that are not scored; None if those of known data sets are.
+
+        Raises:
+            AstSegError: the user wrote something else.
+        """
+        return parse_values(self.ignore)
+
+
+DEFAULT_READING = Reading()
 
 
 def make_scenes(
@@ -51,13 +78,10 @@ def prepare(
     destination: Path,
     size: tuple[int, int] | None,
     longer_side: int | None = None,
+    reading: Reading = DEFAULT_READING,
     *,
     check_size: Callable[[tuple[int, int]], None] = lambda size: None,
     resume: bool = False,
-    masks: Path | None = None,
-    ignore: str | None = None,
-    every: int = 1,
-    max_frames: int | None = None,
 ) -> Path:
     """Prepare one source or several for a run as a store, unless it is one already; return the store's folder.
 
@@ -70,12 +94,9 @@ def prepare(
         size: the requested height and width.
         longer_side: the longer side of the images if no size is requested, with their aspect ratio; by default one
             that suits them.
+        reading: how the sources are read.
         check_size: raises an error for an unsuitable height and width, before anything is prepared.
         resume: whether the run has begun, and therefore needs the data that it has.
-        masks: where the masks are, if not beside the images.
-        ignore: the values of mask pixels that are not scored, as the user writes them.
-        every: take only every n-th frame of videos.
-        max_frames: take no more frames of each video than these.
 
     Raises:
         AstSegError: the source cannot be used, it is a store of another size, or the destination holds other data.
@@ -85,25 +106,13 @@ def prepare(
     from astseg.data.store import Store
 
     if len(sources) == 1 and Store.is_store(sources[0]):
-        if masks is not None or ignore is not None or every != 1 or max_frames is not None:
-            raise AstSegError(
-                f"{sources[0]} is prepared already, so --masks, --ignore, --every and --max-frames have no effect. "
-                "Omit them."
-            )
         prepared = Store(sources[0])
+        _refuse_other_reading(prepared, reading)
         _refuse_other_size(prepared, size)
         if not resume:
             check_size(prepared.image_size)
         return sources[0]
-    request: dict[str, Any] = {
-        "size": size and list(size),
-        "longer_side": longer_side,
-        "files": _signature(sources, masks, destination.parent),
-    }
-    if every != 1 or max_frames is not None:
-        request |= {"every": every, "max_frames": max_frames}
-    if masks is not None or ignore is not None:
-        request |= {"masks": masks and str(masks.resolve()), "ignore": ignore}
+    request = _describe_request(sources, size, longer_side, reading, run=destination.parent)
     if _is_prepared_for(destination, sources, request, size, resume):
         if not resume:
             check_size(Store(destination).image_size)
@@ -121,18 +130,31 @@ def prepare(
             sources,
             destination,
             size,
-            every=every,
-            max_frames=max_frames,
+            every=reading.every,
+            max_frames=reading.max_frames,
             on_plan=report_plan,
             progress=show,
             longer_side=longer_side,
             check_size=check_and_clear,
             details={PREPARED_FOR_KEY: request},
-            masks=masks,
-            ignored=parse_values(ignore),
+            masks=reading.masks,
+            ignored=reading.ignored,
         )
     report_reading(store)
     return destination
+
+
+def _refuse_other_reading(prepared: "Store", reading: Reading) -> None:
+    """Refuse options for reading images, if any are given, where images are prepared already.
+
+    Raises:
+        AstSegError: some are given.
+    """
+    if reading != DEFAULT_READING:
+        raise AstSegError(
+            f"{prepared.path} is prepared already, so --masks, --ignore, --every and --max-frames have no effect. "
+            "Omit them."
+        )
 
 
 def _refuse_other_size(prepared: "Store", size: tuple[int, int] | None) -> None:
@@ -146,6 +168,22 @@ def _refuse_other_size(prepared: "Store", size: tuple[int, int] | None) -> None:
             f"{prepared.path} is prepared at {format_value(prepared.image_size)} already. "
             "Omit --size, or prepare the data again at the other size."
         )
+
+
+def _describe_request(
+    sources: Sequence[Path], size: tuple[int, int] | None, longer_side: int | None, reading: Reading, run: Path
+) -> dict[str, Any]:
+    """Return what a store is prepared for, as its manifest keeps it: what is asked for, and which files there are."""
+    request: dict[str, Any] = {
+        "size": size and list(size),
+        "longer_side": longer_side,
+        "files": _signature(sources, reading.masks, run),
+    }
+    if reading.every != 1 or reading.max_frames is not None:
+        request |= {"every": reading.every, "max_frames": reading.max_frames}
+    if reading.masks is not None or reading.ignore is not None:
+        request |= {"masks": reading.masks and str(reading.masks.resolve()), "ignore": reading.ignore}
+    return request
 
 
 def _is_prepared_for(
@@ -191,23 +229,15 @@ def _signature(sources: Sequence[Path], masks: Path | None, run: Path) -> str:
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
-def open_images(
-    places: Sequence[Path],
-    every: int = 1,
-    max_frames: int | None = None,
-    masks: Path | None = None,
-    ignored: frozenset[int] | None = None,
-) -> "Source":
+def open_images(places: Sequence[Path], reading: Reading = DEFAULT_READING) -> "Source":
     """Open one source of images or several; of prepared data, the test split, or else the first one.
-
-    `open_sources` says what the arguments are.
 
     Raises:
         AstSegError: there is no such source, or it cannot be read.
     """
     from astseg.data.several import open_sources
 
-    return open_sources(places, None, every, masks, ignored, max_frames)
+    return open_sources(places, None, reading.every, reading.masks, reading.ignored, reading.max_frames)
 
 
 def report_reading(store: "Store") -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from astseg._core.errors import AstSegError
 from astseg._core.text import without_password
 from astseg.cli._console import messages
-from astseg.cli._inputs import open_images
+from astseg.cli._inputs import Reading, open_images
 from astseg.cli._progress import progress_by_name
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def open_given(
         yield LiveSource(words[0], every)
     else:
         with find_given(words) as places:
-            yield open_images(places, every, max_frames)
+            yield open_images(places, Reading(every, max_frames))
 
 
 def _check_standard_input(words: Sequence[str]) -> None:

@@ -4,14 +4,14 @@ import math
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from astseg import __version__
 from astseg._core.errors import AstSegError
 from astseg.cli._console import format_count, messages, print_note, print_result
-from astseg.cli._inputs import open_images, prepare, report_skipped
+from astseg.cli._inputs import Reading, open_images, prepare, report_skipped
 from astseg.cli._options import (
     AsJson,
     Device,
@@ -25,7 +25,6 @@ from astseg.cli._options import (
     Source,
     find_device,
     parse_size,
-    parse_values,
 )
 from astseg.cli._progress import progress
 from astseg.cli._resuming import going_on, resolved
@@ -95,11 +94,11 @@ def background(
     check = partial(check_background_size, device=where)
     sides = None if resume else parse_size(size)
     store = out / "run" / "data"
-    frames: dict[str, Any] = {"every": every, "max_frames": max_frames}
-    data = prepare([source], store, sides, check_size=check, resume=resume, masks=masks, ignore=ignore, **frames)
+    reading = Reading(every, max_frames, masks, ignore)
+    data = prepare([source], store, sides, None, reading, check_size=check, resume=resume)
     model = _train_background(out / "run", data, minutes, seed, where, resume=resume).to(where)
     noise = None if by_predicted_error else _find_noise(model, data, where)
-    images = open_images([source], masks=masks, ignored=parse_values(ignore), **frames)
+    images = open_images([source], reading)
     plan = {
         "source": resolved(str(source)),
         "step between frames": every,

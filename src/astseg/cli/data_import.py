@@ -7,8 +7,8 @@ import typer
 
 from astseg._core.errors import AstSegError
 from astseg.cli._console import print_note, print_result
-from astseg.cli._inputs import report_plan, report_reading, report_skipped
-from astseg.cli._options import AsJson, Every, Ignore, Masks, MaxFrames, Out, Quiet, parse_size, parse_values
+from astseg.cli._inputs import Reading, report_plan, report_reading, report_skipped
+from astseg.cli._options import AsJson, Every, Ignore, Masks, MaxFrames, Out, Quiet, parse_size
 from astseg.cli._progress import progress, progress_by_name
 from astseg.cli._sources import find_given
 
@@ -61,7 +61,7 @@ def import_(
     if benchmark is None:
         if protocol is not None or limit is not None or exchange_red_and_blue:
             raise AstSegError("--protocol, --limit and --exchange-red-and-blue need a --benchmark.")
-        store = _import_own(source, out, sides, test_share, seed, every, max_frames, masks, ignore)
+        store = _import_own(source, out, sides, test_share, seed, Reading(every, max_frames, masks, ignore))
     else:
         given = (max_frames, masks, ignore)
         if every != 1 or test_share != TEST_SHARE or seed != 0 or any(value is not None for value in given):
@@ -90,10 +90,7 @@ def _import_own(
     size: tuple[int, int] | None,
     test_share: float,
     seed: int,
-    every: int,
-    max_frames: int | None,
-    masks: Path | None,
-    ignore: str | None,
+    reading: Reading,
 ) -> "Store":
     """Prepare the user's own images under a progress bar, and print what was not taken."""
     from astseg.data.importing import import_source
@@ -105,11 +102,11 @@ def _import_own(
             size,
             test_share,
             seed,
-            every,
+            reading.every,
             show,
-            masks=masks,
-            ignored=parse_values(ignore),
-            max_frames=max_frames,
+            masks=reading.masks,
+            ignored=reading.ignored,
+            max_frames=reading.max_frames,
             on_plan=report_plan,
         )
     report_reading(store)

@@ -1,15 +1,16 @@
 """``astseg train``: train a model on unlabeled images, score it, and write a page."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from astseg._core.errors import AstSegError
 from astseg.cli._console import messages
-from astseg.cli._inputs import prepare
+from astseg.cli._inputs import Reading, prepare
 from astseg.cli._models import lasting_name
 from astseg.cli._options import (
     Device,
@@ -187,11 +188,8 @@ def train(
             out / "data",
             chosen_size,
             longer_side,
+            Reading(every, max_frames, masks, ignore),
             check_size=partial(check_size, device=where, request=request),
-            masks=masks,
-            ignore=ignore,
-            every=every,
-            max_frames=max_frames,
         )
         data, name = by_first(prepare_source)
         with messages.status("Choosing a recipe for the images and the machine..."):
@@ -228,9 +226,14 @@ def _run_of_model(model: str) -> Path:
 
 
 def _prepare(
-    words: list[str], destination: Path, size: tuple[int, int] | None, longer_side: int | None, **options: Any
+    words: list[str],
+    destination: Path,
+    size: tuple[int, int] | None,
+    longer_side: int | None,
+    reading: Reading,
+    check_size: Callable[[tuple[int, int]], None],
 ) -> tuple[Path, str]:
     """Prepare the images that words name; return the data's folder, and what to call the source."""
     with find_given(words) as places:
-        data = prepare(places, destination, size, longer_side, **options)
+        data = prepare(places, destination, size, longer_side, reading, check_size=check_size)
         return data, places[0].resolve().name if len(places) == 1 else f"{len(places)} sources"
