@@ -1,10 +1,10 @@
 """``astseg train``: train a model on unlabeled images, score it, and write a page."""
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,6 +28,12 @@ from astseg.cli._options import (
 from astseg.cli._processes import joined_processes
 from astseg.cli._runs import check_out_folder, print_reasons, resume_run, train_and_score
 from astseg.cli._sources import find_given
+
+if TYPE_CHECKING:
+    import torch
+
+    from astseg.training.recipe_reasons import RecipeChoice
+    from astseg.training.recipe_request import RecipeRequest
 
 
 def train(
@@ -141,11 +147,8 @@ def train(
     torchrun --standalone --nproc_per_node 2 -m astseg train my-pictures/ --out my-run
     ```
     """
-    from astseg._core.processes import by_first, from_first
-    from astseg.cli._models import find_architecture
-    from astseg.data.store import Store
+    from astseg._core.processes import by_first
     from astseg.training.precision import as_request
-    from astseg.training.recipe_choice import check_size, choose_recipe
     from astseg.training.recipe_request import RecipeRequest
     from astseg.training.run_folder import RunSettings, read_recipe
 
@@ -173,31 +176,27 @@ def train(
         parts=accumulate,
         compiled=compiled,
     )
-    longer_side = max(request.base.architecture.image_size) if request.base else None
-    chosen_size = parse_size(size)
+    images = _GivenImages(source, parse_size(size), Reading(every, max_frames, masks, ignore))
     with joined_processes(find_device(device)) as where:
         by_first(partial(check_out_folder, out))
         if model is not None:
-            trained = by_first(partial(find_architecture, model))
-            request = replace(request, trained=trained)
-            if chosen_size is None and not Store.is_store(Path(source[0])):
-                chosen_size = trained.image_size
-        prepare_source = partial(
-            _prepare,
-            source,
-            out / "data",
-            chosen_size,
-            longer_side,
-            Reading(every, max_frames, masks, ignore),
-            check_size=partial(check_size, device=where, request=request),
-        )
-        data, name = by_first(prepare_source)
-        with messages.status("Choosing a recipe for the images and the machine..."):
-            choice = from_first(choose_recipe(Store(data), where, request))  # measured by all, in the same steps
-        print_reasons(choice)
+            request, images = _to_suit_model(model, request, images)
+        data, name = by_first(partial(_prepare, images, out / "data", request, where))
+        choice = _choose_recipe(data, where, request)
         title, stored = f"astseg on {name}", str(data.resolve())
         settings = RunSettings(title, choice.recipe, stored, seed, preset, choice.execution, model)
         train_and_score(out, settings, device=str(where), strict=strict)
+
+
+@dataclass(frozen=True)
+class _GivenImages:
+    """The images that the user gives to train on."""
+
+    words: Sequence[str]
+    """The sources, as the user names them."""
+    size: tuple[int, int] | None
+    """The height and width that they are prepared at; by default one that suits them."""
+    reading: Reading
 
 
 def _refuse_run_as_source(words: list[str], out: Path) -> None:
@@ -225,15 +224,42 @@ def _run_of_model(model: str) -> Path:
     return Path(model)
 
 
+def _to_suit_model(model: str, request: "RecipeRequest", images: _GivenImages) -> tuple["RecipeRequest", _GivenImages]:
+    """Ask for a recipe that suits a trained model, and for images of its size unless they have or are given one.
+
+    Raises:
+        AstSegError: there is no such model, it cannot be read, or it finds no objects.
+    """
+    from astseg._core.processes import by_first
+    from astseg.cli._models import find_architecture
+    from astseg.data.store import Store
+
+    trained = by_first(partial(find_architecture, model))
+    if images.size is None and not Store.is_store(Path(images.words[0])):
+        images = replace(images, size=trained.image_size)
+    return replace(request, trained=trained), images
+
+
 def _prepare(
-    words: list[str],
-    destination: Path,
-    size: tuple[int, int] | None,
-    longer_side: int | None,
-    reading: Reading,
-    check_size: Callable[[tuple[int, int]], None],
+    images: _GivenImages, destination: Path, request: "RecipeRequest", device: "torch.device"
 ) -> tuple[Path, str]:
-    """Prepare the images that words name; return the data's folder, and what to call the source."""
-    with find_given(words) as places:
-        data = prepare(places, destination, size, longer_side, reading, check_size=check_size)
+    """Prepare images for a recipe that is still to be chosen; return the data's folder, and what to call the source."""
+    from astseg.training.recipe_choice import check_size
+
+    longer_side = max(request.base.architecture.image_size) if request.base else None
+    check = partial(check_size, device=device, request=request)
+    with find_given(images.words) as places:
+        data = prepare(places, destination, images.size, longer_side, images.reading, check_size=check)
         return data, places[0].resolve().name if len(places) == 1 else f"{len(places)} sources"
+
+
+def _choose_recipe(data: Path, device: "torch.device", request: "RecipeRequest") -> "RecipeChoice":
+    """Choose a recipe for prepared images, by measurements in which all processes take part, and print why."""
+    from astseg._core.processes import from_first
+    from astseg.data.store import Store
+    from astseg.training.recipe_choice import choose_recipe
+
+    with messages.status("Choosing a recipe for the images and the machine..."):
+        choice = from_first(choose_recipe(Store(data), device, request))
+    print_reasons(choice)
+    return choice
