@@ -6,11 +6,41 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from astseg import __version__
 from astseg._core.text import without_password
 from astseg.cli._console import Stopped, format_count, print_note
+from astseg.cli._inputs import Reading
 
 if TYPE_CHECKING:
+    import torch
+
     from astseg.inference.resuming import KeptAnswers
+    from astseg.model.ast_seg import AstSeg
+
+
+def make_plan(
+    source: str | list[str], reading: Reading, particulars: Mapping[str, Any], device: "torch.device", model: "AstSeg"
+) -> dict[str, Any]:
+    """Return what must be the same when a command goes on, by the words in which users are told that it is not.
+
+    Args:
+        source: see `resolved`.
+        reading: how the source is read; masks do not count.
+        particulars: what else must be the same for this command.
+        device: where the model is.
+        model: what finds the results.
+    """
+    from astseg.inference.plans import model_digest
+
+    return {
+        "source": source,
+        "step between frames": reading.every,
+        "most frames of a video": reading.max_frames,
+        **particulars,
+        "device": str(device),
+        "model": model_digest(model),
+        "version of astseg": __version__,
+    }
 
 
 def resolved(word: str) -> str:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from astseg import __version__
 from astseg._core.errors import AstSegError
 from astseg.cli._console import format_count, messages, print_note, print_result
 from astseg.cli._inputs import Reading, open_images, prepare, report_skipped
@@ -27,7 +26,7 @@ from astseg.cli._options import (
     parse_size,
 )
 from astseg.cli._progress import progress
-from astseg.cli._resuming import going_on, resolved
+from astseg.cli._resuming import going_on, make_plan, resolved
 from astseg.cli._runs import SAME_COMMAND, print_ignored_options, print_reasons, train_with_bars
 
 if TYPE_CHECKING:
@@ -78,7 +77,6 @@ def background(
     ```
     """
     from astseg.inference.background_masks import write_background_masks
-    from astseg.inference.plans import model_digest
     from astseg.inference.resuming import check_place
     from astseg.training.background_choice import check_background_size
     from astseg.training.run_folder import is_run
@@ -99,15 +97,8 @@ def background(
     model = _train_background(out / "run", data, minutes, seed, where, resume=resume).to(where)
     noise = None if by_predicted_error else _find_noise(model, data, where)
     images = open_images([source], reading)
-    plan = {
-        "source": resolved(str(source)),
-        "step between frames": every,
-        "most frames of a video": max_frames,
-        "rule for the masks": "predicted error" if by_predicted_error else "noise",
-        "device": str(where),
-        "model": model_digest(model),
-        "version of astseg": __version__,
-    }
+    particulars = {"rule for the masks": "predicted error" if by_predicted_error else "noise"}
+    plan = make_plan(resolved(str(source)), reading, particulars, where, model)
     with going_on(out / "images", plan) as kept, progress("Painting", "images") as show:
         result = write_background_masks(model, images, out / "images", where, show, noise=noise, kept=kept)
     report_skipped(list(result.skipped))

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from astseg import __version__
 from astseg._core.errors import AstSegError
 from astseg.cli._console import deferred_interrupt, format_count, messages, print_note, print_result
 from astseg.cli._formats import convert_with_bar, describe_formats, parse_request
-from astseg.cli._inputs import report_left_out, report_notes, report_skipped
+from astseg.cli._inputs import Reading, report_left_out, report_notes, report_skipped
 from astseg.cli._models import check_model_name, open_model
 from astseg.cli._options import (
     AsJson,
@@ -32,7 +31,7 @@ from astseg.cli._options import (
 )
 from astseg.cli._processes import launched_device
 from astseg.cli._progress import progress
-from astseg.cli._resuming import going_on, resolved
+from astseg.cli._resuming import going_on, make_plan, resolved
 from astseg.cli._shards import check_sharing, segment_shards
 from astseg.cli._sources import check_given, open_given
 
@@ -121,7 +120,6 @@ def segment(
     check_model_name(model)
     grid = parse_tiles(tiles)
     from astseg.data.sources import EndlessSource
-    from astseg.inference.plans import model_digest
     from astseg.inference.resuming import check_place
 
     if shard is None:  # shards are added to what is there
@@ -141,16 +139,9 @@ def segment(
         if isinstance(images, EndlessSource):
             summary = _segment_until_stopped(tiled, images, out, where, model, track=track)
         else:
-            plan = {
-                "source": [resolved(word) for word in source],
-                "step between frames": every,
-                "most frames of a video": max_frames,
-                "grid of tiles": grid and list(grid),
-                "batch size": batch_size,
-                "device": str(where),
-                "model": model_digest(segmenter),
-                "version of astseg": __version__,
-            }
+            particulars = {"grid of tiles": grid and list(grid), "batch size": batch_size}
+            sources = list(map(resolved, source))
+            plan = make_plan(sources, Reading(every, max_frames), particulars, where, segmenter)
             summary = _segment(tiled, images, out, batch_size, where, model, plan, track=track)
         _convert_and_print(summary, out, request, as_json=as_json)
 
