@@ -32,7 +32,13 @@ from astseg.cli._runs import SAME_COMMAND, print_ignored_options, print_reasons,
 if TYPE_CHECKING:
     import torch
 
+    from astseg.inference.background_masks import BackgroundMasks
     from astseg.model.ast_seg import AstSeg
+
+OF_MASKS = ("source", "every", "max_frames", "masks", "ignore", "by_predicted_error")
+"""The options that say which images are masked, and how."""
+USED_ON_RESUME = (*OF_MASKS, "out", "device", "quiet", "as_json")
+"""The options that count although the training is resumed."""
 
 
 def background(
@@ -84,30 +90,23 @@ def background(
     where = find_device(device)
     if not 0 < minutes < math.inf:
         raise AstSegError(f"The time to train should be more than 0 minutes, not {minutes:g}.")
-    check_place(out / "images")
-    resume = is_run(out / "run")
+    run, results = out / "run", out / "images"
+    check_place(results)
+    resume = is_run(run)
     if resume:
-        of_masks = ("source", "every", "max_frames", "masks", "ignore", "by_predicted_error")
-        print_ignored_options(context, (*of_masks, "out", "device", "quiet", "as_json"))
-    check = partial(check_background_size, device=where)
+        print_ignored_options(context, USED_ON_RESUME)
     sides = None if resume else parse_size(size)
-    store = out / "run" / "data"
     reading = Reading(every, max_frames, masks, ignore)
-    data = prepare([source], store, sides, None, reading, check_size=check, resume=resume)
-    model = _train_background(out / "run", data, minutes, seed, where, resume=resume).to(where)
+    check_size = partial(check_background_size, device=where)
+    data = prepare([source], run / "data", sides, None, reading, check_size=check_size, resume=resume)
+    model = _train_background(run, data, minutes, seed, where, resume=resume).to(where)
     noise = None if by_predicted_error else _find_noise(model, data, where)
     images = open_images([source], reading)
     particulars = {"rule for the masks": "predicted error" if by_predicted_error else "noise"}
     plan = make_plan(resolved(str(source)), reading, particulars, where, model)
-    with going_on(out / "images", plan) as kept, progress("Painting", "images") as show:
-        result = write_background_masks(model, images, out / "images", where, show, noise=noise, kept=kept)
-    report_skipped(list(result.skipped))
-    if result.note:
-        print_note("Note", result.note)
-    lines = [f"{format_count(result.images, 'image')}: {out / 'images'}"]
-    if result.f_measure is not None:
-        lines.insert(0, f"F-measure: {result.f_measure:.4f} over {format_count(result.scored, 'image')}")
-    print_result(lines, {"out": out / "images", **asdict(result)}, as_json=as_json)
+    with going_on(results, plan) as kept, progress("Painting", "images") as show:
+        found = write_background_masks(model, images, results, where, show, noise=noise, kept=kept)
+    _print_found(found, results, as_json=as_json)
 
 
 def _train_background(
@@ -145,3 +144,14 @@ def _find_noise(model: "AstSeg", data: Path, device: "torch.device") -> "torch.T
     if model.background_noise is not None:  # that of a static background was measured when its training ended
         return model.background_noise
     return measure_noise(model, TrainingImages(Store(data)["train"].images, device))
+
+
+def _print_found(found: "BackgroundMasks", folder: Path, *, as_json: bool) -> None:
+    """Print what was masked and how well, and which images could not be read."""
+    report_skipped(list(found.skipped))
+    if found.note:
+        print_note("Note", found.note)
+    lines = [f"{format_count(found.images, 'image')}: {folder}"]
+    if found.f_measure is not None:
+        lines.insert(0, f"F-measure: {found.f_measure:.4f} over {format_count(found.scored, 'image')}")
+    print_result(lines, {"out": folder, **asdict(found)}, as_json=as_json)
