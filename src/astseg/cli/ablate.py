@@ -1,6 +1,6 @@
 """``astseg ablate``: train rows of the paper's tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +12,7 @@ from astseg.cli._console import messages, output, print_note
 from astseg.cli._options import Device, find_device, parse_names
 from astseg.cli._runs import SAME_COMMAND, train_and_score
 from astseg.cli.evaluate import score_model
-from astseg.data.catalog import TRAINING_SETS, find_dataset
+from astseg.data.catalog import TRAINING_SETS, DatasetSpec, find_dataset
 
 if TYPE_CHECKING:
     from astseg.evaluation.scores_file import DataDescription
@@ -46,28 +46,14 @@ def ablate(
     ```
     """
     from astseg.data.store import Store
-    from astseg.evaluation.scores_file import describe_data
     from astseg.paper.ablation import State, choose_rows, evaluation_folder, plan_runs
-    from astseg.training.run import check_scored
 
-    elsewhere = {find_dataset(name): path for name, path in (("ood", ood), ("camo", camo)) if path is not None}
     dataset = find_dataset(dataset).name
-    for spec in elsewhere:
-        if spec.trained_on != dataset:
-            raise AstSegError(
-                f"Only models of {spec.trained_on} are evaluated on {spec.title}, not those of {dataset}."
-            )
-    names = list(parse_names(rows or ""))
-    if rows is not None and not names:
-        raise AstSegError("--rows names no row. Name some, or omit it for all.")
-    presets = choose_rows(dataset, names)
+    elsewhere = _find_unseen(dataset, {"ood": ood, "camo": camo})
+    presets = choose_rows(dataset, _parse_rows(rows))
     find_device(device)
     store = Store(data)
-    described = {}
-    for spec, path in elsewhere.items():
-        unseen = Store(path)
-        check_scored(unseen)
-        described[spec.name] = describe_data(unseen)
+    described = {spec: _describe_scored(path) for spec, path in elsewhere.items()}
     runs = plan_runs(presets, seeds, store, out, small=miniature, steps=steps)
     states = [run.state() for run in runs]
     if not miniature:
@@ -76,19 +62,70 @@ def ablate(
     failed: list[str] = []
     for number, (run, state) in enumerate(zip(runs, states, strict=True), start=1):
         messages.print(f"[bold]{number} of {len(runs)}:[/] {run.folder.name} ({state.value})")
-        if state is not State.FINISHED:
-            resume = state is State.INTERRUPTED
-            try:
-                train_and_score(run.folder, run.settings, device=device, resume=resume, how_to_resume=SAME_COMMAND)
-            except NonFiniteWeightsError as error:  # train the other rows nevertheless
-                print_note("Failed", str(error))
-                failed.append(run.folder.name)
-                continue
+        if state is not State.FINISHED and not _train(run, device, resume=state is State.INTERRUPTED):
+            failed.append(run.folder.name)
+            continue
         for spec, path in elsewhere.items():
-            _score_unless_scored(run.folder, path, described[spec.name], evaluation_folder(run.folder, spec), device)
+            _score_unless_scored(run.folder, path, described[spec], evaluation_folder(run.folder, spec), device)
     if failed:
         raise AstSegError(f"The weights of {', '.join(failed)} became non-finite. All other runs are finished.")
     output.print(f"Runs: {out}. To compare them with the published results: astseg report {out}", markup=False)
+
+
+def _find_unseen(dataset: str, given: Mapping[str, Path | None]) -> dict[DatasetSpec, Path]:
+    """Return the data sets to evaluate on only that are given, with their data.
+
+    Raises:
+        AstSegError: models of the data set are not evaluated on one of them.
+    """
+    unseen = {find_dataset(name): path for name, path in given.items() if path is not None}
+    for spec in unseen:
+        if spec.trained_on != dataset:
+            raise AstSegError(
+                f"Only models of {spec.trained_on} are evaluated on {spec.title}, not those of {dataset}."
+            )
+    return unseen
+
+
+def _parse_rows(text: str | None) -> list[str]:
+    """Return the names of rows in a text; none if all are asked for.
+
+    Raises:
+        AstSegError: the text names none.
+    """
+    names = list(parse_names(text or ""))
+    if text is not None and not names:
+        raise AstSegError("--rows names no row. Name some, or omit it for all.")
+    return names
+
+
+def _describe_scored(path: Path) -> "DataDescription":
+    """Return what scores of prepared data say of it.
+
+    Raises:
+        AstSegError: the data has nothing to score.
+    """
+    from astseg.data.store import Store
+    from astseg.evaluation.scores_file import describe_data
+    from astseg.training.run import check_scored
+
+    store = Store(path)
+    check_scored(store)
+    return describe_data(store)
+
+
+def _train(run: "PlannedRun", device: str, *, resume: bool) -> bool:
+    """Train a run to its end and score it; return whether its weights stayed finite, so that other rows go on.
+
+    Raises:
+        Stopped: the user stopped it.
+    """
+    try:
+        train_and_score(run.folder, run.settings, device=device, resume=resume, how_to_resume=SAME_COMMAND)
+    except NonFiniteWeightsError as error:
+        print_note("Failed", str(error))
+        return False
+    return True
 
 
 def _note_other_size(ours: tuple[int, int], theirs: tuple[int, int]) -> None:
