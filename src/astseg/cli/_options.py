@@ -46,6 +46,7 @@ Ignore = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="The folder to create.")]
+ScoresOut = Annotated[Path, typer.Option("--out", "-o", help="The folder for the files.")]
 Destination = Annotated[Path, typer.Argument(help="The folder to create.")]
 Formats = Annotated[
     list[str] | None,

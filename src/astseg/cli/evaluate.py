@@ -8,7 +8,7 @@ import typer
 from astseg._core.errors import AstSegError
 from astseg.cli._inputs import report_left_out, report_notes, report_skipped
 from astseg.cli._models import open_model
-from astseg.cli._options import Device, Ignore, MinArea, Model, find_device, parse_values
+from astseg.cli._options import Device, Ignore, MinArea, Model, ScoresOut, find_device, parse_values
 from astseg.cli._progress import progress
 from astseg.cli._scores import IMAGES, print_evaluation, write_evaluation
 
@@ -32,7 +32,7 @@ def evaluate(
     ] = None,
     ignore: Ignore = None,
     split: Annotated[str | None, typer.Option(help="Of prepared data, the split to score. [default: test]")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the files.")] = Path("evaluation"),
+    out: ScoresOut = Path("evaluation"),
     batch_size: Annotated[int, typer.Option(help="The number of images at a time.", min=1)] = BATCH_SIZE,
     min_area: MinArea = 0,
     by_weights_alone: Annotated[

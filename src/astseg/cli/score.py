@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from astseg.cli._console import format_count, output, print_note
-from astseg.cli._options import Ignore, MinArea, parse_values
+from astseg.cli._options import Ignore, MinArea, ScoresOut, parse_values
 from astseg.cli._progress import progress
 from astseg.cli._scores import IMAGES, print_evaluation, write_evaluation
 
@@ -27,7 +27,7 @@ def score(
         ),
     ],
     ignore: Ignore = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder for the files.")] = Path("evaluation"),
+    out: ScoresOut = Path("evaluation"),
     min_area: MinArea = 0,
 ) -> None:
     """Score results that are there already, of astseg or of another program.
