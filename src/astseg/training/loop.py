@@ -10,7 +10,6 @@ first process writes.
 """
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -23,7 +22,7 @@ from astseg._core import processes
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.checksums import seal
 from astseg._core.devices import find_device
-from astseg._core.errors import AstSegError, NonFiniteWeightsError, wrong_argument
+from astseg._core.errors import AstSegError, wrong_argument
 from astseg._core.settings_io import Range, check_whole_number, to_builtins
 from astseg._core.text import format_value
 from astseg.data.store import Bytes
@@ -44,8 +43,8 @@ from astseg.training.config import Recipe
 from astseg.training.data_identity import identify
 from astseg.training.dead_slots import check_resettable
 from astseg.training.diagnostics import diagnose
+from astseg.training.divergence import check_loss, check_weights
 from astseg.training.execution import PLAIN, Execution
-from astseg.training.health import DIVERGED_ADVICE, judge_weights
 from astseg.training.more_losses import with_more_losses
 from astseg.training.phases import Losses, Phase, phases
 from astseg.training.random_states import random_states, restore_random_states
@@ -210,7 +209,7 @@ class Trainer:
             RunExistsError: another run began in the folder since this one was made.
         """
         self._begin()
-        self._check_weights()
+        check_weights(self.model)
         if processes.is_first():
             write_checkpoint(self.state, self.folder)
 
@@ -332,27 +331,11 @@ class Trainer:
         for callback in self.callbacks:
             callback.on_note(text)
 
-    def _check_weights(self) -> None:
-        """Stop before non-finite weights are saved over good ones.
-
-        Raises:
-            NonFiniteWeightsError: a weight is not finite.
-        """
-        judgment = judge_weights(self.model)
-        if not judgment.healthy:
-            raise NonFiniteWeightsError(
-                f"{judgment.finding} What was saved before is kept, but would diverge again. {judgment.advice}"
-            )
-
     def _report(self, phase: Phase, losses: Losses, part: BatchPart) -> None:
         values = {"total": losses.total, **losses.terms}
         means = mean_over_batch({name: float(value.detach()) for name, value in values.items()}, part)
-        if not math.isfinite(means["total"]):  # at once, not only when something is saved
-            self._check_weights()
-            raise NonFiniteWeightsError(
-                f"Training diverged: the loss is no longer finite in the phase '{phase.name}', step {self.state.step}. "
-                f"What was saved before is kept, but would diverge again. {DIVERGED_ADVICE}"
-            )
+        # At once, not only when something is saved.
+        check_loss(means["total"], self.model, f"the phase '{phase.name}', step {self.state.step}")
         diagnostics = {}
         if losses.rendering is not None:
             background_activation = float(self.model.background_log_activation.detach())
@@ -374,7 +357,7 @@ class Trainer:
         self.save()
 
     def _save_model(self) -> None:
-        self._check_weights()
+        check_weights(self.model)
         if not processes.is_first():
             return
         with atomic_folder(self.folder / MODEL_FOLDER, replace=True) as partial:
