@@ -1,15 +1,18 @@
-"""The checkpoints in a run's folder, and what else tells that it holds a run.
+"""The checkpoints and the model in a run's folder, by which it is told that it holds a run.
 
 Beside the newest checkpoint lies the one before it, in case the newest is damaged.
 """
 
+import json
 from pathlib import Path
 
 import torch
 
-from astseg._core.atomic_io import sync
+from astseg._core.atomic_io import atomic_folder, sync
+from astseg._core.checksums import seal
 from astseg._core.errors import DamagedCheckpointError, RunExistsError
 from astseg._core.file_names import RUN_FILE
+from astseg._core.settings_io import to_builtins
 from astseg.training.state import TrainState
 
 CHECKPOINT_FILE = "checkpoint.pt"
@@ -52,6 +55,17 @@ def write_checkpoint(state: TrainState, folder: Path) -> None:
         AstSegError: it cannot be written, or the disk is full; the one before stays.
     """
     state.save(folder / CHECKPOINT_FILE, former=folder / PREVIOUS_CHECKPOINT_FILE)
+
+
+def write_model(state: TrainState, folder: Path) -> None:
+    """Write the model, and how far it is trained; the one before stays until both are complete.
+
+    Raises:
+        AstSegError: it cannot be written, or the disk is full.
+    """
+    with atomic_folder(folder / MODEL_FOLDER, replace=True) as partial:
+        state.model.save_pretrained(partial)
+        (partial / PROGRESS_FILE).write_text(json.dumps(seal(to_builtins(state.progress))) + "\n")
 
 
 def read_checkpoint(folder: Path, device: torch.device) -> tuple[TrainState, str]:

@@ -9,7 +9,6 @@ hold the same weights. The result is that of one process up to the order of sums
 first process writes.
 """
 
-import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -19,11 +18,9 @@ import numpy as np
 import torch
 
 from astseg._core import processes
-from astseg._core.atomic_io import atomic_folder
-from astseg._core.checksums import seal
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError, wrong_argument
-from astseg._core.settings_io import Range, check_whole_number, to_builtins
+from astseg._core.settings_io import Range, check_whole_number
 from astseg._core.text import format_value
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
@@ -33,10 +30,10 @@ from astseg.training.callbacks import Callback, RestartPhase, StepMetrics, has_l
 from astseg.training.checkpoints import (
     CHECKPOINT_FILE,
     MODEL_FOLDER,
-    PROGRESS_FILE,
     check_new_run,
     read_checkpoint,
     write_checkpoint,
+    write_model,
 )
 from astseg.training.compilation import LossFunction, compiled_losses
 from astseg.training.config import Recipe
@@ -358,11 +355,8 @@ class Trainer:
 
     def _save_model(self) -> None:
         check_weights(self.model)
-        if not processes.is_first():
-            return
-        with atomic_folder(self.folder / MODEL_FOLDER, replace=True) as partial:
-            self.model.save_pretrained(partial)
-            (partial / PROGRESS_FILE).write_text(json.dumps(seal(to_builtins(self.state.progress))) + "\n")
+        if processes.is_first():
+            write_model(self.state, self.folder)
 
 
 def _check_array(images: object) -> None:
