@@ -43,9 +43,10 @@ from astseg.training.diagnostics import diagnose
 from astseg.training.divergence import check_loss, check_weights
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.more_losses import with_more_losses
-from astseg.training.phases import Losses, Phase, phases
+from astseg.training.phases import Losses, Phase
 from astseg.training.random_states import random_states, restore_random_states
 from astseg.training.recipe_callbacks import recipe_callbacks
+from astseg.training.shared_run import check_sharing, copy_from_first
 from astseg.training.state import TrainState
 from astseg.training.step import train_step
 
@@ -117,7 +118,7 @@ class Trainer:
         check_resettable(self.state.model, recipe)
         self._random = random_states()
         """Whoever draws random numbers before or between runs changes nothing."""
-        _check_processes(recipe, self.state.execution)
+        check_sharing(recipe, self.state.execution)
         known = "" if self.state.data is None else self.state.data.file_sha256
         self.state.data = identify(images, images_sha256 or known)
         self.images = TrainingImages(images, device)
@@ -295,7 +296,7 @@ class Trainer:
 
     def _restart_phase(self, recipe: Recipe) -> None:
         """Start the first phase again by another recipe, which may ask for other callbacks."""
-        _check_processes(recipe, self.state.execution)
+        check_sharing(recipe, self.state.execution)
         self.state.restart_phase(recipe)
         check_resettable(self.state.model, recipe)
         self.callbacks = self._callbacks_of(recipe)
@@ -317,7 +318,7 @@ class Trainer:
             note=self._note,
         )
         found = prepare(begun=state.step > 0) if processes.is_first() else None
-        _copy_from_first(state)
+        copy_from_first(state)
         return prepare(begun=True) if found is None else found
 
     def _tell(self, what: str, done: int, total: int) -> None:
@@ -367,30 +368,3 @@ def _check_array(images: object) -> None:
     """
     if not hasattr(images, "shape"):
         raise wrong_argument("a Trainer takes an array of images, such as store['train'].images", images)
-
-
-def _check_processes(recipe: Recipe, execution: Execution) -> None:
-    """Raise unless each process gets an image of every batch, and can compute its part as asked.
-
-    Raises:
-        AstSegError: there are too many processes.
-    """
-    if processes.count() > 1 and execution.compiled:
-        raise AstSegError("A compiled loss is for one process. Start one, or do not compile.")
-    smallest = min(phase.settings.batch_size for phase in phases(recipe))
-    if processes.count() > smallest:
-        raise AstSegError(
-            f"{processes.count()} processes cannot share batches of {smallest} images. Start at most {smallest}."
-        )
-
-
-def _copy_from_first(state: TrainState) -> None:
-    """Take the weights and the states of the random generators over from the first process."""
-    if processes.count() == 1:
-        return
-    for value in state.model.state_dict().values():
-        processes.copy_from_first(value)
-    torch.set_rng_state(processes.copy_from_first(torch.get_rng_state()))
-    if state.device.type != "cpu":
-        gpu = torch.get_device_module(state.device)
-        gpu.set_rng_state(processes.copy_from_first(gpu.get_rng_state(state.device)), state.device)
