@@ -95,26 +95,14 @@ class Trainer:
     ) -> None:
         device = find_device(device)
         recipe = start.recipe if isinstance(start, TrainState) else start
-        if not isinstance(recipe, Recipe):
-            raise wrong_argument("a Trainer takes a recipe, such as get_preset('demo').recipe", recipe)
-        _check_array(images)
-        if not len(images) or images.shape[1:] != (*recipe.architecture.image_size, 3) or images.dtype != np.uint8:
-            height, width = recipe.architecture.image_size
-            raise ValueError(
-                f"a Trainer takes images as uint8 of shape N x {height} x {width} x 3, "
-                f"not {images.dtype} of shape {images.shape}"
-            )
-        check_whole_number("report_every", report_every, Range(1))
-        if wrong := [one for one in callbacks if not isinstance(one, Callback)]:
-            raise wrong_argument("callbacks are objects of classes derived from astseg.Callback", wrong[0])
+        _check_arguments(recipe, images, callbacks, report_every)
         self.folder = Path(folder)
         self._is_new = not isinstance(start, TrainState)
         self._check_folder()
-        self.state = (
-            start
-            if isinstance(start, TrainState)
-            else TrainState.begin(start, len(images), device, seed, execution, model)
-        )
+        if isinstance(start, TrainState):
+            self.state = start
+        else:
+            self.state = TrainState.begin(start, len(images), device, seed, execution, model)
         check_resettable(self.state.model, recipe)
         self._random = random_states()
         """Whoever draws random numbers before or between runs changes nothing."""
@@ -146,20 +134,24 @@ class Trainer:
                 or there is no such device.
         """
         _check_array(images)
-        file, device = Path(folder) / CHECKPOINT_FILE, find_device(device)
+        folder, device = Path(folder), find_device(device)
         with processes.first_before_others():  # which may move a damaged one out of the way
-            state, note = read_checkpoint(Path(folder), device)
-        here, there = images.shape[1:3], state.recipe.architecture.image_size
-        difference = ""
-        if here != there:
-            difference = f"images of {format_value(there)}, but these have {format_value(here)}"
-        elif len(images) != state.num_images:
-            difference = f"{state.num_images} images, but these are {len(images)}"
-        elif state.data is not None and state.data.differs_from(identify(images, images_sha256)):
-            difference = "other images of the same number and size"
-        if difference:
-            raise AstSegError(f"{file} is of a run on {difference}. Resume it with its own data, or start a new run.")
-        trainer = cls(state, images, folder, device, 0, callbacks, report_every, save_every, images_sha256)
+            state, note = read_checkpoint(folder, device)
+        if difference := _differing_images(state, images, images_sha256):
+            raise AstSegError(
+                f"{folder / CHECKPOINT_FILE} is of a run on {difference}. "
+                "Resume it with its own data, or start a new run."
+            )
+        trainer = cls(
+            state,
+            images,
+            folder,
+            device,
+            callbacks=callbacks,
+            report_every=report_every,
+            save_every=save_every,
+            images_sha256=images_sha256,
+        )
         if note:
             trainer._note(note)
         return trainer
@@ -360,6 +352,27 @@ class Trainer:
             write_model(self.state, self.folder)
 
 
+def _check_arguments(recipe: object, images: Bytes, callbacks: Sequence[object], report_every: int) -> None:
+    """Raise unless a `Trainer` can take these.
+
+    Raises:
+        ValueError: the images are not uint8 of the model's size, there are none, or a number is out of range.
+        TypeError: the recipe is none, the images are no array, or a callback is none.
+    """
+    if not isinstance(recipe, Recipe):
+        raise wrong_argument("a Trainer takes a recipe, such as get_preset('demo').recipe", recipe)
+    _check_array(images)
+    height, width = recipe.architecture.image_size
+    if not len(images) or images.shape[1:] != (height, width, 3) or images.dtype != np.uint8:
+        raise ValueError(
+            f"a Trainer takes images as uint8 of shape N x {height} x {width} x 3, "
+            f"not {images.dtype} of shape {images.shape}"
+        )
+    check_whole_number("report_every", report_every, Range(1))
+    if wrong := [one for one in callbacks if not isinstance(one, Callback)]:
+        raise wrong_argument("callbacks are objects of classes derived from astseg.Callback", wrong[0])
+
+
 def _check_array(images: object) -> None:
     """Raise unless images are in an array, whatever its values and its shape.
 
@@ -368,3 +381,15 @@ def _check_array(images: object) -> None:
     """
     if not hasattr(images, "shape"):
         raise wrong_argument("a Trainer takes an array of images, such as store['train'].images", images)
+
+
+def _differing_images(state: TrainState, images: Bytes, images_sha256: str) -> str:
+    """Return in words which images a state was trained on, if not on these; empty if it was."""
+    here, there = images.shape[1:3], state.recipe.architecture.image_size
+    if here != there:
+        return f"images of {format_value(there)}, but these have {format_value(here)}"
+    if len(images) != state.num_images:
+        return f"{state.num_images} images, but these are {len(images)}"
+    if state.data is not None and state.data.differs_from(identify(images, images_sha256)):
+        return "other images of the same number and size"
+    return ""
