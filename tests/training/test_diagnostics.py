@@ -5,7 +5,7 @@ import torch
 
 from astseg.model.latents import ObjectLatents
 from astseg.model.rendering import Rendering
-from astseg.training.diagnostics import diagnose
+from astseg.training.diagnostics import measure_diagnostics
 
 
 def test_signs_of_a_known_rendering() -> None:
@@ -20,7 +20,7 @@ def test_signs_of_a_known_rendering() -> None:
     nothing = torch.zeros(2, 3, 2)
     latents = ObjectLatents(nothing, nothing, log_activations, nothing)
     image, layers, masks = torch.zeros(2, 3, 2, 2), torch.zeros(2, 3, 3, 2, 2), torch.zeros(2, 3, 2, 2)
-    signs = diagnose(Rendering(image, weights, layers, masks, image, latents), 2.5)
+    signs = measure_diagnostics(Rendering(image, weights, layers, masks, image, latents), 2.5)
     assert signs.background_share == pytest.approx(5 / 8)
     assert signs.active_slots == pytest.approx((0 + 2) / 2)
     mixed = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))

@@ -1,4 +1,4 @@
-"""Numbers that show early whether training goes well."""
+"""Diagnostics: how the last batch was composited, as metrics show it; `training.health` judges a training."""
 
 from typing import NamedTuple
 
@@ -21,8 +21,13 @@ class Diagnostics(NamedTuple):
     """The log activation of an image's strongest slot minus that of the background."""
 
 
-def diagnose(rendering: Rendering, background_log_activation: float) -> Diagnostics:
-    """Return the diagnostics of a batch."""
+def measure_diagnostics(rendering: Rendering, background_log_activation: float) -> Diagnostics:
+    """Return the diagnostics of a batch.
+
+    Args:
+        rendering: how the batch was composited.
+        background_log_activation: that of the background, which the slots' are compared with.
+    """
     weights = rendering.weights.detach()
     owners = layer_owners(weights).flatten(1)
     slots = range(1, weights.shape[1])

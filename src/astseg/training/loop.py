@@ -39,7 +39,7 @@ from astseg.training.compilation import LossFunction, compiled_losses
 from astseg.training.config import Recipe
 from astseg.training.data_identity import identify
 from astseg.training.dead_slots import check_resettable
-from astseg.training.diagnostics import diagnose
+from astseg.training.diagnostics import measure_diagnostics
 from astseg.training.divergence import check_loss, check_weights
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.more_losses import with_more_losses
@@ -329,7 +329,7 @@ class Trainer:
         diagnostics = {}
         if losses.rendering is not None:
             background_activation = float(self.model.background_log_activation.detach())
-            diagnostics = mean_over_batch(diagnose(losses.rendering, background_activation)._asdict(), part)
+            diagnostics = mean_over_batch(measure_diagnostics(losses.rendering, background_activation)._asdict(), part)
         metrics = StepMetrics(
             phase=phase,
             step=self.state.step,
