@@ -17,7 +17,6 @@ from astseg.model.features.build import build_feature_maps
 from astseg.model.glimpses import GlimpseGenerator
 from astseg.model.label_rule.settings import NO_NOISE, LabelRule
 from astseg.model.latents import ObjectLatents, read_latents
-from astseg.model.precision import single_precision
 from astseg.model.refinement import build_refinement
 from astseg.model.rendering import (
     Rendering,
@@ -30,6 +29,7 @@ from astseg.model.rendering import (
 from astseg.model.resizing import resized
 from astseg.model.segmentation import Segmentation, evaluation_mode, segment, segment_with_rendering
 from astseg.model.serialization import SavedModel
+from astseg.model.single_precision import single_precision
 from astseg.model.slot_prior import SlotPositionPrior
 from astseg.model.slow_features.features import SlowFeatures, evidence_by_residuals
 from astseg.model.slow_features.ground import bounded

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from astseg.model.attention import cell_coordinates
 from astseg.model.latents import ObjectLatents
-from astseg.model.precision import at_least_single
+from astseg.model.single_precision import at_least_single
 
 MIN_LOG_ACTIVATION = -80.0  # relative to the largest; exp(-80) is still above zero in float32
 MAX_SHADOW = 0.6  # the share of the light that one object's shadow can take away

@@ -18,9 +18,9 @@ from astseg.model.label_rule.settings import LabelRule
 from astseg.model.label_rule.slot_masks import pixels_near_objects
 from astseg.model.latents import ObjectLatents
 from astseg.model.layer_owners import layer_owners
-from astseg.model.precision import at_least_single
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import enlarged_argmax, resized
+from astseg.model.single_precision import at_least_single
 from astseg.model.slow_features.features import GroundResiduals
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from astseg._core import processes
-from astseg.model.precision import at_least_single
+from astseg.model.single_precision import at_least_single
 from astseg.training.batch_part import BatchPart
 from astseg.training.global_draws import DRAWING, GlobalDraws
 

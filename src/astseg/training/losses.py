@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from astseg.model.backgrounds.base import BackgroundReconstruction
-from astseg.model.precision import single_precision
 from astseg.model.rendering import slot_presence
+from astseg.model.single_precision import single_precision
 
 ENTROPY_EPSILON = 1e-20
 BACKGROUND_SMOOTHNESS = 3.0  # beta of the smooth L1 loss on the 0-255 scale

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from astseg.model.backgrounds.base import Background, BackgroundReconstruction, check_min_side
 from astseg.model.backgrounds.product_convolution import MAX_CELLS, ProductConvTranspose2d
-from astseg.model.precision import single_precision
+from astseg.model.single_precision import single_precision
 
 INPUT_RANGE = 255.0
 """The value of white in the encoder's input."""

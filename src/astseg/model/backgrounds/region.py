@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg.model.backgrounds.base import Background, BackgroundReconstruction, check_min_side
-from astseg.model.precision import single_precision
+from astseg.model.single_precision import single_precision
 
 LATENT_DIM = 16
 EDGE_SHARPNESS = 20.0  # a step of a tenth of the range gives tanh(2), about 0.96

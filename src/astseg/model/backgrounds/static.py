@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg.model.backgrounds.base import Background, BackgroundReconstruction, check_min_side
-from astseg.model.precision import single_precision
 from astseg.model.resizing import resized
+from astseg.model.single_precision import single_precision
 
 LIGHT_CELLS = 8  # light is estimated from the differences between the image and the background in 8x8 cells
 LIGHT_PATCHES = 4  # brightness varies over quarters of the image's sides, too coarsely to follow a small object

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.precision import single_precision
+from astseg.model.single_precision import single_precision
 
 SLOW_CELLS = 4
 """Cells of a map up to which the gradient of a depthwise convolution takes five times as long in bfloat16."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.precision import single_precision
+from astseg.model.single_precision import single_precision
 
 
 def decode(head: Any, stages: Sequence[Tensor]) -> Float[Tensor, "batch channels map_height map_width"]:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.precision import single_precision
+from astseg.model.single_precision import single_precision
 
 
 def with_norm_and_celu(convolution: nn.Module, channels: int) -> nn.Sequential:
