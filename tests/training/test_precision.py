@@ -18,10 +18,10 @@ from astseg.training.loop import Trainer
 from astseg.training.precision import (
     Precision,
     PrecisionRequest,
-    as_request,
     choose_precision,
     has_fast_bfloat16,
-    products_in,
+    matmul_precision,
+    parse_precision,
 )
 from astseg.training.schedules import LearningRate
 from astseg.training.small_recipes import cpu_recipe
@@ -77,9 +77,9 @@ class TestChoice:
 
     def test_names(self) -> None:
         names = ["auto", "fp32", "tf32", "bf16"]
-        assert [as_request(name) for name in names] == names
+        assert [parse_precision(name) for name in names] == names
         with pytest.raises(AstSegError, match="one of auto, fp32, tf32, bf16, not 'fp16'"):
-            as_request("fp16")
+            parse_precision("fp16")
 
     def test_tf32_is_for_gpus(self) -> None:
         with pytest.raises(AstSegError, match="tf32 is for NVIDIA GPUs"):
@@ -88,7 +88,7 @@ class TestChoice:
 
 @pytest.mark.parametrize(("precision", "expected"), [("fp32", "highest"), ("tf32", "high"), ("bf16", "highest")])
 def test_only_tf32_shortens_products(precision: Precision, expected: str) -> None:
-    with products_in(precision):
+    with matmul_precision(precision):
         assert torch.get_float32_matmul_precision() == expected
     assert torch.get_float32_matmul_precision() == "highest"
 
@@ -117,7 +117,7 @@ def test_losses_fall_as_in_single_precision(tiny_images: Bytes, tmp_path: Path) 
     for name in ("fp32", "bf16"):
         totals = Totals()
         (tmp_path / name).mkdir()
-        recipe, kind = short_recipe("segformer-b0", steps), as_request(name)
+        recipe, kind = short_recipe("segformer-b0", steps), parse_precision(name)
         assert kind != "auto"
         folder, execution = tmp_path / name, Execution(kind)
         trainer = Trainer(recipe, tiny_images, folder, CPU, callbacks=[totals], report_every=1, execution=execution)

@@ -148,7 +148,7 @@ def train(
     ```
     """
     from astseg._core.processes import by_first
-    from astseg.training.precision import as_request
+    from astseg.training.precision import parse_precision
     from astseg.training.recipe_request import RecipeRequest
     from astseg.training.run_folder import RunSettings, read_recipe
 
@@ -172,7 +172,7 @@ def train(
         static=static,
         textured=textured,
         changes=parse_changes(changes or []),
-        precision=as_request(precision),
+        precision=parse_precision(precision),
         parts=accumulate,
         compiled=compiled,
     )

@@ -31,7 +31,7 @@ def precision_context(precision: Precision, device: torch.device) -> torch.autoc
 
 
 @contextmanager
-def products_in(precision: Precision) -> Iterator[None]:
+def matmul_precision(precision: Precision) -> Iterator[None]:
     """Compute products of float32, those of gradients too, as a precision says."""
     before = torch.get_float32_matmul_precision()
     if precision == "tf32":
@@ -42,8 +42,8 @@ def products_in(precision: Precision) -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def as_request(name: str) -> PrecisionRequest:
-    """Return a name that asks for a precision.
+def parse_precision(name: str) -> PrecisionRequest:
+    """Parse the name of a precision, or ``auto``.
 
     Raises:
         AstSegError: it is none.

@@ -13,7 +13,7 @@ from astseg._core.settings_io import override
 from astseg.model.architecture import MAX_SLOTS, Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.training.config import Recipe
-from astseg.training.precision import PrecisionRequest, as_request
+from astseg.training.precision import PrecisionRequest, parse_precision
 from astseg.training.presets import get_preset
 from astseg.training.small_recipes import custom_images_recipe, textures_recipe
 
@@ -80,7 +80,7 @@ class RecipeRequest:
             raise AstSegError("The time and the steps to train should be more than 0.")
         if any(amount is not None and amount != int(amount) for amount in (self.steps, self.parts)) or self.parts < 1:
             raise AstSegError("The steps, and the parts of a batch, should be whole numbers of at least 1.")
-        as_request(self.precision)
+        parse_precision(self.precision)
 
     @property
     def base(self) -> Recipe | None:

@@ -12,7 +12,7 @@ from astseg.training.compilation import LossFunction
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.global_batch import GlobalBatch, sum_gradients
 from astseg.training.phases import Losses, Phase
-from astseg.training.precision import precision_context, products_in
+from astseg.training.precision import matmul_precision, precision_context
 
 
 def train_step(
@@ -60,7 +60,7 @@ def _add_gradients(compute: Callable[[Batch], Losses], batch: Batch, part: Batch
         alone = piece.share == 1 or execution.compiled
         if index and not alone:
             torch.set_rng_state(random)  # as each piece draws for the whole batch
-        with products_in(execution.precision):
+        with matmul_precision(execution.precision):
             with nullcontext() if alone else GlobalBatch(piece), precision_context(execution.precision, device):
                 losses = compute(batch.rows(piece.start - part.start, piece.stop - part.start))
             (losses.total * piece.share).backward()  # type: ignore[no-untyped-call]
