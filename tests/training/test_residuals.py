@@ -63,8 +63,8 @@ class TestCache:
     def test_is_computed_once_and_goes_on(
         self, model: AstSeg, stored: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(residuals, "STEP", 8)
-        monkeypatch.setattr(residuals, "BATCH", 4)
+        monkeypatch.setattr(residuals, "BLOCK_SIZE", 8)
+        monkeypatch.setattr(residuals, "MAX_BATCH_SIZE", 4)
         images = TrainingImages(stored, CPU)
 
         def stop(what: str, done: int, total: int) -> None:

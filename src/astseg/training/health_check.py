@@ -12,7 +12,7 @@ from astseg.training.callbacks import Callback, StepMetrics, ends_part
 from astseg.training.health import Aspect, Judgment, judge_loss, judge_measures, measure_health
 from astseg.training.loggers import METRICS_FILE, read_metrics
 from astseg.training.phases import Phase, PhaseName
-from astseg.training.residuals import batch_size
+from astseg.training.residuals import images_at_once
 from astseg.training.state import TrainState
 
 HEALTH_IMAGES = 64
@@ -97,5 +97,5 @@ def loss_courses(folder: Path, until: float = math.inf) -> dict[str, list[float]
 
 def health_batches(images: TrainingSet, image_size: tuple[int, int]) -> Iterator[Batch]:
     """Yield the images that are looked at, so few at once that memory does not grow with their size."""
-    chosen, together = evenly_spaced(len(images), HEALTH_IMAGES), batch_size(image_size)
+    chosen, together = evenly_spaced(len(images), HEALTH_IMAGES), images_at_once(image_size)
     return (images[indices] for indices in np.split(chosen, range(together, len(chosen), together)))

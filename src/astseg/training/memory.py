@@ -25,7 +25,7 @@ from astseg.training.batches import Batch
 from astseg.training.config import Recipe
 from astseg.training.frozen_backgrounds import PAINTING_BATCH_SIZE
 from astseg.training.phases import Phase, phases
-from astseg.training.residuals import batch_size
+from astseg.training.residuals import images_at_once
 
 PROCESS_BYTES = 0.45e9
 """What Python and the libraries take on a CPU before any image is read, with what their first step loads."""
@@ -150,7 +150,7 @@ def _fitting(features: SlowFeatures, size: tuple[int, int]) -> float:
     """Return what fitting the projection takes: its cells' responses, and those of a batch or the copies of the fit."""
     backbone = features.backbone.to("meta")  # its weights were read
     with LiveBytes(backbone) as live:
-        backbone(torch.empty(batch_size(size), 3, *size, device="meta"), size)
+        backbone(torch.empty(images_at_once(size), 3, *size, device="meta"), size)
     cells = 4 * PAIRS * backbone.channels * torch.float32.itemsize
     return _bytes(backbone.buffers()) + cells + max(_with_overhead(live.peak), cells)
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -25,21 +26,21 @@ COMPUTING_RESIDUALS = "Computing slow features"
 """What `cached_residuals` calls its progress."""
 RESIDUALS_FILE = "residuals.npy"
 IDENTITY_FILE = "residuals.json"
-FITTED_IMAGES = 250
+NUM_FITTED_IMAGES = 250
 """Images whose pairs of cells the projection is fitted to."""
-RESPONSES = 2
+RESPONSES_VERSION = 2
 """Raised when the same backbones begin to respond otherwise, so that residuals of before are not gone on with."""
-BATCH = 16
+MAX_BATCH_SIZE = 16
 """Images that are looked at together; fewer if they are larger than 64x64."""
-STEP = 512
-"""Images between two notes of what is done."""
+BLOCK_SIZE = 512
+"""Images between two notes of what is done: what lies in a block that is not whole is computed again."""
 NO_SUMS = np.empty(0, "<u4")
 
 
 @torch.no_grad()
 def fit_projection(model: SlowFeatures, images: TrainingImages, seed: int, progress: NamedProgress) -> None:
     """Fit a model's slow projection to some of its training images, spread evenly."""
-    chosen = evenly_spaced(len(images), FITTED_IMAGES)
+    chosen = evenly_spaced(len(images), NUM_FITTED_IMAGES)
     height, width = images.stored.shape[1:3]
     differences = sample_differences(
         len(chosen),
@@ -47,19 +48,19 @@ def fit_projection(model: SlowFeatures, images: TrainingImages, seed: int, progr
         (height, width),
         lambda batch: model.backbone(images[chosen[batch]], (height, width)),
         seed,
-        batch_size=batch_size((height, width)),
+        batch_size=images_at_once((height, width)),
         progress=lambda done, total: progress("Fitting slow features", done, total),
     )
     model.projection = fit_slow_projection(differences, model.layout.directions)
 
 
-def batch_size(size: tuple[int, int]) -> int:
+def images_at_once(size: tuple[int, int]) -> int:
     """Return how many images of this height and width are looked at together, so that memory does not grow with them.
 
-    >>> batch_size((64, 64)), batch_size((128, 128)), batch_size((1024, 1024))
+    >>> images_at_once((64, 64)), images_at_once((128, 128)), images_at_once((1024, 1024))
     (16, 4, 1)
     """
-    return max(1, int(BATCH * min(1.0, 64 * 64 / math.prod(size))))
+    return max(1, int(MAX_BATCH_SIZE * min(1.0, 64 * 64 / math.prod(size))))
 
 
 @torch.no_grad()
@@ -74,7 +75,6 @@ def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progre
     path, noted = folder / RESIDUALS_FILE, folder / IDENTITY_FILE
     identity = _identity(features, images)
     shape = (len(images), features.layout.directions, *model.grid)
-    together = batch_size(model.image_size)
     header = _header(shape)
     kept = _kept_sums(path, noted, identity, shape)
     sums, done = np.empty(len(images), "<u4"), len(kept)
@@ -84,22 +84,33 @@ def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progre
     with path.open("r+b" if done else "wb") as file:
         file.write(header)
         file.seek(2 * math.prod(shape[1:]) * done, os.SEEK_CUR)
-        for start in range(done, len(images), STEP):
-            stop = min(start + STEP, len(images))
-            for first in range(start, stop, together):
-                indices = np.arange(first, min(first + together, stop))
-                values = np.ascontiguousarray(features(images[indices]).coarse.half().cpu().numpy(), "<f2")
-                sums[indices] = row_sums(values)
-                file.write(values.data)
-                progress(COMPUTING_RESIDUALS, int(indices[-1]) + 1, len(images))
-            file.flush()
-            sync_opened(file.fileno())  # before it is said to be there
+        for start in range(done, len(images), BLOCK_SIZE):
+            stop = min(start + BLOCK_SIZE, len(images))
+            sums[start:stop] = _write_block(file, features, images, start, stop, progress)
             with atomic_write(sums_file(path)) as partial:
                 partial.write_bytes(sums[:stop].tobytes())
             with atomic_write(noted) as partial:
                 partial.write_text(json.dumps({"identity": identity, "done": stop}) + "\n")
     found: np.ndarray = np.load(path, mmap_mode="r")
     return found
+
+
+def _write_block(
+    file: BinaryIO, features: SlowFeatures, images: TrainingImages, start: int, stop: int, progress: NamedProgress
+) -> Sums:
+    """Write the residuals of the images from start to stop, to the disk itself; return their checksums."""
+    height, width = images.stored.shape[1:3]
+    together = images_at_once((height, width))
+    sums = []
+    for first in range(start, stop, together):
+        indices = np.arange(first, min(first + together, stop))
+        values = np.ascontiguousarray(features(images[indices]).coarse.half().cpu().numpy(), "<f2")
+        sums.append(row_sums(values))
+        file.write(values.data)
+        progress(COMPUTING_RESIDUALS, int(indices[-1]) + 1, len(images))
+    file.flush()
+    sync_opened(file.fileno())  # before it is noted as done
+    return np.concatenate(sums)
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
@@ -126,6 +137,6 @@ def _kept_sums(path: Path, noted: Path, identity: str, shape: tuple[int, ...]) -
 
 def _identity(features: SlowFeatures, images: TrainingImages) -> str:
     """Return what changes with the features, with the number and size of the images, and with some of them."""
-    content = json.dumps([RESPONSES, to_builtins(features.layout), images.stored.shape]).encode()
-    parts = [part.cpu().numpy() for part in (*features.projection, images[evenly_spaced(len(images), BATCH)])]
+    content = json.dumps([RESPONSES_VERSION, to_builtins(features.layout), images.stored.shape]).encode()
+    parts = [part.cpu().numpy() for part in (*features.projection, images[evenly_spaced(len(images), MAX_BATCH_SIZE)])]
     return hashlib.sha256(b"".join((content, *(part.tobytes() for part in parts)))).hexdigest()
