@@ -32,6 +32,7 @@ def presets(
         return
     table = Table("name", "what it is", "size", "K", box=None, pad_edge=False)
     for preset in PRESETS.values():
-        shape = preset.recipe.architecture
-        table.add_row(preset.name, preset.description, "{}x{}".format(*shape.image_size), str(shape.num_slots))
+        architecture = preset.recipe.architecture
+        size = "{}x{}".format(*architecture.image_size)
+        table.add_row(preset.name, preset.description, size, str(architecture.num_slots))
     print_table(table)

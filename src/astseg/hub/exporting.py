@@ -62,7 +62,8 @@ def _score(model: AstSeg, settings: RunSettings, progress: Progress | None) -> S
 
 def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | None, halved: ScoreSummary | None) -> str:
     data = describe_data(Store(settings.data))
-    shape = settings.recipe.architecture
+    architecture = settings.recipe.architecture
+    height, width = architecture.image_size
     name = data.dataset or "the owner's images"
     lines = [
         "---",
@@ -86,7 +87,7 @@ def _card(run: Path, settings: RunSettings, size: int, whole: ScoreSummary | Non
         "| | |",
         "| --- | --- |",
         f"| Data | {escape_markdown(f'{name}: {_counts(data.images)} images; {data.protocol}')} |",
-        f"| Images | {shape.image_size[0]} x {shape.image_size[1]}, up to K = {shape.num_slots} objects |",
+        f"| Images | {height} x {width}, up to K = {architecture.num_slots} objects |",
         f"| Recipe | {escape_markdown(_recipe(settings))}, seed {settings.seed} |",
         *([f"| Begun with | the trained model {escape_markdown(settings.model)} |"] if settings.model else []),
         f"| Steps | {_steps(settings)} |",

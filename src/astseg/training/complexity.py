@@ -67,14 +67,14 @@ class ComplexityCheck(Callback):
 
     def on_step_end(self, state: TrainState) -> RestartPhase | None:
         """Check once, if the channels are simple."""
-        phase, shape = state.phase, state.recipe.architecture
-        if not isinstance(phase, BackgroundPhase) or shape.background_network != "simple":
+        phase, architecture = state.phase, state.recipe.architecture
+        if not isinstance(phase, BackgroundPhase) or architecture.background_network != "simple":
             return None
         if state.step != min(self.steps, phase.steps):
             return None
         variation = painted_variation(state.model, self.images, phase.settings.batch_size)
         if from_first(variation) <= self.threshold:  # all processes must agree
             return None
-        wide = replace(shape, background_network="complex")
+        wide = replace(architecture, background_network="complex")
         longer = replace(phase.settings, steps=complex_background_steps(phase.settings, len(self.images)))
         return RestartPhase(replace(state.recipe, architecture=wide, background=longer))

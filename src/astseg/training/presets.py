@@ -65,9 +65,9 @@ def published_recipe(dataset: DatasetSpec) -> Recipe:
 def _rows(dataset: DatasetSpec) -> list[Preset]:
     """Return the presets of the rows of Tables 1, 2 and 4 for one data set."""
     key, base = dataset.name, published_recipe(dataset)
-    shape, foreground = base.architecture, base.foreground
+    architecture, foreground = base.architecture, base.foreground
     other = "isotropic" if dataset.anisotropic else "anisotropic"
-    exchanged = replace(shape.latents, anisotropic=not dataset.anisotropic)
+    exchanged = replace(architecture.latents, anisotropic=not dataset.anisotropic)
     rows = {
         "": ("curriculum training, AST-Seg-B3-CT (Tables 1 and 2)", base),
         "baseline": (
@@ -76,19 +76,19 @@ def _rows(dataset: DatasetSpec) -> list[Preset]:
         ),
         "no-transformer": (
             "without the transformer encoder (Table 4)",
-            replace(base, architecture=replace(shape, refinement="none")),
+            replace(base, architecture=replace(architecture, refinement="none")),
         ),
         "one-more-slot": (
             "K = 1 + the largest number of objects (Table 4)",
-            replace(base, architecture=replace(shape, num_slots=shape.num_slots + 1)),
+            replace(base, architecture=replace(architecture, num_slots=architecture.num_slots + 1)),
         ),
         "twice-the-slots": (
             "K = 2 x the largest number of objects (Table 4)",
-            replace(base, architecture=replace(shape, num_slots=2 * shape.num_slots)),
+            replace(base, architecture=replace(architecture, num_slots=2 * architecture.num_slots)),
         ),
         "unet": (
             "the U-net of Table 8 in place of SegFormer (Table 4)",
-            replace(base, architecture=replace(shape, feature_network="unet"), backbone=None),
+            replace(base, architecture=replace(architecture, feature_network="unet"), backbone=None),
         ),
         "random-backbone": ("SegFormer from random weights (Table 4)", replace(base, backbone=None)),
         "no-entropy-loss": (
@@ -99,7 +99,7 @@ def _rows(dataset: DatasetSpec) -> list[Preset]:
             "on the frozen background to the end (Table 4)",
             replace(base, foreground=replace(foreground, scenario="frozen")),
         ),
-        other: (f"{other} scaling (Table 4)", replace(base, architecture=replace(shape, latents=exchanged))),
+        other: (f"{other} scaling (Table 4)", replace(base, architecture=replace(architecture, latents=exchanged))),
     }
     return [
         Preset("-".join(filter(None, (key, row))), f"{dataset.title}: {description}", recipe, key, row or FULL_ROW)

@@ -17,20 +17,20 @@ def at_size(recipe: Recipe, image_size: tuple[int, int]) -> Recipe:
     >>> at_size(PRESETS["clevr"].recipe, (64, 64)).architecture.glimpse_channels
     (64, 32, 16, 8)
     """
-    shape, foreground, rule = recipe.architecture, recipe.foreground, recipe.label_rule
-    before = shape.image_size
+    architecture, foreground, rule = recipe.architecture, recipe.foreground, recipe.label_rule
+    before = architecture.image_size
     if image_size == before:
         return recipe
     area, area_before = math.prod(image_size), math.prod(before)
-    channels = shape.glimpse_channels
+    channels = architecture.glimpse_channels
     # The order matters: a recipe for 64x64 may have both, and small ones are enough for what its glimpses cover.
-    if channels == covering_glimpse_channels(before, shape.latents.min_inverse_scale):
-        channels = covering_glimpse_channels(image_size, shape.latents.min_inverse_scale)
+    if channels == covering_glimpse_channels(before, architecture.latents.min_inverse_scale):
+        channels = covering_glimpse_channels(image_size, architecture.latents.min_inverse_scale)
     elif channels == published_glimpse_channels(before):
         channels = published_glimpse_channels(image_size)
     return replace(
         recipe,
-        architecture=replace(shape, image_size=image_size, glimpse_channels=channels),
+        architecture=replace(architecture, image_size=image_size, glimpse_channels=channels),
         foreground=replace(foreground, slot_use_weight=foreground.slot_use_weight / (area / area_before)),
         label_rule=rule and replace(rule, min_pixels=rule.min_pixels * area // area_before),
     )

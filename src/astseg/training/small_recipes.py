@@ -106,7 +106,7 @@ def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static:
     small = cpu_recipe(image_size, num_slots)
     if not static:  # on a road, Muon finds no more
         small = by_muon(small)
-    shape = replace(
+    architecture = replace(
         small.architecture,
         residual_attention_bias=8.0,
         slot_position_prior=True,
@@ -122,7 +122,7 @@ def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static:
     rule = LabelRule(
         between_objects=False, max_shade=0.15, noise_multiple=NOISE_MULTIPLE if static else 0.0, split_parts=static
     )
-    return replace(small, architecture=shape, foreground=foreground, label_rule=rule)
+    return replace(small, architecture=architecture, foreground=foreground, label_rule=rule)
 
 
 class _Distances(NamedTuple):
@@ -162,7 +162,7 @@ def textures_recipe(
     """
     small = cpu_recipe(image_size, num_slots)
     distances = _DISTANCES.get(backbone, _Distances())
-    shape = replace(
+    architecture = replace(
         widened(small.architecture),
         glimpse_channels=(64, 32, 16),
         residual_attention_bias=8.0,
@@ -196,7 +196,7 @@ def textures_recipe(
     )
     # The background is for the colors alone, which need none of its details.
     background = replace(small.background, steps=600, exponent_ramp_start=300, exponent_ramp_steps=200)
-    return replace(small, architecture=shape, background=background, foreground=foreground, label_rule=rule)
+    return replace(small, architecture=architecture, background=background, foreground=foreground, label_rule=rule)
 
 
 def widened(architecture: Architecture) -> Architecture:
