@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
+from astseg.training.baseline_placement import BaselinePlacement
 from astseg.training.batches import TrainingImages
 from astseg.training.callbacks import Callback
 from astseg.training.complexity import ComplexityCheck
 from astseg.training.config import Recipe
 from astseg.training.dead_slots import DeadSlotReset
-from astseg.training.slot_placement import SlotPlacement
 
 
 def recipe_callbacks(
@@ -24,7 +24,7 @@ def recipe_callbacks(
     if recipe.foreground.reinitialize_slots_until:
         callbacks.append(DeadSlotReset(recipe.foreground.reinitialize_slots_until))
     if recipe.foreground.scenario == "baseline" and recipe.architecture.slot_position_prior:
-        callbacks.append(SlotPlacement(recipe.foreground.baseline.placement_step, note))
+        callbacks.append(BaselinePlacement(recipe.foreground.baseline.placement_step, note))
     if recipe.background.automatic_complexity:
         callbacks.append(ComplexityCheck(images))
     return callbacks

@@ -11,7 +11,7 @@ from astseg.training.state import TrainState
 
 
 @dataclass
-class SlotPlacement(Callback):
+class BaselinePlacement(Callback):
     """Gives slots their places once the background has learned its part."""
 
     after: int
