@@ -8,7 +8,7 @@ from typing import Self
 from rich.progress import TaskID
 
 from astseg.cli._console import messages, print_note
-from astseg.cli._health import print_problem
+from astseg.cli._problems import print_problem
 from astseg.cli._progress import Bars
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.health import Judgment

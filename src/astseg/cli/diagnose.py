@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from astseg.cli._console import format_count, messages, output
-from astseg.cli._health import print_problem
 from astseg.cli._options import Device, find_device
+from astseg.cli._problems import print_problem
 
 
 def diagnose(

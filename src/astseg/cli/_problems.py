@@ -1,4 +1,4 @@
-"""Print how healthy a training is."""
+"""Print what does not go well in a training, and by which options to change it."""
 
 from typing import TYPE_CHECKING
 
