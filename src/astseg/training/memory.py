@@ -72,14 +72,14 @@ def training_memory(recipe: Recipe, images: int | None = None, parts: int = 1) -
         model = AstSeg(recipe.architecture, recipe.label_rule)
     needed: dict[str, float] = {}
     for phase in phases(recipe):
-        needed[phase.name] = _step(model, phase, parts)
+        needed[phase.name] = _step_bytes(model, phase, parts)
         trained = _trained_bytes(model, phase)
         saving = _bytes(model.state_dict().values()) * (1 + NUM_SAVE_COPIES) + 3 * trained
         needed["saving"] = max(needed.get("saving", 0.0), saving)
     if any(phase.needs_backgrounds for phase in phases(recipe)):
-        needed["painting"] = _painting(model, min(images or PAINTING_BATCH_SIZE, PAINTING_BATCH_SIZE))
+        needed["painting"] = _painting_bytes(model, min(images or PAINTING_BATCH_SIZE, PAINTING_BATCH_SIZE))
     if model.slow_features is not None and any(phase.trains_objects for phase in phases(recipe)):
-        needed["features"] = _fitting(model.slow_features, model.image_size)
+        needed["features"] = _fitting_bytes(model.slow_features, model.image_size)
     if recipe.background.automatic_complexity and recipe.architecture.background_network == "simple":
         wide = replace(recipe.architecture, background_network="complex")
         settled = replace(recipe.background, automatic_complexity=False)
@@ -116,7 +116,8 @@ def _container_limits(cgroup_files: Sequence[CgroupFiles]) -> Iterator[Memory]:
         yield Memory(total, total - taken + int(counts.get("inactive_file", 0)))
 
 
-def _step(model: AstSeg, phase: Phase, parts: int) -> float:
+def _step_bytes(model: AstSeg, phase: Phase, parts: int) -> float:
+    """Return what a step of a phase takes at its peak: weights, optimizer, gradients and the tensors in between."""
     phase.start(model)
     images = torch.empty(math.ceil(phase.settings.batch_size / parts), 3, *model.image_size, device="meta")
     last = phase.settings.steps - 1 - phase.offset  # of the whole schedule, when objects cast shadows
@@ -138,7 +139,8 @@ def _step(model: AstSeg, phase: Phase, parts: int) -> float:
 
 
 @torch.no_grad()
-def _painting(model: AstSeg, count: int) -> float:
+def _painting_bytes(model: AstSeg, count: int) -> float:
+    """Return what painting a batch of backgrounds takes."""
     assert model.background is not None
     with LiveBytes(model) as live:
         model.background(torch.empty(count, 3, *model.image_size, device="meta"))
@@ -146,7 +148,7 @@ def _painting(model: AstSeg, count: int) -> float:
 
 
 @torch.no_grad()
-def _fitting(features: SlowFeatures, size: tuple[int, int]) -> float:
+def _fitting_bytes(features: SlowFeatures, size: tuple[int, int]) -> float:
     """Return what fitting the projection takes: its cells' responses, and those of a batch or the copies of the fit."""
     backbone = features.backbone.to("meta")  # its weights were read
     with LiveBytes(backbone) as live:
@@ -156,10 +158,12 @@ def _fitting(features: SlowFeatures, size: tuple[int, int]) -> float:
 
 
 def _with_overhead(live: float) -> float:
+    """Return what live tensors take with what the allocator and the libraries' buffers add."""
     return live + min(OVERHEAD_SHARE * live, MAX_OVERHEAD_BYTES)
 
 
 def _trained_bytes(model: AstSeg, phase: Phase) -> int:
+    """Return the bytes of the weights that a phase trains; their gradients take as many."""
     return _bytes(phase.parameters(model))
 
 
