@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,18 +92,17 @@ def train_run(
     callbacks = (*watchers, health) if first else tuple(filter(may_change_training, callbacks))
     images, sha256 = store["train"].images, training_images_sha256(store)
     settings = replace(settings, images_sha256=sha256)
-    with ExitStack() as stack:
-        if processes.from_first(resume and has_checkpoint(folder)):
-            trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=sha256)
-        else:
-            # Of a state, for which the folder is its own: a run that was killed early goes on without a checkpoint.
-            state = TrainState.begin(settings.recipe, len(images), device, settings.seed, settings.execution, model)
-            trainer = Trainer(state, images, folder, device, callbacks=callbacks, images_sha256=sha256)
-            if first and not resume:
-                stack.enter_context(_withdrawn_if_nothing_is_done(folder, trainer))
-            if first:
-                write_run(folder, settings, device)
-        stack.callback(logger.close)
+    from_checkpoint = processes.from_first(resume and has_checkpoint(folder))
+    if from_checkpoint:
+        trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=sha256)
+    else:
+        # Of a state, for which the folder is its own: a run that was killed early goes on without a checkpoint.
+        state = TrainState.begin(settings.recipe, len(images), device, settings.seed, settings.execution, model)
+        trainer = Trainer(state, images, folder, device, callbacks=callbacks, images_sha256=sha256)
+    withdrawn = _withdrawn_if_nothing_is_done(folder, trainer) if first and not resume else nullcontext()
+    with withdrawn, closing(logger):
+        if first and not from_checkpoint:
+            write_run(folder, settings, device)
         finished = trainer.run(lambda: stop() or (strict and bool(health.problems)))
     if first and trainer.recipe != settings.recipe:  # the backgrounds needed the larger network
         write_run(folder, replace(settings, recipe=trainer.recipe), device)
