@@ -7,7 +7,7 @@ from torch import Tensor
 
 from astseg._core.sampling import evenly_spaced
 from astseg.model.ast_seg import AstSeg
-from astseg.model.backgrounds.noise import background_distance, measured_noise
+from astseg.model.backgrounds.noise import background_distance, noise_from_distances
 from astseg.training.batches import TrainingImages
 
 MAX_NOISE_IMAGES = 200
@@ -17,7 +17,7 @@ NOISE_BATCH_SIZE = 16
 
 @torch.no_grad()
 def measure_noise(model: AstSeg, images: TrainingImages) -> Float[Tensor, "height width"]:
-    """Measure how far training images lie from their learned backgrounds; see `measured_noise`.
+    """Measure how far training images lie from their learned backgrounds; see `noise_from_distances`.
 
     Args:
         model: with a trained background network, on the device of the images.
@@ -30,4 +30,4 @@ def measure_noise(model: AstSeg, images: TrainingImages) -> Float[Tensor, "heigh
     for indices in np.array_split(chosen, -(-len(chosen) // NOISE_BATCH_SIZE)):
         batch = images[indices]
         distances.append(background_distance(batch, background(batch).image).cpu())
-    return measured_noise(torch.cat(distances)).to(images.device)
+    return noise_from_distances(torch.cat(distances)).to(images.device)

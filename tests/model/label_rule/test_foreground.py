@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from astseg.model.backgrounds.noise import background_distance, measured_noise
+from astseg.model.backgrounds.noise import background_distance, noise_from_distances
 from astseg.model.label_rule.foreground import foreground_weights, noise_foreground_mask
 from astseg.model.label_rule.mean_field import neighbor_affinities
 from astseg.model.label_rule.settings import LabelRule
@@ -58,7 +58,7 @@ class TestNoiseRule:
         background = torch.rand(1, 3, 1, 1).expand(1, 3, 24, 32) / 4 + 0.2
         images = (background + deviation * torch.randn(40, 1, 24, 32)).clamp(0, 1)
         backgrounds = background.expand_as(images)
-        noise = measured_noise(background_distance(images, backgrounds))
+        noise = noise_from_distances(background_distance(images, backgrounds))
         assert not noise_foreground_mask(images, backgrounds, noise).any()
         seen = images[:1].clone()
         seen[..., 8:16, 10:20] += 10 * max(deviation, 1 / 255)

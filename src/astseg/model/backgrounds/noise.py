@@ -22,7 +22,7 @@ def background_distance(
     return (images - backgrounds).abs().mean(1)
 
 
-def measured_noise(distances: Float[Tensor, "count height width"]) -> Float[Tensor, "height width"]:
+def noise_from_distances(distances: Float[Tensor, "count height width"]) -> Float[Tensor, "height width"]:
     """Measure the distance of pixels that show background from the network's reconstruction. Not in the paper.
 
     A pixel's own noise is the median of its distances over many images, converted to a standard deviation. Because

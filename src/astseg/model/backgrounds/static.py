@@ -24,7 +24,7 @@ class StaticBackground(Background):
     it is a single image, lightened or darkened smoothly and tinted as a whole.
 
     ``noise`` is how far each pixel lies from it where no object is, measured after training
-    (`noise.measured_noise`). Until then it is 1.
+    (`noise.noise_from_distances`). Until then it is 1.
 
     Args:
         image_size: height and width in pixels.

@@ -31,7 +31,7 @@ def foreground_weights(
     Args:
         images: images in [0, 1], as the network saw them.
         backgrounds: the network's reconstructions of their backgrounds.
-        noise: the result of `background_noise`.
+        noise: the result of `noise_from_distances`.
         rule: how many times the noise a pixel must differ, and the pull of its neighbors.
         expected: pixels that are foreground from half that distance on.
 
@@ -59,7 +59,7 @@ def noise_foreground_mask(
     Args:
         images: images in [0, 1], as the network saw them.
         backgrounds: the network's reconstructions of their backgrounds.
-        noise: the result of `background_noise`.
+        noise: the result of `noise_from_distances`.
         originals: the images at the size of the masks; by default as the network saw them.
     """
     rule = LabelRule(noise_multiple=NOISE_MULTIPLE)
