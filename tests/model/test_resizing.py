@@ -4,7 +4,7 @@ import torch
 from scipy import ndimage
 
 from astseg.model import resizing
-from astseg.model.resizing import enlarged_argmax, resized, resized_in_place
+from astseg.model.resizing import enlarged_argmax, moved_and_resized, resized
 
 
 class TestResized:
@@ -34,20 +34,20 @@ class TestResized:
 class TestResizedInPlace:
     def test_without_a_displacement_it_is_resized(self) -> None:
         maps = torch.rand(2, 3, 8, 10)
-        assert torch.equal(resized_in_place(maps, (5, 20), 0.0), resized(maps, (5, 20)))
+        assert torch.equal(moved_and_resized(maps, (5, 20), 0.0), resized(maps, (5, 20)))
 
     @pytest.mark.parametrize("displacement", [0.4, -1.3])
     def test_moves_as_scipy_does(self, displacement: float) -> None:
         maps = torch.rand(2, 8, 11, dtype=torch.float64)
         expected = np.stack([ndimage.shift(one, displacement, order=1, mode="nearest") for one in maps.numpy()])
-        np.testing.assert_allclose(resized_in_place(maps[None], (8, 11), displacement)[0], expected, atol=1e-12)
+        np.testing.assert_allclose(moved_and_resized(maps[None], (8, 11), displacement)[0], expected, atol=1e-12)
 
     @pytest.mark.parametrize("size", [(32, 48), (4, 6), (4, 48)])
     def test_what_a_map_is_about_is_found_where_it_lies(self, size: tuple[int, int]) -> None:
         """Cells that hold their own places, displaced, give the places of the cells of any other grid."""
         rows, columns = torch.arange(8) + 0.5 + 0.3, torch.arange(12) + 0.5 + 0.3  # in cells from the border
         places = torch.stack((rows[:, None].expand(8, 12), columns.expand(8, 12)))
-        found = resized_in_place(places[None], size, 0.3)[0]
+        found = moved_and_resized(places[None], size, 0.3)[0]
         down, across = ((torch.arange(count) + 0.5) / count * cells for count, cells in zip(size, (8, 12), strict=True))
         inside = (slice(size[0] // 4, -(size[0] // 4)), slice(size[1] // 4, -(size[1] // 4)))
         expected = torch.stack((down[:, None].expand(size), across.expand(size)))

@@ -29,7 +29,7 @@ def resized(
     return found.to(images.dtype)
 
 
-def resized_in_place(
+def moved_and_resized(
     maps: Float[Tensor, "batch channels _ _"], size: tuple[int, int] | torch.Size, displacement: float
 ) -> Float[Tensor, "batch channels height width"]:
     """Return maps resized as by `resized`, each of whose cells is about what lies beside its center.

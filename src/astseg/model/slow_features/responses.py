@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg.model.resizing import resized, resized_in_place
+from astseg.model.resizing import moved_and_resized, resized
 from astseg.model.slow_features.efficientnet import EfficientNetLite0
 
 LITE0_BLOCKS, LITE0_SIDE, LITE0_STRIDE = (2, 4, 7, 10), 256, 8
@@ -31,7 +31,7 @@ class ResponseMap(NamedTuple):
 
     def on_grid(self, grid: tuple[int, int]) -> Float[Tensor, "batch channels rows columns"]:
         """Return the responses to what lies at each cell of a grid."""
-        return resized_in_place(self.values, grid, self.displacement)
+        return moved_and_resized(self.values, grid, self.displacement)
 
 
 class LocalResponses(nn.Module, ABC):
