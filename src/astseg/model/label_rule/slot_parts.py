@@ -1,8 +1,10 @@
 """Parts of a slot that do not touch: they become objects of their own, or are dropped. Not in the paper."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
@@ -30,14 +32,9 @@ def split_parts(
     origins = torch.arange(num_slots).repeat(len(weights), 1)
     moved = weights.clone()
     for index, owner in enumerate(owners):
-        parts = []
-        for slot in np.unique(owner[owner > 0]).tolist():
-            numbered, count = ndimage.label(owner == slot, np.ones((3, 3)))
-            parts += [(int((numbered == part).sum()), slot, numbered == part) for part in range(1, count + 1)]
-        parts.sort(key=lambda part: -part[0])
         used: set[int] = set()
         waiting = []
-        for pixels, slot, mask in parts:
+        for slot, pixels, mask in _connected_parts(owner):
             where = torch.from_numpy(mask).to(weights.device)
             if pixels < min_pixels:
                 kept[index, slot][where] = False
@@ -54,6 +51,24 @@ def split_parts(
                 kept[index, other] = where
                 origins[index, other - 1] = slot - 1
     return redistribute(moved, kept), origins.to(weights.device)
+
+
+class _Part(NamedTuple):
+    """A connected part of a slot's pixels."""
+
+    slot: int
+    pixels: int
+    mask: Bool[np.ndarray, "height width"]
+
+
+def _connected_parts(owners: Int64[np.ndarray, "height width"]) -> list[_Part]:
+    """Return the parts of all slots that do not touch each other, the largest first; corners touch."""
+    parts = []
+    for slot in np.unique(owners[owners > 0]).tolist():
+        numbered, count = ndimage.label(owners == slot, np.ones((3, 3)))
+        masks = (numbered == number for number in range(1, count + 1))
+        parts += [_Part(slot, int(mask.sum()), mask) for mask in masks]
+    return sorted(parts, key=lambda part: -part.pixels)
 
 
 def drop_specks(
