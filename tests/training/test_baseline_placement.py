@@ -62,7 +62,7 @@ def test_places_come_when_the_background_is_known(recipe: Recipe, tiny_images: B
         painted = model.reconstruct_backgrounds(images[np.arange(len(images))])
     bytes_ = (255 * painted).permute(0, 2, 3, 1).numpy()
     backgrounds = TrainingImages(bytes_, CPU)
-    backgrounds._ready = lambda values: values.permute(0, 3, 1, 2) / 255  # type: ignore[method-assign]
+    backgrounds._to_floats = lambda values: values.permute(0, 3, 1, 2) / 255  # type: ignore[method-assign]
     place_slots(model, TrainingSet(images, backgrounds), 5)
     assert model.places is not None
     torch.testing.assert_close(model.places.centres, watching.places[2])

@@ -75,26 +75,26 @@ class TrainingArray:
     def __getitem__(self, indices: np.ndarray) -> Tensor:
         if self._resident is not None:
             # Non-blocking, here and below: the GPU may still be busy with the last step.
-            return self._ready(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
+            return self._to_floats(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
         # In ascending order, because random access to a memory map is slow.
         order = np.argsort(indices)
         values = np.empty((len(indices), *self.stored.shape[1:]), self.stored.dtype)
         values[order] = self.stored[indices[order]]
-        return self._ready(torch.from_numpy(values).to(self.device, non_blocking=True))
+        return self._to_floats(torch.from_numpy(values).to(self.device, non_blocking=True))
 
     def read_ahead(self, indices: np.ndarray) -> None:
         """Let the system fetch from the disk what is read soon."""
         if self._resident is None:
             fetch_rows(self.stored, indices)
 
-    def _ready(self, values: Tensor) -> Tensor:
+    def _to_floats(self, values: Tensor) -> Tensor:
         return values.float()
 
 
 class TrainingImages(TrainingArray):
     """Stored images, uint8, N x H x W x 3; read as N x 3 x H x W in [0, 1]."""
 
-    def _ready(self, values: Tensor) -> Tensor:
+    def _to_floats(self, values: Tensor) -> Tensor:
         return scale_uint8_images(values)
 
 
