@@ -5,7 +5,6 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 from torch import nn
 
 from astseg.model.backgrounds.ae_ne import (
@@ -16,6 +15,7 @@ from astseg.model.backgrounds.ae_ne import (
     positional_channels,
 )
 from astseg.model.backgrounds.build import BackgroundNetwork, build_background
+from astseg.model.backgrounds.light import estimate_light
 from astseg.model.backgrounds.product_convolution import (
     CELLS_AT_A_TIME,
     ProductConvTranspose2d,
@@ -250,41 +250,41 @@ class TestStaticBackground:
     def model(self) -> StaticBackground:
         torch.manual_seed(0)
         model = StaticBackground((33, 40))
-        nn.init.uniform_(model.static)
-        nn.init.normal_(model.light.weight, std=0.4)
-        nn.init.normal_(model.light.bias, std=0.2)
-        return model
+        nn.init.uniform_(model.static, 0.1, 0.9)
+        return model.eval()
 
-    def test_is_one_image_until_it_has_seen_light(self) -> None:
-        model = StaticBackground((32, 40))
-        nn.init.uniform_(model.static)
-        found = model(torch.rand(2, 3, 32, 40))
-        torch.testing.assert_close(found.image, model.static.expand(2, -1, -1, -1))
+    @torch.no_grad()
+    def test_is_its_image_in_the_light_of_each(self, model: StaticBackground) -> None:
+        tint = torch.tensor([0.9, 1.1, 0.4])[:, None, None]
+        images = torch.stack((model.static, 0.3 * model.static, tint * model.static))
+        found = model(images)
+        torch.testing.assert_close(found.image, images)
         assert 0.1 < found.error.mean() < 0.2
 
     @torch.no_grad()
-    def test_light_equals_the_formula(self, model: StaticBackground) -> None:
+    def test_multiplies_its_image_by_the_light(self, model: StaticBackground) -> None:
         images = torch.rand(2, 3, 33, 40)
-        found = model(images).image
-        saturated = np.tanh((images - model.static).numpy() / 0.1)
-        rows = [slice(i * 33 // 8, -(-(i + 1) * 33 // 8)) for i in range(8)]
-        columns = [slice(j * 5, j * 5 + 5) for j in range(8)]
-        cells = [[image[c, i, j].mean() / 8 for c in range(3) for i in rows for j in columns] for image in saturated]
-        light = np.array(cells) @ model.light.weight.numpy().T + model.light.bias.numpy()
-        for n, i, j in ((0, 0, 0), (0, 32, 39), (1, 11, 27)):
-            # Patches are centered on eighths; between two centers light is interpolated linearly.
-            down, across = np.clip([(i + 0.5) * 4 / 33 - 0.5, (j + 0.5) * 4 / 40 - 0.5], 0, 3)
-            near = ndimage.map_coordinates(light[n, 3:].reshape(4, 4), [[down], [across]], order=1)
-            expected = model.static[:, i, j].numpy() * 2 ** np.tanh((light[n, :3] + near) / np.log(2))
-            np.testing.assert_allclose(found[n, :, i, j].numpy(), expected, rtol=1e-4)
+        static = model.static * 0.5 / model.static.mean((1, 2), keepdim=True)
+        expected = static * estimate_light(images, static).exp()
+        torch.testing.assert_close(model(images).image, expected.clamp(0, 1))
+        torch.testing.assert_close(model.train()(images).image, expected)
 
-    @pytest.mark.parametrize("light", [-30.0, 3.0])
-    def test_stays_within_the_range_of_images_and_twice_the_light(self, light: float, model: StaticBackground) -> None:
-        nn.init.constant_(model.light.bias, light)
+    @torch.no_grad()
+    def test_stays_within_the_range_of_images(self, model: StaticBackground) -> None:
         nn.init.uniform_(model.error_logits, -20, 20)
-        image, error = model.eval()(torch.rand(2, 3, 33, 40))
+        image, error = model(torch.ones(2, 3, 33, 40))
         assert 0 <= error.min() < error.max() <= 1
-        torch.testing.assert_close(image, (model.static * (2 if light > 0 else 0.5)).clamp(0, 1).expand_as(image))
+        assert 0 <= image.min() < image.max() == 1
+
+    def test_dark_objects_do_not_darken_it(self, model: StaticBackground) -> None:
+        images = model.static.detach().repeat(4, 1, 1, 1)
+        for n, image in enumerate(images):
+            image[:, 8 * n : 8 * n + 8] = 0
+        (model.train()(images).image - images).abs().mean().backward()
+        assert model.static.grad is not None
+        assert model.static.grad.abs().min() > 0
+        along = (model.static * model.static.grad).sum((1, 2))
+        torch.testing.assert_close(along, torch.zeros(3), atol=1e-6, rtol=0)
 
     @pytest.mark.parametrize(("darkest", "brightest"), [(0.3, 0.7), (0.92, 0.98)])
     def test_learns_the_background_under_changing_light_and_no_object(self, darkest: float, brightest: float) -> None:
