@@ -32,6 +32,18 @@ class TestStillShare:
         assert static_share(other_places) < 0.1
         assert static_share(np.concatenate((place[:180], other_places[:1].repeat(120, 0)))) < 0.1, "the camera moved"
 
+    def test_light_is_no_camera_that_moves(self) -> None:
+        random = np.random.default_rng(0)
+        place = random.integers(30, 170, (32, 32, 3))
+        light = np.exp(np.linspace(np.log(0.3), np.log(1.5), 40))
+        film = (light[:, None, None, None] * place).astype(np.uint8)
+        other_places = (light[:, None, None, None] * random.integers(30, 170, (40, 32, 32, 3))).astype(np.uint8)
+        assert static_share(film) > 0.95
+        assert static_share(other_places) < 0.3
+        assert static_share(random.integers(0, 256, (40, 1, 1, 3), np.uint8).repeat(32, 1).repeat(32, 2)) < 0.1, (
+            "colors"
+        )
+
     def test_few_images_tell_nothing(self) -> None:
         assert static_share(np.zeros((9, 2, 2, 3), np.uint8)) == 0
 

@@ -2,10 +2,13 @@
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from astseg._core.image_conversion import scale_uint8_images
 from astseg._core.sampling import evenly_spaced
 from astseg.data.store import Bytes
+from astseg.model.backgrounds.light import estimate_light
 from astseg.model.slow_features.features import SlowFeatureLayout, SlowFeatures
 from astseg.model.slow_features.ground import border, far_border, fit_ground, ground_residual
 from astseg.model.slow_features.responses import gaussian_blur
@@ -16,6 +19,8 @@ MAX_STATIC_IMAGES = 200
 """The number of images by which ``static_share`` and ``texture_strength`` are measured."""
 MAX_BORDER_IMAGES = 40
 """The number of images by which ``far_border_share`` is measured."""
+LIGHT_ROUNDS = 2
+"""How often images are brought into one light for ``static_share``."""
 MIN_STATIC_IMAGES = 10
 """Fewer images do not show what comes and goes."""
 STATIC_DISTANCE = 0.25
@@ -25,8 +30,9 @@ STATIC_DISTANCE = 0.25
 def static_share(images: Bytes) -> float:
     """Return the share of pixels that match the median image, which nine of ten images reach or exceed.
 
-    Near 1 for a camera that stands still, whatever passes in front of it; near 0 if each image has a background of its
-    own, if the camera has moved once, or if the light changes a lot. 0 for fewer than ten images.
+    Near 1 for a camera that stands still, whatever passes in front of it and however light it is; near 0 if each image
+    has a background of its own or the camera has moved once. 0 for fewer than ten images. Each image is compared with
+    the median of all, once they are equally light, in its own light (`estimate_light`).
 
     Args:
         images: images as bytes, of which up to 200 evenly spaced ones are used.
@@ -36,10 +42,16 @@ def static_share(images: Bytes) -> float:
     """
     if len(images) < MIN_STATIC_IMAGES:
         return 0.0
-    chosen_images = images[evenly_spaced(len(images), MAX_STATIC_IMAGES)]
-    median = np.median(chosen_images, 0)
-    shares = [np.mean(np.abs(image - median).sum(-1) < 255 * STATIC_DISTANCE) for image in chosen_images]
-    return float(np.quantile(shares, 0.1))
+    chosen = _evenly_chosen(images)
+    median = _median_image(chosen)
+    for _ in range(LIGHT_ROUNDS):  # the first median is one of images in different light
+        light = torch.stack([estimate_light(image[None], median).exp().mean() for image in chosen])
+        median = _median_image(chosen / light[:, None, None, None])
+    shares = [
+        ((image - median * factor).abs().sum(0) < STATIC_DISTANCE).double().mean()
+        for image, factor in zip(chosen, light, strict=True)
+    ]
+    return float(torch.stack(shares).quantile(0.1))
 
 
 def texture_strength(images: Bytes) -> float:
@@ -54,10 +66,17 @@ def texture_strength(images: Bytes) -> float:
     >>> texture_strength(np.zeros((2, 8, 8, 3), np.uint8))
     0.0
     """
-    chosen = torch.from_numpy(np.array(images[evenly_spaced(len(images), MAX_STATIC_IMAGES)]))
-    floats = scale_uint8_images(chosen)
-    pattern = (floats - gaussian_blur(floats, 1.0)).abs().sum(1)
+    chosen = _evenly_chosen(images)
+    pattern = (chosen - gaussian_blur(chosen, 1.0)).abs().sum(1)
     return float(pattern.flatten(1).median(1).values.median())
+
+
+def _evenly_chosen(images: Bytes) -> Float[Tensor, "batch 3 height width"]:
+    return scale_uint8_images(torch.from_numpy(np.array(images[evenly_spaced(len(images), MAX_STATIC_IMAGES)])))
+
+
+def _median_image(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "3 height width"]:
+    return torch.from_numpy(np.median(images.numpy(), 0))  # torch's is the lower of two in the middle
 
 
 def far_border_share(images: Bytes, layout: SlowFeatureLayout) -> float:
