@@ -46,3 +46,5 @@ def test_what_is_not_done_is_not_told(name: str) -> None:
 
 def test_the_noise_of_a_static_background() -> None:
     assert "differs from the background by 7 times its noise given to slots" in described(RULE)
+    shaded = described(replace(RULE, noise_shade=0.5))
+    assert "differs from the background, in a shade of up to 50%, by 7 times its noise given to slots" in shaded

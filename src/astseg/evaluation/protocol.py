@@ -66,7 +66,9 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
     if rule.division_likeness:
         steps.append(f"slots divided whose halves differ by {rule.division_likeness:g}{border} or more")
     if rule.noise_multiple:
-        steps.append(f"all that differs from the background by {rule.noise_multiple:g} times its noise given to slots")
+        shade = f", in a shade of up to {rule.noise_shade:.0%}," if rule.noise_shade else ""
+        noise = f"{rule.noise_multiple:g} times its noise"
+        steps.append(f"all that differs from the background{shade} by {noise} given to slots")
     if rule.split_parts:
         steps.append("parts of a slot that do not touch made objects of their own")
     if rule.split_parts and rule.background_likeness:

@@ -76,6 +76,24 @@ class TestNoiseRule:
         expected = (image != background)[0, 0]
         assert (found & expected).sum() / (found | expected).sum() > 0.7
 
+    def test_a_cast_shadow_is_background_where_the_rule_allows_for_it(self) -> None:
+        torch.manual_seed(0)
+        backgrounds = 0.3 + 0.4 * torch.rand(1, 3, 20, 30)
+        images = backgrounds.clone()
+        images[..., 3:9, 3:9] *= 0.6
+        images[:, :, 12:18, 12:18] = torch.tensor([0.7, 0.1, 0.2])[:, None, None]
+        shadow, thing = torch.zeros(2, 20, 30, dtype=torch.bool)
+        shadow[3:9, 3:9], thing[12:18, 12:18] = True, True
+        noise = torch.full((20, 30), 0.01)
+
+        def foreground(noise_shade: float) -> torch.Tensor:
+            rule = LabelRule(noise_multiple=7.0, noise_shade=noise_shade)
+            return foreground_weights(images, backgrounds, noise, rule)[0, 1] > 0.5
+
+        assert foreground(0.0).equal(shadow | thing)
+        assert foreground(0.1)[shadow].float().mean() > 0.8
+        assert foreground(0.5).equal(thing)
+
     def test_an_image_that_is_its_background_has_no_foreground(self) -> None:
         images = torch.rand(3, 3, 20, 30)
         assert not noise_foreground_mask(images, images, torch.full((20, 30), 1 / 255)).any()

@@ -8,6 +8,7 @@ from astseg.model.backgrounds.noise import background_distance
 from astseg.model.label_rule.enlarging import majority_weights, sharpen_weights
 from astseg.model.label_rule.mean_field import mean_field_smoothing, neighbor_affinities
 from astseg.model.label_rule.settings import LabelRule
+from astseg.model.label_rule.shades import nearest_shade
 from astseg.model.resizing import enlarged_argmax
 
 NOISE_MULTIPLE = 7.0
@@ -23,7 +24,8 @@ def foreground_weights(
 ) -> Float[Tensor, "batch layers=2 height width"]:
     """Return how likely each pixel is background and foreground, by its distance from the background.
 
-    Not in the paper. With T the noise times ``rule.noise_multiple``, a pixel at distance d has log-odds of
+    Not in the paper. With T the noise times ``rule.noise_multiple``, a pixel at distance d (from the shade of the
+    background that is nearest, where ``rule.noise_shade`` allows some) has log-odds of
     2 (d / T - 1) for foreground: 0 at T, and -2 where it equals the background. Mean-field smoothing then makes
     neighbors of similar colors agree, as strongly as the rule says: a car's windows, which look like the road, join the
     car, and specks join their surroundings.
@@ -38,6 +40,8 @@ def foreground_weights(
     Returns:
         Weights that sum to one over the two.
     """
+    if rule.noise_shade:
+        backgrounds = nearest_shade(images, backgrounds, rule.noise_shade)
     log_odds = 2 * (background_distance(images, backgrounds) / (rule.noise_multiple * noise) - 1)
     if expected is not None:
         log_odds = log_odds + expected.to(log_odds.dtype)

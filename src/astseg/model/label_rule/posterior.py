@@ -7,6 +7,7 @@ from torch import Tensor
 from astseg.model.label_rule.color_histograms import color_bins, histogram_gains
 from astseg.model.label_rule.mean_field import mean_field_smoothing, neighbor_affinities
 from astseg.model.label_rule.settings import LabelRule
+from astseg.model.label_rule.shades import nearest_shade
 from astseg.model.label_rule.slot_dropping import drop_shadow_slots, drop_small_slots
 from astseg.model.label_rule.slot_merging import merge_duplicate_slots
 from astseg.model.rendering import Rendering
@@ -71,10 +72,7 @@ def background_errors(
     if residuals is not None:
         error = residuals.norm(dim=1, keepdim=True)
         return error
-    background = rendering.background
-    brightness = background.square().sum(1, keepdim=True).clamp(min=torch.finfo(background.dtype).eps)
-    light = ((images * background).sum(1, keepdim=True) / brightness).clamp(1 - rule.max_shade, 1.0)
-    error = (images - light * background).abs().sum(1, keepdim=True)
+    error = (images - nearest_shade(images, rendering.background, rule.max_shade)).abs().sum(1, keepdim=True)
     return error
 
 

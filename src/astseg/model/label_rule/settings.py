@@ -7,6 +7,8 @@ from astseg.model.rendering import MAX_SHADOW
 
 NO_NOISE = "a label rule with a noise_multiple needs a static background, the only one whose noise is known"
 
+SHADES = ("max_shade", "noise_shade")
+
 
 @dataclass(frozen=True)
 class LabelRule:
@@ -17,7 +19,7 @@ class LabelRule:
     from 0; duplicates and halves are told by their median residuals, and no edge parts them.
 
     Raises:
-        ValueError: a value is negative, the likeness is 0, or the largest shade is 1 or more.
+        ValueError: a value is negative, the likeness is 0, or a shade is 1 or more.
     """
 
     object_error: float = 4.0
@@ -59,6 +61,10 @@ class LabelRule:
     noise_multiple: float = 0.0
     """With a static background, what differs from it by more than its noise times this, or by half as much where a slot
     is, is divided among the slots, whatever else they own. 0: the slots alone find objects."""
+    noise_shade: float = 0.0
+    """The largest share of its light, below 1, that a static background may lose and still not differ by its noise:
+    cast shadows are no foreground then, and neither are objects of the background's own color, if they are darker.
+    0: all that is darker is foreground, as is right for cars on a road, which are as grey as it."""
     split_parts: bool = False
     """Whether parts of a slot that do not touch become objects of their own, as long as there are unused slots, and
     parts of fewer pixels than ``min_pixels`` are dropped like slots of so few, in larger images once more."""
@@ -69,4 +75,4 @@ class LabelRule:
 
     def __post_init__(self) -> None:
         ranges = {field.name: NOT_NEGATIVE for field in fields(self)}
-        check_values(self, **ranges | {"likeness": POSITIVE, "max_shade": Range(0, below=1), "looks": SIZE})
+        check_values(self, **ranges | {"likeness": POSITIVE, "looks": SIZE, **dict.fromkeys(SHADES, Range(0, below=1))})
