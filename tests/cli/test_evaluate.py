@@ -37,6 +37,8 @@ def test_mistakes(astseg: Program, finished: Path, rooms: Path, images: Path, tm
         ((finished, rooms, "--split", "val"), "no split 'val'"),
         ((finished, tmp_path / "data"), "no masks"),
         (("nowhere", rooms), "no model 'nowhere'"),
+        ((finished, rooms, "--rule", "looks=2", "--by-weights-alone"), "By the weights alone, --rule has no effect"),
+        ((finished, rooms, "--rule", "looks=0"), "--rule: looks should be"),
     ]
     for arguments, message in cases:
         assert message in astseg.mistake("evaluate", *arguments, "--out", tmp_path / "out")

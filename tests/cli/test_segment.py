@@ -133,12 +133,33 @@ def test_mistakes(astseg: Program, finished: Path, images: Path, tmp_path: Path)
         ((finished, images, "--tiles", "1000x1000"), "would have sides below 16 pixels: ask for"),
         ((finished, images, "--tiles", 2, "--shard", 2), "not cut into tiles"),
         ((finished, images, "--track", "--shard", 2), "not followed from shard to shard"),
+        ((finished, images, "--rule", "min_pixels"), "--rule: a change looks like"),
+        ((finished, images, "--rule", "min_pixel=3"), "--rule: the settings: there is no 'min_pixel'"),
+        ((finished, images, "--rule", "min_pixels=-3"), "--rule: min_pixels"),
+        ((finished, images, "--rule", "noise_multiple=7"), "--rule: a label rule with a noise_multiple needs a static"),
     ]
     for arguments, message in cases:
         assert message in astseg.mistake("segment", *arguments, "--out", tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "images"]
     assert "exists already" in astseg.mistake("segment", finished, images, "--out", images)
     assert "Left out" not in astseg.err
+
+
+def test_another_rule_for_labels(astseg: Program, finished: Path, tmp_path: Path) -> None:
+    """Nothing is smaller than a rule allows, and the paper's rule has nothing to change."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / "noise.png")
+    found = {}
+    for min_pixels in (0, 1024):
+        out = tmp_path / str(min_pixels)
+        rule = ("--rule", f"min_pixels={min_pixels}", "--rule", "background_margin=9")
+        assert astseg("segment", finished, tmp_path / "noise.png", *rule, "--out", out) == 0
+        found[min_pixels] = len(json.loads((out / "objects.json").read_text())["images"][0]["objects"])
+    assert found[0] > found[1024] == 0
+    plain = load_model(str(finished))
+    plain.label_rule = None
+    plain.save_pretrained(tmp_path / "plain")
+    message = astseg.mistake("segment", tmp_path / "plain", tmp_path / "noise.png", "--rule", "min_pixels=1")
+    assert "--rule: the model labels pixels by its weights alone, and has no rule to change. Omit it." in message
 
 
 def test_weights_of_another_configuration(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:

@@ -571,6 +571,12 @@ class TestSaving:
         with pytest.raises(ValueError, match="needs a background network"):
             AstSeg(replace(ARCHITECTURE, background_network=None), LabelRule())
 
+    def test_a_rule_that_is_set_later_is_checked_too(self) -> None:
+        model = AstSeg(ARCHITECTURE, LabelRule())
+        with pytest.raises(ValueError, match="needs a static background"):
+            model.label_rule = LabelRule(noise_multiple=7.0)
+        assert model.label_rule == LabelRule()
+
     def test_an_unexpected_bias_of_ae_ne_is_refused(self, tmp_path: Path) -> None:
         model = AstSeg(Architecture((32, 32), 2, "compact-unet", "none", background_network="simple"))
         model.save_pretrained(tmp_path)

@@ -1,10 +1,12 @@
 """Load models, and say if they were not trained to the end."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astseg._core.errors import AstSegError
 from astseg.cli._console import messages, print_note
+from astseg.cli._options import parse_changes
 
 if TYPE_CHECKING:
     import torch
@@ -13,16 +15,36 @@ if TYPE_CHECKING:
     from astseg.model.ast_seg import AstSeg
 
 
-def open_model(name: str, device: "torch.device") -> "AstSeg":
+def open_model(name: str, device: "torch.device", rule: Sequence[str] | None = None) -> "AstSeg":
     """Load a model, and say so if its run is not finished.
 
+    Args:
+        name: a run, a model's folder, or the name of a model.
+        device: where it will compute.
+        rule: changes of its rule for labels, each ``NAME=VALUE``.
+
     Raises:
-        AstSegError: there is no such model, it cannot be read, or only its background is trained.
+        AstSegError: there is no such model, it cannot be read, only its background is trained, or it cannot have such
+            a rule.
     """
     from astseg.hub.loading import load_model
 
     check_trained(Path(name))
-    return load_model(name, _say).to(device)
+    model = load_model(name, _say).to(device)
+    if rule:
+        _change_rule(model, parse_changes(rule, "--rule"))
+    return model
+
+
+def _change_rule(model: "AstSeg", changes: Mapping[str, Any]) -> None:
+    from astseg._core.settings_io import override
+
+    if model.label_rule is None:
+        raise AstSegError("--rule: the model labels pixels by its weights alone, and has no rule to change. Omit it.")
+    try:
+        model.label_rule = override(model.label_rule, changes)
+    except ValueError as error:
+        raise AstSegError(f"--rule: {error}.") from error
 
 
 def find_architecture(name: str) -> "Architecture":

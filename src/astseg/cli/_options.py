@@ -1,5 +1,6 @@
 """Options and arguments of several commands, and how to parse them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,14 @@ Categories = Annotated[
         metavar="NAMES|NUMBER",
         help="With --format, what kinds of objects there are: names of slots, such as 1=car,2=car,3=person (others are "
         "'object'), or a number, such as 4, to group what looks alike. By default all are of one kind.",
+    ),
+]
+Rule = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="Change a value of the model's rule for labels, such as noise_shade=0.5, which takes shadows before a "
+        "static camera for background (docs/settings.md, label_rule). Repeat it for other values.",
     ),
 ]
 MinArea = Annotated[
@@ -195,8 +204,8 @@ def parse_categories(text: str | None) -> "CategoryChoice":
     return names
 
 
-def parse_changes(texts: list[str]) -> dict[str, Any]:
-    """Parse changes of settings, each ``NAME=VALUE``.
+def parse_changes(texts: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """Parse changes of settings that an option asks for, each ``NAME=VALUE``.
 
     Raises:
         AstSegError: a text has another form.
@@ -206,4 +215,4 @@ def parse_changes(texts: list[str]) -> dict[str, Any]:
     try:
         return dict(map(parse_change, texts))
     except ValueError as error:
-        raise AstSegError(f"--set: {error}.") from error
+        raise AstSegError(f"{option}: {error}.") from error

@@ -1,5 +1,6 @@
 """``astseg evaluate``: score a model on images with known truth."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ import typer
 from astseg._core.errors import AstSegError
 from astseg.cli._inputs import report_left_out, report_notes, report_skipped
 from astseg.cli._models import open_model
-from astseg.cli._options import Device, Ignore, MinArea, Model, ScoresOut, find_device, parse_values
+from astseg.cli._options import Device, Ignore, MinArea, Model, Rule, ScoresOut, find_device, parse_values
 from astseg.cli._progress import progress
 from astseg.cli._scores import IMAGES, print_evaluation, write_evaluation
 
@@ -39,6 +40,7 @@ def evaluate(
         bool,
         typer.Option("--by-weights-alone", help="Label pixels by the paper's rule, not by the model's own."),
     ] = False,
+    rule: Rule = None,
     device: Device = "auto",
 ) -> None:
     """Score a model on images whose truth is known.
@@ -56,11 +58,14 @@ def evaluate(
     """
     from astseg.data.store import Store
 
+    if rule and by_weights_alone:
+        raise AstSegError("By the weights alone, --rule has no effect. Omit one of the two.")
     if Store.is_store(data):
         if truth is not None or ignore is not None:
             raise AstSegError(f"{data} is prepared with its masks, so --truth and --ignore have no effect. Omit them.")
         part = split or "test"
-        score_model(model, data, out, device, part, batch_size, use_label_rule=not by_weights_alone, min_area=min_area)
+        use = not by_weights_alone
+        score_model(model, data, out, device, part, batch_size, use_label_rule=use, min_area=min_area, rule=rule)
     else:
         if split is not None:
             raise AstSegError(f"--split is for prepared data, and {data} is none. Omit it.")
@@ -74,6 +79,7 @@ def evaluate(
             batch_size,
             use_label_rule=not by_weights_alone,
             min_area=min_area,
+            rule=rule,
         )
 
 
@@ -87,6 +93,7 @@ def score_model(
     *,
     use_label_rule: bool = True,
     min_area: int = 0,
+    rule: Sequence[str] | None = None,
 ) -> None:
     """Score a model on prepared data under a progress bar, write the files, and print the scores."""
     from astseg._core.atomic_io import atomic_folder
@@ -99,7 +106,7 @@ def score_model(
     store = Store(data)
     chosen = store[split]
     with atomic_folder(out) as folder:
-        segmenter = open_model(model, where)
+        segmenter = open_model(model, where, rule)
         counter = RegionCounter(min_area)
         with progress("Scoring", "images") as show:
             evaluation = evaluate_split(
@@ -120,6 +127,7 @@ def _score_images(
     *,
     use_label_rule: bool,
     min_area: int,
+    rule: Sequence[str] | None,
 ) -> None:
     """Score a model on images as they are."""
     from astseg.data.opening import open_source
@@ -137,7 +145,7 @@ def _score_images(
     report_left_out(source.left_out)
     report_notes(source.notes)
     with atomic_folder(out) as folder:
-        segmenter = open_model(model, where)
+        segmenter = open_model(model, where, rule)
         with progress("Scoring", "images") as show:
             scored = score_source(
                 segmenter, source, known, batch_size, show, min_area=min_area, use_label_rule=use_label_rule

@@ -24,6 +24,7 @@ from astseg.cli._options import (
     Model,
     Out,
     Quiet,
+    Rule,
     Sources,
     Tolerance,
     find_device,
@@ -69,6 +70,7 @@ def segment(
             "for things that are small in large images.",
         ),
     ] = None,
+    rule: Rule = None,
     device: Device = "auto",
     shard: Annotated[
         int | None,
@@ -130,7 +132,7 @@ def segment(
         report_left_out(images.left_out)
         report_notes(images.notes)
         check_sharing(shard, track=track, tiled=grid is not None)
-        segmenter = open_model(model, where)
+        segmenter = open_model(model, where, rule)
         tiled = _tiled(segmenter, images, grid)
         request.check_slots(tiled.num_slots)
         if shard is not None:

@@ -53,10 +53,7 @@ class AstSeg(SavedModel):
 
     def __init__(self, architecture: Architecture, label_rule: LabelRule | None = None) -> None:
         super().__init__()
-        if label_rule is not None and architecture.background_network is None:
-            raise ValueError("a label rule needs a background network")
         self.architecture = architecture
-        self.label_rule = label_rule
         layout = architecture.latents
         slow = architecture.slow_features
         self.grid = slow.grid(architecture.image_size) if slow else architecture.image_size
@@ -83,10 +80,28 @@ class AstSeg(SavedModel):
             if architecture.background_network
             else None
         )
-        if label_rule is not None and label_rule.noise_multiple and self.background_noise is None:
-            raise ValueError(NO_NOISE)
+        self.label_rule = label_rule
         self.slow_features = SlowFeatures(slow) if slow else None
         self.vector_head = nn.Linear(layout.appearance_dim, slow.directions) if slow else None
+
+    @property
+    def label_rule(self) -> LabelRule | None:
+        """How pixels are assigned to layers when an image is segmented; None for the largest weight, as in the paper.
+
+        Another one can be set at any time, since nothing learns from it.
+
+        Raises:
+            ValueError: it needs another background network, when it is set.
+        """
+        return self._label_rule
+
+    @label_rule.setter
+    def label_rule(self, rule: LabelRule | None) -> None:
+        if rule is not None and self.background is None:
+            raise ValueError("a label rule needs a background network")
+        if rule is not None and rule.noise_multiple and self.background_noise is None:
+            raise ValueError(NO_NOISE)
+        self._label_rule = rule
 
     @property
     def num_slots(self) -> int:
