@@ -85,7 +85,7 @@ def write_background_masks(
         out: the folder to make.
         device: where the model is.
         progress: called with the number of images done, and of all.
-        noise: what `background_noise` returned; if None, the masks follow AE-NE's rule, for networks that have learned
+        noise: what `measure_noise` returned; if None, the masks follow AE-NE's rule, for networks that have learned
             to predict their error.
         kept: what was found before a run was stopped, to go on with.
 
