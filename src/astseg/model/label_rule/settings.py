@@ -8,6 +8,7 @@ from astseg.model.rendering import MAX_SHADOW
 NO_NOISE = "a label rule with a noise_multiple needs a static background, the only one whose noise is known"
 
 SHADES = ("max_shade", "noise_shade")
+"""The settings that are shares of the background's light."""
 
 
 @dataclass(frozen=True)
