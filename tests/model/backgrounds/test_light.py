@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
@@ -97,6 +97,7 @@ class TestEstimateLight:
         assert estimate_light(background[None], torch.zeros(3, *SIZE)).isfinite().all()
 
 
+@settings(deadline=None)
 @given(
     st.integers(1, 12).flatmap(
         lambda n: st.tuples(arrays(float, n, elements=st.integers(-9, 9)), arrays(float, n, elements=st.integers(1, 9)))
