@@ -60,12 +60,14 @@ def evaluate(
 
     if rule and by_weights_alone:
         raise AstSegError("By the weights alone, --rule has no effect. Omit one of the two.")
+    use_label_rule = not by_weights_alone
     if Store.is_store(data):
         if truth is not None or ignore is not None:
             raise AstSegError(f"{data} is prepared with its masks, so --truth and --ignore have no effect. Omit them.")
         part = split or "test"
-        use = not by_weights_alone
-        score_model(model, data, out, device, part, batch_size, use_label_rule=use, min_area=min_area, rule=rule)
+        score_model(
+            model, data, out, device, part, batch_size, use_label_rule=use_label_rule, min_area=min_area, rule=rule
+        )
     else:
         if split is not None:
             raise AstSegError(f"--split is for prepared data, and {data} is none. Omit it.")
@@ -77,7 +79,7 @@ def evaluate(
             out,
             device,
             batch_size,
-            use_label_rule=not by_weights_alone,
+            use_label_rule=use_label_rule,
             min_area=min_area,
             rule=rule,
         )

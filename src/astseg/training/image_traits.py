@@ -19,8 +19,8 @@ MAX_STATIC_IMAGES = 200
 """The number of images by which ``static_share`` and ``texture_strength`` are measured."""
 MAX_BORDER_IMAGES = 40
 """The number of images by which ``far_border_share`` is measured."""
-LIGHT_ROUNDS = 2
-"""How often images are brought into one light for ``static_share``."""
+MEDIAN_ROUNDS = 2
+"""How often images are brought into the light of their median for ``static_share``."""
 MIN_STATIC_IMAGES = 10
 """Fewer images do not show what comes and goes."""
 STATIC_DISTANCE = 0.25
@@ -44,7 +44,7 @@ def static_share(images: Bytes) -> float:
         return 0.0
     chosen = _evenly_chosen(images)
     median = _median_image(chosen)
-    for _ in range(LIGHT_ROUNDS):  # the first median is one of images in different light
+    for _ in range(MEDIAN_ROUNDS):  # the first median is one of images in different light
         light = torch.stack([estimate_light(image[None], median).exp().mean() for image in chosen])
         median = _median_image(chosen / light[:, None, None, None])
     shares = [
