@@ -129,12 +129,17 @@ def write_coco(path: Path, labels: dict[str, Bytes], scores: bool = False) -> Pa
     return path
 
 
-def test_a_mask_of_two_images_is_of_neither_in_any_form_of_results(tmp_path: Path) -> None:
+def save_a_mask_of_two_images(folder: Path) -> None:
+    """Save three images and two masks, of which one is called like two of the images."""
     random = np.random.default_rng(0)
     for name in ("1.png", "1.jpg", "2.png"):
-        save(tmp_path / "images" / name, random.integers(0, 256, (64, 64, 3), np.uint8))
+        save(folder / "images" / name, random.integers(0, 256, (64, 64, 3), np.uint8))
     for name in ("1.png", "2.png"):
-        save(tmp_path / "true" / name, np.eye(64, dtype=np.uint8))
+        save(folder / "true" / name, np.eye(64, dtype=np.uint8))
+
+
+def test_a_mask_of_two_images_is_of_neither_in_any_form_of_results(tmp_path: Path) -> None:
+    save_a_mask_of_two_images(tmp_path)
     own = tmp_path / "own"
     segment_source(load_model("rooms"), open_source(tmp_path / "images"), own)
     (coco,) = convert_results(own, FormatRequest(("coco",)))
@@ -151,11 +156,7 @@ def test_a_mask_of_two_images_is_of_neither_in_any_form_of_results(tmp_path: Pat
 
 
 def test_a_mask_is_of_neither_of_two_images_of_a_watched_folder(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    for name in ("1.jpg", "1.png", "2.png"):
-        save(tmp_path / "images" / name, random.integers(0, 256, (64, 64, 3), np.uint8))
-    for name in ("1.png", "2.png"):
-        save(tmp_path / "true" / name, np.eye(64, dtype=np.uint8))
+    save_a_mask_of_two_images(tmp_path)
     source = WatchedFolder(tmp_path / "images")
     done: list[int] = []
     source.stop = lambda: len(done) == 3
