@@ -153,7 +153,7 @@ class TestFlow:
 
     def test_shadows_fall_on_the_background_alone(self) -> None:
         images = random_images(2, 3, 32, 40)
-        model = build(shadows=True)
+        model = build(shadows=True, initial_background_log_activation=2.0)
         with torch.no_grad():
             latents = model.encode(images)
             faint = model.render(latents, images)
@@ -164,6 +164,16 @@ class TestFlow:
         assert (deep.background >= (1 - MAX_SHADOW) ** 3 * images - 1e-6).all()
         torch.testing.assert_close(deep.weights, faint.weights)
         torch.testing.assert_close(deep.image, composite(deep.weights, deep.background, deep.layers))
+
+    def test_the_ground_behind_an_object_is_not_shaded(self) -> None:
+        model = build(shadows=True, initial_background_log_activation=-30.0)
+        deepen_shadows(model)
+        found = model.reconstruct(random_images(2, 3, 32, 40))
+        hidden = found.weights[:, :1] < 1e-6
+        assert hidden.any()
+        assert not hidden.all()
+        behind = model.reconstruct_backgrounds(random_images(2, 3, 32, 40)).detach()
+        torch.testing.assert_close(found.background.where(hidden, 0), behind.where(hidden, 0))
 
     def test_absent_slots_cast_no_shadow(self) -> None:
         images = random_images(2, 3, 32, 40)

@@ -163,12 +163,13 @@ def test_composite_is_equation_18() -> None:
 
 class TestApplyShadows:
     def test_equals_the_formula(self) -> None:
-        background, shadows = random(2, 3, 4, 5), random(2, 6, 4, 5, seed=1)
-        found = apply_shadows(background, shadows)
+        background, shadows, visible = random(2, 3, 4, 5), random(2, 6, 4, 5, seed=1), random(2, 4, 5, seed=2)
+        found = apply_shadows(background, shadows, visible)
         for n, c, j, i in np.ndindex(2, 3, 4, 5):
-            light = math.prod(1 - MAX_SHADOW * shadow for shadow in shadows[n, :, j, i].tolist())
+            seen = visible[n, j, i].item()
+            light = math.prod(1 - MAX_SHADOW * shadow * seen for shadow in shadows[n, :, j, i].tolist())
             assert found[n, c, j, i].item() == pytest.approx(light * background[n, c, j, i].item(), abs=1e-12)
 
     def test_gradients(self) -> None:
-        arguments = with_gradients(random(1, 3, 2, 3), random(1, 2, 2, 3, seed=1))
+        arguments = with_gradients(random(1, 3, 2, 3), random(1, 2, 2, 3, seed=1), random(1, 2, 3, seed=2))
         assert torch.autograd.gradcheck(apply_shadows, arguments)

@@ -28,7 +28,7 @@ class Rendering(NamedTuple):
     masks: Float[Tensor, "batch slots height width"]
     """The mask of each object in the image frame before competition, zero outside its glimpse."""
     background: Float[Tensor, "batch 3 height width"]
-    """The background layer, including the objects' shadows if the model has them."""
+    """The background layer; where it is visible, with the objects' shadows if the model has them."""
     latents: ObjectLatents
     """The latents that the objects were painted from."""
     vectors: Float[Tensor, "batch slots directions"] | None = None
@@ -72,19 +72,31 @@ def slot_presence(
 
 
 def apply_shadows(
-    background: Float[Tensor, "batch 3 height width"], shadows: Float[Tensor, "batch slots height width"]
+    background: Float[Tensor, "batch 3 height width"],
+    shadows: Float[Tensor, "batch slots height width"],
+    visible: Float[Tensor, "batch height width"],
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Cast the shadows of all objects on the background. Not in the paper.
+    """Cast the shadows of all objects on the background where it is visible. Not in the paper.
 
     A shadow takes the same share of light from all three colors, at most ``MAX_SHADOW``: enough for a shadow, too
     little to paint a dark object. Callers scale shadows by ``slot_presence``: otherwise an absent slot could paint a
     dark object as its shadow, at no cost to the losses that penalize slots in use.
 
-    >>> apply_shadows(torch.ones(1, 3, 1, 1), torch.full((1, 2, 1, 1), 0.5)).flatten()  # two half shadows, 0.7 each
+    Nothing tells how dark the ground behind an object is: the shadows there would be anything.
+
+    Args:
+        background: the colors without shadows.
+        shadows: how much of ``MAX_SHADOW`` each object takes away, from 0 to 1.
+        visible: the background's share of each pixel, from 0 to 1.
+
+    >>> two_halves = torch.full((1, 2, 1, 1), 0.5)
+    >>> apply_shadows(torch.ones(1, 3, 1, 1), two_halves, torch.ones(1, 1, 1)).flatten()  # 0.7 each
     tensor([0.4900, 0.4900, 0.4900])
+    >>> apply_shadows(torch.ones(1, 3, 1, 1), two_halves, torch.zeros(1, 1, 1)).flatten()
+    tensor([1., 1., 1.])
     """
     # Not by `prod`, whose gradient waits for a GPU.
-    return background * torch.log1p(-MAX_SHADOW * shadows).sum(1, keepdim=True).exp()
+    return background * torch.log1p(-MAX_SHADOW * shadows * visible[:, None]).sum(1, keepdim=True).exp()
 
 
 def compositing_weights(
