@@ -13,10 +13,10 @@ from PIL import Image
 from safetensors.torch import load_file
 from tests.cli.conftest import Program, ctrl_c_after, press_ctrl_c
 
+from astseg._core.machine_memory import Memory
 from astseg.data.store import Store
 from astseg.data.video_writer import VideoWriter
 from astseg.training.execution import Execution
-from astseg.training.memory import Memory
 from astseg.training.presets import PRESETS
 from astseg.training.run_folder import read_recipe, read_run, read_run_with_data
 

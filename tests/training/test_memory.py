@@ -9,7 +9,7 @@ from torch import nn
 
 from astseg._core.settings_io import override
 from astseg.training.config import Recipe, Scenario
-from astseg.training.memory import PROCESS_BYTES, LiveBytes, Memory, machine_memory, training_memory
+from astseg.training.memory import PROCESS_BYTES, LiveBytes, training_memory
 from astseg.training.small_recipes import cpu_recipe, custom_images_recipe, textures_recipe
 
 MEASURE = Path(__file__).parents[2] / "benchmarks" / "training_memory.py"
@@ -92,23 +92,3 @@ class TestEstimate:
         estimate = max(training_memory(build((128, 128), 8), 64).values()) + PROCESS_BYTES
         assert estimated == pytest.approx(estimate / 1e9, abs=0.01)
         assert estimated == pytest.approx(measured, rel=0.3)
-
-
-class TestMachine:
-    def test_this_one(self) -> None:
-        found = machine_memory(torch.device("cpu"))
-        assert 1e8 < found.free <= found.total < 1e14
-
-    @pytest.mark.parametrize(
-        ("limit", "expected"),
-        [("3000000\n", Memory(3e6, 1.5e6)), ("max\n", None), (f"{1 << 62}\n", None)],
-    )
-    def test_a_container_may_have_less(self, limit: str, expected: Memory | None, tmp_path: Path) -> None:
-        contents = {"limit": limit, "used": "2000000\n", "stat": "anon 1\ninactive_file 500000\n"}
-        for name, content in contents.items():
-            (tmp_path / name).write_text(content)
-        limit_file, used, stat = (str(tmp_path / name) for name in contents)
-        found = machine_memory(torch.device("cpu"), (("nowhere", "", ""), (limit_file, used, stat)))
-        expected = expected or machine_memory(torch.device("cpu"), ())
-        assert found.total == expected.total
-        assert found.free == pytest.approx(expected.free, rel=0.2)

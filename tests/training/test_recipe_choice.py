@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from astseg._core.errors import AstSegError, MemoryShortageError
+from astseg._core.machine_memory import Memory
 from astseg._core.settings_io import override
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
@@ -15,7 +16,7 @@ from astseg.training import precision, recipe_reasons
 from astseg.training.background_choice import check_background_size, choose_background
 from astseg.training.config import Recipe
 from astseg.training.execution import Execution
-from astseg.training.memory import PROCESS_BYTES, Memory, training_memory
+from astseg.training.memory import PROCESS_BYTES, training_memory
 from astseg.training.presets import PRESETS
 from astseg.training.recipe_choice import check_size, choose_recipe, unfinished_warmups
 from astseg.training.recipe_reasons import Reason, RecipeChoice

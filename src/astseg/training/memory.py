@@ -1,4 +1,4 @@
-"""How much memory training needs, estimated without using it, and how much the machine has.
+"""How much memory training needs, estimated without using it.
 
 A step of each phase runs on the device "meta", where tensors have shapes but no content, while the bytes of the tensors
 that are alive at the same time are counted. Painting the backgrounds of all images, between the first two phases, and
@@ -6,12 +6,10 @@ saving a checkpoint are counted too.
 """
 
 import math
-import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,27 +32,6 @@ OVERHEAD_SHARE, MAX_OVERHEAD_BYTES = 0.3, 0.25e9
 since large tensors lie in pages of their own."""
 NUM_SAVE_COPIES = 3
 """Copies of the weights while the model is saved: in another order, as bytes, and as the bytes of the file."""
-CgroupFiles: TypeAlias = tuple[str, str, str]
-"""The files in which Linux keeps a container's limit, its usage, and how much of the usage is only a cache."""
-CGROUP_FILES: tuple[CgroupFiles, ...] = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current", "/sys/fs/cgroup/memory.stat"),
-    (
-        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        "/sys/fs/cgroup/memory/memory.stat",
-    ),
-)
-"""Those of version 2 and of version 1."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """The memory of a machine or a GPU, in bytes."""
-
-    total: float
-    """The most that a process may take."""
-    free: float
-    """What no process takes now."""
 
 
 def training_memory(recipe: Recipe, images: int | None = None, parts: int = 1) -> dict[str, float]:
@@ -86,34 +63,6 @@ def training_memory(recipe: Recipe, images: int | None = None, parts: int = 1) -
         larger = training_memory(replace(recipe, architecture=wide, background=settled), images, parts)
         needed = {name: max(value, larger[name]) for name, value in needed.items()}
     return needed
-
-
-def machine_memory(device: torch.device, cgroup_files: Sequence[CgroupFiles] = CGROUP_FILES) -> Memory:
-    """Return the memory of a GPU, or of the machine as far as its container may use it."""
-    if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        return Memory(total, free)
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    known = [Memory(pages, _available(pages)), *_container_limits(cgroup_files)]
-    return Memory(min(memory.total for memory in known), min(memory.free for memory in known))
-
-
-def _available(total: float) -> float:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):  # not Linux, where it takes further libraries
-        return total
-
-
-def _container_limits(cgroup_files: Sequence[CgroupFiles]) -> Iterator[Memory]:
-    for limit, used, stat in cgroup_files:
-        try:
-            total, taken = int(Path(limit).read_text()), int(Path(used).read_text())
-            counts = dict(line.split() for line in Path(stat).read_text().splitlines())
-        except (OSError, ValueError):  # no such files, or no limit: "max"
-            continue
-        yield Memory(total, total - taken + int(counts.get("inactive_file", 0)))
 
 
 def _step_bytes(model: AstSeg, phase: Phase, parts: int) -> float:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from astseg._core.errors import MemoryShortageError
+from astseg._core.machine_memory import machine_memory
 from astseg._core.text import format_value
 from astseg.data.store import Bytes, Store
 from astseg.training.config import Recipe
 from astseg.training.execution import PLAIN, Execution
 from astseg.training.image_traits import MIN_STATIC_IMAGES, static_share
-from astseg.training.memory import PROCESS_BYTES, machine_memory, training_memory
+from astseg.training.memory import PROCESS_BYTES, training_memory
 from astseg.training.time_budget import fit_to_time, measure_step_seconds
 
 STATIC_THRESHOLD = 0.75
