@@ -1,6 +1,7 @@
-"""The device to compute on, by its name."""
+"""The device to compute on, by its name, and the way there."""
 
 import torch
+from torch import Tensor
 
 from astseg._core.errors import AstSegError
 
@@ -24,3 +25,13 @@ def find_device(device: torch.device | str) -> torch.device:
         there = "there is cpu" if found is None else f"there are {found.type} and cpu"
         raise AstSegError(f"There is no device '{device}' here; {there}. Name one of these, or auto.") from error
     return known
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor in main memory to a device without waiting for what a GPU still computes.
+
+    The copy runs beside the GPU's work only from page-locked memory; from other memory it may wait for all of it.
+    """
+    if device.type == "cuda":
+        values = values.pin_memory()
+    return values.to(device, non_blocking=True)

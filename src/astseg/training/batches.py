@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg._core.devices import to_device
 from astseg._core.image_conversion import scale_uint8_images
 from astseg._core.mapped_arrays import fetch_rows
 
@@ -74,13 +75,12 @@ class TrainingArray:
 
     def __getitem__(self, indices: np.ndarray) -> Tensor:
         if self._resident is not None:
-            # Non-blocking, here and below: the GPU may still be busy with the last step.
-            return self._to_floats(self._resident[torch.from_numpy(indices).to(self.device, non_blocking=True)])
+            return self._to_floats(self._resident[to_device(torch.from_numpy(indices), self.device)])
         # In ascending order, because random access to a memory map is slow.
         order = np.argsort(indices)
         values = np.empty((len(indices), *self.stored.shape[1:]), self.stored.dtype)
         values[order] = self.stored[indices[order]]
-        return self._to_floats(torch.from_numpy(values).to(self.device, non_blocking=True))
+        return self._to_floats(to_device(torch.from_numpy(values), self.device))
 
     def read_ahead(self, indices: np.ndarray) -> None:
         """Let the system fetch from the disk what is read soon."""
@@ -130,7 +130,7 @@ def flipped(batch: Batch, seed: int, phase: int, step: int, start: int = 0) -> B
     """
     random = np.random.default_rng((seed, phase, step, FLIPS))
     drawn = random.random(start + len(batch.images))[start:]
-    chosen = torch.from_numpy(drawn < 0.5).to(batch.images.device, non_blocking=True)[:, None, None, None]
+    chosen = to_device(torch.from_numpy(drawn < 0.5), batch.images.device)[:, None, None, None]
     images, *along = (None if part is None else torch.where(chosen, part.flip(-1), part) for part in batch)
     assert images is not None
     return Batch(images, *along)

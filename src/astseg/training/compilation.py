@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from astseg._core.devices import to_device
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import Batch
 from astseg.training.phases import Losses, Phase, Schedule
@@ -45,5 +46,5 @@ def compiled_losses(phase: Phase, device: torch.device) -> LossFunction:
 def _as_tensors(schedule: Schedule, device: torch.device) -> Schedule:
     """Return a schedule whose numbers are tensors: as numbers, each new value would be another graph."""
     numbers = {name: value for name, value in schedule._asdict().items() if name != "shadows"}
-    tensors = torch.tensor(list(numbers.values())).to(device, non_blocking=True)
+    tensors = to_device(torch.tensor(list(numbers.values())), device)
     return schedule._replace(**dict(zip(numbers, tensors, strict=True)))
