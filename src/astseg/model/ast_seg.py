@@ -248,7 +248,8 @@ class AstSeg(SavedModel):
         if cast and shadows:
             pixels_per_cell = math.prod(self.image_size) / math.prod(size)  # of what it is painted on
             present = slot_presence(weights, pixels_per_cell)
-            background = apply_shadows(background, cast[0] * present[..., None, None], weights[:, 0])
+            # Detached: masks should not make way for shadows.
+            background = apply_shadows(background, cast[0] * present[..., None, None], weights[:, 0].detach())
         vectors = None
         if self.vector_head is not None:
             vectors = bounded(self.vector_head(latents.appearances).movedim(-1, 1), 1.0).movedim(1, -1)
