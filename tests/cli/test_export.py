@@ -6,6 +6,7 @@ from tests.cli.conftest import Program
 
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
+from astseg.model.label_rule.settings import LabelRule
 from astseg.model.latents import LatentLayout
 
 
@@ -14,6 +15,7 @@ def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     architecture = Architecture((32, 32), 2, "compact-unet", "none", latents=LatentLayout(8), background_network=None)
     AstSeg(architecture).save_pretrained(tmp_path / "model")
+    AstSeg(architecture, LabelRule()).save_pretrained(tmp_path / "ruled")
     return tmp_path / "model"
 
 
@@ -26,6 +28,13 @@ def test_a_model_as_an_onnx_file(astseg: Program, model: Path, tmp_path: Path) -
     assert "torch" not in astseg.err
     opened = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
     assert opened.get_modelmeta().custom_metadata_map["model"] == str(model)
+
+
+def test_a_rule_for_onnx_alone(astseg: Program, model: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    out, change = tmp_path / "model.onnx", ("--rule", "split_parts=true")
+    assert "connected pieces" in astseg.mistake("export", tmp_path / "ruled", "--onnx", "--out", out, *change)
+    assert "keeps the rule of its model" in astseg.mistake("export", model, "--out", tmp_path / "folder", *change)
 
 
 def test_the_name_is_refused_before_the_model_is_read(astseg: Program, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from astseg.cli._console import messages, output
 from astseg.cli._models import check_trained, open_model
-from astseg.cli._options import Device, find_device
+from astseg.cli._options import Device, Rule, find_device
 from astseg.cli._progress import progress
 
 if TYPE_CHECKING:
@@ -35,27 +35,30 @@ def export(
             "torch, on images of the model's size. Needs pip install 'astseg[onnx]'.",
         ),
     ] = False,
+    rule: Rule = None,
     device: Device = "auto",
 ) -> None:
     """Prepare a trained model for publication: in half precision, with a model card that says where it comes from.
 
     Writes config.json, model.safetensors and README.md, as the model hub expects them. If the data has masks, the model
     is scored again in half precision, and the card holds the scores before and after. With --onnx, writes a file for
-    programs without torch instead.
+    programs without torch instead; such a file cannot divide slots that hold two objects.
 
     ```
     astseg export my-run --out my-model
-    astseg export my-run --onnx --out my-model.onnx
+    astseg export my-run --onnx --rule division_likeness=0 --out my-model.onnx
     ```
     """
     where = find_device(device)
     if onnx:
-        _write_onnx(model, out or Path("exported.onnx"))
+        _write_onnx(model, out or Path("exported.onnx"), rule)
+    elif rule:
+        raise typer.BadParameter("A folder keeps the rule of its model: with --onnx alone.", param_hint="--rule")
     else:
         _write_folder(Path(model), out or Path("exported"), where)
 
 
-def _write_onnx(model: str, out: Path) -> None:
+def _write_onnx(model: str, out: Path, rule: list[str] | None) -> None:
     import torch
 
     from astseg._core.atomic_io import check_free
@@ -63,7 +66,7 @@ def _write_onnx(model: str, out: Path) -> None:
 
     check_onnx(out)
     check_free(out)
-    loaded = open_model(model, torch.device("cpu"))  # nothing is computed
+    loaded = open_model(model, torch.device("cpu"), rule)  # nothing is computed
     with messages.status("Translating the model..."):
         export_onnx(loaded, out, model)
     height, width = loaded.image_size
