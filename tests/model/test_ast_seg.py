@@ -290,12 +290,12 @@ class TestSegment:
         model = build()
         model.label_rule = LabelRule(division_likeness=0.3)
         image = torch.zeros(3, 32, 40)
-        image[:, 8:24, 10:20], image[:, 8:24, 20:26] = 0.9, 0.4
-        owners = 2 * (image[0] > 0).long()  # both are the second slot's
+        image[0, 8:24, 10:20], image[2, 8:24, 20:26] = 0.9, 0.9  # red, blue
+        owners = 2 * (image.sum(0) > 0).long()  # both are the second slot's
         weights = torch.nn.functional.one_hot(owners, 4).permute(2, 0, 1).float()[None]
         monkeypatch.setattr(applying, "posterior_weights", lambda *_: weights)
         found = model.segment(image)
-        assert (found.labels == torch.where(image[0] == 0.9, 2, torch.where(image[0] == 0.4, 1, 0))).all()
+        assert (found.labels == torch.where(image[0] == 0.9, 2, torch.where(image[2] == 0.9, 1, 0))).all()
         torch.testing.assert_close(found.positions[0], found.positions[1])
         assert not torch.equal(found.positions[1], found.positions[2])
 

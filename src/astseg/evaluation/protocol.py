@@ -49,9 +49,10 @@ def describe_labels(model: AstSeg, use_label_rule: bool) -> str:
 def _describe_rule(rule: LabelRule, by_features: bool) -> str:
     """Return a sentence on a rule for labels: what decides at first, and what changes the labels then, in order."""
     if by_features:
-        shown, behind, compared, edges = "the ground", "the ground", "features", ""
+        shown, behind, compared, edges, divided = "the ground", "the ground", "features", "", ""
     else:
         shown, behind, compared, edges = "a shade", "the background", "colors", " with no edge between them"
+        divided = " in chromaticity"
     likeness = f"whose median pixel is within {rule.background_likeness:g} of {shown}"
     border = ""
     if rule.border_exponent:
@@ -64,7 +65,7 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
         steps.append(f"touching slots merged whose {compared} differ by less than {limit}{edges}")
     steps.append(f"slots of fewer than {rule.min_pixels} pixels dropped")
     if rule.division_likeness:
-        steps.append(f"slots divided whose halves differ by {rule.division_likeness:g}{border} or more")
+        steps.append(f"slots divided whose halves differ{divided} by {rule.division_likeness:g}{border} or more")
     if rule.noise_multiple:
         shade = f", in a shade of up to {rule.noise_shade:.0%}," if rule.noise_shade else ""
         noise = f"{rule.noise_multiple:g} times its noise"

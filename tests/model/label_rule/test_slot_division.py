@@ -1,9 +1,10 @@
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
-from astseg.model.label_rule.slot_division import _second_of_two_means, divide_slots
+from astseg.model.label_rule.slot_division import _second_of_two_means, chromaticities, divide_slots
 
 
 class TestDivideSlots:
@@ -60,15 +61,27 @@ class TestDivideSlots:
         assert self.divide(short, looks, likeness=0.39 * 26 / 3, exponent=1.0)[0][3] == "0002220"
         assert self.divide(short, looks, likeness=0.41 * 26 / 3, exponent=1.0)[0] == short
 
+    def test_sides_in_the_shade_are_no_second_object(self) -> None:
+        lit, red, violet = torch.tensor([[0.9, 0.6, 0.3], [0.8, 0.2, 0.1], [0.4, 0.1, 0.6]])
+        for first, second, expected in ((lit, 0.5 * lit, 1), (red, violet, 2)):
+            image = torch.zeros(1, 3, 4, 8)
+            image[..., 1:4], image[..., 4:7] = first[:, None, None], second[:, None, None]
+            weights = torch.zeros(1, 4, 4, 8)
+            weights[:, 1, :, 1:7] = 1
+            weights[:, 0] = 1 - weights[:, 1]
+            assert (image[..., 1] - image[..., 4]).abs().sum(1).min() > 0.7  # in color, both are two
+            found, _ = divide_slots(weights, chromaticities(image), 0.7, 0.5, 4)
+            assert len(set(found.argmax(1).flatten().tolist())) == 1 + expected
+
     def test_clusters_are_those_of_least_variance(self) -> None:
         generator = torch.Generator().manual_seed(0)
         for _ in range(20):
-            points = torch.randn(9, 2, generator=generator, dtype=torch.float64)
-            points[:4] += torch.tensor([4.0, -3.0])
+            points = torch.randn(9, 2, generator=generator, dtype=torch.float64).numpy()
+            points[:4] += [4.0, -3.0]
             second = _second_of_two_means(points)
 
-            def spread(chosen: torch.Tensor, points: torch.Tensor = points) -> float:
-                return sum(float((each - each.mean(0)).square().sum()) for each in (points[chosen], points[~chosen]))
+            def spread(chosen: np.ndarray, points: np.ndarray = points) -> float:
+                return sum(float(((each - each.mean(0)) ** 2).sum()) for each in (points[chosen], points[~chosen]))
 
-            splits = [torch.tensor(bits) for bits in itertools.product([True, False], repeat=9)][1:-1]
+            splits = [np.array(bits) for bits in itertools.product([True, False], repeat=9)][1:-1]
             assert spread(second) == pytest.approx(min(map(spread, splits)))

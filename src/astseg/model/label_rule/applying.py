@@ -9,7 +9,7 @@ from astseg.model.label_rule.foreground_pieces import explain_foreground
 from astseg.model.label_rule.mean_field import neighbor_affinities
 from astseg.model.label_rule.posterior import background_errors, posterior_weights
 from astseg.model.label_rule.settings import NO_NOISE, LabelRule
-from astseg.model.label_rule.slot_division import divide_slots
+from astseg.model.label_rule.slot_division import chromaticities, divide_slots
 from astseg.model.label_rule.slot_dropping import drop_shadow_slots, drop_small_slots
 from astseg.model.label_rule.slot_merging import merge_duplicate_slots
 from astseg.model.label_rule.slot_parts import split_parts
@@ -72,9 +72,11 @@ def divide_shared_slots(
     Returns:
         Weights that sum to one over the layers, and for each slot the one whose pixels it now holds.
     """
+    # The sides of one object differ in light, but hardly in chromaticity.
+    told_by = chromaticities(images) if residuals is None else residuals
+    weights, origins = divide_slots(weights, told_by, rule.division_likeness, rule.border_exponent, rule.min_pixels)
     maps = images if residuals is None else residuals
     links = neighbor_affinities(images, rule.likeness) if residuals is None else None
-    weights, origins = divide_slots(weights, maps, rule.division_likeness, rule.border_exponent, rule.min_pixels)
     return merge_duplicate_slots(weights, maps, links, rule.duplicate_likeness, rule.border_exponent), origins
 
 

@@ -52,8 +52,9 @@ class LabelRule:
     """Two touching slots whose median colors have an L1 distance below this, with no edge between them, are merged into
     one. 0 merges none."""
     division_likeness: float = 0.0
-    """A slot is divided, as long as there are unused ones, if it has two halves whose median colors have an L1 distance
-    of at least this: it holds two objects. Then slots are merged again. 0 divides none."""
+    """A slot is divided, as long as there are unused ones, if it has two halves whose median chromaticities (with slow
+    features, whose residuals) have an L1 distance of at least this: it holds two objects. Then slots are merged again.
+    0 divides none."""
     border_exponent: float = 0.0
     """Both distances are multiplied by this power of the part of their borders that the two slots, or halves, have in
     common (`slot_merging.alike_slots`). 0: touching is enough."""

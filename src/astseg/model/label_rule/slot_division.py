@@ -3,16 +3,34 @@
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from scipy import ndimage
 from torch import Tensor
 
-from astseg.model.label_rule.mean_field import neighbor_sum
 from astseg.model.label_rule.slot_merging import alike_slots
 
 NUM_MAJORITY_STEPS = 2
+EIGHT_NEIGHBORS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.int8)
 MAX_TWO_MEANS_STEPS = 12  # most have found their clusters after five
+CHROMATICITY_FLOOR = 0.15
+"""Added to the sum of three colors in [0, 1]: the chromaticity of what is nearly black is noise."""
+
+
+def chromaticities(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 3 height width"]:
+    """Return the share that each color has in a pixel's light, which shading hardly changes.
+
+    Args:
+        images: the images, in [0, 1].
+
+    >>> light, shaded, black = torch.tensor([[0.8, 0.4, 0.2], [0.6, 0.3, 0.15], [0.0, 0.0, 0.0]])
+    >>> chromaticities(torch.stack((light, shaded, black), 1)[None, :, None])[0, :, 0].T
+    tensor([[0.5161, 0.2581, 0.1290],
+            [0.5000, 0.2500, 0.1250],
+            [0.0000, 0.0000, 0.0000]])
+    """
+    return images / (images.sum(1, keepdim=True) + CHROMATICITY_FLOOR)
 
 
 def divide_slots(
@@ -29,7 +47,7 @@ def divide_slots(
 
     Args:
         weights: weights that sum to one over the layers.
-        maps: what is compared, such as the images.
+        maps: what halves are told by, such as `chromaticities`.
         division_likeness: the L1 distance of medians from which on two halves are not alike (`alike_slots`).
         border_exponent: how much it matters how long the border between the halves is.
         min_pixels: pixels that a half needs.
@@ -39,22 +57,26 @@ def divide_slots(
     """
     num_slots = weights.shape[1] - 1
 
-    def are_two(halves: Tensor, maps: Tensor) -> bool:
-        alike = alike_slots(halves[None], maps[None], None, division_likeness, border_exponent)
-        return int(halves.sum((1, 2)).min()) >= max(1, min_pixels) and not alike[0, 0, 1]
+    def are_two(halves: np.ndarray, maps: np.ndarray) -> bool:
+        if int(halves.sum((1, 2)).min()) < max(1, min_pixels):
+            return False
+        both = torch.from_numpy(halves)[None], torch.from_numpy(maps)[None]
+        return not bool(alike_slots(*both, None, division_likeness, border_exponent)[0, 0, 1])
 
     largest, owners = weights.max(1, keepdim=True)
-    divided = [_divide(*one, num_slots, are_two) for one in zip(owners[:, 0].cpu(), maps.cpu(), strict=True)]
-    new_owners, origins = (torch.stack(parts).to(weights.device) for parts in zip(*divided, strict=True))
+    # Slots are small, and many: numpy starts on each sooner than torch.
+    images = zip(owners[:, 0].cpu().numpy(), maps.cpu().numpy(), strict=True)
+    divided = zip(*(_divide(*one, num_slots, are_two) for one in images), strict=True)
+    new_owners, origins = (torch.from_numpy(np.stack(parts)).to(weights.device) for parts in divided)
     return weights.scatter(1, owners, 0.0).scatter_add(1, new_owners[:, None], largest), origins
 
 
 def _divide(
-    owners: Int64[Tensor, "height width"],
-    maps: Float[Tensor, "channels height width"],
+    owners: Int[np.ndarray, "height width"],
+    maps: Float[np.ndarray, "channels height width"],
     num_slots: int,
-    are_two: Callable[[Tensor, Tensor], bool],
-) -> tuple[Int64[Tensor, "height width"], Int64[Tensor, "slots"]]:
+    are_two: Callable[[np.ndarray, np.ndarray], bool],
+) -> tuple[Int[np.ndarray, "height width"], Int[np.ndarray, "slots"]]:
     """Return the owners of one image's pixels after division, and the origin of each slot; see `divide_slots`.
 
     Args:
@@ -63,8 +85,8 @@ def _divide(
         num_slots: K.
         are_two: whether two halves are objects of their own, given their masks and the maps.
     """
-    owners, origins = owners.clone(), torch.arange(num_slots)
-    pixels = owners.flatten().bincount(minlength=num_slots + 1).tolist()
+    owners, origins = owners.copy(), np.arange(num_slots)
+    pixels = np.bincount(owners.ravel(), minlength=num_slots + 1).tolist()
     used = [slot for slot in range(1, num_slots + 1) if pixels[slot]]
     unused = [slot for slot in range(1, num_slots + 1) if not pixels[slot]]
     waiting = sorted(used, key=lambda slot: -pixels[slot])
@@ -73,7 +95,7 @@ def _divide(
         around = _surroundings(owners == slot)
         mask = owners[around] == slot
         half = _smaller_half(mask, maps[:, *around])
-        if are_two(torch.stack((mask & ~half, half)), maps[:, *around]):
+        if are_two(np.stack((mask & ~half, half)), maps[:, *around]):
             other = unused.pop(0)
             owners[around][half] = other
             origins[other - 1] = origins[slot - 1]
@@ -81,44 +103,52 @@ def _divide(
     return owners, origins
 
 
-def _surroundings(mask: Bool[Tensor, "height width"]) -> tuple[slice, slice]:
+def _surroundings(mask: Bool[np.ndarray, "height width"]) -> tuple[slice, slice]:
     """Return the rows and columns of a mask that is not empty, and one more on each side where the image has one."""
-    rows, columns = (mask.any(dim).nonzero().flatten().tolist() for dim in (1, 0))
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
     return slice(max(0, rows[0] - 1), rows[-1] + 2), slice(max(0, columns[0] - 1), columns[-1] + 2)
 
 
 def _smaller_half(
-    mask: Bool[Tensor, "height width"], maps: Float[Tensor, "channels height width"]
-) -> Bool[Tensor, "height width"]:
+    mask: Bool[np.ndarray, "height width"], maps: Float[np.ndarray, "channels height width"]
+) -> Bool[np.ndarray, "height width"]:
     """Return the pixels of a mask that look unlike the others, and fewer than these; at most half of them.
 
     They are one of two clusters (2-means), without single pixels, and of this its largest connected piece.
     """
-    half = torch.zeros_like(mask)
+    half = np.zeros_like(mask)
     half[mask] = _second_of_two_means(maps[:, mask].T)
+    voters = _num_neighbors(mask)
     for _ in range(NUM_MAJORITY_STEPS):
-        votes = neighbor_sum(torch.stack((half, mask)).to(maps.dtype)[None])[0]
-        half = mask & (votes[0] > votes[1] / 2)
+        half = mask & (2 * _num_neighbors(half) > voters)
     if 2 * half.sum() > mask.sum():
         half = mask & ~half
-    numbered, _ = ndimage.label(half.numpy(), np.ones((3, 3)))
+    numbered, _ = ndimage.label(half, np.ones((3, 3)))
     sizes = np.bincount(numbered[numbered > 0], minlength=2)
-    return torch.from_numpy(numbered == max(1, int(sizes.argmax())))
+    piece: npt.NDArray[np.bool_] = numbered == max(1, int(sizes.argmax()))
+    return piece
 
 
-def _second_of_two_means(points: Float[Tensor, "points channels"]) -> Bool[Tensor, "points"]:
+def _num_neighbors(mask: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height width"]:
+    """Return how many of each pixel's eight neighbors belong to a mask."""
+    return ndimage.convolve(mask.astype(np.int8), EIGHT_NEIGHBORS, mode="constant")  # type: ignore[no-any-return]
+
+
+def _second_of_two_means(points: Float[np.ndarray, "points channels"]) -> Bool[np.ndarray, "points"]:
     """Return which points belong to the second of two clusters: 2-means, begun at the mean across the longest axis.
 
     None does if all points are equal, but for rounding.
     """
     centered = points - points.mean(0)
-    longest = torch.linalg.eigh(centered.T @ centered).eigenvectors[:, -1]
-    second: Tensor = centered @ longest > 0
+    longest = np.linalg.eigh(centered.T @ centered).eigenvectors[:, -1]
+    second: npt.NDArray[np.bool_] = centered @ longest > 0
     for _ in range(MAX_TWO_MEANS_STEPS):
         if second.all() or not second.any():
             break
-        first_mean, second_mean = points[~second].mean(0), points[second].mean(0)
-        before, second = second, (points - second_mean).norm(dim=1) < (points - first_mean).norm(dim=1)
-        if bool((second == before).all()):
+        first_mean, second_mean = centered[~second].mean(0), centered[second].mean(0)
+        # Nearer to the second mean: beyond the middle of the line between the two.
+        line = second_mean - first_mean
+        before, second = second, centered @ line > (first_mean + second_mean) @ line / 2
+        if (second == before).all():
             break
     return second
