@@ -6,7 +6,6 @@ from tests.cli.conftest import Program
 
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
-from astseg.model.label_rule.settings import LabelRule
 from astseg.model.latents import LatentLayout
 
 
@@ -15,7 +14,6 @@ def model(tmp_path: Path) -> Path:
     torch.manual_seed(0)
     architecture = Architecture((32, 32), 2, "compact-unet", "none", latents=LatentLayout(8), background_network=None)
     AstSeg(architecture).save_pretrained(tmp_path / "model")
-    AstSeg(architecture, LabelRule()).save_pretrained(tmp_path / "ruled")
     return tmp_path / "model"
 
 
@@ -33,7 +31,7 @@ def test_a_model_as_an_onnx_file(astseg: Program, model: Path, tmp_path: Path) -
 def test_a_rule_for_onnx_alone(astseg: Program, model: Path, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     out, change = tmp_path / "model.onnx", ("--rule", "split_parts=true")
-    assert "connected pieces" in astseg.mistake("export", tmp_path / "ruled", "--onnx", "--out", out, *change)
+    assert "connected pieces" in astseg.mistake("export", "rooms", "--onnx", "--out", out, *change)
     assert "keeps the rule of its model" in astseg.mistake("export", model, "--out", tmp_path / "folder", *change)
 
 
