@@ -314,6 +314,12 @@ def no_text(results: Path) -> None:
         (rewrite('"slots": 255', '"slots": 1000'), "objects.json is damaged"),
         (rewrite('"slots": 255', '"slots": ' + 200_000 * "["), "objects.json is damaged"),
         (rewrite('"width": 5', '"width": "5"'), "objects.json is damaged"),
+        (rewrite('"activation": 1.0', '"activation": NaN'), "objects.json is damaged"),
+        (rewrite('"activation": 1.0', '"activation": 1e999'), "objects.json is damaged"),
+        (rewrite('"appearance": [0', '"appearance": [NaN, 0'), "objects.json is damaged"),
+        (rewrite('"appearance": [0', '"appearance": [1e155, 0'), "objects.json is damaged"),  # its square is infinite
+        (rewrite('"appearance": [0', f'"appearance": [-{10**400}, 0'), "objects.json is damaged"),
+        (rewrite('"width": 5', '"time": Infinity, "width": 5'), "objects.json is damaged"),
         (rewrite('"name": "a"', '"name": "../a"'), "not a path below a folder"),
         (rewrite('"name": "a"', '"name": "/a"'), "not a path below a folder"),
         (rewrite('"file_name": "a.png"', '"file_name": "x/../../a.png"'), "not a path below a folder"),

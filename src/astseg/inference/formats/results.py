@@ -4,6 +4,7 @@ objects.json may have been written anew by another program: with other spaces, a
 without those that a format does not need. It must then fit into memory.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from astseg._core.errors import AstSegError, ImagesNotFoundError, ResultsNotFoun
 from astseg._core.file_names import LABELS_FOLDER, OBJECTS_FILE, SHARDS_FILE
 from astseg._core.image_files import Bytes, open_image, read_image
 from astseg._core.input_files import MAX_JSON_BYTES, parse_json, read_json
+from astseg._core.settings_io import LARGEST_NUMBER
 from astseg.data.folders import holds_results
 from astseg.data.several import open_sources
 from astseg.data.sources import Sample
@@ -29,14 +31,18 @@ IMAGE_SUFFIX = ".png"
 """Of the file name that an image is given if it is not a file of its own, such as a frame of a video."""
 Kind = TypeVar("Kind")
 Side = Annotated[int, Meta(ge=1)]
+Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
+"""JSON as Python writes it also has NaN and Infinity."""
+Coordinate = Annotated[float, Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+"""Of an appearance: a number whose square is one too, as distances need."""
 
 
 class ObjectRecord(msgspec.Struct, frozen=True):
     """What objects.json says of an object, beside what its pixels say."""
 
     label: Annotated[int, Meta(ge=1, le=MAX_LABELS)]
-    activation: float | None = None
-    appearance: list[float] = []
+    activation: Finite | None = None
+    appearance: list[Coordinate] = []
     track: Annotated[int, Meta(ge=1)] | None = None
     """The number of its track, if objects were followed; the label is then the track's, not the slot's."""
     slot: Annotated[int, Meta(ge=1, le=MAX_LABELS)] | None = None
@@ -57,7 +63,7 @@ class ImageRecord(msgspec.Struct, frozen=True):
     width: Side
     height: Side
     objects: list[ObjectRecord]
-    time: float | None = None
+    time: Finite | None = None
     file_name: str | None = None
     """The path of its file below the folder of images; None if it is not a file of its own, or the results are old."""
     crc32: int | None = None
