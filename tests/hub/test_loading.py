@@ -237,6 +237,22 @@ class TestHub:
             assert message in self.refused(address, monkeypatch)
         assert set(asked) == {"/runs/first/resolve/main/config.json"}
 
+    @pytest.mark.parametrize("content", [b"[1]", b"\xff\xfe", b"{}"])
+    def test_that_has_a_damaged_one(self, run: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+        file = run / "model/config.json"
+        file.write_bytes(content)
+        with hub(files_of(file.parent)) as (address, _):
+            ask_at(address, monkeypatch)
+            with pytest.raises(AstSegError, match=r"config\.json does not describe an astseg model"):
+                load_model("someone/something")
+
+    def test_that_has_one_that_an_editor_has_saved(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = run / "model/config.json"
+        file.write_text(file.read_text(), encoding="utf-8-sig")
+        with hub(files_of(file.parent)) as (address, _):
+            ask_at(address, monkeypatch)
+            assert load_model("someone/something").num_slots == 2
+
     def test_that_breaks_off(self, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def answer(handler: BaseHTTPRequestHandler) -> None:
             (files_of(run / "model") if handler.command == "HEAD" else status(403))(handler)

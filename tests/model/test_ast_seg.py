@@ -647,6 +647,17 @@ class TestSaving:
         with pytest.raises(AstSegError, match=r"1 missing \(pixel_log_activation\), \d+ .* more\), 2 of another"):
             AstSeg.from_pretrained(tmp_path / "two")
 
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+    def test_a_configuration_that_an_editor_has_saved(self, model: AstSeg, tmp_path: Path, encoding: str) -> None:
+        model.save_pretrained(tmp_path)
+        file = tmp_path / "config.json"
+        file.write_text(file.read_text(), encoding=encoding)
+        assert AstSeg.from_pretrained(tmp_path).architecture == model.architecture
+
+    def test_neither_a_folder_nor_a_name(self) -> None:
+        with pytest.raises(TypeError, match="from_pretrained takes a folder, or a name on the model hub, not a list"):
+            AstSeg.from_pretrained(["rooms"])  # type: ignore[arg-type]
+
     def test_settings_and_weights_have_the_same_permissions(self, model: AstSeg, tmp_path: Path) -> None:
         model.save_pretrained(tmp_path)
         settings, weights = ((tmp_path / name).stat().st_mode for name in ("config.json", "model.safetensors"))

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from astseg._core.atomic_io import atomic_write
 from astseg._core.checksums import SUM_KEY, seal, unseal
-from astseg._core.errors import AstSegError, NonFiniteModelError, describe_mistake
+from astseg._core.errors import AstSegError, NonFiniteModelError, describe_mistake, wrong_argument
 from astseg._core.file_names import CONFIG_FILE
 from astseg._core.input_files import read_json
 from astseg._core.settings_io import from_builtins, to_builtins
@@ -80,46 +80,24 @@ class SavedModel(
 
         Raises:
             AstSegError: the folder has no model of this format version, or the model cannot be read.
+            TypeError: this is neither a folder nor a name.
         """
-        if Path(pretrained_model_name_or_path).is_dir():
-            # Before the mixin reads this file, because it does not handle a damaged one.
-            _read_config(Path(pretrained_model_name_or_path) / CONFIG_FILE)
-        return super().from_pretrained(pretrained_model_name_or_path, **options)
+        where = pretrained_model_name_or_path
+        if not isinstance(where, str | Path):
+            raise wrong_argument("from_pretrained takes a folder, or a name on the model hub", where)
+        config = _find(where, CONFIG_FILE, options)
 
-    @classmethod
-    def _from_pretrained(
-        cls,
-        *,
-        model_id: str,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        force_download: bool = False,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-        **_: object,
-    ) -> Self:
-        def find(name: str) -> Path:
-            if Path(model_id).is_dir():
-                return Path(model_id) / name
-            return Path(
-                hf_hub_download(
-                    model_id,
-                    name,
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    local_files_only=local_files_only,
-                    token=token,
-                )
-            )
-
-        config = find(CONFIG_FILE)
         try:
             model = cls(*_read_config(config))
         except (ValueError, TypeError, RuntimeError) as error:
             raise AstSegError(f"{config} describes a model that cannot be built: {error}.") from error
-        _load_weights(model, find(WEIGHTS_FILE))
+        _load_weights(model, _find(where, WEIGHTS_FILE, options))
         return model.eval()
+
+
+def _find(model: str | Path, name: str, options: Mapping[str, Any]) -> Path:
+    """Return a file of a model that is in a folder or on the model hub."""
+    return Path(model) / name if Path(model).is_dir() else Path(hf_hub_download(str(model), name, **options))
 
 
 def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
