@@ -99,6 +99,8 @@ POSITIVE = Range(above=0)
 SHARE = Range(0, 1)
 SIZE = Range(1, 2**16)
 """Of images' sides and networks' layers: more than a machine has room for, and yet not too much to compute the room."""
+REPETITIONS = Range(1, 16)
+"""Of what takes its time anew with each, and of which two or three are enough."""
 SEED = Range(0, 2**64 - 1)
 """Of torch's random generators."""
 

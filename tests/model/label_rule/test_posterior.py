@@ -196,7 +196,8 @@ class TestPosteriorWeights:
         assert posterior_weights(rendering, black, LabelRule()).isfinite().all()
 
     @pytest.mark.parametrize(
-        "settings", [{"background_error": -1.0}, {"likeness": 0.0}, {"likeness": -0.1}, {"max_shade": 1.0}]
+        "settings",
+        [{"background_error": -1.0}, {"likeness": 0.0}, {"likeness": -0.1}, {"max_shade": 1.0}, {"looks": 17}],
     )
     def test_refuses_the_impossible(self, settings: dict[str, Any]) -> None:
         with pytest.raises(ValueError, match=rf"^{next(iter(settings))} should be "):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, SIZE, Range, check_values
+from astseg._core.settings_io import NOT_NEGATIVE, POSITIVE, REPETITIONS, Range, check_values
 from astseg.model.rendering import MAX_SHADOW
 
 NO_NOISE = "a label rule with a noise_multiple needs a static background, the only one whose noise is known"
@@ -77,4 +77,5 @@ class LabelRule:
 
     def __post_init__(self) -> None:
         ranges = {field.name: NOT_NEGATIVE for field in fields(self)}
-        check_values(self, **ranges | {"likeness": POSITIVE, "looks": SIZE, **dict.fromkeys(SHADES, Range(0, below=1))})
+        ranges |= {"likeness": POSITIVE, "looks": REPETITIONS, **dict.fromkeys(SHADES, Range(0, below=1))}
+        check_values(self, **ranges)

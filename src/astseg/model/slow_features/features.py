@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from astseg._core.settings_io import POSITIVE, SIZE, check_values
+from astseg._core.settings_io import POSITIVE, REPETITIONS, SIZE, check_values
 from astseg.model.slow_features.build import Backbone, build_responses
 from astseg.model.slow_features.ground import bounded, clearly_foreground, fit_surfaces, residual_from_surfaces
 from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, project_maps
@@ -39,7 +39,7 @@ class SlowFeatureLayout:
     """How many surfaces, such as a floor and walls, the ground of an image may have at most."""
 
     def __post_init__(self) -> None:
-        check_values(self, directions=SIZE, scale=POSITIVE, stride=SIZE, surfaces=SIZE)
+        check_values(self, directions=SIZE, scale=POSITIVE, stride=SIZE, surfaces=REPETITIONS)
 
     def grid(self, image_size: tuple[int, int]) -> tuple[int, int]:
         """Return the rows and columns of the grid for a model's image size."""
