@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, NonFiniteModelError
 from astseg.data.scenes import render
 from astseg.hub.loading import load_model
 from astseg.model import segmentation
@@ -612,6 +612,9 @@ class TestSaving:
             ("num_slots", 0, "num_slots should be between 1 and 254, not 0"),
             ("feature_network", "vgg", "'vgg'"),
             ("image_size", [16, 16], "cannot be built"),
+            ("image_size", [65536, 65536], "another configuration: 0 missing"),
+            ("glimpse_channels", [65536, 65536, 65536], "another configuration: 0 missing"),
+            ("slow_features", {"surfaces": 17}, "slow_features.surfaces should be between 1 and 16, not 17"),
             ("glimpse_channels", [8, "x"], "glimpse_channels"),
         ],
     )
@@ -646,6 +649,34 @@ class TestSaving:
         (tmp_path / "one/model.safetensors").rename(tmp_path / "two/model.safetensors")
         with pytest.raises(AstSegError, match=r"1 missing \(pixel_log_activation\), \d+ .* more\), 2 of another"):
             AstSeg.from_pretrained(tmp_path / "two")
+
+    @pytest.mark.parametrize("kind", [torch.complex64, torch.bool, torch.int8, torch.uint64, torch.float8_e4m3fn])
+    def test_weights_of_another_type(self, model: AstSeg, tmp_path: Path, kind: torch.dtype) -> None:
+        model.save_pretrained(tmp_path)
+        weights = load_file(tmp_path / "model.safetensors")
+        name = "background_log_activation"
+        save_file(weights | {name: weights[name].to(kind)}, tmp_path / "model.safetensors")
+        with pytest.raises(
+            AstSegError, match=r"0 of another shape, 1 of another type \(background_log_activation\)\.$"
+        ):
+            AstSeg.from_pretrained(tmp_path)
+
+    def test_counters_stay_whole_numbers(self, model: AstSeg, tmp_path: Path) -> None:
+        model.save_pretrained(tmp_path)
+        weights = load_file(tmp_path / "model.safetensors")
+        name = next(name for name in weights if name.endswith("num_batches_tracked"))
+        save_file(weights | {name: weights[name].double()}, tmp_path / "model.safetensors")
+        with pytest.raises(AstSegError, match="1 of another type"):
+            AstSeg.from_pretrained(tmp_path)
+
+    def test_double_precision_weights_are_read_if_single_precision_holds_them(self, tmp_path: Path) -> None:
+        build().double().save_pretrained(tmp_path)
+        assert AstSeg.from_pretrained(tmp_path).background_log_activation.dtype == torch.float32
+        weights = load_file(tmp_path / "model.safetensors")
+        weights["background_log_activation"].fill_(1e300)
+        save_file(weights, tmp_path / "model.safetensors")
+        with pytest.raises(NonFiniteModelError, match="not finite"):
+            AstSeg.from_pretrained(tmp_path)
 
     @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
     def test_a_configuration_that_an_editor_has_saved(self, model: AstSeg, tmp_path: Path, encoding: str) -> None:

@@ -83,6 +83,11 @@ class Architecture:
             if not is_own(value := getattr(self, name)):
                 check_choice(name, value, choices)
 
+    @property
+    def has_own_networks(self) -> bool:
+        """Whether a network is of the user's own (`register_network`)."""
+        return any(is_own(getattr(self, name)) for name in _NETWORKS)
+
 
 _NETWORKS: Mapping[NetworkSetting, Any] = {
     "feature_network": FeatureNetwork,

@@ -5,7 +5,8 @@ Each of the two files holds the checksum of its content. Models of an older asts
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,9 +22,9 @@ from astseg._core.errors import AstSegError, NonFiniteModelError, describe_mista
 from astseg._core.file_names import CONFIG_FILE
 from astseg._core.input_files import read_json
 from astseg._core.settings_io import from_builtins, to_builtins
-from astseg._core.text import first_names
 from astseg.model.architecture import Architecture
 from astseg.model.label_rule.settings import LabelRule
+from astseg.model.weights_check import describe_misfit
 
 WEIGHTS_FILE = "model.safetensors"
 FORMAT_VERSION = 3
@@ -86,13 +87,24 @@ class SavedModel(
         if not isinstance(where, str | Path):
             raise wrong_argument("from_pretrained takes a folder, or a name on the model hub", where)
         config = _find(where, CONFIG_FILE, options)
+        architecture, rule = _read_config(config)
 
-        try:
-            model = cls(*_read_config(config))
-        except (ValueError, TypeError, RuntimeError) as error:
-            raise AstSegError(f"{config} describes a model that cannot be built: {error}.") from error
-        _load_weights(model, _find(where, WEIGHTS_FILE, options))
+        # On the device "meta" no size takes memory. Networks of the user's own need not know it.
+        with torch.device(torch.get_default_device() if architecture.has_own_networks else "meta"), _building(config):
+            shapes = cls(architecture, rule).state_dict()
+        weights = _read_weights(_find(where, WEIGHTS_FILE, options), shapes)
+        with _building(config):
+            model = cls(architecture, rule)
+        model.load_state_dict(weights)
         return model.eval()
+
+
+@contextmanager
+def _building(config: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise AstSegError(f"{config} describes a model that cannot be built: {error}.") from error
 
 
 def _find(model: str | Path, name: str, options: Mapping[str, Any]) -> Path:
@@ -123,7 +135,8 @@ def _read_config(file: Path) -> tuple[Architecture, LabelRule | None]:
         raise AstSegError(f"{file} does not describe an astseg model: {describe_mistake(error)}.") from error
 
 
-def _load_weights(model: nn.Module, file: Path) -> None:
+def _read_weights(file: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read the weights of a model whose names and shapes are known, in its own types."""
     try:
         with safe_open(file, "pt") as stored:
             found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  (it is not a mapping)
@@ -132,19 +145,14 @@ def _load_weights(model: nn.Module, file: Path) -> None:
         raise AstSegError(f"Cannot read the weights in {file}: {error}.") from error
     if written is not None and written != _weights_sum(found):
         raise AstSegError(f"The weights in {file} are damaged: their checksum does not match. Get the model again.")
-    expected = model.state_dict()
-    missing, extra = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    misshapen = sorted(name for name in expected.keys() & found.keys() if expected[name].shape != found[name].shape)
-    if missing or extra or misshapen:
-        raise AstSegError(
-            f"{file} holds the weights of another configuration: {_list_names('missing', missing)}, "
-            f"{_list_names('not expected', extra)}, {_list_names('of another shape', misshapen)}."
-        )
-    if not all(bool(torch.isfinite(value).all()) for value in found.values() if value.is_floating_point()):
+    if misfit := describe_misfit(found, expected):
+        raise AstSegError(f"{file} holds the weights of another configuration: {misfit}.")
+    weights = {name: value.to(expected[name].dtype) for name, value in found.items()}  # where 1e300 may be infinite
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
         raise NonFiniteModelError(
             f"{file} holds weights that are not finite, which find nothing. Its training diverged."
         )
-    model.load_state_dict(found)
+    return weights
 
 
 def _weights_sum(weights: Mapping[str, Tensor]) -> str:
@@ -154,7 +162,3 @@ def _weights_sum(weights: Mapping[str, Tensor]) -> str:
         total = zlib.crc32(f"{name} {value.dtype} {tuple(value.shape)}".encode(), total)
         total = zlib.crc32(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data, total)
     return f"{total:08x}"
-
-
-def _list_names(what: str, names: list[str]) -> str:
-    return f"{len(names)} {what}" + (f" ({first_names(names)})" if names else "")

@@ -75,6 +75,8 @@ class RegionBackground(Background):
         self.outlines = nn.Linear(LATENT_DIM, regions * pixels)
         self.colours = nn.Linear(LATENT_DIM, regions * 3)
         self.error = nn.Linear(LATENT_DIM, pixels)
+        if self.error.weight.is_meta:  # it has no values
+            return
         for layer, weight, bias in ((self.outlines, 0.2, 0.02), (self.error, 0.01, 0.0)):
             maps = layer.out_features // pixels
             noise = smooth_noise(maps * LATENT_DIM, image_size, weight).view(maps, LATENT_DIM, pixels)

@@ -1,0 +1,46 @@
+"""Whether tensors that were read are the weights of a model, which itself need not have any memory yet."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from astseg._core.text import first_names
+
+STORED_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""What weights may be stored as, whatever the model computes with."""
+
+
+def describe_misfit(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> str:
+    """Tell by what tensors are not the weights of a model, as the end of a sentence; nothing if they are.
+
+    Args:
+        found: what was read, by its name.
+        expected: what the model has, on any device: "meta" will do. Its whole numbers stay of their type.
+
+    >>> model = {"a": torch.zeros(3), "steps": torch.tensor(0)}
+    >>> describe_misfit({"a": torch.zeros(3).half(), "steps": torch.tensor(7)}, model)
+    ''
+    >>> describe_misfit({"a": torch.zeros(2), "steps": torch.tensor(7.0), "b": torch.zeros(1)}, model)
+    '0 missing, 1 not expected (b), 1 of another shape (a), 1 of another type (steps)'
+    """
+    both = sorted(found.keys() & expected.keys())
+    tensors = [name for name in both if isinstance(found[name], Tensor)]
+    lists = {
+        "missing": sorted(expected.keys() - found.keys()),
+        "not expected": sorted(map(str, found.keys() - expected.keys())),
+        "of another shape": [name for name in tensors if found[name].shape != expected[name].shape],
+        "of another type": [name for name in both if not _suits(found[name], expected[name])],
+    }
+    described = (
+        f"{len(names)} {what}" + (f" ({first_names(names)})" if names else "") for what, names in lists.items()
+    )
+    return ", ".join(described) if any(lists.values()) else ""
+
+
+def _suits(value: object, expected: Tensor) -> bool:
+    """Tell whether a value is a tensor of a type that can stand for that of a weight."""
+    if not isinstance(value, Tensor) or value.layout != torch.strided:
+        return False
+    return value.dtype == expected.dtype or (expected.is_floating_point() and value.dtype in STORED_TYPES)
