@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from astseg import __version__
-from astseg._core.errors import AstSegError, RunExistsError
+from astseg._core.errors import AstSegError, MemoryShortageError, RunExistsError
 from astseg.data.store import Bytes, Store
 from astseg.data.store_writer import StoreWriter
 from astseg.model.ast_seg import AstSeg
@@ -129,6 +129,15 @@ class TestTraining:
         # Reports come every twenty steps and at the end of each phase.
         for run in (folder, stopped):
             assert [entry["step"] for entry in read_metrics(run / "metrics.jsonl")] == [3, 6, 9]
+
+    def test_a_checkpoint_of_batches_that_no_machine_holds(self, settings: RunSettings, folder: Path) -> None:
+        train_run(folder, settings, CPU, stop=stop_after(5))
+        (folder / "checkpoint.previous.pt").unlink()
+        content = torch.load(folder / "checkpoint.pt", weights_only=True)
+        content["recipe"]["foreground"]["batch_size"] = 2**31 - 1
+        torch.save(content, folder / "checkpoint.pt")
+        with pytest.raises(MemoryShortageError, match=r"takes about \d+ GB of memory, and this machine has"):
+            train_run(folder, settings, CPU, resume=True)
 
     def test_does_not_write_over_a_run(self, settings: RunSettings, folder: Path) -> None:
         write_run(folder, settings, CPU)

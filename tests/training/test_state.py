@@ -1,7 +1,10 @@
+import math
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import torch
@@ -26,7 +29,11 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def state(tiny_recipe: Recipe) -> TrainState:
     """After a step of the second phase."""
-    state = TrainState.begin(tiny_recipe, 12, CPU, seed=7)
+    return after_a_step(tiny_recipe)
+
+
+def after_a_step(recipe: Recipe) -> TrainState:
+    state = TrainState.begin(recipe, 12, CPU, seed=7)
     state.end_phase()
     optimizer, images = state.start_phase(), torch.rand(2, 3, 32, 32)
     train_step(state.model, optimizer, state.phase, 0, Batch(images, images / 2))
@@ -220,6 +227,8 @@ def test_a_full_disk_leaves_the_older_checkpoint(
         {"recipe": []},
         {"optimizer": {"state": 5}},
         {"optimizer": []},
+        {"optimizer": None},
+        {"optimizer": {"state": {}, "param_groups": []}},
         {"model": {"a": 1}},
         {"model": None},
         {"version": torch.zeros(2)},
@@ -230,6 +239,53 @@ def test_impossible_fields(state: TrainState, file: Path, change: dict[str, obje
     torch.save({**torch.load(file, weights_only=True), **change}, file)
     with pytest.raises(AstSegError, match=r"checkpoint\.pt (is|holds)"):
         TrainState.load(file, CPU)
+
+
+def spoiled(state: TrainState, file: Path, spoil: Callable[[dict[str, Any]], object]) -> Path:
+    """Save a state with a change to what its file holds."""
+    state.save(file)
+    content = torch.load(file, weights_only=True)
+    spoil(content)
+    torch.save(content, file)
+    return file
+
+
+def of_first_moments(change: Callable[[dict[str, Any]], object]) -> Callable[[dict[str, Any]], object]:
+    return lambda content: change(next(iter(content["optimizer"]["state"].values())))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        of_first_moments(lambda moments: moments.update({name: torch.zeros(3) for name in moments})),
+        of_first_moments(lambda moments: moments.update({name: value + 0j for name, value in moments.items()})),
+        of_first_moments(lambda moments: moments.update({name: value.to("meta") for name, value in moments.items()})),
+        of_first_moments(lambda moments: moments.update(other=torch.zeros(3))),
+        of_first_moments(lambda moments: moments.popitem()),
+        of_first_moments(lambda moments: moments.clear()),
+        lambda content: content["optimizer"]["state"].update({0: "x"}),
+        lambda content: content["optimizer"]["state"].update({10**6: {}}),
+        lambda content: content["optimizer"]["state"].update({-1: content["optimizer"]["state"][0]}),
+        lambda content: content["model"].update(background_log_activation=torch.tensor(1 + 1j)),
+        lambda content: content["recipe"]["architecture"].update(image_size=[65536, 65536]),  # takes no memory
+        lambda content: content["recipe"]["architecture"].update(image_size=[3, 3]),
+    ],
+)
+def test_moments_and_weights_of_others(
+    tiny_recipe: Recipe, file: Path, optimizer: str, spoil: Callable[[dict[str, Any]], object]
+) -> None:
+    state = after_a_step(override(tiny_recipe, {"foreground.optimizer": optimizer}))
+    with pytest.raises(AstSegError, match="holds the weights of another configuration"):
+        TrainState.load(spoiled(state, file, spoil), CPU)
+
+
+def test_the_settings_of_an_optimizer_are_those_of_the_recipe(state: TrainState, file: Path) -> None:
+    group = {"lr": "x", "betas": (2.0, 2.0), "eps": math.nan, "params": [0]}
+    spoil = lambda content: content["optimizer"].update(param_groups=[group])  # noqa: E731
+    loaded = TrainState.load(spoiled(state, file, spoil), CPU)
+    own = state.start_phase().state_dict()["param_groups"]
+    assert loaded.start_phase().state_dict()["param_groups"] == [{**one, "lr": ANY} for one in own]
 
 
 def test_what_torch_advises_is_not_passed_on(file: Path) -> None:

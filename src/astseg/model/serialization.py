@@ -24,7 +24,7 @@ from astseg._core.input_files import read_json
 from astseg._core.settings_io import from_builtins, to_builtins
 from astseg.model.architecture import Architecture
 from astseg.model.label_rule.settings import LabelRule
-from astseg.model.weights_check import describe_misfit
+from astseg.model.weights_check import describe_misfit, shapes_of
 
 WEIGHTS_FILE = "model.safetensors"
 FORMAT_VERSION = 3
@@ -89,9 +89,8 @@ class SavedModel(
         config = _find(where, CONFIG_FILE, options)
         architecture, rule = _read_config(config)
 
-        # On the device "meta" no size takes memory. Networks of the user's own need not know it.
-        with torch.device(torch.get_default_device() if architecture.has_own_networks else "meta"), _building(config):
-            shapes = cls(architecture, rule).state_dict()
+        with _building(config):
+            shapes = shapes_of(cls, architecture)
         weights = _read_weights(_find(where, WEIGHTS_FILE, options), shapes)
         with _building(config):
             model = cls(architecture, rule)

@@ -1,12 +1,13 @@
 """Whether tensors that were read are the weights of a model, which itself need not have any memory yet."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from astseg._core.text import first_names
+from astseg.model.architecture import Architecture
 
 STORED_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 """What weights may be stored as, whatever the model computes with."""
@@ -39,8 +40,17 @@ def describe_misfit(found: Mapping[str, Any], expected: Mapping[str, Tensor]) ->
     return ", ".join(described) if any(lists.values()) else ""
 
 
+def shapes_of(build: Callable[[Architecture], nn.Module], architecture: Architecture) -> dict[str, Tensor]:
+    """Return the weights of a model without their values, on the device "meta", where no size takes memory.
+
+    Networks of the user's own need not know that device. Theirs are built where others are.
+    """
+    with torch.device(torch.get_default_device() if architecture.has_own_networks else "meta"):
+        return build(architecture).state_dict()
+
+
 def _suits(value: object, expected: Tensor) -> bool:
     """Tell whether a value is a tensor of a type that can stand for that of a weight."""
-    if not isinstance(value, Tensor) or value.layout != torch.strided:
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
         return False
     return value.dtype == expected.dtype or (expected.is_floating_point() and value.dtype in STORED_TYPES)

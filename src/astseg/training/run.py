@@ -31,6 +31,7 @@ from astseg.training.health_check import HealthCheck
 from astseg.training.image_grid import IMAGES_FOLDER, ImageGridCallback
 from astseg.training.loggers import TENSORBOARD_FOLDER, MetricsLogger
 from astseg.training.loop import Trainer
+from astseg.training.recipe_reasons import memory_reason
 from astseg.training.residuals import RESIDUALS_FILE
 from astseg.training.run_folder import PAGE_FILE, RunSettings, training_images_sha256, training_points, write_run
 from astseg.training.state import TrainState
@@ -71,7 +72,7 @@ def train_run(
     Raises:
         UnhealthyTrainingError: ``strict`` is set, and a problem was found; everything learned is saved.
         RunExistsError: the folder holds a run already, and ``resume`` is not set.
-        AstSegError: the run cannot be resumed.
+        AstSegError: the run cannot be resumed, or takes more memory than the machine has.
     """
     store, device = Store(settings.data), find_device(device)
     first = processes.is_first()
@@ -95,6 +96,7 @@ def train_run(
     from_checkpoint = processes.from_first(resume and has_checkpoint(folder))
     if from_checkpoint:
         trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=sha256)
+        memory_reason(trainer.recipe, device, len(images), trainer.state.execution.parts)
     else:
         # Of a state, for which the folder is its own: a run that was killed early goes on without a checkpoint.
         state = TrainState.begin(settings.recipe, len(images), device, settings.seed, settings.execution, model)

@@ -57,6 +57,8 @@ class SavedState:
         most = own[self.phase_index].steps if self.phase_index < len(own) else 0
         if self.phase_index > len(own) or self.step > most:
             raise ValueError(f"there is no step {self.step} of phase {self.phase_index}")
+        if self.step and not (self.optimizer or {}).get("state"):
+            raise ValueError(f"its optimizer remembers nothing of {self.step} steps")
         from_builtins(_Seconds, {"phases": self.seconds})
         check_random_states(self.random)
 

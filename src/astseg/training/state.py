@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Self
 
 import torch
-from torch import Tensor
 
 from astseg._core.errors import AstSegError
 from astseg._core.settings_io import SEED, check_whole_number, differing_settings
@@ -14,10 +13,12 @@ from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.product_convolution import keep_product_layout
 from astseg.model.features.backbone_weights import load_backbone
+from astseg.model.weights_check import describe_misfit, shapes_of
 from astseg.training.batches import TrainingSet
 from astseg.training.config import Recipe, Scenario
 from astseg.training.data_identity import DataIdentity
 from astseg.training.execution import PLAIN, Execution
+from astseg.training.moments import restore_moments
 from astseg.training.phases import Phase, PhaseName, phases
 from astseg.training.random_states import random_states, restore_random_states
 from astseg.training.saved_state import SavedState, first_line
@@ -114,13 +115,14 @@ class TrainState:
         """
         saved = SavedState.read(path)
         kept = ("recipe", "seed", "num_images", "data", "execution", "pretrained", "phase_index", "step", "seconds")
-        state = cls(model=_built(saved.recipe, device), **{name: getattr(saved, name) for name in kept})
         try:
+            if misfit := describe_misfit(saved.model, shapes_of(AstSeg, saved.recipe.architecture)):
+                raise ValueError(misfit)
+            state = cls(model=_built(saved.recipe, device), **{name: getattr(saved, name) for name in kept})
             state.model.load_state_dict(saved.model)
             if saved.optimizer is not None:
-                state.start_phase().load_state_dict(saved.optimizer)
-                _match_layouts(state.start_phase())
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+                restore_moments(state.start_phase(), saved.optimizer)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise AstSegError(f"{path} holds the weights of another configuration. Start a new run.") from error
         try:
             restore_random_states(saved.random)
@@ -227,14 +229,3 @@ def _initialized(recipe: Recipe, device: torch.device) -> AstSeg:
     if recipe.backbone:
         load_backbone(model, recipe.backbone)
     return model
-
-
-def _match_layouts(optimizer: torch.optim.Optimizer) -> None:
-    """Bring what an optimizer remembers of each parameter into the parameter's order of memory.
-
-    A checkpoint may have another, and fused optimizers go by the order of memory alone.
-    """
-    for parameter, values in optimizer.state.items():
-        for name, value in values.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                values[name] = torch.empty_like(parameter).copy_(value)

@@ -1,0 +1,38 @@
+"""What an optimizer remembers of each parameter, as a checkpoint has it."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from astseg.model.weights_check import describe_misfit
+from astseg.training.muon import Muon, is_matrix
+
+
+def restore_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """Load what a fresh optimizer of the same phase remembered, in each parameter's order of memory.
+
+    A checkpoint may have another order, and fused optimizers go by the order of memory alone. The optimizer's settings
+    stay: they are the recipe's, and each step sets the learning rates.
+
+    Raises:
+        ValueError: it is of other parameters, or of another optimizer.
+        TypeError, KeyError, IndexError, AttributeError: it is not of an optimizer.
+    """
+    own = optimizer.state_dict()
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, values in saved["state"].items():
+        if misfit := describe_misfit(values, _moments_of(parameters[index], optimizer)):
+            raise ValueError(f"of parameter {index}, {misfit}")
+    optimizer.load_state_dict({**own, "state": saved["state"]})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.ndim:
+                values[name] = torch.empty_like(parameter).copy_(value)
+
+
+def _moments_of(parameter: Tensor, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the names of what is remembered of a parameter, with tensors of their shapes."""
+    if isinstance(optimizer, Muon) and is_matrix(parameter):
+        return {"momentum": parameter}
+    return {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}
