@@ -119,6 +119,48 @@ def test_refuses_other_images(images: Any, message: str, unchecked_shapes: None)
         to_float_images(images)
 
 
+@pytest.mark.parametrize(
+    "images",
+    [
+        FLOATS.to_sparse(),
+        FLOATS.to("meta"),
+        FLOATS.to(torch.float8_e4m3fn),
+        FLOATS + 0j,
+        (255 * FLOATS).byte().to("meta"),
+        torch.nested.nested_tensor([FLOATS[0], FLOATS[1]], layout=torch.jagged),
+    ],
+    ids=["sparse", "meta", "float8", "complex", "bytes on meta", "nested"],
+)
+def test_refuses_tensors_that_are_not_computed_with(images: Any, unchecked_shapes: None) -> None:
+    with pytest.raises(ValueError, match="expected floating-point images of shape"):
+        to_float_images(images)
+
+
+def test_pil_images_that_cannot_be_read(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    whole = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[:-900])
+    with (
+        Image.open(tmp_path / "a.png") as cut,
+        pytest.raises(AstSegError, match=r"^The PIL image of mode RGB from .*a\.png cannot be read: .*truncated"),
+    ):
+        to_float_images(cut)
+    closed = Image.fromarray(BYTES[0])
+    closed.close()
+    with pytest.raises(AstSegError, match=r"^Image 0: The PIL image of mode RGB cannot be read: .*closed"):
+        to_float_images([closed])
+    with pytest.raises(AstSegError, match="mode La cannot be read"):
+        to_float_images(Image.new("La", (3, 3)))
+    with pytest.raises(ValueError, match="expected images with pixels"):
+        to_float_images(Image.new("RGB", (0, 0)))
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass")
+def test_a_matrix_is_a_grey_image() -> None:
+    found, _ = to_float_images(np.asmatrix(np.eye(4)))
+    torch.testing.assert_close(found, torch.eye(4).expand(1, 3, 4, 4))
+
+
 def test_images_may_need_a_gradient() -> None:
     assert to_float_images(FLOATS.clone().requires_grad_())[0].requires_grad
 

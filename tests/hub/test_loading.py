@@ -81,6 +81,14 @@ def test_a_folder_or_a_file_without_a_model(tmp_path: Path) -> None:
             load_model(where)
 
 
+def test_what_can_name_no_folder() -> None:
+    with pytest.raises(AstSegError, match=r"Cannot look for a model in xxx.*: File name too long"):
+        load_model(3000 * "x")
+    for wrong in (None, 3, b"rooms", ["rooms"]):
+        with pytest.raises(TypeError, match="a model's folder or name should be a path, not a"):
+            load_model(wrong)  # type: ignore[arg-type]
+
+
 def test_a_damaged_model_is_named(run: Path) -> None:
     (run / "model/config.json").write_text("{")
     with pytest.raises(AstSegError, match=r"config\.json"):

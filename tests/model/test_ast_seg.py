@@ -4,6 +4,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -509,6 +510,55 @@ class TestSegment:
         with pytest.raises(ValueError, match="expected"):
             getattr(model, method)(images)
 
+    @pytest.mark.parametrize("method", ["encode", "forward", "reconstruct_backgrounds", "attention_maps"])
+    @pytest.mark.parametrize(
+        "images",
+        [
+            None,
+            np.zeros((1, 3, 32, 40), np.float32),
+            torch.zeros(3, 32, 40),
+            torch.zeros(0, 3, 32, 40),
+            *(torch.zeros(1, 3, 32, 40, dtype=kind) for kind in (torch.float16, torch.float64, torch.uint8)),
+            torch.zeros(1, 3, 32, 40, device="meta"),
+        ],
+    )
+    def test_refuses_images_of_another_type_or_device(
+        self, model: AstSeg, method: str, images: Any, unchecked_shapes: None
+    ) -> None:
+        with pytest.raises(ValueError, match="expected floating-point images of the model's own"):
+            getattr(model, method)(images)
+
+    @pytest.mark.parametrize("method", ["encode", "forward"])
+    @pytest.mark.parametrize(
+        "backgrounds", [5, np.zeros((2, 3, 32, 40)), torch.zeros(3, 3, 32, 40), torch.zeros(2, 1, 32, 40)]
+    )
+    def test_refuses_other_backgrounds(
+        self, model: AstSeg, method: str, backgrounds: Any, unchecked_shapes: None
+    ) -> None:
+        with pytest.raises(ValueError, match="expected backgrounds"):
+            getattr(model, method)(random_images(2, 3, 32, 40), backgrounds)
+
+    def test_refuses_what_it_cannot_paint(self, model: AstSeg, unchecked_shapes: None) -> None:
+        images = random_images(1, 3, 32, 40)
+        with pytest.raises(ValueError, match="expected backgrounds N x 3 x H x W, not NoneType"):
+            model.render(model.encode(images), None)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="latents should be an ObjectLatents, not a Tensor"):
+            model.render(images, images)  # type: ignore[arg-type]
+
+    def test_there_are_only_so_many_images(self, model: AstSeg) -> None:
+        found = model.segment(random_images(2, 3, 32, 40))
+        assert torch.equal(found[-1].labels, found.labels[1])
+        assert len(list(found)) == 2  # type: ignore[call-overload]
+        with pytest.raises(IndexError, match="there are 2 images, numbered from 0, and none is number 5"):
+            found[5]
+
+    @pytest.mark.parametrize("architecture", [None, {}, "clevr"])
+    def test_is_made_of_an_architecture(self, architecture: Any, unchecked_shapes: None) -> None:
+        with pytest.raises(TypeError, match="architecture should be an Architecture, not a"):
+            AstSeg(architecture)
+        with pytest.raises(TypeError, match="label_rule should be a LabelRule or None, not an int"):
+            AstSeg(ARCHITECTURE, 5)  # type: ignore[arg-type]
+
     def test_bytes_are_scaled(self, model: AstSeg) -> None:
         images = (255 * random_images(2, 3, 32, 40)).round().to(torch.uint8)
         assert (model.segment(images).labels == model.segment(images / 255).labels).all()
@@ -551,6 +601,14 @@ class TestSaving:
         model.save_pretrained(str(tmp_path / "model"))
         loaded = AstSeg.from_pretrained(str(tmp_path / "model"))
         assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+
+    def test_a_file_is_no_place_for_a_model(self, model: AstSeg, tmp_path: Path) -> None:
+        (tmp_path / "file").write_bytes(b"")
+        for place in (tmp_path / "file", tmp_path / "file/model", tmp_path / ("x" * 300)):
+            with pytest.raises(AstSegError, match=r"Cannot write a model to .*: "):
+                model.save_pretrained(place)
+        with pytest.raises(TypeError, match="save_directory should be a path, not a NoneType"):
+            model.save_pretrained(None)  # type: ignore[arg-type]
 
     def test_saves_over_an_older_model(self, model: AstSeg, tmp_path: Path) -> None:
         build(num_slots=2).save_pretrained(tmp_path)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import read_image, to_rgb
+from astseg._core.tensors import FLOATING_TYPES, is_plain
 
 ImageLike: TypeAlias = Union[Tensor, "np.ndarray[Any, np.dtype[Any]]", Image.Image, str, Path]
 ImageInput: TypeAlias = ImageLike | Sequence[ImageLike]
@@ -81,9 +82,7 @@ def check_float_images(images: object, shape: str = TENSOR_SHAPE) -> None:
     Raises:
         ValueError: the type, the shape or the range is wrong.
     """
-    if not (
-        isinstance(images, Tensor) and images.ndim in (3, 4) and images.shape[-3] == 3 and images.is_floating_point()
-    ):
+    if not (is_plain(images) and images.ndim in (3, 4) and images.shape[-3] == 3 and images.dtype in FLOATING_TYPES):
         hint = _hint(images, channel=-3)
         raise ValueError(
             f"expected floating-point images of shape {shape} in [0, 1], not {describe_type(images)}{hint}"
@@ -109,6 +108,8 @@ def _check_pixels(images: "Tensor | np.ndarray[Any, np.dtype[Any]]") -> None:
 
 def describe_type(images: object) -> str:
     """Return the type, and the shape if there is one, of what should have been images."""
+    if isinstance(images, Tensor) and not is_plain(images):
+        return "a tensor that is nested, sparse, quantized or without content"
     if isinstance(images, Tensor | np.ndarray):
         return f"{images.dtype} of shape {tuple(images.shape)}"
     return f"{type(images).__name__}"
@@ -121,7 +122,7 @@ def _hint(images: object, channel: int) -> str:
         images: what was given.
         channel: the axis where the three channels should be.
     """
-    if not isinstance(images, Tensor | np.ndarray) or images.ndim not in (3, 4):
+    if not (is_plain(images) or isinstance(images, np.ndarray)) or images.ndim not in (3, 4):
         return ""
     channels, others = images.shape[channel], images.shape[-1 if channel == -3 else -3]
     if channels == 4:
@@ -158,7 +159,7 @@ def _to_batch(image: ImageLike, device: torch.device | str) -> Float[Tensor, "ba
         return _array_to_batch(_pil_to_array(image), device)
     if isinstance(image, np.ndarray):
         return _array_to_batch(image, device)
-    if isinstance(image, Tensor) and image.dtype == torch.uint8 and image.ndim in (3, 4) and image.shape[-3] == 3:
+    if is_plain(image) and image.dtype == torch.uint8 and image.ndim in (3, 4) and image.shape[-3] == 3:
         _check_pixels(image)
         image = image.float() / 255
     check_float_images(image)
@@ -169,19 +170,21 @@ def _pil_to_array(image: Image.Image) -> UInt8[np.ndarray, "height width 3"]:
     """Convert a PIL image to RGB.
 
     Raises:
-        AstSegError: the range of its values is unknown.
+        AstSegError: the range of its values is unknown, or it cannot be read.
     """
     try:
         return np.array(to_rgb(image))
-    except AstSegError as error:
+    except Exception as error:  # Pillow reads a file only now, and raises almost anything for a damaged one
         opened = getattr(image, "filename", "")  # of what Pillow has opened, but for copies
         called = f"The PIL image of mode {image.mode}{f' from {opened}' if opened else ''}"
-        raise AstSegError(f"{called} {error}") from error
+        problem = error if isinstance(error, AstSegError) else f"cannot be read: {error}."
+        raise AstSegError(f"{called} {problem}") from error
 
 
 def _array_to_batch(
     array: "np.ndarray[Any, np.dtype[Any]]", device: torch.device | str
 ) -> Float[Tensor, "batch 3 _ _"]:
+    array = np.asarray(array)  # a matrix would keep its two axes
     if array.ndim == 2:
         array = np.repeat(array[..., None], 3, -1)
     if array.ndim not in (3, 4) or array.shape[-1] != 3 or not (array.dtype == np.uint8 or array.dtype.kind == "f"):

@@ -3,6 +3,7 @@
 from difflib import get_close_matches
 from pathlib import Path
 
+from astseg._core.arguments import as_path
 from astseg._core.errors import AstSegError, ModelNotFoundError
 from astseg._core.file_names import CONFIG_FILE
 
@@ -21,14 +22,18 @@ def local_model(where: Path | str) -> Path | None:
     Raises:
         AstSegError: there is no such model, and the hub can have none of this name, or it begins with that of a folder.
     """
-    folder = Path(where)
+    folder = as_path("a model's folder or name", where)
     candidates = [folder, folder / "model"]
     if str(where) in list_models():
         candidates.append(SHIPPED_MODELS / where)  # even if there is another folder of that name, such as one of images
-    for candidate in candidates:
-        if (candidate / CONFIG_FILE).is_file():
-            return candidate
-    if folder.exists():
+    try:
+        for candidate in candidates:
+            if (candidate / CONFIG_FILE).is_file():
+                return candidate
+        exists = folder.exists()
+    except OSError as error:  # its name is too long, or it may not be entered
+        raise AstSegError(f"Cannot look for a model in {folder}: {error.strerror}.") from error
+    if exists:
         raise AstSegError(
             f"{folder} holds no model: neither {CONFIG_FILE} nor model/{CONFIG_FILE} is there. "
             "Give the folder of a training run or of a saved model."

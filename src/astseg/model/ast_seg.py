@@ -1,12 +1,14 @@
 """AST-Seg: the whole network, from an image to its objects and back (Fig. 1 of the paper)."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from astseg._core.arguments import check_kind
 from astseg._core.image_conversion import ImageInput, check_float_images, describe_type
 from astseg.model.architecture import Architecture
 from astseg.model.attention import evidence_by_colors, gather_queries, spatial_softmax
@@ -48,11 +50,13 @@ class AstSeg(SavedModel):
 
     Raises:
         ValueError: a network cannot work at the image size, or the label rule needs another background network.
+        TypeError: these are no architecture and no label rule.
         AstSegError: a network is somebody's own, and is not registered.
     """
 
     def __init__(self, architecture: Architecture, label_rule: LabelRule | None = None) -> None:
         super().__init__()
+        check_kind("architecture", architecture, Architecture)
         self.architecture = architecture
         layout = architecture.latents
         slow = architecture.slow_features
@@ -97,6 +101,7 @@ class AstSeg(SavedModel):
 
     @label_rule.setter
     def label_rule(self, rule: LabelRule | None) -> None:
+        check_kind("label_rule", rule, LabelRule, optional=True)
         if rule is not None and self.background is None:
             raise ValueError("a label rule needs a background network")
         if rule is not None and rule.noise_multiple and self.background_noise is None:
@@ -138,8 +143,11 @@ class AstSeg(SavedModel):
             residuals: their coarse ground residuals, for a model of slow features; computed if they are not given.
 
         Raises:
-            ValueError: the images have another size or type; `segment` takes any.
+            ValueError: the images have another size or type; `segment` takes any. Or the backgrounds have.
         """
+        self._check_images(images)
+        if backgrounds is not None:
+            _check_backgrounds(backgrounds, images.shape)
         latents, _ = self._encode(images, backgrounds, residuals)
         return latents
 
@@ -227,7 +235,13 @@ class AstSeg(SavedModel):
             latents: the objects.
             background: the images to paint them on, of any size, in [0, 1].
             shadows: whether objects cast their shadows, if the architecture has any.
+
+        Raises:
+            TypeError: these are no latents.
+            ValueError: the background is no batch of images.
         """
+        check_kind("latents", latents, ObjectLatents)
+        _check_backgrounds(background)
         with single_precision(background):
             return self._paint(latents, background, shadows=shadows)
 
@@ -275,7 +289,9 @@ class AstSeg(SavedModel):
         Raises:
             ValueError: neither backgrounds nor a background network are given, or the images have another size or type.
         """
+        self._check_images(images)
         known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
+        _check_backgrounds(known, images.shape[:2])
         seen = resized(known, self.image_size) if self.slow_features is None else None
         latents, attention = self._encode(images, seen, residuals)
         return self.render(latents, known, shadows=shadows)._replace(attention=attention)
@@ -355,12 +371,19 @@ class AstSeg(SavedModel):
         return reconstruction.image
 
     def _check_images(self, images: Tensor) -> None:
-        """Refuse bytes, and another size: SegFormer would take it, and see objects of sizes that it never learned."""
+        """Refuse other types, and another size: SegFormer would take it, and see objects of sizes it never learned."""
         height, width = self.image_size
-        if images.ndim != 4 or images.shape[1:] != (3, *self.image_size) or not images.is_floating_point():
+        own = self.background_log_activation
+        shaped = isinstance(images, Tensor) and images.ndim == 4 and images.shape[1:] == (3, *self.image_size)
+        if not (shaped and images.is_floating_point()):
             raise ValueError(
                 f"expected floating-point images of the model's own size, N x 3 x {height} x {width}, "
                 f"not {describe_type(images)}; segment takes bytes, and images of any size"
+            )
+        if images.shape[0] == 0 or (images.dtype, images.device) != (own.dtype, own.device):
+            raise ValueError(
+                f"expected floating-point images of the model's own type, {own.dtype} on {own.device}, "
+                f"not {describe_type(images)} on {images.device}; segment takes others"
             )
 
     def _background_log_activation(self, size: tuple[int, int]) -> Float[Tensor, "#height #width"]:
@@ -368,3 +391,13 @@ class AstSeg(SavedModel):
         if self.pixel_log_activation is None:
             return activation
         return activation + resized(self.pixel_log_activation[None, None], size)[0, 0]
+
+
+def _check_backgrounds(backgrounds: object, beginning: Sequence[object] = ()) -> None:
+    """Refuse backgrounds that are no batch of images, or whose shape does not begin with these sides."""
+    if not isinstance(backgrounds, Tensor) or backgrounds.ndim != 4 or backgrounds.shape[1] != 3:
+        raise ValueError(f"expected backgrounds N x 3 x H x W, not {describe_type(backgrounds)}")
+    if backgrounds.shape[: len(beginning)] != beginning:
+        raise ValueError(
+            f"expected backgrounds for images of shape {tuple(beginning)}, not {describe_type(backgrounds)}"
+        )

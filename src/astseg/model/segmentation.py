@@ -53,9 +53,12 @@ class Segmentation:
 
         Raises:
             TypeError: it is that of a single image.
+            IndexError: there are not so many.
         """
         if self.labels.ndim == 2:
             raise TypeError("this is the segmentation of a single image, which cannot be indexed: use its fields")
+        if isinstance(index, int) and not -len(self.labels) <= index < len(self.labels):
+            raise IndexError(f"there are {len(self.labels)} images, numbered from 0, and none is number {index}")
         return Segmentation(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
 
 

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from astseg._core.arguments import as_path
 from astseg._core.atomic_io import atomic_write
 from astseg._core.checksums import SUM_KEY, seal, unseal
 from astseg._core.errors import AstSegError, NonFiniteModelError, describe_mistake, wrong_argument
@@ -70,6 +71,23 @@ class SavedModel(
             partial.write_bytes(sealed)  # save_file makes a file that only its owner can read
         with atomic_write(save_directory / CONFIG_FILE) as partial:
             partial.write_text(json.dumps(seal(config), indent=2) + "\n")
+
+    def save_pretrained(self, save_directory: str | Path, **options: Any) -> str | None:
+        """Write the model into a folder, which is made if it is not there.
+
+        Args:
+            save_directory: the folder.
+            options: the hub's: push_to_hub, repo_id and others.
+
+        Raises:
+            AstSegError: there can be no such folder, or it cannot be written.
+        """
+        folder = as_path("save_directory", save_directory)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise AstSegError(f"Cannot write a model to {folder}: {error.strerror}.") from error
+        return super().save_pretrained(folder, **options)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self:

@@ -6,11 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from astseg._core.tensors import FLOATING_TYPES, is_plain
 from astseg._core.text import first_names
 from astseg.model.architecture import Architecture
-
-STORED_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""What weights may be stored as, whatever the model computes with."""
 
 
 def describe_misfit(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> str:
@@ -51,6 +49,6 @@ def shapes_of(build: Callable[[Architecture], nn.Module], architecture: Architec
 
 def _suits(value: object, expected: Tensor) -> bool:
     """Tell whether a value is a tensor of a type that can stand for that of a weight."""
-    if not isinstance(value, Tensor) or value.layout != torch.strided or value.is_meta:
+    if not is_plain(value):
         return False
-    return value.dtype == expected.dtype or (expected.is_floating_point() and value.dtype in STORED_TYPES)
+    return value.dtype == expected.dtype or (expected.is_floating_point() and value.dtype in FLOATING_TYPES)
