@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from astseg._core.errors import wrong_argument
 from astseg._core.input_files import parse_json
 
 Settings = TypeVar("Settings")
@@ -106,7 +107,7 @@ SEED = Range(0, 2**64 - 1)
 
 
 def check_values(settings: Any, **ranges: Range) -> None:
-    """Raise unless a dataclass has whole numbers at ``int``, finite ones at ``float``, and True or False at ``bool``.
+    """Raise unless a dataclass has whole numbers at ``int``, finite ones at ``float``, and so on for each kind.
 
     For settings made by a program, and for what can be computed with; the types of those in files are checked by
     ``from_builtins``.
@@ -122,8 +123,15 @@ def check_values(settings: Any, **ranges: Range) -> None:
     hints = get_type_hints(type(settings))
     for field in fields(settings):
         value, kinds = getattr(settings, field.name), (hints[field.name], *get_args(hints[field.name]))
+        if value is None and NoneType in kinds:
+            continue
         if bool in kinds and not isinstance(value, bool):
             raise ValueError(f"{field.name} should be True or False, not {value!r:.80}")
+        if str in kinds and not isinstance(value, str):
+            raise ValueError(f"{field.name} should be a word, not {value!r:.80}")
+        groups = [kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)]
+        if groups and not isinstance(value, tuple(groups)):
+            raise ValueError(f"{field.name} should be {groups[0].__name__}(...), not {value!r:.80}")
         several = isinstance(value, tuple | list)  # the hub library makes lists of tuples
         if float in kinds or int in kinds:
             for one in value if several else (value,):
@@ -185,7 +193,12 @@ def override(settings: Settings, changes: Mapping[str, Any]) -> Settings:
 
     Raises:
         ValueError: as for ``from_builtins``, or a name with a dot refers to a value that is not a group of settings.
+        TypeError: these are no settings, or no changes by their names.
     """
+    if not is_dataclass(settings) or isinstance(settings, type):
+        raise wrong_argument("override takes settings, such as a Recipe", settings)
+    if not isinstance(changes, Mapping) or not all(isinstance(name, str) for name in changes):
+        raise wrong_argument("override takes changes by their names, such as {'foreground.steps': 9}", changes)
     content = to_builtins(settings)
     for name, value in changes.items():
         *groups, last = name.split(".")

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from astseg._core.arguments import as_path
 from astseg._core.disk import free_bytes
 from astseg._core.errors import AstSegError
 from astseg._core.progress import Progress
@@ -131,6 +132,7 @@ def import_source(
         raise AstSegError(f"The share to hold out should lie in 0 to below 1, not {test_share}.")
     if seed < 0:
         raise AstSegError(f"The seed of the random choice should be at least 0, not {seed}.")
+    destination = as_path("destination", destination)
     places = [Path(path)] if isinstance(path, str | Path) else list(map(Path, path))
     for place in places:
         if Store.is_store(place):

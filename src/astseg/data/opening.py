@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from astseg._core.arguments import as_path
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import IMAGE_SUFFIXES, is_image_file
 from astseg.data.arrays import is_array_file
@@ -83,7 +84,7 @@ def open_source(
         AstSegError: there is nothing, or nothing readable; frames are to be left out of something other than a video;
             or there are no masks where the user named some.
     """
-    path = Path(path)
+    path = as_path("path", path)
     kind = find_kind(path)
     if masks is not None and kind not in ("folder", "image"):
         raise AstSegError(f"Masks can only be named for image files, and {path} is not one.")

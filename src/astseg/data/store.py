@@ -26,6 +26,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from astseg._core.arguments import as_path
 from astseg._core.checksums import damaged_row, read_sums, sums_file, unseal
 from astseg._core.errors import AstSegError, NotPreparedError, describe_mistake
 from astseg._core.image_files import Bytes as Bytes
@@ -139,7 +140,7 @@ class Store:
     """
 
     def __init__(self, path: Path | str, *, check_sums: bool = True) -> None:
-        self.path = Path(path)
+        self.path = as_path("path", path)
         self._checks_sums = check_sums
         self.manifest = _read_manifest(self.path)
         self._splits = {name: self._open_split(name, record) for name, record in self.manifest.splits.items()}

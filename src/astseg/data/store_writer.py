@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 
+from astseg._core.arguments import as_path
 from astseg._core.atomic_io import (
     atomic_write,
     check_free,
@@ -245,7 +246,7 @@ class StoreWriter:
         details: Mapping[str, Any] | None = None,
         resume: bool = False,
     ) -> None:
-        self.path = resolve_link(Path(path))
+        self.path = resolve_link(as_path("path", path))
         self.image_size = image_size
         self.resume = resume
         self.details: dict[str, Any] = dict(details or {})

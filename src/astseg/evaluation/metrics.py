@@ -17,6 +17,9 @@ from jaxtyping import Float, Float64, Int64, Integer
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from astseg._core.errors import wrong_argument
+from astseg._core.settings_io import Range, check_whole_number
+
 LabelMaps: TypeAlias = (
     Integer[np.ndarray, "batch height width"]
     | Integer[Tensor, "batch height width"]
@@ -65,9 +68,12 @@ def score_segmentations(
         ignored_label: see `contingency_tables`.
 
     Raises:
-        ValueError: see `contingency_tables`.
+        ValueError: see `contingency_tables`; or ``num_labels`` is out of range.
+        TypeError: these are no arrays.
     """
     _check_shapes(predicted, true)
+    if num_labels is not None:
+        check_whole_number("num_labels", num_labels, Range(0, MAX_SCORED_LABEL + 1))
     size = _images_per_chunk(predicted, true)
     chunks = [slice(start, start + size) for start in range(0, max(1, len(true)), size)]
     tables = (contingency_tables(predicted[chunk], true[chunk], ignored_label) for chunk in chunks)
@@ -260,6 +266,9 @@ def _count_label_pairs(predicted_labels: FlatLabels, true_labels: FlatLabels, co
 
 
 def _check_shapes(predicted: LabelMaps, true: LabelMaps) -> None:
+    for labels in (predicted, true):
+        if isinstance(labels, list) and not all(hasattr(one, "shape") for one in labels):
+            raise wrong_argument("labels should be an array N x H x W, or N arrays H x W", labels)
     found, wanted = tuple(np.shape(predicted)), tuple(np.shape(true))  # of lists of arrays, too
     if found != wanted:
         raise ValueError(f"predicted labels have shape {found}, true labels {wanted}")

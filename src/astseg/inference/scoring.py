@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from astseg._core.arguments import as_path
 from astseg._core.errors import AstSegError, ResultsNotFoundError, TruthNotFoundError, wrong_argument
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
@@ -103,7 +104,7 @@ def score_results(
     Raises:
         AstSegError: results or truth cannot be read, or do not belong together.
     """
-    results, truth = Path(results), Path(truth)
+    results, truth = as_path("results", results), as_path("truth", truth)
     known = open_truth(truth, None, ignored)
     found = open_results(results, known.file if isinstance(known, CocoTruth) else None)
     if not found.names:

@@ -16,12 +16,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from astseg._core.arguments import as_path
 from astseg._core.atomic_io import atomic_folder, growing_folder
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError, wrong_argument
 from astseg._core.image_conversion import from_uint8_images
 from astseg._core.progress import Progress
 from astseg._core.running_behind import run_behind
+from astseg._core.settings_io import Range, check_whole_number
 from astseg.data.sources import EndlessSource, Sample, Source
 from astseg.data.store import MAX_LABELS, Bytes
 from astseg.data.watching import WatchedFolder
@@ -111,7 +113,8 @@ def segment_source(
         found_in: called with the number of objects in each image, before `progress`.
 
     Raises:
-        TypeError: the model or the source is something else.
+        TypeError: the model, the source or the folder is something else.
+        ValueError: the batch size is no whole number.
         AstSegError: the folder is not empty or cannot be written, there is no such device, no image can be read, the
             model has too many slots or the image too many tracks for 8-bit labels, or the batch size is below 1.
     """
@@ -119,7 +122,8 @@ def segment_source(
         raise wrong_argument("segment_source takes a model, such as load_model('rooms')", model)
     if not isinstance(source, Source):
         raise wrong_argument("segment_source takes what open_source returns", source)
-    out, device = Path(out), find_device(device)
+    out, device = as_path("out", out), find_device(device)
+    check_whole_number("batch_size", batch_size, Range())
     if model.num_slots is not None and model.num_slots > MAX_LABELS:
         raise AstSegError(f"Label images hold up to {MAX_LABELS} objects; this model has {model.num_slots} slots.")
     if batch_size < 1:

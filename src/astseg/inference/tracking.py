@@ -24,6 +24,7 @@ from scipy.ndimage import binary_dilation
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from astseg._core.arguments import check_kind
 from astseg._core.settings_io import NOT_NEGATIVE, SHARE, check_values
 from astseg.inference.regions import Floats, Pieces, Region, cut_regions, find_pieces
 
@@ -92,6 +93,7 @@ class Tracker:
     """
 
     def __init__(self, settings: TrackingSettings | None = None) -> None:
+        check_kind("settings", settings, TrackingSettings, optional=True)
         self.settings = settings or TrackingSettings()
         self.tracks: list[Track] = []
         """Those that go on, from the first to begin; the hidden too."""
@@ -116,6 +118,8 @@ class Tracker:
             ValueError: the labels are no whole numbers from 0 on, or features of a label are missing.
         """
         labels = _checked(labels)
+        if appearances is not None and np.ndim(appearances) != 2:
+            raise ValueError(f"features should be an array, labels x appearance, not of shape {np.shape(appearances)}")
         if appearances is not None and len(appearances) < labels.max(initial=0):
             raise ValueError(f"label {labels.max()} has no features: there are {len(appearances)} rows of them")
         pieces = find_pieces(labels)
@@ -284,9 +288,9 @@ def _checked(labels: Int[np.ndarray, "height width"] | Int[Tensor, "height width
     """Return labels in main memory.
 
     Raises:
-        ValueError: they are no whole numbers from 0 on.
+        ValueError: they are no whole numbers from 0 on, or there is no pixel.
     """
     array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.ndim != 2 or array.dtype.kind not in "iub" or array.min(initial=0) < 0:
+    if array.ndim != 2 or not array.size or array.dtype.kind not in "iub" or array.min(initial=0) < 0:
         raise ValueError(f"labels should be H x W whole numbers from 0 on, not {array.dtype} of shape {array.shape}")
     return array

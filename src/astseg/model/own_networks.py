@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias, get_args
 
 from torch import nn
 
-from astseg._core.errors import UnknownNetworkError
+from astseg._core.errors import UnknownNetworkError, wrong_argument
 from astseg._core.settings_io import check_choice
 
 NetworkSetting: TypeAlias = Literal["feature_network", "refinement", "background_network"]
@@ -40,10 +40,13 @@ def register_network(setting: NetworkSetting, name: str, build: Callable[..., nn
 
     Raises:
         ValueError: the setting is none of these, or the name does not begin with ``own:``.
+        TypeError: nothing can be built.
     """
     check_choice("setting", setting, NetworkSetting)
     if not is_own(name):
         raise ValueError(f"the name of a network of your own begins with '{OWN}' and goes on, unlike {name!r}")
+    if not callable(build):
+        raise wrong_argument("build should be a function or a class, which makes the network", build)
     _builders[setting][name] = build
 
 

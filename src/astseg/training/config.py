@@ -144,6 +144,7 @@ class Recipe:
     """Pretrained weights for SegFormer's backbone: a hub name or a folder; None for random weights."""
 
     def __post_init__(self) -> None:
+        check_values(self)
         if self.architecture.background_network is None:
             raise ValueError("a model without a background network cannot be trained")
         if self.background.automatic_complexity and self.architecture.background_network not in ("simple", "complex"):

@@ -12,12 +12,14 @@ first process writes.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from astseg._core import processes
+from astseg._core.arguments import as_path, check_kind
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError, wrong_argument
 from astseg._core.settings_io import Range, check_whole_number
@@ -73,7 +75,7 @@ class Trainer:
     Raises:
         ValueError: the images are not uint8 of the model's size, there are none, or a number is out of range.
         RunExistsError: the run is new, and the folder holds one already.
-        TypeError: the recipe is none, the images are no array, or a callback is none.
+        TypeError: the recipe is none, the images are no array, or a callback, the execution or the model is none.
         AstSegError: there is no such device, the backbone's weights cannot be read, or there are more processes than
             images in a batch, or several where the loss is compiled; or a network of the user's own is not registered,
             or has no layer in which to reset slots; or the trained model has another architecture.
@@ -93,10 +95,13 @@ class Trainer:
         execution: Execution = PLAIN,
         model: AstSeg | None = None,
     ) -> None:
-        device = find_device(device)
+        folder, device = as_path("folder", folder), find_device(device)
         recipe = start.recipe if isinstance(start, TrainState) else start
-        _check_arguments(recipe, images, callbacks, report_every)
-        self.folder = Path(folder)
+        _check_arguments(recipe, images, callbacks, report_every, save_every)
+        check_kind("images_sha256", images_sha256, str)
+        check_kind("execution", execution, Execution)
+        check_kind("model", model, AstSeg, optional=True)
+        self.folder = folder
         self._is_new = not isinstance(start, TrainState)
         self._check_folder()
         if isinstance(start, TrainState):
@@ -134,7 +139,7 @@ class Trainer:
                 or there is no such device.
         """
         _check_array(images)
-        folder, device = Path(folder), find_device(device)
+        folder, device = as_path("folder", folder), find_device(device)
         with processes.first_before_others():  # which may move a damaged one out of the way
             state, note = read_checkpoint(folder, device)
         if difference := _differing_images(state, images, images_sha256):
@@ -352,7 +357,9 @@ class Trainer:
             write_model(self.state, self.folder)
 
 
-def _check_arguments(recipe: object, images: Bytes, callbacks: Sequence[object], report_every: int) -> None:
+def _check_arguments(
+    recipe: object, images: Bytes, callbacks: Sequence[object], report_every: int, save_every: float
+) -> None:
     """Raise unless a `Trainer` can take these.
 
     Raises:
@@ -369,6 +376,8 @@ def _check_arguments(recipe: object, images: Bytes, callbacks: Sequence[object],
             f"not {images.dtype} of shape {images.shape}"
         )
     check_whole_number("report_every", report_every, Range(1))
+    if not isinstance(save_every, Real) or not save_every >= 0:
+        raise ValueError(f"save_every should be a number of seconds, at least 0, not {save_every!r}")
     if wrong := [one for one in callbacks if not isinstance(one, Callback)]:
         raise wrong_argument("callbacks are objects of classes derived from astseg.Callback", wrong[0])
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from astseg._core.arguments import check_kind
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError, wrong_argument
 from astseg._core.settings_io import flatten, override, to_builtins
@@ -52,6 +53,7 @@ def choose_recipe(store: Store, device: torch.device | str, request: RecipeReque
         AstSegError: the images do not suit the model or the memory, a change does not suit the images or the steps, or
             there is no such device.
     """
+    check_kind("request", request, RecipeRequest, optional=True)
     if not isinstance(store, Store):
         raise wrong_argument("choose_recipe takes a store, such as Store('my-data')", store)
     request, device = request or RecipeRequest(), find_device(device) if isinstance(device, str) else device

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.cluster.vq import ClusterError, kmeans2, vq
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, wrong_argument
 from astseg._core.sampling import evenly_spaced
 from astseg._core.text import folded
 from astseg.data.store import MAX_LABELS
@@ -77,14 +77,20 @@ def check_categories(choice: CategoryChoice) -> None:
     """Raise if no results can have such categories.
 
     Raises:
+        TypeError: these are neither a number nor names of slots.
         AstSegError: the number is below 1, a name cannot name a folder and a line of a list, or two names are
             one on some disks.
     """
+    if not isinstance(choice, int | Mapping) or isinstance(choice, bool):
+        raise wrong_argument("categories are a number of kinds, or names by slot, such as {1: 'car'}", choice)
     if isinstance(choice, int):
         if choice < 1:
             raise AstSegError(f"There should be 1 kind of objects or more, not {choice}.")
         return
-    for name in choice.values():
+    for slot, name in choice.items():
+        if not isinstance(slot, int) or not isinstance(name, str):
+            wrong = name if isinstance(slot, int) else slot
+            raise wrong_argument("categories are names by slot, such as {1: 'car'}", wrong)
         if name != name.strip() or not name or not name.isprintable() or {*name} & {*'/\\<>:"|?*'}:
             raise AstSegError(f"'{name}' cannot name a category: take letters, digits, spaces and dashes.")
         if name.endswith(".") or name.partition(".")[0].strip().lower() in RESERVED_NAMES:

@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import find_objects
 
+from astseg._core.arguments import as_path
 from astseg._core.atomic_io import atomic_folder
 from astseg._core.errors import AstSegError, TracksNeededError, unknown_name, wrong_argument
 from astseg._core.image_files import Bytes
@@ -52,7 +54,7 @@ class FormatRequest:
     """What to write.
 
     Raises:
-        TypeError: the formats are a text.
+        TypeError: the formats are a text, or something else is of another kind.
         AstSegError: a format is unknown or needs a package that is missing, a number is out of range, or a category
             cannot have its name.
     """
@@ -75,6 +77,8 @@ class FormatRequest:
                 raise unknown_name("format", name, FORMATS)
         if "parquet" in self.formats:
             check_pyarrow()
+        if not isinstance(self.tolerance, Real):
+            raise wrong_argument("a tolerance is a number of pixels", self.tolerance)
         if not 0 <= self.tolerance < np.inf:
             raise AstSegError(f"The tolerance should be 0 pixels or more, not {self.tolerance}.")
         check_categories(self.categories)
@@ -138,7 +142,7 @@ def convert_results(
     """
     if not isinstance(request, FormatRequest):
         raise wrong_argument("convert_results takes a request, such as FormatRequest(('coco', 'yolo'))", request)
-    folder, images = Path(folder), None if images is None else Path(images)
+    folder, images = as_path("folder", folder), None if images is None else as_path("images", images)
     if not request.formats:
         raise AstSegError(f"Name a format: {', '.join(FORMATS)}.")
     results = read_results(folder)
