@@ -425,6 +425,9 @@ def test_a_weight_that_shows_a_size_is_missed_by_name(saved: Save, content: Cont
         ),
         ({"encoder_state_dict": None}, "holds no weights"),
         ({"encoder_state_dict": {"x": torch.tensor([1, torch.nan])}}, "not finite: x"),
+        ({"encoder_state_dict": {"x": torch.tensor([1e300], dtype=torch.float64)}}, "not finite: x"),
+        ({"encoder_state_dict": {"x": torch.tensor([1 + 1j])}}, "not finite: x"),
+        ({"encoder_state_dict": {"x": torch.zeros(2, device="meta")}}, "not finite: x"),
     ],
 )
 def test_files_of_another_kind(saved: Save, stored: object, message: str) -> None:

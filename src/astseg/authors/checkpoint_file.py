@@ -9,6 +9,7 @@ from torch import Tensor
 
 from astseg._core.errors import AstSegError
 from astseg._core.tensor_files import load_tensors
+from astseg._core.tensors import is_plain
 from astseg._core.text import first_names
 
 # The state dicts' keys in the file, and the prefix common to all names in each, if any.
@@ -56,11 +57,16 @@ def read_checkpoint_file(path: Path) -> CheckpointFile:
     problem = ""
     if not weights:
         problem = f"no weights: {', '.join(section for section in SECTIONS if section in content)} should hold tensors"
-    elif broken := [name for name, value in weights.items() if not bool(value.isfinite().all())]:
+    elif broken := [name for name, value in weights.items() if not _is_finite(value)]:
         problem = f"weights that are not finite: {first_names(sorted(broken))}"
     if problem:
         raise AstSegError(f"{path} holds {problem}. Give the file as it was published.")
     return CheckpointFile(weights, tuple(str(key) for key in content if key not in SECTIONS))
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Tell whether single precision holds all numbers of a tensor, and each lies in memory."""
+    return is_plain(value) and not value.is_complex() and bool(value.float().isfinite().all())
 
 
 def _load(path: Path) -> Any:
