@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from tests.files import contents
 
 from astseg._core import atomic_io
 from astseg._core.atomic_io import (
@@ -16,8 +17,10 @@ from astseg._core.atomic_io import (
     growing_folder,
     lock_folder,
     remove_leftovers,
+    restore_former,
     sibling_path,
     sync_tree,
+    unlink_link,
 )
 from astseg._core.errors import AstSegError
 
@@ -58,13 +61,25 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
         pytest.fail("nothing to write to")
 
 
-def test_a_file_behind_a_link_is_written(tmp_path: Path) -> None:
+def test_a_file_behind_a_link_of_the_user_is_written(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "page.html").symlink_to(tmp_path / "disk" / "page.html")
-    with atomic_write(tmp_path / "page.html") as partial:
+    with atomic_write(tmp_path / "page.html", follow_link=True) as partial:
         partial.write_text("whole")
     assert (tmp_path / "page.html").is_symlink()
     assert [file.name for file in (tmp_path / "disk").iterdir()] == ["page.html"]
+
+
+@pytest.mark.parametrize("leads_to", ["mine.html", "nowhere"])
+def test_any_other_link_is_replaced_and_its_target_stays(tmp_path: Path, leads_to: str) -> None:
+    (tmp_path / "mine.html").write_text("mine")
+    (tmp_path / "page.html").symlink_to(leads_to)
+    with atomic_write(tmp_path / "page.html", former=tmp_path / "former.html") as partial:
+        partial.write_text("whole")
+    assert not (tmp_path / "page.html").is_symlink()
+    assert contents(tmp_path) == {"mine.html": b"mine", "page.html": b"whole"} | (
+        {"former.html": b"mine"} if leads_to == "mine.html" else {}
+    )
 
 
 def replace_until(path: Path, interruption: BaseException) -> None:
@@ -134,6 +149,75 @@ def test_removes_leftovers_of_killed_processes(tmp_path: Path) -> None:
     (tmp_path / ".folder.partial").mkdir()  # a folder, not a file
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".folder.partial", ".hidden", "run.json"]
+
+
+class TestLinksToOthersFolders:
+    """What a link leads to is not emptied, whatever the link is called."""
+
+    @pytest.fixture
+    def mine(self, tmp_path: Path) -> Path:
+        (tmp_path / "mine" / "deep").mkdir(parents=True)
+        for name in ("a", "deep/b", ".lock"):
+            (tmp_path / "mine" / name).write_text("mine")
+        return tmp_path / "mine"
+
+    @pytest.mark.parametrize("replace", [True, False])
+    def test_in_place_of_the_folder_that_is_locked(self, mine: Path, replace: bool) -> None:
+        before, link = contents(mine), mine.parent / ".model.partial"
+        link.symlink_to("mine")
+        with (
+            pytest.raises(AstSegError, match=r"\.model\.partial should be a folder .*link to mine\. Remove the link"),
+            atomic_folder(mine.parent / "model", replace=replace),
+        ):
+            pytest.fail("nowhere to write to")
+        assert contents(mine) == before
+        link.unlink()
+        link.symlink_to("nowhere")
+        with pytest.raises(AstSegError, match="link to nowhere"), lock_folder(link, mine.parent / "model"):
+            pytest.fail("nothing to lock")
+        assert not (mine.parent / "nowhere").exists()
+
+    @pytest.mark.parametrize("replace", [True, False])
+    @pytest.mark.parametrize("leads_to", ["mine", "nowhere"])
+    def test_in_place_of_the_former_folder(self, mine: Path, leads_to: str, replace: bool) -> None:
+        before, path = contents(mine), mine.parent / "model"
+        (mine.parent / ".model.former").symlink_to(leads_to)
+        with atomic_folder(path, replace=replace) as partial:
+            (partial / "weights").write_text("newer")
+        restore_former(path)
+        assert contents(mine) == before
+        assert contents(path) == {"weights": b"newer"}
+        assert not path.is_symlink()
+
+    @pytest.mark.parametrize("leads_to", ["mine", "nowhere"])
+    def test_in_place_of_what_is_replaced(self, mine: Path, leads_to: str) -> None:
+        before, path = contents(mine), mine.parent / "model"
+        path.symlink_to(leads_to)
+        with pytest.raises(KeyboardInterrupt):
+            replace_until(path, KeyboardInterrupt())
+        assert path.is_symlink()
+        with atomic_folder(path, replace=True) as partial:
+            (partial / "weights").write_text("newer")
+        assert contents(mine) == before
+        assert contents(path) == {"weights": b"newer"}
+        assert not path.is_symlink()
+        assert sorted(place.name for place in mine.parent.iterdir()) == ["mine", "model"]
+
+    def test_in_the_folder_that_is_emptied(self, mine: Path) -> None:
+        before = contents(mine)
+        (mine.parent / ".model.partial").mkdir()
+        (mine.parent / ".model.partial" / "model").symlink_to(mine)
+        with atomic_folder(mine.parent / "model") as partial:
+            (partial / "weights").write_text("newer")
+        assert contents(mine) == before
+        assert contents(mine.parent / "model") == {"weights": b"newer"}
+
+    def test_in_place_of_a_file_that_is_written_in_place(self, mine: Path) -> None:
+        (mine.parent / "link").symlink_to(mine / "a")
+        unlink_link(mine.parent / "link")
+        unlink_link(mine / "a")
+        assert not (mine.parent / "link").is_symlink()
+        assert (mine / "a").exists()
 
 
 class TestTwoCommands:

@@ -29,6 +29,14 @@ def test_a_healthy_run(astseg: Program, run: Path, monkeypatch: pytest.MonkeyPat
     assert "0 problems. Page:" in astseg.out
 
 
+def test_a_link_in_place_of_the_page_is_replaced(astseg: Program, run: Path) -> None:
+    (run / "mine.html").write_text("mine")
+    (run / "diagnosis.html").symlink_to("mine.html")
+    assert astseg("diagnose", run, "--device", "cpu") == 1
+    assert (run / "mine.html").read_text() == "mine"
+    assert "<html" in (run / "diagnosis.html").read_text(encoding="utf-8")
+
+
 def test_no_run(astseg: Program, tmp_path: Path) -> None:
     assert "holds no training run" in astseg.mistake("diagnose", tmp_path)
 

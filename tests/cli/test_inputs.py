@@ -57,6 +57,14 @@ class TestPrepare:
         assert sum(len(store[split]) for split in store.splits) == (7 if change == "another file" else 6)
         assert store.manifest.source == str(source)
 
+    def test_data_behind_a_link_is_not_removed(self, images: Path, tmp_path: Path) -> None:
+        prepare([images], tmp_path / "first" / "data", (32, 32))
+        (tmp_path / "second").mkdir()
+        (tmp_path / "second" / "data").symlink_to(tmp_path / "first" / "data")
+        with pytest.raises(AstSegError, match="is a link to data that was prepared differently"):
+            prepare([images], tmp_path / "second" / "data", (48, 32))
+        assert Store(tmp_path / "first" / "data").image_size == (32, 32)
+
     def test_images_are_prepared_again_with_other_masks(
         self, images: Path, masks_of_images: Path, tmp_path: Path, rooms: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.files import contents
 
 from astseg._core.checksums import seal
 from astseg._core.errors import AstSegError
@@ -418,6 +419,21 @@ def test_a_store_behind_a_link(tmp_path: Path) -> None:
     write(tmp_path / "s")
     assert (tmp_path / "s").is_symlink()
     assert len(Store(tmp_path / "disk")["train"]) == 6
+
+
+@pytest.mark.parametrize("linked", ["s", "s/train.images.npy", "s/train.masks.crc32"])
+def test_an_unfinished_store_with_links_is_begun_anew(tmp_path: Path, linked: str) -> None:
+    stop_after(tmp_path / "s", 3)
+    place = tmp_path / ".s.partial" / linked
+    place.rename(tmp_path / "mine")
+    place.symlink_to(tmp_path / "mine")
+    before = contents(tmp_path / "mine") if linked == "s" else (tmp_path / "mine").read_bytes()
+    with writer(tmp_path / "s", resume=True) as store, store.split("train") as split:
+        assert split.count == 0
+        split.append(*random_images(6))
+    assert before == (contents(tmp_path / "mine") if linked == "s" else (tmp_path / "mine").read_bytes())
+    assert len(Store(tmp_path / "s")["train"]) == 6
+    assert not (tmp_path / "s").is_symlink()
 
 
 def test_without_resume_an_interrupted_store_starts_again(tmp_path: Path) -> None:

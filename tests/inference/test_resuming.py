@@ -219,6 +219,31 @@ def test_what_is_kept_for_others_stays(model: AstSeg, film: Path, tmp_path: Path
     assert contents(tmp_path / ".mine.kept") == {"plan.json": b"{}"}
 
 
+@pytest.mark.parametrize("name", [".out.kept", ".out.partial"])
+def test_a_link_in_place_of_a_working_folder_is_refused(model: AstSeg, film: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine").mkdir()
+    for mine in ("plan.json", "a.txt"):
+        (tmp_path / "mine" / mine).write_text("mine")
+    (tmp_path / name).symlink_to("mine")
+    (tmp_path / ".spent.kept").symlink_to("empty")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(AstSegError, match=r"but is a link to mine\. Remove the link"):
+        run(model, film, tmp_path / "out")
+    run(model, film, tmp_path / "other")
+    assert contents(tmp_path / "mine") == {"plan.json": b"mine", "a.txt": b"mine"}
+    assert (tmp_path / "empty").is_dir()
+
+
+def test_links_among_kept_batches_are_not_written_through(model: AstSeg, film: Path, tmp_path: Path) -> None:
+    stop(model, film, tmp_path / "out", 3)
+    (tmp_path / "mine").write_text("mine")
+    for name in ("000001.pt", FOLDER_NUMBER_FILE):
+        (tmp_path / ".out.kept" / name).unlink(missing_ok=True)
+        (tmp_path / ".out.kept" / name).symlink_to(tmp_path / "mine")
+    assert run(model, film, tmp_path / "out") == 4
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_a_full_disk_is_told(model: AstSeg, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = Path.write_bytes
 

@@ -102,6 +102,14 @@ class TestCache:
         assert np.array_equal(found, expected) == (damage != "images")
         assert bool(told) == (damage != "older"), "computed again"
 
+    def test_a_link_is_not_written_through(self, model: AstSeg, stored: np.ndarray, tmp_path: Path) -> None:
+        for name in ("residuals.npy", "residuals.json", "residuals.crc32"):
+            (tmp_path / name).symlink_to("mine")
+        (tmp_path / "mine").write_text("mine")
+        cached_residuals(model, TrainingImages(stored, CPU), tmp_path, silent)
+        assert (tmp_path / "mine").read_text() == "mine"
+        assert not (tmp_path / "residuals.npy").is_symlink()
+
     def test_other_features_are_computed_again(self, model: AstSeg, stored: np.ndarray, tmp_path: Path) -> None:
         images = TrainingImages(stored, CPU)
         first = np.array(cached_residuals(model, images, tmp_path, silent))

@@ -97,20 +97,22 @@ def cannot_write(path: Path, error: OSError, remark: str = "") -> AstSegError:
 
 
 @contextmanager
-def atomic_write(path: Path | str, *, former: Path | None = None) -> Iterator[Path]:
+def atomic_write(path: Path | str, *, former: Path | None = None, follow_link: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`, and move the file written there to `path` when the block ends.
 
-    A missing folder is created. An older file at `path` stays until the new one is complete; a link remains a link and
-    its target is written. If the block raises (Ctrl-C, a full disk), the temporary file is removed.
+    A missing folder is created. An older file at `path` stays until the new one is complete. If the block raises
+    (Ctrl-C, a full disk), the temporary file is removed.
 
     Args:
         path: the file to write.
         former: where an older file is kept, on the same disk; by default it is replaced.
+        follow_link: whether a link remains a link and its target is written, for a path that the user has named; by
+            default the file takes the place of the link, whose target may be anybody's.
 
     Raises:
         AstSegError: the path cannot be written.
     """
-    path = resolve_link(Path(path))
+    path = resolve_link(Path(path)) if follow_link else Path(path)
     # The number keeps two programs that write the same file apart; in two containers they may be of one process number.
     # The suffix stays, because libraries choose the format by it.
     partial = sibling_path(path, f".{path.stem}.{secrets.token_hex(6)}.partial{path.suffix}")
@@ -135,21 +137,23 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """Yield a folder that becomes `path` when the block ends, and is removed if the block fails.
 
     Args:
-        path: the folder to create; if it is a link, its target is created.
-        replace: whether an existing folder is replaced once the new one is complete.
+        path: the folder to create; if it is a link, its target is created, unless `replace` is set.
+        replace: whether an existing folder is replaced once the new one is complete; of a link, the link itself, so
+            that what it leads to stays.
 
     Raises:
         AstSegError: `path` is in use (see `check_free`) and `replace` is not set; it cannot be written; another process
             is writing it; or something appeared there meanwhile (see `move_into_place`).
     """
-    path = resolve_link(path)
+    path = path if replace else resolve_link(path)
     around, former = partial_folder(path), _former_folder(path)
     try:
         with lock_folder(around, path):
             if not replace:
                 check_free(path)
             remove_contents(around)
-            _restore_former(former, path)
+            if replace:
+                _restore_former(former, path)
             made = unfinished_folder(path)
             made.mkdir()
             try:
@@ -159,11 +163,12 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
                 raise
             try:
                 # Two renames keep the time short in which neither folder is at the path.
-                if replace and path.exists():
+                if replace and os.path.lexists(path):
                     path.rename(former)
                 move_into_place(made, path)
             finally:
-                _restore_former(former, path)
+                if replace:
+                    _restore_former(former, path)
     except OSError as error:
         raise cannot_write(path, error) from error
 
@@ -232,13 +237,15 @@ def lock_folder(folder: Path, path: Path, patience: float = 0.0) -> Iterator[Non
     support for locks nothing is locked.
 
     Args:
-        folder: the folder to lock; the block must neither move nor remove it.
+        folder: the folder to lock; the block must neither move nor remove it. It is no link: whoever locks a folder
+            that the user has named hands in what a link leads to (`resolve_link`).
         path: the path to name in the error.
         patience: the seconds to wait for another process that holds the lock.
 
     Raises:
-        AstSegError: another process holds the lock, or the folder cannot be written.
+        AstSegError: another process holds the lock, the folder is a link, or it cannot be written.
     """
+    _refuse_link(folder)
     lock = FileLock(folder / LOCK_FILE, timeout=patience)
     try:
         make_folder(folder)
@@ -271,6 +278,29 @@ def resolve_link(path: Path) -> Path:
     return path.resolve() if path.is_symlink() else path
 
 
+def _refuse_link(folder: Path) -> None:
+    """Raise if a folder that is filled and emptied is a link, since what it leads to may be anybody's.
+
+    Raises:
+        AstSegError: it is.
+    """
+    if folder.is_symlink():
+        raise AstSegError(
+            f"{folder} should be a folder that astseg makes for its own work and empties, but is a link to "
+            f"{folder.readlink()}. Remove the link, or choose another place."
+        )
+
+
+def unlink_link(path: Path) -> None:
+    """Remove a link where a file is going to be written in place, so that what it leads to stays as it is.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    if path.is_symlink():
+        path.unlink()
+
+
 def remove_contents(folder: Path, *, last: str = "") -> None:
     """Remove what a killed process left in a locked folder; what cannot be removed stays.
 
@@ -292,8 +322,7 @@ def restore_former(path: Path) -> None:
     Raises:
         AstSegError: another process is writing the path, or it cannot be written.
     """
-    path = resolve_link(path)
-    if (former := _former_folder(path)).exists():
+    if os.path.lexists(former := _former_folder(path)):
         with lock_folder(partial_folder(path), path):
             _restore_former(former, path)
 
@@ -304,9 +333,10 @@ def _former_folder(path: Path) -> Path:
 
 
 def _restore_former(former: Path, path: Path) -> None:
-    """Move the former folder back to its path if nothing is there; otherwise remove it."""
-    if former.exists() and not path.exists():
+    """Move the former folder, or link to one, back to its path if nothing is there; otherwise remove it."""
+    if os.path.lexists(former) and not os.path.lexists(path):
         former.rename(path)
+    unlink_link(former)
     shutil.rmtree(former, ignore_errors=True)
 
 

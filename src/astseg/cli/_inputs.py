@@ -122,6 +122,11 @@ def prepare(
     def check_and_clear(chosen: tuple[int, int]) -> None:
         check_size(chosen)
         if Store.is_store(destination):
+            if destination.is_symlink():
+                raise AstSegError(
+                    f"{destination} is a link to data that was prepared differently. Remove the link, or choose "
+                    "another --out."
+                )
             messages.print(f"Preparing the images again: {destination} was made differently.", markup=False)
             remove_contents(destination)
 

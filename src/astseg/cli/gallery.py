@@ -49,7 +49,7 @@ def gallery(
             samples += sample(segmenter, np.array(chosen.images[some]), truths)
         pairs = [(one.image, one.labels) for one in samples]
         grid = draw_samples(samples) if slots else draw_pairs({"": pairs})
-        with atomic_write(out) as partial:
+        with atomic_write(out, follow_link=True) as partial:
             try:
                 grid.save(partial)
             except (ValueError, OverflowError, OSError) as error:

@@ -34,6 +34,6 @@ def report(
         for line in text.splitlines():
             output.out(line, highlight=False)
         return
-    with atomic_write(out) as partial:
+    with atomic_write(out, follow_link=True) as partial:
         partial.write_text(text, encoding="utf-8", errors=ENCODING_ERRORS)
     output.print(f"Report: {out}", markup=False)

@@ -270,7 +270,7 @@ class StoreWriter:
         with ExitStack() as stack:
             stack.enter_context(lock_folder(self._around, self.path))
             self.check_destination()
-            if self.resume and self._pending.is_file() and self._partial.is_dir():
+            if self.resume and self._pending.is_file() and self._partial.is_dir() and not self._holds_links():
                 self._check_begun()
             else:
                 remove_contents(self._around)
@@ -318,6 +318,10 @@ class StoreWriter:
     def holds_images(self) -> bool:
         """Tell whether a split has any images, also from before an interruption."""
         return any(file.stat().st_size > HEADER_BYTES for file in self._partial.glob("*.npy"))
+
+    def _holds_links(self) -> bool:
+        """Tell whether the unfinished store or a file in it is a link: what it leads to is nothing to write on."""
+        return any(path.is_symlink() for path in (self._partial, *self._partial.iterdir()))
 
     def _finish(self) -> None:
         manifest = Manifest(self._source, self._protocol, self.image_size, self._splits, self.details)

@@ -64,7 +64,7 @@ def export_onnx(model: AstSeg, out: Path, name: str) -> None:
     check_onnx(out)
     _check_operators(model)
     height, width = model.image_size
-    with atomic_write(out) as partial:
+    with atomic_write(out, follow_link=True) as partial:
         program = _translate(model)
         program.model.producer_name, program.model.producer_version = "astseg", __version__
         program.model.metadata_props.update(

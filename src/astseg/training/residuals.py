@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 import torch
 
-from astseg._core.atomic_io import atomic_write, make_folder, sync_opened
+from astseg._core.atomic_io import atomic_write, make_folder, sync_opened, unlink_link
 from astseg._core.checksums import Sums, damaged_row, read_sums, row_sums, sums_file
 from astseg._core.input_files import read_json
 from astseg._core.progress import NamedProgress
@@ -76,11 +76,12 @@ def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progre
     identity = _identity(features, images)
     shape = (len(images), features.layout.directions, *model.grid)
     header = _header(shape)
-    kept = _kept_sums(path, noted, identity, shape)
+    kept = NO_SUMS if path.is_symlink() else _kept_sums(path, noted, identity, shape)
     sums, done = np.empty(len(images), "<u4"), len(kept)
     sums[:done] = kept
     make_folder(folder)  # where there are no frozen backgrounds, nothing is there yet
     # Written, not mapped: on a full disk, a map kills the process without a word.
+    unlink_link(path)
     with path.open("r+b" if done else "wb") as file:
         file.write(header)
         file.seek(2 * math.prod(shape[1:]) * done, os.SEEK_CUR)

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from astseg._core.atomic_io import atomic_write, lock_folder
+from astseg._core.atomic_io import atomic_write, lock_folder, resolve_link
 from astseg._core.checksums import unseal
 from astseg._core.errors import (
     AstSegError,
@@ -151,7 +151,7 @@ def lock_run(folder: Path) -> AbstractContextManager[None]:
     Raises:
         AstSegError: it cannot be written, or another process has locked it.
     """
-    return lock_folder(folder, folder)
+    return lock_folder(resolve_link(folder), folder)
 
 
 def trained_model(folder: Path) -> AstSeg:

@@ -233,6 +233,20 @@ def test_a_second_run_resumes(server: Server, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
 
 
+@pytest.mark.parametrize("tells_length", [True, False])
+def test_a_link_in_place_of_the_part_is_not_written_through(server: Server, tmp_path: Path, tells_length: bool) -> None:
+    server.tells_length = tells_length
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "files").symlink_to("disk")  # a folder that the user names may be a link
+    for name in ("a.tar.gz.part", "a.tar.gz.part.json"):
+        (tmp_path / "disk" / name).symlink_to(tmp_path / "mine")
+    [path] = download(plan_files([server.remote()], tmp_path / "files"))
+    assert path.read_bytes() == CONTENT
+    assert [file.name for file in (tmp_path / "disk").iterdir()] == ["a.tar.gz"]
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 @pytest.mark.parametrize("change", ["other file", "no ranges", "no validator", "too long"])
 def test_a_part_that_cannot_be_resumed_is_downloaded_again(server: Server, tmp_path: Path, change: str) -> None:
     stop_early(server, tmp_path)

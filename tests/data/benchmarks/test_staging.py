@@ -54,6 +54,18 @@ def test_a_second_run_knows_what_has_arrived(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+def test_links_are_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "s").mkdir()
+    for name in ("images", "masks", "seen", "finished.json"):
+        (tmp_path / "s" / name).symlink_to(tmp_path / "mine")
+    with Staging(tmp_path / "s", SIZE, {}) as staging:
+        staging.put(0, IMAGE, numbered_image(0)[0])
+        staging.put(0, MASK, numbered_image(0)[1])
+        staging.finish("first.tar")
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
 def test_other_settings_are_refused(tmp_path: Path) -> None:
     with Staging(tmp_path / "s", SIZE, {"set": "a"}):
         pass

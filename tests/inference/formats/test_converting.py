@@ -130,6 +130,17 @@ def test_what_somebody_has_changed_is_not_written_anew(results: Path, change: st
     convert_results(results, request)
 
 
+def test_a_link_in_place_of_a_formats_folder_is_refused(results: Path, tmp_path: Path) -> None:
+    request = FormatRequest(("grey",))
+    convert_results(results, request)
+    (results / "grey").rename(tmp_path / "mine")
+    (results / "grey").symlink_to(tmp_path / "mine")
+    before = digests(tmp_path / "mine")
+    with pytest.raises(AstSegError, match=r"grey should be a folder, but is a link to .*mine\. Remove the link"):
+        convert_results(results, request)
+    assert digests(tmp_path / "mine") == before
+
+
 def test_corrected_labels_are_converted_as_they_are(tmp_path: Path) -> None:
     labels = np.repeat(np.array([[1, 2, 3]], np.uint8), 8, 1)
     results = make_results(tmp_path, {"a.png": labels})

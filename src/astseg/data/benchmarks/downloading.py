@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from astseg._core.atomic_io import lock_folder, make_folder, sync
+from astseg._core.atomic_io import lock_folder, make_folder, resolve_link, sync, unlink_link
 from astseg._core.disk import free_bytes
 from astseg._core.errors import AstSegError
 from astseg._core.progress import ByteProgress
@@ -140,7 +140,7 @@ def download(plan: DownloadPlan, report: ByteProgress | None = None) -> list[Pat
         AstSegError: a server does not answer, or not with what was asked for; a file has changed, or a size far from
             the published one; a checksum does not match; or another process downloads into the folder.
     """
-    with lock_folder(plan.folder, plan.folder):
+    with lock_folder(resolve_link(plan.folder), plan.folder):
         return download_into_locked(plan, report)
 
 
@@ -159,6 +159,7 @@ def download_into_locked(plan: DownloadPlan, report: ByteProgress | None = None)
 def _fetch_whole(file: PlannedFile, folder: Path, report: ByteProgress) -> Path:
     path = folder / file.remote.name
     part = DownloadPart(path)
+    unlink_link(part.path)
     if file_length(path) == file.size:
         part.remove_note()
         report(path.name, file.size, file.size)

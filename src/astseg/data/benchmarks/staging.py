@@ -19,7 +19,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from astseg._core.atomic_io import atomic_write, make_folder, remove_contents, sync_opened
+from astseg._core.atomic_io import atomic_write, make_folder, remove_contents, sync_opened, unlink_link
 from astseg._core.checksums import SUM_BYTES
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import parse_json
@@ -212,6 +212,7 @@ def _entries(file: Path) -> Iterator[list[str]]:
 
 def _opened(file: Path) -> FileIO:
     """Open a file to read and write it at any place, without a buffer; made if it is missing."""
+    unlink_link(file)
     file.touch(0o644)
     return FileIO(file, "r+")
 

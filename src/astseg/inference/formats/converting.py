@@ -185,8 +185,13 @@ def check_unchanged(folder: Path) -> None:
     """Raise if a format's folder is not as it was written, and what somebody did there would be lost.
 
     Raises:
-        AstSegError: it is not.
+        AstSegError: it is not, or is a link, which somebody has put there.
     """
+    if folder.is_symlink():
+        raise AstSegError(
+            f"{folder} should be a folder, but is a link to {folder.readlink()}. Remove the link to have the format "
+            "written anew."
+        )
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     written = folder / WRITTEN_FILE
