@@ -21,6 +21,7 @@ from astseg._core.errors import AstSegError
 from astseg.cli import app
 from astseg.cli._console import run
 from astseg.data.benchmarks import downloading as module
+from astseg.data.benchmarks.download_part import DownloadPart
 from astseg.data.benchmarks.downloading import PlannedFile, download, plan_download, plan_files
 from astseg.data.benchmarks.registry import BENCHMARKS, RemoteFile
 
@@ -509,6 +510,36 @@ def test_a_validator_that_is_none_begins_anew(server: Server, tmp_path: Path, ke
     (path,) = download(plan_files([server.remote()], tmp_path))
     assert path.read_bytes() == CONTENT
     assert gets(server) == [None]
+
+
+@pytest.mark.parametrize("tag", ['"café"', '"\x1b[31m"', '"\x85"', "\t"])
+def test_a_tag_that_cannot_be_sent_back_is_none(server: Server, tmp_path: Path, tag: str) -> None:
+    server.tag = tag
+    assert download(plan_files([server.remote()], tmp_path / "whole"))[0].read_bytes() == CONTENT
+    assert gets(server) == [None]
+    server.drop_after = [300_000]
+    server.requests.clear()
+    assert download(plan_files([server.remote()], tmp_path / "broken"))[0].read_bytes() == CONTENT
+    assert gets(server) == [None, "bytes=300000-"]
+
+
+@pytest.mark.parametrize("lost", ["the note", "what came before"])
+def test_rounds_that_gain_nothing_end(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    plan = plan_files([server.remote()], tmp_path)
+    pauses: list[float] = []
+    monkeypatch.setattr(module, "RETRY_DELAY", 1.0)
+    monkeypatch.setattr("time.sleep", pauses.append)
+    if lost == "the note":
+        monkeypatch.setattr(DownloadPart, "read_note", lambda part: None)
+    else:  # each answer is from the beginning, now a little longer, now a little shorter
+        server.ranges = False
+        server.drop_after = [300_000, 200_000] * 50
+    with pytest.raises(AstSegError, match=r"Cannot download .*Run the download again to resume it"):
+        download(plan)
+    assert pauses == [*([0.0] if lost != "the note" else []), 1.0, 2.0, 3.0, 4.0]
+    assert len(gets(server)) == len(pauses) + 1
 
 
 def test_by_name_from_a_mirror(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

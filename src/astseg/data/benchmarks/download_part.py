@@ -13,7 +13,7 @@ class PartNote(NamedTuple):
     """What is known of a part."""
 
     validator: str
-    """The ETag or date of the server's file; empty if the server sent neither."""
+    """The ETag or date of the server's file; empty if the server sent neither that is one; see `is_validator`."""
     size: int
     """The number of its bytes that are surely on the disk."""
 
@@ -41,7 +41,7 @@ class DownloadPart:
             found = read_json(self._note_file)
             # A text in an older astseg.
             note = PartNote(found, file_length(self.path)) if isinstance(found, str) else PartNote(**found)
-            valid = isinstance(note.validator, str) and note.validator.isprintable() and note.validator.isascii()
+            valid = isinstance(note.validator, str) and is_validator(note.validator)
             return note if valid and type(note.size) is int and note.size >= 0 else None
         except (OSError, ValueError, TypeError):
             return None
@@ -62,6 +62,15 @@ class DownloadPart:
         note = self._note_file
         for file in (note, *note.parent.glob(f".{glob.escape(note.stem)}.*.partial{note.suffix}")):
             file.unlink(missing_ok=True)
+
+
+def is_validator(text: str) -> bool:
+    """Tell whether a text can be sent to a server as the ETag or date of its file, or is empty.
+
+    >>> is_validator('"abc"'), is_validator('"café"')
+    (True, False)
+    """
+    return text.isprintable() and text.isascii()
 
 
 def file_length(path: Path) -> int:

@@ -27,7 +27,7 @@ from astseg._core.disk import free_bytes
 from astseg._core.errors import AstSegError
 from astseg._core.progress import ByteProgress
 from astseg._core.text import without_password
-from astseg.data.benchmarks.download_part import DownloadPart, PartNote, file_length
+from astseg.data.benchmarks.download_part import DownloadPart, PartNote, file_length, is_validator
 from astseg.data.benchmarks.registry import RemoteFile, get_benchmark
 from astseg.data.benchmarks.servers import CHUNK_SIZE, TIMEOUT_SECONDS, ask_headers, fetch_unsized, request_for
 
@@ -193,12 +193,13 @@ def _fetch_unsized(remote: RemoteFile, part: DownloadPart, report: ByteProgress)
 
 
 def _fetch_with_retries(file: PlannedFile, size: int, part: DownloadPart, report: ByteProgress) -> None:
-    failures = 0
-    while (before := part.kept) != size:
+    failures, most = 0, part.kept
+    while part.kept != size:
         try:
             _fetch(file.remote, size, part, report)
         except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
-            failures = 0 if part.kept > before else failures + 1
+            failures = 0 if part.kept > most else failures + 1
+            most = max(most, part.kept)
             refused = isinstance(error, urllib.error.HTTPError) and error.code < http.HTTPStatus.INTERNAL_SERVER_ERROR
             if refused or failures == MAX_ATTEMPTS:
                 raise AstSegError(
@@ -227,6 +228,8 @@ def _fetch(remote: RemoteFile, size: int, part: DownloadPart, report: ByteProgre
             done = _receive(answer, remote, size, part, target, note, report)
     if done != size:
         raise ConnectionError(f"the connection ended after {done} of {size} bytes")
+    if part.kept != size:
+        raise ConnectionError(f"of the {size} bytes that came, {part.kept} are there")
 
 
 def _request_rest(remote: RemoteFile, start: int, size: int, note: PartNote | None) -> urllib.request.Request:
@@ -403,4 +406,5 @@ def forget_download(path: Path) -> None:
 def _validator(headers: http.client.HTTPMessage) -> str:
     tag = headers.get("ETag", "")
     # A weak ETag promises equivalent content, not the same bytes.
-    return (headers.get("Last-Modified") if not tag or tag.startswith("W/") else tag) or ""
+    found = (headers.get("Last-Modified") if not tag or tag.startswith("W/") else tag) or ""
+    return found if is_validator(found) else ""
