@@ -29,7 +29,7 @@ from astseg._core.progress import ByteProgress
 from astseg._core.text import without_password
 from astseg.data.benchmarks.download_part import DownloadPart, PartNote, file_length, is_validator
 from astseg.data.benchmarks.registry import RemoteFile, get_benchmark
-from astseg.data.benchmarks.servers import CHUNK_SIZE, TIMEOUT_SECONDS, ask_headers, fetch_unsized, request_for
+from astseg.data.benchmarks.servers import CHUNK_SIZE, ask_headers, fetch_unsized, open_answer, read_answer, request_for
 
 BYTES_BETWEEN_SYNCS = 1 << 26
 """How much is downloaded again after a kill or a power cut."""
@@ -212,7 +212,7 @@ def _fetch(remote: RemoteFile, size: int, part: DownloadPart, report: ByteProgre
     """Download the rest of a file, or all of it if the server's file has changed."""
     start = part.kept
     request = _request_rest(remote, start, size, part.read_note())
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+    with open_answer(request) as answer:
         resumed = answer.status == http.HTTPStatus.PARTIAL_CONTENT
         done = start if resumed else 0
         if resumed:
@@ -272,7 +272,7 @@ def _receive(
     target.truncate(done)
     target.seek(done)
     try:
-        while chunk := _read(answer, min(CHUNK_SIZE, size - done + 1)):
+        while chunk := read_answer(answer, min(CHUNK_SIZE, size - done + 1)):
             if done + len(chunk) > size:  # without a length, an answer need not end
                 raise AstSegError(
                     f"{remote.shown} sends more than the {size} bytes that were announced. "
@@ -287,14 +287,6 @@ def _receive(
     finally:  # also after Ctrl-C and when the connection breaks
         part.sync(target, note._replace(size=done))
     return done
-
-
-def _read(answer: http.client.HTTPResponse, most: int) -> bytes:
-    """Read on; whatever breaks off the connection is a `ConnectionError`, unlike what is wrong with the disk."""
-    try:
-        return answer.read(most)
-    except OSError as error:  # of TLS, of a network that has gone, ...
-        raise ConnectionError(str(error)) from error
 
 
 def _plan_file(remote: RemoteFile, folder: Path) -> PlannedFile:
@@ -370,9 +362,9 @@ def _published_md5(remote: RemoteFile) -> str | None:
         return None
     shown = without_password(remote.md5_address)
     try:
-        with urllib.request.urlopen(request_for(remote.md5_address), timeout=TIMEOUT_SECONDS) as answer:
-            words = answer.read(4096).decode("ascii", "replace").lower().split()
-    except (http.client.HTTPException, OSError) as error:
+        with open_answer(request_for(remote.md5_address)) as answer:
+            words = read_answer(answer, 4096).decode("ascii", "replace").lower().split()
+    except (http.client.HTTPException, OSError, ValueError) as error:
         raise AstSegError(f"Cannot download the checksum {shown}: {error}. Try again.") from error
     digests: list[str] = [word for word in words if re.fullmatch("[0-9a-f]{32}", word)]
     if len(digests) != 1:

@@ -2,12 +2,14 @@
 
 import base64
 import http.client
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 from astseg._core.errors import AstSegError
 from astseg._core.text import without_password
@@ -18,6 +20,36 @@ HEAD_REFUSED = (403, 405, 501)
 """What servers answer that send files, but not their headers alone."""
 UNQUOTED = "/%:@!$&'()*+,;=?~"
 """What may stand in the path and the query of an address, beside letters and digits."""
+DAMAGED_ANSWER = "its answer is damaged"
+
+
+class _WebRedirects(urllib.request.HTTPRedirectHandler):
+    """Goes where a server leads to, but to no other kind of address, as urllib would to ftp."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        if not re.match("https?://", newurl, re.IGNORECASE):
+            reason = f"it leads to {without_password(newurl)}, and only http and https are followed"
+            raise urllib.error.HTTPError(newurl, code, reason, headers, fp)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    def http_error_302(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
+    ) -> http.client.HTTPResponse | None:
+        try:
+            return super().http_error_302(req, fp, code, msg, headers)
+        except ValueError:  # it leads to what is no address
+            fp.close()
+            raise
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
 
 
 @contextmanager
@@ -55,6 +87,44 @@ def request_for(address: str, method: str = "GET") -> urllib.request.Request:
     return request
 
 
+@contextmanager
+def open_answer(request: urllib.request.Request) -> Iterator[http.client.HTTPResponse]:
+    """Yield the answer of a server, open until the block ends; read it by `read_answer`.
+
+    Raises:
+        URLError, ConnectionError, TimeoutError: the server does not answer, or has no such file.
+        http.client.HTTPException: its answer is damaged.
+    """
+    try:
+        answer = urllib.request.build_opener(_WebRedirects).open(request, timeout=TIMEOUT_SECONDS)
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        raise
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
+    except (http.client.BadStatusLine, ValueError) as error:  # no HTTP, or it leads to what is no address
+        raise http.client.HTTPException(DAMAGED_ANSWER) from error
+    with answer:
+        yield answer
+
+
+def read_answer(answer: http.client.HTTPResponse, most: int) -> bytes:
+    """Read on, so many bytes at most; none if the answer has ended.
+
+    Raises:
+        ConnectionError: the connection broke off: of TLS, of a network that has gone, ..., unlike an `OSError` of the
+            disk.
+        http.client.HTTPException: the answer is damaged, or ends before its length.
+    """
+    try:
+        return answer.read(most)
+    except OSError as error:
+        raise ConnectionError(str(error)) from error
+    except ValueError as error:  # a chunk of a length below 0
+        raise http.client.HTTPException(DAMAGED_ANSWER) from error
+
+
 def ask_headers(address: str, *, may_ask_for_file: bool = True) -> http.client.HTTPMessage:
     """Return what a server says of a file.
 
@@ -79,7 +149,7 @@ def ask_headers(address: str, *, may_ask_for_file: bool = True) -> http.client.H
 
 
 def _headers(request: urllib.request.Request) -> http.client.HTTPMessage:
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+    with open_answer(request) as answer:
         headers: http.client.HTTPMessage = answer.headers
         return headers
 
@@ -104,14 +174,14 @@ def fetch_unsized(address: str, path: Path, max_bytes: int, report: Callable[[in
 
     def read() -> bytes:
         try:
-            content: bytes = answer.read(CHUNK_SIZE)
-        except (http.client.HTTPException, OSError) as error:
-            raise AstSegError(f"The download of {shown} broke off: {error!r}. Try again.") from error
-        return content
+            return read_answer(answer, CHUNK_SIZE)
+        except (http.client.HTTPException, ConnectionError) as error:
+            raise AstSegError(f"The download of {shown} broke off: {error}. Try again.") from error
 
-    with unanswered_told(address):
-        opened = urllib.request.urlopen(request_for(address), timeout=TIMEOUT_SECONDS)
-    with opened as answer, path.open("wb") as target:
+    with ExitStack() as stack:
+        with unanswered_told(address):
+            answer = stack.enter_context(open_answer(request_for(address)))
+        target = stack.enter_context(path.open("wb"))
         while chunk := read():
             target.write(chunk)
             report(target.tell())
