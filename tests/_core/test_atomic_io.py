@@ -349,6 +349,16 @@ def test_a_link_stays_a_link(tmp_path: Path, exists: bool) -> None:
     assert (place / "labels").read_text() == "whole"
 
 
+@pytest.mark.parametrize("name", ["loop", "loop/out"])
+def test_a_link_that_leads_to_itself(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to("pool")
+    (tmp_path / "pool").symlink_to("loop")
+    said = r"loop is a link that leads back to itself|Cannot write .*: (Too many levels|File exists)"
+    for open_ in (atomic_folder, growing_folder, lambda path: atomic_write(path, follow_link=True)):
+        with pytest.raises(AstSegError, match=said), open_(tmp_path / name):
+            pytest.fail("nowhere to write to")
+
+
 def test_a_growing_folder_is_there_at_once_and_stays_after_an_error(tmp_path: Path) -> None:
     def fail() -> None:
         with growing_folder(tmp_path / "new" / "out") as folder:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from astseg._core import input_files
-from astseg._core.input_files import NotAFileError, parse_json, read_json, regular_size
+from astseg._core.input_files import NotAFileError, parse_json, read_json, real_path, regular_size
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
@@ -22,6 +22,13 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         read_json(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_json(tmp_path / "none")
+
+
+def test_a_path_without_links(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("gone")
+    (tmp_path / "loop").symlink_to("loop")
+    assert real_path(tmp_path / "link") == tmp_path.resolve() / "gone"
+    assert real_path(tmp_path / "loop").name == "loop"
 
 
 @pytest.mark.parametrize(

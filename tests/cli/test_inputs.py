@@ -65,6 +65,13 @@ class TestPrepare:
             prepare([images], tmp_path / "second" / "data", (48, 32))
         assert Store(tmp_path / "first" / "data").image_size == (32, 32)
 
+    def test_a_place_that_leads_to_itself_is_refused(self, images: Path, tmp_path: Path, astseg: Program) -> None:
+        (tmp_path / "loop").symlink_to("loop")
+        for command in (("train", images), ("data", "import", images), ("background", images)):
+            message = astseg.mistake(*command, "--out", tmp_path / "loop")
+            assert "leads back to itself" in message or "Too many levels of symbolic links" in message
+        assert "no file or folder" in astseg.mistake("segment", "rooms", tmp_path / "loop", "--out", tmp_path / "out")
+
     def test_images_are_prepared_again_with_other_masks(
         self, images: Path, masks_of_images: Path, tmp_path: Path, rooms: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -244,6 +244,12 @@ def test_links_among_kept_batches_are_not_written_through(model: AstSeg, film: P
     assert (tmp_path / "mine").read_text() == "mine"
 
 
+def test_a_place_that_leads_to_itself_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(AstSegError, match="leads back to itself"), resumable(tmp_path / "loop", PLAN):
+        pytest.fail("nowhere to keep anything")
+
+
 def test_a_full_disk_is_told(model: AstSeg, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = Path.write_bytes
 

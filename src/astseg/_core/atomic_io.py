@@ -18,6 +18,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from astseg._core.errors import AstSegError
+from astseg._core.input_files import real_path
 
 LOCK_FILE = ".lock"
 """The file in a folder that a process locks while it writes there."""
@@ -274,8 +275,14 @@ def resolve_link(path: Path) -> Path:
     """Return the path, or its target if it is a link.
 
     Moving something to the path of a link would replace the link.
+
+    Raises:
+        AstSegError: the link leads back to itself.
     """
-    return path.resolve() if path.is_symlink() else path
+    target = real_path(path) if path.is_symlink() else path
+    if target.is_symlink():
+        raise AstSegError(f"{path} is a link that leads back to itself. Remove it, or choose another place.")
+    return target
 
 
 def _refuse_link(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import gzip
 import json
+import os
 import stat
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +16,11 @@ MAX_JSON_DEPTH = 64
 
 GZIP_MAGIC = b"\x1f\x8b\x08"
 """How a gzip file begins: what it is, and the only way of compression that there is."""
+
+
+def real_path(path: Path) -> Path:
+    """Return an absolute path without links, as far as they lead anywhere: it never fails, unlike `Path.resolve`."""
+    return Path(os.path.realpath(path))
 
 
 class NotAFileError(OSError):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astseg._core.errors import AstSegError
+from astseg._core.input_files import real_path
 from astseg._core.text import format_value
 from astseg.cli._console import format_count, messages, print_note
 from astseg.cli._options import find_device, parse_values
@@ -187,7 +188,7 @@ def _describe_request(
     if reading.every != 1 or reading.max_frames is not None:
         request |= {"every": reading.every, "max_frames": reading.max_frames}
     if reading.masks is not None or reading.ignore is not None:
-        request |= {"masks": reading.masks and str(reading.masks.resolve()), "ignore": reading.ignore}
+        request |= {"masks": reading.masks and str(real_path(reading.masks)), "ignore": reading.ignore}
     return request
 
 
@@ -229,7 +230,8 @@ def _signature(sources: Sequence[Path], masks: Path | None, run: Path) -> str:
     beside = [mask for source in sources if source.is_dir() for mask in sorted(list_sibling_masks(source))]
     places = [*sources, *(beside if masks is None else [masks])]
     files = [file for place in places for file in (sorted(place.rglob("*")) if place.is_dir() else [place])]
-    kept = [file for file in files if file.is_file() and not file.resolve().is_relative_to(run.resolve())]
+    own = real_path(run)
+    kept = [file for file in files if file.is_file() and not real_path(file).is_relative_to(own)]
     facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in kept]
     return hashlib.sha256(repr(facts).encode()).hexdigest()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astseg import __version__
+from astseg._core.input_files import real_path
 from astseg._core.text import without_password
 from astseg.cli._console import Stopped, format_count, print_note
 from astseg.cli._inputs import Reading
@@ -45,7 +46,7 @@ def make_plan(
 
 def resolved(word: str) -> str:
     """Return a source as it is compared: a path, however it is written, as an absolute one."""
-    return str(Path(word).resolve()) if os.path.lexists(word) else without_password(word)
+    return str(real_path(Path(word))) if os.path.lexists(word) else without_password(word)
 
 
 @contextmanager

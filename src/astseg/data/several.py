@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from astseg._core.errors import AstSegError
+from astseg._core.input_files import real_path
 from astseg.data.arrays import is_array_file
 from astseg.data.file_source import FileSource
 from astseg.data.folders import find_among, find_files, is_searched, unique_names
@@ -158,7 +159,7 @@ def _absolute(place: Path) -> Path:
     """Return an absolute path in which nothing leads upwards; links stay."""
     if ".." not in place.parts:
         return place.absolute()
-    return place.resolve() if place.name == ".." else place.parent.resolve() / place.name
+    return real_path(place) if place.name == ".." else real_path(place.parent) / place.name
 
 
 def _join(prefix: str, name: str) -> str:

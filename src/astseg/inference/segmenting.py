@@ -21,6 +21,7 @@ from astseg._core.atomic_io import atomic_folder, growing_folder
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError, wrong_argument
 from astseg._core.image_conversion import from_uint8_images
+from astseg._core.input_files import real_path
 from astseg._core.progress import Progress
 from astseg._core.running_behind import run_behind
 from astseg._core.settings_io import Range, check_whole_number
@@ -128,7 +129,7 @@ def segment_source(
         raise AstSegError(f"Label images hold up to {MAX_LABELS} objects; this model has {model.num_slots} slots.")
     if batch_size < 1:
         raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
-    if isinstance(source, WatchedFolder) and out.resolve() == source.path.resolve():
+    if isinstance(source, WatchedFolder) and real_path(out) == real_path(source.path):
         raise AstSegError(f"{out} is the folder that is watched, so that results would be segmented in turn.")
     total = source.estimated_length()
     objects = images = 0

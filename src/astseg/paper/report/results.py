@@ -8,6 +8,7 @@ from pathlib import Path
 
 from astseg._core.errors import AstSegError, RunNotFoundError
 from astseg._core.file_names import RUN_FILE
+from astseg._core.input_files import real_path
 from astseg._core.settings_io import to_builtins
 from astseg.data.catalog import evaluated_with
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, read_scores
@@ -138,7 +139,7 @@ def _read_other_scores(file: Path, folder: Path, settings: RunSettings, dataset:
         AstSegError: the scores are of another model or split, or were computed without the label rule.
     """
     record = read_scores(file)
-    model = Path(record.model).resolve()
+    model = real_path(Path(record.model))
     name = (model.parent if model.name == MODEL_FOLDER else model).name
     found = {"model": name, "split": record.split, "label_rule": record.label_rule}
     expected = {"model": folder.name, "split": "test", "label_rule": True}
