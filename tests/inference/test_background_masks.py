@@ -8,6 +8,7 @@ from PIL import Image
 from tests.files import contents
 from torch import Tensor
 
+from astseg._core.checksums import seal_file
 from astseg._core.errors import AstSegError
 from astseg.data.opening import open_source
 from astseg.inference.background_masks import BackgroundMasks, write_background_masks
@@ -222,6 +223,28 @@ def test_what_was_stopped_ends_as_if_nothing_had_happened(model: AstSeg, tmp_pat
     assert write(tmp_path / "out") == (whole, 1, 3)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out", "whole"]
+
+
+@pytest.mark.parametrize(
+    "changed", [{"background": torch.zeros(1, 3, 4, 4)}, {"mask": torch.zeros(1, 32, 32)}, {"a": 1}]
+)
+def test_whole_files_of_anything_else_are_made_anew(
+    model: AstSeg, folder: Path, tmp_path: Path, changed: dict[str, object]
+) -> None:
+    def write(out: Path, stop_before: int | None = None) -> int:
+        model.background = StoppedBackground(stop_before)
+        with resumable(out, {}) as kept:
+            write_background_masks(model, open_source(folder), out, CPU, kept=kept)
+        return kept.found
+
+    write(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "out", 1)
+    file = tmp_path / ".out.kept" / "000000.pt"
+    torch.save(torch.load(file, weights_only=True) | changed, file)
+    seal_file(file)
+    assert write(tmp_path / "out") == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_nothing_half_written(model: AstSeg, folder: Path, tmp_path: Path) -> None:

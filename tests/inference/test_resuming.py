@@ -3,8 +3,11 @@ import os
 import shutil
 import signal
 import sys
+import zlib
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +23,7 @@ from astseg.data.opening import open_source
 from astseg.data.video_writer import VideoWriter
 from astseg.inference.resuming import FOLDER_NUMBER_FILE, PLAN_FILE, ResumableSegmenter, read_batch, resumable
 from astseg.inference.segmenting import Segmenter, segment_source
-from astseg.inference.tiles import TiledSegmenter
+from astseg.inference.tiles import OF_OBJECTS, TiledSegmenter
 from astseg.model.ast_seg import AstSeg
 from astseg.model.segmentation import Segmentation
 from astseg.training.config import Recipe
@@ -139,6 +142,43 @@ def test_a_sealed_file_of_anything_else_is_no_batch(tmp_path: Path) -> None:
     (tmp_path / "000000.pt").write_bytes(b"not of torch")
     seal_file(tmp_path / "000000.pt")
     assert read_batch(tmp_path / "000000.pt", "", (1, 2, 2)) is None
+
+
+OTHER_ANSWERS: dict[str, Callable[[Any], Any]] = {
+    "a list": lambda kept: [1],
+    "nothing": lambda kept: {},
+    "of pixels alone": lambda kept: {"pixels": kept["pixels"]},
+    "a number": lambda kept: {**kept, "labels": 5},
+    "no numbers of pixels": lambda kept: {**kept, "labels": torch.zeros(3, dtype=torch.uint8)},
+    "too few pixels": lambda kept: {**kept, "labels": packed(torch.zeros(3, dtype=torch.uint8))},
+    "labels of no object": lambda kept: {**kept, "labels": packed(torch.full((2, 32, 48), 200, dtype=torch.uint8))},
+    "labels of another type": lambda kept: {**kept, "labels": torch.zeros(2, 32, 48)},
+    "fewer images": lambda kept: {name: v[:1] if name in OF_OBJECTS else v for name, v in kept.items()},
+    "fewer positions": lambda kept: {**kept, "positions": kept["positions"][:, :1]},
+    "one coordinate": lambda kept: {**kept, "positions": kept["positions"][..., :1]},
+    "no coordinate": lambda kept: {**kept, "scales": kept["scales"][..., 0]},
+    "whole numbers": lambda kept: {**kept, "activations": kept["activations"].long()},
+    "a sparse tensor": lambda kept: {**kept, "activations": kept["activations"].to_sparse()},
+    "one more": lambda kept: {**kept, "more": torch.zeros(2)},
+}
+"""Whole files that hold something else than what a model finds in a batch."""
+
+
+def packed(numbers: Tensor) -> Tensor:
+    return torch.frombuffer(bytearray(zlib.compress(numbers.numpy().tobytes())), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("other", OTHER_ANSWERS.values(), ids=OTHER_ANSWERS)
+def test_whole_files_of_anything_else_are_segmented_anew(
+    model: AstSeg, film: Path, tmp_path: Path, other: Callable[[Any], Any]
+) -> None:
+    segment_source(model, open_source(film), tmp_path / "whole", batch_size=2)
+    stop(model, film, tmp_path / "out", 2)
+    file = tmp_path / ".out.kept" / "000001.pt"
+    torch.save(other(torch.load(file, weights_only=True)), file)
+    seal_file(file)
+    assert run(model, film, tmp_path / "out") == 2
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_what_has_no_plan_is_removed(model: AstSeg, film: Path, tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ def write_background_masks(
         for batch in same_sized_batches(source, IMAGES_AT_ONCE):
             images = from_uint8_images(np.stack([sample.image for sample in batch]), device)
             ask = partial(_paint_and_mask, background, images, model.image_size, noise)
-            found = ask() if kept is None else kept.answer(images, ask)
+            fits = partial(_fits, images=images, model_size=model.image_size)
+            found = ask() if kept is None else kept.answer(images, ask, fits)
             for sample, painted, marked in zip(batch, found["background"], found["mask"], strict=True):
                 mask = marked.cpu().numpy() > 0
                 painting = to_uint8_images(resized(painted[None], sample.image.shape[:2]))[0]
@@ -177,6 +178,17 @@ def _paint_and_mask(
         else:
             masks.append(noise_foreground_mask(small, painted.image, noise, image))
     return {"background": torch.cat(backgrounds), "mask": torch.cat(masks).to(torch.uint8)}
+
+
+def _fits(answer: Answer, images: Float[Tensor, "batch 3 height width"], model_size: tuple[int, int]) -> bool:
+    """Tell whether an answer has the shapes of what `_paint_and_mask` returns."""
+    return (
+        answer.keys() == {"background", "mask"}
+        and answer["background"].is_floating_point()
+        and answer["background"].shape == (len(images), 3, *model_size)
+        and answer["mask"].dtype == torch.uint8
+        and answer["mask"].shape == (len(images), *images.shape[2:])
+    )
 
 
 def _save(path: Path, image: np.ndarray) -> None:

@@ -70,12 +70,20 @@ class KeptAnswers:
         self.found = 0
         """Those of them that were there already."""
 
-    def answer(self, images: Float[Tensor, "batch 3 height width"], ask: Callable[[], Answer]) -> Answer:
-        """Return what is kept of the images in [0, 1], or else what ``ask`` returns of them, and keep it."""
+    def answer(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        ask: Callable[[], Answer],
+        fits: Callable[[Answer], bool],
+    ) -> Answer:
+        """Return what is kept of the images in [0, 1], or else what ``ask`` returns of them, and keep it.
+
+        What is kept may come from anybody: where it is not like an answer to these images, by ``fits``, it is not used.
+        """
         file = self._folder / f"{self._batches:06d}.pt"
         digest = _pixels_digest(images)
         answer = read_batch(file, digest, (len(images), *images.shape[2:]))
-        if answer is None:
+        if answer is None or not fits(answer):
             answer = ask()
             write_plan(self._folder / PLAN_FILE, self._plan)  # before the first batch: without one, nothing is kept
             write_batch(file, digest, answer)
@@ -107,12 +115,30 @@ class ResumableSegmenter:
 
     def segment(self, images: Float[Tensor, "batch 3 height width"]) -> Segmentation:
         """Find the objects in images in [0, 1]; labels are 255 at most."""
-        answer = self._kept.answer(images, lambda: self._segment(images))
+        answer = self._kept.answer(images, lambda: self._segment(images), lambda found: _fits(found, images))
         return Segmentation(answer["labels"].long(), **{name: answer[name] for name in OF_OBJECTS})
 
     def _segment(self, images: Float[Tensor, "batch 3 height width"]) -> Answer:
         found = self._model.segment(images)
         return {"labels": found.labels.to(torch.uint8), **{name: getattr(found, name) for name in OF_OBJECTS}}
+
+
+def _fits(answer: Answer, images: Float[Tensor, "batch 3 height width"]) -> bool:
+    """Tell whether an answer has the shapes of objects in images."""
+    if answer.keys() != {"labels", *OF_OBJECTS}:
+        return False
+    labels, of_objects = answer["labels"], [answer[name] for name in OF_OBJECTS]
+    size, slots = len(images), int(labels.max())
+    return (
+        labels.dtype == torch.uint8
+        and labels.shape == (size, *images.shape[2:])
+        and all(values.is_floating_point() for values in of_objects)
+        and [values.ndim for values in of_objects] == [3, 3, 2, 3]
+        and len({values.shape[:2] for values in of_objects}) == 1
+        and of_objects[0].shape[0] == size
+        and of_objects[0].shape[1] >= slots
+        and of_objects[0].shape[2] == of_objects[1].shape[2] == 2
+    )
 
 
 @contextmanager
@@ -212,7 +238,7 @@ def read_batch(file: Path, digest: str, shape: tuple[int, ...]) -> Answer | None
         shape: number, height and width of the images.
 
     Returns:
-        None if there is no such file, it is damaged, or it is of other pixels.
+        None if there is no such file, it is damaged, or it is of other pixels or numbers of them.
     """
     if not file.is_file() or not is_intact(file):
         return None
@@ -220,9 +246,16 @@ def read_batch(file: Path, digest: str, shape: tuple[int, ...]) -> Answer | None
         content = load_tensors(file)
     except ValueError:
         return None
-    if content.pop("pixels") != digest:
+    if not isinstance(content, dict) or content.pop("pixels", None) != digest:
         return None
-    return {name: _unpack(values, shape) if values.dtype == torch.uint8 else values for name, values in content.items()}
+    if not all(isinstance(values, Tensor) and values.layout == torch.strided for values in content.values()):
+        return None
+    try:
+        return {
+            name: _unpack(values, shape) if values.dtype == torch.uint8 else values for name, values in content.items()
+        }
+    except (zlib.error, RuntimeError):  # not compressed, or not so many
+        return None
 
 
 def _pack(values: Tensor) -> Tensor:
