@@ -353,3 +353,16 @@ def test_an_archive_whose_list_hides_an_array(tmp_path: Path) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(AstSegError, match="damaged list"):
         open_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("in_archive", [True, False])
+def test_nobody_is_told_to_trust_a_file(tmp_path: Path, in_archive: bool) -> None:
+    header = (b"{'descr': '|u1', 'fortran_order': False, 'shape': (" + b"1," * 30_000 + b")}").ljust(60_117) + b"\n"
+    path = tmp_path / "a.npy"
+    path.write_bytes(b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header)
+    if in_archive:
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+            archive.write(path, "images.npy")
+        path = tmp_path / "a.npz"
+    with pytest.raises(AstSegError, match=r"its header is longer than that of any array of numbers\.$"):
+        read(path)

@@ -200,6 +200,15 @@ def test_a_damaged_manifest(tmp_path: Path, change: Callable[[dict[str, Any]], o
         Store(tmp_path / "s")
 
 
+def test_nobody_is_told_to_trust_a_file(tmp_path: Path) -> None:
+    write(tmp_path / "s")
+    header = (b"{'descr': '|u1', 'fortran_order': False, 'shape': (" + b"1," * 30_000 + b")}").ljust(60_117) + b"\n"
+    content = b"\x93NUMPY\x02\x00" + len(header).to_bytes(4, "little") + header
+    (tmp_path / "s" / "train.images.npy").write_bytes(content)
+    with pytest.raises(AstSegError, match=r"longer than that of any array of numbers\. Prepare the data again"):
+        Store(tmp_path / "s")["train"]
+
+
 def test_a_header_that_claims_more_than_the_file(tmp_path: Path) -> None:
     write(tmp_path / "s")
     file = tmp_path / "s" / "train.images.npy"

@@ -33,7 +33,17 @@ def path_in_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise AstSegError(f"There is no file {path}.") from error
     except Exception as error:  # zip, zlib and header parsing each raise errors of their own
-        raise AstSegError(f"{path} is not a readable array file: {error}.") from error
+        raise AstSegError(f"{path} is not a readable array file: {describe_damage(error)}.") from error
+
+
+def describe_damage(error: Exception) -> str:
+    """Return what NumPy says of a file that it cannot read, as a clause, without its advice to trust the file.
+
+    >>> describe_damage(EOFError("it is cut off"))
+    'it is cut off'
+    """
+    told = str(error)
+    return "its header is longer than that of any array of numbers" if "allow_pickle" in told else told
 
 
 def array_names(path: Path) -> list[str]:

@@ -31,6 +31,7 @@ from astseg._core.checksums import damaged_row, read_sums, sums_file, unseal
 from astseg._core.errors import AstSegError, NotPreparedError, describe_mistake
 from astseg._core.image_files import Bytes as Bytes
 from astseg._core.input_files import NotAFileError, read_json, regular_size
+from astseg.data.array_members import describe_damage
 
 FORMAT = "astseg-store"
 VERSION = 1
@@ -212,7 +213,7 @@ class Store:
                 regular_size(file)
                 array: Bytes = np.lib.format.open_memmap(file, mode="r")
             except Exception as error:  # a damaged header raises errors of any type
-                raise AstSegError(f"Cannot read {file}: {error}. Prepare the data again.") from error
+                raise AstSegError(f"Cannot read {file}: {describe_damage(error)}. Prepare the data again.") from error
             if array.shape != array_record.shape or array.dtype != np.uint8:
                 raise AstSegError(
                     f"{file} should hold uint8 of shape {array_record.shape}, "
