@@ -141,6 +141,18 @@ def test_a_link_in_place_of_a_formats_folder_is_refused(results: Path, tmp_path:
     assert digests(tmp_path / "mine") == before
 
 
+def test_names_that_leave_no_room_are_shortened(tmp_path: Path) -> None:
+    labels = np.array([[1, 0, 0, 2]], np.uint8)
+    names = [251 * "a", 250 * "a" + "b", 125 * "ü"]
+    results = make_results(tmp_path, {f"in/{name}.png": labels for name in names})
+    formats = tuple(name for name in OF_ANY_RESULTS if name != "parquet")
+    convert_results(results, FormatRequest(formats))
+    cutouts = [path for path in (results / "cutouts").rglob("*.png") if path.parent.name == "in"]
+    assert len(cutouts) == 6
+    assert all(len(os.fsencode(path.name)) <= 255 and path.name.endswith(("-1.png", "-2.png")) for path in cutouts)
+    assert sum(path.name.startswith(100 * "ü") for path in cutouts) == 2
+
+
 def test_corrected_labels_are_converted_as_they_are(tmp_path: Path) -> None:
     labels = np.repeat(np.array([[1, 2, 3]], np.uint8), 8, 1)
     results = make_results(tmp_path, {"a.png": labels})
