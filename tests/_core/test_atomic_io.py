@@ -14,6 +14,7 @@ from astseg._core import atomic_io
 from astseg._core.atomic_io import (
     atomic_folder,
     atomic_write,
+    cannot_write,
     growing_folder,
     lock_folder,
     remove_leftovers,
@@ -357,6 +358,30 @@ def test_a_link_that_leads_to_itself(tmp_path: Path, name: str) -> None:
     for open_ in (atomic_folder, growing_folder, lambda path: atomic_write(path, follow_link=True)):
         with pytest.raises(AstSegError, match=said), open_(tmp_path / name):
             pytest.fail("nowhere to write to")
+
+
+@pytest.mark.parametrize(
+    ("named", "own"),
+    [
+        ("out", True),
+        ("out/deep/a.png", True),
+        (".out.partial/out/a.png", True),
+        (".out.kept", True),
+        (".", True),
+        ("in/a.png", False),
+        ("out2", False),
+        (".outer", False),
+        ("/proc/1/fd", False),
+    ],
+)
+def test_what_could_not_be_read_is_not_said_of_the_output(tmp_path: Path, named: str, own: bool) -> None:
+    (tmp_path / "link").symlink_to("out")
+    error = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / named))
+    for name in ("out", "link"):
+        blamed = f"Cannot write {tmp_path / name}" if own else f"Cannot read {tmp_path / named}"
+        assert str(cannot_write(tmp_path / name, error)) == f"{blamed}: Permission denied."
+    plain = PermissionError(errno.EACCES, "Permission denied")
+    assert str(cannot_write(tmp_path / "out", plain)) == f"Cannot write {tmp_path / 'out'}: Permission denied."
 
 
 def test_a_growing_folder_is_there_at_once_and_stays_after_an_error(tmp_path: Path) -> None:

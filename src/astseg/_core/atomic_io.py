@@ -93,8 +93,29 @@ def make_folder(path: Path) -> None:
 
 
 def cannot_write(path: Path, error: OSError, remark: str = "") -> AstSegError:
-    """Return the error for a path that cannot be written, and a remark with a space before it."""
+    """Return the error for a path that cannot be written, and a remark with a space before it.
+
+    If the system names another file, which was read meanwhile, the error is about that one.
+
+    >>> cannot_write(Path("out"), PermissionError(13, "Permission denied", "out/a.png"))
+    AstSegError('Cannot write out: Permission denied.')
+    >>> cannot_write(Path("out"), PermissionError(13, "Permission denied", "in/a.png"))
+    AstSegError('Cannot read in/a.png: Permission denied.')
+    """
+    named = error.filename
+    if isinstance(named, str | os.PathLike) and not any(
+        _belongs_to(Path(named).absolute(), place) for place in (path.absolute(), real_path(path))
+    ):
+        return AstSegError(f"Cannot read {named}: {error.strerror}.")
     return AstSegError(f"Cannot write {path}: {error.strerror or error}.{remark}")
+
+
+def _belongs_to(named: Path, path: Path) -> bool:
+    """Tell whether a file is at a path or below, leads there, or is one of those beside it that become it."""
+    if path.is_relative_to(named):
+        return True
+    beside = named.relative_to(path.parent).parts[0] if named.is_relative_to(path.parent) else ""
+    return beside == path.name or beside.startswith(f".{path.stem}.")
 
 
 @contextmanager
