@@ -195,9 +195,15 @@ def test_results_with_images_of_their_own(tmp_path: Path) -> None:
         ('{"images": []}', "no 'annotations'"),
         ('{"images": [{"id": 1, "file_name": "a", "height": 0, "width": 3}], "annotations": []}', "0 x 3 pixels"),
         ('{"images": [{"id": 1, "file_name": "a", "height": 99999, "width": 99999}], "annotations": []}', "99999"),
-        ('{"images": [{"id": [], "file_name": "a", "height": 9, "width": 9}], "annotations": []}', "unhashable"),
+        (
+            '{"images": [{"id": [], "file_name": "a", "height": 9, "width": 9}], "annotations": []}',
+            "a value of another kind than is expected",
+        ),
+        ('{"images": 5, "annotations": []}', "a value of another kind than is expected"),
+        ('{"images": [5], "annotations": []}', "a value of another kind than is expected"),
+        ('{"images": [], "annotations": null}', "a value of another kind than is expected"),
         ('{"images": [], "annotations": [{"image_id": 4}]}', "an annotation names image 4, which 'images' lacks"),
-        ('{"images": [], "annotations": [4]}', "not a file of COCO's instances"),
+        ('{"images": [], "annotations": [4]}', "not a file of COCO's instances: a value of another kind"),
         (
             '{"images": [{"id": 1, "file_name": "", "height": 9, "width": 9}], "annotations": []}',
             "no file name",
@@ -220,5 +226,5 @@ def test_a_damaged_annotation_is_named(tmp_path: Path) -> None:
             truth.find(ImageName("a"))
     path = tmp_path / "results.json"
     path.write_text("[4]")
-    with pytest.raises(AstSegError, match="not a file of COCO's results"):
+    with pytest.raises(AstSegError, match="not a file of COCO's results: a value of another kind"):
         CocoResults(path, CocoFile(tmp_path / "a.json"))

@@ -200,6 +200,14 @@ def test_a_damaged_manifest(tmp_path: Path, change: Callable[[dict[str, Any]], o
         Store(tmp_path / "s")
 
 
+@pytest.mark.parametrize("text", ["[]", "[1]", "5", "null"])
+def test_a_manifest_of_another_kind_is_told_in_words(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(AstSegError) as error:
+        Store(tmp_path)
+    assert "'" not in str(error.value)
+
+
 def test_nobody_is_told_to_trust_a_file(tmp_path: Path) -> None:
     write(tmp_path / "s")
     header = (b"{'descr': '|u1', 'fortran_order': False, 'shape': (" + b"1," * 30_000 + b")}").ljust(60_117) + b"\n"

@@ -106,10 +106,21 @@ def naming(error: AstSegError, path: Path, called: str) -> AstSegError:
 def describe_mistake(error: Exception) -> str:
     """Return what is wrong with the content of a file, as a clause; of a `KeyError`, what is missing.
 
+    What Python says of a value that it cannot use as the program does, such as a number as a list, tells nobody else
+    anything.
+
     >>> describe_mistake(KeyError("images")), describe_mistake(ValueError("it is empty"))
     ("there is no 'images'", 'it is empty')
+    >>> describe_mistake(TypeError("'int' object is not subscriptable"))
+    'a value of another kind than is expected'
     """
-    return f"there is no {error}" if isinstance(error, KeyError) else str(error)
+    if isinstance(error, KeyError):
+        return f"there is no {error}"
+    if isinstance(error, OverflowError):
+        return "a number that is too large"
+    if isinstance(error, AttributeError | IndexError | TypeError):
+        return "a value of another kind than is expected"
+    return str(error)
 
 
 MAX_LISTED_NAMES = 20

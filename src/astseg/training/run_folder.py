@@ -29,6 +29,7 @@ from astseg._core.errors import (
     AstSegError,
     InvalidRecipeError,
     RunNotFoundError,
+    describe_mistake,
 )
 from astseg._core.file_names import RUN_FILE
 from astseg._core.input_files import parse_json, read_json
@@ -93,7 +94,7 @@ def read_run(folder: Path) -> RunSettings:
     except OSError as error:
         raise RunNotFoundError(f"{folder} holds no training run: it has no {RUN_FILE}.") from error
     except (ValueError, TypeError, AttributeError) as error:
-        raise AstSegError(f"{folder / RUN_FILE} cannot be understood: {error}") from error
+        raise AstSegError(f"{folder / RUN_FILE} cannot be understood: {describe_mistake(error)}.") from error
 
 
 def write_run(folder: Path, settings: RunSettings, device: torch.device) -> None:

@@ -92,5 +92,5 @@ def test_damaged_sequences(sequence: Path) -> None:
         CdnetTruth(sequence / "groundtruth").find(ImageName("000005"))
     for text in ("470", "a b", "1 2 3"):
         (sequence / "temporalROI.txt").write_text(text)
-        with pytest.raises(AstSegError, match="should hold two numbers"):
+        with pytest.raises(AstSegError, match=f"should hold two numbers, such as '470 1700', not '{text}'"):
             CdnetTruth(sequence / "groundtruth")

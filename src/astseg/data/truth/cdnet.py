@@ -103,8 +103,12 @@ def _read_frames(path: Path) -> tuple[int, float]:
     try:
         regular_size(path)
         with path.open("rb") as file:
-            words = file.read(MAX_FRAMES_BYTES).split()
-        first, last = map(int, words)
-    except (OSError, ValueError) as error:
-        raise AstSegError(f"{path} should hold two numbers, such as '470 1700': {error}.") from error
+            text = file.read(MAX_FRAMES_BYTES)
+    except OSError as error:
+        raise AstSegError(f"{path} should hold two numbers, such as '470 1700': {error.strerror}.") from error
+    try:
+        first, last = map(int, text.split())
+    except ValueError as error:
+        shown = text[:40].decode("ascii", "replace")
+        raise AstSegError(f"{path} should hold two numbers, such as '470 1700', not '{shown}'.") from error
     return first, last
