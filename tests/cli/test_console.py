@@ -1,6 +1,8 @@
 import errno
 import io
+import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -25,6 +27,25 @@ def command_that(raises: BaseException) -> typer.Typer:
         raise raises
 
     return app
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+def test_a_stop_in_the_middle_of_exec_ends_by_its_own_code(tmp_path: Path) -> None:
+    (tmp_path / "stopped.py").write_text("""
+import os, signal, sys
+from astseg.cli._console import run, stop_now
+
+def app(arguments, standalone_mode):
+    exec("os.kill(os.getpid(), signal.SIGTERM)\\nwhile True: pass", globals())
+
+signal.signal(signal.SIGTERM, stop_now)
+sys.exit(run(app))
+""")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))}
+    program = [sys.executable, "-m", "stopped"]
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 143
+    assert done.stderr == "Interrupted: Stopped.\n"
 
 
 class TestRun:

@@ -106,13 +106,13 @@ def _options(
 
 def main() -> None:
     """Run the ``astseg`` program."""
-    signal.signal(signal.SIGTERM, stop_now)
     # The hub library writes a long text if there is no network; the command line needs only a sentence.
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     _limit_thread_spinning()
     keep_stderr()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for names that the encoding cannot represent
+    signal.signal(signal.SIGTERM, stop_now)
     _end(run(app))
 
 

@@ -149,10 +149,18 @@ _stop_signals: list[int] = []
 """The signals by which the running command was asked to stop."""
 
 
+class _StopNow(KeyboardInterrupt):
+    """Of the same effect, but for the exit code.
+
+    Where a `KeyboardInterrupt` itself has passed through an `exec`, as dataclasses use it, ``python -m`` ends by SIGINT
+    although it was caught.
+    """
+
+
 def stop_now(number: int, frame: FrameType | None) -> None:
     """Stop the command like Ctrl-C, so that it cleans up: a handler of signals."""
     _stop_signals.append(number)
-    raise KeyboardInterrupt
+    raise _StopNow
 
 
 def exit_code_when_stopped() -> int:
