@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from astseg.model.label_rule import slot_division
 from astseg.model.label_rule.slot_division import _second_of_two_means, chromaticities, divide_slots
 
 
@@ -60,6 +61,14 @@ class TestDivideSlots:
         assert self.divide(*long, likeness=0.41 * 20 / 4, exponent=1.0)[0] == long[0]
         assert self.divide(short, looks, likeness=0.39 * 26 / 3, exponent=1.0)[0][3] == "0002220"
         assert self.divide(short, looks, likeness=0.41 * 26 / 3, exponent=1.0)[0] == short
+
+    def test_which_cluster_is_called_the_second_does_not_matter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        random = np.random.default_rng(0)
+        owners = ["".join(row) for row in random.choice(list("01"), (12, 12), p=[0.1, 0.9])]
+        looks = ["".join(row) for row in random.choice(list("ab"), (12, 12), p=[0.6, 0.4])]
+        found = self.divide(owners, looks)
+        monkeypatch.setattr(slot_division, "_second_of_two_means", lambda points: ~_second_of_two_means(points))
+        assert self.divide(owners, looks) == found != (owners, [0, 1, 2, 3])
 
     def test_sides_in_the_shade_are_no_second_object(self) -> None:
         lit, red, violet = torch.tensor([[0.9, 0.6, 0.3], [0.8, 0.2, 0.1], [0.4, 0.1, 0.6]])

@@ -117,7 +117,9 @@ def _smaller_half(
     They are one of two clusters (2-means), without single pixels, and of this its largest connected piece.
     """
     half = np.zeros_like(mask)
-    half[mask] = _second_of_two_means(maps[:, mask].T)
+    second = _second_of_two_means(maps[:, mask].T)
+    # Which cluster is the second is up to the sign of an eigenvector, and ties of votes go against it.
+    half[mask] = second if 2 * second.sum() <= len(second) else ~second
     voters = _num_neighbors(mask)
     for _ in range(NUM_MAJORITY_STEPS):
         half = mask & (2 * _num_neighbors(half) > voters)
