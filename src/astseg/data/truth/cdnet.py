@@ -110,5 +110,5 @@ def _read_frames(path: Path) -> tuple[int, float]:
         first, last = map(int, text.split())
     except ValueError as error:
         shown = text[:40].decode("ascii", "replace")
-        raise AstSegError(f"{path} should hold two numbers, such as '470 1700', not '{shown}'.") from error
+        raise AstSegError(f"{path} should hold two numbers, such as '470 1700', not {shown!r}.") from error
     return first, last
