@@ -370,7 +370,7 @@ def _train_until(steps: int, how: str, recipe: Recipe, images: Bytes, folder: Pa
             if how == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    trainer = Trainer(recipe, images, folder, "cpu", 3, [Recorder(end)], save_every=-1.0)
+    trainer = Trainer(recipe, images, folder, "cpu", 3, [Recorder(end)], save_every=0.0)
     return trainer.run(lambda: asked)
 
 
