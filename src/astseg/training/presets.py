@@ -19,8 +19,8 @@ from astseg.training.config import BackgroundTraining, ForegroundTraining, Recip
 from astseg.training.schedules import LearningRate
 from astseg.training.shortening import with_steps
 from astseg.training.small_recipes import (
-    COLOR_RULE,
     DENSE,
+    ONE_COLOR_RULE,
     by_muon,
     cpu_recipe,
     for_large_images,
@@ -151,7 +151,12 @@ def _small() -> list[Preset]:
         architecture=replace(widened(clevr.architecture), num_slots=DATASETS["clevr"].num_slots + 2),
         foreground=replace(clevr.foreground, flips=True),
         label_rule=replace(
-            COLOR_RULE, object_error=3.0, background_error=14.0, background_margin=3.0, neighbor_pull=6.0, min_pixels=6
+            ONE_COLOR_RULE,
+            object_error=3.0,
+            background_error=14.0,
+            background_margin=3.0,
+            neighbor_pull=6.0,
+            min_pixels=6,
         ),
     )
     # With a position prior, slots find shadows too, unless objects cast them from early on.
@@ -159,7 +164,7 @@ def _small() -> list[Preset]:
         towers,
         architecture=replace(towers.architecture, slot_position_prior=True),
         foreground=replace(towers.foreground, shadow_start=1_500),
-        label_rule=replace(COLOR_RULE, background_likeness=0.2),
+        label_rule=replace(ONE_COLOR_RULE, background_likeness=0.2),
     )
     most = DATASETS["clevrtex"].num_slots
     textures, camouflaged = textures_recipe(side, most), textures_recipe(side, most, backbone=DENSE)

@@ -21,8 +21,9 @@ MUON_PEAK = 3e-3
 STATIC_ENTROPY_WEIGHT = 1e-3
 """A tenth of the paper's. On roads, a larger weight makes slots give up; on towers, so small a one leaves objects mixed
 (``docs/lab/experiments.md``)."""
-COLOR_RULE = LabelRule(duplicate_likeness=0.3, division_likeness=0.7, border_exponent=0.5)
-"""What small models of colors have in common: slots are merged and divided by the border that they share, too."""
+ONE_COLOR_RULE = LabelRule(duplicate_likeness=0.3, division_likeness=0.7, border_exponent=0.5)
+"""For objects of one color each, as benchmarks have them: two colors in a slot are two objects. A person's shirt and
+trousers would be two, so recipes for a user's own images leave it out."""
 
 
 def cpu_recipe(
@@ -58,7 +59,7 @@ def cpu_recipe(
             shadows=True,
             background_network="region",
         ),
-        label_rule=COLOR_RULE,
+        label_rule=ONE_COLOR_RULE,
         background=BackgroundTraining(
             steps=1_500,
             batch_size=32,
@@ -121,12 +122,8 @@ def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static:
         batch_size=8,
         entropy_weight=STATIC_ENTROPY_WEIGHT if static else small.foreground.entropy_weight,
     )
-    rule = replace(
-        COLOR_RULE,
-        between_objects=False,
-        max_shade=0.15,
-        noise_multiple=NOISE_MULTIPLE if static else 0.0,
-        split_parts=static,
+    rule = LabelRule(
+        between_objects=False, max_shade=0.15, noise_multiple=NOISE_MULTIPLE if static else 0.0, split_parts=static
     )
     return replace(small, architecture=architecture, foreground=foreground, label_rule=rule)
 
