@@ -34,8 +34,10 @@ Features = npt.NDArray[np.float64]
 BATCH_SIZE = 20
 ONE_COLOR = ("division_likeness=0.7", "border_exponent=0.5", "duplicate_likeness=0.3")
 """Each of these objects has one color."""
-OWN_TRAINING = ("--objects", "8", "--steps", "3000", "--device", "cpu")
-OWN_TRAINING += tuple(word for value in ONE_COLOR for word in ("--set", f"label_rule.{value}"))
+OWN_TRAINING = (
+    *("--objects", "8", "--steps", "3000", "--device", "cpu"),
+    *(word for value in ONE_COLOR for word in ("--set", f"label_rule.{value}")),
+)
 """What ``astseg train`` is given for a model of a sequence's own."""
 
 
