@@ -154,8 +154,7 @@ class AstSeg(SavedModel):
     def _encode(
         self, images: Tensor, backgrounds: Tensor | None, residuals: Tensor | None
     ) -> tuple[ObjectLatents, Tensor]:
-        """Return the objects and the attention maps by which they were found; see `encode`."""
-        self._check_images(images)
+        """Return the objects and the attention maps by which they were found; see `encode`, which checks the images."""
         logits, features = self._logits_and_features(images, backgrounds, residuals)
         with single_precision(logits):
             attention = spatial_softmax(logits)
