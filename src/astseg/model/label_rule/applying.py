@@ -72,11 +72,12 @@ def divide_shared_slots(
     Returns:
         Weights that sum to one over the layers, and for each slot the one whose pixels it now holds.
     """
-    # The sides of one object differ in light, but hardly in chromaticity.
-    told_by = chromaticities(images) if residuals is None else residuals
-    weights, origins = divide_slots(weights, told_by, rule.division_likeness, rule.border_exponent, rule.min_pixels)
-    maps = images if residuals is None else residuals
-    links = neighbor_affinities(images, rule.likeness) if residuals is None else None
+    if residuals is None:
+        # The sides of one object differ in light, but hardly in chromaticity.
+        halves_by, maps, links = chromaticities(images), images, neighbor_affinities(images, rule.likeness)
+    else:
+        halves_by, maps, links = residuals, residuals, None
+    weights, origins = divide_slots(weights, halves_by, rule.division_likeness, rule.border_exponent, rule.min_pixels)
     return merge_duplicate_slots(weights, maps, links, rule.duplicate_likeness, rule.border_exponent), origins
 
 
