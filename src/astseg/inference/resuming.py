@@ -34,6 +34,7 @@ from astseg._core.checksums import is_intact, seal_file
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import read_json
 from astseg._core.tensor_files import load_tensors
+from astseg._core.tensors import is_plain
 from astseg.inference.plans import differing_names, write_plan
 from astseg.inference.segmenting import Segmenter
 from astseg.inference.tiles import OF_OBJECTS
@@ -248,7 +249,7 @@ def read_batch(file: Path, digest: str, shape: tuple[int, ...]) -> Answer | None
         return None
     if not isinstance(content, dict) or content.pop("pixels", None) != digest:
         return None
-    if not all(isinstance(values, Tensor) and values.layout == torch.strided for values in content.values()):
+    if not all(map(is_plain, content.values())):
         return None
     try:
         return {
