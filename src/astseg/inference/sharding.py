@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from astseg._core.arguments import as_path
 from astseg._core.atomic_io import atomic_folder, make_folder, partial_folder, restore_former
 from astseg._core.devices import find_device
 from astseg._core.errors import AstSegError
@@ -106,7 +107,7 @@ def segment_in_shards(
     request, place = request or FormatRequest(()), place or Place()
     if isinstance(request.categories, int):
         raise AstSegError("Kinds that are found by likeness would differ from shard to shard. Name slots instead.")
-    out, device = Path(out), find_device(device)
+    out, device = as_path("out", out), find_device(device)
     _begin(out, _plan(model, source, files_per_shard, model_name, request))
     own = _own_shards(out, source.files, files_per_shard, place)
     for folder in own:
