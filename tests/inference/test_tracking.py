@@ -94,6 +94,17 @@ def test_of_two_tracks_that_fit_alike_the_one_that_was_seen_goes_on(absence: flo
     assert tracks_in(found[2]) == {expected}
 
 
+@pytest.mark.parametrize(
+    ("missing", "drift", "same"),
+    [(20, TrackingSettings.drift, True), (20, 0.0, False), (1, TrackingSettings.drift, False)],
+)
+def test_a_thing_may_come_back_farther_off_the_longer_it_was_away(missing: int, drift: float, same: bool) -> None:
+    here, there = draw((1, 8, 20, 6, 6)), draw((1, 8, 42, 6, 6))
+    frames = [here, *[np.zeros_like(here)] * missing, there]
+    tracks = follow(frames, Tracker(TrackingSettings(drift=drift)))
+    assert (tracks_in(tracks[-1]) == {1}) == same
+
+
 def test_what_has_left_the_image_does_not_come_back() -> None:
     leaving = [draw((1, 10, 50 + 2 * t, 8, 8)) for t in range(8)]
     entering = [draw((1, 10, 60 - 2 * t, 8, 8)) for t in range(1, 8)]
