@@ -1,5 +1,7 @@
+import bz2
 import gzip
 import io
+import lzma
 import os
 import tarfile
 import tracemalloc
@@ -168,6 +170,33 @@ def test_a_long_name_is_not_read(tmp_path: Path, kind: bytes) -> None:
         contents(source)
     assert tracemalloc.get_traced_memory()[1] < 10 << 20
     tracemalloc.stop()
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+@pytest.mark.parametrize("size", [1 << 40, 1 << 80])
+@pytest.mark.parametrize("claimed_by", ["header", "pax"])
+def test_a_member_that_claims_more_than_there_is_ends_with_the_file(
+    tmp_path: Path, size: int, claimed_by: str, compress: Callable[[bytes], bytes]
+) -> None:
+    member = tarfile.TarInfo("x")
+    if claimed_by == "header":
+        member.size = size
+        header = member.tobuf(tarfile.GNU_FORMAT)
+    else:
+        member.pax_headers = {"size": str(size)}
+        header = member.tobuf(tarfile.PAX_FORMAT)
+    (tmp_path / "a.tar").write_bytes(compress(header + bytes(2048)))
+    (source,) = open_sources([tmp_path / "a.tar"])
+    with pytest.raises(AstSegError, match=r"archive a.tar is damaged or truncated \(unexpected end of data\)"):
+        for _ in source.members():
+            pass
+
+
+@pytest.mark.parametrize("content", [bz2.compress(formats.tar(FILES)), lzma.compress(formats.tar(FILES)), b""])
+def test_what_is_no_tar_archive_is_to_be_unpacked(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(AstSegError, match=r"a does not start like a tar archive, .*, unpack it and name"):
+        open_sources([tmp_path / "a"])
 
 
 def test_long_names_one_after_the_other(tmp_path: Path) -> None:

@@ -88,7 +88,8 @@ def open_sources(paths: Sequence[Path | str]) -> list[ArchiveSource]:
             groups[-1].append(path)
         else:
             raise AstSegError(
-                f"{path} does not start like a tar archive. If it is a part of one, give all parts in order."
+                f"{path} does not start like a tar archive, gzipped or not. If it is a part of one, give all parts in "
+                "order; if it is compressed in another way, unpack it and name the folder."
             )
     return [ArchiveSource(tuple(group)) for group in groups]
 
@@ -130,13 +131,38 @@ def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) ->
     with _report_damage(name), _ConcatenatedFiles(paths, advance) as pieces:
         buffered = io.BufferedReader(pieces, 1 << 20)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=buffered) if pieces.compressed else buffered)
-        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_StrictTarInfo) as archive:
+        ending = cast(IO[bytes], _EndingStream(stream))
+        with tarfile.open(fileobj=ending, mode="r|", tarinfo=_StrictTarInfo) as archive:
             for member in archive:
                 if member.isreg() and not member.issparse():
                     yield ArchiveMember(member.name, partial(_read_member, archive, member, name))
         # gzip verifies its checksum at the very end.
         while stream.read(1 << 20):
             pass
+
+
+class _EndingStream:
+    """A stream that may be read beyond its end only once: tarfile would do so for all that a header claims, for days.
+
+    Args:
+        stream: what is read.
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._ended = False
+
+    def read(self, size: int) -> bytes:
+        """Read up to so many bytes; nothing, once, at the end.
+
+        Raises:
+            EOFError: the end was met before.
+        """
+        content = self._stream.read(size)
+        if not content and self._ended:
+            raise EOFError("unexpected end of data")
+        self._ended = not content
+        return content
 
 
 class _StrictTarInfo(tarfile.TarInfo):
