@@ -48,5 +48,7 @@ def test_damaged_files() -> None:
     for damaged in (data[:1000], b"", b"not an image", data[:60] + bytes(20) + data[80:]):
         with pytest.raises(ValueError, match=r"truncated|identify|checksum"):
             decode(damaged, MASK, 128)
+    with pytest.raises(ValueError, match=r"^cannot identify it as a PNG image$"):  # and no place in memory
+        decode(b"", MASK, 128)
     with pytest.raises(ValueError, match="smaller"):
         decode(formats.png(np.zeros((64, 64), np.uint8), 0), MASK, 128)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from astseg._core.image_files import check_png
 from astseg.data.image_fitting import center_slices, resize
@@ -32,6 +32,8 @@ def open_png(data: bytes) -> Iterator[Image.Image]:
                 raise ValueError(f"it has {image.height} x {image.width} pixels; at most {MAX_PIXELS} are read")
             check_png(image)
             yield image
+    except UnidentifiedImageError as error:  # whose words name the place in memory
+        raise ValueError("cannot identify it as a PNG image") from error
     except Exception as error:  # on damaged files Pillow's decoders raise errors of any type
         raise ValueError(str(error)) from error
 
