@@ -42,3 +42,19 @@ def test_are_painted_if_asked_or_missing(
     found = frozen_backgrounds(model, TrainingImages(tiny_images, CPU), tmp_path, paint=paint)
     assert len(found) == len(tiny_images)
     assert (found.stored == 7).all() == (there and not paint)
+
+
+@pytest.mark.parametrize("shape", ["(-2, 9)", "(", f"({10**30},)", "(True,)"])
+def test_are_painted_again_where_the_header_of_their_file_is_damaged(
+    model: AstSeg, tiny_images: Bytes, tmp_path: Path, shape: str
+) -> None:
+    images, told = TrainingImages(tiny_images, CPU), list[str]()
+    before = np.array(frozen_backgrounds(model, images, tmp_path, paint=True).stored)
+    path = tmp_path / "backgrounds.npy"
+    content = path.read_bytes()
+    end = content.index(b"\n")
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}".encode()
+    path.write_bytes(content[:10] + header.ljust(end - 10) + content[end:])
+    found = frozen_backgrounds(model, images, tmp_path, paint=False, note=told.append)
+    np.testing.assert_array_equal(found.stored, before)
+    assert told == [f"{path} is damaged; the backgrounds are painted again."]

@@ -1,9 +1,29 @@
 """Arrays that are mapped from files, and read from the disk as they are looked at."""
 
 import mmap
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from astseg._core.input_files import regular_size
+
+
+def map_array(path: Path) -> npt.NDArray[Any]:
+    """Map the array of an `.npy` file, to be looked at.
+
+    Raises:
+        OSError: there is no regular file, or it cannot be opened.
+        ValueError: it is damaged, holds something else, or is shorter than its header claims.
+    """
+    regular_size(path)
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header raises errors of any type
+        raise ValueError(*error.args) from error
 
 
 def fetch_rows(array: npt.NDArray[np.generic], rows: npt.NDArray[np.int64]) -> None:

@@ -30,7 +30,8 @@ from astseg._core.arguments import as_path
 from astseg._core.checksums import damaged_row, read_sums, sums_file, unseal
 from astseg._core.errors import AstSegError, NotPreparedError, describe_mistake
 from astseg._core.image_files import Bytes as Bytes
-from astseg._core.input_files import NotAFileError, read_json, regular_size
+from astseg._core.input_files import NotAFileError, read_json
+from astseg._core.mapped_arrays import map_array
 from astseg.data.array_members import describe_damage
 
 FORMAT = "astseg-store"
@@ -210,9 +211,8 @@ class Store:
         for kind, array_record in record.arrays.items():
             file = self.path / array_record.file
             try:
-                regular_size(file)
-                array: Bytes = np.lib.format.open_memmap(file, mode="r")
-            except Exception as error:  # a damaged header raises errors of any type
+                array: Bytes = map_array(file)
+            except (OSError, ValueError) as error:
                 raise AstSegError(f"Cannot read {file}: {describe_damage(error)}. Prepare the data again.") from error
             if array.shape != array_record.shape or array.dtype != np.uint8:
                 raise AstSegError(

@@ -9,6 +9,7 @@ import torch
 from astseg._core.atomic_io import atomic_write
 from astseg._core.checksums import Sums, damaged_row, read_sums, row_sums, sums_file
 from astseg._core.image_conversion import to_uint8_images
+from astseg._core.mapped_arrays import map_array
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batches import TrainingImages
@@ -49,7 +50,7 @@ def frozen_backgrounds(
             sums = paint_backgrounds(model, images, partial)
             with atomic_write(sums_file(path)) as partial_sums:
                 partial_sums.write_bytes(sums.tobytes())
-        found = np.load(path, mmap_mode="r")
+        found = map_array(path)
     return TrainingImages(found, images.device)
 
 
@@ -77,12 +78,12 @@ def paint_backgrounds(model: AstSeg, images: TrainingImages, path: Path, batch_s
 def _intact_backgrounds(path: Path, shape: tuple[int, ...]) -> Bytes | None:
     """Return what is in a file; None if it is damaged, as far as is looked at."""
     try:
-        found: Bytes = np.load(path, mmap_mode="r", allow_pickle=False)
+        found: Bytes = map_array(path)
         if found.shape != shape or found.dtype != np.uint8:
             return None
         if not sums_file(path).is_file():
             return found
         sums = read_sums(sums_file(path))
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError):
         return None
     return found if len(sums) == len(found) and damaged_row(found, sums) is None else None

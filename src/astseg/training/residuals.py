@@ -14,6 +14,7 @@ import torch
 from astseg._core.atomic_io import atomic_write, make_folder, sync_opened, unlink_link
 from astseg._core.checksums import Sums, damaged_row, read_sums, row_sums, sums_file
 from astseg._core.input_files import read_json
+from astseg._core.mapped_arrays import map_array
 from astseg._core.progress import NamedProgress
 from astseg._core.sampling import evenly_spaced
 from astseg._core.settings_io import to_builtins
@@ -92,7 +93,7 @@ def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progre
                 partial.write_bytes(sums[:stop].tobytes())
             with atomic_write(noted) as partial:
                 partial.write_text(json.dumps({"identity": identity, "done": stop}) + "\n")
-    found: np.ndarray = np.load(path, mmap_mode="r")
+    found: np.ndarray = map_array(path)
     return found
 
 
