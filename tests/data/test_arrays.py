@@ -115,6 +115,15 @@ def test_columns_first_where_it_is_large(tmp_path: Path, monkeypatch: pytest.Mon
         open_arrays(tmp_path / name)
 
 
+def test_values_beyond_single_precision_are_refused_without_a_warning(tmp_path: Path) -> None:
+    values = np.zeros((3, 4, 4, 3))
+    values[1] = 1e300
+    np.save(tmp_path / "a.npy", values)
+    problems = [item.problem for item in open_arrays(tmp_path / "a.npy") if item.image is None]
+    assert len(problems) == 1
+    assert "non-finite" in str(problems[0])
+
+
 @pytest.mark.parametrize(
     ("bad", "said"),
     [

@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from typing import IO, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from astseg._core.errors import AstSegError
@@ -298,12 +299,18 @@ def _is_byte_range(images: Iterator[Numbers]) -> bool:
     """
     votes, bright = 0, False
     for image in images:
-        values = image.astype(np.float32)
+        values = _to_single(image)
         low, high = values.min(), values.max()
         if 0 <= low <= high <= 255:
             bright |= bool(high > MAX_UNIT_RANGE_VALUE)
             votes += 1 if high > MAX_UNIT_RANGE_VALUE else -1 if ((values > 0) & (values < 1)).any() else 0
     return bright and votes >= 0
+
+
+def _to_single(image: Numbers) -> npt.NDArray[np.float32]:
+    """Return floating-point values in single precision, where those that it does not hold are infinite."""
+    with np.errstate(over="ignore"):
+        return image.astype(np.float32)
 
 
 def _to_labels(mask: Numbers, size: tuple[int, ...], path: Path) -> tuple[Bytes | None, str | None]:
@@ -328,7 +335,7 @@ def _to_rgb(image: Numbers, scale: _Scale) -> Bytes:
     """
     white, what = scale.white, "values"
     if scale.kind == "f":
-        image, what = image.astype(np.float32), "floating-point values"  # as float32, 1 plus a rounding error is 1
+        image, what = _to_single(image), "floating-point values"  # in which 1 plus a rounding error is 1
         if not np.isfinite(image).all():
             raise AstSegError("holds non-finite values (NaN or infinity).")
     low, high = image.min(), image.max()
