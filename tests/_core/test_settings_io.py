@@ -15,6 +15,7 @@ from astseg._core.settings_io import (
     to_builtins,
 )
 from astseg.model.architecture import Architecture
+from astseg.model.label_rule.settings import LabelRule
 from astseg.training.presets import PRESETS
 from astseg.training.run_folder import RunSettings
 
@@ -80,6 +81,7 @@ def test_every_recipe_goes_through_json(name: str) -> None:
         ([], "should be a group of settings, not a list"),
         ({"inner": {"sides": [1, 2]}, "others": [13]}, "no thirteen"),
         ({"inner": {"sides": [1, 2, 3]}}, "length 2"),
+        ({"inner": {"sides": []}}, r"^inner\.sides should be a list of length 2, not 0$"),
         ({"inner": {"sides": [1, 2]}, "weight": math.nan}, "^weight should be a finite number, not nan"),
         ({"inner": {"sides": [1, 2]}, "weight": "nan"}, "^weight should be a finite number, not 'nan'"),
         ({"inner": {"sides": [1, 2]}, "count": "many"}, "^count should be a whole number or null, not 'many'"),
@@ -124,6 +126,11 @@ def test_refuses_values_of_wrong_types(name: str, value: object) -> None:
 def test_numbers_that_cannot_be_computed_with(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Outer(Inner((1, 2)), **settings)
+
+
+def test_no_number_is_named_that_may_not_be() -> None:
+    with pytest.raises(ValueError, match=r"^likeness should be a number that single precision holds"):
+        LabelRule(likeness=1e-60)
 
 
 def test_differing_settings_are_those_that_not_all_share() -> None:

@@ -33,6 +33,9 @@ LARGEST_WHOLE_NUMBER = 2**31 - 1
 _PLACE = re.compile(r"(?P<problem>.*) - at `\$\.?(?P<place>[^`]+)`", re.DOTALL)
 _OF_A_SETTING = re.compile(r"\w+ should ")
 _WRONG_KIND = re.compile(r"Expected `(?P<wanted>[a-z| ]+)`, got `(?P<found>[a-z]+)`(?: - at `\$\.?(?P<place>.+)`)?")
+_WRONG_LENGTH = re.compile(
+    r"Expected `array` of length (?P<wanted>\d+), got (?P<found>\d+)(?: - at `\$\.?(?P<place>.+)`)?"
+)
 
 
 def to_builtins(settings: Any) -> dict[str, Any]:
@@ -179,7 +182,8 @@ def _wanted_number(value: Any, allowed: Range, *, whole: bool) -> str:
     if allowed.at_most is None and abs(value) > largest:
         return f"at most {largest}" if value > 0 else f"at least {-largest}"
     if not whole and 0 < abs(value) < SMALLEST_NUMBER:
-        return f"0, or a number that single precision holds (from {SMALLEST_NUMBER} on)"
+        zero = "0, or " if allowed.holds(0) else ""
+        return f"{zero}a number that single precision holds (from {SMALLEST_NUMBER} on)"
     return ""
 
 
@@ -246,7 +250,7 @@ def parse_change(text: str) -> tuple[str, Any]:
     """
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise ValueError(f"a change looks like foreground.entropy_weight=1e-3, not '{text}'")
+        raise ValueError(f"a change looks like NAME=VALUE, not '{text}'")
     try:
         return name, parse_json(value)
     except ValueError:
@@ -260,7 +264,11 @@ def _in_words(problem: str, whole: str) -> str:
     'foreground.steps should be a whole number or null, not a word'
     >>> _in_words("steps should be at least 1, not 0 - at `$.foreground`", "Recipe")
     'foreground.steps should be at least 1, not 0'
+    >>> _in_words("Expected `array` of length 2, got 3 - at `$.architecture.image_size`", "Recipe")
+    'architecture.image_size should be a list of length 2, not 3'
     """
+    if length := _WRONG_LENGTH.fullmatch(problem):
+        return f"{length['place'] or whole} should be a list of length {length['wanted']}, not {length['found']}"
     wrong = _WRONG_KIND.fullmatch(problem)
     if wrong is None:
         refused = _PLACE.fullmatch(problem)
