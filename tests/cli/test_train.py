@@ -344,7 +344,9 @@ class TestStopAndResume:
         assert not has_leftovers(run)
 
     def test_without_a_run(self, astseg: Program, finished: Path, tmp_path: Path) -> None:
-        assert "no training run" in astseg.mistake("train", "--resume", "--out", tmp_path / "nowhere")
+        error = astseg.mistake("train", "--resume", "--out", tmp_path / "nowhere")
+        assert "no training run" in error
+        assert "starts again by its own command, without --resume." in error
         error = astseg.mistake("train", "--resume", finished, "--out", tmp_path / "nowhere")
         assert "is a training run. To resume it, name it by --out." in error
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from astseg._core.allocation import keep_freed_memory
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, RunNotFoundError
 from astseg.cli._console import Stopped, deferred_interrupt, messages, output
 from astseg.cli._models import open_model
 from astseg.cli._options import find_device
@@ -116,7 +116,13 @@ def resume_run(folder: Path, context: typer.Context, device: str, *, strict: boo
     """
     from astseg.training.run_folder import read_progress, read_run_with_data
 
-    settings = read_run_with_data(folder, to_resume=True)
+    try:
+        settings = read_run_with_data(folder, to_resume=True)
+    except RunNotFoundError as error:
+        raise AstSegError(
+            f"{error} A training that was stopped before it had a recipe starts again by its own command, without "
+            "--resume."
+        ) from error
     print_ignored_options(context, USED_ON_RESUME)
     progress = read_progress(folder)
     if progress is not None and progress.finished:
