@@ -113,6 +113,19 @@ def test_main_prints_the_version_and_limits_the_spinning_of_threads(
     assert os.environ.get("GOMP_SPINCOUNT") == expected
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_at_the_very_end_ends_it_without_a_word(number: signal.Signals) -> None:
+    code = (
+        "import signal, sys, weakref; from astseg.cli import main\n"
+        f"weakref.finalize(sys, signal.raise_signal, {int(number)})\n"  # as torch cleans up
+        "sys.argv = ['astseg', '--version']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-number, "")
+    assert done.stdout == f"astseg {__version__}\n"
+
+
 def test_a_result_that_cannot_be_written() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")

@@ -1,5 +1,6 @@
 """The command line: one file per command, which parses, calls and prints; files that begin with ``_`` are shared."""
 
+import atexit
 import os
 import signal
 import sys
@@ -127,7 +128,15 @@ def _end(code: int) -> NoReturn:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
+    atexit.register(_end_by_signals)  # the last one is called first
     sys.exit(code)
+
+
+def _end_by_signals() -> None:
+    """Let Ctrl-C and SIGTERM end this process without a word, while Python takes itself down."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _limit_thread_spinning() -> None:
