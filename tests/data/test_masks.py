@@ -106,6 +106,17 @@ def test_black_and_white_is_one_object(tmp_path: Path, kind: str) -> None:
 BLACK_WHITE = [[0, 0, 0], [255, 255, 255]]
 
 
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
+def test_indices_of_the_palette_to_which_pillow_reduces_all_images_are_no_labels(tmp_path: Path, suffix: str) -> None:
+    colors = np.array([[0, 0, 0], [255, 0, 0], [0, 102, 255]], np.uint8)  # of the palette: others are dithered
+    white = np.array([[0, 0, 0], [255, 255, 255], [255, 255, 255]], np.uint8)
+    for palette, expected in ((colors, [0, 2, 1]), (white, [0, 1, 1])):
+        image = Image.fromarray(palette[LABELS]).convert("P")
+        image.save(tmp_path / f"a.{suffix}")
+        (labels,), _ = labels_in(tmp_path / f"a.{suffix}")
+        np.testing.assert_array_equal(labels, np.array(expected)[LABELS])
+
+
 @pytest.mark.parametrize("suffix", ["png", "gif", "tif"])
 def test_a_palette_of_black_and_white_is_black_and_white(tmp_path: Path, suffix: str) -> None:
     shown = (LABELS > 0).astype(np.uint8)

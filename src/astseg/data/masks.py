@@ -41,6 +41,11 @@ BLACK_WHITE_MARGIN = 24
 MAX_OTHER_SHARE = 0.002
 """The share of a black and white mask that may be even areas of other values by chance."""
 LOSSY_FORMATS = frozenset({"JPEG", "MPO"})
+WEB_LEVELS = range(0, 256, 51)
+WEB_PALETTE = np.array(
+    [(0, 0, 0)] * 10 + [(red, green, blue) for blue in WEB_LEVELS for green in WEB_LEVELS for red in WEB_LEVELS]
+)
+"""The colors to which Pillow's `convert("P")` reduces an image of whatever colors, the same for all."""
 
 
 @dataclass(frozen=True)
@@ -284,8 +289,13 @@ def _is_cut_out(visible: Int64[np.ndarray, " pixels"]) -> bool:
 
 
 def _is_label_palette(image: Image.Image) -> bool:
-    """Tell whether the indices of a palette are labels; in palettes that only save space, black has another index."""
+    """Tell whether the indices of a palette are labels.
+
+    In palettes that only save space, black has another index, but for that of Pillow.
+    """
     palette, used = _read_palette(image)
+    if np.array_equal(palette[: len(WEB_PALETTE)], WEB_PALETTE) and not palette[len(WEB_PALETTE) :].any():
+        return False
     black = np.flatnonzero((palette == 0).all(1))
     return 0 in black or not used & set(black.tolist())
 
