@@ -40,3 +40,15 @@ def test_without_truth(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) 
     grid = ImageGridCallback(tmp_path, tiny_images[:1])
     Trainer(recipe, tiny_images, tmp_path, torch.device("cpu"), callbacks=[grid]).run()
     assert [file.name for file in (tmp_path / "images").iterdir()] == ["0-joint-000001.png"]
+
+
+def test_are_not_drawn_through_a_link(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+    recipe = override(tiny_recipe, {"foreground.scenario": "baseline", "foreground.steps": 1})
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    run.mkdir()
+    elsewhere.mkdir()
+    (run / "images").symlink_to(elsewhere)
+    grid = ImageGridCallback(run, tiny_images[:1])
+    Trainer(recipe, tiny_images, run, torch.device("cpu"), callbacks=[grid]).run()
+    assert not list(elsewhere.iterdir())
+    assert [file.name for file in (run / "images").iterdir()] == ["0-joint-000001.png"]

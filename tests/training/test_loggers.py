@@ -139,3 +139,20 @@ def test_reading_leaves_out_damaged_lines(tmp_path: Path, line: bytes) -> None:
 def test_closing_before_anything_began(tmp_path: Path) -> None:
     MetricsLogger(tmp_path).close()
     assert not list(tmp_path.iterdir())
+
+
+def test_links_are_replaced_and_what_they_lead_to_stays(
+    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
+) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    run.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "a.jsonl").write_text("mine\n")
+    (run / "metrics.jsonl").symlink_to(elsewhere / "a.jsonl")
+    (run / "tensorboard").symlink_to(elsewhere)
+    logger = MetricsLogger(run)
+    trainer(tiny_recipe, tiny_images, run, logger).run()
+    logger.close()
+    assert [(file.name, file.read_text()) for file in elsewhere.iterdir()] == [("a.jsonl", "mine\n")]
+    assert [entry["step"] for entry in read_metrics(run / "metrics.jsonl")] == STEPS
+    assert tensorboard_steps(run, "background/total") == [1, 2, 3]

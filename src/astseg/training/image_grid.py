@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from astseg._core.atomic_io import atomic_write
+from astseg._core.atomic_io import atomic_write, unlink_link
 from astseg.data.store import Bytes
 from astseg.training.callbacks import Callback, ends_part
 from astseg.training.state import TrainState
@@ -27,6 +27,10 @@ class ImageGridCallback(Callback):
         self._folder = folder / IMAGES_FOLDER
         self._images = np.array(images)
         self._truths = None if truths is None else np.array(truths)
+
+    def on_phase_start(self, state: TrainState) -> None:
+        """Remove a link in the place of the folder, which would lead to somebody's files."""
+        unlink_link(self._folder)
 
     def on_step_end(self, state: TrainState) -> None:
         """Draw after each eighth of a phase."""

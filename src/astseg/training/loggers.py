@@ -8,7 +8,7 @@ from typing import Any, NotRequired, TypedDict
 import msgspec
 from torch.utils.tensorboard import SummaryWriter
 
-from astseg._core.atomic_io import atomic_write
+from astseg._core.atomic_io import atomic_write, unlink_link
 from astseg._core.input_files import parse_json
 from astseg.training.callbacks import Callback, StepMetrics
 from astseg.training.state import TrainState
@@ -44,10 +44,12 @@ class MetricsLogger(Callback):
         self._latest = 0
 
     def on_phase_start(self, state: TrainState) -> None:
-        """Remove the entries of steps that are still to come."""
+        """Remove the entries of steps that are still to come, and links, which would lead to somebody's files."""
         step = state.steps_done
         if self._tensorboard is None or step < self._latest:
             self.close()
+            for place in (self._path, self._tensorboard_folder):
+                unlink_link(place)
             self._remove_after(step)
             # TensorBoard purges from the next step on, unless nothing was written yet.
             purge_step = step + 1 if step or self._latest else None

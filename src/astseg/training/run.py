@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from astseg._core import processes
-from astseg._core.atomic_io import remove_leftovers
+from astseg._core.atomic_io import remove_leftovers, unlink_link
 from astseg._core.devices import find_device
 from astseg._core.errors import (
     AstSegError,
@@ -78,8 +78,10 @@ def train_run(
     first = processes.is_first()
     if first and not resume:
         check_new_run(folder)
-    for place in (folder, folder / IMAGES_FOLDER) if first else ():
-        remove_leftovers(place)
+    if first:
+        unlink_link(folder / IMAGES_FOLDER)
+        for place in (folder, folder / IMAGES_FOLDER):
+            remove_leftovers(place)
     shown = store[store.default_split]
     logger = MetricsLogger(folder)
     truths = shown.masks_to_show(slice(GRID_IMAGES))
