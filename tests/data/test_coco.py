@@ -67,6 +67,7 @@ def test_polygons_are_joined() -> None:
         ({"size": [12, 15]}, "not those of"),
         ([], "neither polygons nor RLE"),
         ("text", "neither polygons nor RLE"),
+        (None, "neither polygons nor RLE; a box alone is no mask"),
         ([[1, 2, 3, 4]], "fewer than three points"),
         ([[1, 2, 3, 4, 5, 6, 7]], "half a point"),
         ([[1, 2, 3, 4, 5, "6"]], "other than numbers"),
@@ -132,6 +133,15 @@ def test_images_are_found_by_name(tmp_path: Path, names: tuple[str, ...], asked:
 def test_a_name_without_suffix_loses_nothing_more(tmp_path: Path, asked: ImageName, known: bool) -> None:
     truth = CocoTruth(write(tmp_path / "a.json", [], ("photo.jpg", "other.jpg")))
     assert (truth.find(asked) is not None) == known
+
+
+def test_sides_of_a_table_are_whole_numbers_too(tmp_path: Path) -> None:
+    images = [{"id": 1, "file_name": "a.jpg", "height": 12.0, "width": 15.0}]
+    path = write(tmp_path / "a.json", [{"image_id": 1, "segmentation": SQUARE, "iscrowd": False}], images=images)
+    truth = CocoTruth(path).find(ImageName("a"))
+    assert truth is not None
+    assert truth.regions.labels.shape == SIZE
+    assert truth.regions.labels[4, 4] == 1
 
 
 def test_two_images_of_one_id_are_refused(tmp_path: Path) -> None:
@@ -203,6 +213,22 @@ def test_results_with_images_of_their_own(tmp_path: Path) -> None:
         ('{"images": [5], "annotations": []}', "a value of another kind than is expected"),
         ('{"images": [], "annotations": null}', "a value of another kind than is expected"),
         ('{"images": [], "annotations": [{"image_id": 4}]}', "an annotation names image 4, which 'images' lacks"),
+        (
+            '{"images": [{"id": "4", "file_name": "a", "height": 9, "width": 9}], "annotations": [{"image_id": "5"}]}',
+            "an annotation names image '5', which 'images' lacks",
+        ),
+        *(
+            (f'{{"images": [{{"id": 1, "file_name": "a", "height": {side}, "width": 9}}], "annotations": []}}', message)
+            for side, message in (('"9"', "height '9' and width 9, which should be whole"), ("9.5", "height 9.5 and"))
+        ),
+        *(
+            (
+                '{"images": [{"id": 1, "file_name": "a", "height": 9, "width": 9}], '
+                f'"annotations": [{{"image_id": 1, "iscrowd": {crowd}}}]}}',
+                f"'iscrowd' of an annotation is {shown}, and should be 0 or 1",
+            )
+            for crowd, shown in (('"0"', "'0'"), ("2", "2"), ("[]", r"\[\]"))
+        ),
         ('{"images": [], "annotations": [4]}', "not a file of COCO's instances: a value of another kind"),
         (
             '{"images": [{"id": 1, "file_name": "", "height": 9, "width": 9}], "annotations": []}',

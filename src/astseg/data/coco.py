@@ -54,7 +54,9 @@ class CocoFile:
                 raise ValueError(f"two images have the id {twice[0]}")
             for annotation in content["annotations"]:
                 if annotation["image_id"] not in self.images:
-                    raise ValueError(f"an annotation names image {annotation['image_id']}, which 'images' lacks")
+                    raise ValueError(f"an annotation names image {annotation['image_id']!r}, which 'images' lacks")
+                if (crowd := annotation.get("iscrowd")) not in (None, 0, 1):  # "0" would be taken for true
+                    raise ValueError(f"'iscrowd' of an annotation is {crowd!r:.80}, and should be 0 or 1")
                 self.images[annotation["image_id"]].annotations.append(annotation)
         except (ValueError, KeyError, TypeError) as error:
             raise AstSegError(f"{path} is not a file of COCO's instances: {describe_mistake(error)}.") from error

@@ -37,19 +37,23 @@ def read_mask(segmentation: Any, size: tuple[int, int]) -> Rle:
         for polygon in segmentation:
             _check_polygon(polygon, size)
         return _one(coco_mask.frPyObjects(segmentation, *size))
-    raise ValueError("a segmentation that is neither polygons nor RLE")
+    boxed = "; a box alone is no mask" if segmentation in ([], None) else ""
+    raise ValueError(f"a segmentation that is neither polygons nor RLE{boxed}")
 
 
 def check_size(height: Any, width: Any) -> tuple[int, int]:
-    """Return the size of an image.
+    """Return the size of an image, whose sides may be written as 64.0, as tables of other programs do.
 
     Raises:
         ValueError: it is none, or has too many pixels.
     """
+    sides = [int(side) if isinstance(side, float) and side.is_integer() else side for side in (height, width)]
+    if not all(map(_is_count, sides)):
+        raise ValueError(f"an image of height {height!r:.80} and width {width!r:.80}, which should be whole numbers")
     limit = Image.MAX_IMAGE_PIXELS or math.inf
-    if not (_is_count(height) and _is_count(width) and 0 < height * width <= limit):
+    if not 0 < math.prod(sides) <= limit:
         raise ValueError(f"an image of {height} x {width} pixels; there may be up to {limit}")
-    return height, width
+    return sides[0], sides[1]
 
 
 def parse_counts(text: str) -> list[int]:
