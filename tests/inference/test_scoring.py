@@ -203,6 +203,48 @@ def test_masks_of_photographs_that_the_camera_has_turned(tmp_path: Path, orienta
         assert score_results(tmp_path / "found", tmp_path / "true").evaluation.scores.miou.tolist() == [1.0]
 
 
+@pytest.mark.parametrize("orientation", [3, 5, 6])
+@pytest.mark.parametrize("stored", [False, True])
+@pytest.mark.parametrize("form", ["coco", "array"])
+def test_what_is_true_of_photographs_that_the_camera_has_turned(
+    tmp_path: Path, orientation: int, stored: bool, form: str
+) -> None:
+    shown, labels = np.full((64, 96, 3), 60, np.uint8), np.zeros((64, 96), np.uint8)
+    shown[8:24, 10:40], labels[8:24, 10:40] = 220, 1
+    shown[40:60, 70:90], labels[40:60, 70:90] = (200, 30, 30), 2
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    undo = EXIF_TRANSPOSES[{3: 3, 5: 5, 6: 8}[orientation]]
+    (tmp_path / "images").mkdir()
+    Image.fromarray(shown).transpose(undo).save(tmp_path / "images/000000.png", exif=exif)
+    drawn = np.array(Image.fromarray(labels).transpose(undo)) if stored else labels
+    if form == "array":
+        true = tmp_path / "true.npy"
+        np.save(true, drawn[None])
+    else:
+        true = tmp_path / "true.json"
+        masks = [coco_mask.encode(np.asfortranarray(drawn == label, np.uint8)) for label in (1, 2)]
+        entries = [
+            {"image_id": 1, "iscrowd": int(label == 2), "segmentation": mask | {"counts": mask["counts"].decode()}}
+            for label, mask in enumerate(masks, 1)
+        ]
+        image = {"id": 1, "file_name": "000000.png", "height": drawn.shape[0], "width": drawn.shape[1]}
+        true.write_text(json.dumps({"images": [image], "annotations": entries}))
+    source, model = open_source(tmp_path / "images"), load_model("rooms")
+    segment_source(model, source, tmp_path / "found")
+    Image.fromarray(labels).save(tmp_path / "found/labels/000000.png")
+    scored = score_results(tmp_path / "found", true).evaluation
+    assert scored.scores.miou.tolist() == [1.0]
+    assert scored.regions is not None
+    assert scored.regions.matched_regions == scored.regions.true_regions == (2 if form == "array" else 1)
+    found = score_source(model, source, open_truth(true, None)).evaluation.scores.miou
+    if form == "array":
+        save(tmp_path / "upright/000000.png", labels)
+        upright = open_truth(tmp_path / "upright", ["000000"])
+        np.testing.assert_allclose(found, score_source(model, source, upright).evaluation.scores.miou)
+    assert found.shape == (1,)
+
+
 def test_two_results_of_one_image_are_refused(tmp_path: Path) -> None:
     for name in ("found/a.png", "found/a.bmp", "true/a.png"):
         save(tmp_path / name, np.eye(20, dtype=np.uint8))

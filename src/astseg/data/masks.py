@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Integer, UInt8
 from PIL import Image
 
 from astseg._core.errors import AstSegError
@@ -245,18 +245,32 @@ def rotate_like_image(
 ) -> Labels:
     """Apply the camera's rotation of an image to its mask, unless the mask was drawn on the rotated image.
 
-    If both fit, the rotation is chosen by which the colors within labels vary less.
-
     Args:
         labels: the labels as stored in the mask's file.
         image: the image as shown.
         turned: how the image was transposed; None if it was not.
     """
-    if turned is None:
+    if turned is None or not lies_as_stored(labels, image, turned):
         return labels
-    also = np.array(Image.fromarray(labels).transpose(turned))
+    return transposed(labels, turned)
+
+
+def lies_as_stored(
+    labels: Integer[np.ndarray, "rows columns"], image: UInt8[np.ndarray, "height width 3"], turned: Image.Transpose
+) -> bool:
+    """Tell whether labels lie as an image is stored, not as it is shown.
+
+    If both fit, the colors within labels tell, which vary less where these lie.
+    """
+    also = transposed(labels, turned)
     fits = [choice for choice in (labels, also) if choice.shape == image.shape[:2]]
-    return min(fits, key=lambda choice: _color_spread(choice, image)) if fits else labels
+    return bool(fits) and min(fits, key=lambda choice: _color_spread(choice, image)) is also
+
+
+def transposed(array: Integer[np.ndarray, "rows columns"], turned: Image.Transpose) -> Integer[np.ndarray, "_ _"]:
+    """Return the values of pixels as an image is shown that is transposed."""
+    small = array if array.dtype == np.uint8 else array.astype(np.int32)  # of Pillow's modes
+    return np.array(Image.fromarray(small).transpose(turned))
 
 
 def _decode_raw(image: Image.Image) -> RawMask:

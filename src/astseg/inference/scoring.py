@@ -162,9 +162,11 @@ class _OneOfEach:
                 )
 
 
-def _image_name(name: str, file_name: str | None) -> ImageName:
+def _image_name(source: Source, name: str, file_name: str | None) -> ImageName:
     """Return the name of an image of a source; one that is no file of its own has a number that astseg gave."""
-    return ImageName(name, file_name, counted_from_zero=file_name is None)
+    folder = source.path if source.path.is_dir() else source.path.parent
+    file = None if file_name is None else folder / file_name
+    return ImageName(name, file_name, counted_from_zero=file_name is None, file=file)
 
 
 def _unrelated(images: Path, name: ImageName) -> AstSegError:
@@ -180,7 +182,7 @@ class _TruthOfSource:
     def __init__(self, source: Source, truth: TrueImages | None) -> None:
         self._source, self._truth = source, None if truth is None else _OneOfEach(truth)
         if self._truth is not None:
-            self._truth.check(_image_name(name, file_name) for name, file_name in source.names())
+            self._truth.check(_image_name(source, name, file_name) for name, file_name in source.names())
             self.description = self._truth.description
         elif isinstance(source, FileSource):
             self._objects = tells_objects(source.codings, source.masks.values())
@@ -214,7 +216,7 @@ class _TruthOfSource:
 
     def _find(self, sample: Sample) -> Truth | None:
         if self._truth is not None:
-            self._last = _image_name(sample.name, sample.file_name)
+            self._last = _image_name(self._source, sample.name, sample.file_name)
             return self._truth.find(self._last)
         if sample.mask is None:
             return None

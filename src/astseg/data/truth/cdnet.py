@@ -60,7 +60,7 @@ class CdnetTruth(TrueImages):
     def _mask_file(self, number: int) -> Path:
         return self.folder / f"gt{number:06d}.png"
 
-    def _read(self, key: int) -> Truth | None:
+    def _read(self, key: int, image: Path | None) -> Truth | None:
         path = self._mask_file(key)
         codes = next(read_raw_masks(path)).codes
         if unknown := set(np.unique(codes).tolist()) - CDNET_CODES:

@@ -1,11 +1,17 @@
 """True instances in a COCO file."""
 
 from collections.abc import Hashable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from astseg._core.image_files import read_exif_transpose, read_image
 from astseg.data.coco import CocoFile
-from astseg.data.regions import Truth
+from astseg.data.masks import lies_as_stored, transposed
+from astseg.data.regions import Rle, Truth, encode
 from astseg.data.truth.true_images import ImageName, TrueImages
 
 
@@ -35,5 +41,23 @@ class CocoTruth(TrueImages):
             found = self.file.find(image.name, same_suffix=True)  # it has none to leave out
         return None if found is None else found.id
 
-    def _read(self, key: Any) -> Truth:
-        return self.file.truth(self.file.images[key])
+    def _read(self, key: Any, image: Path | None) -> Truth:
+        truth = self.file.truth(self.file.images[key])
+        turned = None if image is None else read_exif_transpose(image)
+        if image is None or turned is None or not lies_as_stored(truth.regions.labels, read_image(image), turned):
+            return truth
+        return _turned(truth, turned)
+
+
+def _turned(truth: Truth, turned: Image.Transpose) -> Truth:
+    """Return what is true of an image that was transposed."""
+
+    def turn(mask: Rle) -> Rle:
+        return encode(transposed(coco_mask.decode(mask), turned) > 0)
+
+    regions = replace(
+        truth.regions,
+        labels=transposed(truth.regions.labels, turned),
+        masks=tuple(map(turn, truth.regions.masks)),
+    )
+    return replace(truth, regions=regions, crowds=tuple(map(turn, truth.crowds)))

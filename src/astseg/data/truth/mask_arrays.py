@@ -9,7 +9,7 @@ from astseg.data.label_arrays import LabelArray
 from astseg.data.mask_edges import RawMask
 from astseg.data.masks import IGNORED_LABEL, choose_coding, decode_mask, telling_masks
 from astseg.data.regions import Truth
-from astseg.data.truth.mask_files import describe_masks, truth_of_labels
+from astseg.data.truth.mask_files import describe_masks, labels_as_shown, truth_of_labels
 from astseg.data.truth.true_images import ImageName, TrueImages
 
 
@@ -37,10 +37,11 @@ class ArrayTruth(TrueImages):
         """Return the image's number; None if it has none for a name."""
         return image.index_of_mask(len(self._masks), str(self._masks.path))
 
-    def _read(self, key: int) -> Truth:
+    def _read(self, key: int, image: Path | None) -> Truth:
         path = self._masks.path
         try:
             labels = decode_mask(RawMask(self._masks[key], "grey"), self.coding)
         except AstSegError as error:
             raise naming(error, path, f"Mask {key} of {path}") from error
+        labels = labels_as_shown(labels, image)
         return truth_of_labels(labels, IGNORED_LABEL if self.coding.ignored else None, objects=self._objects)

@@ -54,19 +54,24 @@ class MaskTruth(TrueImages):
         paths = self.masks.get(image.name)
         return None if paths is None else tuple(paths)
 
-    def find(self, image: ImageName) -> Truth | None:
-        """Return what is true of an image; a mask is turned by the camera's rotation, if the image is there to tell."""
-        key = self.key(image)
-        return None if key is None else self._read(key, None if self._as_shown else image.file)
-
-    def _read(self, key: tuple[Path, ...], image: Path | None = None) -> Truth:
+    def _read(self, key: tuple[Path, ...], image: Path | None) -> Truth:
         masks = [read_labels(path, self.coding, called=f"The mask {path}") for path in key]
         labels = merge_object_masks(masks, key[0])
-        turned = None if image is None else read_exif_transpose(image)
-        if image is not None and turned is not None:
-            labels = rotate_like_image(labels, read_image(image), turned)
+        if not self._as_shown:
+            labels = labels_as_shown(labels, image)
         ignored_label = IGNORED_LABEL if self.coding.ignored else None
         return truth_of_labels(labels, ignored_label, objects=self._objects)
+
+
+def labels_as_shown(labels: Bytes, image: Path | None) -> Bytes:
+    """Return labels as their image is shown: turned as the camera has turned its file, unless they lie so already.
+
+    Args:
+        labels: H x W.
+        image: the file, which need not be there; without it they stay as they are.
+    """
+    turned = None if image is None else read_exif_transpose(image)
+    return labels if image is None or turned is None else rotate_like_image(labels, read_image(image), turned)
 
 
 def read_labels(path: Path, coding: MaskCoding, called: str) -> Bytes:

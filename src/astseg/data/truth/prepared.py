@@ -37,5 +37,5 @@ class StoreTruth(TrueImages):
         """Return the image's number; None if it has none for a name."""
         return image.index_of_mask(len(self._masks), self._place)
 
-    def _read(self, key: int) -> Truth:
+    def _read(self, key: int, image: Path | None) -> Truth:
         return truth_of_labels(np.array(self._masks[key]), self._ignored_label)

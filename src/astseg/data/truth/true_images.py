@@ -22,7 +22,7 @@ class ImageName:
     counted_from_zero: bool = False
     """Whether the name ends in a number that astseg gave: of a frame, or of an image in an array or a stack."""
     file: Path | None = None
-    """Where the file is or was, if that is known."""
+    """Where the file is or was, if that is known; it tells how the camera has turned what is true."""
 
     @property
     def number(self) -> int | None:
@@ -60,7 +60,7 @@ class TrueImages(ABC):
             AstSegError: it cannot be read, or images and truth do not belong together.
         """
         key = self.key(image)
-        return None if key is None else self._read(key)
+        return None if key is None else self._read(key, image.file)
 
     @abstractmethod
     def key(self, image: ImageName) -> Hashable | None:
@@ -71,8 +71,12 @@ class TrueImages(ABC):
         """
 
     @abstractmethod
-    def _read(self, key: Any) -> Truth | None:
-        """Return the truth of a key; None if no pixel is to be scored.
+    def _read(self, key: Any, image: Path | None) -> Truth | None:
+        """Return the truth of a key, as its image is shown; None if no pixel is to be scored.
+
+        Args:
+            key: what `key` returned.
+            image: the image's file, if it is known, by which a camera's rotation is known.
 
         Raises:
             AstSegError: it cannot be read.
