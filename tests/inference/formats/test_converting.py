@@ -368,7 +368,9 @@ def test_images_that_are_no_longer_there(tmp_path: Path) -> None:
     (tmp_path / "pictures").rename(moved)
     with pytest.raises(AstSegError, match=r"images of .* are not in .*pictures. Say where they are now."):
         convert_results(results, request)
-    convert_results(results, FormatRequest(("coco", "labelstudio")))  # which only name them
+    coco, tasks = convert_results(results, FormatRequest(("coco", "labelstudio")))  # which only name them
+    assert coco.note is None
+    assert str(tasks.note).startswith("images are named where they no longer are: 2 (")
     (task, _) = json.loads((results / "labelstudio/tasks.json").read_text())
     assert task["data"]["image"].endswith("?d=pictures/a.png")
     convert_results(results, request, moved)

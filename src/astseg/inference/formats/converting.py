@@ -158,17 +158,21 @@ def convert_results(
             writers.append(stack.enter_context(writer))
         needs_pixels = any(writer.needs_pixels for writer in writers)
         pixels = results.images(images, may_lack=request.may_lack_images, samples=samples) if needs_pixels else None
+        names_images = any(writer.names_images for writer in writers)
         lacking: list[str] = []
+        moved: list[str] = []
         for image in _found_images(results, categories, images, pixels):
             if pixels is not None and image.pixels is None:
                 lacking.append(image.name)
+            if names_images and image.file is not None and not image.file.is_file():
+                moved.append(image.name)
             for writer in writers:
                 if image.pixels is not None or not writer.needs_pixels:
                     writer.append(image)
             if progress is not None:
                 progress(image.number, None)
     return [
-        WrittenFormat(name, folder / name / writer.main_file, _join_notes(writer, lacking))
+        WrittenFormat(name, folder / name / writer.main_file, _join_notes(writer, lacking, moved))
         for name, writer in zip(names, writers, strict=True)
     ]
 
@@ -212,10 +216,21 @@ def _tree_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _join_notes(writer: FormatWriter, lacking: Sequence[str]) -> str | None:
-    """Return what a writer says it has lost, and which images it was not given, if any."""
+def _join_notes(writer: FormatWriter, lacking: Sequence[str], moved: Sequence[str]) -> str | None:
+    """Return what a writer says it has lost, and of which images it was not given the pixels, or named a former place.
+
+    Args:
+        writer: the writer.
+        lacking: the images that are no longer there as segmented.
+        moved: those that are not where it may have named them.
+    """
     left_out = f"left out, as no longer there as segmented: {len(lacking)} ({first_names(lacking)})"
-    notes = [writer.note, left_out if lacking and writer.needs_pixels else None]
+    former = f"images are named where they no longer are: {len(moved)} ({first_names(moved)}); say where they are now"
+    notes = [
+        writer.note,
+        left_out if lacking and writer.needs_pixels else None,
+        former if moved and writer.names_images else None,
+    ]
     return "; ".join(filter(None, notes)) or None
 
 
