@@ -294,3 +294,30 @@ def test_shell_completion(shell: str) -> None:
     command = [sys.executable, "-c", "import sys; sys.argv[0] = 'astseg'; from astseg.cli import main; main()"]
     shown = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
     assert "_ASTSEG_COMPLETE=complete_" in shown
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (
+            ("run.json", "data/manifest.json"),
+            "own is a training run, not a folder of images. Its prepared images are in",
+        ),
+        (("run.json",), "own is a training run, not a folder of images. Name what it was trained on."),
+        (("objects.json", "labels/a.png"), "own holds what was found in images, not images. Name the images, or"),
+        (("backgrounds/a.png", "masks/a.png"), "own holds backgrounds and masks, not images. Name the images, or"),
+    ],
+)
+def test_a_folder_of_what_astseg_made_is_no_source(
+    made: tuple[str, ...], message: str, tmp_path: Path, astseg: Program
+) -> None:
+    contents = {"run.json": {"recipe": {}, "data": "", "seed": 0}, "manifest.json": {"format": "astseg-store"}}
+    own = tmp_path / "own"
+    for file in made:
+        (own / file).parent.mkdir(parents=True, exist_ok=True)
+        (own / file).write_text(json.dumps(contents.get(Path(file).name, {})))
+    out = ("--out", tmp_path / "out")
+    for command in (("segment", "rooms", own), ("train", own), ("data", "import", own), ("evaluate", "rooms", own)):
+        assert message in astseg.mistake(*command, *out)
+    assert message in astseg.mistake("background", own, *out)
+    assert not (tmp_path / "out").exists()

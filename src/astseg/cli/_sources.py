@@ -42,8 +42,9 @@ def find_given(words: Sequence[str]) -> Iterator[list[Path]]:
     Addresses are fetched into the cache, and an image from standard input is written into a temporary folder.
 
     Raises:
-        AstSegError: one of the words names nothing that can be had.
+        AstSegError: one of the words names nothing that can be had, or a folder of what astseg itself has made.
     """
+    from astseg.data.folders import refuse_own_work
     from astseg.data.live import is_live
 
     with ExitStack() as stack:
@@ -55,7 +56,10 @@ def find_given(words: Sequence[str]) -> Iterator[list[Path]]:
                 raise AstSegError(
                     f"{without_password(word)} is live video, which 'astseg segment' takes, and alone. Record it first."
                 )
-            places += _find(word, folder, fetch)
+            found = _find(word, folder, fetch)
+            if found == [Path(word)]:  # a pattern or a list may lead to anything
+                refuse_own_work(found[0])
+            places += found
         yield places
 
 

@@ -82,6 +82,7 @@ def background(
     astseg background film.mp4 --minutes 10 --out film-background
     ```
     """
+    from astseg.data.folders import refuse_own_work
     from astseg.inference.background_masks import write_background_masks
     from astseg.inference.resuming import check_place
     from astseg.training.background_choice import check_background_size
@@ -90,6 +91,7 @@ def background(
     where = find_device(device)
     if not 0 < minutes < math.inf:
         raise AstSegError(f"The time to train should be more than 0 minutes, not {minutes:g}.")
+    refuse_own_work(source)
     run, results = out / "run", out / "images"
     check_place(results)
     resume = is_run(run)

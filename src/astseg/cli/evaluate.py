@@ -132,10 +132,12 @@ def _score_images(
     rule: Sequence[str] | None,
 ) -> None:
     """Score a model on images as they are."""
+    from astseg.data.folders import refuse_own_work
     from astseg.data.opening import open_source
     from astseg.data.truth import open_truth
     from astseg.data.truth.cdnet import find_cdnet
 
+    refuse_own_work(data)
     place = find_cdnet(data) if truth is None else truth
     known = None if place is None else open_truth(place, None, ignored)
     source = open_source(data) if known is not None else open_source(data, masks=truth, ignored=ignored)

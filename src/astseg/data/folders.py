@@ -28,6 +28,8 @@ from astseg.data.video import VIDEO_SUFFIXES
 
 RESULT_SUFFIXES = (".png", ".jpg")
 """Of the files that hold the results of an image, beside its name."""
+RUN = "a training run"
+"""What `refuse_own_work` calls one."""
 
 
 @dataclass(frozen=True)
@@ -307,18 +309,42 @@ def holds_results(folder: Path) -> bool:
     return (folder / OBJECTS_FILE).is_file() and (folder / LABELS_FOLDER).is_dir()
 
 
+def refuse_own_work(folder: Path) -> None:
+    """Raise if a folder that is named as one of images holds what astseg has made of some.
+
+    Raises:
+        AstSegError: it is a training run, or holds segmented images or foreground masks.
+    """
+    made = _own_work(folder)
+    if made == RUN:
+        images = folder / "data"
+        advice = f"Its prepared images are in {images}." if Store.is_store(images) else "Name what it was trained on."
+        raise AstSegError(f"{folder} is {made}, not a folder of images. {advice}")
+    if made is not None:
+        raise AstSegError(
+            f"{folder} holds {made}, not images. Name the images, or the one of its folders that you mean."
+        )
+
+
 def _is_made_by_astseg(folder: Path) -> bool:
     """Tell whether a folder holds a store, a training run, segmented images or foreground masks of astseg."""
     try:
-        return (
-            Store.is_store(folder)
-            or _is_run(folder / RUN_FILE)
-            or holds_results(folder)
-            or {path.name for path in folder.iterdir()} - {SUMMARY_FILE}
-            == {BACKGROUNDS_FOLDER, FOREGROUND_MASKS_FOLDER}
-        )
+        return Store.is_store(folder) or _own_work(folder) is not None
     except OSError:  # the search will meet the same error and report it
         return False
+
+
+def _own_work(folder: Path) -> str | None:
+    """Return what astseg has made in a folder, but for a store; None if it has not, or the folder may not be opened."""
+    own = {BACKGROUNDS_FOLDER, FOREGROUND_MASKS_FOLDER}
+    try:
+        if _is_run(folder / RUN_FILE):
+            return RUN
+        if holds_results(folder):
+            return "what was found in images"
+        return "backgrounds and masks" if {path.name for path in folder.iterdir()} - {SUMMARY_FILE} == own else None
+    except OSError:  # the search will meet the same error and report it
+        return None
 
 
 def _is_run(file: Path) -> bool:
