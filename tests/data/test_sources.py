@@ -101,6 +101,8 @@ def test_backgrounds_beside_images_are_images_of_their_own(tmp_path: Path) -> No
     ("files", "expected"),
     [
         (("a.jpg", "a.png", "a.jpg.png"), ["a.jpg", "a.jpg.png", "a.png"]),
+        (("a.jpg", "a.png", "A.jpg.PNG/b.png"), ["A.jpg.PNG/b", "a.jpg_", "a.png"]),
+        (("a.jpg", "a.png", "a.jpg.png/b.png", "a.jpg_.png"), ["a.jpg.png/b", "a.jpg_", "a.jpg__", "a.png"]),
         (("a.jpg", "a.png/b.png"), ["a.jpg", "a.png/b"]),
         (("a.jpg", "b.png"), ["a", "b"]),
         (("A.jpg", "a.png"), ["A.jpg", "a.png"]),

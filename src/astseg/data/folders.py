@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -282,6 +282,8 @@ def without_suffixes(paths: Sequence[Path]) -> list[str]:
 
     >>> without_suffixes([Path("a.jpg"), Path("a.png"), Path("b/c.jpg")])
     ['a.jpg', 'a.png', 'b/c']
+    >>> without_suffixes([Path("a.jpg"), Path("a.png"), Path("a.jpg.png/c.jpg")])
+    ['a.jpg_', 'a.png', 'a.jpg.png/c']
     """
     folders = {folder for path in paths for folder in path.parents}
     uses = Counter(_folded(path.with_suffix("")) for path in paths)
@@ -289,7 +291,27 @@ def without_suffixes(paths: Sequence[Path]) -> list[str]:
     # Of an array or an animation, a folder may hold the results.
     places = folders | {path.with_suffix("") for path in paths}
     uses.update(_folded(place.with_suffix("")) for place in places if place.suffix.lower() in RESULT_SUFFIXES)
-    return [(path if uses[_folded(path.with_suffix(""))] > 1 else path.with_suffix("")).as_posix() for path in paths]
+    names = [(path if uses[_folded(path.with_suffix(""))] > 1 else path.with_suffix("")).as_posix() for path in paths]
+    return _beside_folders(names, set(map(_folded, folders)))
+
+
+def _beside_folders(names: Sequence[str], folders: Set[str]) -> list[str]:
+    """Return names with as many underscores as they need for no file of results to lie in the place of a folder.
+
+    Args:
+        names: the names, all different.
+        folders: the folded names of the folders.
+    """
+    taken, free = set(map(folded, names)), []
+    for name in names:
+        own = name
+        while any(folded(own + suffix) in folders for suffix in RESULT_SUFFIXES) or (
+            own != name and folded(own) in taken
+        ):
+            own += "_"
+        taken.add(folded(own))
+        free.append(own)
+    return free
 
 
 def _folded(path: Path) -> str:
