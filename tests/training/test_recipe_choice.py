@@ -286,6 +286,7 @@ class TestRecipe:
             ({"preset": "nothing"}, "There is no preset 'nothing'"),
             ({"parts": 0}, "whole numbers of at least 1"),
             ({"steps": 10.5}, "whole numbers of at least 1"),
+            ({"steps": 3_000_000_000}, "The steps to train should be at most 2147483647, not 3000000000"),
             ({"precision": "fp16"}, "should be one of auto, fp32"),
         ],
     )
@@ -302,6 +303,10 @@ class TestRecipe:
             asked["changes"][SLOW + "directions"] = 64
         with pytest.raises(AstSegError, match=r"at most (2147483647|42)"):
             choose(store, **asked)
+
+    def test_a_time_of_too_many_steps_is_not_the_fault_of_the_images(self, store: Store) -> None:
+        with pytest.raises(AstSegError, match=r"^These steps cannot be trained: steps should be at most 2147483647"):
+            choose(store, minutes=1e9)
 
     def test_says_who_chose_the_number_of_objects(self, store: Store) -> None:
         reasons = choose(store, changes={"architecture.num_slots": 5}).reasons

@@ -194,7 +194,7 @@ def _with_steps(
     minutes = request.minutes
     if minutes is None and request.steps is None and not request.base and not request.changes_steps:
         minutes = DEFAULT_MINUTES
-    with refusing():
+    with refusing("These steps cannot be trained"):
         if minutes is not None:
             recipe, why = fitted_to_time(recipe, images, device, minutes, execution)
         elif request.steps is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from astseg._core.errors import AstSegError
-from astseg._core.settings_io import override
+from astseg._core.settings_io import LARGEST_WHOLE_NUMBER, override
 from astseg.model.architecture import MAX_SLOTS, Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.training.config import Recipe
@@ -80,6 +80,8 @@ class RecipeRequest:
             raise AstSegError("The time and the steps to train should be more than 0.")
         if any(amount is not None and amount != int(amount) for amount in (self.steps, self.parts)) or self.parts < 1:
             raise AstSegError("The steps, and the parts of a batch, should be whole numbers of at least 1.")
+        if self.steps is not None and self.steps > LARGEST_WHOLE_NUMBER:
+            raise AstSegError(f"The steps to train should be at most {LARGEST_WHOLE_NUMBER}, not {self.steps}.")
         parse_precision(self.precision)
 
     @property
