@@ -202,6 +202,10 @@ def test_results_with_images_of_their_own(tmp_path: Path) -> None:
         ("", "cannot be read as JSON"),
         ("3", "holds int"),
         ("[]", "what names the images"),
+        (
+            '[{"id": 1, "data": {"image": "a.jpg"}, "annotations": []}]',
+            "Label Studio's tasks, which it can export as COCO",
+        ),
         ('{"images": []}', "no 'annotations'"),
         ('{"images": [{"id": 1, "file_name": "a", "height": 0, "width": 3}], "annotations": []}', "0 x 3 pixels"),
         ('{"images": [{"id": 1, "file_name": "a", "height": 99999, "width": 99999}], "annotations": []}', "99999"),

@@ -39,7 +39,9 @@ class CocoFile:
         self.path = path
         content = read_coco(path)
         if not isinstance(content, dict):
-            raise AstSegError(f"{path} is a list of what was found; what names the images is a file with 'images'.")
+            tasks = any(isinstance(one, dict) and "data" in one and "image_id" not in one for one in content)
+            what = "Label Studio's tasks, which it can export as COCO too" if tasks else "what was found"
+            raise AstSegError(f"{path} is a list of {what}; what names the images is a file with 'images'.")
         try:
             images = [
                 CocoImage(image["id"], str(image["file_name"]), check_size(image["height"], image["width"]))

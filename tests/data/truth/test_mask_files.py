@@ -106,3 +106,28 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "masks/a.png").write_bytes(b"no image")
     with pytest.raises(AstSegError, match=r"a\.png"):
         MaskTruth(tmp_path / "masks", ["a"]).find(ImageName("a"))
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        (
+            "annotations/instances.json",
+            r"masks holds no masks\. If .*masks/annotations/instances\.json is a COCO file, name",
+        ),
+        (
+            "a.txt",
+            r"holds no masks\. Outlines in text, as YOLO has them, are not read: convert them to COCO; or give",
+        ),
+        ("labels/a.txt", "as YOLO has them, are not read: convert them to COCO"),
+    ],
+)
+def test_a_folder_of_another_format_is_refused_with_what_to_name(tmp_path: Path, file: str, message: str) -> None:
+    masks = tmp_path / "masks"
+    (masks / file).parent.mkdir(parents=True)
+    (masks / file).touch()
+    for names in (["a"], None):
+        with pytest.raises(AstSegError, match=message):
+            open_truth(masks, names)
+    save(masks / "a.png", np.eye(9, dtype=np.uint8))
+    assert isinstance(open_truth(masks, ["a"]), MaskTruth)

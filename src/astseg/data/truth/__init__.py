@@ -8,7 +8,7 @@ from astseg._core.errors import AstSegError
 from astseg._core.file_names import LABELS_FOLDER
 from astseg.data.arrays import is_array_file
 from astseg.data.coco import COCO_SUFFIX
-from astseg.data.folders import holds_results
+from astseg.data.folders import holds_results, list_readable
 from astseg.data.store import Store
 from astseg.data.truth.cdnet import CdnetTruth, find_cdnet
 from astseg.data.truth.coco_truth import CocoTruth
@@ -50,7 +50,27 @@ def open_truth(path: Path, names: Sequence[str] | None, ignored: frozenset[int] 
     else:
         own = holds_results(path)
         masks = path / LABELS_FOLDER if own else path
+        if not own:
+            _refuse_other_formats(path)
         return None if names is None else MaskTruth(masks, names, ignored, as_shown=own)
     if ignored is not None:
         raise AstSegError(f"{path} says itself which pixels are not scored, so no values can be named that are not.")
     return known()
+
+
+def _refuse_other_formats(path: Path) -> None:
+    """Raise if a folder holds no masks, but what other programs write in place of them.
+
+    Raises:
+        AstSegError: it does.
+    """
+    files = sorted(file for pattern in ("*.json", "*.txt", "*/*.json", "*/*.txt") for file in path.glob(pattern))
+    if not files or list_readable(path):
+        return
+    coco = next((file for file in files if file.suffix == COCO_SUFFIX), None)
+    advice = (
+        f"If {coco} is a COCO file, name it"
+        if coco
+        else "Outlines in text, as YOLO has them, are not read: convert them to COCO"
+    )
+    raise AstSegError(f"{path} holds no masks. {advice}; or give a folder of label images, one for each image.")
