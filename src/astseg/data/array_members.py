@@ -3,6 +3,7 @@
 What reads them is in `arrays`, for images, and in `label_arrays`.
 """
 
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,8 +42,11 @@ def describe_damage(error: Exception) -> str:
 
     >>> describe_damage(EOFError("it is cut off"))
     'it is cut off'
+    >>> describe_damage(ValueError("malformed node on line 1: <ast.Name object at 0x7f5eee10bbe0>"))
+    'malformed node on line 1'
     """
-    told = str(error)
+    words = len(error.args) > 1 and isinstance(error.args[0], str)  # with a place in the header behind them
+    told = re.sub(r": <[\w.]+ object at 0x\w+>", "", error.args[0] if words else str(error))
     return "its header is longer than that of any array of numbers" if "allow_pickle" in told else told
 
 
