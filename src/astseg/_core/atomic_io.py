@@ -267,7 +267,11 @@ def lock_folder(folder: Path, path: Path, patience: float = 0.0) -> Iterator[Non
     Raises:
         AstSegError: another process holds the lock, the folder is a link, or it cannot be written.
     """
-    _refuse_link(folder)
+    refuse_link(
+        folder,
+        expected="a folder that astseg makes for its own work and empties",
+        advice="Remove the link, or choose another place.",
+    )
     lock = FileLock(folder / LOCK_FILE, timeout=patience)
     try:
         make_folder(folder)
@@ -306,17 +310,19 @@ def resolve_link(path: Path) -> Path:
     return target
 
 
-def _refuse_link(folder: Path) -> None:
-    """Raise if a folder that is filled and emptied is a link, since what it leads to may be anybody's.
+def refuse_link(folder: Path, expected: str, advice: str) -> None:
+    """Raise if a folder that is emptied or replaced is a link, since what it leads to may be anybody's.
+
+    Args:
+        folder: the folder, which may be missing.
+        expected: what should be there, for the error.
+        advice: what to do about the link, for the error.
 
     Raises:
-        AstSegError: it is.
+        AstSegError: it is a link.
     """
     if folder.is_symlink():
-        raise AstSegError(
-            f"{folder} should be a folder that astseg makes for its own work and empties, but is a link to "
-            f"{folder.readlink()}. Remove the link, or choose another place."
-        )
+        raise AstSegError(f"{folder} should be {expected}, but is a link to {folder.readlink()}. {advice}")
 
 
 def unlink_link(path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.ndimage import find_objects
 
 from astseg._core.arguments import as_path
-from astseg._core.atomic_io import atomic_folder
+from astseg._core.atomic_io import atomic_folder, refuse_link
 from astseg._core.errors import AstSegError, TracksNeededError, unknown_name, wrong_argument
 from astseg._core.image_files import Bytes
 from astseg._core.progress import Progress
@@ -191,11 +191,7 @@ def check_unchanged(folder: Path) -> None:
     Raises:
         AstSegError: it is not, or is a link, which somebody has put there.
     """
-    if folder.is_symlink():
-        raise AstSegError(
-            f"{folder} should be a folder, but is a link to {folder.readlink()}. Remove the link to have the format "
-            "written anew."
-        )
+    refuse_link(folder, expected="a folder", advice="Remove the link to have the format written anew.")
     if not folder.is_dir() or not any(folder.iterdir()):
         return
     written = folder / WRITTEN_FILE
