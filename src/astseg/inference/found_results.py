@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 
+from astseg._core.connected_pieces import connected_pieces
 from astseg._core.errors import AstSegError, ResultsNotFoundError
 from astseg._core.file_names import OBJECTS_FILE
 from astseg._core.image_files import IMAGE_SUFFIXES
@@ -15,7 +16,7 @@ from astseg.data.image_statistics import refuse_photographs
 from astseg.data.masks import choose_coding, read_raw_masks, telling_masks
 from astseg.data.regions import Regions, regions_of_labels
 from astseg.data.store import Store
-from astseg.data.truth.mask_files import connected_pieces, read_labels
+from astseg.data.truth.mask_files import read_labels
 from astseg.data.truth.true_images import ImageName
 from astseg.inference.formats.results import ImageRecord, read_results, refuse_shards
 

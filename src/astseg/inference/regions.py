@@ -6,7 +6,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 from jaxtyping import Int
-from scipy.ndimage import find_objects, label
+from scipy.ndimage import find_objects
+
+from astseg._core.connected_pieces import connected_pieces
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -83,7 +85,8 @@ def find_pieces(labels: Int[np.ndarray, "height width"]) -> Pieces:
     Pieces of a label with only other objects between them stay together, as one that is partly hidden.
     """
     foreground = labels > 0
-    islands, count = label(foreground, np.ones((3, 3)))
+    islands = connected_pieces(foreground)
+    count = int(islands.max(initial=0))
     keys = labels[foreground].astype(np.int64) * (count + 1) + islands[foreground]
     names, first, places, areas = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     owners, homes = np.divmod(names, count + 1)

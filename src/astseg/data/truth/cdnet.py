@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
+from astseg._core.connected_pieces import connected_pieces
 from astseg._core.errors import AstSegError
 from astseg._core.image_files import open_image
 from astseg._core.input_files import regular_size
 from astseg.data.mask_edges import CDNET_CODES, CDNET_IGNORED, CDNET_SHADOW
 from astseg.data.masks import read_raw_masks
 from astseg.data.regions import Mask, Truth, regions_of_labels
-from astseg.data.truth.mask_files import connected_pieces
 from astseg.data.truth.true_images import ImageName, TrueImages
 
 TRUTH_FOLDER = "groundtruth"

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32
-from scipy import ndimage
 
+from astseg._core.connected_pieces import connected_pieces
 from astseg._core.errors import AstSegError, naming
 from astseg._core.image_files import Bytes, read_exif_transpose, read_image
 from astseg.data.file_source import find_coding, merge_object_masks
@@ -116,9 +115,3 @@ def truth_of_labels(
     kept = labels if unscored is None else np.where(unscored, 0, labels)
     pieces = kept if objects else connected_pieces(kept > 0)
     return Truth(regions_of_labels(pieces), unscored, shadow=shadow)
-
-
-def connected_pieces(foreground: Mask) -> Int32[np.ndarray, "height width"]:
-    """Number the pieces of a mask from 1 on; pixels that touch, also by corners, are of one."""
-    pieces: Int32[np.ndarray, "height width"] = ndimage.label(foreground, np.ones((3, 3)))[0]
-    return pieces

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
+from astseg._core.connected_pieces import connected_pieces
 from astseg.model.layer_owners import layer_owners
 
 MIN_SHARE = 0.2
@@ -51,7 +52,7 @@ def _divided(
 ) -> Int64[np.ndarray, "height width"]:
     """Return the slot of each pixel of the foreground, from 1 on; 0 elsewhere."""
     divided = np.zeros_like(owners)
-    numbered, _ = ndimage.label(foreground, np.ones((3, 3)))
+    numbered = connected_pieces(foreground)
     for number, where in enumerate(ndimage.find_objects(numbered), 1):
         piece = numbered[where] == number
         pixels = np.bincount(owners[where][piece], minlength=len(weights))

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int, Int64
 from scipy import ndimage
 from torch import Tensor
 
+from astseg._core.connected_pieces import connected_pieces
 from astseg.model.label_rule.slot_merging import alike_slots
 
 NUM_MAJORITY_STEPS = 2
@@ -125,7 +126,7 @@ def _smaller_half(
         half = mask & (2 * _num_neighbors(half) > voters)
     if 2 * half.sum() > mask.sum():
         half = mask & ~half
-    numbered, _ = ndimage.label(half, np.ones((3, 3)))
+    numbered = connected_pieces(half)
     sizes = np.bincount(numbered[numbered > 0], minlength=2)
     piece: npt.NDArray[np.bool_] = numbered == max(1, int(sizes.argmax()))
     return piece

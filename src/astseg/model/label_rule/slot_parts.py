@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int64
 from scipy import ndimage
 from torch import Tensor
 
+from astseg._core.connected_pieces import connected_pieces
 from astseg.model.label_rule.slot_masks import redistribute
 from astseg.model.layer_owners import layer_owners
 
@@ -65,8 +66,8 @@ def _connected_parts(owners: Int64[np.ndarray, "height width"]) -> list[_Part]:
     """Return the parts of all slots that do not touch each other, the largest first; corners touch."""
     parts = []
     for slot in np.unique(owners[owners > 0]).tolist():
-        numbered, count = ndimage.label(owners == slot, np.ones((3, 3)))
-        masks = (numbered == number for number in range(1, count + 1))
+        numbered = connected_pieces(owners == slot)
+        masks = (numbered == number for number in range(1, int(numbered.max()) + 1))
         parts += [_Part(slot, int(mask.sum()), mask) for mask in masks]
     return sorted(parts, key=lambda part: -part.pixels)
 
@@ -84,7 +85,7 @@ def drop_specks(
     for index, owners in enumerate(layer_owners(weights).cpu().numpy()):
         for slot, around in enumerate(ndimage.find_objects(owners), 1):
             if around is not None:
-                numbered, _ = ndimage.label(owners[around] == slot, np.ones((3, 3)))
+                numbered = connected_pieces(owners[around] == slot)
                 sizes = np.bincount(numbered.flat)
                 large = sizes >= min(min_pixels, sizes[1:].max())
                 kept[index, slot][around] = torch.from_numpy(large[numbered] | (numbered == 0)).to(kept.device)
