@@ -16,7 +16,7 @@ from astseg.model.backgrounds.base import BackgroundReconstruction
 from astseg.model.backgrounds.build import build_background
 from astseg.model.backgrounds.static import StaticBackground
 from astseg.model.features.build import build_feature_maps
-from astseg.model.glimpses import GlimpseGenerator
+from astseg.model.glimpses import GlimpseGenerator, split_channels, split_colors
 from astseg.model.label_rule.settings import NO_NOISE, LabelRule
 from astseg.model.latents import ObjectLatents, read_latents
 from astseg.model.refinement import build_refinement
@@ -253,16 +253,16 @@ class AstSeg(SavedModel):
             placed = place_glimpses(glimpses, *geometry, size)
         else:  # slots explain slow features: the colors follow the masks and move neither them nor the glimpses
             positions, inverse_scales = (part.detach() for part in geometry)
-            colors = place_glimpses(glimpses[:, :, :3], positions, inverse_scales, size)
-            placed = torch.cat((colors, place_glimpses(glimpses[:, :, 3:], *geometry, size)), 2)
-        layers, *single = torch.split(placed, [3] + [1] * (placed.shape[2] - 3), 2)
-        masks, *cast = (channel.squeeze(2) for channel in single)
+            colors, others = split_colors(glimpses)
+            colors = place_glimpses(colors, positions, inverse_scales, size)
+            placed = torch.cat((colors, place_glimpses(others, *geometry, size)), 2)
+        layers, masks, cast = split_channels(placed)
         weights = compositing_weights(masks, latents.log_activations, self._background_log_activation(size))
-        if cast and shadows:
+        if cast is not None and shadows:
             pixels_per_cell = math.prod(self.image_size) / math.prod(size)  # of what it is painted on
             present = slot_presence(weights, pixels_per_cell)
             # Detached: masks should not make way for shadows.
-            background = apply_shadows(background, cast[0] * present[..., None, None], weights[:, 0].detach())
+            background = apply_shadows(background, cast * present[..., None, None], weights[:, 0].detach())
         vectors = None
         if self.vector_head is not None:
             vectors = bounded(self.vector_head(latents.appearances).movedim(-1, 1), 1.0).movedim(1, -1)

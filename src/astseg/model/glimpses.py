@@ -1,13 +1,41 @@
-"""The generator that paints an object's appearance vector as a glimpse (Table 7)."""
+"""The generator that paints an object's appearance vector as a glimpse (Table 7).
+
+Only this file knows the order of a glimpse's channels: three colors, the mask and, if objects cast shadows, the shadow.
+"""
 
 import itertools
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+NUM_COLORS = 3
 INITIAL_SHADOW_LOGIT = -3.0  # objects cast almost no shadow until they learn to
+
+
+class GlimpseChannels(NamedTuple):
+    """What the generator paints of K objects, on glimpses or placed on the image."""
+
+    colors: Float[Tensor, "batch slots 3 height width"]
+    masks: Float[Tensor, "batch slots height width"]
+    shadows: Float[Tensor, "batch slots height width"] | None
+    """None if objects cast none."""
+
+
+def split_channels(painted: Float[Tensor, "batch slots channels height width"]) -> GlimpseChannels:
+    """Return the channels of glimpses, or of glimpses placed on the image, by their meaning."""
+    colors, *others = torch.split(painted, [NUM_COLORS] + [1] * (painted.shape[2] - NUM_COLORS), 2)
+    masks, *shadows = (channel.squeeze(2) for channel in others)
+    return GlimpseChannels(colors, masks, shadows[0] if shadows else None)
+
+
+def split_colors(
+    painted: Float[Tensor, "batch slots channels height width"],
+) -> tuple[Float[Tensor, "batch slots 3 height width"], Float[Tensor, "batch slots others height width"]]:
+    """Return the colors of glimpses, and their other channels."""
+    return painted[:, :, :NUM_COLORS], painted[:, :, NUM_COLORS:]
 
 
 def published_glimpse_channels(image_size: tuple[int, int]) -> tuple[int, ...]:
@@ -30,11 +58,11 @@ class GlimpseGenerator(nn.Sequential):
     Args:
         appearance_dim: the dimension of ``z_what``.
         channels: the channels of the stages before the last. A glimpse has 2^(len(channels) + 1) pixels per side.
-        shadows: whether a fifth channel, the object's shadow, follows the three colors and the mask.
+        shadows: whether it paints the object's shadow, too.
     """
 
     def __init__(self, appearance_dim: int, channels: Sequence[int], *, shadows: bool = False) -> None:
-        sizes = (appearance_dim, *channels, 5 if shadows else 4)
+        sizes = (appearance_dim, *channels, NUM_COLORS + (2 if shadows else 1))
         layers: list[nn.Module] = []
         for stage, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             last = stage == len(channels)
@@ -45,10 +73,10 @@ class GlimpseGenerator(nn.Sequential):
         super().__init__(*layers)
         if shadows:
             with torch.no_grad():
-                self.get_parameter(f"{len(self) - 2}.bias")[4] = INITIAL_SHADOW_LOGIT
+                self.get_parameter(f"{len(self) - 2}.bias")[-1] = INITIAL_SHADOW_LOGIT
 
     def forward(
         self, appearances: Float[Tensor, "glimpses appearance"]
     ) -> Float[Tensor, "glimpses channels side side"]:
-        """Paint each appearance vector: colors, mask and, if there is one, the shadow."""
+        """Paint each appearance vector; `split_channels` tells the channels apart."""
         return super().forward(appearances[..., None, None])  # type: ignore[no-any-return, no-untyped-call]
