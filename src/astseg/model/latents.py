@@ -31,9 +31,9 @@ class ObjectLatents(NamedTuple):
         """Return these objects and, behind them, others of the same images."""
         return ObjectLatents(*(torch.cat(pair, 1) for pair in zip(self, others, strict=True)))
 
-    def take(self, slots: Int64[Tensor, "batch slots"]) -> "ObjectLatents":
-        """Return the latents of other slots in place of each slot's own."""
-        index = torch.arange(slots.shape[0], device=slots.device)[:, None], slots
+    def take(self, source_slots: Int64[Tensor, "batch slots"]) -> "ObjectLatents":
+        """Return the latents of each slot's source in place of its own."""
+        index = torch.arange(source_slots.shape[0], device=source_slots.device)[:, None], source_slots
         return ObjectLatents(*(part[index] for part in self))
 
 

@@ -110,8 +110,8 @@ def weigh_layers(
         else:
             residuals = residuals.without(explained)
         more_weights, more_latents, _ = _look(model, images, background, residuals, rule)
-        weights, origins = fill_unused_slots(weights, more_weights)
-        latents = latents.join(more_latents).take(origins)
+        weights, source_slots = fill_unused_slots(weights, more_weights)
+        latents = latents.join(more_latents).take(source_slots)
     return weights, latents, rendering
 
 
@@ -136,8 +136,8 @@ def _look(
         return exact.weights, latents, rendering
     images = at_least_single(images)
     fine = None if residuals is None else at_least_single(residuals.fine)
-    weights, origins = apply_label_rule(exact, images, rule, fine, model.background_noise)
-    return weights, latents.take(origins), rendering
+    weights, source_slots = apply_label_rule(exact, images, rule, fine, model.background_noise)
+    return weights, latents.take(source_slots), rendering
 
 
 def segmentation_of(labels: Int64[Tensor, "batch height width"], latents: ObjectLatents) -> Segmentation:

@@ -24,7 +24,9 @@ def apply_label_rule(
     residuals: Float[Tensor, "batch directions height width"] | None = None,
     noise: Float[Tensor, "height width"] | None = None,
 ) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
-    """Return the share of each layer in each pixel, and for each slot the one whose pixels it now holds.
+    """Return the share of each layer in each pixel, and the source of each slot: the slot whose pixels it now holds.
+
+    A slot that was divided is the source of several. Latents go with the pixels, so each slot takes its source's.
 
     Args:
         rendering: the reconstruction of the images; for a model of colors, on their real backgrounds.
@@ -37,9 +39,9 @@ def apply_label_rule(
         ValueError: the rule asks for noise, and there is none.
     """
     weights = posterior_weights(rendering, images, rule, residuals)
-    origins = torch.arange(weights.shape[1] - 1, device=weights.device).expand(weights.shape[0], -1)
+    source_slots = torch.arange(weights.shape[1] - 1, device=weights.device).expand(weights.shape[0], -1)
     if rule.division_likeness:
-        weights, origins = divide_shared_slots(weights, images, rule, residuals)
+        weights, source_slots = divide_shared_slots(weights, images, rule, residuals)
     if rule.noise_multiple:
         if noise is None:
             raise ValueError(NO_NOISE)
@@ -51,8 +53,8 @@ def apply_label_rule(
                 weights = drop_small_slots(weights, rule.min_pixels)
     if rule.split_parts:
         weights, parts_of = separate_parts(weights, rendering, images, rule, residuals)
-        origins = origins.gather(1, parts_of)
-    return weights, origins
+        source_slots = source_slots.gather(1, parts_of)
+    return weights, source_slots
 
 
 def divide_shared_slots(
@@ -70,15 +72,17 @@ def divide_shared_slots(
         residuals: their fine ground residuals, for a model of slow features.
 
     Returns:
-        Weights that sum to one over the layers, and for each slot the one whose pixels it now holds.
+        Weights that sum to one over the layers, and the source of each slot (`divide_slots`).
     """
     if residuals is None:
         # The sides of one object differ in light, but hardly in chromaticity.
         halves_by, maps, links = chromaticities(images), images, neighbor_affinities(images, rule.likeness)
     else:
         halves_by, maps, links = residuals, residuals, None
-    weights, origins = divide_slots(weights, halves_by, rule.division_likeness, rule.border_exponent, rule.min_pixels)
-    return merge_duplicate_slots(weights, maps, links, rule.duplicate_likeness, rule.border_exponent), origins
+    weights, source_slots = divide_slots(
+        weights, halves_by, rule.division_likeness, rule.border_exponent, rule.min_pixels
+    )
+    return merge_duplicate_slots(weights, maps, links, rule.duplicate_likeness, rule.border_exponent), source_slots
 
 
 def separate_parts(
@@ -98,10 +102,10 @@ def separate_parts(
         residuals: their fine ground residuals, for a model of slow features.
 
     Returns:
-        Weights that sum to one over the layers, and for each slot the one whose part it now holds.
+        Weights that sum to one over the layers, and the source of each slot (`split_parts`).
     """
-    weights, origins = split_parts(weights, rule.min_pixels)
+    weights, source_slots = split_parts(weights, rule.min_pixels)
     if rule.background_likeness:
         background_error = background_errors(rendering, images, rule, residuals)
         weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
-    return weights, origins
+    return weights, source_slots

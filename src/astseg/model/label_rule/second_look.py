@@ -20,8 +20,8 @@ def fill_unused_slots(
         more: what was found besides, in as many slots; likewise.
 
     Returns:
-        The weights, and for each slot whose object it now holds: its own, or if it was unused, that of the slot of
-        ``more`` whose number is this less the number of slots.
+        The weights, and the source of each slot: the slot whose object it now holds. The K slots of ``more`` are
+        numbered from K on, as `ObjectLatents.join` puts their latents behind the others.
     """
     pixels, more_pixels = (slot_masks(one).sum((2, 3)) for one in (weights, more))
     unused_first = (pixels > 0).int().argsort(dim=1, stable=True)

@@ -54,7 +54,7 @@ def divide_slots(
         min_pixels: pixels that a half needs.
 
     Returns:
-        The weights, and for each slot the one whose pixels it now holds: itself, unless it was unused.
+        The weights, and the source of each slot: the slot whose pixels it now holds, itself unless it was unused.
     """
     num_slots = weights.shape[1] - 1
 
@@ -68,8 +68,8 @@ def divide_slots(
     # Slots are small, and many: numpy starts on each sooner than torch.
     images = zip(owners[:, 0].cpu().numpy(), maps.cpu().numpy(), strict=True)
     divided = zip(*(_divide(*one, num_slots, are_two) for one in images), strict=True)
-    new_owners, origins = (torch.from_numpy(np.stack(parts)).to(weights.device) for parts in divided)
-    return weights.scatter(1, owners, 0.0).scatter_add(1, new_owners[:, None], largest), origins
+    new_owners, source_slots = (torch.from_numpy(np.stack(parts)).to(weights.device) for parts in divided)
+    return weights.scatter(1, owners, 0.0).scatter_add(1, new_owners[:, None], largest), source_slots
 
 
 def _divide(
@@ -78,7 +78,7 @@ def _divide(
     num_slots: int,
     are_two: Callable[[np.ndarray, np.ndarray], bool],
 ) -> tuple[Int[np.ndarray, "height width"], Int[np.ndarray, "slots"]]:
-    """Return the owners of one image's pixels after division, and the origin of each slot; see `divide_slots`.
+    """Return the owners of one image's pixels after division, and the source of each slot; see `divide_slots`.
 
     Args:
         owners: the layer that owns each pixel.
@@ -86,7 +86,7 @@ def _divide(
         num_slots: K.
         are_two: whether two halves are objects of their own, given their masks and the maps.
     """
-    owners, origins = owners.copy(), np.arange(num_slots)
+    owners, source_slots = owners.copy(), np.arange(num_slots)
     pixels = np.bincount(owners.ravel(), minlength=num_slots + 1).tolist()
     used = [slot for slot in range(1, num_slots + 1) if pixels[slot]]
     unused = [slot for slot in range(1, num_slots + 1) if not pixels[slot]]
@@ -99,9 +99,9 @@ def _divide(
         if are_two(np.stack((mask & ~half, half)), maps[:, *around]):
             other = unused.pop(0)
             owners[around][half] = other
-            origins[other - 1] = origins[slot - 1]
+            source_slots[other - 1] = source_slots[slot - 1]
             waiting += [slot, other]
-    return owners, origins
+    return owners, source_slots
 
 
 def _surroundings(mask: Bool[np.ndarray, "height width"]) -> tuple[slice, slice]:

@@ -25,12 +25,12 @@ def split_parts(
         min_pixels: pixels that a part needs.
 
     Returns:
-        The weights, and for each slot the one whose part it now holds: itself, unless it was unused.
+        The weights, and the source of each slot: the slot whose part it now holds, itself unless it was unused.
     """
     owners = layer_owners(weights).cpu().numpy()
     num_slots = weights.shape[1] - 1
     kept = torch.ones_like(weights, dtype=torch.bool)
-    origins = torch.arange(num_slots).repeat(len(weights), 1)
+    source_slots = torch.arange(num_slots).repeat(len(weights), 1)
     moved = weights.clone()
     for index, owner in enumerate(owners):
         used: set[int] = set()
@@ -50,8 +50,8 @@ def split_parts(
                 moved[index, other] = torch.where(where, weights[index, slot], 0)
                 kept[index, slot][where] = False
                 kept[index, other] = where
-                origins[index, other - 1] = slot - 1
-    return redistribute(moved, kept), origins.to(weights.device)
+                source_slots[index, other - 1] = slot - 1
+    return redistribute(moved, kept), source_slots.to(weights.device)
 
 
 class _Part(NamedTuple):
