@@ -12,7 +12,7 @@ from astseg._core.settings_io import check_choice
 NetworkSetting: TypeAlias = Literal["feature_network", "refinement", "background_network"]
 """The settings of `Architecture` that name a network."""
 OWN = "own:"
-"""How the names of such networks begin. So a model that has one says so, and a misspelled name is none."""
+"""The prefix of their names: it shows that a model has such a network, and no misspelled name is taken for one."""
 
 _builders: MappingProxyType[str, dict[str, Callable[..., nn.Module]]] = MappingProxyType(
     {setting: {} for setting in get_args(NetworkSetting)}
@@ -40,7 +40,7 @@ def register_network(setting: NetworkSetting, name: str, build: Callable[..., nn
 
     Raises:
         ValueError: the setting is none of these, or the name does not begin with ``own:``.
-        TypeError: nothing can be built.
+        TypeError: `build` cannot be called.
     """
     check_choice("setting", setting, NetworkSetting)
     if not is_own(name):

@@ -82,7 +82,7 @@ def apply_shadows(
     little to paint a dark object. Callers scale shadows by ``slot_presence``: otherwise an absent slot could paint a
     dark object as its shadow, at no cost to the losses that penalize slots in use.
 
-    Nothing tells how dark the ground behind an object is: the shadows there would be anything.
+    Behind objects no shadow is cast: nothing there tells how dark the ground is, so it could be any.
 
     Args:
         background: the colors without shadows.

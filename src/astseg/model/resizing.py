@@ -10,7 +10,7 @@ from torch import Tensor
 from astseg.model.layer_owners import layer_owners
 
 STRIP_PIXELS = 2**20
-"""The pixels of a strip of rows in which maps are enlarged together."""
+"""The largest strip of rows that is enlarged at once, in pixels."""
 
 
 def resized(
@@ -32,16 +32,16 @@ def resized(
 def moved_and_resized(
     maps: Float[Tensor, "batch channels _ _"], size: tuple[int, int] | torch.Size, displacement: float
 ) -> Float[Tensor, "batch channels height width"]:
-    """Return maps resized as by `resized`, each of whose cells is about what lies beside its center.
+    """Return maps resized as by `resized`, after moving each cell's values to the place that they describe.
 
     Args:
-        maps: of an image each.
+        maps: their cells describe places beside their centers.
         size: height and width.
-        displacement: how far what a cell is about lies to the right of its center, and below it, in cells.
+        displacement: how far to the right of a cell's center, and below it, lies the place that it describes, in cells.
     """
     if not displacement:
         return resized(maps, size)
-    # At the finer of both sizes: to move and to enlarge are one interpolation, which blurs but once.
+    # Moved at the larger of both sizes: moving and enlarging are then one interpolation, which blurs only once.
     rows, columns = (max(pair) for pair in zip(maps.shape[-2:], size, strict=True))
     down = _cell_centers(rows, maps) - 2 * displacement / maps.shape[-2]
     across = _cell_centers(columns, maps) - 2 * displacement / maps.shape[-1]
@@ -66,12 +66,12 @@ def enlarged_argmax(
 def _sampled(
     maps: Float[Tensor, "batch channels _ _"], down: Float[Tensor, "height"], across: Float[Tensor, "width"]
 ) -> Float[Tensor, "batch channels height width"]:
-    """Return what maps hold at rows and columns of places, bilinearly, of which -1 and 1 are the borders."""
+    """Return maps sampled bilinearly at a grid of places, given by its rows and columns: -1 and 1 are the borders."""
     size = (len(down), len(across))
     grid = torch.stack((across.expand(size), down[:, None].expand(size)), -1)
     return F.grid_sample(maps, grid.expand(len(maps), -1, -1, -1), padding_mode="border", align_corners=False)
 
 
 def _cell_centers(count: int, like: Tensor) -> Float[Tensor, "count"]:
-    """Return the centers of as many cells, where -1 and 1 are the borders of the first and the last."""
+    """Return the centers of a row of cells, where -1 and 1 are the borders of the first and the last."""
     return (2 * torch.arange(count, dtype=like.dtype, device=like.device) + 1) / count - 1

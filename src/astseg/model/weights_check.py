@@ -1,4 +1,4 @@
-"""Whether tensors that were read are the weights of a model, which itself need not have any memory yet."""
+"""Whether tensors that were read are the weights of a model, which need not be built yet."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,11 +12,13 @@ from astseg.model.architecture import Architecture
 
 
 def describe_misfit(found: Mapping[str, Any], expected: Mapping[str, Tensor]) -> str:
-    """Tell by what tensors are not the weights of a model, as the end of a sentence; nothing if they are.
+    """Tell how tensors differ from the weights of a model, as the end of a sentence; return "" if they fit.
+
+    Weights of any floating-point type fit each other; integers have to be of the model's own type.
 
     Args:
         found: what was read, by its name.
-        expected: what the model has, on any device: "meta" will do. Its whole numbers stay of their type.
+        expected: what the model has, on any device: "meta" will do.
 
     >>> model = {"a": torch.zeros(3), "steps": torch.tensor(0)}
     >>> describe_misfit({"a": torch.zeros(3).half(), "steps": torch.tensor(7)}, model)

@@ -1,4 +1,4 @@
-"""How light an image is beside a background that stands still. Not in the paper."""
+"""How much lighter or darker an image is than a background that stands still. Not in the paper."""
 
 import torch
 import torch.nn.functional as F
@@ -8,15 +8,15 @@ from torch import Tensor
 from astseg.model.resizing import resized
 
 LIGHT_CELLS = 32
-"""Light is estimated from the means of so many cells along each side."""
+"""The cells along each side of an image, from whose means light is estimated."""
 LIGHT_PATCHES = 4
 """Light varies over quarters of the image's sides, too coarsely to follow a small object."""
 LIGHT_TOLERANCE = 0.1
 """The logarithm of a ratio by which light differs within an image; what is much further off is an object."""
 LIGHT_ROUNDS = 3
-"""How often patches take over what the others leave."""
+"""How often the patches are corrected by what they leave once they are interpolated."""
 PRIOR_CELLS = 0.1
-"""The share of a patch's cells that count as if they showed no light of their own: objects may hide all others."""
+"""Cells in the light of the whole image that are added to each patch, as a share of its own: objects may hide all."""
 DARKEST = 1 / 255
 """The precision of 8-bit images: below it, ratios say nothing."""
 
@@ -27,15 +27,15 @@ def estimate_light(
 ) -> Float[Tensor, "batch 3 height width"]:
     """Estimate how much lighter images are than a background, as the logarithm of a factor for each pixel.
 
-    Nothing of it is learned, so that light which no training image had is found, too. First comes the exposure: the
-    factor of each channel that leaves the least absolute error over all cells, a weighted median. Objects have no say
-    in it as long as they cover less than half of the image. Then comes light that varies within the image, in all
+    Nothing is learned here, so that light which no training image had is found, too. First comes the exposure: the
+    factor of each channel that leaves the least absolute error over all cells, a weighted median. Objects do not change
+    it much as long as they cover less than half of the image. Then comes light that varies within the image, in all
     channels alike: the means over patches of what the exposure leaves, in which a cell counts less the further it is
     off (Geman and McClure's weights), repeated for what the patches leave once they are interpolated.
 
     Args:
         images: images in [0, 1].
-        background: the background in a light of its own.
+        background: the background, in any light.
     """
     shown = F.adaptive_avg_pool2d(images, LIGHT_CELLS).clamp(min=DARKEST)
     expected = F.adaptive_avg_pool2d(background, LIGHT_CELLS).clamp(min=DARKEST)

@@ -9,7 +9,7 @@ from astseg.model.backgrounds.light import estimate_light
 from astseg.model.single_precision import single_precision
 
 BRIGHTNESS = 0.5
-"""The mean of each channel of the background in a light of its own."""
+"""The mean of each channel of the background before the light of an image is applied."""
 
 
 class StaticBackground(Background):
@@ -43,8 +43,8 @@ class StaticBackground(Background):
             return self._reconstruct(images)
 
     def _reconstruct(self, images: Tensor) -> BackgroundReconstruction:
-        # How light the images are, light alone decides: were it the parameter's, too, either could undo the other, and
-        # objects that are darker than what they hide would make it darker from step to step.
+        # The parameter's own brightness is divided out, so that only the light decides how bright an image is. If both
+        # did, one could undo the other, and objects darker than what they hide would darken it from step to step.
         static = self.static * (BRIGHTNESS / self.static.mean((1, 2), keepdim=True))
         image = static * estimate_light(images, static).exp()
         error = self.error_logits.sigmoid().expand(images.shape[0], -1, -1, -1)

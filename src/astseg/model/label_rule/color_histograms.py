@@ -43,7 +43,7 @@ def color_log_likelihoods(
     prior = HISTOGRAM_PRIOR * pixels
     shares = counts.sum(1, keepdim=True) / pixels
     likelihoods = (counts + prior * shares) / (counts.sum(2, keepdim=True) + prior)
-    # Colors that the image lacks have the logarithm of 0, and no pixel looks them up.
+    # The logarithm of 0 belongs to colors that the image lacks, so no pixel looks it up.
     return likelihoods.log().gather(2, bins.flatten(1)[:, None].expand(-1, layers, -1)).view_as(weights)
 
 

@@ -66,7 +66,7 @@ def sharpen_weights(
 def majority_weights(
     weights: Float[Tensor, "batch layers height width"], size: tuple[int, int] | torch.Size
 ) -> Float[Tensor, "batch layers height width"]:
-    """Return the share of the pixels around each that each layer owns, as far away as a pixel of a smaller image.
+    """Return the share that each layer owns of the pixels around each pixel, within one pixel of a smaller image.
 
     Args:
         weights: the weights of layers at a larger size.

@@ -27,7 +27,7 @@ def neighbor_affinities(
     half = len(NEIGHBOR_OFFSETS) // 2
     values = islice(_neighbor_values(images), half)
     affinities = (-torch.stack([(images - each).abs().sum(1, keepdim=True) for each in values]) / likeness).exp()
-    # A neighbor has the same affinity to the pixel: in the opposite direction, it is looked up.
+    # Affinity is mutual: in the other four directions, it is the neighbor's own affinity to the pixel.
     opposite = [list(_neighbor_values(one))[-1 - index] for index, one in enumerate(affinities)]
     return torch.cat((affinities, torch.stack(opposite[::-1])))
 

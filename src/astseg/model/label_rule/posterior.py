@@ -49,7 +49,7 @@ def posterior_weights(
         for _ in range(NUM_HISTOGRAM_STEPS):
             gains = histogram_gains(weights, bins, rule)
             weights = mean_field_smoothing(log_weights + gains, affinities, rule.neighbor_pull)
-    if not rule.split_parts:  # else its parts are asked
+    if not rule.split_parts:  # else each part is judged once it is separated (`separate_parts`)
         weights = drop_shadow_slots(weights, background_error, rule.background_likeness)
     # Between textures, an edge of colors parts nothing: touching is enough.
     maps, links = (images, affinities) if residuals is None else (residuals, None)
@@ -63,7 +63,7 @@ def background_errors(
     rule: LabelRule,
     residuals: Float[Tensor, "batch directions height width"] | None,
 ) -> Float[Tensor, "batch 1 height width"]:
-    """Return the L1 distance of each pixel's color from the background's; with slow features, that from the ground.
+    """Return the L1 distance of each pixel's color from the background's; with slow features, its residual's length.
 
     The background is compared in the shade that fits the pixel best, between full light and ``rule.max_shade``. A
     shadow that no object has learned to cast therefore stays background.
@@ -81,7 +81,7 @@ def _object_errors(
     images: Float[Tensor, "batch 3 height width"],
     residuals: Float[Tensor, "batch directions height width"] | None,
 ) -> Float[Tensor, "batch slots height width"]:
-    """Return the L1 distance of each pixel's color from each object's; with slow features, the Euclidean of these."""
+    """Return the L1 distance of each pixel's color from each object's; with slow features, the Euclidean distance."""
     errors: Tensor
     if residuals is None:
         errors = (images[:, None] - rendering.layers).abs().sum(2)

@@ -40,7 +40,7 @@ class LabelRule:
     """A slot whose pixels have a median L1 distance below this from the nearest shade of the background is dropped: it
     is a shadow or a background error. 0 drops none, as is right where objects may have the background's color. With
     slow features it is the length of their bounded residual from the ground, below 1. If slots are split into parts,
-    each part is asked."""
+    each part is judged by itself."""
     neighbor_pull: float = 4.0
     """The gain of a layer's log-weight per neighbor (of eight) that has the same color and belongs to the layer."""
     likeness: float = 0.1
@@ -52,8 +52,8 @@ class LabelRule:
     """Two touching slots whose median colors have an L1 distance below this, with no edge between them, are merged into
     one. 0 merges none."""
     division_likeness: float = 0.0
-    """A slot is divided, as long as there are unused ones, if it has two halves whose median chromaticities (with slow
-    features, whose residuals) have an L1 distance of at least this: it holds two objects. Then slots are merged again.
+    """A slot is taken to hold two objects, and divided while there are unused slots, if it has two halves whose median
+    chromaticities (with slow features: residuals) have an L1 distance of at least this. Then slots are merged again.
     0 divides none."""
     border_exponent: float = 0.0
     """Both distances are multiplied by this power of the part of their borders that the two slots, or halves, have in

@@ -1,4 +1,4 @@
-"""A background in shade, which is background still."""
+"""Pixels of the background that lie in shade, and still count as background."""
 
 import torch
 from jaxtyping import Float

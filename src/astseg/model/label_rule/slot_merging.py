@@ -65,7 +65,7 @@ def alike_slots(
     if affinities is not None:
         strengths = torch.einsum("bihw, bjhw -> bij", shares, weighted_neighbor_sum(shares, affinities))
         touching &= strengths >= contacts / 2
-    # Medians are robust to a few foreign pixels. The median of a slot without pixels is NaN, which is near none.
+    # Medians are robust to a few foreign pixels. That of a slot without pixels is NaN, so it is like no other.
     medians = torch.where(masks[:, :, None], maps[:, None], torch.nan).flatten(3).nanmedian(-1).values
     distances = (medians[:, :, None] - medians[:, None]).abs().sum(-1)
     limits: Tensor | float = likeness

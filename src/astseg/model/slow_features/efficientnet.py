@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 with frozen ImageNet weights, whose blocks respond in place and finely."""
+"""EfficientNet-Lite0 with frozen ImageNet weights, changed so that maps stay fine and their displacement is known."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
@@ -16,7 +16,7 @@ WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
 NORM_EPSILON = 1e-3
 
 DISPLACEMENTS = {4: 0.9, 16: 1.6}
-"""How far what a cell responds to lies to the right of its center, and below it, in pixels, for each stride as it was
+"""How far to the right of a cell's center, and below it, lies what it responds to, in pixels, for each stride as it was
 trained. Convolutions with a stride are padded on one side, which alone would move it by half the stride; their weights
 have learned to make up for most of that. Measured with mirrored images by `benchmarks/displacements.py`, which
 finds half a pixel to the other side for a stride of 8."""
@@ -39,8 +39,8 @@ Weights = Mapping[str, Tensor]
 class FrozenConvolution(nn.Module):
     """A convolution with its batch normalization folded in, which neither learns nor is saved.
 
-    Padding is TensorFlow's for even sides (the odd pixel after the image) and repeats the border: zeros would make it
-    an edge.
+    Padding is TensorFlow's for even sides (the odd pixel after the image). It repeats the border: zeros would make an
+    edge there.
 
     Args:
         weight: outputs x inputs, or 1, x kernel x kernel.
@@ -150,7 +150,7 @@ class EfficientNetLite0(nn.Module):
         self.channels = [len(weights[f"_blocks.{index}._bn2.bias"]) for index in sorted(blocks)]
         """Of each response."""
         self.displacements = [shapes[index].displacement for index in sorted(blocks)]
-        """Of each response: how far what a cell responds to lies to the right of its center, and below it, in cells."""
+        """Of each response; see `ResponseMap.displacement`."""
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> list[Tensor]:
         """Return the chosen blocks' outputs, first block first.
@@ -193,7 +193,7 @@ def _block_shapes(largest_stride: int) -> Iterator[BlockShape]:
             dilation = trained // actual  # before this block
             dense = step > 1 and actual * step > largest_stride
             trained, actual = trained * step, actual if dense else actual * step
-            # The center of the first of four cells lies above and to the left of that of the one cell in their place.
+            # A dense map has four cells for each trained one, whose center lies below and to the right of the first's.
             displacement = (DISPLACEMENTS.get(trained, 0.0) + (trained - actual) / 2) / actual
             yield BlockShape(expansion, step, dense, dilation, displacement)
 

@@ -1,4 +1,4 @@
-"""From images to how far each cell is from its image's ground: the whole way, as a module that holds the projection."""
+"""All three steps from images to their residuals from the ground, as a module that holds the projection."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, pr
 from astseg.model.slow_features.responses import BLUR, gaussian_blur
 
 GROUND_SHARE = 0.25
-"""How sure the distance alone is of the ground's own cells, by their spread."""
+"""The evidence of foreground that the ground's own cells would give by their spread alone; it counts as none."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class SlowFeatures(nn.Module):
 def evidence_by_residuals(
     residuals: Float[Tensor, "batch directions rows columns"], scale: float
 ) -> Float[Tensor, "batch 1 rows columns"]:
-    """Return how surely each cell is no ground, from 0 to 1, for the attention: 0 within its usual spread.
+    """Return how surely each cell is foreground, from 0 to 1, for the attention: 0 within the ground's usual spread.
 
     Args:
         residuals: bounded residuals.
@@ -129,6 +129,6 @@ def evidence_by_residuals(
     """
     squared_length = residuals.square().sum(1, keepdim=True).clamp(max=1 - 1e-4)
     squared_distance = scale**2 * squared_length / (1 - squared_length)
-    # Half, where the cell is taken for foreground.
+    # One half at the distance beyond which a cell is taken for foreground.
     share = squared_distance / (clearly_foreground(residuals.shape[1]) ** 2 + squared_distance)
     return ((share - GROUND_SHARE) / (1 - GROUND_SHARE)).clamp(min=0)

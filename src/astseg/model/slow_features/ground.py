@@ -24,9 +24,10 @@ KEPT_SHARE = 0.5
 COVARIANCE_FACTOR = 2.0
 """A trimmed half underestimates the spread."""
 RIDGE = 1.0
-"""Added to each variance: the mean variance within textures is 1 in slow features, and none is taken for less."""
+"""Added to each variance, so that none is below 1, the mean variance within textures in slow features."""
 CLEARLY_FOREGROUND = 6.0
-"""Standard deviations of the ground at which a cell is taken for none of it, in up to `DIRECTIONS` directions."""
+"""The distance from the ground, in its standard deviations, beyond which a cell is taken for foreground; for up to
+`DIRECTIONS` directions."""
 BORDER = 1 / 16
 """The width of the border, as a share of the grid's shorter side."""
 FAR_BORDER_SHARE = 0.2
@@ -136,15 +137,15 @@ def residual_from_surfaces(
 
 
 def far_border(residual: Float[Tensor, "batch directions height width"]) -> Bool[Tensor, "batch height width"]:
-    """Return the cells of the border that are clearly no ground."""
+    """Return the cells of the border that are clearly foreground."""
     at_border = border(residual.shape[2:]).to(residual.device)
     return at_border.logical_and(residual.norm(dim=1) > clearly_foreground(residual.shape[1]))
 
 
 def clearly_foreground(directions: int) -> float:
-    """Return the standard deviations of the ground at which a cell is taken for none of it.
+    """Return the distance from the ground, in its standard deviations, beyond which a cell is taken for foreground.
 
-    The ground's own cells are the farther away, by the square root, the more directions there are.
+    The distances of the ground's own cells grow with the square root of the number of directions.
 
     >>> clearly_foreground(12), clearly_foreground(16), clearly_foreground(64)
     (6.0, 6.0, 12.0)

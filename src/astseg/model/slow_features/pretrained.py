@@ -13,7 +13,7 @@ from astseg.model.slow_features.responses import LocalResponses, ResponseMap
 from astseg.model.transformers_networks import read_network
 
 NUM_MAPS = 4
-"""Maps that are taken, evenly spaced through the network; the last layer's is one of them."""
+"""How many hidden states are taken, evenly spaced through the network; the last is one of them."""
 SIDE = 256
 """The longer side, in pixels, of what a network without patches sees."""
 PATCHES = 32
@@ -22,7 +22,7 @@ IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class PretrainedResponses(LocalResponses):
-    """Hidden states of a frozen network, which are feature maps or, behind any other tokens, one token for each patch.
+    """Hidden states of a frozen network: feature maps, or tokens, of which the last are one for each patch.
 
     Args:
         source: a folder with config.json and weights, or a name on the model hub, such as ``facebook/dinov2-small``.
@@ -75,7 +75,7 @@ class PretrainedResponses(LocalResponses):
 
 
 MAX_OTHER_TOKENS = 8
-"""Before those of the patches: one of the class, another to distill from, a few registers."""
+"""Before the tokens of the patches: those of the class, of distillation and a few registers."""
 
 
 def _patch_map(
@@ -84,7 +84,7 @@ def _patch_map(
     """Return the tokens of the patches, which come last, as a map.
 
     Raises:
-        ValueError: there are more tokens before them than those of the whole image, or fewer than patches.
+        ValueError: there are fewer tokens than patches, or more than `MAX_OTHER_TOKENS` besides.
     """
     rows, columns = grid
     if not 0 <= tokens.shape[1] - rows * columns <= MAX_OTHER_TOKENS:

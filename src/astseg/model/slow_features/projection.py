@@ -1,10 +1,11 @@
 """The slow projection: the directions of responses in which images differ most for their inner variation.
 
-A texture's pattern moves responses from cell to cell; what it is made of does not. So a direction is worth the more,
-the more it varies between images at the same place (S_between) and the less within an image (S_within). These are the
-largest generalized eigenvectors of S_between w = lambda S_within w, found in closed form. Variation within an image is
-that of pairs of cells, near ones and far ones; pairs across an object's border are trimmed away, because they lie far
-apart in the directions found so far. The projection is scaled so that the trimmed variance within images is 1.
+Responses change from cell to cell with a texture's pattern, but not with what it is made of. So a direction is worth
+more the more it varies between images at the same place (S_between) and the less it varies within an image (S_within).
+The best are the generalized eigenvectors of S_between w = lambda S_within w with the largest lambda, found in closed
+form. Variation within an image is that of pairs of cells, near ones and far ones. Pairs across an object's border are
+trimmed away, because they lie far apart in the directions found so far. The projection is scaled so that the trimmed
+variance within images is 1.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ PAIRS = 100_000
 NEAR, FAR = 0.1, 0.6
 """How far a pair's cells lie apart at most, as a share of the grid's longer side."""
 FAR_SHARE = 0.9
-"""What far pairs count for, against near ones."""
+"""The weight of far pairs; that of near ones is the rest."""
 KEPT_NEAR, KEPT_FAR = 0.7, 0.5
 """The share of pairs that is kept in each round: the nearest."""
 TRIMMING_ROUNDS = 5

@@ -27,7 +27,7 @@ class ResponseMap(NamedTuple):
     values: Float[Tensor, "batch channels _ _"]
     """Of the cells of a grid of its own."""
     displacement: float = 0.0
-    """How far what a cell responds to lies to the right of its center, and below it, in cells."""
+    """How far to the right of a cell's center, and below it, lies what it responds to, in cells."""
 
     def on_grid(self, grid: tuple[int, int]) -> Float[Tensor, "batch channels rows columns"]:
         """Return the responses to what lies at each cell of a grid."""
