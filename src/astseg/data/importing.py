@@ -128,28 +128,21 @@ def import_source(
         AstSegError: nothing can be read, the destination is in use, its disk has too little room, or a number is out of
             range.
     """
-    if not 0 <= test_share < 1:
-        raise AstSegError(f"The share to hold out should lie in 0 to below 1, not {test_share}.")
-    if seed < 0:
-        raise AstSegError(f"The seed of the random choice should be at least 0, not {seed}.")
+    _check_held_out(test_share, seed)
     destination = as_path("destination", destination)
     places = [Path(path)] if isinstance(path, str | Path) else list(map(Path, path))
-    for place in places:
-        if Store.is_store(place):
-            raise AstSegError(f"{place} is a prepared data set already. Train on it as it is.")
+    _refuse_stores(places)
     source = open_sources(places, every=every, masks=masks, ignored=ignored, max_frames=max_frames)
     divided = [_predefined_parts(one) or [_hold_out(one, test_share, seed)] for one in _sources(source)]
     size = image_size or _size_for([parts[0].source for parts in divided], longer_side)
     parts = list(chain.from_iterable(divided))
-    if min(size) < MIN_SIDE or max(size) > MAX_SIDE:
-        raise AstSegError(f"Images should have {MIN_SIDE} to {MAX_SIDE} pixels a side, not {size[0]} x {size[1]}.")
+    _check_sides(size)
     check_size(size)
     plan = ImportPlan(total_length(part.source for part in parts), size)
-    _check_room(plan, Path(destination))
+    _check_room(plan, destination)
     on_plan(plan)
     with_masks = _splits_with_masks(parts)
-    rule = "; ".join(dict.fromkeys(_describe_split_rule(part, test_share, seed) for part in parts))
-    protocol = f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
+    protocol = _describe_protocol(parts, size, test_share, seed)
     with StoreWriter(destination, size, describe_places(places), protocol) as writer, ExitStack() as stack:
         out = _SplitWriters(writer, stack, with_masks, source.ignored_label)
         _write_samples(out, parts, size, progress)
@@ -217,6 +210,39 @@ class _SplitWriters:
             if self.mask_problem is None and sample.mask is None:
                 self.mask_problem = sample.mask_problem or f"not every image has one: {sample.name} has none."
         self._open[split].append(sample.image[None], None if mask is None else mask[None])
+
+
+def _check_held_out(test_share: float, seed: int) -> None:
+    """Raise unless a share of the images can be held out, by a choice of this seed.
+
+    Raises:
+        AstSegError: a number is out of range.
+    """
+    if not 0 <= test_share < 1:
+        raise AstSegError(f"The share to hold out should lie in 0 to below 1, not {test_share}.")
+    if seed < 0:
+        raise AstSegError(f"The seed of the random choice should be at least 0, not {seed}.")
+
+
+def _refuse_stores(places: Sequence[Path]) -> None:
+    """Raise if images to prepare are prepared already.
+
+    Raises:
+        AstSegError: they are.
+    """
+    for place in places:
+        if Store.is_store(place):
+            raise AstSegError(f"{place} is a prepared data set already. Train on it as it is.")
+
+
+def _check_sides(size: tuple[int, int]) -> None:
+    """Raise unless images can be prepared at a height and width.
+
+    Raises:
+        AstSegError: a side is out of range.
+    """
+    if min(size) < MIN_SIDE or max(size) > MAX_SIDE:
+        raise AstSegError(f"Images should have {MIN_SIDE} to {MAX_SIDE} pixels a side, not {size[0]} x {size[1]}.")
 
 
 def _write_samples(out: _SplitWriters, parts: list[_Part], size: tuple[int, int], progress: Progress | None) -> None:
@@ -336,6 +362,12 @@ def _check_room(plan: ImportPlan, destination: Path) -> None:
             f"{plan.images} images at {plan.size[0]} x {plan.size[1]} take {plan.num_bytes / 1e9:.1f} GB, and the disk "
             f"of {destination} has {free / 1e9:.1f} GB left. Take fewer frames or a smaller size, or make room."
         )
+
+
+def _describe_protocol(parts: Sequence[_Part], size: tuple[int, int], test_share: float, seed: int) -> str:
+    """Return how images are resized and divided, for the manifest."""
+    rule = "; ".join(dict.fromkeys(_describe_split_rule(part, test_share, seed) for part in parts))
+    return f"centre crop to the proportions, bilinear with antialias to {size[0]} x {size[1]}; split: {rule}"
 
 
 def _describe_split_rule(part: _Part, test_share: float, seed: int) -> str:

@@ -124,20 +124,14 @@ def segment_source(
     if not isinstance(source, Source):
         raise wrong_argument("segment_source takes what open_source returns", source)
     out, device = as_path("out", out), find_device(device)
-    check_whole_number("batch_size", batch_size, Range())
-    if model.num_slots is not None and model.num_slots > MAX_LABELS:
-        raise AstSegError(f"Label images hold up to {MAX_LABELS} objects; this model has {model.num_slots} slots.")
-    if batch_size < 1:
-        raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
-    if isinstance(source, WatchedFolder) and real_path(out) == real_path(source.path):
-        raise AstSegError(f"{out} is the folder that is watched, so that results would be segmented in turn.")
-    total = source.estimated_length()
-    objects = images = 0
-    tracker = ObjectTracker(by_slot=model.num_slots is not None) if track else None
-    shares = ForegroundShares()
+    _check_request(model, source, out, batch_size)
     endless = isinstance(source, EndlessSource)
     if endless:
         batch_size = 1  # whoever waits for an image does not wait for the next ones too
+    tracker = ObjectTracker(by_slot=model.num_slots is not None) if track else None
+    shares = ForegroundShares()
+    images = objects = 0
+    total = source.estimated_length()
     with (growing_folder if endless else atomic_folder)(out) as folder, ExitStack() as stack:
         opened = [stack.enter_context(make(folder, source, model.num_slots, model_name)) for make in writers]
 
@@ -158,6 +152,22 @@ def segment_source(
     note = shares.note(if_empty=EMPTY_ADVICE, if_full=FULL_ADVICE)
     tracks = None if tracker is None else tracker.tracks
     return SegmentationResult(out, images, objects, tuple(source.skipped), tracks, note)
+
+
+def _check_request(model: Segmenter, source: Source, out: Path, batch_size: int) -> None:
+    """Raise unless the results of a model can be written as asked, before any image is segmented.
+
+    Raises:
+        ValueError: the batch size is no whole number.
+        AstSegError: the model has too many slots, the batch size is below 1, or the folder is the one that is watched.
+    """
+    check_whole_number("batch_size", batch_size, Range())
+    if model.num_slots is not None and model.num_slots > MAX_LABELS:
+        raise AstSegError(f"Label images hold up to {MAX_LABELS} objects; this model has {model.num_slots} slots.")
+    if batch_size < 1:
+        raise AstSegError(f"The batch size should be 1 or more, not {batch_size}.")
+    if isinstance(source, WatchedFolder) and real_path(out) == real_path(source.path):
+        raise AstSegError(f"{out} is the folder that is watched, so that results would be segmented in turn.")
 
 
 def _results(
