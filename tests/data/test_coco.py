@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
-from tests.inference.formats.decoders import cover_centres
+from tests.inference.formats.decoders import cover_centers
 
 from astseg._core.errors import AstSegError
 from astseg.data.coco import CocoFile, CocoResults
@@ -49,7 +49,7 @@ def test_all_forms_of_a_mask(seed: int) -> None:
 def test_polygons_are_joined() -> None:
     polygons = [[1, 1, 6, 1, 6, 5, 1, 5], [4, 3, 13, 3, 13, 10, 4, 10]]
     mask = coco_mask.decode(read_mask(polygons, SIZE)) > 0
-    expected = [cover_centres(np.array(one, float).reshape(-1, 2), *SIZE) for one in polygons]
+    expected = [cover_centers(np.array(one, float).reshape(-1, 2), *SIZE) for one in polygons]
     np.testing.assert_array_equal(mask, expected[0] | expected[1])
 
 

@@ -41,7 +41,7 @@ def squares(*middles: tuple[int, int], side: int = 4, count: int = 100) -> tuple
 
 
 def frame(row: float, column: float) -> list[float]:
-    """x and y of a place between pixels, where -1 and +1 are the centres of the first and the last."""
+    """x and y of a place between pixels, where -1 and +1 are the centers of the first and the last."""
     return [2 * (column - 0.5) / (SIZE[1] - 1) - 1, 2 * (row - 0.5) / (SIZE[0] - 1) - 1]
 
 

@@ -23,10 +23,10 @@ class BatchPart(NamedTuple):
         return (self.stop - self.start) / self.size
 
     def divided(self, count: int) -> "list[BatchPart]":
-        """Return so many parts of this part, or one for each image; they differ by one image at most.
+        """Divide this part into a number of parts, which differ by one image at most.
 
-        All processes divide theirs into as many, as they wait for each other in each: into no more than there are
-        images in the smallest.
+        There are no more of them than images in the smallest process's part: all processes need the same number, since
+        they wait for each other in each.
         """
         images = self.stop - self.start
         count = min(count, images, max(1, self.size // processes.count()))

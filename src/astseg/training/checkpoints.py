@@ -1,4 +1,4 @@
-"""The checkpoints and the model in a run's folder, by which it is told that it holds a run.
+"""The checkpoints and the model in a run's folder, and how to tell that a folder holds a run.
 
 Beside the newest checkpoint lies the one before it, in case the newest is damaged.
 """

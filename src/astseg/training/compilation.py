@@ -26,7 +26,7 @@ def compiled_losses(phase: Phase, device: torch.device) -> LossFunction:
     The first batch is computed as it is, since libraries may prepare themselves meanwhile. Random numbers are those
     of the loss as it is.
     """
-    torch.compiler.reset()  # what was compiled for the phase before counts against a limit
+    torch.compiler.reset()  # what was compiled for the phase before would count against torch's limit
     options: dict[str, Any] = {"fallback_random": True, "triton.cudagraphs": device.type == "cuda"}
     compiled = torch.compile(
         phase.losses, fullgraph=True, dynamic=False, backend=BACKEND, options=options if BACKEND == "inductor" else None

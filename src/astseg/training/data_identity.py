@@ -13,9 +13,9 @@ class DataIdentity:
     """What tells training images from others of the same number and size."""
 
     looked_at: str
-    """Of the images themselves: of all up to 256 MiB, else of 256 of them."""
+    """A hash of the images themselves: of all up to 256 MiB, else of 256 of them."""
     file_sha256: str = ""
-    """Of their file, as its store noted it when it was written; empty if unknown."""
+    """The hash of their file, as its store noted it when it was written; empty if unknown."""
 
     def differs_from(self, other: "DataIdentity") -> bool:
         """Tell whether these are other images, as far as can be seen without reading all of them."""

@@ -28,7 +28,7 @@ RESET_INTERVAL = 500  # steps; a reset slot takes about as many to come into use
 NUM_RESET_IMAGES = 256
 BATCH_SIZE = 32
 MOMENTA = ("exp_avg", "momentum")
-"""What Adam and Muon call them."""
+"""The names that Adam and Muon have for a parameter's momentum."""
 
 
 def check_resettable(model: AstSeg, recipe: Recipe) -> None:

@@ -36,7 +36,7 @@ class GlobalBatch(TorchFunctionMode):
     """Within this context, training computes on a part of a batch what it would on the whole.
 
     Args:
-        part: the images that are computed; they come first in the shape of all that is normalized or drawn.
+        part: the images that are computed: the first axis of all that is normalized or drawn.
     """
 
     def __init__(self, part: BatchPart) -> None:

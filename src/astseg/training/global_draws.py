@@ -48,9 +48,10 @@ class GlobalDraws(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return function(*args, **kwargs)
 
     def _of_whole_batch(self, rows: int) -> tuple[int, slice]:
-        """Return how many rows the whole batch has where this part has so many, and which of them are this part's.
+        """Return how many rows the whole batch has where this part has this many, and which of them are this part's.
 
-        Each image has as many, such as one for each head; otherwise they are not of images, and all are this part's.
+        An image may have several rows, such as one for each head. Rows that cannot be divided among the images do not
+        belong to them: no more are drawn then.
         """
         each, rest = divmod(rows, self._part.stop - self._part.start)
         if rest:

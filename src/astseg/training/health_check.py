@@ -85,7 +85,7 @@ def watched_loss(terms: Mapping[str, float]) -> float | None:
 
 
 def loss_courses(folder: Path, until: float = math.inf) -> dict[str, list[float]]:
-    """Return the watched losses in a run's metrics by phase, of no later step of it than a given one."""
+    """Return the watched losses in a run's metrics by phase, up to a step of that phase."""
     path = folder / METRICS_FILE
     courses: dict[str, list[float]] = {}
     for entry in read_metrics(path) if path.is_file() else []:

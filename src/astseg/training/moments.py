@@ -10,10 +10,10 @@ from astseg.training.muon import Muon, is_matrix
 
 
 def restore_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Load what a fresh optimizer of the same phase remembered, in each parameter's order of memory.
+    """Load what an optimizer of the same phase remembered into a fresh one, in the memory format of each parameter.
 
-    A checkpoint may have another order, and fused optimizers go by the order of memory alone. The optimizer's settings
-    stay: they are the recipe's, and each step sets the learning rates.
+    A checkpoint may have another memory format, and fused optimizers go by the order of memory alone. The optimizer's
+    settings stay: they are the recipe's, and each step sets the learning rates.
 
     Raises:
         ValueError: it is of other parameters, or of another optimizer.

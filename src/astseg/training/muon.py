@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 SMALLEST_SIDE = 8
-"""Of a matrix that is worth the effort: positions and the like have two columns."""
+"""The shortest side of matrices that Muon moves. Smaller ones, such as those of positions, are left to Adam."""
 MOMENTUM = 0.95
 LENGTH = 0.2
 """The root mean square of a step by a learning rate of 1: about that of Adam's."""

@@ -50,7 +50,7 @@ class Losses(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """What a loss takes from the step. The numbers may be tensors: those of a compiled loss are."""
+    """What a loss takes from the step. Its numbers are tensors where the loss is compiled."""
 
     exponent: float | Float[Tensor, ""] = 0.0
     """That of the background's robust weight."""
@@ -82,8 +82,11 @@ class Phase(ABC):
         """Return the parameters that the phase trains."""
         assert model.background is not None, "a recipe always has a background network"
         background = {id(parameter) for parameter in model.background.parameters()}
-        trained = {True: self.trains_background, False: self.trains_objects}
-        return [parameter for parameter in model.parameters() if trained[id(parameter) in background]]
+        return [
+            parameter
+            for parameter in model.parameters()
+            if (self.trains_background if id(parameter) in background else self.trains_objects)
+        ]
 
     def start(self, model: AstSeg) -> torch.optim.Optimizer:
         """Set the model's modes and return a fresh optimizer for what the phase trains."""

@@ -1,7 +1,7 @@
 """In which precision the large networks are trained: float32, or fewer bits where the machine computes that faster.
 
-Weights, gradients and the optimizer stay in float32. In bfloat16 so does what ``model.single_precision`` says; ``tf32``
-is of all products alike.
+Weights, gradients and the optimizer stay in float32. With bfloat16 so does what ``model.single_precision`` says;
+``tf32`` concerns all products alike.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""The ground residuals of all training images: the projection fitted to them, and computed once, into a file."""
+"""The ground residuals of all training images, computed once and kept in a file; and the fit of their projection."""
 
 import hashlib
 import io
@@ -30,11 +30,11 @@ IDENTITY_FILE = "residuals.json"
 NUM_FITTED_IMAGES = 250
 """Images whose pairs of cells the projection is fitted to."""
 RESPONSES_VERSION = 2
-"""Raised when the same backbones begin to respond otherwise, so that residuals of before are not gone on with."""
+"""Raised when the responses of the same backbones change, so that older residuals are not continued."""
 MAX_BATCH_SIZE = 16
 """Images that are looked at together; fewer if they are larger than 64x64."""
 BLOCK_SIZE = 512
-"""Images between two notes of what is done: what lies in a block that is not whole is computed again."""
+"""Images between two notes of what is done. After an interruption, the unfinished block is computed again."""
 NO_SUMS = np.empty(0, "<u4")
 
 

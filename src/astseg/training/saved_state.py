@@ -25,7 +25,7 @@ STATE_VERSION = 4
 
 @dataclass(frozen=True)
 class SavedState:
-    """The content of a checkpoint, possible values each; the fields of the same name are those of `TrainState`.
+    """The content of a checkpoint, checked to be possible. `TrainState` describes the fields that it has as well.
 
     Raises:
         ValueError: a value is not a possible one.

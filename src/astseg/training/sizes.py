@@ -10,8 +10,8 @@ from astseg.training.config import Recipe
 def at_size(recipe: Recipe, image_size: tuple[int, int]) -> Recipe:
     """Return a recipe for the same images at another height and width.
 
-    What counts pixels, or weighs a sum over them, goes along: the smallest object, the cost of a slot in use, and the
-    glimpses, if they have the published channels for what they cover.
+    Settings that depend on the number of pixels change with it: the smallest object, the cost of a slot in use, and the
+    channels of glimpses, if they are the published ones for the size that glimpses cover.
 
     >>> from astseg.training.presets import PRESETS
     >>> at_size(PRESETS["clevr"].recipe, (64, 64)).architecture.glimpse_channels
@@ -37,11 +37,11 @@ def at_size(recipe: Recipe, image_size: tuple[int, int]) -> Recipe:
 
 
 def covering_glimpse_channels(image_size: tuple[int, int], min_inverse_scale: float) -> tuple[int, ...]:
-    """Return the published channels for as many pixels as a glimpse covers at most, of images of a height and width.
+    """Return the published channels for images as large as the largest part of an image that a glimpse covers.
 
     Args:
         image_size: height and width of the images.
-        min_inverse_scale: the least ratio of an image's side to a glimpse's, of which the whole part counts.
+        min_inverse_scale: the least ratio of an image's side to a glimpse's; it is rounded down.
 
     >>> covering_glimpse_channels((128, 128), 2.0)
     (64, 32, 16, 8)

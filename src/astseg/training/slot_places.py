@@ -60,12 +60,12 @@ def place_slots(model: AstSeg, training_set: TrainingSet, seed: int) -> bool:
         return False
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that a region has lost all its points, which does no harm
-        centres, regions = kmeans2(points.double().numpy(), model.num_slots, MAX_ITERATIONS, minit="++", rng=generator)
+        centers, regions = kmeans2(points.double().numpy(), model.num_slots, MAX_ITERATIONS, minit="++", rng=generator)
     height, width = model.image_size
     smallest = torch.tensor((2 * MIN_REGION / width, 2 * MIN_REGION / height))
-    for slot, centre in enumerate(torch.from_numpy(centres).float()):
+    for slot, center in enumerate(torch.from_numpy(centers).float()):
         own = points[torch.from_numpy(regions == slot)]
-        spread = (own - centre).square().mean(0).sqrt() if len(own) else smallest
-        model.places.centres[slot] = centre
+        spread = (own - center).square().mean(0).sqrt() if len(own) else smallest
+        model.places.centres[slot] = center
         model.places.inverse_widths[slot] = 1 / (OVERLAP * spread.maximum(smallest))
     return True

@@ -17,7 +17,7 @@ from astseg.training.schedules import LearningRate
 from astseg.training.sizes import covering_glimpse_channels
 
 MUON_PEAK = 3e-3
-"""The learning rate that small networks bear by Muon: three times Adam's (``docs/lab/experiments.md``)."""
+"""The peak of the learning rate of small networks with Muon: three times Adam's (``docs/lab/experiments.md``)."""
 STATIC_ENTROPY_WEIGHT = 1e-3
 """A tenth of the paper's. On roads, a larger weight makes slots give up; on towers, so small a one leaves objects mixed
 (``docs/lab/experiments.md``)."""
@@ -138,16 +138,16 @@ class _Distances(NamedTuple):
     division_likeness: float = 2.8
     background_likeness: float = 0.55
     smallest_share: float = 1 / 256
-    """Of the image, that an object takes up at least."""
+    """The least share of the image that an object takes up."""
     looks: int = 2
 
 
 DENSE: Backbone = "efficientnet-lite0-dense"
 _DISTANCES = {
-    # Twice as many directions are 1.4 times as far; they tell more of what objects differ in from the ground, and find
-    # more of the ground's own parts, which are small or little different.
+    # Distances in twice as many directions are 1.4 times as large. Objects differ from the ground in more of them. More
+    # parts of the ground itself are found, too, which are small or differ little from the rest.
     DENSE: _Distances(32, 13.0, 6.0, 3.7, 5.0, background_likeness=0.45, smallest_share=9 / 1024),
-    # Objects are nearer to the ground, and to each other, in features that nobody has learned, and differ more within.
+    # In features that were not learned, objects are nearer to the ground and to each other, and less even themselves.
     "filters": _Distances(12, 9.0, 9.0, 1.8, 0.0, background_likeness=0.0, looks=1),
 }
 """Of the backbones whose distances are not those of ``efficientnet-lite0``."""

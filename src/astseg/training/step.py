@@ -43,7 +43,7 @@ def train_step(
     part = part or BatchPart(0, len(batch.images), len(batch.images))
     for group, rate in zip(optimizer.param_groups, phase.group_rates(step).values(), strict=True):
         group["lr"] = rate
-    # A CUDA graph writes each step's gradients to the same memory: they are added to others outside of it.
+    # A CUDA graph's gradients lie in memory that its next run overwrites, so they are added to tensors that stay.
     optimizer.zero_grad(set_to_none=not execution.compiled)
     compute, schedule = losses_of or phase.losses, phase.schedule(step)
     losses = _add_gradients(lambda images: compute(model, images, schedule), batch, part, execution)

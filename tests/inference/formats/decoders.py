@@ -49,8 +49,8 @@ def decode_brush(rle: list[int], height: int, width: int) -> npt.NDArray[np.uint
     return np.array(values, np.uint8).reshape(height, width, 4)
 
 
-def cover_centres(polygon: npt.NDArray[np.float64], height: int, width: int) -> Mask:
-    """Return the pixels whose centres a polygon contains, by the rule of even and odd crossings."""
+def cover_centers(polygon: npt.NDArray[np.float64], height: int, width: int) -> Mask:
+    """Return the pixels whose centers a polygon contains, by the rule of even and odd crossings."""
     mask = np.zeros((height, width), bool)
     begins, ends = polygon, np.roll(polygon, -1, axis=0)
     for row in range(height):

@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from scipy.ndimage import label as find_parts
 from tests.inference.formats.conftest import ReadingModel, make_results
-from tests.inference.formats.decoders import cover_centres, decode_brush, decode_coco_counts
+from tests.inference.formats.decoders import cover_centers, decode_brush, decode_coco_counts
 
 from astseg import __version__
 from astseg._core.image_files import Bytes
@@ -112,7 +112,7 @@ class TestYolo:
             for number, line in zip(labels_in(labels), lines, strict=True):
                 category, polygon = read_yolo(line, labels)
                 assert category == 0
-                np.testing.assert_array_equal(cover_centres(polygon, *labels.shape), labels == number)
+                np.testing.assert_array_equal(cover_centers(polygon, *labels.shape), labels == number)
                 if find_parts(labels == number)[1] == 1:
                     np.testing.assert_array_equal(polygon_to_mask(polygon, *labels.shape), labels == number)
 

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import gaussian_filter, label
-from tests.inference.formats.decoders import Mask, cover_centres
+from tests.inference.formats.decoders import Mask, cover_centers
 
 from astseg.inference.formats.outlines import mask_to_polygon, polygon_to_mask
 
@@ -21,7 +21,7 @@ def test_any_mask_comes_back(mask: Mask) -> None:
     assert len(polygon) >= 4
     assert (polygon >= 0).all()
     assert (polygon <= mask.shape[::-1]).all()
-    np.testing.assert_array_equal(cover_centres(polygon, *mask.shape), mask)
+    np.testing.assert_array_equal(cover_centers(polygon, *mask.shape), mask)
     assert not (mask & ~polygon_to_mask(polygon, *mask.shape)).any()
 
 
