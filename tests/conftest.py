@@ -1,4 +1,4 @@
-"""Shared by many tests: shape checks, a tiny recipe, tiny images and a tiny store."""
+"""Shared by many tests: shape checks, a tiny recipe and its model, tiny images and a tiny store."""
 
 import signal
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from pathlib import Path
 import jaxtyping
 import numpy as np
 import pytest
+import torch
 
 collect_ignore = ["fuzz/guided.py", "other_programs"]
 """They need atheris, which is not installed with the other tools, and the programs of another environment."""
@@ -29,6 +30,7 @@ assert all(find_spec(f"astseg.{module}") for module in CHECKED_MODULES)  # the h
 
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
+from astseg.model.ast_seg import AstSeg  # noqa: E402
 from astseg.training.config import BaselineTraining, Recipe  # noqa: E402
 from astseg.training.small_recipes import cpu_recipe  # noqa: E402
 
@@ -77,6 +79,13 @@ def tiny_recipe() -> Recipe:
         background=replace(recipe.background, steps=3, batch_size=4, exponent_ramp_start=0, exponent_ramp_steps=2),
         foreground=replace(recipe.foreground, steps=6, frozen_steps=3, baseline=BASELINE, batch_size=4, shadow_start=0),
     )
+
+
+@pytest.fixture
+def model(tiny_recipe: Recipe) -> AstSeg:
+    """A model of `tiny_recipe`, with random weights."""
+    torch.manual_seed(0)
+    return AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule).eval()
 
 
 def _images() -> tuple[Bytes, Bytes]:

@@ -179,12 +179,6 @@ def test_a_training_goes_on_to_the_identical_result(
 
 
 @pytest.fixture
-def model(tiny_recipe: Recipe) -> AstSeg:
-    torch.manual_seed(0)
-    return AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule).eval()
-
-
-@pytest.fixture
 def source(tiny_images: Bytes, tmp_path: Path) -> Path:
     (tmp_path / "images").mkdir()
     for number, image in enumerate(tiny_images[:3]):

@@ -26,7 +26,6 @@ from astseg.inference.segmenting import Segmenter, segment_source
 from astseg.inference.tiles import OF_OBJECTS, TiledSegmenter
 from astseg.model.ast_seg import AstSeg
 from astseg.model.segmentation import Segmentation
-from astseg.training.config import Recipe
 
 FRAMES = 9
 PLAN = {"source": ["film"], "batch size": 2}
@@ -49,12 +48,6 @@ class Counting:
             raise KeyboardInterrupt
         self.batches += 1
         return self.model.segment(images)
-
-
-@pytest.fixture
-def model(tiny_recipe: Recipe) -> AstSeg:
-    torch.manual_seed(0)
-    return AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule).eval()
 
 
 @pytest.fixture

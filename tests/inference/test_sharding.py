@@ -23,13 +23,6 @@ from astseg.inference.formats.converting import FormatRequest, convert_results
 from astseg.inference.segmenting import segment_source
 from astseg.inference.sharding import ShardsResult, segment_in_shards
 from astseg.model.ast_seg import AstSeg
-from astseg.training.config import Recipe
-
-
-@pytest.fixture
-def model(tiny_recipe: Recipe) -> AstSeg:
-    torch.manual_seed(0)
-    return AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule).eval()
 
 
 @pytest.fixture

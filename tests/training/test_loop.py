@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -45,6 +45,18 @@ class Recorder(Callback):
 
     def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
         self.metrics.append(metrics)
+
+
+class BackgroundAgain(Callback):
+    """Has a run of one recipe begin again after two steps of the background, by a changed one."""
+
+    def __init__(self, recipe: Recipe, changes: Mapping[str, Any]) -> None:
+        self.recipe, self.changes = recipe, changes
+
+    def on_step_end(self, state: TrainState) -> RestartPhase | None:
+        if (state.phase.name, state.step, state.recipe) != ("background", 2, self.recipe):
+            return None
+        return RestartPhase(override(state.recipe, self.changes))
 
 
 def after(steps: int) -> Callable[[], bool]:
@@ -238,14 +250,9 @@ class TestRun:
     def test_a_callback_may_have_the_first_phase_begin_again(
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
     ) -> None:
-        class Again(Callback):
-            def on_step_end(self, state: TrainState) -> RestartPhase | None:
-                if (state.phase.name, state.step, state.recipe) != ("background", 2, tiny_recipe):
-                    return None
-                return RestartPhase(override(state.recipe, {"architecture.num_slots": 1}))
-
         recorder = Recorder()
-        trainer = trained(tiny_recipe, tiny_images, tmp_path / "run", Again(), recorder)
+        again = BackgroundAgain(tiny_recipe, {"architecture.num_slots": 1})
+        trainer = trained(tiny_recipe, tiny_images, tmp_path / "run", again, recorder)
         assert recorder.steps[:5] == [("background", step) for step in (1, 2, 1, 2, 3)]
         assert len(recorder.steps) == 2 + 9
         assert trainer.model.num_slots == trainer.recipe.architecture.num_slots == 1
@@ -279,14 +286,9 @@ class TestRun:
     def test_a_trained_model_stays_when_its_background_begins_again(
         self, tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path
     ) -> None:
-        class Again(Callback):
-            def on_step_end(self, state: TrainState) -> RestartPhase | None:
-                if (state.phase.name, state.step, state.recipe) != ("background", 2, tiny_recipe):
-                    return None
-                return RestartPhase(override(state.recipe, {"architecture.background_network": "static"}))
-
         first = trained(tiny_recipe, tiny_images, tmp_path / "first").model
-        trainer = Trainer(tiny_recipe, tiny_images, tmp_path / "run", CPU, callbacks=[Again()], model=first)
+        again = BackgroundAgain(tiny_recipe, {"architecture.background_network": "static"})
+        trainer = Trainer(tiny_recipe, tiny_images, tmp_path / "run", CPU, callbacks=[again], model=first)
         trainer.run(stop=lambda: trainer.recipe != tiny_recipe)
         assert (trainer.recipe.architecture.background_network, trainer.state.step) == ("static", 0)
         begun = trainer.model.state_dict()

@@ -304,11 +304,6 @@ class TestTraining:
 
 
 class TestFinishing:
-    @pytest.fixture
-    def model(self, tiny_recipe: Recipe) -> AstSeg:
-        torch.manual_seed(0)
-        return AstSeg(tiny_recipe.architecture, tiny_recipe.label_rule).eval()
-
     def test_scores_and_page(self, settings: RunSettings, folder: Path, model: AstSeg) -> None:
         calls = []
         summary = finish_run(folder, model, settings, {"joint": 2.0}, CPU, lambda *done: calls.append(done))
