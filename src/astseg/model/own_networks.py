@@ -32,8 +32,8 @@ def register_network(setting: NetworkSetting, name: str, build: Callable[..., nn
               N x channels x h x w: images in [0, 1], of 3 inputs, or slow features. The first K channels are the slots'
               attention logits, the others are pooled. Its last layer is its `output_layer`, if slots are to be reset
               (``foreground.reinitialize_slots_until``).
-            * ``refinement``: ``build(columns)`` returns a module that maps `ObjectQueries` to such, with as many
-              columns of features.
+            * ``refinement``: ``build(columns)`` returns a module that maps `ObjectQueries` to others, with as
+              many columns of features.
             * ``background_network``: ``build(image_size)`` returns a `Background`.
         name: the name, which begins with ``own:``.
         build: what makes the network, with random weights.

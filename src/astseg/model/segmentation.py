@@ -53,7 +53,7 @@ class Segmentation:
 
         Raises:
             TypeError: it is that of a single image.
-            IndexError: there are not so many.
+            IndexError: no image has this number.
         """
         if self.labels.ndim == 2:
             raise TypeError("this is the segmentation of a single image, which cannot be indexed: use its fields")

@@ -51,7 +51,7 @@ class Batch(NamedTuple):
     """Their coarse ground residuals, for a model of slow features."""
 
     def rows(self, start: int, stop: int) -> "Batch":
-        """Return some of the images with all that comes along."""
+        """Return some of the images with their backgrounds and residuals."""
         along = (None if part is None else part[start:stop] for part in self[1:])
         return Batch(self.images[start:stop], *along)
 
@@ -100,7 +100,7 @@ class TrainingImages(TrainingArray):
 
 @dataclass
 class TrainingSet:
-    """The training images with what comes along with them in each batch."""
+    """The training images, with the backgrounds and residuals that each batch has beside them."""
 
     images: TrainingImages
     backgrounds: TrainingImages | None = None
@@ -123,7 +123,7 @@ class TrainingSet:
 
 
 def flipped(batch: Batch, seed: int, phase: int, step: int, start: int = 0) -> Batch:
-    """Return a batch of which each image, with all that comes along, is mirrored left to right with probability 1/2.
+    """Return a batch with images mirrored left to right with probability 1/2, and what belongs to them likewise.
 
     Which ones depends on the arguments alone: on the place of an image in the whole batch, of which this may be a part
     that begins at ``start``.

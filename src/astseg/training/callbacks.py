@@ -40,7 +40,7 @@ class RestartPhase:
 
 
 def ends_part(step: int, steps: int, parts: int) -> bool:
-    """Tell whether a step, counted from 1, is the last one of an equal part of so many steps.
+    """Tell whether a step, counted from 1, is the last one in one of the equal parts into which all are divided.
 
     >>> [step for step in range(1, 8) if ends_part(step, 7, 3)]
     [3, 5, 7]

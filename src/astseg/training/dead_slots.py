@@ -57,7 +57,7 @@ def reinitialize_dead_slots(model: AstSeg, optimizer: torch.optim.Optimizer, bat
     Args:
         model: the model.
         optimizer: its state for a reset slot becomes that of the busiest slot, without the momentum.
-        batch: many images, with what comes along.
+        batch: many images, with their residuals if the model explains these.
 
     Returns:
         The slots that were reset, counted from 0.

@@ -20,7 +20,7 @@ class Execution:
     precision: Precision = "fp32"
     """What the networks compute in; ``tf32`` concerns all products."""
     parts: int = 1
-    """Each batch goes through the networks in so many parts, one after the other, whose gradients are added up. The
+    """Each batch goes through the networks in this many parts, one after the other, whose gradients are added up. The
     networks then need the memory of one part. There are no more parts than images."""
     compiled: bool = False
     """Whether each phase's loss is compiled by `torch.compile`, on a GPU as a CUDA graph (`training.compilation`)."""

@@ -1,6 +1,6 @@
 """Whether a training goes well: measured on a few images, and judged in words with what to try. Not in the paper.
 
-What the limits were held against stands in ``docs/reliability.md``.
+``docs/reliability.md`` says on what the limits were tested.
 """
 
 from collections.abc import Iterable, Sequence

@@ -168,7 +168,7 @@ def _small() -> list[Preset]:
     )
     most = DATASETS["clevrtex"].num_slots
     textures, camouflaged = textures_recipe(side, most), textures_recipe(side, most, backbone=DENSE)
-    # Measured without looking at parts.
+    # Measured before parts of slots were compared with the ground, so they are not compared here.
     large = for_large_images(textures_recipe((128, 128), most), 16_000, background_error=5.0, background_likeness=0.0)
     # Four times as many pixels tell more surely what colors an object has, and what shows the ground.
     surer = {"background_error": 5.0, "histogram_pull": 3.0, "background_likeness": 0.5}

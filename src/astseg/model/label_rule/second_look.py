@@ -17,7 +17,7 @@ def fill_unused_slots(
 
     Args:
         weights: they sum to one over the layers.
-        more: what was found besides, in as many slots; likewise.
+        more: those of the second look, in as many slots; they sum to one as well.
 
     Returns:
         The weights, and the source of each slot: the slot whose object it now holds. The K slots of ``more`` are
