@@ -8,6 +8,7 @@ A run is a preset plus a few overrides::
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from types import MappingProxyType
 
 from astseg._core.errors import PresetNotFoundError, unknown_name
@@ -30,6 +31,8 @@ from astseg.training.small_recipes import (
 )
 
 PAPER_BACKBONE = "nvidia/mit-b3"
+SMALL, LARGE = (64, 64), (128, 128)
+"""The image sizes of the small recipes."""
 FULL_ROW = "full"
 """The row of the published AST-Seg-B3-CT, from which every other row differs in one thing."""
 
@@ -136,19 +139,55 @@ def _natural_video() -> list[Preset]:
 
 
 def _small() -> list[Preset]:
-    side = (64, 64)
-    rooms = cpu_recipe(side, DATASETS["objectsroom"].num_slots, slot_cost=12.0, background_log_activation=4.0)
-    rooms = replace(rooms, label_rule=LabelRule(background_error=35.0, background_margin=1.5))
+    """Return the presets of small recipes for two CPU cores."""
+    textures = partial(textures_recipe, num_slots=DATASETS["clevrtex"].num_slots)
+    # Measured before parts of slots were compared with the ground, so they are not compared here.
+    large = for_large_images(textures(LARGE), 16_000, background_error=5.0, background_likeness=0.0)
+    # Four times as many pixels tell more surely what colors an object has, and what shows the ground.
+    surer = {"background_error": 5.0, "histogram_pull": 3.0, "background_likeness": 0.5}
+    large_camouflaged = for_large_images(textures(LARGE, backbone=DENSE), 16_600, **surer)
+    camouflaged = textures(SMALL, backbone=DENSE)
+    return [
+        Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", _demo_recipe()),
+        Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", lengthened(_rooms_recipe())),
+        Preset("towers-cpu", "Towers at 64x64 in two hours on two CPU cores", _towers_recipe()),
+        Preset("clevr-cpu", "CLEVR at 64x64 in two hours on two CPU cores", _clevr_recipe()),
+        Preset("clevrtex-cpu", "CLEVRTEX at 64x64 in half an hour on two CPU cores, by slow features", textures(SMALL)),
+        Preset("clevrtex-128-cpu", "CLEVRTEX at 128x128 in an hour on two CPU cores, by slow features", large),
+        Preset("clevrtex-dense-cpu", "CLEVRTEX at 64x64, by more slow features: for camouflaged objects", camouflaged),
+        Preset("clevrtex-dense-128-cpu", "CLEVRTEX at 128x128, by more slow features", large_camouflaged),
+    ]
+
+
+def _rooms_recipe() -> Recipe:
+    rooms = cpu_recipe(SMALL, DATASETS["objectsroom"].num_slots, slot_cost=12.0, background_log_activation=4.0)
+    return replace(rooms, label_rule=LabelRule(background_error=35.0, background_margin=1.5))
+
+
+def _demo_recipe() -> Recipe:
+    rooms = _rooms_recipe()
     demo = replace(rooms, architecture=replace(rooms.architecture, slot_position_prior=True))
-    demo = with_steps(by_muon(demo), background=1_000, foreground=4_000)
-    towers, clevr = (
-        lengthened(cpu_recipe(side, DATASETS[name].num_slots, anisotropic=DATASETS[name].anisotropic))
-        for name in ("shapestacks", "clevr")
+    return with_steps(by_muon(demo), background=1_000, foreground=4_000)
+
+
+def _towers_recipe() -> Recipe:
+    towers = _long_recipe(DATASETS["shapestacks"])
+    # With a position prior, slots find shadows too, unless objects cast them from early on.
+    return replace(
+        towers,
+        architecture=replace(towers.architecture, slot_position_prior=True),
+        foreground=replace(towers.foreground, shadow_start=1_500),
+        label_rule=replace(ONE_COLOR_RULE, background_likeness=0.2),
     )
-    # With two slots more than there are objects, fewer objects share one.
-    clevr = replace(
+
+
+def _clevr_recipe() -> Recipe:
+    dataset = DATASETS["clevr"]
+    clevr = _long_recipe(dataset)
+    return replace(
         clevr,
-        architecture=replace(widened(clevr.architecture), num_slots=DATASETS["clevr"].num_slots + 2),
+        # With two slots more than there are objects, fewer objects share one.
+        architecture=replace(widened(clevr.architecture), num_slots=dataset.num_slots + 2),
         foreground=replace(clevr.foreground, flips=True),
         label_rule=replace(
             ONE_COLOR_RULE,
@@ -159,30 +198,11 @@ def _small() -> list[Preset]:
             min_pixels=6,
         ),
     )
-    # With a position prior, slots find shadows too, unless objects cast them from early on.
-    towers = replace(
-        towers,
-        architecture=replace(towers.architecture, slot_position_prior=True),
-        foreground=replace(towers.foreground, shadow_start=1_500),
-        label_rule=replace(ONE_COLOR_RULE, background_likeness=0.2),
-    )
-    most = DATASETS["clevrtex"].num_slots
-    textures, camouflaged = textures_recipe(side, most), textures_recipe(side, most, backbone=DENSE)
-    # Measured before parts of slots were compared with the ground, so they are not compared here.
-    large = for_large_images(textures_recipe((128, 128), most), 16_000, background_error=5.0, background_likeness=0.0)
-    # Four times as many pixels tell more surely what colors an object has, and what shows the ground.
-    surer = {"background_error": 5.0, "histogram_pull": 3.0, "background_likeness": 0.5}
-    large_camouflaged = for_large_images(textures_recipe((128, 128), most, backbone=DENSE), 16_600, **surer)
-    return [
-        Preset("demo", "Rooms at 64x64 in minutes on two CPU cores", demo),
-        Preset("rooms-cpu", "Rooms at 64x64 in two hours on two CPU cores", lengthened(rooms)),
-        Preset("towers-cpu", "Towers at 64x64 in two hours on two CPU cores", towers),
-        Preset("clevr-cpu", "CLEVR at 64x64 in two hours on two CPU cores", clevr),
-        Preset("clevrtex-cpu", "CLEVRTEX at 64x64 in half an hour on two CPU cores, by slow features", textures),
-        Preset("clevrtex-128-cpu", "CLEVRTEX at 128x128 in an hour on two CPU cores, by slow features", large),
-        Preset("clevrtex-dense-cpu", "CLEVRTEX at 64x64, by more slow features: for camouflaged objects", camouflaged),
-        Preset("clevrtex-dense-128-cpu", "CLEVRTEX at 128x128, by more slow features", large_camouflaged),
-    ]
+
+
+def _long_recipe(dataset: DatasetSpec) -> Recipe:
+    """Return the small recipe for a data set, with the steps of two hours."""
+    return lengthened(cpu_recipe(SMALL, dataset.num_slots, anisotropic=dataset.anisotropic))
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
