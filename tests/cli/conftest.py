@@ -21,7 +21,10 @@ from astseg.training.state import TrainState
 
 
 def call(*arguments: object) -> int:
-    return run(app, [str(argument) for argument in arguments])
+    try:
+        return run(app, [str(argument) for argument in arguments])
+    finally:
+        torch.set_flush_denormal(False)  # which a command sets for its process, and this one goes on
 
 
 class Program:

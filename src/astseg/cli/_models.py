@@ -36,6 +36,18 @@ def open_model(name: str, device: "torch.device", rule: Sequence[str] | None = N
     return model
 
 
+def open_segmenter(name: str, device: "torch.device", rule: Sequence[str] | None = None) -> "AstSeg":
+    """Load a model as `open_model` does, for a process that segments images with it and does not train it.
+
+    The process computes with zeros in place of denormal numbers from then on. A label rule's weights fall below the
+    smallest normal number where a layer is far away, and processors of some kinds are many times slower there.
+    """
+    import torch
+
+    torch.set_flush_denormal(True)  # before anything is computed: torch's threads take it from the one that begins them
+    return open_model(name, device, rule)
+
+
 def _change_rule(model: "AstSeg", changes: Mapping[str, Any]) -> None:
     from astseg._core.settings_io import override
 

@@ -8,7 +8,7 @@ import typer
 
 from astseg._core.errors import AstSegError
 from astseg.cli._inputs import report_left_out, report_notes, report_skipped
-from astseg.cli._models import open_model
+from astseg.cli._models import open_segmenter
 from astseg.cli._options import Device, Ignore, MinArea, Model, Rule, ScoresOut, find_device, parse_values
 from astseg.cli._progress import progress
 from astseg.cli._scores import IMAGES, print_evaluation, write_evaluation
@@ -108,7 +108,7 @@ def score_model(
     store = Store(data)
     chosen = store[split]
     with atomic_folder(out) as folder:
-        segmenter = open_model(model, where, rule)
+        segmenter = open_segmenter(model, where, rule)
         counter = RegionCounter(min_area)
         with progress("Scoring", "images") as show:
             evaluation = evaluate_split(
@@ -149,7 +149,7 @@ def _score_images(
     report_left_out(source.left_out)
     report_notes(source.notes)
     with atomic_folder(out) as folder:
-        segmenter = open_model(model, where, rule)
+        segmenter = open_segmenter(model, where, rule)
         with progress("Scoring", "images") as show:
             scored = score_source(
                 segmenter, source, known, batch_size, show, min_area=min_area, use_label_rule=use_label_rule

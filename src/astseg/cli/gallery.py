@@ -7,7 +7,7 @@ import typer
 
 from astseg._core.errors import AstSegError
 from astseg.cli._console import format_count, messages, output
-from astseg.cli._models import open_model
+from astseg.cli._models import open_segmenter
 from astseg.cli._options import Device, Model, find_device
 
 
@@ -40,7 +40,7 @@ def gallery(
     check_free(out)
     where = find_device(device)
     chosen = Store(data)[split]
-    segmenter = open_model(model, where)
+    segmenter = open_segmenter(model, where)
     with messages.status("Drawing..."):
         samples = []
         for start in range(0, min(count, len(chosen)), 16):

@@ -13,7 +13,7 @@ from astseg._core.errors import AstSegError
 from astseg.cli._console import deferred_interrupt, format_count, messages, print_note, print_result
 from astseg.cli._formats import convert_with_bar, describe_formats, parse_request
 from astseg.cli._inputs import Reading, report_left_out, report_notes, report_skipped
-from astseg.cli._models import check_model_name, open_model
+from astseg.cli._models import check_model_name, open_segmenter
 from astseg.cli._options import (
     AsJson,
     Categories,
@@ -132,7 +132,7 @@ def segment(
         report_left_out(images.left_out)
         report_notes(images.notes)
         check_sharing(shard, track=track, tiled=grid is not None)
-        segmenter = open_model(model, where, rule)
+        segmenter = open_segmenter(model, where, rule)
         tiled = _tiled(segmenter, images, grid)
         request.check_slots(tiled.num_slots)
         if shard is not None:
