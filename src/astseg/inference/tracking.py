@@ -37,9 +37,6 @@ class TrackingSettings:
     """Weight of 1 - IoU with where the track should be; pixels that other objects cover do not count."""
     place: float = 0.7
     """Weight of the distance from there, in sizes of the object; none where the object that hides the track is."""
-    drift: float = 0.02
-    """What is added to the object's size with each frame in which it is not seen, as a share of the image's size: where
-    it should be becomes less certain."""
     scale: float = 0.25
     """Weight of the logarithm of the ratio of the areas; a hidden track may come out smaller."""
     appearance: float = 3.0
@@ -259,14 +256,13 @@ def pair_costs(
     areas = np.array([region.area for region in pieces.regions], np.float64)
     centroids = np.array([region.centroid for region in pieces.regions])
     least = settings.least_size**2 * pieces.image.size
-    drift = settings.drift * pieces.image.size**0.5
     costs = np.empty((len(tracks), len(areas)))
     homes = {track.number: _island(track, pieces) for track in tracks if not track.missed}
     for row, track in enumerate(tracks):
         outside, *common = track.region.count(pieces.image, track.shift)
         iou = np.array(common) / (areas + outside)
         offset = np.linalg.norm(centroids - track.region.centroid - track.shift, axis=1)
-        place = offset / (np.sqrt(np.maximum(areas, track.area) + least) + drift * track.missed)
+        place = offset / np.sqrt(np.maximum(areas, track.area) + least)
         scale = np.log((areas + least) / (track.area + least))
         if track.hider is not None:
             place[pieces.islands == homes.get(track.hider, 0)] = 0
