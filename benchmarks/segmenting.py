@@ -39,12 +39,10 @@ STEPS = {
     "model.ast_seg:AstSeg.reconstruct_backgrounds": "network",
     "model.ast_seg:AstSeg.encode": "network",
     "model.ast_seg:AstSeg.render": "network",
-    "model.segmentation:posterior_weights": "label rule, model's size",
-    "model.segmentation:divide_shared_slots": "label rule, model's size",
-    "model.segmentation:separate_parts": "label rule, model's size",
-    "model.segmentation:sharpen_weights": "label rule, image's size",
-    "model.segmentation:drop_specks": "label rule, image's size",
-    "model.segmentation:enlarged_argmax": "enlarge, label",
+    "model.segmentation:apply_label_rule": "label rule, model's size",
+    "model.segmentation:fill_unused_slots": "label rule, model's size",
+    "model.segmentation:enlarged_labels": "label rule, image's size",
+    "model.label_rule.enlarging:enlarged_argmax": "enlarge, label",
     "inference.segmenting:describe_objects": "describe",
     "inference.writers:LabelWriter.append": "label PNG",
     "inference.writers:overlay": "color overlay",
@@ -101,14 +99,15 @@ def measure(folder: Path) -> dict[str, dict[str, float]]:
     """Return the milliseconds an image of each step, for each model and kind of source, by the astseg on the path."""
     import torch
 
+    from astseg.cli import _models
     from astseg.data.opening import open_source
-    from astseg.hub.loading import load_model
     from astseg.inference.segmenting import segment_source
 
     torch.set_num_threads(1)
+    open_model = getattr(_models, "open_segmenter", _models.open_model)  # other versions have only the second
     found = {}
     for name in MODELS:
-        model = load_model(name)
+        model = open_model(name, torch.device("cpu"))
         for place in sorted((folder / name).iterdir()):
             with TemporaryDirectory() as out:
                 segment_source(model, open_source(place), Path(out, "warm"), batch_size=4)
