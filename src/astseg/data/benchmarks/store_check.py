@@ -117,7 +117,7 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
         problems.append("There are no masks: nothing can be scored.")
     if found.unreadable:
         unreadable = len(found.unreadable) + details.get("more_unreadable", 0)
-        problems.append(f"{unreadable} files could not be read when the store was made.")
+        problems.append(f"{unreadable} file{'' if unreadable == 1 else 's'} could not be read when the store was made.")
     for split in found.splits:
         problems += _split_problems(split, found.num_slots, records[split.name])
     published, images = details.get("images_published"), details.get("images_found")
