@@ -55,10 +55,22 @@ class TestResizedInPlace:
 
 
 class TestEnlargedArgmax:
-    @pytest.mark.parametrize("size", [(60, 90), (61, 47), (200, 30)])
-    def test_strips_equal_the_whole(self, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-        maps = torch.rand(4, 20, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        whole = enlarged_argmax(maps, size)
-        assert (whole == resized(maps[None], size)[0].argmax(0)).all()
-        monkeypatch.setattr(resizing, "STRIP_PIXELS", 700)
-        assert (enlarged_argmax(maps, size) == whole).all()
+    @pytest.mark.parametrize("size", [(60, 90), (61, 47), (200, 30), (15, 90), (33, 7)])
+    @pytest.mark.parametrize("coarseness", [1, 5])
+    def test_equals_the_largest_of_the_resized_maps(
+        self, size: tuple[int, int], coarseness: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Of noise, and of maps whose largest channel is the same in many neighboring cells."""
+        maps = torch.rand(4, 20 // coarseness, 30 // coarseness, generator=torch.Generator().manual_seed(0))
+        maps = maps.double().repeat_interleave(coarseness, 1).repeat_interleave(coarseness, 2)
+        maps += 1e-3 * torch.rand(maps.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        expected = resized(maps[None], size)[0].argmax(0)
+        assert (enlarged_argmax(maps, size) == expected).all()
+        monkeypatch.setattr(resizing, "MAX_INTERPOLATED_PIXELS", 7)
+        assert (enlarged_argmax(maps, size) == expected).all()
+
+    def test_of_equal_channels_the_first_is_taken(self) -> None:
+        assert enlarged_argmax(torch.ones(3, 4, 5), (9, 11)).tolist() == [[0] * 11] * 9
+
+    def test_a_single_cell(self) -> None:
+        assert enlarged_argmax(torch.tensor([0.0, 1.0])[:, None, None], (2, 3)).tolist() == [[1] * 3] * 2

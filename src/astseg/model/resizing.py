@@ -1,6 +1,6 @@
 """Resizing of images."""
 
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +9,8 @@ from torch import Tensor
 
 from astseg.model.layer_owners import layer_owners
 
-STRIP_PIXELS = 2**20
-"""The largest strip of rows that is enlarged at once, in pixels."""
+MAX_INTERPOLATED_PIXELS = 2**18
+"""Pixels of an enlarged map that are interpolated at once; more are done in turns, so that memory stays small."""
 
 
 def resized(
@@ -51,16 +51,52 @@ def moved_and_resized(
 def enlarged_argmax(
     maps: Float[Tensor, "channels rows columns"], size: tuple[int, int] | torch.Size
 ) -> Int64[Tensor, "height width"]:
-    """Return the channel that is largest at each pixel once the maps are enlarged to a size, as by `resized`.
+    """Return the channel that is largest at each pixel once the maps are resized to a size, as by `resized`.
 
-    Strip by strip, so that the enlarged maps need never be in memory as a whole.
+    Of four neighboring cells with the same largest channel, any mean has that too. So pixels are interpolated only
+    where these cells differ, and the enlarged maps are never in memory.
     """
-    height, width = size
-    if height * width <= STRIP_PIXELS:
-        return layer_owners(resized(maps[None], size))[0]
-    across = _cell_centers(width, maps)
-    strips = torch.split(_cell_centers(height, maps), max(1, STRIP_PIXELS // width))
-    return torch.cat([layer_owners(_sampled(maps[None], down, across))[0] for down in strips])
+    maps = resized(maps[None], torch.Size(map(min, maps.shape[-2:], size)))[0]  # else only ever enlarged
+    down, across = (PixelsBetweenCells.of(*pair, maps) for pair in zip(maps.shape[-2:], size, strict=True))
+    owners = layer_owners(maps, 0)
+    below = torch.cat((owners[1:], owners[-1:]))
+    alike = owners == below
+    for each in (owners, below):
+        alike[:, :-1] &= each[:, 1:] == owners[:, :-1]
+    labels = torch.where(alike, owners, -1)[down.before].index_select(1, across.before)
+    between = (labels.flatten() < 0).nonzero().squeeze(1)
+    for pixels in torch.split(between, MAX_INTERPOLATED_PIXELS):
+        rows, columns = down.at(pixels // size[1]), across.at(pixels % size[1])
+        upper, lower = (
+            torch.lerp(maps[:, row, columns.before], maps[:, row, columns.after], columns.share)
+            for row in (rows.before, rows.after)
+        )
+        labels.view(-1)[pixels] = layer_owners(upper.lerp(lower, rows.share), 0)
+    return labels
+
+
+class PixelsBetweenCells(NamedTuple):
+    """Where the pixels of a row lie that a row of cells is enlarged to."""
+
+    before: Int64[Tensor, "size"]
+    """The cell before each pixel's center."""
+    after: Int64[Tensor, "size"]
+    """The cell behind it; the same at the border."""
+    share: Float[Tensor, "size"]
+    """The share of the cell behind in their mean."""
+
+    @classmethod
+    def of(cls, cells: int, size: int, like: Tensor) -> Self:
+        """Return the places of a number of pixels, at least as many as the cells, on the device of a tensor."""
+        # In double precision on the CPU, since not every device has it.
+        places = ((torch.arange(size, dtype=torch.float64) + 0.5) * (cells / size) - 0.5).clamp(0, cells - 1)
+        before = places.long()
+        after = (before + 1).clamp(max=cells - 1)
+        return cls(before.to(like.device), after.to(like.device), (places - before).to(like))
+
+    def at(self, pixels: Int64[Tensor, "chosen"] | slice) -> Self:
+        """Return the places of some of the pixels."""
+        return type(self)(*(each[pixels] for each in self))
 
 
 def _sampled(
