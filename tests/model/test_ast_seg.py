@@ -18,10 +18,10 @@ from astseg.model import segmentation
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.attention import soft_argmax
-from astseg.model.label_rule import applying, enlarging
-from astseg.model.label_rule.enlarging import sharpen_weights
+from astseg.model.label_rule import applying, sharpening
 from astseg.model.label_rule.posterior import posterior_weights
 from astseg.model.label_rule.settings import LabelRule
+from astseg.model.label_rule.sharpening import sharpen_weights
 from astseg.model.latents import LatentLayout, ObjectLatents
 from astseg.model.rendering import MAX_SHADOW, composite, place_glimpses
 from astseg.model.resizing import resized
@@ -245,7 +245,7 @@ class TestSegment:
 
     @pytest.mark.parametrize("limit", [2**17, 2_000])
     def test_larger_images_are_labeled_by_their_own_edges(self, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-        monkeypatch.setattr(enlarging, "MAX_SHARPENED_PIXELS", limit)
+        monkeypatch.setattr(sharpening, "MAX_SHARPENED_PIXELS", limit)
         images = random_images(4, 3, 64, 80)
         small = resized(images, (32, 40))
         rule = LabelRule(2.0, background_error=5.0, background_margin=0.5)

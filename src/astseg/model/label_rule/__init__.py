@@ -12,5 +12,5 @@ are left.
 
 The order is that of `applying`: `posterior`, with `slot_dropping` and `slot_merging`, `slot_division`, `foreground` and
 `foreground_pieces`, `slot_parts`. If all this is done again, `second_look` adds what is found then. Larger images come
-last (`enlarging`).
+last (`enlarging`): their weights by `sharpening`, on a processor by `windowed_sharpening`, which is faster.
 """

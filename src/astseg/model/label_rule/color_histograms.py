@@ -22,6 +22,34 @@ def color_bins(images: Float[Tensor, "batch 3 height width"]) -> Int64[Tensor, "
     return (red * BINS_PER_CHANNEL + green) * BINS_PER_CHANNEL + blue
 
 
+def histogram_log_likelihoods(
+    owners: Int64[Tensor, "batch height width"],
+    bins: Int64[Tensor, "batch height width"],
+    layers: int,
+    dtype: torch.dtype,
+) -> Float[Tensor, "batch layers colors"]:
+    """Return the log-likelihood of each color in the histogram of each layer's pixels.
+
+    Args:
+        owners: the layer that owns each pixel.
+        bins: the bin of each pixel's color, below 512.
+        layers: how many layers there are.
+        dtype: that of the result.
+
+    Returns:
+        ln((n + a g) / (N + a)) for a bin with n of the layer's N pixels and a share g of the image's, where a is
+        `HISTOGRAM_PRIOR` of the image's pixels: a Dirichlet prior. For a color that the image lacks, -inf.
+    """
+    batch, height, width = owners.shape
+    colors, pixels = BINS_PER_CHANNEL**3, height * width
+    indices = (owners * colors + bins).flatten(1)
+    counts = torch.zeros(batch, layers * colors, dtype=torch.int64, device=bins.device)
+    counts = counts.scatter_add(1, indices, torch.ones_like(indices)).view(batch, layers, colors).to(dtype)
+    prior = HISTOGRAM_PRIOR * pixels
+    shares = counts.sum(1, keepdim=True) / pixels
+    return ((counts + prior * shares) / (counts.sum(2, keepdim=True) + prior)).log()
+
+
 def color_log_likelihoods(
     weights: Float[Tensor, "batch layers height width"], bins: Int64[Tensor, "batch height width"]
 ) -> Float[Tensor, "batch layers height width"]:
@@ -30,21 +58,10 @@ def color_log_likelihoods(
     Args:
         weights: weights that sum to one over the layers. A pixel belongs to the layer with the largest.
         bins: the bin of each pixel's color, below 512.
-
-    Returns:
-        ln((n + a g) / (N + a)) for a bin with n of the layer's N pixels and a share g of the image's, where a is
-        `HISTOGRAM_PRIOR` of the image's pixels: a Dirichlet prior.
     """
-    batch, layers, height, width = weights.shape
-    colors, pixels = BINS_PER_CHANNEL**3, height * width
-    indices = (layer_owners(weights) * colors + bins).flatten(1)
-    counts = torch.zeros(batch, layers * colors, dtype=torch.int64, device=bins.device)
-    counts = counts.scatter_add(1, indices, torch.ones_like(indices)).view(batch, layers, colors).to(weights.dtype)
-    prior = HISTOGRAM_PRIOR * pixels
-    shares = counts.sum(1, keepdim=True) / pixels
-    likelihoods = (counts + prior * shares) / (counts.sum(2, keepdim=True) + prior)
-    # The logarithm of 0 belongs to colors that the image lacks, so no pixel looks it up.
-    return likelihoods.log().gather(2, bins.flatten(1)[:, None].expand(-1, layers, -1)).view_as(weights)
+    layers = weights.shape[1]
+    of_colors = histogram_log_likelihoods(layer_owners(weights), bins, layers, weights.dtype)
+    return of_colors.gather(2, bins.flatten(1)[:, None].expand(-1, layers, -1)).view_as(weights)
 
 
 def histogram_gains(

@@ -5,10 +5,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from astseg.model.backgrounds.noise import background_distance
-from astseg.model.label_rule.enlarging import majority_weights, sharpen_weights
+from astseg.model.label_rule.enlarging import majority_weights
 from astseg.model.label_rule.mean_field import mean_field_smoothing, neighbor_affinities
 from astseg.model.label_rule.settings import LabelRule
 from astseg.model.label_rule.shades import nearest_shade
+from astseg.model.label_rule.sharpening import sharpen_weights
 from astseg.model.resizing import enlarged_argmax
 
 NOISE_MULTIPLE = 7.0

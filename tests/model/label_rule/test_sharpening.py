@@ -1,7 +1,7 @@
 import torch
 
-from astseg.model.label_rule.enlarging import sharpen_weights
 from astseg.model.label_rule.settings import LabelRule
+from astseg.model.label_rule.sharpening import sharpen_weights
 from astseg.model.resizing import resized
 
 SILENT = LabelRule(neighbor_pull=0.0, histogram_pull=0.0)
