@@ -43,4 +43,15 @@ def majority_weights(
     down, right = (large // small for large, small in zip(weights.shape[-2:], size, strict=True))
     owned = F.one_hot(layer_owners(weights), weights.shape[1]).movedim(-1, 1).to(weights.dtype)
     around = F.pad(owned, [right, right, down, down], mode="replicate")
-    return F.avg_pool2d(around, (2 * down + 1, 2 * right + 1), 1)
+    # The same as avg_pool2d, which takes up to four times as long.
+    counts = _sums_of_successive(_sums_of_successive(around, 2 * down + 1, -2), 2 * right + 1, -1)
+    return counts.div_((2 * down + 1) * (2 * right + 1))
+
+
+def _sums_of_successive(maps: Float[Tensor, "..."], count: int, dim: int) -> Float[Tensor, "..."]:
+    """Return the sum of every so many successive values along a dimension."""
+    length = maps.shape[dim] - count + 1
+    sums = maps.narrow(dim, 0, length).clone()
+    for start in range(1, count):
+        sums += maps.narrow(dim, start, length)
+    return sums
