@@ -55,7 +55,7 @@ class TestResizedInPlace:
 
 
 class TestEnlargedArgmax:
-    @pytest.mark.parametrize("size", [(60, 90), (61, 47), (200, 30), (15, 90), (33, 7)])
+    @pytest.mark.parametrize("size", [(60, 90), (61, 47), (200, 30), (15, 90), (33, 7), (20, 30), (4, 6)])
     @pytest.mark.parametrize("coarseness", [1, 5])
     def test_equals_the_largest_of_the_resized_maps(
         self, size: tuple[int, int], coarseness: int, monkeypatch: pytest.MonkeyPatch

@@ -56,7 +56,9 @@ def enlarged_argmax(
     Of four neighboring cells with the same largest channel, any mean has that too. So pixels are interpolated only
     where these cells differ, and the enlarged maps are never in memory.
     """
-    maps = resized(maps[None], torch.Size(map(min, maps.shape[-2:], size)))[0]  # else only ever enlarged
+    if maps.shape[-2:] == tuple(size):
+        return layer_owners(maps, 0)
+    maps = resized(maps[None], torch.Size(map(min, maps.shape[-2:], size)))[0]
     down, across = (PixelsBetweenCells.of(*pair, maps) for pair in zip(maps.shape[-2:], size, strict=True))
     owners = layer_owners(maps, 0)
     below = torch.cat((owners[1:], owners[-1:]))

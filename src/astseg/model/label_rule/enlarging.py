@@ -12,6 +12,9 @@ from astseg.model.label_rule.windowed_sharpening import sharpen_in_windows
 from astseg.model.layer_owners import layer_owners
 from astseg.model.resizing import enlarged_argmax
 
+MIN_WINDOWED_PIXELS = 2**15
+"""From this size on, images are sharpened in windows on a processor."""
+
 
 def enlarged_labels(
     weights: Float[Tensor, "layers rows columns"], image: Float[Tensor, "3 height width"], rule: LabelRule
@@ -20,9 +23,9 @@ def enlarged_labels(
     pixels = layer_owners(weights, 0).flatten().bincount()
     pixels[0] += 1  # the background takes part even where it owns nothing yet
     owners = pixels.nonzero().squeeze(1)  # the fewer layers, the faster
-    if weights.is_cpu:
+    if weights.is_cpu and image[0].numel() >= MIN_WINDOWED_PIXELS:
         sharp = sharpen_in_windows(weights[owners], image, rule)[None]
-    else:  # many small operations are slow there
+    else:  # many small operations would take longer
         sharp = sharpen_weights(weights[owners][None], image[None], rule)
     if rule.noise_multiple:
         sharp = majority_weights(sharp, weights.shape[1:])
