@@ -1,5 +1,6 @@
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -408,6 +409,28 @@ class TestSegment:
         for method in (model.encode, model.forward, model.reconstruct_backgrounds):
             with pytest.raises(ValueError, match=r"own size, N x 3 x 32 x 40, not .*; segment takes"):
                 method(torch.zeros(1, 3, *size, dtype=dtype))
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda images: images.index_fill(3, torch.tensor(7), torch.nan), "a value is NaN"),
+            (lambda images: 255 * images, r"a mean of 1\d\d\.\d+\. Divide them by 255"),
+            (lambda images: images / 0, "a mean of inf$"),
+            (lambda images: images - 2, r"a mean of -1\.\d+$"),
+            (lambda images: images.to_sparse(), "a tensor that is nested, sparse"),
+        ],
+    )
+    @pytest.mark.parametrize("method", ["encode", "forward", "attention_maps", "reconstruct_backgrounds"])
+    def test_images_of_other_values_are_not_encoded(
+        self, model: AstSeg, method: str, change: Callable[[Tensor], Tensor], message: str, unchecked_shapes: None
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            getattr(model, method)(change(random_images(2, 3, 32, 40)))
+
+    def test_values_are_not_looked_at_where_there_is_none(self, model: AstSeg, unchecked_shapes: None) -> None:
+        images = random_images(3, 2, 3, 32, 40)
+        expected = torch.stack([model.encode(some).positions for some in images])
+        torch.testing.assert_close(torch.func.vmap(model.encode)(images).positions, expected)
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
     @pytest.mark.parametrize("size", [(32, 40), (20, 25), (96, 80)])

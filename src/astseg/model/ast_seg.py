@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from astseg._core.arguments import check_kind
-from astseg._core.image_conversion import ImageInput, check_float_images, describe_type
+from astseg._core.image_conversion import ImageInput, check_float_images, check_mean, describe_type
+from astseg._core.tensors import is_plain
 from astseg.model.architecture import Architecture
 from astseg.model.attention import evidence_by_colors, gather_queries, spatial_softmax
 from astseg.model.backgrounds.base import BackgroundReconstruction
@@ -143,7 +144,8 @@ class AstSeg(SavedModel):
             residuals: their coarse ground residuals, for a model of slow features; computed if they are not given.
 
         Raises:
-            ValueError: the images have another size or type; `segment` takes any. Or the backgrounds have.
+            ValueError: the images have another size or type, or on a CPU no mean near [0, 1]; `segment` takes any. Or
+                the backgrounds have another size or type.
         """
         self._check_images(images)
         if backgrounds is not None:
@@ -173,7 +175,7 @@ class AstSeg(SavedModel):
             images: images in [0, 1] of the model's own size, on the model's device.
 
         Raises:
-            ValueError: the images have another size or type.
+            ValueError: the images have another size or type, or on a CPU no mean near [0, 1].
         """
         self._check_images(images)
         with torch.no_grad(), evaluation_mode(self):
@@ -286,7 +288,8 @@ class AstSeg(SavedModel):
             shadows: whether objects cast their shadows, if the architecture has any.
 
         Raises:
-            ValueError: neither backgrounds nor a background network are given, or the images have another size or type.
+            ValueError: neither backgrounds nor a background network are given, or the images have another size or type,
+                or on a CPU no mean near [0, 1].
         """
         self._check_images(images)
         known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
@@ -361,7 +364,8 @@ class AstSeg(SavedModel):
         """Reconstruct the backgrounds of images of the model's own size.
 
         Raises:
-            ValueError: the model has no background network, or the images have another size or type.
+            ValueError: the model has no background network, or the images have another size or type, or on a CPU no
+                mean near [0, 1].
         """
         if self.background is None:
             raise ValueError("this model has no background network: pass the backgrounds")
@@ -370,10 +374,14 @@ class AstSeg(SavedModel):
         return reconstruction.image
 
     def _check_images(self, images: Tensor) -> None:
-        """Refuse other types, and another size: SegFormer would take it, and see objects of sizes it never learned."""
+        """Refuse other types, and another size: SegFormer would take it, and see objects of sizes it never learned.
+
+        Values are looked at by their mean alone, which takes no time beside a network.
+        """
         height, width = self.image_size
         own = self.background_log_activation
-        shaped = isinstance(images, Tensor) and images.ndim == 4 and images.shape[1:] == (3, *self.image_size)
+        dense = is_plain(images) or (isinstance(images, Tensor) and images.is_meta)  # meta counts what a step takes
+        shaped = dense and images.ndim == 4 and images.shape[1:] == (3, *self.image_size)
         if not (shaped and images.is_floating_point()):
             raise ValueError(
                 f"expected floating-point images of the model's own size, N x 3 x {height} x {width}, "
@@ -384,6 +392,7 @@ class AstSeg(SavedModel):
                 f"expected floating-point images of the model's own type, {own.dtype} on {own.device}, "
                 f"not {describe_type(images)} on {images.device}; segment takes others"
             )
+        check_mean(images)
 
     def _background_log_activation(self, size: tuple[int, int]) -> Float[Tensor, "#height #width"]:
         activation = self.background_log_activation.view(1, 1)
