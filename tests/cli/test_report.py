@@ -32,6 +32,25 @@ def test_to_a_file(astseg: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.usefixtures("result")
+@pytest.mark.parametrize(
+    ("name", "options", "form"),
+    [
+        ("t.html", (), "html"),
+        ("T.TEX", (), "latex"),
+        ("t.md", (), "markdown"),
+        ("t", (), "markdown"),
+        ("t.txt", ("--format", "latex"), "latex"),
+    ],
+)
+def test_a_name_tells_the_format(
+    name: str, options: tuple[str, ...], form: str, astseg: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("astseg.paper.report.write_as", lambda report, form: form)
+    assert astseg("report", tmp_path, "--out", tmp_path / "new" / name, *options) == 0
+    assert (tmp_path / "new" / name).read_text() == form
+
+
+@pytest.mark.usefixtures("result")
 def test_to_the_terminal(astseg: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = "# Report\n\n| a | [b] |\n" + "long " * 60 + "\x1b[31m\n"
     monkeypatch.setattr("astseg.paper.report.write_as", lambda report, form: text)
