@@ -35,6 +35,12 @@ def test_a_rule_for_onnx_alone(astseg: Program, model: Path, tmp_path: Path) -> 
     assert "keeps the rule of its model" in astseg.mistake("export", model, "--out", tmp_path / "folder", *change)
 
 
+def test_a_device_for_folders_alone(astseg: Program, tmp_path: Path) -> None:
+    out = tmp_path / "model.onnx"
+    message = astseg.mistake("export", "rooms", "--onnx", "--out", out, "--device", "cpu")
+    assert "Nothing is computed for ONNX" in message
+
+
 def test_the_name_is_refused_before_the_model_is_read(astseg: Program, tmp_path: Path) -> None:
     message = astseg.mistake("export", tmp_path / "no-model", "--onnx", "--out", tmp_path / "exported")
     assert "should end in .onnx, not 'exported'" in message

@@ -49,13 +49,14 @@ def export(
     astseg export my-run --onnx --rule division_likeness=0 --out my-model.onnx
     ```
     """
-    where = find_device(device)
     if onnx:
+        if device != "auto":
+            raise typer.BadParameter("Nothing is computed for ONNX: omit it.", param_hint="--device")
         _write_onnx(model, out or Path("exported.onnx"), rule)
     elif rule:
         raise typer.BadParameter("A folder keeps the rule of its model: with --onnx alone.", param_hint="--rule")
     else:
-        _write_folder(Path(model), out or Path("exported"), where)
+        _write_folder(Path(model), out or Path("exported"), find_device(device))
 
 
 def _write_onnx(model: str, out: Path, rule: list[str] | None) -> None:
