@@ -42,6 +42,23 @@ def test_tracks_go_into_the_formats(astseg: Program, finished: Path, images: Pat
     assert [names[one["category_id"] - 1] == "left" for one in coco] == [slot == 1 for _, slot in expected]
 
 
+@pytest.mark.parametrize("command", ["segment", "convert"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--format", ""), "Name a format: coco, yolo"),
+        (("--format", " , "), "Name a format: coco, yolo"),
+        (("--format", "coco", "--categories", ""), "names no kind of object"),
+    ],
+)
+def test_empty_options(
+    astseg: Program, command: str, options: tuple[str, ...], message: str, images: Path, tmp_path: Path
+) -> None:
+    words = ("segment", "rooms", images, "--out", tmp_path / "out") if command == "segment" else ("convert", images)
+    assert message in astseg.mistake(*words, *options)
+    assert not (tmp_path / "out").exists()
+
+
 def test_mots_needs_tracks(astseg: Program, finished: Path, images: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     message = astseg.mistake("segment", finished, images, "--out", out, "--format", "mots")

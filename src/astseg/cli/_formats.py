@@ -19,9 +19,14 @@ def parse_request(formats: Sequence[str] | None, categories: str | None, toleran
     Raises:
         AstSegError: it cannot be written, or an option would have no effect.
     """
-    from astseg.inference.formats.converting import FormatRequest
+    from astseg.inference.formats.converting import FORMATS, FormatRequest
 
-    request = FormatRequest(parse_names(",".join(formats or ())), parse_categories(categories))
+    names = parse_names(",".join(formats or ()))
+    if formats is not None and not names:  # such as a variable of the shell that is empty
+        raise AstSegError(f"Name a format: {', '.join(FORMATS)}.")
+    if categories is not None and not parse_names(categories):
+        raise AstSegError("--categories names no kind of object. Name some, such as 1=car,2=bus or 4, or omit it.")
+    request = FormatRequest(names, parse_categories(categories))
     if tolerance is None:
         return request
     if "yolo" not in request.formats:
