@@ -303,6 +303,10 @@ class _KnownDetails(TypedDict, total=False):
     masks_left_behind: int
     mask_problem: str
     missing: int
+    repeated: list[str]
+    more_repeated: int
+    links: list[str]
+    more_links: int
     unassigned: dict[str, int]
     records_read: dict[str, int]
     records_needed: dict[str, int | None]

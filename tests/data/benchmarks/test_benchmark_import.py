@@ -1,6 +1,8 @@
 import errno
 import gzip
+import io
 import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -15,6 +17,7 @@ from astseg.cli._console import run
 from astseg.data.benchmarks.benchmark_import import import_benchmark
 from astseg.data.benchmarks.import_settings import ImportProgress
 from astseg.data.benchmarks.protocols import Portion, Protocol
+from astseg.data.benchmarks.store_check import check_store
 from astseg.data.store import Bytes, Split, Store
 
 FIRST_THREE = Protocol("small", "the first three for test", (Portion("test", 0, 3), Portion("train", 3, None)))
@@ -256,6 +259,37 @@ def test_clevrtex_from_a_folder_and_from_archives(tex: Files, tmp_path: Path) ->
     for part, path in enumerate(paths):
         path.write_bytes(archive[part * quarter : (part + 1) * quarter])
     assert import_benchmark("clevrtex", paths, tmp_path / "c").manifest.splits == store.manifest.splits
+
+
+def test_two_files_of_one_number_are_told(tex: Files, tmp_path: Path) -> None:
+    image, mask = "other/CLEVRTEX_full_000007.png", "other/CLEVRTEX_full_000007_flat.png"
+    (tmp_path / "clevrtex_full.tar").write_bytes(formats.tar(tex | {image: tex[next(iter(tex))], mask: b""}))
+    store = import_benchmark("clevrtex", tmp_path, tmp_path / "s")
+    check_tex(store)
+    assert store.manifest.details["repeated"] == [image, mask]
+    told = f"Each of 2 files has the number of another, which came first and was taken: {image}, {mask}."
+    assert told in check_store(store.path).problems
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.GNUTYPE_SPARSE])
+def test_links_and_sparse_files_in_archives_are_told(tex: Files, tmp_path: Path, kind: bytes) -> None:
+    name = "clevrtex_full/0/CLEVRTEX_full_000007.png"
+    mine = tmp_path / "clevrtex_full.tar"
+    with tarfile.open(mine, "w") as archive:
+        for path, data in tex.items():
+            member = tarfile.TarInfo(path)
+            if path == name:
+                member.type, member.linkname = kind, "somewhere.png"
+            else:
+                member.size = len(data)
+            archive.addfile(member, None if path == name else io.BytesIO(data))
+    with pytest.raises(AstSegError, match=rf"1 of 20 .* archives are not read: {name}\. Unpack them"):
+        import_benchmark("clevrtex", mine, tmp_path / "s")
+    added = formats.unpack(tmp_path / "added", {name: tex[name]})
+    check_tex(import_benchmark("clevrtex", [mine, added], tmp_path / "s"))
+    store = import_benchmark("clevrtex", [mine, added], tmp_path / "new")
+    assert store.manifest.details["links"] == [name]
+    assert f"A file is a link or sparse in its archive, and was not read: {name}." in check_store(store.path).problems
 
 
 def test_other_variants_and_converted_clevr(tmp_path: Path) -> None:

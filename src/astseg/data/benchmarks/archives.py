@@ -56,18 +56,21 @@ class ArchiveSource:
         facts = ((path.resolve(), path.stat()) for path in self.paths)
         return "|".join(f"{path}:{fact.st_size}:{fact.st_mtime_ns}" for path, fact in facts)
 
-    def members(self, advance: Callable[[int], None] | None = None) -> Iterator[ArchiveMember]:
+    def members(
+        self, advance: Callable[[int], None] | None = None, left_out: Callable[[str], None] | None = None
+    ) -> Iterator[ArchiveMember]:
         """Iterate over the files: sorted for a folder, in stored order for an archive.
 
         Args:
             advance: called with the number of bytes read from the archive since the last call.
+            left_out: called with the name of each link and of each sparse file in the archive, which are not read.
 
         Raises:
             AstSegError: the archive is damaged or truncated.
         """
         if self.paths[0].is_dir():
             return _folder_members(self.paths[0])
-        return _archive_members(self.paths, advance or (lambda _: None))
+        return _archive_members(self.paths, advance or (lambda _: None), left_out or (lambda _: None))
 
 
 def open_sources(paths: Sequence[Path | str]) -> list[ArchiveSource]:
@@ -126,7 +129,9 @@ def _check_member_size(size: int) -> None:
         raise ValueError(f"it has {size} bytes; at most {MAX_MEMBER_SIZE} are read")
 
 
-def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) -> Iterator[ArchiveMember]:
+def _archive_members(
+    paths: tuple[Path, ...], advance: Callable[[int], None], left_out: Callable[[str], None]
+) -> Iterator[ArchiveMember]:
     name = ", ".join(path.name for path in paths)
     with _report_damage(name), _ConcatenatedFiles(paths, advance) as pieces:
         buffered = io.BufferedReader(pieces, 1 << 20)
@@ -136,6 +141,8 @@ def _archive_members(paths: tuple[Path, ...], advance: Callable[[int], None]) ->
             for member in archive:
                 if member.isreg() and not member.issparse():
                     yield ArchiveMember(member.name, partial(_read_member, archive, member, name))
+                elif member.isreg() or member.islnk() or member.issym():
+                    left_out(member.name)
         # gzip verifies its checksum at the very end.
         while stream.read(1 << 20):
             pass

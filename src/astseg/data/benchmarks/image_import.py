@@ -1,12 +1,13 @@
 """Import images and masks that come in any order from folders and archives: stage them, then write the store."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from astseg._core.atomic_io import lock_folder
 from astseg._core.errors import AstSegError
+from astseg._core.text import first_names
 from astseg.data.benchmarks.archives import ArchiveMember, ArchiveSource
 from astseg.data.benchmarks.import_settings import ImportProgress, ImportSettings, ProgressReport, file_names
 from astseg.data.benchmarks.staging import Staging
@@ -32,6 +33,18 @@ class ImageReader:
     """Label of pixels that belong to no object; they become background and are counted."""
 
 
+@dataclass(frozen=True)
+class _Names:
+    """Which files an import has come by."""
+
+    found: set[tuple[int, int]] = field(default_factory=set)
+    """The index and the kind of each."""
+    repeated: list[str] = field(default_factory=list)
+    """Those whose index and kind another one had before."""
+    links: list[str] = field(default_factory=list)
+    """Links and sparse files in archives, which are not read."""
+
+
 def import_images(
     settings: ImportSettings, sources: Sequence[ArchiveSource], reader: ImageReader, report: ProgressReport
 ) -> None:
@@ -46,9 +59,12 @@ def import_images(
     about = {"set": settings.benchmark.name, "numbering": reader.numbering, "size": settings.size}
     with lock_folder(settings.staging_folder, settings.destination):
         with Staging(settings.staging_folder, settings.size, about) as staging:
+            names = _Names()
             for source in sources:
-                _stage(source, staging, reader, settings.size, report)
-            _check_complete(staging, reader.whole, settings.benchmark.name)
+                _stage(source, staging, reader, settings.size, names, report)
+            _check_complete(staging, reader.whole, settings.benchmark.name, names.links)
+            for key, some in (("repeated", names.repeated), ("links", names.links)):
+                writer.details |= first_entries(key, some) if some else {}
             with writer:
                 _write_store(writer, staging, settings, reader, report)
         staging.remove()
@@ -77,7 +93,9 @@ def _write_store(
         writer.details["unassigned"] = {"images": unassigned_images, "pixels": unassigned_pixels}
 
 
-def _stage(source: ArchiveSource, staging: Staging, reader: ImageReader, size: int, report: ProgressReport) -> None:
+def _stage(
+    source: ArchiveSource, staging: Staging, reader: ImageReader, size: int, names: _Names, report: ProgressReport
+) -> None:
     name, identity = file_names(source.paths), source.identity
     if identity is not None and staging.finished(identity):
         return
@@ -91,17 +109,27 @@ def _stage(source: ArchiveSource, staging: Staging, reader: ImageReader, size: i
             reported = done
             report(ImportProgress(f"reading {name}", done, total, "bytes"))
 
-    for number, member in enumerate(source.members(advance), start=1):
+    def leave_out(member: str) -> None:
+        if reader.index(member) is not None:
+            names.links.append(member)
+
+    for number, member in enumerate(source.members(advance, leave_out), start=1):
         if not total:
             report(ImportProgress(f"reading {name}", number, None, "images"))
-        _put(member, staging, reader, size)
+        _put(member, staging, reader, size, names)
     if identity is not None:
         staging.finish(identity)
 
 
-def _put(member: ArchiveMember, staging: Staging, reader: ImageReader, size: int) -> None:
+def _put(member: ArchiveMember, staging: Staging, reader: ImageReader, size: int, names: _Names) -> None:
     found = reader.index(member.name)
-    if found is None or staging.has(*found):
+    if found is None:
+        return
+    if found in names.found:
+        names.repeated.append(member.name)
+        return
+    names.found.add(found)
+    if staging.has(*found):
         return
     index, kind = found
     try:
@@ -112,14 +140,17 @@ def _put(member: ArchiveMember, staging: Staging, reader: ImageReader, size: int
         staging.put(index, kind, pixels)
 
 
-def _check_complete(staging: Staging, whole: bool, name: str) -> None:
-    missing = staging.missing
+def _check_complete(staging: Staging, whole: bool, name: str, links: Sequence[str]) -> None:
+    missing, linked = staging.missing, ""
+    if links:
+        linked = f" Links and sparse files in archives are not read: {first_names(links)}. Unpack them."
     if not staging.num_complete:
         raise AstSegError(
             f"No readable image of '{name}' with its mask was found. Are these files of another data set or variant?"
+            f"{linked}"
         )
     if whole and missing:
         raise AstSegError(
             f"{len(missing)} of {staging.total} images or masks are missing, the first of them number {missing[0]}. "
-            f"The splits depend on the numbers, so all are needed. Is an archive missing?"
+            f"The splits depend on the numbers, so all are needed. Is an archive missing?{linked}"
         )

@@ -10,6 +10,7 @@ import numpy as np
 
 from astseg._core.errors import AstSegError
 from astseg._core.progress import NamedProgress
+from astseg._core.text import first_names
 from astseg.data.store import Split, SplitRecord, Store
 
 MAX_BLOCK_IMAGES, MAX_BLOCK_PIXELS = 1024, 1 << 22
@@ -134,6 +135,13 @@ def _problems(found: StoreReport, records: Mapping[str, SplitRecord], details: M
     if details.get("skipped"):
         skipped = len(details["skipped"]) + details.get("more_skipped", 0)
         problems.append(f"{skipped} images could not be used when the store was made.")
+    for key, what in (
+        ("repeated", "has the number of another, which came first and was taken"),
+        ("links", "is a link or sparse in its archive, and was not read"),
+    ):
+        if names := details.get(key):
+            count = len(names) + details.get(f"more_{key}", 0)
+            problems.append(f"{'A file' if count == 1 else f'Each of {count} files'} {what}: {first_names(names)}.")
     if details.get("missing"):
         problems.append(f"{details['missing']} listed images, or their masks, were not in the files.")
     return problems
