@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from astseg._core.errors import AstSegError, NonFiniteWeightsError, RunExistsError
+from astseg._core.errors import AstSegError, MemoryShortageError, NonFiniteWeightsError, RunExistsError
 from astseg._core.settings_io import override
 from astseg.data.store import Bytes, Store
 from astseg.model.ast_seg import AstSeg
@@ -541,6 +541,21 @@ def test_arguments_that_are_none(tiny_recipe: Recipe, tiny_images: Bytes, tmp_pa
         Trainer(tiny_recipe, images, folder, CPU)
     with pytest.raises(TypeError, match=r"takes an array of images, .*, not a list"):
         Trainer.resume(images, folder, CPU)
+
+
+def test_batches_that_no_machine_holds(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+    Trainer(tiny_recipe, tiny_images, tmp_path, CPU).run(stop=lambda: True)
+    (tmp_path / "checkpoint.previous.pt").unlink(missing_ok=True)
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    content["recipe"]["foreground"]["batch_size"] = 2**31 - 1
+    torch.save(content, tmp_path / "checkpoint.pt")
+    message = r"A batch of 2147483647 images at \d+x\d+ takes about \d+ GB of memory, and this machine has"
+    with pytest.raises(MemoryShortageError, match=message):
+        Trainer.resume(tiny_images, tmp_path, CPU)
+    large = override(tiny_recipe, {"foreground.batch_size": 2**31 - 1})
+    with pytest.raises(MemoryShortageError, match=message):
+        Trainer(large, tiny_images, tmp_path / "new", CPU)
+    Trainer(large, tiny_images, tmp_path / "new", CPU, execution=Execution(parts=2**30))
 
 
 class Darkness(Callback):

@@ -44,6 +44,7 @@ from astseg.training.dead_slots import check_resettable
 from astseg.training.diagnostics import measure_diagnostics
 from astseg.training.divergence import check_loss, check_weights
 from astseg.training.execution import PLAIN, Execution
+from astseg.training.memory import check_batches
 from astseg.training.more_losses import with_more_losses
 from astseg.training.phases import Losses, Phase
 from astseg.training.random_states import random_states, restore_random_states
@@ -76,6 +77,7 @@ class Trainer:
         ValueError: the images are not uint8 of the model's size, there are none, or a number is out of range.
         RunExistsError: the run is new, and the folder holds one already.
         TypeError: the recipe is none, the images are no array, or a callback, the execution or the model is none.
+        MemoryShortageError: the images of a batch alone take more memory than there is.
         AstSegError: there is no such device, the backbone's weights cannot be read, or there are more processes than
             images in a batch, or several where the loss is compiled; or a network of the user's own is not registered,
             or has no layer in which to reset slots; or the trained model has another architecture.
@@ -101,6 +103,7 @@ class Trainer:
         check_kind("images_sha256", images_sha256, str)
         check_kind("execution", execution, Execution)
         check_kind("model", model, AstSeg, optional=True)
+        check_batches(recipe, device, (start.execution if isinstance(start, TrainState) else execution).parts)
         self.folder = folder
         self._is_new = not isinstance(start, TrainState)
         self._check_folder()

@@ -16,6 +16,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from astseg._core import processes
+from astseg._core.errors import MemoryShortageError
+from astseg._core.machine_memory import machine_memory
+from astseg._core.text import format_value
 from astseg.model.ast_seg import AstSeg
 from astseg.model.slow_features.features import SlowFeatures
 from astseg.model.slow_features.projection import PAIRS
@@ -63,6 +67,29 @@ def training_memory(recipe: Recipe, images: int | None = None, parts: int = 1) -
         larger = training_memory(replace(recipe, architecture=wide, background=settled), images, parts)
         needed = {name: max(value, larger[name]) for name, value in needed.items()}
     return needed
+
+
+def check_batches(recipe: Recipe, device: torch.device, parts: int = 1) -> None:
+    """Refuse batches whose images alone take more memory than a device has; it takes no time, unlike an estimate.
+
+    Args:
+        recipe: what to train.
+        device: where to train.
+        parts: in how many parts each batch goes through the networks.
+
+    Raises:
+        MemoryShortageError: the device has less.
+    """
+    size = recipe.architecture.image_size
+    largest = max(phase.settings.batch_size for phase in phases(recipe))
+    needed = math.ceil(largest / (parts * processes.count())) * 3 * math.prod(size) * torch.float32.itemsize
+    total = machine_memory(device).total
+    if needed > total:
+        where = "the GPU" if device.type == "cuda" else "this machine"
+        raise MemoryShortageError(
+            f"A batch of {largest} images at {format_value(size)} takes about {needed / 1e9:.0f} GB of memory, and "
+            f"{where} has {total / 1e9:.0f} GB. Smaller batches take less, and so do batches in parts."
+        )
 
 
 def _step_bytes(model: AstSeg, phase: Phase, parts: int) -> float:
