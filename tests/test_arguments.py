@@ -81,6 +81,13 @@ def segment(**changes: Any) -> Callable[[dict[str, Any]], object]:
         (lambda _: astseg.FormatRequest(("coco",), {}, "x"), "a tolerance is a number of pixels, not a str"),  # type: ignore[arg-type]
         (lambda _: astseg.convert_results(NONE, astseg.FormatRequest(("coco",))), "folder should be a path"),
         (lambda _: astseg.open_source(["pictures"]), "path should be a path, not a list"),  # type: ignore[arg-type]
+        (lambda _: astseg.open_sources(NONE), "places should be a path or several, not a NoneType"),
+        (lambda _: astseg.open_sources([NUMBER]), "each of places should be a path, not an int"),
+        (lambda made: astseg.import_source(NONE, made["folder"]), "path should be a path or several, not a NoneType"),
+        (lambda _: astseg.FormatRequest(NONE), r"names of formats, such as .*, not a NoneType"),
+        (lambda _: astseg.RecipeRequest(minutes="3"), "minutes should be a number, not a str"),  # type: ignore[arg-type]
+        (lambda _: astseg.RecipeRequest(num_slots=NONE, steps="9"), "steps should be a number, not a str"),  # type: ignore[arg-type]
+        (trainer(callbacks=astseg.Callback()), r"callbacks are several, such as \[callback\], not a Callback"),
         (lambda _: astseg.Store(NONE), "path should be a path"),
         (lambda _: astseg.score_results(NONE, NONE), "results should be a path"),
         (lambda made: astseg.import_source(made["store"].path, NONE), "destination should be a path"),
@@ -101,3 +108,20 @@ def test_are_refused_in_words(
     with pytest.raises((TypeError, ValueError), match=message):
         call(made)
     assert not made["folder"].exists()
+
+
+def test_one_place_stands_for_several(tiny_store: Store) -> None:
+    assert astseg.open_sources(str(tiny_store.path)).places == astseg.open_sources([tiny_store.path]).places
+
+
+def test_half_a_slot_is_none() -> None:
+    with pytest.raises(astseg.AstSegError, match=r"should be a whole number, not 2\.5"):
+        astseg.RecipeRequest(num_slots=2.5)  # type: ignore[arg-type]
+
+
+def test_residuals_of_another_shape(unchecked_shapes: None) -> None:
+    model = astseg.load_model("clevrtex")
+    images = torch.rand(1, 3, *model.image_size)
+    for method in (model.encode, model.forward):
+        with pytest.raises(ValueError, match=r"coarse ground residuals N x \d+x32x32, not torch"):
+            method(images, residuals=images)

@@ -1,6 +1,7 @@
 """Checks of what a program hands to a function."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,25 @@ def check_kind(name: str, value: object, kind: type[Any], *, optional: bool = Fa
     if not isinstance(value, kind) and not (optional and value is None):
         article = "an" if kind.__name__[0].lower() in "aeiou" else "a"
         raise wrong_argument(f"{name} should be {article} {kind.__name__}{' or None' if optional else ''}", value)
+
+
+def as_paths(name: str, value: object) -> list[Path]:
+    """Return the paths that an argument of a call is, one or several.
+
+    Raises:
+        TypeError: it is none.
+
+    >>> as_paths("places", "a") == as_paths("places", ["a"]) == [Path("a")]
+    True
+    >>> as_paths("places", None)
+    Traceback (most recent call last):
+    TypeError: places should be a path or several, not a NoneType
+    """
+    if isinstance(value, str | os.PathLike):
+        return [Path(value)]
+    if not isinstance(value, Iterable):
+        raise wrong_argument(f"{name} should be a path or several", value)
+    return [as_path(f"each of {name}", one) for one in value]
 
 
 def as_path(name: str, value: object) -> Path:

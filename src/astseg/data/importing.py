@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from astseg._core.arguments import as_path
+from astseg._core.arguments import as_path, as_paths
 from astseg._core.disk import free_bytes
 from astseg._core.errors import AstSegError
 from astseg._core.progress import Progress
@@ -130,7 +130,7 @@ def import_source(
     """
     _check_held_out(test_share, seed)
     destination = as_path("destination", destination)
-    places = [Path(path)] if isinstance(path, str | Path) else list(map(Path, path))
+    places = as_paths("path", path)
     _refuse_stores(places)
     source = open_sources(places, every=every, masks=masks, ignored=ignored, max_frames=max_frames)
     divided = [_predefined_parts(one) or [_hold_out(one, test_share, seed)] for one in _sources(source)]

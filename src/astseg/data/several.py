@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from astseg._core.arguments import as_paths
 from astseg._core.errors import AstSegError
 from astseg._core.input_files import real_path
 from astseg.data.arrays import is_array_file
@@ -67,7 +68,7 @@ class JoinedSource(Source):
 
 
 def open_sources(
-    places: Sequence[Path | str],
+    places: Sequence[Path | str] | Path | str,
     split: str | None = "test",
     every: int = 1,
     masks: Path | None = None,
@@ -89,11 +90,13 @@ def open_sources(
         max_frames: take no more frames of each video than these, evenly spread.
 
     Raises:
+        TypeError: a place is no path.
         AstSegError: as `open_source`; there is no place, or masks are named for several.
     """
-    if not places:
+    given = as_paths("places", places)
+    if not given:
         raise AstSegError("No source is given. Give a folder of images, a video or prepared data.")
-    typed = {_absolute(place): place for place in map(Path, places)}
+    typed = {_absolute(place): place for place in given}
     kinds = _without_repeated({place: find_kind(as_typed) for place, as_typed in typed.items()})
     if len(kinds) == 1:
         return open_source(typed[next(iter(kinds))], split, every, masks, ignored, max_frames)

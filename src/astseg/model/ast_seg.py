@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from astseg._core.arguments import check_kind
 from astseg._core.image_conversion import ImageInput, check_float_images, check_mean, describe_type
 from astseg._core.tensors import is_plain
+from astseg._core.text import format_value
 from astseg.model.architecture import Architecture
 from astseg.model.attention import evidence_by_colors, gather_queries, spatial_softmax
 from astseg.model.backgrounds.base import BackgroundReconstruction
@@ -150,6 +151,7 @@ class AstSeg(SavedModel):
         self._check_images(images)
         if backgrounds is not None:
             _check_backgrounds(backgrounds, images.shape)
+        self._check_residuals(residuals)
         latents, _ = self._encode(images, backgrounds, residuals)
         return latents
 
@@ -292,6 +294,7 @@ class AstSeg(SavedModel):
                 or on a CPU no mean near [0, 1].
         """
         self._check_images(images)
+        self._check_residuals(residuals)
         known = self.reconstruct_backgrounds(images) if backgrounds is None else backgrounds
         _check_backgrounds(known, images.shape[:2])
         seen = resized(known, self.image_size) if self.slow_features is None else None
@@ -393,6 +396,16 @@ class AstSeg(SavedModel):
                 f"not {describe_type(images)} on {images.device}; segment takes others"
             )
         check_mean(images)
+
+    def _check_residuals(self, residuals: Tensor | None) -> None:
+        """Refuse residuals of another shape than the model's own; a model of colors has no use for any."""
+        if residuals is None or self.slow_features is None:
+            return
+        shape = (self.slow_features.layout.directions, *self.grid)
+        if not isinstance(residuals, Tensor) or residuals.ndim != 4 or residuals.shape[1:] != shape:
+            raise ValueError(
+                f"expected coarse ground residuals N x {format_value(shape)}, not {describe_type(residuals)}"
+            )
 
     def _background_log_activation(self, size: tuple[int, int]) -> Float[Tensor, "#height #width"]:
         activation = self.background_log_activation.view(1, 1)

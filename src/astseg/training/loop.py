@@ -10,7 +10,7 @@ first process writes.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -360,9 +360,7 @@ class Trainer:
             write_model(self.state, self.folder)
 
 
-def _check_arguments(
-    recipe: object, images: Bytes, callbacks: Sequence[object], report_every: int, save_every: float
-) -> None:
+def _check_arguments(recipe: object, images: Bytes, callbacks: object, report_every: int, save_every: float) -> None:
     """Raise unless a `Trainer` can take these.
 
     Raises:
@@ -381,6 +379,8 @@ def _check_arguments(
     check_whole_number("report_every", report_every, Range(1))
     if not isinstance(save_every, Real) or not save_every >= 0:
         raise ValueError(f"save_every should be a number of seconds, at least 0, not {save_every!r}")
+    if not isinstance(callbacks, Iterable):
+        raise wrong_argument("callbacks are several, such as [callback]", callbacks)
     if wrong := [one for one in callbacks if not isinstance(one, Callback)]:
         raise wrong_argument("callbacks are objects of classes derived from astseg.Callback", wrong[0])
 

@@ -4,11 +4,12 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import torch
 
-from astseg._core.errors import AstSegError
+from astseg._core.errors import AstSegError, wrong_argument
 from astseg._core.settings_io import LARGEST_WHOLE_NUMBER, override
 from astseg.model.architecture import MAX_SLOTS, Architecture
 from astseg.model.ast_seg import AstSeg
@@ -28,6 +29,7 @@ class RecipeRequest:
     Raises:
         AstSegError: the preset is unknown, two requests contradict each other, a number is out of range, or a change
             does not fit a recipe.
+        TypeError: what should be a number is none.
     """
 
     preset: str | None = None
@@ -72,10 +74,16 @@ class RecipeRequest:
             )
         if self.static and self.textured:
             raise AstSegError("Objects before a static background are found by its image, not by textures: give one.")
+        for name in ("num_slots", "minutes", "steps", "parts"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Real):
+                raise wrong_argument(f"{name} should be a number", value)
         if self.minutes is not None and self.steps is not None:
             raise AstSegError("Give either the minutes or the steps to train, not both.")
         if self.num_slots is not None and not 1 <= self.num_slots <= MAX_SLOTS:
             raise AstSegError(f"The number of objects should lie between 1 and {MAX_SLOTS}, not {self.num_slots}.")
+        if self.num_slots is not None and self.num_slots != int(self.num_slots):
+            raise AstSegError(f"The number of objects should be a whole number, not {self.num_slots}.")
         if any(amount is not None and not 0 < amount < math.inf for amount in (self.minutes, self.steps)):
             raise AstSegError("The time and the steps to train should be more than 0.")
         if any(amount is not None and amount != int(amount) for amount in (self.steps, self.parts)) or self.parts < 1:

@@ -70,7 +70,7 @@ class FormatRequest:
     otherwise they are not written."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.formats, str):
+        if isinstance(self.formats, str) or not isinstance(self.formats, Iterable):
             raise wrong_argument("a FormatRequest takes the names of formats, such as ('coco', 'yolo')", self.formats)
         for name in self.formats:
             if name not in FORMATS:
