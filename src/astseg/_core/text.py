@@ -72,6 +72,17 @@ def first_names(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
+def format_bytes(count: float) -> str:
+    """Return a number of bytes in GB, or where that would be nothing, in MB or in bytes.
+
+    >>> format_bytes(7.23e9), format_bytes(3.4e6), format_bytes(768)
+    ('7.2 GB', '3.4 MB', '768 bytes')
+    """
+    if count < 1e5:
+        return f"{count:.0f} bytes"
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
 def format_duration(seconds: float) -> str:
     """Return a time in suitable units.
 

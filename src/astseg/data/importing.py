@@ -15,6 +15,7 @@ from astseg._core.arguments import as_path, as_paths
 from astseg._core.disk import free_bytes
 from astseg._core.errors import AstSegError
 from astseg._core.progress import Progress
+from astseg._core.text import format_bytes
 from astseg.data.arrays import is_array_file
 from astseg.data.file_roles import split_of
 from astseg.data.file_source import FileSource
@@ -358,9 +359,10 @@ def _check_room(plan: ImportPlan, destination: Path) -> None:
     """
     free = free_bytes(destination)
     if free is not None and plan.num_bytes is not None and plan.num_bytes > free:
+        images, take = ("1 image", "takes") if plan.images == 1 else (f"{plan.images} images", "take")
         raise AstSegError(
-            f"{plan.images} images at {plan.size[0]} x {plan.size[1]} take {plan.num_bytes / 1e9:.1f} GB, and the disk "
-            f"of {destination} has {free / 1e9:.1f} GB left. Take fewer frames or a smaller size, or make room."
+            f"{images} at {plan.size[0]} x {plan.size[1]} {take} {format_bytes(plan.num_bytes)}, and the "
+            f"disk of {destination} has {format_bytes(free)} left. Take fewer frames or a smaller size, or make room."
         )
 
 

@@ -355,7 +355,7 @@ def test_without_a_server_only_present_files_are_known(tmp_path: Path) -> None:
 
 def test_too_little_disk_space(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=module.MIN_FREE_BYTES + 999_999))
-    with pytest.raises(AstSegError, match="GB are free"):
+    with pytest.raises(AstSegError, match=r"\d MB remain .* only 6\d\.\d MB are free"):
         plan_files([server.remote()], tmp_path / "not" / "yet")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=module.MIN_FREE_BYTES + 1_000_000))
     plan_files([server.remote()], tmp_path)
@@ -463,7 +463,7 @@ def test_too_little_disk_space_for_the_published_size(
 ) -> None:
     server.tells_length = False
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=module.MIN_FREE_BYTES + 1_000_000))
-    with pytest.raises(AstSegError, match="GB are free"):
+    with pytest.raises(AstSegError, match=r"\d MB remain .* only 6\d\.\d MB are free"):
         plan_files([server.remote(size=1_200_000)], tmp_path)
 
 

@@ -26,7 +26,7 @@ from astseg._core.atomic_io import lock_folder, make_folder, resolve_link, sync,
 from astseg._core.disk import free_bytes
 from astseg._core.errors import AstSegError
 from astseg._core.progress import ByteProgress
-from astseg._core.text import without_password
+from astseg._core.text import format_bytes, without_password
 from astseg.data.benchmarks.download_part import DownloadPart, PartNote, file_length, is_validator
 from astseg.data.benchmarks.registry import RemoteFile, get_benchmark
 from astseg.data.benchmarks.servers import CHUNK_SIZE, ask_headers, fetch_unsized, open_answer, read_answer, request_for
@@ -120,8 +120,8 @@ def plan_files(files: Sequence[RemoteFile], folder: Path | str) -> DownloadPlan:
     free = free_bytes(folder)
     if free is not None and plan.remaining and plan.remaining + MIN_FREE_BYTES > free:
         raise AstSegError(
-            f"{plan.remaining / 1e9:.1f} GB remain to be downloaded to {folder}, "
-            f"but only {free / 1e9:.1f} GB are free there. Free some space or choose another folder."
+            f"{format_bytes(plan.remaining)} remain to be downloaded to {folder}, "
+            f"but only {format_bytes(free)} are free there. Free some space or choose another folder."
         )
     return plan
 
