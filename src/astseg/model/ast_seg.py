@@ -145,8 +145,8 @@ class AstSeg(SavedModel):
             residuals: their coarse ground residuals, for a model of slow features; computed if they are not given.
 
         Raises:
-            ValueError: the images have another size or type, or on a CPU no mean near [0, 1]; `segment` takes any. Or
-                the backgrounds have another size or type.
+            ValueError: the images have another size or type (`segment` takes any) or, on a CPU, a mean far from [0, 1];
+                or the backgrounds have another size or type.
         """
         self._check_images(images)
         if backgrounds is not None:
@@ -177,7 +177,7 @@ class AstSeg(SavedModel):
             images: images in [0, 1] of the model's own size, on the model's device.
 
         Raises:
-            ValueError: the images have another size or type, or on a CPU no mean near [0, 1].
+            ValueError: the images have another size or type or, on a CPU, a mean far from [0, 1].
         """
         self._check_images(images)
         with torch.no_grad(), evaluation_mode(self):
@@ -290,8 +290,8 @@ class AstSeg(SavedModel):
             shadows: whether objects cast their shadows, if the architecture has any.
 
         Raises:
-            ValueError: neither backgrounds nor a background network are given, or the images have another size or type,
-                or on a CPU no mean near [0, 1].
+            ValueError: neither backgrounds nor a background network are given, or the images have another size or type
+                or, on a CPU, a mean far from [0, 1].
         """
         self._check_images(images)
         self._check_residuals(residuals)
@@ -367,8 +367,8 @@ class AstSeg(SavedModel):
         """Reconstruct the backgrounds of images of the model's own size.
 
         Raises:
-            ValueError: the model has no background network, or the images have another size or type, or on a CPU no
-                mean near [0, 1].
+            ValueError: the model has no background network, or the images have another size or type or, on a CPU, a
+                mean far from [0, 1].
         """
         if self.background is None:
             raise ValueError("this model has no background network: pass the backgrounds")
