@@ -1,8 +1,8 @@
-"""Compare the compiled losses of each phase of a preset with its losses as they are, and print the numbers as JSON.
+"""Compare the compiled losses of each phase of presets with their losses as they are, and print the numbers as JSON.
 
 ::
 
-    python tests/training/compile_phases.py demo eager '{"architecture.feature_network": "unet"}'
+    python tests/training/compile_phases.py '[["demo", "eager", {"architecture.feature_network": "unet"}]]'
 
 A program of its own, because the checks of shapes that tests add to every function cannot be compiled.
 """
@@ -50,20 +50,25 @@ def compare(model: AstSeg, phase: Phase, counter: CompileCounterWithBackend) -> 
     return {"totals": totals, "gradients off by": off, "graphs": counter.frame_count - before}
 
 
-def main() -> None:
-    """Print what is compared."""
-    name, backend, changes = sys.argv[1:]
+def compare_phases(name: str, backend: str, changes: dict[str, object]) -> dict[str, object]:
+    """Return what is compared by the names of the phases of a preset with changes."""
+    torch._dynamo.reset()  # as in a process of its own
     counter = CompileCounterWithBackend(backend)
     compilation.BACKEND = counter
-    recipe = override(PRESETS[name].recipe, json.loads(changes))
+    recipe = override(PRESETS[name].recipe, changes)
     shape = replace(recipe.architecture, image_size=(SIDE, SIDE), glimpse_channels=())
     torch.manual_seed(0)
     model = AstSeg(shape)
-    found = {}
+    found: dict[str, object] = {}
     for phase in phases(replace(recipe, architecture=shape)):
         phase.start(model)
         found[phase.name] = compare(model, phase, counter)
-    sys.stdout.write(json.dumps(found))
+    return found
+
+
+def main() -> None:
+    """Print what is compared, for each of the cases."""
+    sys.stdout.write(json.dumps([compare_phases(*case) for case in json.loads(sys.argv[1])]))
 
 
 if __name__ == "__main__":
