@@ -61,14 +61,20 @@ def whole(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path_factory: pytest.Temp
     return trainer.model
 
 
-@pytest.fixture
-def stopped(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> Path:
-    """A run that was stopped after two steps of the objects, with two checkpoints."""
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def stopped_once(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was stopped after two steps of the objects, with two checkpoints. Not to be changed."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
     trainer = Trainer(tiny_recipe, tiny_images, folder, CPU, seed=3)
     while not (trainer.state.phase.name == "objects" and trainer.state.step == 2):
         trainer.run(lambda: True)
     return folder
+
+
+@pytest.fixture
+def stopped(stopped_once: Path, tmp_path: Path) -> Path:
+    """A copy of this run."""
+    return Path(shutil.copytree(stopped_once, tmp_path / "run"))
 
 
 def resumed(folder: Path, images: Bytes) -> tuple[Trainer, list[str]]:
