@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -28,14 +29,55 @@ CHECKED_MODULES = (
 jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED_MODULES], "beartype.beartype")
 assert all(find_spec(f"astseg.{module}") for module in CHECKED_MODULES)  # the hook ignores names that have gone
 
+from astseg._core.settings_io import override  # noqa: E402
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
 from astseg.model.ast_seg import AstSeg  # noqa: E402
+from astseg.model.own_networks import OWN  # noqa: E402
+from astseg.model.slow_features.projection import sample_differences  # noqa: E402
+from astseg.training import recipe_reasons, residuals  # noqa: E402
 from astseg.training.config import BaselineTraining, Recipe  # noqa: E402
+from astseg.training.frozen_backgrounds import PAINTING_BATCH_SIZE  # noqa: E402
+from astseg.training.memory import training_memory  # noqa: E402
+from astseg.training.phases import phases  # noqa: E402
 from astseg.training.small_recipes import cpu_recipe  # noqa: E402
 
 SIDE = 32
 COUNT = 12
+PAIRS = 5_000
+ANY_STEPS = {"background.steps": 1, "foreground.steps": 2, "foreground.frozen_steps": 1}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _memory_estimated_once() -> Iterator[None]:
+    """Commands and choices of recipes estimate the same memory again and again, each time in half a second.
+
+    Not for own networks, since one name stands for another network in another test.
+    """
+    known: dict[object, dict[str, float]] = {}
+
+    def estimate(recipe: Recipe, images: int | None = None, parts: int = 1) -> dict[str, float]:
+        if OWN in repr(recipe):
+            return training_memory(recipe, images, parts)
+        # Of the steps, only the last of each phase counts, by whether objects then cast shadows.
+        shadows = [phase.schedule(phase.settings.steps - 1 - phase.offset).shadows for phase in phases(recipe)]
+        few = min(images or PAINTING_BATCH_SIZE, PAINTING_BATCH_SIZE)
+        key = (override(recipe, ANY_STEPS), *shadows, few, parts)
+        if key not in known:
+            known[key] = training_memory(recipe, images, parts)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(recipe_reasons, "training_memory", estimate)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_pairs() -> Iterator[None]:
+    """Slow features are fitted to fewer pairs of cells: the images of the tests are few and small."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(residuals, "sample_differences", partial(sample_differences, pairs=PAIRS))
+        yield
 
 
 @pytest.fixture
