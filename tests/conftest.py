@@ -1,5 +1,6 @@
 """Shared by many tests: shape checks, a tiny recipe and its model, tiny images and a tiny store."""
 
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -96,16 +97,22 @@ def tiny_images() -> Bytes:
     return images
 
 
-@pytest.fixture
-def tiny_store(tmp_path: Path) -> Store:
-    """A store of twelve training images and four test images, with masks."""
-    images, masks = _images()
-    with StoreWriter(tmp_path / "store", (SIDE, SIDE), "squares", "a protocol") as writer:
+@pytest.fixture(scope="session")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store of twelve training images and four test images, with masks. Not to be changed."""
+    path, (images, masks) = tmp_path_factory.mktemp("shared") / "store", _images()
+    with StoreWriter(path, (SIDE, SIDE), "squares", "a protocol") as writer:
         with writer.split("train") as split:
             split.append(images, masks)
         with writer.split("test") as split:
             split.append(images[:4], masks[:4])
-    return Store(tmp_path / "store")
+    return Store(path)
+
+
+@pytest.fixture
+def tiny_store(shared_store: Store, tmp_path: Path) -> Store:
+    """A copy of this store."""
+    return Store(shutil.copytree(shared_store.path, tmp_path / "store"))
 
 
 BASELINE = BaselineTraining(background_rate=5.0, objects_warmup_steps=2, placement_step=3)

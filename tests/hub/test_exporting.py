@@ -24,15 +24,22 @@ from astseg.training.run_folder import RunSettings, trained_model
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def settings(tiny_recipe: Recipe, tiny_store: Store) -> RunSettings:
-    return RunSettings("Squares in a test", tiny_recipe, str(tiny_store.path), seed=3, preset="demo")
+@pytest.fixture(scope="module")
+def settings(tiny_recipe: Recipe, shared_store: Store) -> RunSettings:
+    return RunSettings("Squares in a test", tiny_recipe, str(shared_store.path), seed=3, preset="demo")
+
+
+@pytest.fixture(scope="module")
+def trained(settings: RunSettings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run. Not to be changed."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train_run(folder, settings, CPU)
+    return folder
 
 
 @pytest.fixture
-def run(settings: RunSettings, tmp_path: Path) -> Path:
-    train_run(tmp_path / "run", settings, CPU)
-    return tmp_path / "run"
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def test_weights_are_halved_and_nothing_else(run: Path, tmp_path: Path) -> None:
@@ -125,14 +132,11 @@ def test_other_data_in_its_place_is_refused(run: Path, settings: RunSettings, tm
         export_model(run, tmp_path / "out", CPU)
 
 
-def test_the_card_says_what_a_run_began_with(settings: RunSettings, tmp_path: Path) -> None:
-    first = tmp_path / "first"
-    train_run(first, settings, CPU)
-    train_run(tmp_path / "run", replace(settings, model=str(first)), CPU, model=load_model(first))
+def test_the_card_says_what_a_run_began_with(trained: Path, settings: RunSettings, tmp_path: Path) -> None:
+    train_run(tmp_path / "run", replace(settings, model=str(trained)), CPU, model=load_model(trained))
     export_model(tmp_path / "run", tmp_path / "out", CPU)
-    assert (
-        f"| Begun with | the trained model {escape_markdown(str(first))} |" in (tmp_path / "out/README.md").read_text()
-    )
+    begun = f"| Begun with | the trained model {escape_markdown(str(trained))} |"
+    assert begun in (tmp_path / "out/README.md").read_text()
 
 
 def test_the_data_must_be_there(run: Path, settings: RunSettings, tmp_path: Path) -> None:

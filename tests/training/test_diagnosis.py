@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +20,17 @@ from astseg.training.run_folder import RunSettings
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(scope="module")
+def trained(tiny_recipe: Recipe, shared_store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run. Not to be changed."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train_run(folder, RunSettings("a <test>", tiny_recipe, str(shared_store.path)), CPU)
+    return folder
+
+
 @pytest.fixture
-def run(tiny_recipe: Recipe, tiny_store: Store, tmp_path: Path) -> Path:
-    train_run(tmp_path / "run", RunSettings("a <test>", tiny_recipe, str(tiny_store.path)), CPU)
-    return tmp_path / "run"
+def run(trained: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(trained, tmp_path / "run"))
 
 
 def write_losses(folder: Path, **courses: list[float]) -> None:
