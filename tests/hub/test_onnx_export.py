@@ -1,6 +1,7 @@
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from astseg.hub.onnx_export import OUTPUTS, check_onnx, export_onnx
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.backgrounds.build import BackgroundNetwork
+from astseg.model.label_rule import mean_field
 from astseg.model.label_rule.settings import LabelRule
 from astseg.model.latents import LatentLayout
 from astseg.model.refinement import TransformerLayout
@@ -50,6 +52,15 @@ def assert_equal(file: Path, model: AstSeg, images: torch.Tensor, ties: float = 
         torch.testing.assert_close(found[name], getattr(expected, name), rtol=1e-3, atol=1e-4)
 
 
+@contextmanager
+def few_steps(name: str) -> Iterator[None]:
+    """Have the label rule smooth labels in two steps, but for one model: each step is the same operators once more."""
+    with pytest.MonkeyPatch.context() as patch:
+        if name != "rooms":
+            patch.setattr(mean_field, "NUM_MEAN_FIELD_STEPS", 2)
+        yield
+
+
 def undivided(name: str) -> AstSeg:
     """Return a model that comes with astseg, with a rule that ONNX has operators for."""
     model = load_model(name)
@@ -65,7 +76,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     @cache
     def export(name: str) -> Path:
         file = tmp_path_factory.mktemp("onnx") / f"{name}.onnx"
-        export_onnx(undivided(name), file, name)
+        with few_steps(name):
+            export_onnx(undivided(name), file, name)
         return file
 
     return export
@@ -76,9 +88,10 @@ def test_labels_are_those_of_torch(name: str, exported: Callable[[str], Path], t
     model = undivided(name)
     split = make_store(tmp_path / "scenes", name, {"test": 20}, seed=8, image_size=64, workers=1)["test"]
     images = torch.from_numpy(np.array(split.images[:])).permute(0, 3, 1, 2) / 255
-    assert int(model.segment(images).labels.max()) > 1
-    assert_equal(exported(name), model, images)
-    assert_equal(exported(name), model, images[:1], ties=5e-4)  # any number of images
+    with few_steps(name):
+        assert int(model.segment(images).labels.max()) > 1
+        assert_equal(exported(name), model, images)
+        assert_equal(exported(name), model, images[:1], ties=5e-4)  # any number of images
 
 
 def test_the_file_says_what_it_is(exported: Callable[[str], Path]) -> None:
