@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -15,8 +16,15 @@ MAX_SECONDS = 300
 """A busy machine may need many; a test that hangs must end."""
 
 
-def run_together(work: Callable[..., Any], count: int, *arguments: Any) -> list[Any]:
-    """Return what a function returns in each of several processes that have joined, or its error."""
+def run_together(work: Callable[..., Any], count: int, *arguments: Any, joined: bool = True) -> list[Any]:
+    """Return what a function returns in each of several processes that have joined, or its error.
+
+    Args:
+        work: the function.
+        count: the number of processes.
+        arguments: of the function.
+        joined: False if the function has them join by itself.
+    """
     context = multiprocessing.get_context("fork")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -24,7 +32,7 @@ def run_together(work: Callable[..., Any], count: int, *arguments: Any) -> list[
     receivers, children = [], []
     for rank in range(count):
         receiver, sender = context.Pipe(duplex=False)
-        child = context.Process(target=_work, args=(sender, rank, count, port, work, arguments))
+        child = context.Process(target=_work, args=(sender, rank, count, port, work, arguments, joined))
         child.start()
         sender.close()
         receivers.append(receiver)
@@ -46,13 +54,19 @@ def _received(receiver: Connection) -> Any:
 
 
 def _work(
-    sender: Connection, rank: int, count: int, port: int, work: Callable[..., Any], arguments: tuple[Any, ...]
+    sender: Connection,
+    rank: int,
+    count: int,
+    port: int,
+    work: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    joined: bool,
 ) -> None:
     torch.set_num_threads(1)
     places = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in places.items()})
     try:
-        with processes.joined(torch.device("cpu")):
+        with processes.joined(torch.device("cpu")) if joined else nullcontext():
             result = work(*arguments)
     except Exception as error:
         result = error

@@ -1,17 +1,19 @@
 """Commands in several processes, as torchrun starts them."""
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 import pytest
 import torch
 import typer
-from tests.cli.conftest import Program
+from tests.cli.conftest import Program, call
+from tests.process_groups import run_together
 
 from astseg._core import processes
 from astseg._core.errors import AstSegError, LostProcessError
@@ -22,26 +24,33 @@ from astseg.training.run_folder import read_progress
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "astseg")
 
 
+def run_command(*words: object) -> tuple[int, str]:
+    """Run a command in a process of its own; return its exit code and what it printed."""
+    with redirect_stdout(io.StringIO()) as printed:
+        code = call(*words)
+    return code, printed.getvalue()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="gloo needs a name for this machine")
 def test_two_processes_train_and_segment(rooms: Path, tmp_path: Path) -> None:
     out, masks = tmp_path / "run", tmp_path / "masks"
     request = ("--objects", "2", "--steps", "4", "--device", "cpu", "--out", out)
-    command = [*TORCHRUN, "train", "-", *map(str, request)]
-    trained = subprocess.run(command, input=f"{rooms}\n", capture_output=True, text=True, check=False)
+    started = [*TORCHRUN, "train", "-", *map(str, request)]
+    trained = subprocess.run(started, input=f"{rooms}\n", capture_output=True, text=True, check=False)
     assert trained.returncode == 0, trained.stderr
     assert trained.stdout.count("Page:") == trained.stderr.count("Scoring") == 1, "the first process speaks for both"
     progress = read_progress(out)
     assert progress is not None
     assert progress.finished
     assert (out / "scores.json").is_file()
-    sharing = ("--shard", "3", "--device", "cpu", "--out", masks)
-    segmented = subprocess.run(
-        [*TORCHRUN, "segment", out, out / "images", *sharing], capture_output=True, text=True, check=False
-    )
-    assert segmented.returncode == 0, segmented.stderr
+    # Forked, as two more programs would take seconds to begin.
+    sharing = ("--shard", 3, "--device", "cpu", "--out", masks)
+    segmented = run_together(run_command, 2, "segment", out, out / "images", *sharing, joined=False)
     plan = json.loads((masks / "shards.json").read_text())
     assert len(list(masks.glob("shard-*"))) == plan["shards"] > 1
-    assert all(f"Process {rank} of 2: " in segmented.stdout for rank in (1, 2))
+    for rank, (code, printed) in enumerate(segmented, 1):
+        assert code == 0
+        assert f"Process {rank} of 2: " in printed
 
 
 @pytest.mark.parametrize(("count", "code"), [("1", -signal.SIGABRT), ("2", 3)])
