@@ -95,10 +95,9 @@ class Encoder(nn.Module):
             Unet(size, channels) if unet else Segformer(channels, small)
         )
         h, w = size if unet else ((size[0] + 3) // 4, (size[1] + 3) // 4)
-        coordinates = torch.zeros(1, 2, h, w)
-        for i, j in itertools.product(range(w), range(h)):
-            coordinates[0, :, j, i] = torch.tensor([2 * i / (w - 1) - 1, 2 * j / (h - 1) - 1])
-        self.position_map = nn.Parameter(coordinates, requires_grad=False)
+        across = [[2 * i / (w - 1) - 1 for i in range(w)] for _ in range(h)]
+        down = [[2 * j / (h - 1) - 1 for _ in range(w)] for j in range(h)]
+        self.position_map = nn.Parameter(torch.tensor([[across, down]]), requires_grad=False)
         self.refine = transformer
         if transformer:
             self.feature_vector_embedding = nn.Linear(features + 2, 256)

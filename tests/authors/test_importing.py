@@ -51,7 +51,7 @@ def renamed(content: Content, rename: Rename) -> Content:
 def assert_same(model: AstSeg, original: Any, backgrounds: torch.Tensor) -> None:
     """Latents, weights, labels and images agree."""
     images = random_images(original.size, len(backgrounds))
-    queries, _, _ = original.reconstruct(images, backgrounds)
+    queries = original.encoder(images).transpose(0, 1)
     latents = model.encode(images)
     scales = original.scales
     torch.testing.assert_close(latents.positions, queries[..., :2].clamp(-1, 1), rtol=0, atol=1e-5)
