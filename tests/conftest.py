@@ -30,7 +30,6 @@ CHECKED_MODULES = (
 jaxtyping.install_import_hook([f"astseg.{module}" for module in CHECKED_MODULES], "beartype.beartype")
 assert all(find_spec(f"astseg.{module}") for module in CHECKED_MODULES)  # the hook ignores names that have gone
 
-from astseg._core.settings_io import override  # noqa: E402
 from astseg.data.store import Bytes, Store  # noqa: E402
 from astseg.data.store_writer import StoreWriter  # noqa: E402
 from astseg.model.ast_seg import AstSeg  # noqa: E402
@@ -46,7 +45,6 @@ from astseg.training.small_recipes import cpu_recipe  # noqa: E402
 SIDE = 32
 COUNT = 12
 PAIRS = 5_000
-ANY_STEPS = {"background.steps": 1, "foreground.steps": 2, "foreground.frozen_steps": 1}
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,10 +58,14 @@ def _memory_estimated_once() -> Iterator[None]:
     def estimate(recipe: Recipe, images: int | None = None, parts: int = 1) -> dict[str, float]:
         if OWN in repr(recipe):
             return training_memory(recipe, images, parts)
-        # Of the steps, only the last of each phase counts, by whether objects then cast shadows.
-        shadows = [phase.schedule(phase.settings.steps - 1 - phase.offset).shadows for phase in phases(recipe)]
-        few = min(images or PAINTING_BATCH_SIZE, PAINTING_BATCH_SIZE)
-        key = (override(recipe, ANY_STEPS), *shadows, few, parts)
+        background, foreground = recipe.background, recipe.foreground
+        key = (
+            *(recipe.architecture, background.batch_size, background.automatic_complexity, foreground.batch_size),
+            *(foreground.scenario, foreground.optimizer, foreground.slot_use_weight > 0),
+            # Of the steps, only the last of each phase counts, by whether objects then cast shadows.
+            *(phase.schedule(phase.settings.steps - 1 - phase.offset).shadows for phase in phases(recipe)),
+            *(min(images or PAINTING_BATCH_SIZE, PAINTING_BATCH_SIZE), parts),
+        )
         if key not in known:
             known[key] = training_memory(recipe, images, parts)
         return known[key]
