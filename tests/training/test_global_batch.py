@@ -244,6 +244,15 @@ def _train(recipe: Recipe, images: Bytes, folder: Path, execution: Execution = P
     return recorder.metrics, weights(trainer)
 
 
+@pytest.fixture(scope="module")
+def fixed_outcome(
+    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Outcome, Tensor]:
+    """What comes of whole batches in one process with fixed normalization, and the state of the generator then."""
+    folder, recipe = tmp_path_factory.mktemp("fixed"), override(tiny_recipe, NOISY)
+    return _train(recipe, tiny_images, folder, PLAIN, FixedNormalization()), torch.get_rng_state()
+
+
 def assert_equal_weights(found: dict[str, Any], expected: dict[str, Any], tolerance: float = 2e-5) -> None:
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=0, atol=tolerance, err_msg=name)
@@ -274,30 +283,27 @@ def test_processes_train_as_one(
 
 
 @pytest.mark.parametrize("parts", [3, 9])
-def test_parts_train_as_whole_batches(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, parts: int) -> None:
+def test_parts_train_as_whole_batches(
+    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, fixed_outcome: tuple[Outcome, Tensor], parts: int
+) -> None:
     """But for batch normalization."""
-    recipe = override(tiny_recipe, NOISY)
-    outcomes = []
-    for execution in (PLAIN, Execution(parts=parts)):
-        folder = tmp_path / str(execution.parts)
-        folder.mkdir()
-        outcomes.append((*_train(recipe, tiny_images, folder, execution, FixedNormalization()), torch.get_rng_state()))
-    (metrics, expected, state), (found_metrics, found, found_state) = outcomes
+    recipe, execution = override(tiny_recipe, NOISY), Execution(parts=parts)
+    (metrics, expected), state = fixed_outcome
+    found_metrics, found = _train(recipe, tiny_images, tmp_path, execution, FixedNormalization())
+    assert torch.equal(torch.get_rng_state(), state), "random numbers go on as after whole batches"
     for entry, wanted in zip(found_metrics, metrics, strict=True):
         losses = {name: value for name, value in wanted.items() if not name.startswith("of ")}
         assert {name: entry[name] for name in losses} == pytest.approx(losses, rel=1e-3, abs=1e-6)
     assert_equal_weights(found, expected)
-    assert torch.equal(found_state, state), "random numbers go on as after whole batches"
 
 
 @needs_fork
-def test_processes_with_parts_train_as_one(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path) -> None:
+def test_processes_with_parts_train_as_one(
+    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, fixed_outcome: tuple[Outcome, Tensor]
+) -> None:
     recipe, fixed = override(tiny_recipe, NOISY), FixedNormalization()
-    folders = [tmp_path / "one", tmp_path / "several"]
-    for folder in folders:
-        folder.mkdir()
-    _, expected = _train(recipe, tiny_images, folders[0], PLAIN, fixed)
-    for _, found in run_together(_train, 2, recipe, tiny_images, folders[1], Execution(parts=2), fixed):
+    (_, expected), _ = fixed_outcome
+    for _, found in run_together(_train, 2, recipe, tiny_images, tmp_path, Execution(parts=2), fixed):
         assert_equal_weights(found, expected)
 
 
@@ -380,16 +386,26 @@ def _resume(images: Bytes, folder: Path) -> dict[str, Any]:
     return weights(trainer)
 
 
+@pytest.fixture(scope="module")
+def trained_alone(tiny_recipe: Recipe, tiny_images: Bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The weights of a run of one process that never stopped."""
+    trainer = Trainer(override(tiny_recipe, NOISY), tiny_images, tmp_path_factory.mktemp("alone"), "cpu", 3)
+    assert trainer.run()
+    return weights(trainer)
+
+
 @needs_fork
 @pytest.mark.parametrize(("how", "steps", "then"), [("stopped", 4, 1), ("killed", 5, 1), ("killed", 8, 3)])
 def test_what_two_began_any_number_ends(
-    tiny_recipe: Recipe, tiny_images: Bytes, tmp_path: Path, how: str, steps: int, then: int
+    tiny_recipe: Recipe,
+    tiny_images: Bytes,
+    tmp_path: Path,
+    trained_alone: dict[str, Any],
+    how: str,
+    steps: int,
+    then: int,
 ) -> None:
-    recipe = override(tiny_recipe, NOISY)
-    (tmp_path / "one").mkdir()
-    trainer = Trainer(recipe, tiny_images, tmp_path / "one", "cpu", 3)
-    trainer.run()
-    folder = tmp_path / "several"
+    recipe, folder = override(tiny_recipe, NOISY), tmp_path / "several"
     folder.mkdir()
     ends = run_together(_train_until, 2, steps, how, recipe, tiny_images, folder)
     if how == "stopped":
@@ -400,7 +416,7 @@ def test_what_two_began_any_number_ends(
     state = TrainState.load(folder / "checkpoint.pt", torch.device("cpu"))
     assert steps - 1 <= state.steps_done <= steps
     for found in [_resume(tiny_images, folder)] if then == 1 else run_together(_resume, then, tiny_images, folder):
-        assert_equal_weights(found, weights(trainer))
+        assert_equal_weights(found, trained_alone)
 
 
 def test_more_processes_than_images_in_a_batch(
