@@ -1,5 +1,6 @@
 """Running a function in several processes that join, for tests."""
 
+import gc
 import multiprocessing
 import os
 import socket
@@ -14,6 +15,14 @@ from astseg._core import processes
 
 MAX_SECONDS = 300
 """A busy machine may need many; a test that hangs must end."""
+
+
+def leave_garbage_to_parent() -> None:
+    """Let a process that was forked collect nothing that its parent made.
+
+    To close a video, PyAV stops threads that decode, and these a fork does not have: it would crash or stand still.
+    """
+    gc.freeze()
 
 
 def run_together(work: Callable[..., Any], count: int, *arguments: Any, joined: bool = True) -> list[Any]:
@@ -62,6 +71,7 @@ def _work(
     arguments: tuple[Any, ...],
     joined: bool,
 ) -> None:
+    leave_garbage_to_parent()
     torch.set_num_threads(1)
     places = {"RANK": rank, "WORLD_SIZE": count, "LOCAL_RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in places.items()})

@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.files import contents
+from tests.process_groups import MAX_SECONDS, leave_garbage_to_parent
 from torch import Tensor
 
 from astseg._core.atomic_io import unfinished_folder
@@ -208,10 +209,16 @@ def run_killed(number: int, source: Path, out: Path, model: Segmenter) -> bool:
                 if done == number:
                     os.kill(os.getpid(), signal.SIGKILL)
 
+        leave_garbage_to_parent()
+        signal.alarm(MAX_SECONDS)  # a copy of a process that has threads may stand still
         sys.addaudithook(count)
-        run(model, source, out)
-        os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        try:
+            run(model, source, out)
+        finally:
+            os._exit(sys.exc_info()[0] is not None)  # an error must not go on in a second pytest
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL), code
+    return code == -signal.SIGKILL
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks, and kills by a signal")
