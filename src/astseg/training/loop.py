@@ -47,6 +47,7 @@ from astseg.training.execution import PLAIN, Execution
 from astseg.training.memory import check_batches
 from astseg.training.more_losses import with_more_losses
 from astseg.training.phases import Losses, Phase
+from astseg.training.preparation import prepare_phase
 from astseg.training.random_states import random_states, restore_random_states
 from astseg.training.recipe_callbacks import recipe_callbacks
 from astseg.training.shared_run import check_sharing, copy_from_first
@@ -226,7 +227,7 @@ class Trainer:
         optimizer, losses_of = state.start_phase(), self._losses_of(phase)
         for callback in self.callbacks:
             callback.on_phase_start(state)
-        training_set = state.training_set = self._prepare(phase)
+        training_set = state.training_set = self._prepare()
         part = own_part(phase.settings.batch_size)
         earlier = state.seconds.get(phase.name, 0.0)
         started = saved = time.monotonic()
@@ -304,22 +305,12 @@ class Trainer:
     def _callbacks_of(self, recipe: Recipe) -> tuple[Callback, ...]:
         return (*recipe_callbacks(recipe, self.images, self._note), *self._given_callbacks)
 
-    def _prepare(self, phase: Phase) -> TrainingSet:
+    def _prepare(self) -> TrainingSet:
         """Prepare for the first step; what the first process computes, the others take from it and from its files."""
-        state = self.state
-        prepare = partial(
-            phase.prepare,
-            state.model,
-            self.images,
-            self.folder,
-            state.seed,
-            pretrained=state.pretrained,
-            progress=self._tell,
-            note=self._note,
-        )
-        found = prepare(begun=state.step > 0) if processes.is_first() else None
-        copy_from_first(state)
-        return prepare(begun=True) if found is None else found
+        prepare = partial(prepare_phase, self.state, self.images, self.folder, progress=self._tell, note=self._note)
+        found = prepare(is_prepared=self.state.step > 0) if processes.is_first() else None
+        copy_from_first(self.state)
+        return prepare(is_prepared=True) if found is None else found
 
     def _tell(self, what: str, done: int, total: int) -> None:
         for callback in self.callbacks:

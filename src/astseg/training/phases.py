@@ -4,24 +4,20 @@ The model does not depend on phases, and the training loop only on the interface
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from astseg._core.progress import NamedProgress
 from astseg.model.ast_seg import AstSeg
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import resized
 from astseg.training.background_noise import measure_noise
-from astseg.training.batches import Batch, TrainingArray, TrainingImages, TrainingSet
+from astseg.training.batches import Batch, TrainingImages
 from astseg.training.config import BackgroundTraining, ForegroundTraining, Recipe
-from astseg.training.frozen_backgrounds import frozen_backgrounds
 from astseg.training.losses import (
     ROBUST_EXPONENT,
     background_loss,
@@ -31,9 +27,7 @@ from astseg.training.losses import (
     slot_use_loss,
 )
 from astseg.training.muon import Muon
-from astseg.training.residuals import cached_residuals, fit_projection
 from astseg.training.schedules import linear_ramp, quadratic_warmup
-from astseg.training.slot_places import place_slots, without_places
 
 PhaseName: TypeAlias = Literal["background", "objects", "joint"]
 BETAS, EPS = (0.90, 0.98), 1e-9
@@ -115,46 +109,6 @@ class Phase(ABC):
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step, counted from 0 at the start of the phase."""
         return self.settings.learning_rate.at(self.offset + step, self.settings.steps)
-
-    def prepare(
-        self,
-        model: AstSeg,
-        images: TrainingImages,
-        folder: Path,
-        seed: int,
-        *,
-        begun: bool,
-        pretrained: bool = False,
-        progress: NamedProgress = lambda what, done, total: None,
-        note: Callable[[str], None] = lambda text: None,
-    ) -> TrainingSet:
-        """Prepare for the first step; return what the batches are taken from.
-
-        Frozen backgrounds are painted, slow features are computed for objects, and slots that have places are given
-        theirs, unless a trained model has brought them.
-
-        Args:
-            model: the model, with the phase started.
-            images: the training images.
-            folder: the run's folder, for files.
-            seed: decides all random choices.
-            begun: whether the phase resumes, so that its files may be in the folder already.
-            pretrained: whether the run began with a trained model.
-            progress: told how far the preparation is.
-            note: told in a sentence if a file was damaged, or slots got no places.
-        """
-        found = TrainingSet(images)
-        if self.needs_backgrounds:
-            found.backgrounds = frozen_backgrounds(model, images, folder, paint=not begun, note=note)
-        if self.trains_objects and model.slow_features is not None:
-            if not begun and not pretrained and self.offset == 0:
-                fit_projection(model.slow_features, images, seed, progress)
-            found.residuals = TrainingArray(cached_residuals(model, images, folder, progress), images.device)
-        if self.needs_backgrounds and model.places is not None and not begun and not pretrained:
-            placed = place_slots(model, found, seed)
-            if not placed:
-                note(without_places("train the background for fewer steps (background.steps)"))
-        return found
 
     def finish(self, model: AstSeg, images: TrainingImages) -> None:
         """Measure what depends on the trained weights: the noise of a static background."""
