@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score  # type: ignore[import-untyped]
 
-from astseg.evaluation import metrics
+from astseg.evaluation import contingency, metrics
 
 Labels = np.ndarray[Any, np.dtype[Any]]
 
@@ -257,9 +257,9 @@ class TestScoreSegmentations:
 class TestContingencyTables:
     def test_chunks_change_nothing(self, blocks: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
         predicted = np.roll(blocks, 3, axis=2)
-        whole = metrics.contingency_tables(predicted, blocks)
-        monkeypatch.setattr(metrics, "PIXELS_PER_CHUNK", 150)
-        np.testing.assert_array_equal(metrics.contingency_tables(predicted, blocks), whole)
+        whole = contingency.contingency_tables(predicted, blocks)
+        monkeypatch.setattr(contingency, "PIXELS_PER_CHUNK", 150)
+        np.testing.assert_array_equal(contingency.contingency_tables(predicted, blocks), whole)
         for image, p, t in itertools.product(range(6), range(6), range(6)):
             assert whole[image, p, t] == np.sum((predicted[image] == p) & (blocks[image] == t))
 
@@ -275,7 +275,7 @@ class TestContingencyTables:
     )
     def test_refuses_invalid_labels(self, predicted: Labels, true: Labels) -> None:
         with pytest.raises(ValueError, match="labels"):
-            metrics.contingency_tables(predicted, true)
+            contingency.contingency_tables(predicted, true)
 
 
 class TestIgnoredLabel:
@@ -298,7 +298,7 @@ class TestIgnoredLabel:
 
     def test_the_label_of_an_object_between_others_can_be_ignored(self) -> None:
         true = np.array([[[0, 1, 1, 2, 2, 3]]])
-        tables = metrics.contingency_tables(true, true, ignored_label=2)
+        tables = contingency.contingency_tables(true, true, ignored_label=2)
         assert tables[0].diagonal().tolist() == [1, 2, 0, 1]
 
     def test_all_pixels_are_ignored(self) -> None:
@@ -337,9 +337,9 @@ def test_any_integer_can_be_ignored(ignored: int) -> None:
     rng = np.random.default_rng(6)
     predicted, true = rng.integers(0, 4, (2, 2, 6, 6))
     where = rng.random(true.shape) < 0.3
-    expected = metrics.contingency_tables(predicted, np.where(where, 9, true), 9)
+    expected = contingency.contingency_tables(predicted, np.where(where, 9, true), 9)
     np.testing.assert_array_equal(
-        metrics.contingency_tables(predicted, np.where(where, ignored, true), ignored), expected
+        contingency.contingency_tables(predicted, np.where(where, ignored, true), ignored), expected
     )
     assert expected.sum() == (~where).sum()
 
@@ -376,5 +376,5 @@ def test_many_labels_are_scored_a_few_images_at_a_time(monkeypatch: pytest.Monke
     predicted, true = random.integers(0, 10, (64, 8, 8)), random.integers(0, 4, (64, 8, 8))
     expected = metrics.score_segmentations(predicted, true)
     monkeypatch.setattr(metrics, "CHUNK_BYTES", 2 * 8 * 10**2)
-    monkeypatch.setattr(metrics, "MAX_TABLES_BYTES", 4 * 8 * 10**2)
+    monkeypatch.setattr(contingency, "MAX_TABLES_BYTES", 4 * 8 * 10**2)
     np.testing.assert_array_equal(metrics.score_segmentations(predicted, true).miou, expected.miou)

@@ -1,7 +1,8 @@
-"""Which tensors can be computed with."""
+"""Which tensors can be computed with, and their values as arrays."""
 
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,3 +19,8 @@ def is_plain(value: object) -> TypeGuard[Tensor]:
     if not isinstance(value, Tensor) or value.is_nested or value.is_quantized or value.is_meta:
         return False
     return value.layout == torch.strided
+
+
+def to_array(values: Any) -> np.ndarray:
+    """Return a tensor on any device, an array or a list of arrays as an array in main memory."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

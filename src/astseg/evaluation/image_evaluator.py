@@ -4,8 +4,9 @@ import numpy as np
 
 from astseg._core.errors import AstSegError
 from astseg.data.regions import Regions, Truth, covered
+from astseg.evaluation.contingency import MAX_SCORED_LABEL
 from astseg.evaluation.evaluator import Evaluation
-from astseg.evaluation.metrics import MAX_SCORED_LABEL, SegmentationScores, join_scores, score_segmentations
+from astseg.evaluation.metrics import SegmentationScores, join_scores, score_segmentations
 from astseg.evaluation.protocol import LABEL_SCORES
 from astseg.evaluation.region_scores import RegionCounter
 

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from astseg._core.arguments import check_kind
 from astseg._core.settings_io import NOT_NEGATIVE, SHARE, check_values
+from astseg._core.tensors import to_array
 from astseg.inference.regions import Floats, Pieces, Region, cut_regions, find_pieces
 
 
@@ -290,7 +291,7 @@ def _checked(labels: Int[np.ndarray, "height width"] | Int[Tensor, "height width
     Raises:
         ValueError: they are no whole numbers from 0 on, or there is no pixel.
     """
-    array = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    array = to_array(labels)
     if array.ndim != 2 or not array.size or array.dtype.kind not in "iub" or array.min(initial=0) < 0:
         raise ValueError(f"labels should be H x W whole numbers from 0 on, not {array.dtype} of shape {array.shape}")
     return array

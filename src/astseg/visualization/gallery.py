@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 
 from astseg._core.image_conversion import from_uint8_images, to_uint8_images
-from astseg.evaluation.metrics import contingency_tables
+from astseg.evaluation.contingency import contingency_tables
 from astseg.model.ast_seg import AstSeg
 from astseg.model.rendering import Rendering
 from astseg.model.resizing import resized
