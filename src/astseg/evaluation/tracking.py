@@ -34,7 +34,13 @@ class TrackingScores:
     Stiefelhagen, 2008)."""
 
 
+Pair = tuple[int, int]
+"""The numbers of a true object and of a track."""
+
+
 class _Frame(NamedTuple):
+    """The objects and tracks of a frame, by their numbers, and how far they overlap."""
+
     truth: list[int]
     found: list[int]
     iou: Float[np.ndarray, "truth found"]
@@ -72,11 +78,13 @@ def _compare(truth: Labels, found: Labels) -> _Frame:
     return _Frame(true_names[rows].tolist(), found_names[columns].tolist(), iou)
 
 
-def _pairs(frame: _Frame, which: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _pairs(frame: _Frame, which: npt.NDArray[np.bool_]) -> list[Pair]:
+    """Return the pairs of a frame that a mask of its IoU chooses."""
     return [(frame.truth[row], frame.found[column]) for row, column in np.argwhere(which)]
 
 
 def _switches(frames: Sequence[_Frame]) -> int:
+    """Count how often an object is found by another track than the one that found it last."""
     latest: dict[int, int] = {}
     switches = 0
     for frame in frames:
@@ -87,13 +95,18 @@ def _switches(frames: Sequence[_Frame]) -> int:
 
 
 def _idf1(frames: Sequence[_Frame]) -> float:
+    """Return 2 M / (T + F): of T objects and F tracks in all frames, M are found by the track matched to the object.
+
+    Each object is matched to one track for the whole sequence, so that M is largest. Without any, the score is 1.
+    """
     together = Counter(pair for frame in frames for pair in _pairs(frame, frame.iou > MIN_IOU))
     total = sum(len(frame.truth) + len(frame.found) for frame in frames)
-    matched = _table(together)
-    return float(2 * matched[linear_sum_assignment(-matched)].sum() / total) if total else 1.0
+    table = _table(together)
+    return float(2 * table[linear_sum_assignment(-table)].sum() / total) if total else 1.0
 
 
-def _table(counts: Counter[tuple[int, int]]) -> Float[np.ndarray, "truth found"]:
+def _table(counts: Counter[Pair]) -> Float[np.ndarray, "truth found"]:
+    """Return the counts of pairs as a table, with a row for each object and a column for each track."""
     true_names = sorted({true for true, _ in counts})
     found_names = sorted({track for _, track in counts})
     table = np.zeros((len(true_names), len(found_names)))
@@ -103,21 +116,18 @@ def _table(counts: Counter[tuple[int, int]]) -> Float[np.ndarray, "truth found"]
 
 
 def _hota(frames: Sequence[_Frame]) -> float:
+    """Return HOTA: at each threshold the square root of detection times association, averaged over the thresholds.
+
+    Detection is H / (T + F - H), for T objects and F tracks in all frames, of which H pairs are hits: matched, with an
+    IoU of the threshold or more. The association of a hit is the Jaccard index of the frames of its object and those of
+    its track, where the two hit; its mean over the hits counts. Without objects and tracks, the score is 1.
+    """
     true_counts = Counter(true for frame in frames for true in frame.truth)
     found_counts = Counter(track for frame in frames for track in frame.found)
     total = true_counts.total() + found_counts.total()
     if not total:
         return 1.0
-    # Pairs are matched by how well they go together in the whole sequence, as the authors' program does it.
-    shares: Counter[tuple[int, int]] = Counter()
-    for frame in frames:
-        either = frame.iou.sum(0) + frame.iou.sum(1, keepdims=True) - frame.iou
-        for pair, (row, column) in zip(_pairs(frame, frame.iou > 0), np.argwhere(frame.iou > 0), strict=True):
-            shares[pair] += frame.iou[row, column] / either[row, column]
-    alignment = {
-        (true, track): share / (true_counts[true] + found_counts[track] - share)
-        for (true, track), share in shares.items()
-    }
+    alignment = _alignment(frames, true_counts, found_counts)
     matches = [(pair, iou) for frame in frames for pair, iou in _match(frame, alignment)]
     scores = []
     for threshold in HOTA_THRESHOLDS:
@@ -125,12 +135,31 @@ def _hota(frames: Sequence[_Frame]) -> float:
         association = sum(
             count * count / (true_counts[true] + found_counts[track] - count) for (true, track), count in hits.items()
         )
-        # The square root of detection (hits of all) times association (its mean over the hits).
+        # The number of hits cancels out: detection is proportional to it, and the mean over the hits divides by it.
         scores.append(np.sqrt(association / (total - hits.total())))
     return float(np.mean(scores))
 
 
-def _match(frame: _Frame, alignment: dict[tuple[int, int], float]) -> Iterable[tuple[tuple[int, int], float]]:
+def _alignment(frames: Sequence[_Frame], true_counts: Counter[int], found_counts: Counter[int]) -> dict[Pair, float]:
+    """Return how well each object and track go together in the whole sequence, from 0 to 1.
+
+    The measure is that of the authors' program, which matches by it: a Jaccard index of frames, in which a frame counts
+    by the pair's share of the IoU that either of them has with anything.
+    """
+    shares: Counter[Pair] = Counter()
+    for frame in frames:
+        either = frame.iou.sum(0) + frame.iou.sum(1, keepdims=True) - frame.iou
+        overlapping = frame.iou > 0
+        for pair, share in zip(_pairs(frame, overlapping), frame.iou[overlapping] / either[overlapping], strict=True):
+            shares[pair] += share
+    return {
+        (true, track): share / (true_counts[true] + found_counts[track] - share)
+        for (true, track), share in shares.items()
+    }
+
+
+def _match(frame: _Frame, alignment: dict[Pair, float]) -> Iterable[tuple[Pair, float]]:
+    """Yield the pairs of a frame, matched one to one with the largest sum of IoU times alignment, and their IoU."""
     weights = np.array([[alignment.get((true, track), 0.0) for track in frame.found] for true in frame.truth])
     weights = weights.reshape(frame.iou.shape) * frame.iou
     for row, column in zip(*linear_sum_assignment(-weights), strict=True):
