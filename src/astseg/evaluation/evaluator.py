@@ -49,9 +49,9 @@ class Evaluation:
     lit_claimed: PerImage | None
     """The same share for the other pixels of the true background, for comparison."""
     regions: RegionScores | None = None
-    """Scores beside the benchmark's, over all images; None if they were not asked for."""
+    """The scores of regions, over all images; None if they were not asked for."""
     names: tuple[str, ...] | None = None
-    """What the images are called; None for those of a split."""
+    """The names of the images; None for those of a split."""
 
     def summary(self) -> "ScoreSummary":
         """Return the means over all images and over those of each number of true objects."""
@@ -101,8 +101,8 @@ class ScoreSummary:
     by_objects: Mapping[int, Means]
     """By the number of true objects in the image."""
     two_or_more_objects: Means | None
-    """Over the images with more than one object, because an image with one has ARI-FG 0 as soon as one of its pixels
-    has a second label; None if there are none."""
+    """Over the images with more than one object; None if there are none. An image with a single object has ARI-FG 0 as
+    soon as one of the object's pixels has a second label."""
     background_everywhere: Means
     """The scores of predicting background for every pixel."""
     images_without_foreground: int
@@ -133,32 +133,21 @@ def evaluate(
         batch_size: images at a time; affects only speed and memory.
         progress: called after every batch with the number of images done and their total.
         use_label_rule: False to use the paper's label rule even if the model has another.
-        regions: counts for the scores beside the benchmark's, if they are wanted.
+        regions: counts the regions of the images, if their scores are wanted.
 
     Raises:
         TypeError: the model or the split is something else.
         ValueError: the batch size is less than 1.
         AstSegError: the split has no masks or no images, or reconstructions are non-finite.
     """
-    if not isinstance(model, AstSeg):
-        raise wrong_argument("evaluate takes a model, such as load_model('rooms')", model)
-    if not isinstance(split, Split):
-        raise wrong_argument("evaluate takes images with their truth, a split of a store such as store['test']", split)
-    if split.masks is None:
-        raise AstSegError(
-            f"The split '{split.name}' has no masks, so nothing can be scored. "
-            "Evaluate on a split with known truth, or look at the segmentations instead."
-        )
-    if batch_size < 1:
-        raise ValueError(f"the batch size must be at least 1, not {batch_size}")
-    if not len(split):
-        raise AstSegError(f"The split '{split.name}' has no images, so nothing can be scored.")
+    _check_scorable(model, split, batch_size)
+    assert split.masks is not None
     labels, mse = _predict(model, split, batch_size, progress, use_label_rule, regions)
     if mse is not None and (broken := int(np.sum(~np.isfinite(mse)))):
         raise AstSegError(f"{broken} of {len(split)} reconstructions are non-finite: the model's weights are damaged.")
     scores = score_segmentations(labels, split.masks, model.num_slots + 1, split.ignored_label)
     nothing = score_segmentations(np.zeros_like(labels), split.masks, model.num_slots + 1, split.ignored_label)
-    shadow_claimed, lit_claimed = None, None
+    shadow_claimed = lit_claimed = None
     if split.shadows is not None:
         background, shadow = split.masks == 0, split.shadows > 0
         shadow_claimed = _claimed_share(labels, background & shadow)
@@ -203,6 +192,23 @@ def write_per_image(path: Path | str, evaluation: Evaluation) -> None:
             writer.writerow(["" if value != value else value for value in row])
 
 
+def _check_scorable(model: object, split: object, batch_size: int) -> None:
+    """Raise the errors of `evaluate` unless it can score this model on this split."""
+    if not isinstance(model, AstSeg):
+        raise wrong_argument("evaluate takes a model, such as load_model('rooms')", model)
+    if not isinstance(split, Split):
+        raise wrong_argument("evaluate takes images with their truth, a split of a store such as store['test']", split)
+    if split.masks is None:
+        raise AstSegError(
+            f"The split '{split.name}' has no masks, so nothing can be scored. "
+            "Evaluate on a split with known truth, or look at the segmentations instead."
+        )
+    if batch_size < 1:
+        raise ValueError(f"the batch size must be at least 1, not {batch_size}")
+    if not len(split):
+        raise AstSegError(f"The split '{split.name}' has no images, so nothing can be scored.")
+
+
 def _predict(
     model: AstSeg,
     split: Split,
@@ -238,7 +244,7 @@ def _count_regions(
     labels: UInt8[np.ndarray, "images height width"],
     activations: Sequence[Sequence[float]],
 ) -> None:
-    """Add some successive images of a split."""
+    """Count the regions of successive images of a split, from the image ``start`` on."""
     assert split.masks is not None
     for index, (found, scores) in enumerate(zip(labels, activations, strict=True), start):
         shadow = None if split.shadows is None else split.shadows[index] > 0
@@ -250,6 +256,7 @@ def _count_regions(
 def _count_objects(
     masks: UInt8[np.ndarray, "images height width"], ignored_label: int | None
 ) -> Int64[np.ndarray, "images"]:
+    """Return the number of true objects in each image."""
     present = np.array([np.bincount(mask.reshape(-1), minlength=256) > 0 for mask in masks])
     present[:, [0] if ignored_label is None else [0, ignored_label]] = False
     return np.asarray(present.sum(1), np.int64)
