@@ -1,8 +1,8 @@
 """Average precision and recall of found regions, whatever their kind, by COCO's rules (Lin et al., ECCV 2014).
 
-In each image found regions, of which the 100 with the highest scores count, are matched by falling score, each to the
-true region that is still free and has the largest IoU. Over all images together, by falling score, precision is then
-averaged at 101 values of recall.
+In each image the 100 found regions with the highest scores are matched in the order of their scores, each to the free
+true region with the largest IoU. The found regions of all images are then sorted by score, and precision is averaged at
+101 values of recall.
 """
 
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from jaxtyping import Bool, Float
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALLS = np.linspace(0, 1, 101)
 MAX_FOUND = 100
-"""Of an image, the found regions that count."""
+"""The found regions of an image that count."""
 SURELY_BELOW_ONE = 1 - 1e-10
-"""An IoU of 1 passes every threshold, in spite of rounding."""
+"""The highest threshold, so that an IoU of 1 passes in spite of rounding."""
 
 
 @dataclass(frozen=True)
 class PrecisionScores:
-    """The result; all from 0 to 1, and None where no region is true."""
+    """Average precision and recall, from 0 to 1; None where no region is true."""
 
     ap: float | None
     """Average precision, the mean over `IOU_THRESHOLDS`."""
@@ -34,7 +34,7 @@ class PrecisionScores:
 
 @dataclass
 class PrecisionCounter:
-    """Counts image by image; of each found region little is kept."""
+    """Counts image by image; keeps of each found region its score, and whether it is right at each threshold."""
 
     _scores: list[Float[np.ndarray, " found"]] = field(default_factory=list)
     _right: list[Bool[np.ndarray, "thresholds found"]] = field(default_factory=list)
@@ -52,11 +52,11 @@ class PrecisionCounter:
         """Add an image.
 
         Args:
-            ious: of each pair; for a crowd, the share of the found region that lies in it.
-            scores: of the found regions.
-            ignored: the true regions that need not be found, and may be.
-            crowd: those of them to which several found regions may be matched.
-            pardoned: the found regions that do not count unless they match.
+            ious: the IoU of each pair of regions; for a crowd, the share of the found region that lies in it.
+            scores: the scores of the found regions.
+            ignored: the true regions that need not be found; a found region that matches one does not count.
+            crowd: the ignored regions that several found regions may match.
+            pardoned: the found regions that count only if they match.
         """
         chosen = np.argsort(-scores, kind="stable")[:MAX_FOUND]
         wanted_first = np.argsort(ignored, kind="stable")
@@ -87,12 +87,22 @@ def _match(
     crowd: Bool[np.ndarray, " true"],
     threshold: float,
 ) -> list[int]:
-    """Return the true region of each found one, or -1; the wanted ones are first in both directions."""
+    """Match the found regions of an image in their order.
+
+    Args:
+        ious: the IoU of each pair of regions, in the order of falling scores and with the ignored regions last.
+        ignored: the true regions that need not be found.
+        crowd: the ignored regions that several found regions may match.
+        threshold: the least IoU of a match.
+
+    Returns:
+        The index of the true region that each found one matches, or -1.
+    """
     free = np.ones(len(ignored), bool)
     matches = []
     for row in ious:
         fitting = (free | crowd) & (row >= min(threshold, SURELY_BELOW_ONE))
-        # One that is ignored only if no other fits; of equals, the last.
+        # An ignored region is matched only if no other fits. Among equal IoU the last region is matched.
         fitting &= ignored == (not (fitting & ~ignored).any())
         if not fitting.any():
             matches.append(-1)

@@ -13,13 +13,13 @@ class ForegroundScores:
     """The scores of the pixels of all images together, from 0 to 1."""
 
     f_measure: float
-    """The harmonic mean of the two."""
+    """The harmonic mean of precision and recall."""
     precision: float
     """The share of the found pixels that are true; 1 if none is found."""
     recall: float
     """The share of the true pixels that are found; 1 if none is true."""
     shadow_claimed: float | None
-    """The share of the pixels of shadows, which are background, that are found; None if none is known."""
+    """The share of shadow pixels, which are background, that are found; None if no shadow pixels are known."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Scoring of images one by one, each at its own size and from wherever its regions come."""
+"""Scoring of images one by one, each at its own size, whether a model or another program found its regions."""
 
 import numpy as np
 
@@ -40,9 +40,9 @@ class ImageEvaluator:
         """Add an image.
 
         Raises:
-            AstSegError: what is found is not of the size of what is true, or there are too many regions.
+            AstSegError: the found and the true labels differ in size, or there are too many regions.
         """
-        _check(name, found, truth)
+        _check_scorable(name, found, truth)
         self._regions.add(found, truth)
         true = truth.regions.labels.astype(np.int64)
         unscored = covered(truth.crowds, true.shape) & (true == 0)
@@ -61,7 +61,7 @@ class ImageEvaluator:
         """Return the scores of all images.
 
         Args:
-            protocol: what is scored against what, in sentences.
+            protocol: sentences that say which regions are scored, and against which truth.
         """
         size = f"{self.images} images at their own sizes."
         unscored = " Some pixels are not scored." if self._unscored else ""
@@ -80,7 +80,8 @@ class ImageEvaluator:
         )
 
 
-def _check(name: str, found: Regions, truth: Truth) -> None:
+def _check_scorable(name: str, found: Regions, truth: Truth) -> None:
+    """Raise an AstSegError unless found and true labels have one size, and tables have room for their regions."""
     shape, true_shape = found.labels.shape, truth.regions.labels.shape
     if shape != true_shape:
         raise AstSegError(

@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 MIN_IOU = 0.5
-"""Of a match, which then is the only one if no regions overlap."""
+"""Two regions match above this IoU. If no regions overlap, each then has one match at most."""
 MAX_CROWD_SHARE = 0.5
-"""A found region that matches nothing does not count if more of it lies in crowds and where nothing is scored."""
+"""A found region without a match does not count if a larger share of it lies in crowds or where nothing is scored."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class PanopticScores:
     """The scores of all images together, from 0 to 1."""
 
     pq: float | None
-    """The product of the two; None if nothing is true or found."""
+    """Panoptic quality, the product of the other two; None if no region is true or found."""
     rq: float | None
     """Recognition: the F-measure of the regions."""
     sq: float | None
@@ -31,7 +31,7 @@ class PanopticCounter:
     missed: int = 0
     spurious: int = 0
     iou: float = 0.0
-    """The sum over the matches."""
+    """The sum of the IoU of all matches."""
 
     def add(
         self,
@@ -42,9 +42,9 @@ class PanopticCounter:
         """Add an image.
 
         Args:
-            ious: of each pair.
-            pardoned: the found regions that do not count unless they match.
-            ignored: the true regions that need not be found; what matches one does not count.
+            ious: the IoU of each pair of regions.
+            pardoned: the found regions that count only if they match.
+            ignored: the true regions that need not be found; a found region that matches one does not count.
         """
         matches = ious > MIN_IOU
         wanted = matches[:, ~ignored]

@@ -1,4 +1,4 @@
-"""How segmentations are made and scored, in words, which stand beside every score."""
+"""Descriptions of how segmentations are made and scored, in words; they stand beside every score."""
 
 from astseg.data.store import Split
 from astseg.model.ast_seg import AstSeg
@@ -47,7 +47,7 @@ def describe_labels(model: AstSeg, use_label_rule: bool) -> str:
 
 
 def _describe_rule(rule: LabelRule, by_features: bool) -> str:
-    """Return a sentence on a rule for labels: what decides at first, and what changes the labels then, in order."""
+    """Describe a label rule in a sentence: what decides about each pixel, then the steps that follow, in order."""
     if by_features:
         shown, behind, compared, edges, divided = "the ground", "the ground", "features", "", ""
     else:
@@ -81,6 +81,7 @@ def _describe_rule(rule: LabelRule, by_features: bool) -> str:
 
 
 def _describe_errors(rule: LabelRule, by_features: bool) -> str:
+    """Describe how much the errors of the layers count."""
     errors = "distances in slow features" if by_features else "errors"
     terms = [
         f"{rule.object_error:g} for an object's",
@@ -95,6 +96,7 @@ def _describe_errors(rule: LabelRule, by_features: bool) -> str:
 
 
 def _describe_neighbors(rule: LabelRule) -> str:
+    """Describe how much a pixel's neighbors and the colors of the layers count."""
     neighbors = f"its neighbors ({rule.neighbor_pull:g} for each of the same color, down to 1/e at {rule.likeness:g})"
     histograms = f" and the colors that each layer owns in the image ({rule.histogram_pull:g})"
     return neighbors + (histograms if rule.histogram_pull else "")

@@ -1,4 +1,4 @@
-"""Scores of found regions against true ones beside the benchmark's: foreground, panoptic quality, average precision."""
+"""Scores of found regions against true ones: foreground, panoptic quality and average precision."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class RegionScores:
     found_regions: int
     """The number of found regions, without those that do not count."""
     panoptic: PanopticScores | None
-    """None if regions overlap, since matches may then not be the only ones."""
+    """None if regions overlap: a region may then match several others."""
     precision: PrecisionScores
     protocol: str
 
@@ -42,7 +42,7 @@ class RegionCounter:
     """Counts image by image.
 
     Args:
-        min_area: in pixels; smaller true regions need not be found, and smaller found ones do not count unless they
+        min_area: an area in pixels. Smaller true regions need not be found, and smaller found ones count only if they
             match.
     """
 
@@ -63,6 +63,11 @@ class RegionCounter:
         self._add_regions(found, truth)
 
     def _add_regions(self, found: Regions, truth: Truth) -> None:
+        """Match the regions of an image, apart from their pixels that are not scored.
+
+        A found region is pardoned, so that it counts only if it matches, where it is small
+        or lies in pixels that are not scored.
+        """
         true, crowds, inside = truth.regions, list(truth.crowds), found
         if truth.unscored is not None:
             true, inside = without_pixels(true, truth.unscored), without_pixels(found, truth.unscored)

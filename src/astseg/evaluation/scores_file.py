@@ -39,7 +39,7 @@ class ScoreRecord:
 
     summary: ScoreSummary
     model: str
-    """The path or name of the model, or the path of results that were there already."""
+    """The path or name of the model, or the path of the results that were scored without one."""
     data: DataDescription
     split: str
     provenance: Provenance
@@ -52,7 +52,7 @@ class ScoreRecord:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """The seconds of each training phase; empty if unknown."""
     regions: RegionScores | None = None
-    """Scores beside the benchmark's; None, and then not in the file, if they were not asked for."""
+    """The scores of regions; None, and then not in the file, if they were not asked for."""
 
 
 def describe_data(store: Store) -> DataDescription:
