@@ -1,6 +1,9 @@
 """Saving models and reading them from a folder or the model hub: config.json and model.safetensors.
 
 Each of the two files holds the checksum of its content. Models of an older astseg have none and are read as they are.
+
+The names of weights in the file are those of the modules' attributes. Attributes therefore keep their names, even where
+the spelling is not that of the rest of the code: `centre`, `centres`, `colours` and `normalise`.
 """
 
 import json

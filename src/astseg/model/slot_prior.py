@@ -22,7 +22,7 @@ class SlotPositionPrior(nn.Module):
 
     def __init__(self, num_slots: int) -> None:
         super().__init__()
-        self.centres = nn.Parameter(torch.zeros(num_slots, 2))
+        self.centres = nn.Parameter(torch.zeros(num_slots, 2))  # spelled as in saved models
         """x and y of each slot's preferred position, in the frame of ``soft_argmax``."""
         self.inverse_widths = nn.Parameter(torch.zeros(num_slots, 2))
         """One over the standard deviation of the attention along x and y where the other logits are constant."""

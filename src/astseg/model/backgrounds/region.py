@@ -73,7 +73,7 @@ class RegionBackground(Background):
         self.encoder = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels[-1] * height * width, LATENT_DIM))
         pixels = image_size[0] * image_size[1]
         self.outlines = nn.Linear(LATENT_DIM, regions * pixels)
-        self.colours = nn.Linear(LATENT_DIM, regions * 3)
+        self.colours = nn.Linear(LATENT_DIM, regions * 3)  # spelled as in saved models
         self.error = nn.Linear(LATENT_DIM, pixels)
         if self.error.weight.is_meta:  # it has no values
             return

@@ -34,6 +34,7 @@ class CompactUnetMaps(nn.Module):
             stem = conv3x3(feature_channels, levels[0])
         self.stem = with_norm_and_celu(stem, levels[0])
         self.down = nn.ModuleList(map(DownsampleBlock, levels[:-1], levels[1:]))
+        # Spelled as in saved models.
         self.centre = with_norm_and_celu(conv3x3(levels[-1], levels[-1]), levels[-1])
         self.lateral = nn.ModuleList(nn.Conv2d(deep, shallow, 1) for shallow, deep in itertools.pairwise(levels[1:]))
         self.refine = nn.ModuleList(with_norm_and_celu(conv3x3(level, level), level) for level in levels[1:-1])

@@ -40,7 +40,7 @@ class UpsampleBlock(nn.Module):
         super().__init__()
         self.residual = with_norm_and_celu(conv3x3(2 * inputs, 2 * inputs), 2 * inputs)
         self.grow = nn.ConvTranspose2d(2 * inputs, outputs, 4, stride=2, padding=1, bias=False)
-        self.normalise = nn.Sequential(nn.BatchNorm2d(outputs), nn.CELU())
+        self.normalise = nn.Sequential(nn.BatchNorm2d(outputs), nn.CELU())  # spelled as in saved models
 
     def forward(self, x: Tensor, skip: Tensor, size: Sequence[int]) -> Tensor:
         """Concatenate, refine and enlarge to ``size``: double, or one pixel more where the skip's side is odd."""
@@ -69,6 +69,7 @@ class UnetMaps(nn.Module):
         super().__init__()
         self.first = with_norm_and_celu(conv3x3(feature_channels or 3, levels[0]), levels[0])
         self.down = nn.ModuleList(map(DownsampleBlock, levels[:-1], levels[1:]))
+        # Spelled as in saved models.
         self.centre = with_norm_and_celu(conv3x3(levels[-1], levels[-1]), levels[-1])
         self.up = nn.ModuleList(map(UpsampleBlock, levels[:0:-1], levels[-2::-1]))
         self.join = with_norm_and_celu(conv3x3(2 * levels[0], channels), channels)
