@@ -26,14 +26,14 @@ def apply_label_rule(
 ) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
     """Return the share of each layer in each pixel, and the source of each slot: the slot whose pixels it now holds.
 
-    A slot that was divided is the source of several. Latents go with the pixels, so each slot takes its source's.
+    A slot that was divided is the source of several. Latents go with the pixels: each slot takes those of its source.
 
     Args:
         rendering: the reconstruction of the images; for a model of colors, on their real backgrounds.
         images: the images, in [0, 1].
         rule: the rule.
         residuals: their fine ground residuals, for a model of slow features.
-        noise: that of a static background; 1 where it has not been measured.
+        noise: the noise of a static background; 1 everywhere until it is measured.
 
     Raises:
         ValueError: the rule asks for noise, and there is none.
@@ -92,11 +92,11 @@ def separate_parts(
     rule: LabelRule,
     residuals: Float[Tensor, "batch directions height width"] | None = None,
 ) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
-    """Give the parts of a slot that do not touch to slots of their own, without those that only show the background.
+    """Give the parts of a slot that do not touch to slots of their own, and drop parts that only show the background.
 
     Args:
         weights: weights that sum to one over the layers, of the same images.
-        rendering: as for `posterior_weights`.
+        rendering: the reconstruction of the images; for a model of colors, on their real backgrounds.
         images: the images, in [0, 1].
         rule: how large and how unlike the background a part must be.
         residuals: their fine ground residuals, for a model of slow features.

@@ -1,6 +1,6 @@
 """The colors that each layer owns in an image, as histograms. Not in the paper.
 
-With the rims of objects decided by such histograms, the label rule is a fast relative of GrabCut (Rother et al., 2004).
+They let the label rule decide the rims of objects as GrabCut does (Rother et al., 2004), but in fewer steps.
 """
 
 import torch
@@ -12,8 +12,8 @@ from astseg.model.layer_owners import layer_owners
 
 BINS_PER_CHANNEL = 8
 HISTOGRAM_PRIOR = 0.01
-"""The share of the image's pixels that a layer's histogram is given in the colors of the whole image, so that a layer
-of few pixels does not refuse all colors but its own."""
+"""The weight of the prior: to each layer's histogram, this share of the image's pixels is added in the colors of the
+whole image, so that a layer of few pixels does not rule out all colors but its own."""
 
 
 def color_bins(images: Float[Tensor, "batch 3 height width"]) -> Int64[Tensor, "batch height width"]:

@@ -13,7 +13,8 @@ from astseg.model.label_rule.sharpening import sharpen_weights
 from astseg.model.resizing import enlarged_argmax
 
 NOISE_MULTIPLE = 7.0
-"""A pixel is foreground if its distance from the background exceeds its noise times this, without its neighbors."""
+"""A pixel is foreground, before its neighbors count, if its distance from the background exceeds its noise times
+this."""
 
 
 def foreground_weights(
@@ -25,21 +26,21 @@ def foreground_weights(
 ) -> Float[Tensor, "batch layers=2 height width"]:
     """Return how likely each pixel is background and foreground, by its distance from the background.
 
-    Not in the paper. With T the noise times ``rule.noise_multiple``, a pixel at distance d (from the shade of the
-    background that is nearest, where ``rule.noise_shade`` allows some) has log-odds of
-    2 (d / T - 1) for foreground: 0 at T, and -2 where it equals the background. Mean-field smoothing then makes
-    neighbors of similar colors agree, as strongly as the rule says: a car's windows, which look like the road, join the
-    car, and specks join their surroundings.
+    Not in the paper. The threshold T is the noise times ``rule.noise_multiple``. A pixel at distance d from the
+    background has log-odds of 2 (d / T - 1) for foreground: 0 at T, and -2 where it equals the background. If
+    ``rule.noise_shade`` allows shades of the background, the distance is that from the nearest one. Mean-field
+    smoothing then makes neighbors of similar colors agree, as strongly as the rule says: a car's windows, which look
+    like the road, join the car, and specks join their surroundings.
 
     Args:
         images: images in [0, 1], as the network saw them.
         backgrounds: the network's reconstructions of their backgrounds.
         noise: the result of `noise_from_distances`.
         rule: how many times the noise a pixel must differ, and the pull of its neighbors.
-        expected: pixels that are foreground from half that distance on.
+        expected: pixels in which foreground is expected; for them the threshold is half as high.
 
     Returns:
-        Weights that sum to one over the two.
+        Weights of background and foreground, which sum to one.
     """
     if rule.noise_shade:
         backgrounds = nearest_shade(images, backgrounds, rule.noise_shade)
@@ -58,14 +59,14 @@ def noise_foreground_mask(
 ) -> Bool[Tensor, "batch mask_height mask_width"]:
     """Return the pixels that differ from the background by more than its noise explains (`foreground_weights`).
 
-    Larger originals decide the rims (`sharpen_weights`), and each pixel goes with most of those within a pixel that the
-    network saw.
+    In larger originals, their edges and colors decide the rims (`sharpen_weights`). Each pixel of the mask then follows
+    the majority of those around it, within a pixel of the image that the network saw.
 
     Args:
         images: images in [0, 1], as the network saw them.
         backgrounds: the network's reconstructions of their backgrounds.
         noise: the result of `noise_from_distances`.
-        originals: the images at the size of the masks; by default as the network saw them.
+        originals: the images at the size of the masks; by default the images that the network saw.
     """
     rule = LabelRule(noise_multiple=NOISE_MULTIPLE)
     weights = foreground_weights(images, backgrounds, noise, rule)

@@ -1,7 +1,7 @@
 """Foreground divided among the slots. Not in the paper.
 
-Before a static background the noise tells what is foreground more surely than slots, which miss what is small or looks
-like nothing they learned. Slots tell what belongs together.
+Before a static background, the noise shows more reliably than the slots what is foreground: slots miss objects that are
+small, or unlike all that they learned. The slots tell which foreground belongs together.
 """
 
 import numpy as np
@@ -20,11 +20,11 @@ MIN_SHARE = 0.2
 def explain_foreground(
     weights: Float[Tensor, "batch layers height width"], foreground: Float[Tensor, "batch layers=2 height width"]
 ) -> Float[Tensor, "batch layers height width"]:
-    """Give the foreground, and nothing else, to objects.
+    """Give all foreground to objects, and no other pixels.
 
-    Each connected piece of it is divided among the slots that own a fifth or more of its pixels: a pixel goes to the
-    nearest of them. A piece without any goes to the slot with the largest weight in it, as a part of its own
-    (`split_parts`).
+    Each connected piece of foreground is divided among the slots that own a fifth or more of it: a pixel goes to the
+    nearest of these slots. A piece without such slots goes to the slot with the largest weight in it; `split_parts` can
+    make it an object of its own.
 
     Args:
         weights: the weights of the background and the slots, which sum to one.

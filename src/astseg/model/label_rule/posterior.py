@@ -65,8 +65,8 @@ def background_errors(
 ) -> Float[Tensor, "batch 1 height width"]:
     """Return the L1 distance of each pixel's color from the background's; with slow features, its residual's length.
 
-    The background is compared in the shade that fits the pixel best, between full light and ``rule.max_shade``. A
-    shadow that no object has learned to cast therefore stays background.
+    The pixel is compared with the nearest shade of the background, up to ``rule.max_shade``, so that a shadow which no
+    object has learned to cast stays background.
     """
     error: Tensor
     if residuals is not None:

@@ -1,4 +1,4 @@
-"""What a second look finds goes to the slots that are left. Not in the paper."""
+"""Unused slots take the objects that a second look finds. Not in the paper."""
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,12 +12,12 @@ def fill_unused_slots(
 ) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
     """Give further objects, the largest first, to the slots that own no pixel.
 
-    The background's share of each pixel is divided as ``more`` divides the pixel. Objects for which no slot is left
-    stay background.
+    The background's share of each pixel is divided as ``more`` divides the pixel. If there are too few unused slots,
+    the remaining objects stay background.
 
     Args:
-        weights: they sum to one over the layers.
-        more: those of the second look, in as many slots; they sum to one as well.
+        weights: the weights of the first look, which sum to one over the layers.
+        more: the weights of the second look, in as many slots, which sum to one as well.
 
     Returns:
         The weights, and the source of each slot: the slot whose object it now holds. The K slots of ``more`` are

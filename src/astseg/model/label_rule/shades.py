@@ -1,4 +1,4 @@
-"""Pixels of the background that lie in shade, and still count as background."""
+"""Shades of the background: its colors in less light, which still count as background."""
 
 import torch
 from jaxtyping import Float
@@ -8,7 +8,7 @@ from torch import Tensor
 def nearest_shade(
     images: Float[Tensor, "batch 3 height width"], backgrounds: Float[Tensor, "batch 3 height width"], max_shade: float
 ) -> Float[Tensor, "batch 3 height width"]:
-    """Return the backgrounds, each pixel darkened as fits that of the image best: by least squares over its channels.
+    """Return the backgrounds, with each pixel darkened to fit the image's best, by least squares over the channels.
 
     Args:
         images: images in [0, 1].

@@ -43,15 +43,15 @@ def divide_slots(
 ) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
     """Divide slots that hold two objects, the largest first, and their halves in turn, while slots are unused.
 
-    The pixels of a slot are parted in two by the maps. The slot is divided if the halves are not alike, by the
-    measure of duplicates; but edges do not count, which objects have inside too.
+    The pixels of a slot are divided into two halves by 2-means of the maps. The slot is divided if `alike_slots` does
+    not find the halves alike; edges between them do not count, because objects have edges inside, too.
 
     Args:
         weights: weights that sum to one over the layers.
         maps: what halves are told by, such as `chromaticities`.
-        division_likeness: the L1 distance of medians from which on two halves are not alike (`alike_slots`).
-        border_exponent: how much it matters how long the border between the halves is.
-        min_pixels: pixels that a half needs.
+        division_likeness: the least L1 distance of the medians of two halves that are not alike.
+        border_exponent: how much the length of the border between the halves counts.
+        min_pixels: the least number of pixels of a half.
 
     Returns:
         The weights, and the source of each slot: the slot whose pixels it now holds, itself unless it was unused.
@@ -113,13 +113,15 @@ def _surroundings(mask: Bool[np.ndarray, "height width"]) -> tuple[slice, slice]
 def _smaller_half(
     mask: Bool[np.ndarray, "height width"], maps: Float[np.ndarray, "channels height width"]
 ) -> Bool[np.ndarray, "height width"]:
-    """Return the pixels of a mask that look unlike the others, and fewer than these; at most half of them.
+    """Return the pixels of a mask that look unlike the others, at most half of them.
 
-    They are one of two clusters (2-means), without single pixels, and of this its largest connected piece.
+    They are the largest connected piece of one of two clusters (2-means), after votes of neighbors have removed single
+    pixels.
     """
     half = np.zeros_like(mask)
     second = _second_of_two_means(maps[:, mask].T)
-    # Which cluster is the second is up to the sign of an eigenvector, and ties of votes go against it.
+    # The smaller cluster, because which one is the second depends on the sign of an eigenvector, and ties of votes go
+    # against the half.
     half[mask] = second if 2 * second.sum() <= len(second) else ~second
     voters = _num_neighbors(mask)
     for _ in range(NUM_MAJORITY_STEPS):
@@ -138,9 +140,9 @@ def _num_neighbors(mask: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "h
 
 
 def _second_of_two_means(points: Float[np.ndarray, "points channels"]) -> Bool[np.ndarray, "points"]:
-    """Return which points belong to the second of two clusters: 2-means, begun at the mean across the longest axis.
+    """Return which points belong to the second of two clusters, by 2-means from a first cut across the longest axis.
 
-    None does if all points are equal, but for rounding.
+    If all points are equal up to rounding, none does.
     """
     centered = points - points.mean(0)
     longest = np.linalg.eigh(centered.T @ centered).eigenvectors[:, -1]

@@ -13,7 +13,7 @@ def drop_shadow_slots(
     background_error: Float[Tensor, "batch 1 height width"],
     background_likeness: float,
 ) -> Float[Tensor, "batch layers height width"]:
-    """Return the weights without the slots that only show a shade of the background.
+    """Return the weights without the slots that only show a shade of the background, such as a shadow on it.
 
     Args:
         weights: weights that sum to one over the layers.

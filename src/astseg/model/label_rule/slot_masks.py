@@ -17,7 +17,7 @@ def slot_masks(weights: Float[Tensor, "batch layers height width"]) -> Bool[Tens
 def pixels_near_objects(
     weights: Float[Tensor, "batch layers height width"],
 ) -> Bool[Tensor, "batch 1 height width"]:
-    """Tell which pixels objects own, and those around them, whose colors are mixed with theirs."""
+    """Return the pixels that objects own and the pixels next to them, in which the colors of both are mixed."""
     owned = (layer_owners(weights) > 0)[:, None]
     return F.max_pool2d(owned.to(weights.dtype), 3, 1, 1) > 0
 
@@ -26,6 +26,6 @@ def redistribute(
     weights: Float[Tensor, "batch layers height width"], kept: Bool[Tensor, "batch layers #height #width"]
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the weights, with those of dropped layers or pixels shared out in proportion among what is kept."""
-    # Where no weight is left all become zero, and the first layer then owns the pixel, the background.
-    left = weights * kept
-    return left / left.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+    # Where nothing is kept, all weights become zero, and the pixel belongs to the first layer: the background.
+    remaining = weights * kept
+    return remaining / remaining.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)

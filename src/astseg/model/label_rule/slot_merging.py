@@ -20,9 +20,9 @@ def merge_duplicate_slots(
     Args:
         weights: weights that sum to one over the layers.
         maps: what is compared, such as the images.
-        affinities: the affinity of each pixel to its neighbors. Without, no edge parts slots that touch.
-        duplicate_likeness: an L1 distance of medians (`alike_slots`). 0 merges none.
-        border_exponent: how much it matters how long the border between two slots is.
+        affinities: the affinity of each pixel to its neighbors; None to ignore edges between slots.
+        duplicate_likeness: the L1 distance of medians below which slots are alike (`alike_slots`). 0 merges none.
+        border_exponent: how much the length of the border between two slots counts.
     """
     if not duplicate_likeness:
         return weights
@@ -45,18 +45,17 @@ def alike_slots(
     likeness: float,
     border_exponent: float,
 ) -> Bool[Tensor, "batch slots slots"]:
-    """Tell which pairs of slots show the same object, as far as one can tell from outside.
+    """Tell which pairs of slots seem to show the same object: they touch, without an edge in between, and look alike.
 
-    They do if they touch, no edge runs between them, and they look the same: the mean affinity where they touch is at
-    least a half, and the L1 distance of their medians is below L b^e. Here b is the part of its border that the
-    slot with the shorter border has in common with the other, at most 1: the two halves of an object have a long border
-    in common, and two objects of like material that happen to touch have a short one.
+    There is no edge if the mean affinity where they touch is at least a half. They look alike if the L1 distance of
+    their medians is below L b^e, where b is the share of the shorter of their two borders that they have in common: two
+    halves of an object have a long border in common, and two objects of like material that happen to touch a short one.
 
     Args:
         masks: the pixels that each slot owns, none of them twice.
         maps: what is compared.
-        affinities: the affinity of each pixel to its neighbors. Without, no edge parts slots that touch.
-        likeness: L, the largest distance.
+        affinities: the affinity of each pixel to its neighbors; None to ignore edges.
+        likeness: L, the distance below which slots look alike if all of the shorter border is in common.
         border_exponent: e. With 0, touching is enough.
     """
     shares = masks.to(maps.dtype)

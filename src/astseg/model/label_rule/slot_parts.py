@@ -18,11 +18,12 @@ def split_parts(
 ) -> tuple[Float[Tensor, "batch layers height width"], Int64[Tensor, "batch slots"]]:
     """Give the parts of each slot that do not touch to slots of their own, the largest parts first.
 
-    Parts of fewer than ``min_pixels`` go to the other layers; those for which no slot is left stay with their own.
+    Parts of fewer than ``min_pixels`` go to the other layers. If there are too few unused slots, further parts stay
+    with their slot.
 
     Args:
-        weights: they sum to one over the layers.
-        min_pixels: pixels that a part needs.
+        weights: weights that sum to one over the layers.
+        min_pixels: the least number of pixels of a part.
 
     Returns:
         The weights, and the source of each slot: the slot whose part it now holds, itself unless it was unused.
@@ -75,11 +76,11 @@ def _connected_parts(owners: Int64[np.ndarray, "height width"]) -> list[_Part]:
 def drop_specks(
     weights: Float[Tensor, "batch layers height width"], min_pixels: int
 ) -> Float[Tensor, "batch layers height width"]:
-    """Give the parts of slots that have fewer than ``min_pixels`` to the other layers, but not a slot's largest part.
+    """Give parts of fewer than ``min_pixels`` to the other layers, except for the largest part of each slot.
 
     Args:
-        weights: they sum to one over the layers.
-        min_pixels: pixels that a part needs.
+        weights: weights that sum to one over the layers.
+        min_pixels: the least number of pixels of a part.
     """
     kept = torch.ones_like(weights, dtype=torch.bool)
     for index, owners in enumerate(layer_owners(weights).cpu().numpy()):
