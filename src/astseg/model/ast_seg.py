@@ -170,8 +170,8 @@ class AstSeg(SavedModel):
     ) -> Float[Tensor, "batch slots rows columns"]:
         """Return where each slot looks (equation 11) in evaluation mode and without gradients.
 
-        A map sums to one over its cells, of which there are as many as the feature network has. Its center of mass is
-        the slot's position before the refinement.
+        A map sums to one over its cells; its size is that of the feature network's maps. Its center of mass is the
+        slot's position before the refinement.
 
         Args:
             images: images in [0, 1] of the model's own size, on the model's device.
@@ -215,7 +215,7 @@ class AstSeg(SavedModel):
         backgrounds: Float[Tensor, "batch 3 height width"] | None = None,
         residuals: Float[Tensor, "batch directions rows columns"] | None = None,
     ) -> Float[Tensor, "batch 1 map_height map_width"]:
-        """Return how surely each cell of a map shows no background, from 0 to 1: by slow features, else by colors.
+        """Return the evidence that each cell of a map is foreground, from 0 to 1: by slow features, else by colors.
 
         Args:
             images: images in [0, 1] of the model's own size.
@@ -249,6 +249,7 @@ class AstSeg(SavedModel):
             return self._paint(latents, background, shadows=shadows)
 
     def _paint(self, latents: ObjectLatents, background: Tensor, *, shadows: bool) -> Rendering:
+        """Paint the objects over a background; see `render`, which checks the arguments and sets the precision."""
         painted = self.glimpse_generator(latents.appearances.flatten(0, 1))
         glimpses = painted.view(latents.positions.shape[0], self.num_slots, *painted.shape[1:])
         size = (background.shape[-2], background.shape[-1])
@@ -345,13 +346,13 @@ class AstSeg(SavedModel):
         use_label_rule: bool = True,
         paint_background: bool = True,
     ) -> tuple[Segmentation, Rendering]:
-        """Find the objects in images of any size, and return the rendering that they were found by as well.
+        """Find the objects in images of any size, and return their rendering, too.
 
         Args:
             images: in [0, 1], on the model's device.
             use_label_rule: False to use the paper's rule even if the model has another.
-            paint_background: False to leave the background black where the labels do not depend on it: its network is
-                then not run, and may be missing.
+            paint_background: False to leave the background black unless the labels depend on it: the background network
+                is then not run, and need not exist.
 
         Returns:
             The objects at the size of the images, and the rendering at the model's size.
@@ -377,9 +378,10 @@ class AstSeg(SavedModel):
         return reconstruction.image
 
     def _check_images(self, images: Tensor) -> None:
-        """Refuse other types, and another size: SegFormer would take it, and see objects of sizes it never learned.
+        """Raise a ValueError unless images have the model's size, type and device, and on a CPU a mean near [0, 1].
 
-        Values are looked at by their mean alone, which takes no time beside a network.
+        SegFormer would take another size, but see objects of sizes that it never learned. Of the values, the mean alone
+        is looked at, which takes no time beside a network.
         """
         height, width = self.image_size
         own = self.background_log_activation
@@ -408,6 +410,7 @@ class AstSeg(SavedModel):
             )
 
     def _background_log_activation(self, size: tuple[int, int]) -> Float[Tensor, "#height #width"]:
+        """Return the background's log activation at each pixel of a size, or one for all pixels."""
         activation = self.background_log_activation.view(1, 1)
         if self.pixel_log_activation is None:
             return activation
@@ -415,7 +418,7 @@ class AstSeg(SavedModel):
 
 
 def _check_backgrounds(backgrounds: object, beginning: Sequence[object] = ()) -> None:
-    """Refuse backgrounds that are no batch of images, or whose shape does not begin with these sides."""
+    """Raise a ValueError unless backgrounds are a batch of images, whose shape begins with these numbers."""
     if not isinstance(backgrounds, Tensor) or backgrounds.ndim != 4 or backgrounds.shape[1] != 3:
         raise ValueError(f"expected backgrounds N x 3 x H x W, not {describe_type(backgrounds)}")
     if backgrounds.shape[: len(beginning)] != beginning:

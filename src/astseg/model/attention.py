@@ -20,7 +20,7 @@ them on the outer borders of the image, so a predicted displacement is larger th
 """
 
 
-COLOR_SCALE = 0.25  # a mean color difference too large for shading
+COLOR_SCALE = 0.25  # a mean difference of colors that is too large for shading alone
 
 
 class ObjectQueries(NamedTuple):

@@ -28,7 +28,7 @@ class TransformerLayout:
     feedforward: int = 512
     """Hidden units of a layer."""
     layers: int = 6
-    """Layers, one upon the other."""
+    """Encoder layers."""
     dropout: float = 0.1
     """The probability of dropping a unit while training."""
 
@@ -83,12 +83,12 @@ class NoRefinement(nn.Module):
 
 
 def build_refinement(refinement: Refinement | str, columns: int, layout: TransformerLayout) -> Any:
-    """Build what refines the queries, a module.
+    """Build the module that refines the queries.
 
     Args:
-        refinement: which kind.
+        refinement: the kind of module.
         columns: the dimension of a query's feature vector.
-        layout: the transformer's size, if it is one.
+        layout: the size of the transformer, for the kinds that have one.
 
     Raises:
         AstSegError: the network is somebody's own, and is not registered.

@@ -82,7 +82,7 @@ def apply_shadows(
     little to paint a dark object. Callers scale shadows by ``slot_presence``: otherwise an absent slot could paint a
     dark object as its shadow, at no cost to the losses that penalize slots in use.
 
-    Behind objects no shadow is cast: nothing there tells how dark the ground is, so it could be any.
+    Behind objects no shadow is cast: nothing there shows how dark the ground is, so that any shadow would do.
 
     Args:
         background: the colors without shadows.
@@ -106,8 +106,9 @@ def compositing_weights(
 ) -> Float[Tensor, "batch layers height width"]:
     """Return the share of each layer in each pixel (equation 17); the background's mask is one everywhere.
 
-    Activations are passed as logarithms. All are divided by the largest of the image first, which changes no weight
-    and keeps their exponentials finite; the background's share of it is e^-80 at least, so that no pixel has none.
+    Activations are passed as logarithms. All are first divided by the largest of the image, which changes no weight and
+    keeps their exponentials finite. The background keeps at least e^-80 of the largest, so that the weights of a pixel
+    never sum to zero.
     """
     dtype = log_activations.dtype
     # In 16 bits, e^-80 would be 0.

@@ -73,7 +73,7 @@ def segment(model: "AstSeg", images: ImageInput, *, use_label_rule: bool = True)
 def segment_with_rendering(
     model: "AstSeg", images: Float[Tensor, "batch 3 height width"], use_label_rule: bool, paint_background: bool
 ) -> tuple[Segmentation, Rendering]:
-    """Find the objects in images of any size, and how they were rendered; see `AstSeg.segment_with_rendering`."""
+    """Find the objects in images of any size, and render them; see `AstSeg.segment_with_rendering`."""
     rule = model.label_rule if use_label_rule else None
     with evaluation_mode(model):
         small = resized(images.to(model.background_log_activation.dtype), model.image_size)
@@ -86,7 +86,7 @@ def segment_with_rendering(
 def weigh_layers(
     model: "AstSeg", images: Float[Tensor, "batch 3 height width"], rule: LabelRule | None, paint_background: bool
 ) -> tuple[Float[Tensor, "batch layers height width"], ObjectLatents, Rendering]:
-    """Find the objects in images of the model's own size, and the share of each layer in each pixel.
+    """Find the objects in images of the model's own size, and the share of each layer in each pixel, in all looks.
 
     Args:
         model: in evaluation mode.
@@ -95,8 +95,7 @@ def weigh_layers(
         paint_background: False to leave the background black where the labels do not depend on it.
 
     Returns:
-        The weights, which sum to one over the layers, the objects, and the rendering that those of the first look were
-        found by.
+        The weights, which sum to one over the layers; the objects; and the rendering of the first look.
     """
     residuals = None if model.slow_features is None else model.slow_features(images)
     by_colors = residuals is None and (rule or model.architecture.residual_attention_bias)
@@ -122,10 +121,10 @@ def _look(
     residuals: GroundResiduals | None,
     rule: LabelRule | None,
 ) -> tuple[Float[Tensor, "batch layers height width"], ObjectLatents, Rendering]:
-    """Find the objects in images whose background is known; see `weigh_layers`."""
+    """Find the objects in images whose background is known, in a single look; see `weigh_layers`."""
     latents = model.encode(images, background, None if residuals is None else residuals.coarse)
     rendering = model.render(latents, background)
-    # 16 bits are too few to count pixels, and to tell weights apart.
+    # The label rule counts pixels and compares weights: 16 bits are too few for both.
     exact = rendering._replace(
         weights=at_least_single(rendering.weights),
         layers=at_least_single(rendering.layers),
@@ -141,7 +140,7 @@ def _look(
 
 
 def segmentation_of(labels: Int64[Tensor, "batch height width"], latents: ObjectLatents) -> Segmentation:
-    """Return the segmentation of images by the owners of their pixels and the latents of their objects."""
+    """Return a segmentation, given the owners of the images' pixels and the latents of their objects."""
     return Segmentation(
         labels,
         latents.positions,
@@ -165,7 +164,7 @@ def _labels_at_size(
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and restore its mode once no thread has it there any more."""
+    """Put a model into evaluation mode. When the last thread leaves this context, the model's own mode is restored."""
     with _switching:
         # Modules may be in different modes: in phase 1 of training only the background is in training mode.
         users, training = _evaluated.get(model) or (0, {module: module.training for module in model.modules()})
@@ -185,4 +184,4 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 _switching = threading.Lock()
 _evaluated: dict[nn.Module, tuple[int, dict[nn.Module, bool]]] = {}
-"""By model, how many threads have it in evaluation mode, and the modes of its modules before."""
+"""For each model, how many threads have it in evaluation mode, and the modes that its modules had before."""

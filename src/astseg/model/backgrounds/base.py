@@ -21,11 +21,13 @@ class BackgroundReconstruction(NamedTuple):
 class Background(nn.Module, ABC):
     """A background network. A new one is a file in this folder, and a name, a case and a line in `build.py`.
 
-    Its constructor takes height and width in pixels first, and refuses impossible ones by a ValueError. It is also
-    built and run forward and backward on the device "meta", to estimate memory: no value may be read (`.item()`).
-    Phase 1 trains its parameters alone, by the robust loss of AE-NE, whose learning rate, start and exponent ramp
-    (`BackgroundTraining`) must suit the network: a network that begins far from all images learns only from a small
-    exponent, hence after a long ramp.
+    Its constructor takes height and width in pixels first, and raises a ValueError if they are impossible. To estimate
+    memory, it is also built and run forward and backward on the device "meta", so that no value may be read
+    (`.item()`).
+
+    Phase 1 trains its parameters alone, on the robust loss of AE-NE. The settings of this phase (`BackgroundTraining`)
+    must suit the network: one that begins far from all images learns only while the exponent is small, and so needs a
+    long ramp.
     """
 
     @abstractmethod

@@ -8,15 +8,16 @@ from torch import Tensor
 from astseg.model.resizing import resized
 
 LIGHT_CELLS = 32
-"""The cells along each side of an image, from whose means light is estimated."""
+"""Light is estimated from the means of this many cells along each side of an image."""
 LIGHT_PATCHES = 4
 """Light varies over quarters of the image's sides, too coarsely to follow a small object."""
 LIGHT_TOLERANCE = 0.1
-"""The logarithm of a ratio by which light differs within an image; what is much further off is an object."""
+"""How much the logarithm of light varies within an image. Cells that are much further off count little, as objects."""
 LIGHT_ROUNDS = 3
-"""How often the patches are corrected by what they leave once they are interpolated."""
+"""How often the patches are corrected by the error of their interpolation."""
 PRIOR_CELLS = 0.1
-"""Cells in the light of the whole image that are added to each patch, as a share of its own: objects may hide all."""
+"""The weight of the whole image's light in each patch, as a share of the patch's cells: objects may hide all of
+them."""
 DARKEST = 1 / 255
 """The precision of 8-bit images: below it, ratios say nothing."""
 
@@ -27,11 +28,13 @@ def estimate_light(
 ) -> Float[Tensor, "batch 3 height width"]:
     """Estimate how much lighter images are than a background, as the logarithm of a factor for each pixel.
 
-    Nothing is learned here, so that light which no training image had is found, too. First comes the exposure: the
-    factor of each channel that leaves the least absolute error over all cells, a weighted median. Objects do not change
-    it much as long as they cover less than half of the image. Then comes light that varies within the image, in all
-    channels alike: the means over patches of what the exposure leaves, in which a cell counts less the further it is
-    off (Geman and McClure's weights), repeated for what the patches leave once they are interpolated.
+    Nothing is learned here, so that light which no training image had is found, too. There are two steps:
+
+    1. The exposure is the factor of each channel with the least absolute error over all cells, a weighted median.
+       Objects do not change it much as long as they cover less than half of the image.
+    2. Light that varies within the image, in all channels alike, is the mean of the remaining log ratios over patches,
+       interpolated. A cell counts less the further it is off (Geman and McClure's weights). The step is repeated for
+       the error that remains after the interpolation.
 
     Args:
         images: images in [0, 1].
@@ -54,7 +57,7 @@ def estimate_light(
 def weighted_median(
     values: Float[Tensor, "*batch count"], weights: Float[Tensor, "*batch count"]
 ) -> Float[Tensor, "*batch"]:
-    """Return the value from which the others, times their weights, have the smallest sum of distances.
+    """Return the weighted median: the value with the smallest sum of weighted distances from all values.
 
     >>> weighted_median(torch.tensor([1.0, 5.0, 2.0]), torch.tensor([1.0, 3.0, 1.0]))
     tensor(5.)

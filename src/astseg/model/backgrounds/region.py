@@ -14,8 +14,8 @@ from astseg.model.single_precision import single_precision
 LATENT_DIM = 16
 EDGE_SHARPNESS = 20.0  # a step of a tenth of the range gives tanh(2), about 0.96
 NOISE_POINTS = 5
-"""Along each side of the image, the points that have random values of their own before training. Outlines that begin
-with a random value for each pixel keep some of it for good: dots in even areas, as neighbors learn apart."""
+"""Points along each side of the image that get random values before training; values in between are interpolated.
+Outlines that begin with a random value for each pixel would always keep some of it, as dots in even areas."""
 
 
 def edges(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch 2 height width"]:

@@ -18,8 +18,8 @@ class StaticBackground(Background):
     An autoencoder memorizes a few hundred frames, objects included, within a few hundred steps. This network cannot:
     it is a single image, lightened or darkened smoothly and tinted as a whole, by what `estimate_light` finds.
 
-    ``noise`` is how far each pixel lies from it where no object is, measured after training
-    (`noise.noise_from_distances`). Until then it is 1.
+    ``noise`` is the usual distance of each pixel from the background where there is no object. It is measured after
+    training (`noise.noise_from_distances`); until then it is 1.
 
     Args:
         image_size: height and width in pixels.

@@ -15,7 +15,7 @@ from astseg.model.slow_features.projection import DIRECTIONS, SlowProjection, pr
 from astseg.model.slow_features.responses import BLUR, gaussian_blur
 
 GROUND_SHARE = 0.25
-"""The evidence of foreground that the ground's own cells would give by their spread alone; it counts as none."""
+"""The evidence of foreground that the spread of the ground's own cells gives; it is subtracted."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SlowFeatureLayout:
     stride: int = 2
     """Pixels of the model's image size for each cell of the grid on which slots learn to explain residuals."""
     surfaces: int = 1
-    """How many surfaces, such as a floor and walls, the ground of an image may have at most."""
+    """The largest number of surfaces, such as a floor and walls, that the ground of an image may have."""
 
     def __post_init__(self) -> None:
         check_values(self, directions=SIZE, scale=POSITIVE, stride=SIZE, surfaces=REPETITIONS)
@@ -121,7 +121,7 @@ class SlowFeatures(nn.Module):
 def evidence_by_residuals(
     residuals: Float[Tensor, "batch directions rows columns"], scale: float
 ) -> Float[Tensor, "batch 1 rows columns"]:
-    """Return how surely each cell is foreground, from 0 to 1, for the attention: 0 within the ground's usual spread.
+    """Return the evidence that each cell is foreground, from 0 to 1: 0 within the ground's usual spread.
 
     Args:
         residuals: bounded residuals.

@@ -20,9 +20,9 @@ from astseg.model.slow_features.projection import DIRECTIONS
 
 ROUNDS = 12
 KEPT_SHARE = 0.5
-"""The cells that count in each round; the breakdown point is one minus this."""
+"""The share of cells that counts in each round; the breakdown point is one minus this."""
 COVARIANCE_FACTOR = 2.0
-"""A trimmed half underestimates the spread."""
+"""A factor on the covariance, because the nearest half of the cells underestimates it."""
 RIDGE = 1.0
 """Added to each variance, so that none is below 1, the mean variance within textures in slow features."""
 CLEARLY_FOREGROUND = 6.0
@@ -51,14 +51,14 @@ def fit_ground(
 ) -> Ground:
     """Fit the Gaussian of each image's ground.
 
-    An affine map of the features changes nothing but the coordinates when the ridge is 0 (affine equivariance), but for
-    the start, which is the median of each direction.
+    It begins at the median of each direction. Apart from this start, and with a ridge of 0, the fit is affinely
+    equivariant: an affine map of the features maps the Gaussian in the same way.
 
     Args:
         features: slow features, scaled so that the mean variance within textures is 1.
-        rounds: of keeping the nearest cells and fitting again.
-        kept_share: the share of cells that is kept.
-        ridge: added to each variance.
+        rounds: how often the nearest cells are kept and the Gaussian is fitted to them.
+        kept_share: the share of cells that is kept in each round.
+        ridge: a number that is added to each variance.
     """
     cells = features.flatten(2).transpose(1, 2)
     count, directions = cells.shape[1], cells.shape[2]
@@ -85,7 +85,7 @@ def ground_residual(
 
 
 class Surface(NamedTuple):
-    """A surface beside the largest one of an image's ground, of those images that have it."""
+    """Another surface than the largest one of an image's ground, in the images that have one."""
 
     images: Int64[Tensor, "chosen"]
     """Their indices in the batch."""
@@ -97,8 +97,8 @@ def fit_surfaces(
 ) -> tuple[Ground, Sequence[Surface]]:
     """Fit the surfaces of each image's ground, one after the other.
 
-    Another one is fitted to those cells of the border that are far from the surfaces found so far, in images where they
-    are more than `FAR_BORDER_SHARE` of it.
+    Another surface is fitted to the cells of the border that are far from all surfaces found so far, in images where
+    these cells are more than `FAR_BORDER_SHARE` of the border.
 
     Args:
         features: slow features, scaled so that the mean variance within textures is 1.
@@ -164,7 +164,7 @@ def border(size: Sequence[int]) -> Bool[Tensor, "height width"]:
 def bounded(
     residual: Float[Tensor, "batch directions *cells"], scale: float
 ) -> Float[Tensor, "batch directions *cells"]:
-    """Return vectors of the same direction and a length below 1: half the way to it at ``scale`` / sqrt(3).
+    """Return vectors of the same direction and a length below 1; a length of ``scale`` / sqrt(3) becomes 0.5.
 
     A slot explains a bounded vector with a mask near 1; of unbounded ones it would paint huge values under faint masks.
     """

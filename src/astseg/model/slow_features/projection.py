@@ -22,7 +22,8 @@ from astseg.model.slow_features.responses import ResponseMap
 DIRECTIONS = 16
 PAIRS = 100_000
 NEAR, FAR = 0.1, 0.6
-"""How far a pair's cells lie apart at most, as a share of the grid's longer side."""
+"""The largest distance between the cells of a pair, along rows and along columns, as a share of the grid's longer
+side."""
 FAR_SHARE = 0.9
 """The weight of far pairs; that of near ones is the rest."""
 KEPT_NEAR, KEPT_FAR = 0.7, 0.5
@@ -68,8 +69,8 @@ def project_maps(
     resized in place of hundreds of channels.
 
     Args:
-        maps: whose channels together are the responses.
-        projection: of these channels.
+        maps: maps whose channels together are the responses.
+        projection: the projection of these channels.
         grid: rows and columns.
     """
     channels = [one.values.shape[1] for one in maps]
@@ -110,7 +111,7 @@ def sample_differences(
     batch_size: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> PairDifferences:
-    """Draw pairs of cells, and return how much their responses differ.
+    """Draw pairs of cells, and return the differences of their responses.
 
     Args:
         count: how many images there are.

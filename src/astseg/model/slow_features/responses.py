@@ -13,10 +13,10 @@ from astseg.model.resizing import moved_and_resized, resized
 from astseg.model.slow_features.efficientnet import EfficientNetLite0
 
 LITE0_BLOCKS, LITE0_SIDE, LITE0_STRIDE = (2, 4, 7, 10), 256, 8
-"""The blocks of EfficientNet that respond, the longer side, in pixels, of what it sees, and how many of these lie
-between cells at most: its finest maps are then those of a 64x64 grid, its coarsest of a 32x32 grid."""
+"""The blocks of EfficientNet whose outputs are responses; the longer side, in pixels, of the image that it is given;
+and the largest stride of its maps in these pixels. Its maps are then grids from 64x64 to 32x32."""
 DENSE_BLOCKS, DENSE_SIDE, DENSE_STRIDE = (1, 2, 3, 4, 6, 7, 9, 10), 320, 16
-"""The same for responses that tell what is camouflaged better: twice as many blocks, of a larger image."""
+"""The same for responses that show camouflaged objects better: twice as many blocks, and a larger image."""
 BLUR = 1.0
 """The standard deviation, in cells, of the blur that turns responses into those of a neighborhood."""
 
@@ -27,7 +27,7 @@ class ResponseMap(NamedTuple):
     values: Float[Tensor, "batch channels _ _"]
     """Of the cells of a grid of its own."""
     displacement: float = 0.0
-    """How far to the right of a cell's center, and below it, lies what it responds to, in cells."""
+    """How far to the right of a cell's center, and below it, its response belongs, in cells."""
 
     def on_grid(self, grid: tuple[int, int]) -> Float[Tensor, "batch channels rows columns"]:
         """Return the responses to what lies at each cell of a grid."""
@@ -35,7 +35,7 @@ class ResponseMap(NamedTuple):
 
 
 class LocalResponses(nn.Module, ABC):
-    """What all backbones are: images in [0, 1] of any size in, N x C x grid out. Nothing in them is learned here."""
+    """A frozen backbone: images in [0, 1] of any size in, N x C x grid out. Training does not change it."""
 
     channels: int
     """C, colors included."""
@@ -59,12 +59,12 @@ class LocalResponses(nn.Module, ABC):
 
 
 class Lite0Responses(LocalResponses):
-    """Some blocks of EfficientNet-Lite0, which sees the image enlarged.
+    """The outputs of some blocks of EfficientNet-Lite0, which is given the image enlarged.
 
     Args:
         blocks: the blocks, counted from 0.
-        side: the longer side, in pixels, of what it sees.
-        stride: how many of these lie between cells at most.
+        side: the longer side of the enlarged image, in pixels.
+        stride: the largest stride of the maps, in these pixels.
     """
 
     def __init__(
