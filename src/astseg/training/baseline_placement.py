@@ -12,12 +12,12 @@ from astseg.training.state import TrainState
 
 @dataclass
 class BaselinePlacement(Callback):
-    """Gives slots their places once the background has learned its part."""
+    """Gives slots their places after a number of steps, when the background has learned to explain most pixels."""
 
     after: int
     """The number of steps."""
     note: Callable[[str], None] = lambda text: None
-    """Told, with what to try, if slots got no places."""
+    """Called with a sentence on what to try if slots got no places."""
 
     def on_step_end(self, state: TrainState) -> None:
         """Place the slots by what the background, as it is now, leaves unexplained."""

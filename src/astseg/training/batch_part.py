@@ -15,18 +15,18 @@ class BatchPart(NamedTuple):
     start: int
     stop: int
     size: int
-    """The images of the whole batch."""
+    """The number of images of the whole batch."""
 
     @property
     def share(self) -> float:
-        """Their share of the batch."""
+        """The share of the batch's images that are in this part."""
         return (self.stop - self.start) / self.size
 
     def divided(self, count: int) -> "list[BatchPart]":
         """Divide this part into a number of parts, which differ by one image at most.
 
-        There are no more of them than images in the smallest process's part: all processes need the same number, since
-        they wait for each other in each.
+        There are at most as many parts as the smallest process has images: processes wait for each other in each part,
+        so that all of them need the same number of parts.
         """
         images = self.stop - self.start
         count = min(count, images, max(1, self.size // processes.count()))
@@ -35,7 +35,7 @@ class BatchPart(NamedTuple):
 
     @property
     def places(self) -> slice:
-        """Where they are in the batch."""
+        """The indices of this part's images in the batch."""
         return slice(self.start, self.stop)
 
 
@@ -46,7 +46,7 @@ def own_part(size: int) -> BatchPart:
 
 
 def mean_over_batch(values: Mapping[str, float], part: BatchPart) -> dict[str, float]:
-    """Return means over the whole batch, given those over each process's part."""
+    """Return means over the whole batch, given the means over this process's part."""
     if processes.count() == 1:
         return dict(values)
     sums = processes.add_up(torch.tensor(list(values.values()), dtype=torch.float64) * part.share)

@@ -20,9 +20,9 @@ class StepMetrics:
     step: int
     """The number of steps of the phase that are done."""
     learning_rates: dict[str, float]
-    """Those of the step, as `Phase.group_rates` has them."""
+    """The learning rates of the step, by the names of `Phase.group_rates`."""
     losses: dict[str, float]
-    """The total and its terms, those of callbacks too."""
+    """The total loss and its terms, including those of callbacks."""
     diagnostics: dict[str, float]
     """The fields of `Diagnostics`; empty while the background is trained alone."""
     seconds: float
@@ -33,7 +33,7 @@ class StepMetrics:
 class RestartPhase:
     """A request to start the first phase again, with a new model of this recipe.
 
-    A later phase cannot: a new model lacks what the phases before have learned.
+    Later phases cannot restart: a new model would lack what the phases before them have learned.
     """
 
     recipe: Recipe
@@ -55,32 +55,39 @@ class Callback:
         """Run before a phase starts, or resumes after ``state.step`` steps."""
 
     def on_preparation(self, what: str, done: int, total: int) -> None:
-        """Something is prepared before the first step of a phase, such as the slow features of all images."""
+        """Run while something is prepared before the first step of a phase, such as the slow features of all images.
+
+        Args:
+            what: what is prepared, in words.
+            done: how many images are done.
+            total: how many images there are.
+        """
 
     def on_note(self, text: str) -> None:
-        """Something happened that people should know, in a sentence or two."""
+        """Run when something has happened that people should know; the text says it in a sentence or two."""
 
     def on_problem(self, judgment: Judgment) -> None:
-        """Training does not go well, as was just found for the first time."""
+        """Run when a problem of the training is found for the first time."""
 
     def more_losses(self, state: TrainState, batch: Batch, losses: Losses) -> Mapping[str, Tensor]:
         """Return further terms of a step's loss by name, which are added to the total as they are, and reported.
 
-        A term is a mean over the images of the batch, already weighted. It should depend on the arguments alone, or a
-        resumed run ends elsewhere; ``state.step`` is the number of the phase's steps that are done. With several
-        processes, or a batch in parts, it is asked for each part. Terms cannot be compiled.
+        A term is a mean over the images of the batch, already weighted. It should depend on the arguments alone:
+        otherwise a resumed run ends with other weights. With several processes, or a batch in parts, this method is
+        called for each part. Terms cannot be compiled.
 
         Args:
-            state: of the run; its model is what learns.
-            batch: what the step learns from.
-            losses: the phase's own; of their rendering, all is differentiable. Phase 1 has none.
+            state: the run's state, with the model that learns; ``state.step`` is the number of the phase's steps that
+                are done.
+            batch: the images that the step learns from.
+            losses: the phase's own losses and their rendering, through which gradients flow. Phase 1 has no rendering.
         """
         return {}
 
     def on_step_end(self, state: TrainState) -> RestartPhase | None:
-        """Run after each step, so quickly; return what training should do next, if anything special.
+        """Run after each step; return a request to restart the phase, or None to go on.
 
-        It may change the weights and the optimizer, if the change depends on the state alone.
+        It should be fast. It may change the weights and the optimizer, if the change depends on the state alone.
         """
 
     def on_metrics(self, state: TrainState, metrics: StepMetrics) -> None:
@@ -93,7 +100,7 @@ def has_losses(callback: Callback) -> bool:
 
 
 def may_change_training(callback: Callback) -> bool:
-    """Tell whether a callback may have a hand in training, so that each of several processes has to run it."""
+    """Tell whether a callback may change the course of training, so that each of several processes has to run it."""
     return _overrides(callback, "on_phase_start", "more_losses", "on_step_end")
 
 

@@ -24,7 +24,7 @@ _UNREAD: Mapping[Scenario, tuple[str, ...]] = MappingProxyType(
         "background": ("foreground.",),
     }
 )
-"""How the names of settings begin that no phase of a scenario reads."""
+"""For each scenario, the beginnings of the names of settings that none of its phases reads."""
 
 
 def is_read(setting: str, scenario: Scenario) -> bool:
@@ -38,7 +38,7 @@ def is_read(setting: str, scenario: Scenario) -> bool:
 
 @dataclass(frozen=True)
 class BackgroundTraining:
-    """How the background network is trained alone (phase 1), with AdamW and no weight decay."""
+    """How the background network is trained alone (phase 1), with AdamW without weight decay."""
 
     steps: int = 500_000
     """Steps of phase 1."""
@@ -46,8 +46,9 @@ class BackgroundTraining:
     """Images of a step."""
     learning_rate: LearningRate = field(default_factory=lambda: LearningRate(2e-3, decay_start=0.8))
     exponent_ramp_start: int = 0
-    """Steps for which the robust weight's exponent stays 0, so that all pixels count alike. Otherwise, all that is not
-    learned yet, such as what moves with the camera, would be discounted like an object. The paper has no such steps."""
+    """Steps for which the robust weight's exponent stays 0, so that all pixels count alike. Otherwise, background that
+    is not learned yet, such as what moves with the camera, would be discounted like an object. The paper has no such
+    steps."""
     exponent_ramp_steps: int = 0
     """Steps over which the exponent then rises from 0 to 6; the paper has no ramp."""
     automatic_complexity: bool = False
@@ -65,19 +66,19 @@ class BackgroundTraining:
 
 @dataclass(frozen=True)
 class BaselineTraining:
-    """What makes baseline training steady. The defaults are the paper's, which does nothing for it."""
+    """What makes baseline training reliable. The defaults are the paper's, which takes no such measures."""
 
     background_rate: float = 1.0
-    """The background's learning rate, as a multiple of the recipe's. Otherwise slots first learn to repair a background
-    that is not learned yet, and give up once it is."""
+    """The background's learning rate, as a multiple of the recipe's. With equal rates, slots first learn to correct a
+    background that is not learned yet, and find nothing once it is."""
     objects_warmup_steps: int = 0
     """Steps over which the learning rate of everything else rises with the square of the step, for the same reason."""
     placement_step: int = 0
-    """The number of steps after which slots get their places, if they have some, by what the background then leaves
-    unexplained; 0 for never."""
+    """The number of steps after which slots get their places, if the model has a slot position prior: where the
+    background does not explain the images by then. 0 for never."""
     shadow_start: int = 0
-    """A step before which objects cast no shadows, if that of all training is earlier. While few slots paint well, the
-    shadow of one takes the place of the others."""
+    """The first step at which objects cast shadows, if it is later than ``foreground.shadow_start``. While few slots
+    paint well, the shadow of one slot would explain the objects of the others."""
 
     def __post_init__(self) -> None:
         steps = ("objects_warmup_steps", "placement_step", "shadow_start")
@@ -107,18 +108,17 @@ class ForegroundTraining:
     slot_use_weight: float = 0.0
     """Cost of a slot in use; the paper has none."""
     slot_use_warmup_steps: int = 0
-    """Steps over which that cost rises, like the entropy's weight: objects must be found before slots are saved."""
+    """Steps over which that cost rises with the square of the step: objects must be found before slots can be saved."""
     reinitialize_slots_until: int = 0
-    """The last step after which slots that find nothing are reset (``training.dead_slots``); 0, as in the paper, for
-    never."""
+    """Slots that find nothing are reset until this step (``training.dead_slots``); 0, as in the paper, for never."""
     flips: bool = False
     """Mirror half of the images left to right, drawn anew for each step; the paper does not."""
     color_weight: float = 1.0
-    """What the colors' reconstruction counts for beside that of slow features, in a model that explains these. Masks,
-    positions and scales do not learn from it, but appearances do."""
+    """The weight of the colors' reconstruction loss in a model of slow features, whose own loss has the weight 1. Only
+    appearances learn from the colors there; masks, positions and scales do not."""
     shadow_start: int = 0
-    """The first step at which objects cast shadows, if the model has them. A shadow darkens what it falls on, which,
-    before the slots paint well, is a cheap way to explain a dark object."""
+    """The first step at which objects cast shadows, if the model has them. Earlier, before the slots paint well,
+    darkening the background by a shadow would be an easy way to explain a dark object."""
 
     def __post_init__(self) -> None:
         weights = ("entropy_weight", "slot_use_weight", "color_weight")

@@ -10,7 +10,7 @@ from astseg.data.store import Bytes
 
 @dataclass(frozen=True)
 class DataIdentity:
-    """What tells training images from others of the same number and size."""
+    """What distinguishes training images from others of the same number and size."""
 
     looked_at: str
     """A hash of the images themselves: of all up to 256 MiB, else of 256 of them."""

@@ -56,20 +56,20 @@ def reinitialize_dead_slots(model: AstSeg, optimizer: torch.optim.Optimizer, bat
 
     Args:
         model: the model.
-        optimizer: its state for a reset slot becomes that of the busiest slot, without the momentum.
-        batch: many images, with their residuals if the model explains these.
+        optimizer: the optimizer, whose state for a reset slot becomes that of the busiest slot, without the momentum.
+        batch: many images, with their residuals for a model of slow features.
 
     Returns:
         The slots that were reset, counted from 0.
     """
     found_in = copy_from_first(_shares_found(model, batch))  # or rounding could reset other slots in each process
     dead: list[int] = (found_in < DEAD_THRESHOLD).nonzero().flatten().tolist()
-    left = found_in.clone()
-    if not left.any():
+    load = found_in.clone()
+    if not load.any():
         return []
     for slot in dead:
-        busiest = int(left.argmax())
-        left[busiest] /= 2  # shared from now on
+        busiest = int(load.argmax())
+        load[busiest] /= 2  # shared from now on
         shares = dict.fromkeys(model.feature_maps.output_layer.parameters(), 0.5)
         if model.places is not None:  # its logits are quadratic in the inverse widths
             shares |= {model.places.centres: 1.0, model.places.inverse_widths: 0.5**0.5}

@@ -1,6 +1,6 @@
 """How the steps of a run are computed: in which precision, in how many parts, and whether compiled.
 
-What is learned stays the same up to rounding, but for batch normalization, which sees one part at a time.
+This changes what is learned only by rounding, except that batch normalization sees one part of a batch at a time.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ class Execution:
     """
 
     precision: Precision = "fp32"
-    """What the networks compute in; ``tf32`` concerns all products."""
+    """The precision in which the networks compute; ``tf32`` concerns all products."""
     parts: int = 1
-    """Each batch goes through the networks in this many parts, one after the other, whose gradients are added up. The
-    networks then need the memory of one part. There are no more parts than images."""
+    """The number of parts in which each batch goes through the networks, one after the other; gradients are added up.
+    The networks then need the memory of one part. There are at most as many parts as images."""
     compiled: bool = False
     """Whether each phase's loss is compiled by `torch.compile`, on a GPU as a CUDA graph (`training.compilation`)."""
 

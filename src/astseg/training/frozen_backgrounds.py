@@ -28,15 +28,15 @@ def frozen_backgrounds(
 ) -> TrainingImages:
     """Return the backgrounds from their file in a folder.
 
-    The file is written if ``paint`` is set or it is missing, and again if it is damaged: the network that painted it is
-    frozen, so that the bytes are the same (on a GPU up to rounding). Its checksums are in a file beside it; without
-    them, as an older astseg wrote it, it is taken as it is.
+    The file is written if ``paint`` is set, if it is missing, or if it is damaged: the network that painted it is
+    frozen, so that the bytes are the same again (on a GPU up to rounding). Its checksums are in a file beside it. A
+    file without checksums, as an older astseg wrote it, is used as it is.
 
     Args:
         model: the model.
         images: the training images.
         folder: where the file is.
-        paint: whether to write the file, whatever there is.
+        paint: whether to write the file in any case.
         note: told in a sentence if the file is damaged.
     """
     path = folder / BACKGROUNDS_FILE
@@ -76,7 +76,7 @@ def paint_backgrounds(model: AstSeg, images: TrainingImages, path: Path, batch_s
 
 
 def _intact_backgrounds(path: Path, shape: tuple[int, ...]) -> Bytes | None:
-    """Return what is in a file; None if it is damaged, as far as is looked at."""
+    """Return the backgrounds in a file; None if they have another shape, or if a row that is checked is damaged."""
     try:
         found: Bytes = map_array(path)
         if found.shape != shape or found.dtype != np.uint8:

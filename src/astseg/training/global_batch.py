@@ -1,9 +1,12 @@
 """A step in parts that equals a step on the whole batch: several processes have a part each, or one has all in turn.
 
-Every loss is a mean over images, so that shares of losses and of gradients add up to those of the whole batch. Two
-things are left. Batch normalization looks across images: its mean and variance are those of the parts that are computed
-at the same time. Random numbers are drawn for all images with each part, which takes its own, so that they do not
-depend on the number of parts (on a GPU, those of several parts differ from those of one).
+Every loss is a mean over images, so that the losses and gradients of the parts, weighted by their shares, add up to
+those of the whole batch. Two things need care:
+
+* Batch normalization looks across images. Its mean and variance are those of all parts that are computed at the same
+  time, in all processes.
+* Random numbers must not depend on the number of parts. With each part they are drawn for all images of the batch, and
+  the part takes its own. (On a GPU, those of several parts differ from those of one.)
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +39,7 @@ class GlobalBatch(TorchFunctionMode):
     """Within this context, training computes on a part of a batch what it would on the whole.
 
     Args:
-        part: the images that are computed: the first axis of all that is normalized or drawn.
+        part: the images that are computed. They are the first axis of everything that is normalized or drawn.
     """
 
     def __init__(self, part: BatchPart) -> None:

@@ -34,7 +34,8 @@ RESPONSES_VERSION = 2
 MAX_BATCH_SIZE = 16
 """Images that are looked at together; fewer if they are larger than 64x64."""
 BLOCK_SIZE = 512
-"""Images between two notes of what is done. After an interruption, the unfinished block is computed again."""
+"""The number of images after which progress is recorded. After an interruption, the unfinished block is computed
+again."""
 NO_SUMS = np.empty(0, "<u4")
 
 
@@ -68,8 +69,9 @@ def images_at_once(size: tuple[int, int]) -> int:
 def cached_residuals(model: AstSeg, images: TrainingImages, folder: Path, progress: NamedProgress) -> np.ndarray:
     """Return the coarse ground residuals of all images, N x directions x rows x columns in half precision.
 
-    They are kept in a folder. What lies there is used if it was computed by the same features from as many images, and
-    is not damaged as far as is looked at; what was interrupted goes on behind the last block that is whole.
+    They are kept in a folder. A file that is there already is used if the same features computed it from as many
+    images, and if no damage is seen in the rows that are checked. After an interruption, it is continued behind the
+    last complete block.
     """
     features = model.slow_features
     assert features is not None
@@ -122,7 +124,7 @@ def _header(shape: tuple[int, ...]) -> bytes:
 
 
 def _kept_sums(path: Path, noted: Path, identity: str, shape: tuple[int, ...]) -> Sums:
-    """Return the checksums of the residuals of these features that lie whole in a file, which may be none."""
+    """Return the checksums of the intact residuals of these features in a file; empty if there are none."""
     try:
         known = read_json(noted)
         done = known["done"] if known["identity"] == identity else 0
@@ -138,7 +140,7 @@ def _kept_sums(path: Path, noted: Path, identity: str, shape: tuple[int, ...]) -
 
 
 def _identity(features: SlowFeatures, images: TrainingImages) -> str:
-    """Return what changes with the features, with the number and size of the images, and with some of them."""
+    """Return a hash of the features, of the number and size of the images, and of some of the images."""
     content = json.dumps([RESPONSES_VERSION, to_builtins(features.layout), images.stored.shape]).encode()
     parts = [part.cpu().numpy() for part in (*features.projection, images[evenly_spaced(len(images), MAX_BATCH_SIZE)])]
     return hashlib.sha256(b"".join((content, *(part.tobytes() for part in parts)))).hexdigest()

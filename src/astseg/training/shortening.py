@@ -16,11 +16,15 @@ MAX_SHADOWLESS_BASELINE_SHARE = 0.65
 def with_steps(recipe: Recipe, background: int, foreground: int) -> Recipe:
     """Return a recipe with other numbers of steps, and with warm-ups that fit into them.
 
-    Learning rates warm up for at most a tenth of the steps and the entropy for at most a third; the robust weight's
-    exponent has risen after nine tenths, the cost of slots in use by the end. Dead slots are reset in the first half
-    only. Of a curriculum, three fifths of the foreground's steps are on the frozen background, which serves short
-    trainings, whatever share the recipe has (the paper's have a quarter). In baseline training the objects' rate rises
-    for at most two fifths, and slots are placed in the first quarter.
+    The limits, as shares of the background's or the foreground's steps:
+
+    * Learning rates warm up for at most a tenth, and the weight of the entropy for at most a third.
+    * The robust weight's exponent rises within nine tenths, and the cost of slots in use by the end.
+    * Dead slots are reset in the first half.
+    * In a curriculum, three fifths are on the frozen background, whatever the recipe's own share is (the paper's is a
+      quarter): this is better for short trainings.
+    * In baseline training, the objects' learning rate warms up for at most two fifths, and slots are placed in the
+      first quarter.
     """
     baseline = recipe.foreground.baseline
     start, ramp = recipe.background.exponent_ramp_start, recipe.background.exponent_ramp_steps

@@ -1,4 +1,4 @@
-"""The first places of the slots: the centers of K regions that divide what the backgrounds leave unexplained."""
+"""The first places of the slots: the centers of K clusters of the pixels that the backgrounds do not explain."""
 
 import warnings
 
@@ -38,11 +38,11 @@ def place_slots(model: AstSeg, training_set: TrainingSet, seed: int) -> bool:
     Args:
         model: a model with a position prior.
         training_set: the training images, with their backgrounds or residuals; without either, the background network
-            paints.
-        seed: decides which images are looked at and where k-means begins.
+            paints the backgrounds.
+        seed: decides which images are used and where k-means begins.
 
     Returns:
-        False if nothing was done, since what is unexplained in the images lies in fewer than K places.
+        False if nothing was done, because fewer than K places of the images are foreground.
     """
     assert model.places is not None
     generator = np.random.default_rng(seed)

@@ -44,10 +44,10 @@ class TrainingProgress:
 
 @dataclass
 class TrainState:
-    """All that determines how training continues, except the images.
+    """All that determines how training continues, except the images and torch's random generators.
 
-    Batches, learning rates and loss weights are functions of the step alone; the states of torch's random generators
-    are saved too.
+    `save` writes the states of these generators as well, and `load` restores them. Batches, learning rates and loss
+    weights are functions of the step alone.
     """
 
     recipe: Recipe
@@ -60,7 +60,8 @@ class TrainState:
     execution: Execution = PLAIN
     """How the steps are computed."""
     pretrained: bool = False
-    """Whether the run began with a trained model, whose slots keep their places and slow features their projection."""
+    """Whether the run began with a trained model: its slots then keep their places, and its slow features their
+    projection."""
     optimizer: torch.optim.Optimizer | None = None
     """The phase's optimizer; None between two phases."""
     phase_index: int = 0
@@ -70,7 +71,7 @@ class TrainState:
     seconds: dict[str, float] = field(default_factory=dict)
     """The time spent in each phase so far."""
     training_set: TrainingSet | None = field(default=None, repr=False)
-    """What the batches of the phase are taken from; not saved."""
+    """The images of the phase, with backgrounds and residuals, from which batches are taken; not saved."""
 
     @classmethod
     def begin(
@@ -185,7 +186,7 @@ class TrainState:
     def restart_phase(self, recipe: Recipe) -> None:
         """Go back to the start of the first phase, with a new model of another recipe.
 
-        A trained model that the run began with stays, all but its background.
+        If the run began with a trained model, only the background is new.
 
         Raises:
             ValueError: it is a later phase, and the new model would lack what those before have learned.

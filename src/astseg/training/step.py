@@ -25,20 +25,20 @@ def train_step(
     execution: Execution = PLAIN,
     losses_of: LossFunction | None = None,
 ) -> Losses:
-    """Change the weights by one step; extensions such as gradient clipping belong here.
+    """Change the weights by one step. Extensions such as gradient clipping belong here.
 
     Args:
         model: the model, with the phase started.
         optimizer: the phase's optimizer.
         phase: what is trained, and on which loss.
         step: counted from 0 at the start of the phase.
-        batch: what the step learns from, or this process's part of it.
-        part: which part; by default all.
+        batch: the images that the step learns from, or this process's part of them.
+        part: which part of the batch it is; by default all of it.
         execution: how the step is computed.
-        losses_of: the phase's losses, or a compiled form of them.
+        losses_of: the function that computes the losses; by default the phase's own.
 
     Returns:
-        The losses before the step, of this part. The rendering is that of its last images, where it was divided.
+        The losses of this part before the step. If the part was computed in pieces, the rendering is that of the last.
     """
     part = part or BatchPart(0, len(batch.images), len(batch.images))
     for group, rate in zip(optimizer.param_groups, phase.group_rates(step).values(), strict=True):
@@ -59,7 +59,7 @@ def _add_gradients(compute: Callable[[Batch], Losses], batch: Batch, part: Batch
     for index, piece in enumerate(pieces):
         alone = piece.share == 1 or execution.compiled
         if index and not alone:
-            torch.set_rng_state(random)  # as each piece draws for the whole batch
+            torch.set_rng_state(random)  # each piece draws the same random numbers, those of the whole batch
         with matmul_precision(execution.precision):
             with nullcontext() if alone else GlobalBatch(piece), precision_context(execution.precision, device):
                 losses = compute(batch.rows(piece.start - part.start, piece.stop - part.start))
@@ -70,7 +70,7 @@ def _add_gradients(compute: Callable[[Batch], Losses], batch: Batch, part: Batch
 
 
 def _with_share(sums: Losses | None, losses: Losses, share: float) -> Losses:
-    """Return the sums of losses with a share of others, and the rendering of the latter."""
+    """Return sums of losses with a share of further losses added, and the rendering of the further ones."""
     total = share * losses.total.detach()
     terms = {name: share * value.detach() for name, value in losses.terms.items()}
     if sums is not None:
