@@ -12,15 +12,12 @@ import torch
 from astseg._core import processes
 from astseg._core.atomic_io import remove_leftovers, unlink_link
 from astseg._core.devices import find_device
-from astseg._core.errors import (
-    AstSegError,
-    UnhealthyTrainingError,
-)
+from astseg._core.errors import AstSegError, UnhealthyTrainingError
 from astseg._core.file_names import RUN_FILE
 from astseg._core.progress import Progress
 from astseg._core.provenance import provenance
 from astseg._core.settings_io import to_builtins
-from astseg.data.store import Split, Store
+from astseg.data.store import Bytes, Split, Store
 from astseg.evaluation.evaluator import PER_IMAGE_FILE, ScoreSummary, evaluate, write_per_image
 from astseg.evaluation.scores_file import SCORES_FILE, ScoreRecord, describe_data, write_scores
 from astseg.model.ast_seg import AstSeg
@@ -55,19 +52,20 @@ def train_run(
 ) -> bool:
     """Train by the settings, from the start or from the checkpoint; return whether the end was reached.
 
-    Use `lock_run` if another process might train the same run. A new run that fails before anything is done leaves its
-    folder free for the next one. Of several processes that have joined, the first writes, and judges whether training
-    goes well. Callbacks that may have a hand in it (`may_change_training`) run in all of them, others in the first.
+    Use `lock_run` if another process might train the same run. A new run that fails before its first step is done
+    leaves the folder free for the next one. If several processes have joined, the first writes files and judges the
+    training's health. Callbacks that may change training (`may_change_training`) run in all processes, others in the
+    first.
 
     Args:
-        folder: of the run.
-        settings: of the run.
+        folder: the run's folder.
+        settings: the run's settings.
         device: where to train.
-        model: the trained model that the settings name, if they do; needed where there is no checkpoint yet.
-        resume: go on from the checkpoint, if there is one.
-        strict: stop at the first problem.
-        callbacks: run beside the training.
-        stop: tells after each step whether to stop.
+        model: the trained model that the settings name, if any; it is used only if there is no checkpoint yet.
+        resume: whether to continue from the checkpoint, if there is one.
+        strict: whether to stop at the first problem.
+        callbacks: what runs beside the training.
+        stop: called after each step; training stops when it returns True.
 
     Raises:
         UnhealthyTrainingError: ``strict`` is set, and a problem was found; everything learned is saved.
@@ -76,16 +74,10 @@ def train_run(
     """
     store, device = Store(settings.data), find_device(device)
     first = processes.is_first()
-    if first and not resume:
-        check_new_run(folder)
     if first:
-        unlink_link(folder / IMAGES_FOLDER)
-        for place in (folder, folder / IMAGES_FOLDER):
-            remove_leftovers(place)
-    shown = store[store.default_split]
+        _clear_folder(folder, resume)
     logger = MetricsLogger(folder)
-    truths = shown.masks_to_show(slice(GRID_IMAGES))
-    watchers = (logger, ImageGridCallback(folder, shown.images[:GRID_IMAGES], truths), *callbacks)
+    watchers = (logger, _image_grids(folder, store), *callbacks)
 
     def tell(problem: Judgment) -> None:
         for watcher in watchers:
@@ -93,16 +85,9 @@ def train_run(
 
     health = HealthCheck(tell, folder)
     callbacks = (*watchers, health) if first else tuple(filter(may_change_training, callbacks))
-    images, sha256 = store["train"].images, training_images_sha256(store)
-    settings = replace(settings, images_sha256=sha256)
+    settings = replace(settings, images_sha256=training_images_sha256(store))
     from_checkpoint = processes.from_first(resume and has_checkpoint(folder))
-    if from_checkpoint:
-        trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=sha256)
-        memory_reason(trainer.recipe, device, len(images), trainer.state.execution.parts)
-    else:
-        # Of a state, for which the folder is its own: a run that was killed early goes on without a checkpoint.
-        state = TrainState.begin(settings.recipe, len(images), device, settings.seed, settings.execution, model)
-        trainer = Trainer(state, images, folder, device, callbacks=callbacks, images_sha256=sha256)
+    trainer = _trainer(folder, settings, store["train"].images, device, callbacks, from_checkpoint, model)
     withdrawn = _withdrawn_if_nothing_is_done(folder, trainer) if first and not resume else nullcontext()
     with withdrawn, closing(logger):
         if first and not from_checkpoint:
@@ -114,6 +99,48 @@ def train_run(
         problem = next(iter(health.problems.values()))
         raise UnhealthyTrainingError(f"Training was stopped at a problem, with everything saved. {problem}")
     return finished
+
+
+def _clear_folder(folder: Path, resume: bool) -> None:
+    """Refuse the folder of another run; remove what a killed one left, and a link in the place of the images' folder.
+
+    Raises:
+        RunExistsError: the folder holds a run already, and ``resume`` is not set.
+    """
+    if not resume:
+        check_new_run(folder)
+    unlink_link(folder / IMAGES_FOLDER)
+    for place in (folder, folder / IMAGES_FOLDER):
+        remove_leftovers(place)
+
+
+def _image_grids(folder: Path, store: Store) -> ImageGridCallback:
+    """Return the callback that draws the first of the images that are shown."""
+    shown = store[store.default_split]
+    return ImageGridCallback(folder, shown.images[:GRID_IMAGES], shown.masks_to_show(slice(GRID_IMAGES)))
+
+
+def _trainer(
+    folder: Path,
+    settings: RunSettings,
+    images: Bytes,
+    device: torch.device,
+    callbacks: Sequence[Callback],
+    from_checkpoint: bool,
+    model: AstSeg | None,
+) -> Trainer:
+    """Return the trainer of a run, at its checkpoint or at its start.
+
+    Raises:
+        AstSegError: the run cannot be resumed, or takes more memory than the machine has.
+    """
+    if from_checkpoint:
+        trainer = Trainer.resume(images, folder, device, callbacks, images_sha256=settings.images_sha256)
+        memory_reason(trainer.recipe, device, len(images), trainer.state.execution.parts)
+        return trainer
+    # A state makes the folder its own, whatever it holds: a run that was killed early goes on without a checkpoint.
+    state = TrainState.begin(settings.recipe, len(images), device, settings.seed, settings.execution, model)
+    return Trainer(state, images, folder, device, callbacks=callbacks, images_sha256=settings.images_sha256)
 
 
 @contextmanager
