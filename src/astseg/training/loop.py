@@ -10,9 +10,8 @@ first process writes.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,7 @@ import torch
 from astseg._core import processes
 from astseg._core.arguments import as_path, check_kind
 from astseg._core.devices import find_device
-from astseg._core.errors import AstSegError, wrong_argument
-from astseg._core.settings_io import Range, check_whole_number
-from astseg._core.text import format_value
+from astseg._core.errors import AstSegError
 from astseg.data.store import Bytes
 from astseg.model.ast_seg import AstSeg
 from astseg.training.batch_part import BatchPart, mean_over_batch, own_part
@@ -53,34 +50,36 @@ from astseg.training.recipe_callbacks import recipe_callbacks
 from astseg.training.shared_run import check_sharing, copy_from_first
 from astseg.training.state import TrainState
 from astseg.training.step import train_step
+from astseg.training.trainer_arguments import check_arguments, check_array, differing_images
 
 
 class Trainer:
     """One training run.
 
-    A new run needs a folder of its own: one that holds a run is left as it is. `Trainer.resume` goes on with it.
+    A new run needs a folder of its own. `Trainer.resume` continues the run in a folder.
 
     Args:
-        start: the recipe of a new run, or the state of one that goes on in its folder.
+        start: the recipe of a new run, or the state of a run that continues in its folder.
         images: the training images, uint8, N x H x W x 3, of the model's size.
-        folder: where the checkpoint, the backgrounds and the model are saved; of several processes, the same for all.
+        folder: where the checkpoint, the backgrounds and the model are saved; the same for all of several processes.
         device: where to train; ``auto`` for a GPU if there is one.
         seed: for a new run: decides the initial weights, the order of the images and dropout; from 0 to 2^64 - 1.
-        callbacks: run after those that the recipe asks for; of several processes, those of each run in it.
+        callbacks: callbacks that run after those of the recipe; each of several processes runs its own.
         report_every: steps between reports.
         save_every: seconds between checkpoints.
-        images_sha256: of the images' file, if known: tells them from others of which only some are looked at.
+        images_sha256: the SHA-256 of the images' file, if known. Without it, a run on other images may be resumed,
+            because only some of many images are compared.
         execution: for a new run: how its steps are computed.
-        model: for a new run: a trained model, whose weights it begins with. Slots keep their places, and slow features
-            their projection.
+        model: for a new run: a trained model whose weights the run begins with. Its slots keep their places, and its
+            slow features their projection.
 
     Raises:
         ValueError: the images are not uint8 of the model's size, there are none, or a number is out of range.
         RunExistsError: the run is new, and the folder holds one already.
-        TypeError: the recipe is none, the images are no array, or a callback, the execution or the model is none.
+        TypeError: an argument has another type: the recipe, the images, a callback, the execution or the model.
         MemoryShortageError: the images of a batch alone take more memory than there is.
-        AstSegError: there is no such device, the backbone's weights cannot be read, or there are more processes than
-            images in a batch, or several where the loss is compiled; or a network of the user's own is not registered,
+        AstSegError: there is no such device; the backbone's weights cannot be read; there are more processes than
+            images in a batch, or several although the loss is compiled; a network of the user's own is not registered,
             or has no layer in which to reset slots; or the trained model has another architecture.
     """
 
@@ -100,7 +99,7 @@ class Trainer:
     ) -> None:
         folder, device = as_path("folder", folder), find_device(device)
         recipe = start.recipe if isinstance(start, TrainState) else start
-        _check_arguments(recipe, images, callbacks, report_every, save_every)
+        check_arguments(recipe, images, callbacks, report_every, save_every)
         check_kind("images_sha256", images_sha256, str)
         check_kind("execution", execution, Execution)
         check_kind("model", model, AstSeg, optional=True)
@@ -114,7 +113,7 @@ class Trainer:
             self.state = TrainState.begin(start, len(images), device, seed, execution, model)
         check_resettable(self.state.model, recipe)
         self._random = random_states()
-        """Whoever draws random numbers before or between runs changes nothing."""
+        """Restored when training goes on, so that random numbers drawn by others in the meantime change nothing."""
         check_sharing(recipe, self.state.execution)
         known = "" if self.state.data is None else self.state.data.file_sha256
         self.state.data = identify(images, images_sha256 or known)
@@ -142,11 +141,11 @@ class Trainer:
             AstSegError: the folder holds no readable checkpoint, or one of another configuration or of other images,
                 or there is no such device.
         """
-        _check_array(images)
+        check_array(images)
         folder, device = as_path("folder", folder), find_device(device)
         with processes.first_before_others():  # which may move a damaged one out of the way
             state, note = read_checkpoint(folder, device)
-        if difference := _differing_images(state, images, images_sha256):
+        if difference := differing_images(state, images, images_sha256):
             raise AstSegError(
                 f"{folder / CHECKPOINT_FILE} is of a run on {difference}. "
                 "Resume it with its own data, or start a new run."
@@ -178,8 +177,8 @@ class Trainer:
     def run(self, stop: Callable[[], bool] = lambda: False) -> bool:
         """Train to the end, or until ``stop`` returns True after a step; return whether the end was reached.
 
-        The checkpoint and the model are saved in both cases. A finished run whose model is gone gets it again. Several
-        processes stop together when one of them is to stop.
+        The checkpoint and the model are saved in both cases. If a run is finished already, a missing model is saved
+        again. Several processes stop together as soon as one of them is to stop.
 
         Raises:
             NonFiniteWeightsError: a weight is no longer finite.
@@ -266,7 +265,7 @@ class Trainer:
         return with_more_losses(phase.losses, adding, self.state) if adding else phase.losses
 
     def _batches(self, phase: Phase, training_set: TrainingSet, part: BatchPart) -> Iterator[Batch]:
-        """Yield this process's part of each batch that is left of the phase, and fetch the next one meanwhile."""
+        """Yield this process's part of each remaining batch of the phase, and fetch the next one in the meantime."""
         state = self.state
 
         def own_indices(step: int) -> np.ndarray:
@@ -282,7 +281,7 @@ class Trainer:
             yield batch
 
     def _follow_step(self, phase: Phase, losses: Losses, part: BatchPart) -> RestartPhase | None:
-        """Tell callbacks of a step, and of its losses now and then; return what one of them asks for.
+        """Tell callbacks that a step is done, and at intervals its metrics; return the restart that one asks for.
 
         Raises:
             AstSegError: several ask for a restart.
@@ -306,7 +305,7 @@ class Trainer:
         return (*recipe_callbacks(recipe, self.images, self._note), *self._given_callbacks)
 
     def _prepare(self) -> TrainingSet:
-        """Prepare for the first step; what the first process computes, the others take from it and from its files."""
+        """Prepare the phase. The first process computes, and the others take its weights and files."""
         prepare = partial(prepare_phase, self.state, self.images, self.folder, progress=self._tell, note=self._note)
         found = prepare(is_prepared=self.state.step > 0) if processes.is_first() else None
         copy_from_first(self.state)
@@ -349,50 +348,3 @@ class Trainer:
         check_weights(self.model)
         if processes.is_first():
             write_model(self.state, self.folder)
-
-
-def _check_arguments(recipe: object, images: Bytes, callbacks: object, report_every: int, save_every: float) -> None:
-    """Raise unless a `Trainer` can take these.
-
-    Raises:
-        ValueError: the images are not uint8 of the model's size, there are none, or a number is out of range.
-        TypeError: the recipe is none, the images are no array, or a callback is none.
-    """
-    if not isinstance(recipe, Recipe):
-        raise wrong_argument("a Trainer takes a recipe, such as get_preset('demo').recipe", recipe)
-    _check_array(images)
-    height, width = recipe.architecture.image_size
-    if not len(images) or images.shape[1:] != (height, width, 3) or images.dtype != np.uint8:
-        raise ValueError(
-            f"a Trainer takes images as uint8 of shape N x {height} x {width} x 3, "
-            f"not {images.dtype} of shape {images.shape}"
-        )
-    check_whole_number("report_every", report_every, Range(1))
-    if not isinstance(save_every, Real) or not save_every >= 0:
-        raise ValueError(f"save_every should be a number of seconds, at least 0, not {save_every!r}")
-    if not isinstance(callbacks, Iterable):
-        raise wrong_argument("callbacks are several, such as [callback]", callbacks)
-    if wrong := [one for one in callbacks if not isinstance(one, Callback)]:
-        raise wrong_argument("callbacks are objects of classes derived from astseg.Callback", wrong[0])
-
-
-def _check_array(images: object) -> None:
-    """Raise unless images are in an array, whatever its values and its shape.
-
-    Raises:
-        TypeError: they are not.
-    """
-    if not hasattr(images, "shape"):
-        raise wrong_argument("a Trainer takes an array of images, such as store['train'].images", images)
-
-
-def _differing_images(state: TrainState, images: Bytes, images_sha256: str) -> str:
-    """Return in words which images a state was trained on, if not on these; empty if it was."""
-    here, there = images.shape[1:3], state.recipe.architecture.image_size
-    if here != there:
-        return f"images of {format_value(there)}, but these have {format_value(here)}"
-    if len(images) != state.num_images:
-        return f"{state.num_images} images, but these are {len(images)}"
-    if state.data is not None and state.data.differs_from(identify(images, images_sha256)):
-        return "other images of the same number and size"
-    return ""
