@@ -1,7 +1,7 @@
 """Plan the rows of the paper's tables as training runs.
 
-Every row is a preset (``training.presets``), and every run has an ordinary run's folder. Miniatures are derived from
-the presets by a rule, so that there is no second list of settings to keep in step.
+Every row is a preset (``training.presets``), and every run has the folder of an ordinary run. Miniatures are derived
+from the presets by a rule, so that no second list of settings has to be kept up to date.
 """
 
 from collections.abc import Mapping, Sequence
@@ -197,7 +197,7 @@ def _is_smaller(network: str, other: str) -> bool:
 def coinciding_rows(runs: Sequence[PlannedRun]) -> list[tuple[str, ...]]:
     """Return groups of rows whose runs are identical, by name.
 
-    Miniatures with a pretrained and with a random backbone are.
+    Miniatures with a pretrained and with a random backbone are identical.
     """
     names: dict[tuple[Recipe, int], list[str]] = {}
     for run in runs:
@@ -223,6 +223,8 @@ def _small_architecture(shape: Architecture, start: Architecture) -> Architectur
 
 
 def _short_foreground(training: ForegroundTraining, steps: int) -> ForegroundTraining:
+    """Return a training of fewer steps, of which all its schedules keep their shares."""
+
     def share(count: int) -> int:
         return round(steps * count / training.steps)
 

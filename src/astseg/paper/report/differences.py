@@ -77,7 +77,7 @@ def recipe_changes(ours: Recipe, theirs: Recipe, whose: str = "published") -> li
 
 
 def settings_apart(group: Group, alike: Sequence[Group]) -> list[str]:
-    """Return a group's settings that not all of some groups share, as ``foreground.entropy_weight 0.01``."""
+    """Return a group's values of the settings in which groups differ, as ``foreground.entropy_weight 0.01``."""
     runs = [one.first.settings for one in (group, *alike)]
     differing = differing_settings(*(run.recipe for run in runs))
     apart = [f"{name} {format_value(mine)}" for name, (mine, *_) in differing.items()]
@@ -88,7 +88,7 @@ def settings_apart(group: Group, alike: Sequence[Group]) -> list[str]:
 
 
 def _whose(numbers: Sequence[int], everyone: Sequence[str]) -> str:
-    """Return the names of some of all rows, by their numbers."""
+    """Return the names of some rows by their numbers, or ``all rows but`` the others, if these are fewer."""
     others = [number for number in range(len(everyone)) if number not in numbers]
     if not others:
         return "all rows"
@@ -98,13 +98,14 @@ def _whose(numbers: Sequence[int], everyone: Sequence[str]) -> str:
 
 
 def _distinct_name(number: int, everyone: Sequence[str]) -> str:
-    """Return the name of a row, with its place among those of the same name."""
+    """Return the name of a row, with its place among the rows of that name if there are several."""
     name = everyone[number]
     same = [other for other, its_name in enumerate(everyone) if its_name == name]
     return f"{name} ({same.index(number) + 1})" if len(same) > 1 else name
 
 
 def _data(group: Group) -> str:
+    """Return a sentence on the images of a group."""
     data, dataset = group.first.record.data, group.first.dataset
     kind = {
         LOOK_ALIKE: "generated look-alikes, not the published images",
@@ -119,6 +120,7 @@ def _data(group: Group) -> str:
 
 
 def _recipe(group: Group) -> list[str]:
+    """Return phrases on how a group's recipe and execution differ from its preset's."""
     execution = group.first.settings.execution
     parts = f", batches in {execution.parts} parts" if execution.parts > 1 else ""
     compiled = ", compiled" if execution.compiled else ""
@@ -133,6 +135,7 @@ def _recipe(group: Group) -> list[str]:
 
 
 def _runs(seeds: Sequence[int]) -> str:
+    """Return a sentence on the number of runs and their seeds."""
     seed = "seeds" if len(seeds) > 1 else "seed"
     listed = ", ".join(map(str, seeds))
     text = f"{len(seeds)} with {seed} {listed}; published: {PAPER_RUNS} with a deviation or star"
@@ -142,6 +145,7 @@ def _runs(seeds: Sequence[int]) -> str:
 
 
 def _machine(group: Group) -> str:
+    """Return a sentence on the machines and commits of a group."""
     machines = ", ".join(dict.fromkeys(result.record.provenance.machine for result in group.results))
     commits = ", ".join(dict.fromkeys(result.record.provenance.commit or "unknown" for result in group.results))
     return f"{machines}; published: {PAPER_GPU}; commit {commits}"

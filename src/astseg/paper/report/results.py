@@ -100,7 +100,7 @@ def group_results(results: Sequence[Result]) -> list[Group]:
         settings = result.settings
         name = settings.preset or settings.title
         summary = result.record.summary
-        # What labels of nothing score tells images from others as well; last digits may be the machine's.
+        # The score of background everywhere depends on the images alone; its last digits may depend on the machine.
         images = summary.overall.images, round(summary.background_everywhere.miou, 6)
         scored = (json.dumps(to_builtins(result.record.data), sort_keys=True), *images)
         learned = settings.recipe, settings.execution, settings.model, settings.images_sha256
@@ -111,6 +111,11 @@ def group_results(results: Sequence[Result]) -> list[Group]:
 
 
 def _runs_in(path: Path) -> list[Path]:
+    """Return the folders of runs at a path: itself, or those in it and in its folders.
+
+    Raises:
+        RunNotFoundError: there are none.
+    """
     if is_run(path):
         return [path]
     near = [file.parent for file in path.glob(f"*/{RUN_FILE}")]
@@ -122,6 +127,7 @@ def _runs_in(path: Path) -> list[Path]:
 
 
 def _results_of(folder: Path) -> list[Result]:
+    """Return the results of a finished run: its own, and those on data sets that its model was only evaluated on."""
     settings = read_run(folder)
     preset = PRESETS.get(settings.preset or "")
     dataset = preset.benchmark if preset else None

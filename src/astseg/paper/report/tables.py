@@ -107,6 +107,7 @@ def _group_name(group: Group) -> str:
 
 
 def _scores_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
+    """Return the table of a data set (Tables 1 to 3), with the runs below the published systems."""
     published = published_systems(dataset.name)
     names = tuple(name for name in SCORE_TITLES if any(name in row.scores for row in published))
     rows = [
@@ -116,19 +117,6 @@ def _scores_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
         if group.preset is not None and (group.preset.row in MAIN_ROWS or dataset.only_evaluated):
             scores = (_score(group, name) + _size_note(group, name, dataset) for name in names)
             rows.append(Row((_group_name(group), *scores, str(len(group.results))), own=True))
-    stores = {
-        (result.record.summary.overall.images, str(result.record.data)): result
-        for group in groups
-        for result in group.results
-    }
-    for result in stores.values():
-        summary = result.record.summary
-        values = ((name, getattr(summary.background_everywhere, name)) for name in names)
-        scores = (_format_estimate(None if value is None else Estimate(value, None), name) for name, value in values)
-        data = result.record.data.dataset or result.record.data.source
-        rows.append(
-            Row((f"background everywhere, on {summary.overall.images} images of {data}", *scores, EMPTY_CELL), own=True)
-        )
     side = dataset.image_size
     elsewhere = "".join(f" {row.system}: {row.source}." for row in published if not row.source.startswith("Table"))
     note = (
@@ -137,10 +125,28 @@ def _scores_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
         f"ours the sample deviation (n - 1).{elsewhere}"
     )
     columns = ("model", *(SCORE_TITLES[name] for name in names), "runs")
-    return Table(f"{dataset.title}: {published[0].source}", note, columns, tuple(rows))
+    title = f"{dataset.title}: {published[0].source}"
+    return Table(title, note, columns, (*rows, *_background_everywhere(groups, names)))
+
+
+def _background_everywhere(groups: Sequence[Group], names: Sequence[ScoreName]) -> list[Row]:
+    """Return the scores of predicting background for every pixel, a row for each set of images that was scored."""
+    by_images = {
+        (result.record.summary.overall.images, str(result.record.data)): result.record
+        for group in groups
+        for result in group.results
+    }
+    rows = []
+    for record in by_images.values():
+        values = ((name, getattr(record.summary.background_everywhere, name)) for name in names)
+        scores = (_format_estimate(None if value is None else Estimate(value, None), name) for name, value in values)
+        images = f"{record.summary.overall.images} images of {record.data.dataset or record.data.source}"
+        rows.append(Row((f"background everywhere, on {images}", *scores, EMPTY_CELL), own=True))
+    return rows
 
 
 def _ablation_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
+    """Return the part of Table 4 for a data set, with the runs beside the published rows."""
     names: tuple[ScoreName, ...] = ("miou", "ari_fg")
     rows = []
     for row in published_ablations(dataset.name):
@@ -161,6 +167,7 @@ def _ablation_table(dataset: DatasetSpec, groups: Sequence[Group]) -> Table:
 
 
 def _other_runs(groups: Sequence[Group]) -> Table:
+    """Return a table of the runs that are in no table of the paper."""
     names = [_group_name(group) for group in groups]
     rows = []
     for group, name in zip(groups, names, strict=True):
@@ -179,12 +186,14 @@ def _other_runs(groups: Sequence[Group]) -> Table:
 
 
 def _times_table(rows: Sequence[Row]) -> Table:
+    """Return Table 5 with these rows."""
     columns = ("what", "images", "phase 1: steps", "time", "phases 2 and 3: steps", "time", "machine")
     note = "Published for curriculum training. Times for other steps, sizes and machines cannot be compared."
     return Table("Training times: Table 5", note, columns, tuple(rows))
 
 
 def _times_rows(groups: Sequence[Group]) -> list[Row]:
+    """Return the published time of each data set that has runs, with the times of the runs below it."""
     rows = []
     for time in TIMES:
         ours = [group for group in groups if group.first.dataset == time.dataset and group.first.record.seconds]
@@ -205,6 +214,7 @@ def _times_rows(groups: Sequence[Group]) -> list[Row]:
 
 
 def _own_times(group: Group) -> Row:
+    """Return the training time of a group's runs."""
     recipe = group.first.settings.recipe
     background, foreground = group.seconds("background"), group.seconds("objects", "joint")
     height, width = recipe.architecture.image_size
@@ -220,6 +230,7 @@ def _own_times(group: Group) -> Row:
 
 
 def _warnings(groups: Sequence[Group]) -> list[str]:
+    """Return sentences that say how many rows are not the published runs, and how many have no deviation."""
     found = [warning_marks(group) for group in groups]
     counts = {label: sum(label in marks for marks in found) for label in WARNINGS}
     lines = [
@@ -245,6 +256,7 @@ def _score(group: Group, name: ScoreName) -> str:
 
 
 def _format_estimate(estimate: Estimate | None, name: ScoreName) -> str:
+    """Return a score as the paper prints it: in percent with two decimals, or the squared error with one."""
     if estimate is None:
         return EMPTY_CELL
     factor, digits = (1, 1) if name == "mse" else (100, 2)
