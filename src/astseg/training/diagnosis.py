@@ -1,4 +1,4 @@
-"""How healthy a run is, by its metrics, its model and its data, as judged while it trains; and a page that shows it."""
+"""Judge how healthy a run is, as `HealthCheck` does while it trains, and write a page that shows it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

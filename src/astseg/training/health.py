@@ -23,11 +23,11 @@ Aspect: TypeAlias = Literal["weights", "loss", "background", "empty slots", "sha
 """What is judged."""
 
 UNEXPLAINED_QUANTILE = 0.99
-"""An image's unexplained error is that which a hundredth of its pixels exceed: an object of 6x6 pixels in 64x64."""
+"""An image's unexplained error is this quantile of its pixels' errors: an object of 6x6 pixels in 64x64 exceeds it."""
 TYPICAL_IMAGES = 0.9
-"""The background is judged by the error that this share of the images stays below: objects may come and go."""
+"""The background is judged by this quantile of the images' errors, because some images may show no objects."""
 MIN_UNEXPLAINED = 0.15
-"""In the color range, summed over the channels: from 0 to 3."""
+"""The least unexplained error that leaves something to the slots, summed over the channels, from 0 to 3."""
 DEAD_THRESHOLD = 0.02
 """A slot is dead, or empty, if it owns pixels in a smaller share of the images."""
 MAX_EMPTY_SHARE = 0.5
@@ -35,10 +35,11 @@ MAX_EMPTY_SHARE = 0.5
 FOREGROUND_WEIGHT = 0.5
 """A pixel shows an object if the slots have more of its weight than this."""
 MIN_LARGEST_SHARE = 0.6
-"""Of two slots that share all they explain evenly, the larger one has 0.5."""
+"""The least share of the strongest slot where objects are: two slots that share them evenly have 0.5 each."""
 MIN_CHANGE = 0.1
-"""Of the changes from image to image, the share that the reconstructions should have."""
+"""The least variation of the reconstructions, as a share of the variation of the images."""
 MAX_LOSS_RISE = 2.0
+"""The largest ratio of a loss to its lowest level."""
 MIN_REPORTS = 20
 """Fewer reports say nothing about the course of a loss."""
 DIVERGED_ADVICE = (
@@ -67,20 +68,20 @@ class HealthMeasures:
     """What a model makes of some images."""
 
     unexplained: Float[Tensor, " images"]
-    """How far the background is from each image where it fits worst, from 0 to 3; see `UNEXPLAINED_QUANTILE`."""
+    """The error of the background where it fits each image worst, from 0 to 3; see `UNEXPLAINED_QUANTILE`."""
     found: Bool[Tensor, "images slots"]
     """Whether a slot owns a pixel of an image by the paper's rule."""
     largest_share: float | None
-    """Of the slots' weight in pixels that show objects, the share of each pixel's strongest slot; None without any."""
+    """The strongest slot's share of the slots' weight, in pixels that show objects; None if no pixel does."""
     change: float | None
-    """How much reconstructions differ from each other, as a share of how much the images do; None if these do not."""
+    """How much reconstructions differ from each other, as a share of how much the images do; None for equal images."""
 
 
 @torch.no_grad()
 def measure_health(model: AstSeg, batches: Iterable[Batch]) -> HealthMeasures:
     """Measure what a model makes of some images, at least one, in evaluation mode.
 
-    No random number is drawn and nothing of the model changes.
+    No random number is drawn, and the model does not change.
 
     Raises:
         ValueError: the model has no background network.
@@ -239,11 +240,14 @@ def judge_reconstruction(change: float | None) -> Judgment | None:
 
 
 def judge_measures(measures: HealthMeasures, *, objects: bool) -> list[Judgment]:
-    """Judge all that was measured, but not what follows from a problem: where slots have nothing to find, or find none.
+    """Judge what was measured, except what only follows from another problem.
+
+    Slots are not judged if the background leaves them nothing to find; shared slots and reconstructions are not judged
+    if slots find nothing.
 
     Args:
-        measures: of a model.
-        objects: whether objects are trained so far that slots should have found theirs.
+        measures: the measures of a model.
+        objects: whether objects have been trained for so long that slots should have found theirs.
     """
     background = judge_background(measures.unexplained)
     judged: list[Judgment | None] = [background]

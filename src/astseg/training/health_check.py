@@ -21,15 +21,15 @@ CHECKS_PER_PHASE = 4
 
 
 class HealthCheck(Callback):
-    """Judges the loss at each report, and a few images four times a phase.
+    """Judges the loss at each report, and a few images four times in each phase.
 
-    Slots are judged from half of the objects' steps on: before, it is normal that they share objects or find none. No
-    random number is drawn and no weight changes, so that training ends with the same bits as without it.
+    Slots are judged in the second half of the objects' steps only: before, it is normal that they share objects or find
+    none. No random number is drawn and no weight changes, so that training ends with the same bits as without it.
 
     Args:
-        tell: told each problem, the first time that it is found.
-        folder: the run's folder, whose metrics have the losses from before a run is resumed; by default only those
-            since then are judged.
+        tell: called with each problem, the first time that it is found.
+        folder: the run's folder. When the run is resumed, earlier losses are read from the metrics in it; by default
+            only later losses are judged.
     """
 
     def __init__(self, tell: Callable[[Judgment], None], folder: Path | None = None) -> None:
@@ -40,7 +40,7 @@ class HealthCheck(Callback):
         """What was told so far."""
 
     def on_phase_start(self, state: TrainState) -> None:
-        """Begin a new course of the loss, or go on with that of the phase if it resumes."""
+        """Begin a new course of the loss, or continue that of the phase if it resumes."""
         name, step = state.phase.name, state.step
         courses = loss_courses(self._folder, step) if self._folder is not None and step else {}
         self._losses[name] = courses.get(name, [])
@@ -74,9 +74,9 @@ def slots_are_settled(phase: Phase, step: int) -> bool:
 
 
 def watched_loss(terms: Mapping[str, float]) -> float | None:
-    """Return the term of a loss that counts most and has a constant weight; None of the background alone.
+    """Return the most important term of a loss with a constant weight; None for the background's loss.
 
-    AE-NE's robust loss may rise while the background gets better: it hardly counts what is not learned yet.
+    AE-NE's robust loss may rise while the background gets better, because it hardly counts pixels that do not fit yet.
 
     >>> watched_loss({"total": 3.0, "reconstruction": 1.0, "entropy": 2.0})
     1.0
@@ -96,6 +96,6 @@ def loss_courses(folder: Path, until: float = math.inf) -> dict[str, list[float]
 
 
 def health_batches(images: TrainingSet, image_size: tuple[int, int]) -> Iterator[Batch]:
-    """Yield the images that are looked at, so few at once that memory does not grow with their size."""
+    """Yield the images that are judged, in batches that are the smaller the larger images are, to save memory."""
     chosen, together = evenly_spaced(len(images), HEALTH_IMAGES), images_at_once(image_size)
     return (images[indices] for indices in np.split(chosen, range(together, len(chosen), together)))

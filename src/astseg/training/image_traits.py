@@ -28,11 +28,12 @@ STATIC_DISTANCE = 0.25
 
 
 def static_share(images: Bytes) -> float:
-    """Return the share of pixels that match the median image, which nine of ten images reach or exceed.
+    """Return the share of pixels that match the median image, as a value that nine of ten images reach or exceed.
 
-    Near 1 for a camera that stands still, whatever passes in front of it and however light it is; near 0 if each image
-    has a background of its own or the camera has moved once. 0 for fewer than ten images. Each image is compared with
-    the median of all, once they are equally light, in its own light (`estimate_light`).
+    It is near 1 for a camera that stands still, whatever passes in front of it and however the light changes. It is
+    near 0 if each image has a background of its own, or if the camera has moved once, and 0 for fewer than ten images.
+    The median is taken of equally light images, and is brought into the light of each image to compare them
+    (`estimate_light`).
 
     Args:
         images: images as bytes, of which up to 200 evenly spaced ones are used.
@@ -57,8 +58,8 @@ def static_share(images: Bytes) -> float:
 def texture_strength(images: Bytes) -> float:
     """Return how far the pixels of a typical image are from their blurred surroundings: how strong its pattern is.
 
-    The median over images of the median over pixels, by the difference from a Gaussian blur of one pixel, summed over
-    the channels. Flat walls, skies and floors have next to none, and most pixels are such in images without textures.
+    This is the median over images of the median over pixels of the difference from a Gaussian blur of one pixel, summed
+    over the channels. It is near 0 on plain walls, skies and floors, of which images without textures mostly consist.
 
     Args:
         images: images as bytes, at the size of the model, of which up to 200 evenly spaced ones are used.
@@ -80,13 +81,13 @@ def _median_image(images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor
 
 
 def far_border_share(images: Bytes, layout: SlowFeatureLayout) -> float:
-    """Return the share of the border of images that is clearly not the largest surface of their ground.
+    """Return the share of the images' borders that clearly does not show the largest surface of their ground.
 
-    Objects seldom reach the border: much of it is far only where the ground has several surfaces.
+    Objects seldom reach the border: the share is large only if the ground has several surfaces.
 
     Args:
         images: images as bytes, at the size of the model, of which up to 40 evenly spaced ones are used.
-        layout: the slow features that are looked at.
+        layout: the slow features by which surfaces are told apart.
     """
     chosen = TrainingImages(images[evenly_spaced(len(images), MAX_BORDER_IMAGES)], torch.device("cpu"))
     features = SlowFeatures(layout)

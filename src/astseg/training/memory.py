@@ -30,7 +30,7 @@ from astseg.training.phases import Phase, phases
 from astseg.training.residuals import images_at_once
 
 PROCESS_BYTES = 0.45e9
-"""What Python and the libraries take on a CPU before any image is read, with what their first step loads."""
+"""What Python and the libraries take on a CPU before any image is read, including what the first step loads."""
 OVERHEAD_SHARE, MAX_OVERHEAD_BYTES = 0.3, 0.25e9
 """What the allocator and the libraries' buffers add to the live tensors: this share of their bytes, up to a maximum,
 since large tensors lie in pages of their own."""
@@ -42,9 +42,9 @@ def training_memory(recipe: Recipe, images: int | None = None, parts: int = 1) -
     """Estimate the peak bytes of each part of training, beyond what the process takes anyway.
 
     Args:
-        recipe: what to train, of any size: nothing is computed.
+        recipe: what to train; it may be of any size, because nothing is computed.
         images: the number of training images; by default many.
-        parts: in how many parts each batch goes through the networks.
+        parts: the number of parts in which each batch goes through the networks.
 
     Returns:
         The bytes by the phase's name, for "painting" the backgrounds, for fitting slow "features", and for "saving".
@@ -108,8 +108,8 @@ def _step_bytes(model: AstSeg, phase: Phase, parts: int) -> float:
         forward = live.peak
         losses.total.backward()  # type: ignore[no-untyped-call]
     model.zero_grad()
-    # In the forward pass the last gradients are still there; the backward pass allocates new ones, beside those of the
-    # parts before.
+    # In the forward pass, the gradients of the last step are still there. The backward pass allocates new ones; with
+    # several parts, those of earlier parts are there as well.
     peak = max(_with_overhead(forward) + trained, _with_overhead(live.peak) + (trained if parts > 1 else 0))
     return _bytes(model.state_dict().values()) + 2 * trained + peak
 

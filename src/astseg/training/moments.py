@@ -1,4 +1,4 @@
-"""What an optimizer remembers of each parameter, as a checkpoint has it."""
+"""The moments that an optimizer keeps of each parameter, read from a checkpoint."""
 
 from typing import Any
 
@@ -10,14 +10,14 @@ from astseg.training.muon import Muon, is_matrix
 
 
 def restore_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
-    """Load what an optimizer of the same phase remembered into a fresh one, in the memory format of each parameter.
+    """Load the moments of an optimizer of the same phase into a fresh one, in the memory format of each parameter.
 
-    A checkpoint may have another memory format, and fused optimizers go by the order of memory alone. The optimizer's
-    settings stay: they are the recipe's, and each step sets the learning rates.
+    A checkpoint may have another memory format, but fused optimizers go through moments in the order of memory. The
+    fresh optimizer keeps its settings, which are the recipe's; each step sets the learning rates.
 
     Raises:
-        ValueError: it is of other parameters, or of another optimizer.
-        TypeError, KeyError, IndexError, AttributeError: it is not of an optimizer.
+        ValueError: the moments are those of other parameters, or of another optimizer.
+        TypeError, KeyError, IndexError, AttributeError: these are no moments of an optimizer.
     """
     own = optimizer.state_dict()
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
@@ -32,7 +32,7 @@ def restore_moments(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> 
 
 
 def _moments_of(parameter: Tensor, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the names of what is remembered of a parameter, with tensors of their shapes."""
+    """Return the names of a parameter's moments, with tensors of their shapes."""
     if isinstance(optimizer, Muon) and is_matrix(parameter):
         return {"momentum": parameter}
     return {"step": torch.zeros(()), "exp_avg": parameter, "exp_avg_sq": parameter}

@@ -3,9 +3,9 @@
 K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; the length of the steps is that of
 J. Liu et al., "Muon is scalable for LLM training", 2025. Not in AST-Seg's paper, which has Adam.
 
-The gradient of a convolution or a linear layer, as a matrix from what one output sees to the outputs, is large in few
-directions, and these decide Adam's steps. Muon takes the nearest matrix with all singular values near 1 for it, so that
-rare directions are learned as fast as common ones.
+The gradient of a convolution or a linear layer, as a matrix with a row for each output, is large in few directions, and
+these decide Adam's steps. Muon replaces it by the nearest matrix with all singular values near 1, so that rare
+directions are learned as fast as common ones.
 """
 
 import math
@@ -21,20 +21,21 @@ SMALLEST_SIDE = 8
 """The shortest side of matrices that Muon moves. Smaller ones, such as those of positions, are left to Adam."""
 MOMENTUM = 0.95
 LENGTH = 0.2
-"""The root mean square of a step by a learning rate of 1: about that of Adam's."""
+"""The root mean square of a step with a learning rate of 1, about as large as that of Adam."""
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the odd polynomial s -> a s + b s^3 + c s^5 that brings singular values towards 1 fastest (Jordan et al.)."""
+"""a, b and c of the odd polynomial a s + b s^3 + c s^5 that brings singular values s towards 1 fastest (Jordan et
+al.)."""
 ITERATIONS = 5
 
 
 def orthogonalized(matrix: Float[Tensor, "rows columns"]) -> Float[Tensor, "rows columns"]:
     """Return a matrix with the singular vectors of another, and singular values between about 0.7 and 1.2.
 
-    Those that are below a thousandth or so of the largest stay smaller.
+    Singular values that were below about a thousandth of the largest stay smaller.
 
-    The polynomial is applied to singular values five times, by products alone. As X becomes
-    (a + b X X' + c (X X')^2) X, all that changes is a polynomial in the Gram matrix of the shorter side. It is computed
-    there and multiplied with the matrix once, in half the time of products with X.
+    Five steps apply the polynomial to the singular values by products alone: X becomes (a + b X X' + c (X X')^2) X.
+    The factors of all steps are polynomials in the Gram matrix X X' of the shorter side. They are multiplied with each
+    other first and with X once at the end, which takes half the time.
 
     >>> found = orthogonalized(torch.tensor([[3.0, 0.0, 0.0], [0.0, 0.0, -0.5]]))
     >>> [[round(value, 1) for value in row] for row in found.tolist()]
@@ -70,8 +71,8 @@ class Muon(torch.optim.Optimizer):
     Args:
         groups: parameters, or groups of them, as torch's optimizers take them.
         learning_rate: the length of a step; each group may be given its own as ``lr``.
-        betas: how much of its means Adam keeps.
-        eps: added to Adam's divisor.
+        betas: the decay rates of Adam's two running means.
+        eps: a number that is added to Adam's divisor.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Muon(torch.optim.Optimizer):
             self._move_others([parameter for parameter in learned if not is_matrix(parameter)], group)
 
     def _move_matrix(self, parameter: Tensor, learning_rate: float) -> None:
+        """Move a matrix by its orthogonalized momentum."""
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
@@ -105,6 +107,7 @@ class Muon(torch.optim.Optimizer):
         parameter.sub_(step.view(parameter.shape), alpha=learning_rate * length)
 
     def _move_others(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        """Move parameters by Adam."""
         for parameter in parameters:
             state = self.state[parameter]
             if not state:

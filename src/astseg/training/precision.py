@@ -22,7 +22,8 @@ PrecisionRequest: TypeAlias = Literal["auto", "fp32", "tf32", "bf16"]
 
 PROBE_SIDE, PROBE_ROUNDS = 512, 5
 WORTHWHILE = 1.5
-"""The least ratio of the times of a product. It is 2 and more with units for bfloat16, and about 0.5 without."""
+"""The least speedup of a product in bfloat16. It is 2 or more on processors with units for it, and about 0.5 on
+others."""
 
 
 def precision_context(precision: Precision, device: torch.device) -> torch.autocast:
@@ -71,7 +72,7 @@ def choose_precision(request: PrecisionRequest, architecture: Architecture, devi
 def has_fast_bfloat16() -> bool:
     """Tell by a short measurement whether the processor computes products clearly faster in bfloat16.
 
-    Time is that of the process, so that programs beside it do not decide.
+    The time of the process is measured, so that other programs hardly influence it.
     """
     factors = [torch.ones(PROBE_SIDE, PROBE_SIDE, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
     times = [[_product_seconds(factor) for factor in factors] for _ in range(PROBE_ROUNDS)]

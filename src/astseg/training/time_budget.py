@@ -43,7 +43,7 @@ class _StepTimer(Callback):
             self.prepared.append((done, self._clock()))
 
     def preparation_seconds(self, images: int) -> float:
-        """Return how long it takes to prepare so many images, once the first batch is done."""
+        """Return the seconds that the preparation of all images takes, measured after its first batch."""
         if len(self.prepared) < 2:
             return 0.0
         (first, begun), (last, ended) = self.prepared[0], self.prepared[-1]
@@ -69,11 +69,10 @@ def measure_step_seconds(
     clock: Callable[[], float] = time.monotonic,
     execution: Execution = PLAIN,
 ) -> dict[str, float]:
-    """Return the seconds that a step of each phase takes, by the phase's name, measured by training a few of each.
+    """Measure how many seconds a step of each phase takes, by training a few steps of each.
 
-    The first step of a phase, which also pays for warming up, is not timed, nor are those in which its loss is
-    compiled. What all images take before the first step on objects, such as their slow features, stands under
-    ``preparation``.
+    The first step of a phase is not timed, because it is slower, nor are steps in which the loss is compiled. The time
+    that all images take before the first step on objects, for slow features, is added as ``preparation``.
 
     Args:
         recipe: what to train.
@@ -81,6 +80,9 @@ def measure_step_seconds(
         device: where to train.
         clock: returns seconds, counted from any moment.
         execution: how the steps are computed.
+
+    Returns:
+        The seconds by the phase's name.
     """
     untimed = 1 + NUM_COMPILING_STEPS if execution.compiled else 1
     count, alone = NUM_TIMED_STEPS - 1 + untimed, recipe.foreground.scenario == "background"
@@ -111,8 +113,8 @@ def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: floa
         minutes: the time that all phases may take together.
 
     Returns:
-        The recipe, and how many minutes it takes: more than asked for where these are too few to learn anything, and
-        fewer where a static background alone has no use for more.
+        The recipe, and the minutes that it takes: more than asked for if these are too few to learn anything, and fewer
+        if a static background that is trained alone needs no more.
     """
     scenario = recipe.foreground.scenario
     preparation = step_seconds.get("preparation", 0.0)
@@ -130,9 +132,9 @@ def fit_to_time(recipe: Recipe, step_seconds: Mapping[str, float], minutes: floa
 
 
 def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
-    """Give the foreground a number of steps, the background a third of it, but no more than it has a use for.
+    """Give the foreground a number of steps, and the background a third of it, but no more than it needs.
 
-    Where the background alone is trained, it gets all of them.
+    If the background is trained alone, it gets all of the steps.
     """
     if recipe.foreground.scenario == "background":
         return with_steps(recipe, foreground, recipe.foreground.steps)
@@ -140,9 +142,10 @@ def fit_to_steps(recipe: Recipe, foreground: int) -> Recipe:
 
 
 def _useful_steps(recipe: Recipe, background: float) -> float:
-    """Return the background's steps without those that it has no use for.
+    """Return the background's steps, but no more than it needs.
 
-    A static one has soon learned. Beside slow features it serves the colors alone: the recipe's own steps are enough.
+    A static background soon stops learning. In a model of slow features the background only paints colors, for which
+    the recipe's own steps are enough.
     """
     if recipe.architecture.slow_features is not None and recipe.foreground.scenario != "background":
         return min(background, recipe.background.steps)

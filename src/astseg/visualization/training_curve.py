@@ -119,7 +119,7 @@ def smooth(line: Sequence[Point]) -> list[Point]:
 
 
 def thin(line: Sequence[Point]) -> list[Point]:
-    """Return at most `MAX_POINTS` points, each the mean of as many neighbors."""
+    """Return at most `MAX_POINTS` points, each the mean of the same number of neighbors."""
     size = math.ceil(len(line) / MAX_POINTS)
     chunks = [line[start : start + size] for start in range(0, len(line), max(1, size))]
     return [(sum(s for s, _ in chunk) / len(chunk), sum(v for _, v in chunk) / len(chunk)) for chunk in chunks]
@@ -138,6 +138,7 @@ def _phases(points: Sequence[CurvePoint]) -> list[tuple[int, list[CurvePoint]]]:
 
 
 def _loss_axis(values: Sequence[float]) -> _Axis:
+    """Return the axis of the first panel: logarithmic if the losses differ by a large factor."""
     low, high = min(values), max(values)
     if low > sys.float_info.min and high / low > LOG_AXIS_RATIO:
         return _Axis(low / 1.1, high * 1.1, PHASE_NAMES_HEIGHT + 20, LOSS_HEIGHT, logarithmic=True)
@@ -146,10 +147,20 @@ def _loss_axis(values: Sequence[float]) -> _Axis:
 
 
 def _across(step: float, last: float) -> float:
+    """Return the horizontal position of a step, where ``last`` lies at the right end of the axis."""
     return LEFT_MARGIN + (WIDTH - LEFT_MARGIN - RIGHT_MARGIN) * step / last
 
 
 def _panel(title: str, axis: _Axis, lines: Sequence[Sequence[Point]], last: float, kind: str) -> str:
+    """Draw a panel: its title, its ticks, and each line as it is and smoothed.
+
+    Args:
+        title: the title.
+        axis: the vertical axis.
+        lines: a line for each phase, as steps and values.
+        last: the step at the right end.
+        kind: the class of the lines in the style sheet.
+    """
     parts = [f'<text class="name" x="{LEFT_MARGIN}" y="{axis.top - 7:g}">{title}</text>']
     for tick in axis.ticks():
         y = axis(tick)
@@ -178,6 +189,7 @@ def _bands(phases: Sequence[tuple[int, list[CurvePoint]]], last: float, bottom: 
 
 
 def _step_axis(last: float, bottom: float) -> str:
+    """Draw the labels of the horizontal axis below ``bottom``."""
     step = nice_step(last / 6)
     parts = [
         f'<text class="tick middle" x="{_across(step * number, last):.1f}" y="{bottom + 17:g}">'
