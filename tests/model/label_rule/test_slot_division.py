@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from astseg.model.label_rule import slot_division
-from astseg.model.label_rule.slot_division import _second_of_two_means, chromaticities, divide_slots
+from astseg.model.label_rule.slot_division import chromaticities, divide_slots, second_of_two_means
 
 
 class TestDivideSlots:
@@ -67,7 +67,7 @@ class TestDivideSlots:
         owners = ["".join(row) for row in random.choice(list("01"), (12, 12), p=[0.1, 0.9])]
         looks = ["".join(row) for row in random.choice(list("ab"), (12, 12), p=[0.6, 0.4])]
         found = self.divide(owners, looks)
-        monkeypatch.setattr(slot_division, "_second_of_two_means", lambda points: ~_second_of_two_means(points))
+        monkeypatch.setattr(slot_division, "second_of_two_means", lambda points: ~second_of_two_means(points))
         assert self.divide(owners, looks) == found != (owners, [0, 1, 2, 3])
 
     def test_sides_in_the_shade_are_no_second_object(self) -> None:
@@ -87,7 +87,7 @@ class TestDivideSlots:
         for _ in range(20):
             points = torch.randn(9, 2, generator=generator, dtype=torch.float64).numpy()
             points[:4] += [4.0, -3.0]
-            second = _second_of_two_means(points)
+            second = second_of_two_means(points)
 
             def spread(chosen: np.ndarray, points: np.ndarray = points) -> float:
                 return sum(float(((each - each.mean(0)) ** 2).sum()) for each in (points[chosen], points[~chosen]))

@@ -72,6 +72,26 @@ def divide_slots(
     return weights.scatter(1, owners, 0.0).scatter_add(1, new_owners[:, None], largest), source_slots
 
 
+def second_of_two_means(points: Float[np.ndarray, "points channels"]) -> Bool[np.ndarray, "points"]:
+    """Return which points belong to the second of two clusters, by 2-means from a first cut across the longest axis.
+
+    If all points are equal up to rounding, none does.
+    """
+    centered = points - points.mean(0)
+    longest = np.linalg.eigh(centered.T @ centered).eigenvectors[:, -1]
+    second: npt.NDArray[np.bool_] = centered @ longest > 0
+    for _ in range(MAX_TWO_MEANS_STEPS):
+        if second.all() or not second.any():
+            break
+        first_mean, second_mean = centered[~second].mean(0), centered[second].mean(0)
+        # Nearer to the second mean: beyond the middle of the line between the two.
+        line = second_mean - first_mean
+        before, second = second, centered @ line > (first_mean + second_mean) @ line / 2
+        if (second == before).all():
+            break
+    return second
+
+
 def _divide(
     owners: Int[np.ndarray, "height width"],
     maps: Float[np.ndarray, "channels height width"],
@@ -119,7 +139,7 @@ def _smaller_half(
     pixels.
     """
     half = np.zeros_like(mask)
-    second = _second_of_two_means(maps[:, mask].T)
+    second = second_of_two_means(maps[:, mask].T)
     # The smaller cluster, because which one is the second depends on the sign of an eigenvector, and ties of votes go
     # against the half.
     half[mask] = second if 2 * second.sum() <= len(second) else ~second
@@ -137,23 +157,3 @@ def _smaller_half(
 def _num_neighbors(mask: Bool[np.ndarray, "height width"]) -> Int[np.ndarray, "height width"]:
     """Return how many of each pixel's eight neighbors belong to a mask."""
     return ndimage.convolve(mask.astype(np.int8), EIGHT_NEIGHBORS, mode="constant")  # type: ignore[no-any-return]
-
-
-def _second_of_two_means(points: Float[np.ndarray, "points channels"]) -> Bool[np.ndarray, "points"]:
-    """Return which points belong to the second of two clusters, by 2-means from a first cut across the longest axis.
-
-    If all points are equal up to rounding, none does.
-    """
-    centered = points - points.mean(0)
-    longest = np.linalg.eigh(centered.T @ centered).eigenvectors[:, -1]
-    second: npt.NDArray[np.bool_] = centered @ longest > 0
-    for _ in range(MAX_TWO_MEANS_STEPS):
-        if second.all() or not second.any():
-            break
-        first_mean, second_mean = centered[~second].mean(0), centered[second].mean(0)
-        # Nearer to the second mean: beyond the middle of the line between the two.
-        line = second_mean - first_mean
-        before, second = second, centered @ line > (first_mean + second_mean) @ line / 2
-        if (second == before).all():
-            break
-    return second
