@@ -34,11 +34,7 @@ def posterior_weights(
     """
     affinities = neighbor_affinities(images, rule.likeness)
     background_error = background_errors(rendering, images, rule, residuals)
-    object_errors = _object_errors(rendering, images, residuals)
-    if not rule.between_objects:
-        weights = rendering.weights[:, 1:]
-        shares = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
-        object_errors = (shares * object_errors).sum(1, keepdim=True).expand_as(weights)
+    object_errors = _object_errors(rendering, images, rule, residuals)
     penalties = torch.cat(
         (rule.background_error * background_error + rule.background_margin, rule.object_error * object_errors), 1
     )
@@ -79,13 +75,22 @@ def background_errors(
 def _object_errors(
     rendering: Rendering,
     images: Float[Tensor, "batch 3 height width"],
+    rule: LabelRule,
     residuals: Float[Tensor, "batch directions height width"] | None,
 ) -> Float[Tensor, "batch slots height width"]:
-    """Return the L1 distance of each pixel's color from each object's; with slow features, the Euclidean distance."""
+    """Return the L1 distance of each pixel's color from each object's; with slow features, the Euclidean distance.
+
+    If errors do not decide between objects (``rule.between_objects``), all objects get the mean of theirs, weighted by
+    the slots' weights.
+    """
     errors: Tensor
     if residuals is None:
         errors = (images[:, None] - rendering.layers).abs().sum(2)
     else:
         assert rendering.vectors is not None
         errors = (residuals[:, None] - rendering.vectors[..., None, None]).norm(dim=2)
-    return errors
+    if rule.between_objects:
+        return errors
+    weights = rendering.weights[:, 1:]
+    shares = weights / weights.sum(1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
+    return (shares * errors).sum(1, keepdim=True).expand_as(weights)
