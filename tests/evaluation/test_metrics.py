@@ -254,30 +254,6 @@ class TestScoreSegmentations:
             metrics.score_segmentations(np.zeros((3, 4, 4), int), np.zeros((2, 4, 4), int))
 
 
-class TestContingencyTables:
-    def test_chunks_change_nothing(self, blocks: Labels, monkeypatch: pytest.MonkeyPatch) -> None:
-        predicted = np.roll(blocks, 3, axis=2)
-        whole = contingency.contingency_tables(predicted, blocks)
-        monkeypatch.setattr(contingency, "PIXELS_PER_CHUNK", 150)
-        np.testing.assert_array_equal(contingency.contingency_tables(predicted, blocks), whole)
-        for image, p, t in itertools.product(range(6), range(6), range(6)):
-            assert whole[image, p, t] == np.sum((predicted[image] == p) & (blocks[image] == t))
-
-    @pytest.mark.parametrize(
-        ("predicted", "true"),
-        [
-            (np.zeros((1, 2, 2), int), np.zeros((1, 2, 3), int)),
-            (np.zeros((1, 2, 3), int), np.zeros((1, 3, 2), int)),
-            (np.zeros((2, 2), int), np.zeros((2, 2), int)),
-            (np.zeros((1, 2, 2)), np.zeros((1, 2, 2), int)),
-            (np.full((1, 2, 2), -1), np.zeros((1, 2, 2), int)),
-        ],
-    )
-    def test_refuses_invalid_labels(self, predicted: Labels, true: Labels) -> None:
-        with pytest.raises(ValueError, match="labels"):
-            contingency.contingency_tables(predicted, true)
-
-
 class TestIgnoredLabel:
     @settings(deadline=None)
     @given(label_pairs(), st.integers(0, 99), st.sampled_from([4, 255]))
@@ -295,11 +271,6 @@ class TestIgnoredLabel:
         assert metrics.mean_iou(*maps, 5, ignored_label=label) == pytest.approx(scores.miou)
         assert metrics.adjusted_rand_index(*maps, ignored_label=label) == pytest.approx(scores.ari)
         assert metrics.segmentation_covering(*maps, ignored_label=label) == pytest.approx(scores.msc_fg)
-
-    def test_the_label_of_an_object_between_others_can_be_ignored(self) -> None:
-        true = np.array([[[0, 1, 1, 2, 2, 3]]])
-        tables = contingency.contingency_tables(true, true, ignored_label=2)
-        assert tables[0].diagonal().tolist() == [1, 2, 0, 1]
 
     def test_all_pixels_are_ignored(self) -> None:
         everything = np.full((1, 2, 2), 255)
@@ -330,18 +301,6 @@ def test_labels_without_a_place_in_a_table(label: int, side: int) -> None:
     maps[side][0, 0, 0] = label
     with pytest.raises(ValueError, match="must lie in 0 to 4095"):
         metrics.score_segmentations(maps[0], maps[1])
-
-
-@pytest.mark.parametrize("ignored", [-100, -1, 255, 2**40, 2**63 - 1])
-def test_any_integer_can_be_ignored(ignored: int) -> None:
-    rng = np.random.default_rng(6)
-    predicted, true = rng.integers(0, 4, (2, 2, 6, 6))
-    where = rng.random(true.shape) < 0.3
-    expected = contingency.contingency_tables(predicted, np.where(where, 9, true), 9)
-    np.testing.assert_array_equal(
-        contingency.contingency_tables(predicted, np.where(where, ignored, true), ignored), expected
-    )
-    assert expected.sum() == (~where).sum()
 
 
 @pytest.mark.parametrize("ignored", [2.5, "255", True, np.nan])
