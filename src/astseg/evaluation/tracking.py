@@ -1,4 +1,4 @@
-"""How well tracks follow objects: HOTA, IDF1, and switches of identity.
+"""Scores of tracking, by how well tracks follow objects: HOTA, IDF1, and identity switches.
 
 All compare two sequences of label images, in which a number stands for one object throughout; 0 is the background.
 """
@@ -58,7 +58,7 @@ def score_tracks(truth: Iterable[Labels], found: Iterable[Labels]) -> TrackingSc
 
 
 def mean_scores(scores: Sequence[TrackingScores]) -> TrackingScores:
-    """Put the scores of several sequences together."""
+    """Return the scores of several sequences together: the means of HOTA and IDF1, and the sum of the switches."""
     return TrackingScores(
         float(np.mean([score.hota for score in scores])),
         float(np.mean([score.idf1 for score in scores])),

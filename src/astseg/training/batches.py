@@ -13,7 +13,7 @@ from astseg._core.devices import to_device
 from astseg._core.image_conversion import scale_uint8_images
 from astseg._core.mapped_arrays import fetch_rows
 
-FLIPS = 1  # tells the random numbers of flips from others of the same step
+FLIPS = 1  # part of the seed: flips have other random numbers than anything else in the same step
 MAX_GPU_SHARE = 0.4
 """The largest share of a GPU's free memory in which the images are kept there."""
 
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
     images: Float[Tensor, "batch 3 height width"]
     """In [0, 1]."""
     backgrounds: Float[Tensor, "batch 3 height width"] | None = None
-    """Their frozen backgrounds, in [0, 1], where the phase has some."""
+    """Their frozen backgrounds, in [0, 1]; None if the phase has none."""
     residuals: Float[Tensor, "batch directions rows columns"] | None = None
     """Their coarse ground residuals, for a model of slow features."""
 
@@ -83,7 +83,7 @@ class TrainingArray:
         return self._to_floats(to_device(torch.from_numpy(values), self.device))
 
     def read_ahead(self, indices: np.ndarray) -> None:
-        """Let the system fetch from the disk what is read soon."""
+        """Let the system fetch rows from the disk that will be read soon."""
         if self._resident is None:
             fetch_rows(self.stored, indices)
 
@@ -116,17 +116,17 @@ class TrainingSet:
         return Batch(self.images[indices], backgrounds, residuals)
 
     def read_ahead(self, indices: np.ndarray) -> None:
-        """Let the system fetch a batch from the disk that is read soon."""
+        """Let the system fetch a batch from the disk that will be read soon."""
         for part in (self.images, self.backgrounds, self.residuals):
             if part is not None:
                 part.read_ahead(indices)
 
 
 def flipped(batch: Batch, seed: int, phase: int, step: int, start: int = 0) -> Batch:
-    """Return a batch with images mirrored left to right with probability 1/2, and what belongs to them likewise.
+    """Return a batch in which each image, with its background and residuals, is mirrored with probability 1/2.
 
-    Which ones depends on the arguments alone: on the place of an image in the whole batch, of which this may be a part
-    that begins at ``start``.
+    Which images are mirrored left to right depends on the arguments alone: this may be a part of a batch, which begins
+    at ``start``, and each image has the same random number in the part as in the whole batch.
     """
     random = np.random.default_rng((seed, phase, step, FLIPS))
     drawn = random.random(start + len(batch.images))[start:]

@@ -1,8 +1,9 @@
 """A phase's loss as one compiled graph.
 
-A step of a large network is thousands of small operations, each of which a GPU has to be told of. Compiled, they are
-fused, and a CUDA graph starts all of them at once. This needs losses that ask for no value of a tensor and take all
-that changes from step to step as tensors (`Schedule`): then a phase is two graphs at most, without shadows and with.
+A step of a large network consists of thousands of small operations, and each takes time to start on a GPU. Compiled,
+they are fused, and a CUDA graph starts all of them at once. This needs losses that read no value of a tensor, and that
+get all numbers that change from step to step as tensors (`Schedule`). A phase then has two graphs at most: without
+shadows and with them.
 """
 
 from collections.abc import Callable
@@ -21,10 +22,10 @@ BACKEND: str | Callable[..., Any] = "inductor"
 
 
 def compiled_losses(phase: Phase, device: torch.device) -> LossFunction:
-    """Return a phase's losses, compiled when they are first asked for with their second batch.
+    """Return a phase's losses, which are compiled when they are called for the second time.
 
-    The first batch is computed as it is, since libraries may prepare themselves meanwhile. Random numbers are those
-    of the loss as it is.
+    The first batch is computed without compiling, because libraries may initialize themselves in it. Random numbers are
+    those of the loss that is not compiled.
     """
     torch.compiler.reset()  # what was compiled for the phase before would count against torch's limit
     options: dict[str, Any] = {"fallback_random": True, "triton.cudagraphs": device.type == "cuda"}

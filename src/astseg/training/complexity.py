@@ -20,7 +20,9 @@ COMPLEXITY_STEPS = 2000
 """Steps of training with the simple channels before the check."""
 NUM_COMPLEXITY_BATCHES = 15
 COMPLEXITY_THRESHOLD = 0.24
+"""The variation of backgrounds above which the simple channels do not suffice (AE-NE)."""
 COMPLEXITY_SCALE = 0.25
+"""The L1 distance of colors at which the variation of a pixel is tanh(1), about 0.76 (AE-NE)."""
 
 
 def background_variation(backgrounds: Float[Tensor, "batch 3 height width"]) -> float:
@@ -35,7 +37,7 @@ def background_variation(backgrounds: Float[Tensor, "batch 3 height width"]) -> 
 
 
 def complex_background_steps(settings: BackgroundTraining, images: int) -> int:
-    """Return the number of steps of a background that turned out to need the complex channels.
+    """Return the number of steps for a background network that turned out to need the complex channels.
 
     >>> complex_background_steps(BackgroundTraining(complex_steps=24_000, complex_epochs=20), 200_000)
     31250
@@ -61,7 +63,7 @@ class ComplexityCheck(Callback):
     images: TrainingImages
     """The training images."""
     steps: int = COMPLEXITY_STEPS
-    """The step after which to check, or the phase's last if it has fewer."""
+    """The step after which to check; the last step of a shorter phase."""
     threshold: float = COMPLEXITY_THRESHOLD
     """The variation above which the simple channels do not suffice."""
 

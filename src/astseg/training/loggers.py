@@ -18,7 +18,7 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 
 class _KnownMetrics(TypedDict):
-    """What readers of an entry rely on; its other values are only kept."""
+    """The values of an entry that readers rely on; other values are only passed on."""
 
     step: int
     phase: str
@@ -44,7 +44,7 @@ class MetricsLogger(Callback):
         self._latest = 0
 
     def on_phase_start(self, state: TrainState) -> None:
-        """Remove the entries of steps that are still to come, and links, which would lead to somebody's files."""
+        """Remove entries of later steps, and links in the places of files, which would lead elsewhere."""
         step = state.steps_done
         if self._tensorboard is None or step < self._latest:
             self.close()

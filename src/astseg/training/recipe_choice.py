@@ -85,11 +85,11 @@ def check_size(image_size: tuple[int, int], device: torch.device, request: Recip
     Args:
         image_size: height and width that the images will have.
         device: where the model will be trained.
-        request: what `choose_recipe` will be asked for.
+        request: what the user asks for.
 
     Raises:
-        AstSegError: the images would not suit the model, or the one to begin with, or its training would not fit into
-            the memory.
+        AstSegError: the images would not suit the model, or the trained model to begin with, or the training would not
+            fit into the memory.
     """
     candidates = _candidates(image_size, device, request)
     if request.trained is not None:
@@ -99,7 +99,7 @@ def check_size(image_size: tuple[int, int], device: torch.device, request: Recip
 
 
 def _candidates(image_size: tuple[int, int], device: torch.device, request: RecipeRequest) -> list[Recipe]:
-    """Return the recipes from which the images choose, with all changes; one if nothing is left to the images."""
+    """Return the recipes that the request allows, with all changes: one if nothing depends on the images."""
     with refusing():
         if base := request.base:
             slots = {"architecture.num_slots": request.num_slots} if request.num_slots else {}
@@ -132,7 +132,7 @@ def _with_traits(request: RecipeRequest, images: Bytes, device: torch.device) ->
 
 
 def _choose_by_texture(request: RecipeRequest, images: Bytes) -> tuple[RecipeRequest, Reason]:
-    """Decide whether objects are distinguished by textures; before a static background they never need to be."""
+    """Decide whether objects are distinguished by textures, which is never necessary before a static background."""
     strength = 0.0 if request.static else texture_strength(images)
     textured = strength > TEXTURE_THRESHOLD
     by = "textures" if textured else "colors"
@@ -166,7 +166,7 @@ def _objects_reason(request: RecipeRequest, recipe: Recipe) -> Reason:
 
 
 def _choose_execution(request: RecipeRequest, recipe: Recipe, device: torch.device) -> tuple[Execution, list[Reason]]:
-    """Decide how the steps are computed, and say what is not as usual."""
+    """Decide how the steps are computed, and give a reason for everything unusual."""
     precision = choose_precision(request.precision, recipe.architecture, device)
     reasons = []
     if precision != "fp32":
@@ -220,9 +220,9 @@ def _check_placement(recipe: Recipe) -> None:
 
 
 def unfinished_warmups(recipe: Recipe) -> dict[str, int]:
-    """Return the warm-ups of a recipe that its training ends before, by their names, with their steps.
+    """Return the warm-ups of a recipe that are longer than its training: their steps by the names of the settings.
 
-    Fitting a recipe to steps or to a time shortens them, setting its steps does not.
+    Warm-ups are shortened when a recipe is fitted to steps or to a time, but not when its numbers of steps are set.
     """
     settings = flatten(to_builtins(recipe))
     return {
@@ -235,7 +235,7 @@ def unfinished_warmups(recipe: Recipe) -> dict[str, int]:
 
 
 def _steps_in_words(recipe: Recipe, asked: Recipe) -> str:
-    """Say how many steps each part of a training takes, beside those of the recipe that was asked for."""
+    """Say how many steps each part of a training takes, and whether the frozen share is not the requested one."""
     alone, objects = recipe.background.steps, recipe.foreground.steps
     match recipe.foreground.scenario:
         case "background":

@@ -28,7 +28,7 @@ class Reason:
 
     text: str
     request: str | None = None
-    """The field of `RecipeRequest` that would change it, if the user left it open."""
+    """The field of `RecipeRequest` that would change it; None if the user has set it, or if there is none."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def memory_reason(recipe: Recipe, device: torch.device, images: int, parts: int 
 
 
 def _needed_memory(recipe: Recipe, device: torch.device, images: int, parts: int) -> float:
-    """Return the bytes that a training needs at most, on a CPU with those of its process."""
+    """Return the peak bytes of a training; on a CPU, those of the process are included."""
     return max(training_memory(recipe, images, parts).values()) + (0 if device.type == "cuda" else PROCESS_BYTES)
 
 

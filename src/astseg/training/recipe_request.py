@@ -24,7 +24,7 @@ STEP_SETTINGS = STEP_NUMBERS | {"foreground.frozen_steps"}
 
 @dataclass(frozen=True)
 class RecipeRequest:
-    """What a user asks for in a recipe; `choose_recipe` decides the rest, which is None.
+    """What a user asks for in a recipe; fields that are None are left for `choose_recipe` to decide.
 
     Raises:
         AstSegError: the preset is unknown, two requests contradict each other, a number is out of range, or a change
@@ -49,13 +49,13 @@ class RecipeRequest:
     changes: Mapping[str, Any] = field(default_factory=dict)
     """Values that replace the recipe's, by their names; see `settings_io.override`."""
     precision: PrecisionRequest = "fp32"
-    """What the networks compute in while training."""
+    """The precision in which the networks compute while training."""
     parts: int = 1
-    """In how many parts, one after the other, each batch goes through the networks."""
+    """The number of parts in which each batch goes through the networks, one after the other."""
     compiled: bool = False
     """Whether the losses are compiled."""
     trained: Architecture | None = None
-    """That of the trained model to begin with, if any."""
+    """The architecture of the trained model to begin with, if any."""
 
     def __post_init__(self) -> None:
         if self.preset is not None and self.recipe is not None:
@@ -116,7 +116,7 @@ def buildable(recipe: Recipe) -> Recipe:
 
 @contextmanager
 def refusing(problem: str = "These images do not suit the model") -> Iterator[None]:
-    """Turn the error of an impossible setting into a user's."""
+    """Turn the ValueError of an impossible setting into an AstSegError that names the problem."""
     try:
         yield
     except ValueError as error:

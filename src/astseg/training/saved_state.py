@@ -25,7 +25,7 @@ STATE_VERSION = 4
 
 @dataclass(frozen=True)
 class SavedState:
-    """The content of a checkpoint, checked to be possible. `TrainState` describes the fields that it has as well.
+    """The content of a checkpoint, after a check that it is possible. `TrainState` explains the fields that both have.
 
     Raises:
         ValueError: a value is not a possible one.
@@ -41,9 +41,9 @@ class SavedState:
     execution: Execution
     pretrained: bool
     model: dict[str, Tensor]
-    """The weights, as ``state_dict`` has them."""
+    """The weights, as ``state_dict`` returns them."""
     optimizer: dict[str, Any] | None
-    """Likewise; None between two phases."""
+    """The optimizer's ``state_dict``; None between two phases."""
     random: dict[str, Any]
     """The states of torch's random generators (`random_states`)."""
 
@@ -88,7 +88,7 @@ class SavedState:
 
     @classmethod
     def _of(cls, content: dict[str, Any]) -> Self:
-        """Return the state that a file's content stands for. An older astseg wrote some of it otherwise, or not."""
+        """Return the state in a file's content, in which an older astseg wrote some values otherwise, or not at all."""
         as_written = ("seed", "num_images", "phase_index", "step", "seconds", "model", "optimizer", "random")
         data = content.get("data")
         execution = content.get("execution", {"precision": content.get("precision", "fp32")})
@@ -130,9 +130,10 @@ class _Seconds:
 
 
 def _check_whole(path: Path) -> None:
-    """Refuse a file that is not as it was written, which torch does not notice.
+    """Raise unless a file is as it was written; torch would not notice damage.
 
-    A file of an older astseg has no checksum at its end. Its parts have theirs, which torch wrote but does not look at.
+    A file of an older astseg has no checksum at its end. Then the checksums of its parts are checked: torch writes
+    them, but ignores them when it reads.
 
     Raises:
         OSError: there is no regular file.

@@ -129,7 +129,7 @@ def custom_images_recipe(image_size: tuple[int, int], num_slots: int, *, static:
 
 
 class _Distances(NamedTuple):
-    """What depends on how far things are from each other in the slow features of a backbone."""
+    """Settings that depend on how large distances are in the slow features of a backbone."""
 
     directions: int = DIRECTIONS
     scale: float = 9.0
@@ -150,7 +150,7 @@ _DISTANCES = {
     # In features that were not learned, objects are nearer to the ground and to each other, and less even themselves.
     "filters": _Distances(12, 9.0, 9.0, 1.8, 0.0, background_likeness=0.0, looks=1),
 }
-"""Of the backbones whose distances are not those of ``efficientnet-lite0``."""
+"""For backbones with other distances than ``efficientnet-lite0``."""
 
 
 def textures_recipe(
