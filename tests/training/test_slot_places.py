@@ -9,7 +9,7 @@ from astseg.data.store import Bytes
 from astseg.model.architecture import Architecture
 from astseg.model.ast_seg import AstSeg
 from astseg.model.slot_prior import SlotPositionPrior
-from astseg.training import phases
+from astseg.training import preparation
 from astseg.training.batches import TrainingImages, TrainingSet
 from astseg.training.config import Recipe
 from astseg.training.loop import Trainer
@@ -90,7 +90,7 @@ def test_happens_once_before_the_objects(
         assert len(training_set) == len(training_set.backgrounds) == len(tiny_images)
         calls.append(seed)
 
-    monkeypatch.setattr(phases, "place_slots", note)
+    monkeypatch.setattr(preparation, "place_slots", note)
     recipe = override(tiny_recipe, {"architecture.slot_position_prior": slot_position_prior})
     trainer = Trainer(recipe, tiny_images, tmp_path, CPU, seed=7)
     steps = iter(range(recipe.background.steps + 1))
