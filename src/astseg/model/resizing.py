@@ -58,8 +58,7 @@ def enlarged_argmax(
     """
     if maps.shape[-2:] == tuple(size):
         return layer_owners(maps, 0)
-    maps = resized(maps[None], torch.Size(map(min, maps.shape[-2:], size)))[0]
-    down, across = (PixelsBetweenCells.of(*pair, maps) for pair in zip(maps.shape[-2:], size, strict=True))
+    maps, down, across = place_between_cells(maps, size)
     owners = layer_owners(maps, 0)
     below = torch.cat((owners[1:], owners[-1:]))
     alike = owners == below
@@ -99,6 +98,15 @@ class PixelsBetweenCells(NamedTuple):
     def at(self, pixels: Int64[Tensor, "chosen"] | slice) -> Self:
         """Return the places of some of the pixels."""
         return type(self)(*(each[pixels] for each in self))
+
+
+def place_between_cells(
+    maps: Float[Tensor, "channels _ _"], size: tuple[int, int] | torch.Size
+) -> tuple[Float[Tensor, "channels rows columns"], PixelsBetweenCells, PixelsBetweenCells]:
+    """Return maps that a size enlarges, reduced where they were larger, and where its rows and its columns then lie."""
+    maps = resized(maps[None], torch.Size(map(min, maps.shape[-2:], size)))[0]
+    down, across = (PixelsBetweenCells.of(*pair, maps) for pair in zip(maps.shape[-2:], size, strict=True))
+    return maps, down, across
 
 
 def _sampled(

@@ -14,7 +14,7 @@ from astseg.model.label_rule.color_histograms import color_bins, histogram_log_l
 from astseg.model.label_rule.mean_field import NUM_MEAN_FIELD_STEPS, neighbor_affinities, weighted_neighbor_sum
 from astseg.model.label_rule.settings import LabelRule
 from astseg.model.label_rule.sharpening import MIN_ENLARGED_WEIGHT, sharpened_size
-from astseg.model.resizing import PixelsBetweenCells, resized
+from astseg.model.resizing import PixelsBetweenCells, place_between_cells, resized
 
 MIN_WINDOW_WEIGHT = 0.1
 """An object's window surrounds the cells in which it has at least this weight."""
@@ -90,8 +90,7 @@ def _set_priors(
 ) -> None:
     """Compute the log-odds of objects by their enlarged weights and the colors that they own."""
     size = images.shape[-2:]
-    weights = resized(weights[None], torch.Size(map(min, weights.shape[-2:], size)))[0]
-    down, across = (PixelsBetweenCells.of(*pair, weights) for pair in zip(weights.shape[-2:], size, strict=True))
+    weights, down, across = place_between_cells(weights, size)
     largest = _enlarged(weights[0], down, across)
     log_background = largest.clamp(min=MIN_ENLARGED_WEIGHT).log()
     owners = torch.zeros(size, dtype=torch.int64, device=weights.device)
